@@ -1,0 +1,133 @@
+"""The tables that belong to a cohort: manifest, reference standard, readers' reads, covariates."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy.special import ndtri
+from scipy.stats import beta
+
+from dataset.phantom.anatomy import DROPOUT_BETA
+from dataset.phantom.cohort import Study
+from dataset.phantom.lesions import LEAST_SEVERITY, SEVERITY_BETA
+from dataset.phantom.planted import Planted
+from dataset.phantom.readers import READERS, draw_ratings, missing_reads, scores_of
+from dataset.phantom.seeds import Stream, generator
+
+MISSING_RATE = 0.20
+"""Probability that a read which lies right at its reader's threshold is not given."""
+INDETERMINATE_READER = "reader-05"
+"""Who finds the study with the unreadable image indeterminate."""
+
+# Sessions of the reading study: number, arm, readers who took part.
+SESSIONS: tuple[tuple[int, str, frozenset[str]], ...] = (
+    (1, "unaided", frozenset(reader.name for reader in READERS)),
+    (2, "unaided", frozenset({"reader-01", "reader-03"})),
+    (3, "aided", frozenset({"reader-02", "reader-03", "reader-04", "reader-05"})),
+)
+
+Row = dict[str, str | int | float]
+
+
+def image_name(study: Study, image: int) -> str:
+    """Name of an image file without its suffix."""
+    return f"{study.study_id}-{image + 1}"
+
+
+def case_difficulty(study: Study) -> float:
+    """The readers' ``case_i``: how far a study lies towards disease among studies of its label, as a normal score.
+
+    A lesion counts by the rank of its severity, a normal heart by that of its echo drop-out, the mimic of a defect;
+    given the label it is exactly standard normal over the cohort, so the readers' true values hold.
+    """
+    if study.disease.label:
+        severity = (study.disease.severity - LEAST_SEVERITY) / (1.0 - LEAST_SEVERITY)
+        rank = beta.cdf(severity, *SEVERITY_BETA)
+    else:
+        rank = beta.cdf(study.heart.dropout_depth, *DROPOUT_BETA)
+    return float(ndtri(np.clip(rank, 1e-6, 1.0 - 1e-6)))
+
+
+def manifest_rows(study: Study, planted: Planted) -> Iterator[Row]:
+    """One row an image; URIs relative to the cohort's directory."""
+    reason = planted.excluded.get(study.index, "")
+    for image in range(study.images):
+        usable = (study.index, image) not in (planted.unreadable, planted.wrong_view)
+        yield {
+            "study_id": study.study_id,
+            "uri": f"images/{image_name(study, image)}.{study.device.suffix}",
+            "subject_id": study.subject_id,
+            "fetus": study.fetus,
+            "mask_uri": f"masks/{image_name(study, image)}.png" if usable else "",
+            "label": "" if study.index == planted.without_reference else study.disease.label,
+            "include": int(not reason),
+            "exclude_reason": reason,
+        }
+
+
+def reference_row(study: Study, planted: Planted) -> Row:
+    """The reference standard; both label and diagnosis are empty where it is missing."""
+    if study.index == planted.without_reference:
+        return {"study_id": study.study_id, "label": "", "diagnosis": "", "method": "lost to follow-up"}
+    return {
+        "study_id": study.study_id,
+        "label": study.disease.label,
+        "diagnosis": str(study.disease.lesion),
+        "method": "simulated truth",
+    }
+
+
+def reader_rows(study: Study, planted: Planted) -> Iterator[Row]:
+    """Every read of a study: session 1 by all, some again in session 2, some with help in session 3."""
+    rng = generator(study.seed, study.split, Stream.READS, study.index)
+    label, case = np.array([study.disease.label], np.int8), np.array([case_difficulty(study)])
+    ratings = draw_ratings(READERS, label, case, rng, aided=tuple(arm == "aided" for _, arm, _ in SESSIONS))
+    for (session, arm, members), rating in zip(SESSIONS, ratings, strict=True):
+        missing = missing_reads(READERS, rating, MISSING_RATE, rng)
+        for reader, value, left_out in zip(READERS, rating[0], missing[0], strict=True):
+            if reader.name not in members:
+                continue
+            unreadable = planted.unreadable is not None and planted.unreadable[0] == study.index
+            status = "not_read" if left_out else "read"
+            if unreadable and reader.name == INDETERMINATE_READER:
+                status = "indeterminate"
+            yield {
+                "study_id": study.study_id,
+                "reader": reader.name,
+                "session": session,
+                "arm": arm,
+                "status": status,
+                "call": int(value > reader.threshold) if status == "read" else "",
+                "score": float(scores_of(np.array(value))) if status == "read" else "",
+            }
+
+
+def covariate_row(study: Study) -> Row:
+    """What is known of mother, pregnancy and place."""
+    weeks, days = divmod(study.gestational_age_days, 7)
+    return {
+        "study_id": study.study_id,
+        "gestational_age": f"{weeks}+{days}",
+        "maternal_age_years": study.maternal_age_years,
+        "site": study.site,
+        "device": study.device.name,
+        "month": study.month,
+    }
+
+
+def write_table(path: Path, rows: Iterable[Row]) -> None:
+    """CSV, UTF-8, line feeds, a header from the first row's keys."""
+    rows = list(rows)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_tables(directory: Path, studies: list[Study], planted: Planted) -> None:
+    """``studies.csv``, ``reference.csv``, ``readers.csv`` and ``covariates.csv`` of a cohort."""
+    write_table(directory / "studies.csv", (row for study in studies for row in manifest_rows(study, planted)))
+    write_table(directory / "reference.csv", (reference_row(study, planted) for study in studies))
+    write_table(directory / "readers.csv", (row for study in studies for row in reader_rows(study, planted)))
+    write_table(directory / "covariates.csv", (covariate_row(study) for study in studies))
