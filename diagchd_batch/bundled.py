@@ -1,0 +1,21 @@
+"""Finds the files that travel with the package: ready job files, model cards and weights, jobs, the sample cohort."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def bundled_path(relative: str) -> Path:
+    """Path of a bundled file or directory, such as ``configs/models/diagchd-compact/card.json``.
+
+    In an installation these files lie inside the package (``bundled_files/``), in a checkout beside it.
+    Raises FileNotFoundError naming both places.
+    """
+    candidates = (_PACKAGE / "bundled_files" / relative, _PACKAGE.parent / relative)
+    for candidate in candidates:
+        if candidate.exists():
+            return candidate
+    places = " nor ".join(str(candidate) for candidate in candidates)
+    raise FileNotFoundError(
+        f"{relative} is not part of this installation: neither {places} exists; reinstall the package"
+    )

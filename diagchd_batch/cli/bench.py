@@ -1,0 +1,109 @@
+"""`bench`: how fast this machine decodes, scores and writes, and the settings that follow from it."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diagchd_batch.cli.console import print_json, print_pairs, say
+from diagchd_batch.cli.options import JsonOption
+
+if TYPE_CHECKING:
+    from diagchd_batch.model.benchmark import PredictorBenchmark
+    from diagchd_batch.scoring.benchmark import Throughput
+
+_MIN_SPEED_GAIN = 1.2  # below it a change of precision, which needs a new validation, is not worth suggesting
+_MIN_SAME_PIXELS = 0.995
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(bench)
+
+
+def bench(
+    model: Annotated[str, typer.Option(help="A bundled model: diagchd or diagchd-compact.")] = "diagchd-compact",
+    weights: Annotated[str, typer.Option(help="bundled, a checkpoint's path, or seed:N.")] = "bundled",
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16, for the end-to-end figures.")] = "float32",
+    images: Annotated[int, typer.Option(min=1, help="Image files scored end to end.")] = 122,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure images/s here: decoding, the model, writing, end to end; each precision against Keras's own predict.
+
+    All figures come from this one run on the bundled sample's images, so their ratios mean something.
+
+    Example: diagchd-batch bench --model diagchd --weights seed:0 --images 40
+    """
+    from diagchd_batch.cluster.this_machine import this_machine
+    from diagchd_batch.model.spec import resolve_model
+    from diagchd_batch.scoring.benchmark import measure_predictor, measure_throughput
+
+    spec = resolve_model(model, weights, precision)
+    cores = this_machine().cpus
+    say("comparing the predictor with Keras")
+    predictor = measure_predictor(spec, images)
+    say(f"scoring {images} images end to end")
+    throughput = measure_throughput(spec, images, decoder_threads=cores)
+    suggestions = _suggestions(predictor, throughput, cores)
+    if as_json:
+        print_json(_as_json(predictor, throughput, suggestions))
+    else:
+        _print(predictor, throughput, suggestions)
+
+
+def _suggestions(predictor: "PredictorBenchmark", throughput: "Throughput", cores: int) -> dict[str, str]:
+    """Setting → why."""
+    bfloat16, float32 = predictor.precisions["bfloat16"], predictor.precisions["float32"]
+    gain = bfloat16.images_per_s / float32.images_per_s
+    suggestions = {f"model.batch_size={throughput.batch_size}": "what `auto` resolves to here"}
+    if gain >= _MIN_SPEED_GAIN and bfloat16.same_pixels >= _MIN_SAME_PIXELS and bfloat16.same_calls == 1:
+        reason = f"{gain:.1f} times float32 with the same calls on the sample; check it on your own with `compare`"
+        suggestions["model.precision=bfloat16"] = reason
+    else:
+        suggestions["model.precision=float32"] = f"bfloat16 is {gain:.1f} times as fast, with results as shown"
+    needed = throughput.model / throughput.decode_per_core
+    if needed > cores:
+        suggestions[f"cluster.cpus_per_actor={needed:.0f}"] = "decoding needs so many cores to keep up with the model"
+    return suggestions
+
+
+def _as_json(predictor: "PredictorBenchmark", throughput: "Throughput", suggestions: dict[str, str]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "model": predictor.model,
+        "device": predictor.device,
+        "batch_size": throughput.batch_size,
+        "n_images": throughput.n_images,
+        "images_per_s": {
+            "decode_per_core": throughput.decode_per_core,
+            "model": throughput.model,
+            "write_per_core": throughput.write_per_core,
+            "end_to_end": throughput.end_to_end,
+            "keras_predict": predictor.keras_images_per_s,
+        },
+        "end_to_end_of_model": throughput.end_to_end_of_model,
+        "precisions": {name: asdict(figures) for name, figures in predictor.precisions.items()},
+        "suggestions": suggestions,
+    }
+
+
+def _print(predictor: "PredictorBenchmark", throughput: "Throughput", suggestions: dict[str, str]) -> None:
+    pairs: list[tuple[str, Any]] = [
+        ("model", f"{predictor.model} on {predictor.device}, batch size {throughput.batch_size}"),
+        ("decode", f"{throughput.decode_per_core:.1f} images/s a core"),
+        ("model alone", f"{throughput.model:.2f} images/s"),
+        ("write", f"{throughput.write_per_core:.1f} images/s a core"),
+        (
+            "end to end",
+            f"{throughput.end_to_end:.2f} images/s, {throughput.end_to_end_of_model:.2f} of the model alone",
+        ),
+        ("keras predict", f"{predictor.keras_images_per_s:.2f} images/s, one image at a time"),
+    ]
+    for name, figures in predictor.precisions.items():
+        text = (
+            f"{figures.speed_ratio:.2f} × keras predict; {figures.same_pixels:.3%} of pixels and "
+            f"{figures.same_calls:.1%} of calls the same, probabilities within "
+            f"{figures.largest_probability_difference:.1e}"
+        )
+        pairs.append((name, text))
+    pairs += [("suggested" if n == 0 else "", f"{s} ({why})") for n, (s, why) in enumerate(suggestions.items())]
+    print_pairs(pairs)

@@ -1,0 +1,50 @@
+"""`config`: the job file's schema, what a job file amounts to, and whether it is valid."""
+
+import os
+
+import typer
+
+from diagchd_batch.cli.console import print_json, say
+from diagchd_batch.cli.options import ConfigArgument, JsonOption, SetOption
+
+app = typer.Typer(help="Job files: their schema, what one amounts to, whether it is valid.", no_args_is_help=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the job file's JSON schema, for editors and checks.
+
+    Example: diagchd-batch config schema > job.schema.json
+    """
+    from diagchd_batch.config.models import JobConfig
+
+    print_json(JobConfig.model_json_schema())
+
+
+@app.command()
+def show(config: ConfigArgument, overrides: SetOption = [], as_json: JsonOption = False) -> None:  # noqa: B006
+    """Print the whole job, defaults, environment and --set included.
+
+    Example: diagchd-batch config show configs/sample.yaml --set model.precision=bfloat16
+    """
+    import yaml
+
+    from diagchd_batch.config.loading import load_job
+
+    job = load_job(config, overrides, os.environ).model_dump(mode="json")
+    if as_json:
+        print_json(job)
+    else:
+        print(yaml.safe_dump(job, sort_keys=False, allow_unicode=True), end="")
+
+
+@app.command()
+def validate(config: ConfigArgument, overrides: SetOption = []) -> None:  # noqa: B006
+    """Check a job file; exit 2 and the reason if it is not valid. Reads no input data (`plan` does).
+
+    Example: diagchd-batch config validate job.yaml
+    """
+    from diagchd_batch.config.loading import load_job
+
+    load_job(config, overrides, os.environ)
+    say(f"{config} is valid")

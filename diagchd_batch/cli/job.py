@@ -1,0 +1,246 @@
+"""`plan` and `submit`: what a job would do, and doing it."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from diagchd_batch.cli.console import duration, print_json, print_pairs, say, size
+from diagchd_batch.cli.options import ConfigArgument, JsonOption, SetOption
+
+if TYPE_CHECKING:
+    from diagchd_batch.config.models import JobConfig
+    from diagchd_batch.scoring.driver import RunOutcome
+    from diagchd_batch.scoring.preview import JobPreview
+
+RunId = Annotated[
+    str | None,
+    typer.Option("--run-id", help="Name the run yourself; an existing one is resumed if its fingerprint is the same."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(plan)
+    app.command()(submit)
+
+
+def plan(
+    config: ConfigArgument,
+    overrides: SetOption = [],  # noqa: B006
+    run_id: RunId = None,
+    measure: Annotated[
+        bool, typer.Option(help="Time the model on this machine where no earlier run tells how fast it is.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a submit would do: studies, images, bytes, shards, what is done already, the time expected.
+
+    Checks the manifest and the evaluation's files; writes nothing to the output.
+
+    Example: diagchd-batch plan job.yaml
+    """
+    from diagchd_batch.cli.progress import run_progress
+    from diagchd_batch.config.loading import load_job
+    from diagchd_batch.scoring.preview import preview_job
+
+    job = load_job(config, overrides, os.environ)
+    with run_progress() as progress:
+        preview = preview_job(job, os.environ, run_id=run_id, on_listed=progress.listed)
+    images_per_s, source = preview.images_per_s, "the latest run with this fingerprint"
+    if images_per_s is None and measure:
+        from diagchd_batch.scoring.benchmark import measure_model
+
+        say("timing the model on this machine (--no-measure leaves that out)")
+        images_per_s, device = measure_model(preview.model)
+        source = f"one actor on this machine's {device}"
+    if as_json:
+        print_json(_plan_json(preview, images_per_s, source))
+    else:
+        print_pairs(_plan_pairs(job, preview, images_per_s, source))
+
+
+def submit(
+    config: ConfigArgument,
+    overrides: SetOption = [],  # noqa: B006
+    run_id: RunId = None,
+    new_run: Annotated[bool, typer.Option("--new-run", help="Begin another run although one could go on.")] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(help="A Ray cluster, such as http://head:8265; else RAY_API_SERVER_ADDRESS or RAY_ADDRESS."),
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="On a cluster: print the submission's id and go.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a cohort and evaluate it: here, with a Ray of its own, or on a cluster. Again: it resumes or repeats.
+
+    Exit codes: 0 done · 1 failed, resumable · 2 usage or configuration · 3 done, with failed inputs ·
+    4 fingerprint mismatch · 130/143 interrupted, resumable.
+
+    Example: diagchd-batch submit configs/sample.yaml --set model.precision=bfloat16
+    """
+    from diagchd_batch.cli.progress import run_progress
+    from diagchd_batch.cluster.client import cluster_address
+    from diagchd_batch.cluster.local import EmbeddedRay
+    from diagchd_batch.cluster.this_machine import this_machine
+    from diagchd_batch.config.loading import load_job
+    from diagchd_batch.evaluation.outputs import evaluate_output
+    from diagchd_batch.results import open_output
+    from diagchd_batch.scoring.driver import run_job
+    from diagchd_batch.scoring.interrupts import RunInterrupted
+    from diagchd_batch.scoring.preview import read_evaluation_files
+
+    job = load_job(config, overrides, os.environ)
+    read_evaluation_files(job.evaluation)  # a mistake in them is told now, not when the night is over
+    if cluster := cluster_address(address, os.environ):
+        _submit_to_cluster(job, cluster, run_id, new_run, no_wait, as_json)
+    notes: list[str] = []
+    try:
+        with run_progress() as progress:
+
+            def evaluate(run: str) -> None:
+                progress.message("scored; evaluating")
+                output = open_output(job.output.uri, job.output.private_uri)
+                notes.extend(evaluate_output(output, os.environ, run_id=run, config=job.evaluation).notes)
+
+            outcome = run_job(
+                job,
+                EmbeddedRay(this_machine()),
+                progress,
+                environ=os.environ,
+                command=sys.argv[1:],
+                run_id=run_id,
+                new_run=new_run,
+                derive=evaluate,
+            )
+    except RunInterrupted as interruption:
+        say(f"interrupted ({interruption}); what is committed stays, the same command resumes the run")
+        raise typer.Exit(interruption.exit_code) from None
+    if as_json:
+        print_json(_outcome_json(job, outcome))
+    else:
+        _print_outcome(job, outcome)
+        for note in notes:
+            say(f"evaluation left out: {note}")
+    raise typer.Exit(outcome.exit_code)
+
+
+def _submit_to_cluster(
+    job: "JobConfig", address: str, run_id: str | None, new_run: bool, no_wait: bool, as_json: bool
+) -> NoReturn:
+    from diagchd_batch.cluster.client import ClusterJobs
+    from diagchd_batch.cluster.submission import run_meant, submit_and_follow
+
+    jobs = ClusterJobs(address)
+    run = run_meant(job, os.environ, run_id, new_run)
+    try:
+        submission_id, exit_code = submit_and_follow(jobs, job, run, wait=not no_wait, say=say)
+    except KeyboardInterrupt:
+        say(f"detached; run {run} goes on. The same command comes back to it, `diagchd-batch stop` ends it")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json({"run_id": run, "submission_id": submission_id, "exit_code": None if no_wait else exit_code})
+    else:
+        print(submission_id)
+    raise typer.Exit(exit_code)
+
+
+def _plan_pairs(
+    job: "JobConfig", preview: "JobPreview", images_per_s: float | None, source: str
+) -> list[tuple[str, Any]]:
+    head = preview.head
+    left = head.n_images - preview.done_images
+    pairs: list[tuple[str, Any]] = [
+        ("model", f"{preview.model.name}, {preview.model.precision}, weights {preview.model.weights_digest[:12]}"),
+        ("studies", f"{head.n_studies:,} of {head.n_subjects:,} subjects"),
+        ("images", f"{head.n_images:,} ({size(head.size_bytes)}), {head.n_masks:,} with a reference mask"),
+        ("shards", f"{head.n_shards:,} of up to {head.images_per_shard:,} images"),
+        ("run", f"{preview.run_id}, {preview.done_images:,} images done" if preview.run_id else "a new one"),
+        ("left to score", f"{left:,} images"),
+    ]
+    if images_per_s:
+        pairs.append(("time expected", f"{duration(left / images_per_s)} at {images_per_s:.1f} images/s ({source})"))
+    else:
+        pairs.append(("time expected", "not known: no earlier run, and --no-measure"))
+    if head.n_excluded:
+        pairs.append(("excluded", f"{head.n_excluded:,} rows; {head.n_excluded_studies:,} studies have no other image"))
+    if head.n_missing:
+        note = f"{head.n_missing:,} planned files are not there"
+        pairs.append(("missing", f"{note}, {head.n_missing_masks:,} of them masks; they will be failed rows"))
+    if head.n_unlisted:
+        pairs.append(("not in the manifest", f"{head.n_unlisted:,} image files below input.uri"))
+    if not head.subjects_given:
+        pairs.append(
+            ("subjects", f"not given for {head.n_studies_without_subject:,} studies: each study stands for one")
+        )
+    for name, match in preview.matches.items():
+        text = f"{match.n_matched:,} studies matched, {match.n_without_row:,} without a row"
+        if match.unmatched_ids:
+            text += f"; {len(match.unmatched_ids):,} of its studies are not in the inventory"
+        pairs.append((f"evaluation.{name}", text))
+    pairs.append(("output", job.output.uri))
+    return pairs
+
+
+def _plan_json(preview: "JobPreview", images_per_s: float | None, source: str) -> dict[str, Any]:
+    head = preview.head
+    counts = (
+        "n_studies n_subjects n_images n_masks size_bytes n_shards images_per_shard n_excluded n_excluded_studies "
+        "n_missing n_missing_masks n_unlisted subjects_given"
+    )
+    left = head.n_images - preview.done_images
+    return {
+        **{name: getattr(head, name) for name in counts.split()},
+        "run_id": preview.run_id,
+        "done_shards": preview.done_shards,
+        "done_images": preview.done_images,
+        "images_per_s": images_per_s,
+        "images_per_s_source": source if images_per_s else None,
+        "expected_s": left / images_per_s if images_per_s else None,
+        "evaluation": {
+            name: {
+                "n_matched": match.n_matched,
+                "n_without_row": match.n_without_row,
+                "n_unmatched": len(match.unmatched_ids),
+            }
+            for name, match in preview.matches.items()
+        },
+    }
+
+
+def _outcome_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
+    return {
+        "run_id": outcome.run_id,
+        "exit_code": outcome.exit_code,
+        "output": job.output.uri,
+        "counts": outcome.counts.model_dump(mode="json") if outcome.counts else None,
+        "repeated": outcome.repeated,
+        "n_new_images": outcome.n_new_images,
+    }
+
+
+def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
+    from diagchd_batch.failures import REMEDIES, FailureCode
+
+    counts = outcome.counts
+    pairs: list[tuple[str, Any]] = [("run", outcome.run_id)]
+    if outcome.repeated:
+        pairs.append(("", "finished before; nothing was done"))
+        if outcome.n_new_images:
+            pairs.append(("new images", f"{outcome.n_new_images:,} came in since; score them with --new-run"))
+    if counts:
+        pairs.append(
+            ("scored", f"{counts.n_ok:,} frames of {counts.n_images:,} images, {counts.n_chd_calls:,} called CHD")
+        )
+        if counts.n_failed:
+            pairs.append(("failed", f"{counts.n_failed:,}"))
+            for code, n in counts.failures.items():
+                pairs.append((f"  {code}", f"{n:,}: {REMEDIES[FailureCode(code)]}"))
+        bad_masks = {status: n for status, n in counts.reference_status.items() if status != "ok"}
+        for code, n in bad_masks.items():
+            pairs.append((f"  {code}", f"{n:,} reference masks: {REMEDIES[FailureCode(code)]}"))
+        if counts.quality_flags:
+            pairs.append(("flagged", ", ".join(f"{flag} {n:,}" for flag, n in counts.quality_flags.items())))
+    pairs.append(("output", job.output.uri))
+    print_pairs(pairs)
+    say(f"check it with: diagchd-batch verify {job.output.uri}")

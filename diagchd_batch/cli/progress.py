@@ -1,0 +1,176 @@
+"""Shows a run's progress: a live bar on a terminal, otherwise a line every ten seconds."""
+
+import sys
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Self
+
+from diagchd_batch.cli.console import duration, say
+from diagchd_batch.scoring.progress import RunStart, ShardSummary
+
+LINE_INTERVAL_S = 10.0
+
+
+class _Counts:
+    """Images and failures so far, and the rate since scoring began here (a resumed run's old shards do not count)."""
+
+    def __init__(self, start: RunStart) -> None:
+        self.start = start
+        self.began_s = time.monotonic()
+        self.images = 0
+        self.shards = 0
+        self.in_flight = 0
+        self.failures: Counter[str] = Counter()
+
+    def add(self, summary: ShardSummary) -> None:
+        self.images += summary.n_images
+        self.shards += 1
+        self.in_flight = max(0, self.in_flight - summary.n_images)
+        self.failures.update(summary.failures)
+
+    @property
+    def done(self) -> int:
+        return min(self.start.done_images + self.images + self.in_flight, self.start.n_images)
+
+    @property
+    def images_per_s(self) -> float:
+        elapsed_s = time.monotonic() - self.began_s
+        return (self.images + self.in_flight) / elapsed_s if elapsed_s > 0 else 0.0
+
+    @property
+    def remaining(self) -> str:
+        rate = self.images_per_s
+        return duration((self.start.n_images - self.done) / rate) if rate > 0 else "not known yet"
+
+    @property
+    def failed(self) -> str:
+        if not self.failures:
+            return "no failures"
+        return "failed: " + ", ".join(f"{code} {count}" for code, count in self.failures.most_common())
+
+
+class LineProgress:
+    """For logs and pipes: one line when something begins or ends, and every ten seconds between."""
+
+    def __init__(self) -> None:
+        self._counts: _Counts | None = None
+        self._last_line_s = float("-inf")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def listed(self, n_objects: int) -> None:
+        if self._due():
+            say(f"planning: {n_objects:,} objects listed")
+
+    def started(self, start: RunStart) -> None:
+        self._counts = _Counts(start)
+        say(_headline(start))
+
+    def in_flight(self, n_images: int) -> None:
+        if self._counts:
+            self._counts.in_flight = n_images
+            self._line()
+
+    def shard_done(self, summary: ShardSummary) -> None:
+        if self._counts:
+            self._counts.add(summary)
+            self._line(last=self._counts.done == self._counts.start.n_images)
+
+    def message(self, text: str) -> None:
+        say(text)
+
+    def _due(self) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._last_line_s < LINE_INTERVAL_S:
+            return False
+        self._last_line_s = now_s
+        return True
+
+    def _line(self, last: bool = False) -> None:
+        counts = self._counts
+        if counts and (self._due() or last):
+            shards = counts.start.done_shards + counts.shards
+            say(
+                f"scoring: {counts.done:,} of {counts.start.n_images:,} images · shard {shards:,} of "
+                f"{counts.start.n_shards:,} · {counts.images_per_s:.1f} images/s · remaining {counts.remaining} · "
+                f"{counts.failed}"
+            )
+
+
+class BarProgress:
+    """For a terminal: one live line."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[detail]}"),
+            console=self._console,
+            expand=True,
+        )
+        self._task = self._progress.add_task("planning", total=None, detail="")
+        self._counts: _Counts | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def listed(self, n_objects: int) -> None:
+        self._progress.update(self._task, detail=f"{n_objects:,} objects listed")
+
+    def started(self, start: RunStart) -> None:
+        self._counts = _Counts(start)
+        self._console.print(_headline(start), highlight=False)
+        self._progress.update(self._task, description="scoring", total=start.n_images)
+        self._show()
+
+    def in_flight(self, n_images: int) -> None:
+        if self._counts:
+            self._counts.in_flight = n_images
+            self._show()
+
+    def shard_done(self, summary: ShardSummary) -> None:
+        if self._counts:
+            self._counts.add(summary)
+            self._show()
+
+    def message(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False)
+
+    def _show(self) -> None:
+        counts = self._counts
+        if counts is None:
+            return
+        rate = f"{counts.images_per_s:.1f} images/s · {counts.remaining} left" if counts.images_per_s else "starting"
+        detail = f"{counts.done:,}/{counts.start.n_images:,} · {rate} · {counts.failed}"
+        self._progress.update(self._task, completed=counts.done, detail=detail)
+
+
+def run_progress() -> BarProgress | LineProgress:
+    """The display that fits where messages go."""
+    return BarProgress() if sys.stderr.isatty() else LineProgress()
+
+
+def _headline(start: RunStart) -> str:
+    text = f"run {start.run_id}: {start.n_images:,} images in {start.n_shards:,} shards"
+    if start.resumed:
+        text += f"; resumed, {start.done_shards:,} shards ({start.done_images:,} images) are done already"
+    return text

@@ -1,0 +1,124 @@
+"""`query`: SQL over an output's tables."""
+
+import sys
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diagchd_batch.cli.console import say
+from diagchd_batch.cli.options import PrivateUriOption
+from diagchd_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS_OF_A_TABLE = 1_000
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(query)
+
+
+def query(
+    output: Annotated[
+        str | None, typer.Argument(help="The output: a directory or s3://bucket/prefix.", show_default=False)
+    ] = None,
+    sql: Annotated[
+        str | None, typer.Argument(help="One SELECT; - reads it from standard input.", show_default=False)
+    ] = None,
+    list_views: Annotated[bool, typer.Option("--list", help="Show the views and their columns.")] = False,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", help="One run, with those that it continues; default: all.")
+    ] = None,
+    format_: Annotated[
+        Format | None, typer.Option("--format", help="Default: by the ending of --out, else table.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the result to this file.")] = None,
+    private_uri: PrivateUriOption = None,
+) -> None:
+    """Ask an output's tables with SQL (DuckDB). Reads only: nothing is changed, no other file is opened.
+
+    Example: diagchd-batch query out/sample "SELECT status, count(*) FROM predictions GROUP BY status"
+    """
+    if list_views:
+        _print_views()
+        return
+    if output is None or sql is None:
+        raise UsageError("query needs an output and a statement; `diagchd-batch query --list` shows the views")
+    from diagchd_batch.evaluation.cohort.schemas import TABLES
+    from diagchd_batch.results import open_output
+    from diagchd_batch.results.query.database import open_query
+    from diagchd_batch.results.query.formats import FORMATS
+
+    chosen = format_ or _by_ending(out)
+    if chosen is Format.PARQUET and out is None and sys.stdout.isatty():
+        raise UsageError("Parquet is not for a terminal; name a file with --out")
+    database = open_query(open_output(output, private_uri), TABLES, run_id)
+    with database.rows(sys.stdin.read() if sql == "-" else sql) as rows, ExitStack() as files:
+        if chosen is Format.TABLE:
+            _print_table(rows, files.enter_context(out.open("w", encoding="utf-8")) if out else sys.stdout)
+        else:
+            FORMATS[chosen](rows, files.enter_context(out.open("wb")) if out else sys.stdout.buffer)
+
+
+def _by_ending(out: Path | None) -> Format:
+    ending = out.suffix.removeprefix(".") if out else ""
+    return Format(ending) if ending in list(Format) else Format.TABLE
+
+
+def _print_views() -> None:
+    from diagchd_batch.evaluation.cohort.schemas import TABLES
+    from diagchd_batch.results.query.database import describe_views
+
+    for view, columns in describe_views(TABLES):
+        print(f"{view.name}: {view.description}")
+        width = max(len(name) for name, _ in columns)
+        for name, kind in columns:
+            print(f"    {name:<{width}}  {kind}")
+
+
+def _print_table(rows: "pa.RecordBatchReader", file: Any) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from diagchd_batch.results.query.formats import row_values
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for field in rows.schema:
+        table.add_column(Text(_shown(field.name)), justify="right" if _is_number(field.type) else "left")
+    left = _ROWS_OF_A_TABLE
+    for batch in rows:
+        for row in row_values(batch.slice(0, left)):
+            table.add_row(*(Text(_shown(value)) for value in row))
+        left -= batch.num_rows
+        if left < 0:
+            say(f"these are the first {_ROWS_OF_A_TABLE:,} rows; --format csv, json or parquet gives all")
+            break
+    is_terminal = file.isatty()
+    Console(file=file, width=None if is_terminal else 10_000, no_color=not is_terminal).print(table)
+
+
+def _is_number(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def _shown(value: Any) -> str:
+    """A value for a person; no control character of a file's name reaches the terminal."""
+    from diagchd_batch.results.query.formats import cell
+
+    text = f"{value:.6g}" if isinstance(value, float) else cell(value)
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

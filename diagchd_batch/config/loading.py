@@ -1,0 +1,127 @@
+"""Reads a job file: YAML, then environment variables, then `--set` overrides; each beats the one before."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "DIAGCHD_BATCH__"
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one block: YAML would silently keep the last."""
+
+
+def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
+
+
+def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> JobConfig:
+    """The job of the file at `path`, with ``key.sub=value`` `overrides` and ``DIAGCHD_BATCH__KEY__SUB`` variables.
+
+    Values of overrides and variables are read as YAML, so that ``[0.01, 0.02]``, ``true`` and ``auto`` work.
+    Raises ConfigError naming the file or variable, the key and, for an unknown key, the nearest known one.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"job file {path} cannot be read: {_reason(error)}") from error
+    try:
+        document = yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"job file {path} is not valid YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"job file {path} holds no keys; `diagchd-batch config schema` shows what it may hold")
+    for name, value in sorted((environ or {}).items()):
+        if name.startswith(ENVIRONMENT_PREFIX):
+            keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+            _assign(document, keys, value, source=f"environment variable {name}")
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"--set {override}: expected key=value, such as --set model.precision=bfloat16")
+        _assign(document, key.strip().split("."), value, source=f"--set {override}")
+    return parse_job(document, source=f"job file {path}")
+
+
+def parse_job(document: Mapping[str, Any], source: str) -> JobConfig:
+    """Validates a job given as nested mappings; `source` names it in errors. Raises ConfigError."""
+    try:
+        return JobConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{source} is not valid:\n" + "\n".join(_problems(error))) from error
+
+
+def _assign(document: dict[str, Any], keys: Sequence[str], text: str, source: str) -> None:
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: the value is not valid YAML: {error}") from error
+    block: Any = document
+    for key in keys[:-1]:
+        if block.get(key) is None:
+            block[key] = {}
+        block = block[key]
+        if not isinstance(block, dict):
+            raise ConfigError(f"{source}: {key} is a value, not a block that holds {keys[-1]}")
+    block[keys[-1]] = value
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        location = problem["loc"]
+        # pydantic adds the branch of a union ("literal['auto']", "constrained-int") to the location: not the user's key
+        shown = ".".join(str(part) for part in location if not _is_union_branch(part)) or "the file"
+        if problem["type"] == "extra_forbidden":
+            yield f"  {shown}: unknown key{_nearest(location)}"
+        else:
+            yield f"  {shown}: {problem['msg'].removeprefix('Value error, ')} (got {_shorten(problem.get('input'))})"
+
+
+def _is_union_branch(part: int | str) -> bool:
+    return isinstance(part, str) and ("[" in part or part in {"int", "float", "constrained-int", "constrained-float"})
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    known = list(_model_at(location[:-1]).model_fields)
+    matches = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]}?" if matches else f"; known here: {', '.join(known)}"
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
+    model: type[BaseModel] = JobConfig
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            nested = [kind for kind in (annotation, *get_args(annotation)) if _is_model(kind)]
+            model = nested[0] if nested else model
+    return model
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _shorten(value: Any, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

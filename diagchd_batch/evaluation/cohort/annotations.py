@@ -1,0 +1,100 @@
+"""What people know of the studies (reference standard, readers' calls, covariates), matched to the run's studies."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from diagchd_batch.errors import InputError
+from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.cohort.names import Names
+from diagchd_batch.evaluation.cohort.reader_study import Reads
+
+_READERS_AS_STANDARD = ("majority", "reader", "panel")
+"""Words in `method` of a reference label that was made of reads."""
+
+
+@dataclass
+class Matching:
+    """How the tables met the inventory. `unmatched`: (table, id as written) of what the inventory lacks: private."""
+
+    unmatched: list[tuple[str, str]] = field(default_factory=list)
+    n_unmatched: dict[str, int] = field(default_factory=dict)  # by table: studies
+
+
+def match_reference(database: CohortDatabase, reference: pd.DataFrame | None, matching: Matching) -> None:
+    """Makes the table `labels` (study, label, diagnosis, method) from the reference table and the manifest's labels.
+
+    Raises InputError where the two contradict one another.
+    """
+    if reference is None:
+        database.execute(
+            "CREATE TABLE labels AS SELECT study, manifest_label AS label, CAST(NULL AS VARCHAR) AS diagnosis, "
+            "CAST(NULL AS VARCHAR) AS method FROM planned"
+        )
+        return
+    _match(database, "reference", reference[["study_id", "label", "diagnosis", "method"]], matching)
+    wrong = database.scalar("SELECT count(*) FROM reference JOIN planned USING (study) WHERE label <> manifest_label")
+    if wrong:
+        raise InputError(
+            f"evaluation.reference: {wrong} labels contradict those of input.manifest or of the images' folders; "
+            "`diagchd-batch plan` names the first row; correct one of them"
+        )
+    database.execute(
+        "CREATE TABLE labels AS SELECT study, coalesce(reference.label, manifest_label) AS label, diagnosis, method "
+        "FROM planned LEFT JOIN reference USING (study)"
+    )
+
+
+def made_of_reads(database: CohortDatabase) -> np.ndarray:
+    """bool, by study: whether its reference label is the readers' own, as far as `method` says so."""
+    words = " OR ".join(f"contains(lower(method), '{word}')" for word in _READERS_AS_STANDARD)
+    return database.arrays(f"SELECT coalesce({words}, false) AS own FROM labels ORDER BY study")["own"].astype(bool)
+
+
+def match_readers(database: CohortDatabase, readers: pd.DataFrame, names: Names, matching: Matching) -> Reads:
+    """The reads of the inventory's studies, under the names to show."""
+    _match(database, "reads", readers.drop(columns="row_in_file"), matching)
+    columns = database.arrays(
+        "SELECT study, reader, coalesce(session, '') AS session, coalesce(arm, '') AS arm, status, "
+        "CAST(call AS DOUBLE) AS call, CAST(score AS DOUBLE) AS score FROM reads ORDER BY study, reader, session, arm"
+    )
+    return Reads(
+        study=columns["study"],
+        reader=_renamed(columns["reader"], names.readers(readers["reader"].unique())),
+        session=_renamed(columns["session"], names.numbered("session", set(columns["session"]) - {""})),
+        arm=_renamed(columns["arm"], names.numbered("arm", set(columns["arm"]) - {""})),
+        status=columns["status"],
+        call=columns["call"].astype(np.float64),
+        score=columns["score"].astype(np.float64),
+    )
+
+
+def match_covariates(database: CohortDatabase, covariates: pd.DataFrame, matching: Matching) -> list[str]:
+    """Makes the table `covariates` (study, c0, c1, …); returns the columns' own names in that order."""
+    own = [name for name in covariates.columns if name not in ("study_id", "row_in_file")]
+    renamed = covariates[["study_id", *own]].rename(columns={name: f"c{place}" for place, name in enumerate(own)})
+    _match(database, "covariates", renamed, matching)
+    return own
+
+
+def _match(database: CohortDatabase, table: str, frame: pd.DataFrame, matching: Matching) -> None:
+    incoming = f"incoming_{table}"
+    database.register(
+        incoming, pa.Table.from_pandas(frame.rename(columns={"study_id": "own_id"}), preserve_index=False)
+    )
+    database.execute(
+        f"CREATE TABLE {table} AS SELECT study, {incoming}.* EXCLUDE (own_id) "
+        f"FROM {incoming} JOIN planned ON own_id = source_study_id"
+    )
+    unmatched = database.table(
+        f"SELECT DISTINCT own_id FROM {incoming} ANTI JOIN planned ON own_id = source_study_id ORDER BY own_id"
+    )["own_id"].to_pylist()
+    matching.unmatched += [(table, own_id) for own_id in unmatched]
+    matching.n_unmatched[table] = len(unmatched)
+
+
+def _renamed(values: Iterable[str], names: dict[str, str]) -> np.ndarray:
+    return np.array([names.get(value, value) for value in values], dtype=object)

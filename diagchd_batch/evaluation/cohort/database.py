@@ -1,0 +1,199 @@
+"""Reads a run's, or a lineage's, tables into a spilling DuckDB database and aggregates frames to studies there.
+
+Millions of rows never become Python objects: tokens stay in the database, statistics see arrays of numbers in the
+order of the studies' tokens. Sums are taken over decimals, which are exact, so that they do not depend on the order in
+which threads add: the same run gives the same bytes.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset
+
+from diagchd_batch.errors import RunFault
+from diagchd_batch.results.schema import PREDICTIONS
+
+MEMORY_LIMIT_BYTES = 1_200_000_000
+"""Of the database; what it cannot hold it spills to a temporary directory. Arrays and tables come on top."""
+
+_BATCH_ROWS = 65_536
+
+_PROBABILITY = "DECIMAL(18, 12)"  # 1e-12 is far below float32's resolution of a probability
+
+_STUDY_SCORE = {
+    "mean": f"CAST(sum(CAST(chd_probability AS {_PROBABILITY})) AS DOUBLE) / count(chd_probability)",
+    "max": "CAST(max(chd_probability) AS DOUBLE)",
+    "median": "median(CAST(chd_probability AS DOUBLE))",
+}
+
+_LEFT_AWAY = {"subject_id", "study_id", "source_frames", "shard", "chd_call", "quality_flags"}
+_FRAME_COLUMNS = ", ".join(name for name in PREDICTIONS.names if name not in _LEFT_AWAY)
+_READ_COLUMNS = f"study_id, len(quality_flags) > 0 AS flagged, {_FRAME_COLUMNS}"
+
+
+@dataclass(frozen=True)
+class RunTables:
+    """What the evaluation takes of one run: its predictions and its plan's studies (schema PLAN_STUDIES)."""
+
+    run_id: str
+    predictions: pyarrow.dataset.Dataset
+    studies: pa.RecordBatchReader
+
+
+class CohortDatabase:
+    """A temporary database with the tables `planned` and `frames`; use it as a context manager.
+
+    planned: one row a study of the inventory: `study`, its number from 0 in the order of tokens; `subject`, likewise;
+        `study_id`, `subject_id`, `source_study_id`; `manifest_label`; `included`; `exclude_reasons`; `planned_images`.
+    frames: one row a frame, or a failed file, with `study` and `subject` in place of their tokens; `flagged`: has a
+        quality flag.
+    """
+
+    def __init__(self, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
+        self._memory_limit_bytes = memory_limit_bytes
+
+    def __enter__(self) -> Self:
+        self._directory = tempfile.TemporaryDirectory(prefix="diagchd-evaluation-")
+        self.connection = duckdb.connect(str(Path(self._directory.name) / "cohort.duckdb"))
+        self.execute(f"SET memory_limit = '{self._memory_limit_bytes // 1_000_000}MB'")
+        self.execute("SET preserve_insertion_order = false")  # every query that needs an order states it
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.connection.close()
+        self._directory.cleanup()
+
+    def execute(self, sql: str) -> None:
+        """A statement without a result."""
+        self.connection.execute(sql)
+
+    def table(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
+        return self.connection.sql(sql, params=list(parameters)).to_arrow_table()
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """A small result as dictionaries."""
+        return self.table(sql, parameters).to_pylist()
+
+    def scalar(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        return self.table(sql, parameters).column(0)[0].as_py()
+
+    def arrays(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, np.ndarray]:
+        """A result's columns as arrays; null becomes NaN in numbers (float64) and None in text (object)."""
+        table = self.table(sql, parameters)
+        return {name: _to_numpy(table.column(name)) for name in table.column_names}
+
+    def stream(self, sql: str) -> pa.RecordBatchReader:
+        """A large result, batch by batch."""
+        return self.connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+
+    def register(self, name: str, table: pa.Table | pa.RecordBatchReader | pyarrow.dataset.Dataset) -> None:
+        self.connection.register(name, table)
+
+    def load(self, lineage: Sequence[RunTables]) -> None:
+        """Fills the tables from a lineage, oldest run first; of each frame the latest `ok` counts, by lineage order.
+
+        Raises RunFault where scores and plan do not belong together.
+        """
+        self._one_run = len(lineage) == 1
+        self._load_planned(lineage)
+        self._load_frames(lineage)
+        pa.default_memory_pool().release_unused()  # what reading left behind would count against the statistics' arrays
+
+    def scored_studies(self, study_score: str) -> str:
+        """SQL of `planned` with the counts, the score and the source resolution of each study's frames."""
+        images = "CAST(NULL AS BIGINT)" if self._one_run else "count(DISTINCT image_id)"  # which costs much
+        return f"""(
+            SELECT study, subject, study_id, subject_id, included, exclude_reasons,
+                   coalesce(n_counted_images, planned_images) AS n_images, coalesce(n_frames_ok, 0) AS n_frames_ok,
+                   coalesce(n_frames_failed, 0) AS n_frames_failed, coalesce(n_frames_flagged, 0) AS n_frames_flagged,
+                   score, error_code, source.height || '×' || source.width AS source_resolution,
+                   source.pixels AS source_pixels
+            FROM planned LEFT JOIN (
+                SELECT study,
+                       {images} AS n_counted_images,
+                       count(*) FILTER (status = 'ok') AS n_frames_ok,
+                       count(*) FILTER (status <> 'ok') AS n_frames_failed,
+                       count(*) FILTER (flagged) AS n_frames_flagged,
+                       {_STUDY_SCORE[study_score]} AS score,
+                       min(error_code) AS error_code,
+                       max({{pixels: CAST(source_height AS BIGINT) * source_width, height: source_height,
+                             width: source_width}}) FILTER (status = 'ok') AS source
+                FROM frames GROUP BY study
+            ) USING (study)
+        )"""
+
+    def _load_planned(self, lineage: Sequence[RunTables]) -> None:
+        parts = []
+        for generation, run in enumerate(lineage):
+            self.register(f"plan_{generation}", run.studies)
+            parts.append(
+                f"SELECT {generation} AS generation, study_id, subject_id, source_study_id, label, n_images, "
+                f"exclude_reasons FROM plan_{generation}"
+            )
+        self.execute(
+            f"""
+            CREATE TABLE planned AS
+            SELECT row_number() OVER (ORDER BY study_id) - 1 AS study,
+                   dense_rank() OVER (ORDER BY subject_id) - 1 AS subject, *
+            FROM (
+                SELECT study_id, arg_max(subject_id, generation) AS subject_id,
+                       any_value(source_study_id) AS source_study_id, arg_max(label, generation) AS manifest_label,
+                       max(n_images) AS planned_images, max(n_images) > 0 AS included,
+                       arg_max(exclude_reasons, generation) AS exclude_reasons
+                FROM ({" UNION ALL ".join(parts)}) GROUP BY study_id
+            )
+            """
+        )
+
+    def _load_frames(self, lineage: Sequence[RunTables]) -> None:
+        n_rows = 0
+        for generation, run in enumerate(lineage):
+            self.register(f"run_{generation}", run.predictions)
+            n_rows += run.predictions.count_rows()
+        if self._one_run:
+            self._create_frames("frames", f"SELECT {_READ_COLUMNS} FROM run_0", n_rows, lineage)
+            return
+        parts = [f"SELECT {place} AS generation, {_READ_COLUMNS} FROM run_{place}" for place in range(len(lineage))]
+        self._create_frames("all_frames", " UNION ALL ".join(parts), n_rows, lineage)
+        # A file that failed as a whole (null frame) is settled by any later success of one of its frames.
+        self.execute(
+            """
+            CREATE TABLE frames AS
+            SELECT * EXCLUDE (generation, image_ok) FROM (
+                SELECT *, bool_or(status = 'ok') OVER (PARTITION BY image_id) AS image_ok FROM all_frames
+                QUALIFY row_number() OVER (
+                    PARTITION BY image_id, frame ORDER BY status = 'ok' DESC, generation DESC) = 1
+            ) WHERE NOT (image_ok AND frame IS NULL)
+            """
+        )
+        self.execute("DROP TABLE all_frames")
+
+    def _create_frames(self, table: str, source: str, n_rows: int, lineage: Sequence[RunTables]) -> None:
+        self.execute(
+            f"CREATE TABLE {table} AS SELECT study, subject, source.* EXCLUDE (study_id) "
+            f"FROM ({source}) AS source JOIN planned USING (study_id)"
+        )
+        found = self.scalar(f"SELECT count(*) FROM {table}")
+        if found != n_rows:
+            runs = ", ".join(run.run_id for run in lineage)
+            raise RunFault(
+                f"{n_rows - found} score rows of {runs} belong to studies that the plan does not have; "
+                "run `diagchd-batch verify` on this output"
+            )
+
+
+def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_string(column.type) or pa.types.is_dictionary(column.type) or pa.types.is_boolean(column.type):
+        return column.to_numpy()
+    if column.null_count:
+        return column.cast(pa.float64()).to_numpy()
+    return column.to_numpy()

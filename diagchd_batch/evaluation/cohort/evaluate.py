@@ -1,0 +1,172 @@
+"""`evaluate`: from a run's, or a lineage's, score tables to its metrics tables. Touches neither images nor model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.errors import UsageError
+from diagchd_batch.evaluation.cohort.analysis import Analysis, analyse
+from diagchd_batch.evaluation.cohort.annotations import (
+    Matching,
+    made_of_reads,
+    match_readers,
+    match_reference,
+)
+from diagchd_batch.evaluation.cohort.covariates import Covariate, all_covariates, diagnoses
+from diagchd_batch.evaluation.cohort.database import CohortDatabase, RunTables
+from diagchd_batch.evaluation.cohort.flow import create_results, flow_rows, study_results, table_rows
+from diagchd_batch.evaluation.cohort.names import Names
+from diagchd_batch.evaluation.cohort.raters import with_headline
+from diagchd_batch.evaluation.cohort.reader_study import Reads
+from diagchd_batch.evaluation.cohort.reads_table import reads_table
+from diagchd_batch.evaluation.cohort.schemas import TABLES
+from diagchd_batch.evaluation.cohort.units import Units
+from diagchd_batch.evaluation.cohort.writing import metrics_table, write_table
+from diagchd_batch.results import layout
+from diagchd_batch.results.readers import predictions_keys, read_predictions, read_scores
+from diagchd_batch.results.run_record import RunRecord, read_run_record
+from diagchd_batch.results.schema import table_metadata
+from diagchd_batch.storage import Storage
+from diagchd_batch.studies.checks import read_readers, read_reference
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.plan import open_plan
+
+
+@dataclass(frozen=True)
+class EvaluationSummary:
+    """What `evaluate_run` wrote. `notes` say what was left out and why; `n_unmatched` counts study ids by table."""
+
+    run_id: str
+    lineage: tuple[str, ...]  # oldest first
+    n_rows: Mapping[str, int]  # by table
+    n_unmatched: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+def evaluate_run(
+    output: Storage, private: Storage, run_id: str, config: EvaluationConfig, pseudonymizer: Pseudonymizer
+) -> EvaluationSummary:
+    """Computes and writes all metrics tables of a run, over its lineage; works with any part missing.
+
+    Raises UsageError for an unknown run, InputError for reference, readers or covariates that cannot be used. The
+    same run, tables and configuration give the same bytes.
+    """
+    lineage = resolve_lineage(output, run_id)
+    matching, names = Matching(), Names(pseudonymizer, disclose=config.disclose)
+    points, headline = with_headline(config.operating_points)
+    with CohortDatabase() as database:
+        database.load([run_tables(output, private, record.run_id) for record in lineage])
+        match_reference(database, read_reference(config.reference) if config.reference else None, matching)
+        create_results(database, names, config.study_score)
+        reads = None
+        if config.readers:
+            reads = match_readers(database, read_readers(config.readers), names, matching)
+        covariates, notes = all_covariates(database, config, names, matching)
+        analysis = _cohort(database, config, lineage[-1].model.name, reads, covariates, diagnoses(database, names))
+        results = analyse(analysis, database, points, headline, _primary_comparator(config, names))
+        notes = [*_left_out(analysis), *notes, *results.notes]
+        flow = [*flow_rows(database), *results.flow, *table_rows(matching.n_unmatched, notes)]
+        writer = _Writer(output, private, lineage[-1])
+        for name, rows in {**results.tables, "flow": flow}.items():
+            writer.write(name, metrics_table(name, rows))
+        writer.write("study_results", study_results(database, points))
+        writer.write("reads", reads_table(database, reads, results.majority))
+        writer.write_private("unmatched", _UNMATCHED, [{"table": t, "id": i} for t, i in matching.unmatched])
+        writer.write_private("names", _NAMES, [dict(zip(_NAMES.names, row, strict=True)) for row in names.given()])
+    return EvaluationSummary(
+        run_id, tuple(record.run_id for record in lineage), writer.n_rows, matching.n_unmatched, tuple(notes)
+    )
+
+
+def resolve_lineage(output: Storage, run_id: str) -> list[RunRecord]:
+    """The run and the parents that it continues, oldest first. Raises UsageError where a record is missing."""
+    records: list[RunRecord] = []
+    wanted: str | None = run_id
+    while wanted is not None:
+        record = read_run_record(output, wanted)
+        if record is None:
+            whose = f"run {run_id}" if not records else f"run {wanted}, a parent of {run_id},"
+            raise UsageError(f"{whose} has no record in this output; `diagchd-batch list` shows those that have")
+        records.append(record)
+        wanted = record.parent_run_id
+    return records[::-1]
+
+
+def run_tables(output: Storage, private: Storage, run_id: str) -> RunTables:
+    """Compacted predictions, or the committed scores of a run that has none yet."""
+    has_predictions = bool(predictions_keys(output, run_id))
+    rows = read_predictions(output, run_id) if has_predictions else read_scores(output, run_id)
+    return RunTables(run_id, rows, open_plan(private, run_id).studies())
+
+
+_UNMATCHED = pa.schema([("table", pa.string()), ("id", pa.string())])
+_NAMES = pa.schema([("kind", pa.string()), ("name_in_tables", pa.string()), ("own_name", pa.string())])
+
+
+class _Writer:
+    """Writes a run's tables and remembers their sizes."""
+
+    def __init__(self, output: Storage, private: Storage, record: RunRecord) -> None:
+        self._output, self._private, self._run_id = output, private, record.run_id
+        self._metadata = table_metadata(
+            run_id=record.run_id, fingerprint=record.fingerprint, simulated=record.simulated
+        )
+        self.n_rows: dict[str, int] = {}
+
+    def write(self, name: str, table: pa.Table | pa.RecordBatchReader) -> None:
+        key = layout.metrics_file(self._run_id, name)
+        self.n_rows[name] = write_table(self._output, key, table, TABLES[name], self._metadata)
+
+    def write_private(self, name: str, schema: pa.Schema, rows: Sequence[dict[str, str]]) -> None:
+        key = layout.private_evaluation_file(self._run_id, name)
+        write_table(self._private, key, pa.Table.from_pylist(list(rows), schema), schema, self._metadata)
+
+
+def _cohort(
+    database: CohortDatabase,
+    config: EvaluationConfig,
+    model: str,
+    reads: Reads | None,
+    covariates: Sequence[Covariate],
+    diagnosis: Covariate | None,
+) -> Analysis:
+    columns = database.arrays(
+        "SELECT subject, CAST(label AS DOUBLE) AS truth, score, CAST(CASE status WHEN 'excluded' THEN 1 "
+        "WHEN 'not_scored' THEN 2 WHEN 'failed' THEN 3 ELSE 0 END AS TINYINT) AS reason FROM results ORDER BY study"
+    )
+    return Analysis(
+        config=config,
+        model=model,
+        units=Units("study", columns["subject"], columns["truth"].astype(np.float64)),
+        score=columns["score"].astype(np.float64),
+        reason=columns["reason"].astype(np.int8),
+        reference_from_readers=made_of_reads(database),
+        reads=reads,
+        covariates=tuple(covariates),
+        diagnosis=diagnosis,
+    )
+
+
+def _left_out(analysis: Analysis) -> list[str]:
+    """What this run cannot show, each with what would be needed."""
+    notes = []
+    if np.isnan(analysis.units.truth).all():
+        notes.append("no reference labels: accuracy, AUC and calibration are left out")
+    if analysis.reads is None:
+        notes.append("no readers: comparisons with readers and agreement are left out")
+    elif not len(analysis.reads):
+        notes.append("no read belongs to a study of this run: comparisons with readers and agreement are left out")
+    if analysis.config.covariates is None:
+        notes.append("no covariates: subgroups are source resolution and number of images alone")
+    return notes
+
+
+def _primary_comparator(config: EvaluationConfig, names: Names) -> str | None:
+    """The primary endpoint's comparator as tables name it: a reader, readers_mean or majority."""
+    if config.primary is None:
+        return None
+    comparator = config.primary.comparator
+    return comparator if comparator in ("readers_mean", "majority") else names.readers([comparator])[comparator]

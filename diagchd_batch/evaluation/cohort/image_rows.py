@@ -1,0 +1,54 @@
+"""Calls and scores image by image. Images of a subject are correlated, so inference clusters on the subject."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from diagchd_batch.config.models import OperatingPoint
+from diagchd_batch.evaluation.classification import estimate_rate
+from diagchd_batch.evaluation.cohort.accuracy import call_rows, score_rows
+from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.cohort.raters import at_operating_point, point_columns
+from diagchd_batch.evaluation.cohort.rows import Row, Rows
+from diagchd_batch.evaluation.cohort.units import Rater, Units, entered
+
+_NOT_ENTERED = "CASE WHEN frames.status <> 'ok' THEN 'failed' WHEN label IS NULL THEN 'without_reference' END"
+
+
+def image_rows(rows: Rows, database: CohortDatabase, model: str, points: Sequence[OperatingPoint]) -> Iterator[Row]:
+    """Every frame that was scored, by its study's reference label; and the original's own figures per class."""
+    units, score = _load(database)
+    if not len(units):
+        return
+    no_reason = np.zeros(len(units), dtype=np.int8)
+    for point in points:
+        rater = at_operating_point(model, score, no_reason, point)
+        yield from call_rows(rows.having(**point_columns(point)), units, rater, headline=False)
+    yield from score_rows(rows, units, Rater("model", model, np.zeros(len(units)), no_reason, score))
+    default = Rater("model", model, (score >= 0.5).astype(np.float64), no_reason)
+    yield from _original_rows(rows.having(analysis_set="original"), units, default)
+
+
+def _load(database: CohortDatabase) -> tuple[Units, np.ndarray]:
+    elsewhere = database.rows(
+        f"SELECT {_NOT_ENTERED} AS reason, count(*) AS n FROM frames JOIN labels USING (study) "
+        f"WHERE {_NOT_ENTERED} IS NOT NULL GROUP BY reason ORDER BY reason"
+    )
+    columns = database.arrays(
+        "SELECT subject, CAST(label AS DOUBLE) AS truth, CAST(chd_probability AS DOUBLE) AS score "
+        f"FROM frames JOIN labels USING (study) WHERE {_NOT_ENTERED} IS NULL ORDER BY study, score"
+    )
+    units = Units("image", columns["subject"], columns["truth"], {row["reason"]: row["n"] for row in elsewhere})
+    return units, columns["score"].astype(np.float64)
+
+
+def _original_rows(rows: Rows, units: Units, model: Rater) -> Iterator[Row]:
+    """Precision, recall and F1 of both classes at the arg-max, as the original's evaluation reports them."""
+    part = entered(units, model)
+    here = rows.of(units, model).over(units, part)
+    truth, call, subject = units.truth[part.rows], model.call[part.rows], units.subject[part.rows]
+    for class_, flipped in (("chd", False), ("normal", True)):
+        of_class = (1 - truth, 1 - call) if flipped else (truth, call)
+        for endpoint, rate in (("class_precision", "ppv"), ("class_recall", "sensitivity"), ("class_f1", "f1")):
+            result = estimate_rate(rate, *of_class, subject, **rows.settings.bootstrap)
+            yield here.estimate(endpoint, result, **{"class": class_})

@@ -1,0 +1,252 @@
+"""Overlap and surface distances of predicted and reference masks, from the counts in the score tables.
+
+One quantity of all images is in memory at a time. Definitions are those of `diagchd_batch.evaluation.segmentation`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.cohort.rows import Row, Rows
+from diagchd_batch.evaluation.estimate import Estimate, NullReason
+from diagchd_batch.evaluation.resampling import TotalsStatistic, subject_interval
+from diagchd_batch.evaluation.segmentation import Distribution, distribution
+from diagchd_batch.results.schema import CLASSES, SURFACE_CLASSES
+
+WHOLE_HEART = "whole_heart"
+MEANS_OVER = {"all_classes": CLASSES, "foreground": ("septum", "heart")}
+"""Means over classes, with and without background; classes that neither mask has are left out of an image's mean."""
+
+_USABLE = "status = 'ok' AND reference_status = 'ok'"
+_ORIGINAL = {
+    "one_hot_mean_iou_per_image": "iou_all_classes",
+    "soft_dice_per_image": "finite_soft_dice",
+    "segmentation_loss_per_image": "finite_seg_loss",
+}
+
+
+_DESCRIBED = {"sd": "sd", "minimum": "minimum", "q1": "quartile_1", "median": "median", "q3": "quartile_3"}
+_DESCRIBED["maximum"] = "maximum"
+
+
+@dataclass(frozen=True)
+class _Cohort:
+    """What all figures need: the subject of every planned study, and how many frames have a usable reference mask."""
+
+    subject: np.ndarray
+    n_usable: int
+    excluded: dict[str, int]  # frames without a usable reference mask, by reason
+
+
+def segmentation_rows(rows: Rows, database: CohortDatabase, model: str) -> Iterator[Row]:
+    """All segmentation figures of the run; nothing where no frame has a usable reference mask."""
+    n_usable = database.scalar(f"SELECT count(*) FROM frames WHERE {_USABLE}")
+    if not n_usable:
+        return
+    _create_overlap_view(database)
+    subject = database.arrays("SELECT subject FROM planned ORDER BY study")["subject"]
+    cohort = _Cohort(subject, n_usable, _excluded_frames(database))
+    here = rows.having(analysis_set="segmentation", subject_kind="model", subject=model, cluster="subject")
+    for endpoint, class_, column in _measures():
+        images = _Images.load(database, column, subject)
+        yield from _measure_rows(here.having(class_=class_), endpoint, images, cohort)
+    yield from _pooled_rows(here, database, cohort)
+    original = here.having(analysis_set="original", class_="all_classes")
+    for endpoint, column in _ORIGINAL.items():
+        yield _image_mean_row(original, endpoint, _Images.load(database, column, subject), cohort, "undefined")
+
+
+def _measures() -> Iterator[tuple[str, str, str]]:
+    """(endpoint, class, column of the view `overlap`)"""
+    for class_ in (*CLASSES, WHOLE_HEART, *MEANS_OVER):
+        yield "dice", class_, f"dice_{class_}"
+        yield "iou", class_, f"iou_{class_}"
+    for class_ in SURFACE_CLASSES:
+        yield "hd95_source_px", class_, f"hd95_{class_}"
+        yield "hd95_source_px_penalised", class_, f"hd95_penalised_{class_}"
+        yield "assd_source_px", class_, f"assd_{class_}"
+
+
+def _create_overlap_view(database: CohortDatabase) -> None:
+    """`overlap`: one row a frame with a usable reference mask; null where a quantity does not exist."""
+    columns = [f"{_finite(name)} AS finite_{name}" for name in ("soft_dice", "seg_loss")]
+    for class_ in (*CLASSES, WHOLE_HEART):
+        predicted, reference, both = _pixels(class_)
+        columns += [
+            f"CASE WHEN {predicted} + {reference} > 0 THEN 2.0 * {both} / ({predicted} + {reference}) END "
+            f"AS dice_{class_}",
+            f"CASE WHEN {predicted} + {reference} > 0 THEN 1.0 * {both} / ({predicted} + {reference} - {both}) END "
+            f"AS iou_{class_}",
+        ]
+    for name, classes in MEANS_OVER.items():
+        for metric in ("dice", "iou"):
+            values = ", ".join(f"{metric}_{class_}" for class_ in classes)
+            columns.append(f"list_avg([{values}]) AS {metric}_{name}")
+    for class_ in SURFACE_CLASSES:
+        predicted, reference, _ = _pixels(class_)
+        columns += [
+            f"{_finite(f'hd95_source_px_{class_}')} AS hd95_{class_}",
+            f"CASE WHEN ({predicted} = 0) <> ({reference} = 0) THEN "
+            "sqrt(CAST(source_height AS DOUBLE) ** 2 + CAST(source_width AS DOUBLE) ** 2) "
+            f"ELSE {_finite(f'hd95_source_px_{class_}')} END AS hd95_penalised_{class_}",
+            f"{_finite(f'assd_source_px_{class_}')} AS assd_{class_}",
+        ]
+    database.execute(f"CREATE VIEW overlap AS SELECT *, {', '.join(columns)} FROM frames WHERE {_USABLE}")
+
+
+def _finite(column: str) -> str:
+    """SQL: the column's value, null where it is not a number."""
+    return f"CASE WHEN isfinite({column}) THEN CAST({column} AS DOUBLE) END"
+
+
+def _pixels(class_: str) -> tuple[str, str, str]:
+    """SQL of the predicted, reference and shared pixels of a class."""
+    if class_ == WHOLE_HEART:
+        return "(septum_px + heart_px)", "(reference_px_septum + reference_px_heart)", "intersection_px_whole_heart"
+    return f"{class_}_px", f"reference_px_{class_}", f"intersection_px_{class_}"
+
+
+def _excluded_frames(database: CohortDatabase) -> dict[str, int]:
+    """Frames without a usable reference mask, by reason."""
+    reasons = database.rows(
+        "SELECT CASE WHEN status <> 'ok' THEN 'failed' ELSE coalesce(reference_status, 'without_mask') END AS reason, "
+        f"count(*) AS n FROM frames WHERE NOT coalesce({_USABLE}, false) GROUP BY reason ORDER BY reason"
+    )
+    return {row["reason"]: row["n"] for row in reasons}
+
+
+@dataclass(frozen=True)
+class _Images:
+    """One quantity of the images that have it. Totals have one row a subject: sum, and number of what was summed."""
+
+    distribution: Distribution
+    of_images: np.ndarray
+    of_studies: np.ndarray  # sums of the studies' means
+
+    @staticmethod
+    def load(database: CohortDatabase, column: str, subject: np.ndarray) -> "_Images":
+        values = database.arrays(f"SELECT study, {column} AS value FROM overlap WHERE {column} IS NOT NULL")
+        study, value = values["study"], values["value"].astype(np.float64)
+        by_study = np.stack(
+            [np.bincount(study, weights=weights, minlength=len(subject)) for weights in (_summable(value), None)],
+            axis=1,
+        )
+        some = by_study[:, 1] > 0
+        means = np.stack([by_study[some, 0] / by_study[some, 1], np.ones(int(some.sum()))], axis=1)
+        value.sort()  # the database gives rows in any order, figures must not depend on it
+        return _Images(
+            distribution(value), _subject_totals(by_study[some], subject[some]), _subject_totals(means, subject[some])
+        )
+
+
+def _summable(values: np.ndarray) -> np.ndarray:
+    """Values rounded to 36 bits below the largest, so that sums of up to 65,000 are exact in whatever order."""
+    if not len(values):
+        return values
+    step = 2.0 ** (np.ceil(np.log2(max(float(values.max()), 1e-300))) - 36)
+    return np.rint(values / step) * step
+
+
+def _subject_totals(columns: np.ndarray, subject: np.ndarray) -> np.ndarray:
+    """Sums of rows within subjects; subjects without a row are left away."""
+    if not len(columns):
+        return columns
+    n = np.bincount(subject)
+    return np.stack([np.bincount(subject, weights=column)[n > 0] for column in columns.T], axis=1)
+
+
+def _with_exclusions(rows: Rows, cohort: _Cohort, n_units: int, why_not: str) -> Rows:
+    reasons = dict(cohort.excluded)
+    if cohort.n_usable > n_units:
+        reasons[why_not] = cohort.n_usable - n_units
+    return rows.having(
+        unit="image",
+        n_units=n_units,
+        n_excluded=sum(reasons.values()),
+        excluded_reasons="; ".join(f"{name}={count}" for name, count in reasons.items()) or None,
+    )
+
+
+def _measure_rows(rows: Rows, endpoint: str, images: _Images, cohort: _Cohort) -> Iterator[Row]:
+    """Over images: mean with interval, standard deviation, quartiles; over studies: the mean of their means."""
+    why_not = "both_empty" if endpoint in ("dice", "iou") else "both_empty_or_one_empty"
+    yield _image_mean_row(rows, f"{endpoint}_mean", images, cohort, why_not)
+    n_studies = int(images.of_studies[:, 1].sum())
+    n_excluded = len(cohort.subject) - n_studies
+    of_studies = rows.having(
+        unit="study",
+        n_units=n_studies,
+        n_subjects=len(images.of_studies),
+        n_excluded=n_excluded,
+        excluded_reasons=f"without_value={n_excluded}" if n_excluded else None,
+    )
+    yield of_studies.estimate(f"{endpoint}_mean", _interval(rows, images.of_studies, _quotient))
+    if endpoint.endswith("penalised"):
+        return
+    of_images = _with_exclusions(rows, cohort, images.distribution.n, why_not)
+    of_images = of_images.having(n_subjects=len(images.of_images))
+    for name, attribute in _DESCRIBED.items():
+        value = getattr(images.distribution, attribute)
+        reason = str(NullReason.NO_UNITS) if value is None else "description"
+        yield of_images.estimate(f"{endpoint}_{name}", Estimate(value, None, None, None, 0), null_reason=reason)
+
+
+def _image_mean_row(rows: Rows, endpoint: str, images: _Images, cohort: _Cohort, why_not: str) -> Row:
+    """Mean over images, with an interval that takes subjects as independent."""
+    here = _with_exclusions(rows, cohort, images.distribution.n, why_not).having(n_subjects=len(images.of_images))
+    return here.estimate(endpoint, _interval(rows, images.of_images, _quotient))
+
+
+def _pooled_rows(rows: Rows, database: CohortDatabase, cohort: _Cohort) -> Iterator[Row]:
+    """Pixels of all images together: by class, and the mean over classes."""
+    shared, pixels = {}, {}
+    n_subjects = 0
+    for class_ in (*CLASSES, WHOLE_HEART):
+        predicted, reference, both = _pixels(class_)
+        totals = database.arrays(
+            f"SELECT CAST(sum({both}) AS DOUBLE) AS shared, CAST(sum({predicted} + {reference}) AS DOUBLE) AS pixels, "
+            f"count(*) FILTER ({predicted} + {reference} = 0) AS both_empty, "
+            f"count(*) FILTER (({predicted} = 0) <> ({reference} = 0)) AS one_empty FROM overlap "
+            "GROUP BY subject ORDER BY subject"
+        )
+        n_subjects = len(totals["shared"])
+        shared[class_], pixels[class_] = totals["shared"], totals["pixels"]
+        here = _with_exclusions(rows.having(class_=class_, n_subjects=n_subjects), cohort, cohort.n_usable, "")
+        columns = np.stack([shared[class_], pixels[class_]], axis=1)
+        yield here.estimate("dice_pooled", _interval(rows, columns, _pooled_mean(2.0, 0.0)))
+        yield here.estimate("iou_pooled", _interval(rows, columns, _pooled_mean(1.0, 1.0)))
+        yield here.count("n_both_empty", float(totals["both_empty"].sum()))
+        yield here.count("n_one_empty", float(totals["one_empty"].sum()))
+    for name, classes in MEANS_OVER.items():
+        here = _with_exclusions(rows.having(class_=name, n_subjects=n_subjects), cohort, cohort.n_usable, "")
+        columns = np.stack([sums[class_] for class_ in classes for sums in (shared, pixels)], axis=1)
+        yield here.estimate("dice_pooled", _interval(rows, columns, _pooled_mean(2.0, 0.0)))
+        yield here.estimate("iou_pooled", _interval(rows, columns, _pooled_mean(1.0, 1.0)))
+
+
+def _pooled_mean(factor: float, less: float) -> TotalsStatistic:
+    """Mean over classes of factor · shared / (pixels − less · shared), from columns shared, pixels, shared, pixels, …
+
+    Classes without a pixel are left out; NaN where no class has one.
+    """
+
+    def mean(sums: np.ndarray) -> np.ndarray:
+        shared, pixels = sums[..., ::2], sums[..., 1::2]
+        denominator = pixels - less * shared
+        present = denominator > 0
+        of_classes = np.divide(factor * shared, denominator, out=np.zeros(shared.shape), where=present)
+        n = present.sum(axis=-1)
+        return np.divide(of_classes.sum(axis=-1), n, out=np.full(n.shape, np.nan), where=n > 0)
+
+    return mean
+
+
+def _interval(rows: Rows, totals: np.ndarray, statistic: TotalsStatistic) -> Estimate:
+    return subject_interval(totals, statistic, n=len(totals), **rows.settings.bootstrap)
+
+
+def _quotient(sums: np.ndarray) -> np.ndarray:
+    denominator = sums[..., 1]
+    return np.divide(sums[..., 0], denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)

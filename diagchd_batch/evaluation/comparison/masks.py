@@ -1,0 +1,147 @@
+"""Dice between two runs' masks of the same frames, one pair of shards in memory at a time."""
+
+import bisect
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from diagchd_batch.evaluation.segmentation import PixelCounts
+from diagchd_batch.images.resize import resize_labels
+from diagchd_batch.results import layout
+from diagchd_batch.results.mask_codec import decode_mask
+from diagchd_batch.results.schema import CLASSES
+from diagchd_batch.storage import Storage
+
+_COLUMNS = ["study_id", "image_id", "frame", "mask_png"]
+_DECODERS = 4
+_N = len(CLASSES)
+
+FrameKey = tuple[str, int]
+
+
+@dataclass(frozen=True, order=True)
+class ShardRange:
+    """The studies, by token, that a shard file of a run holds."""
+
+    first_study: str
+    last_study: str
+    generation: int  # of the run in its lineage: the later file wins
+    run_id: str
+    shard: int
+
+
+@dataclass(frozen=True)
+class MaskPairs:
+    """Frames that both runs have a mask of, by study. Tokens are ASCII bytes.
+
+    `counts`: int64 [frames, 3, 3], pixels by class of the first and of the second run.
+    """
+
+    study_id: np.ndarray
+    image_id: np.ndarray
+    frame: np.ndarray
+    counts: np.ndarray
+
+    def pixel_counts(self, classes: Sequence[int]) -> PixelCounts:
+        """Pixels of the union of classes in both masks and in each: the first run stands for the reference."""
+        both = self.counts[:, classes][:, :, classes].sum(axis=(1, 2))
+        return PixelCounts(both, self.counts[:, classes].sum(axis=(1, 2)), self.counts[:, :, classes].sum(axis=(1, 2)))
+
+    @property
+    def changed_px(self) -> np.ndarray:
+        return self.counts.sum(axis=(1, 2)) - np.trace(self.counts, axis1=1, axis2=2)
+
+
+def compare_masks(storage: Storage, first: Sequence[ShardRange], second: Sequence[ShardRange]) -> MaskPairs:
+    """Every frame that both runs have a mask of. Masks on different grids are compared on the finer one.
+
+    Shards hold contiguous ranges of studies, so that only overlapping ones need to be read together.
+    """
+    parts = list(_pairs(storage, sorted(first), sorted(second)))
+    if not parts:
+        return MaskPairs(_tokens([]), _tokens([]), np.empty(0, np.int64), np.empty((0, _N, _N), np.int64))
+    return MaskPairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _tokens(values: Sequence[str]) -> np.ndarray:
+    return np.array(values, dtype="S18")  # a letter, a dash and 16 hex digits; a quarter of what strings would take
+
+
+def confusion_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Pixels by class of the first and of the second label map (uint8 [height, width]), as a flat 3 × 3 table."""
+    if first.shape != second.shape:
+        height, width = max(first.shape, second.shape, key=lambda shape: shape[0] * shape[1])
+        first, second = (
+            mask if mask.shape == (height, width) else resize_labels(mask, height, width) for mask in (first, second)
+        )
+    return np.bincount(_N * first.astype(np.int64).ravel() + second.ravel(), minlength=_N * _N)
+
+
+def _confusion_of_pngs(pngs: tuple[bytes, bytes]) -> np.ndarray:
+    return confusion_of(*(decode_mask(png) for png in pngs))
+
+
+_Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _pairs(storage: Storage, first: Sequence[ShardRange], second: Sequence[ShardRange]) -> Iterator[_Columns]:
+    files = _Files(storage)
+    starts = [shard.first_study for shard in second]
+    with ThreadPoolExecutor(_DECODERS) as decoders:
+        for group in _overlapping_groups(first):
+            low, high = group[0].first_study, max(shard.last_study for shard in group)
+            until = bisect.bisect_right(starts, high)
+            others = [shard for shard in second[:until] if shard.last_study >= low]
+            ours, theirs = files.masks(group), files.masks(others)
+            shared = sorted(ours.keys() & theirs.keys())
+            tables = list(decoders.map(_confusion_of_pngs, [(ours[key][1], theirs[key][1]) for key in shared]))
+            if shared:
+                yield (
+                    _tokens([ours[key][0] for key in shared]),
+                    _tokens([image for image, _ in shared]),
+                    np.array([frame for _, frame in shared], dtype=np.int64),
+                    np.stack(tables).reshape(-1, _N, _N),
+                )
+
+
+def _overlapping_groups(shards: Sequence[ShardRange]) -> Iterator[list[ShardRange]]:
+    """Shards of one run are disjoint; those of a lineage may overlap and must be settled together."""
+    group: list[ShardRange] = []
+    for shard in shards:
+        if group and shard.first_study > max(known.last_study for known in group):
+            yield group
+            group = []
+        group.append(shard)
+    if group:
+        yield group
+
+
+class _Files:
+    """Reads shard files and keeps those of the last call: the next group often overlaps the same ones."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._filesystem, self._root = storage.arrow()
+        self._kept: dict[ShardRange, dict[FrameKey, tuple[str, bytes]]] = {}
+
+    def masks(self, shards: Sequence[ShardRange]) -> dict[FrameKey, tuple[str, bytes]]:
+        """(image, frame) → (study, PNG) of frames with a mask; of a lineage the latest."""
+        found: dict[FrameKey, tuple[str, bytes]] = {}
+        for shard in sorted(shards, key=lambda shard: shard.generation):
+            found |= self._read(shard)
+        self._kept = {shard: masks for shard, masks in self._kept.items() if shard in shards}
+        return found
+
+    def _read(self, shard: ShardRange) -> dict[FrameKey, tuple[str, bytes]]:
+        if shard not in self._kept:
+            path = f"{self._root}/{layout.shard_file(shard.run_id, shard.shard)}"
+            table = pq.ParquetFile(self._filesystem.open_input_file(path)).read(_COLUMNS)
+            studies, images, frames, masks = (table[name].to_pylist() for name in _COLUMNS)
+            self._kept[shard] = {
+                (image, frame): (study, mask)
+                for study, image, frame, mask in zip(studies, images, frames, masks, strict=True)
+                if mask is not None
+            }
+        return self._kept[shard]

@@ -1,0 +1,97 @@
+"""`export worklist`: a run's studies under their own ids, by score, for the clinic. Identified."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from diagchd_batch.errors import UsageError
+from diagchd_batch.evaluation.spreadsheets import to_csv
+from diagchd_batch.results.readers import Output
+from diagchd_batch.results.run_record import RunRecord
+from diagchd_batch.storage import Storage
+from diagchd_batch.studies.plan import open_plan
+
+SCORED = "worklist.csv"
+FAILED = "failed.csv"
+
+_SCORED_COLUMNS = (
+    "rank",
+    "study_id",
+    "subject_id",
+    "fetus",
+    "token",
+    "chd_probability",
+    "chd_call",
+    "threshold",
+    "frames_scored",
+    "frames_called_chd",
+    "frames_failed",
+    "quality_flags",
+)
+_FAILED_COLUMNS = ("study_id", "subject_id", "fetus", "token", "error_codes", "frames_failed")
+
+_STUDIES = """
+SELECT source_study_id AS study_id, source_subject_id AS subject_id, fetus, predictions.study_id AS token,
+       {score} AS chd_probability,
+       count(*) FILTER (status = 'ok') AS frames_scored,
+       count(*) FILTER (chd_call) AS frames_called_chd,
+       count(*) FILTER (status <> 'ok') AS frames_failed,
+       array_to_string(list_sort(list_distinct(flatten(list(quality_flags)))), ' ') AS quality_flags,
+       array_to_string(list_sort(list_distinct(list(error_code))), ' ') AS error_codes
+FROM predictions JOIN studies ON predictions.study_id = studies.study_id
+GROUP BY source_study_id, source_subject_id, fetus, predictions.study_id
+ORDER BY chd_probability DESC, source_study_id
+"""
+_SCORES = {
+    "mean": "avg(CAST(chd_probability AS DOUBLE))",
+    "max": "CAST(max(chd_probability) AS DOUBLE)",
+    "median": "median(CAST(chd_probability AS DOUBLE))",
+}
+
+
+@dataclass(frozen=True)
+class WorklistSummary:
+    """What was written."""
+
+    run_id: str
+    n_scored: int
+    n_called_chd: int
+    n_failed: int
+
+
+def export_worklist(output: Output, record: RunRecord, destination: Storage) -> WorklistSummary:
+    """Writes `worklist.csv`, the highest score first, and `failed.csv`, the studies of which no frame has a score.
+
+    Frames make a study's score as the job's `evaluation.study_score` says; the call is at the model card's threshold.
+    Raises RunFault where the private tree, which knows the own ids, cannot be read; UsageError where the run has no
+    predictions yet.
+    """
+    study_score = str(record.config.get("evaluation", {}).get("study_score", "mean"))
+    studies = open_plan(output.private, record.run_id).studies()
+    with tempfile.TemporaryDirectory(prefix="diagchd-worklist-") as spill, duckdb.connect() as connection:
+        connection.execute("SET temp_directory = $1", [spill])
+        connection.register("predictions", output.predictions(record.run_id))
+        connection.register("studies", studies)
+        rows = connection.sql(_STUDIES.format(score=_SCORES[study_score])).to_arrow_table()
+    scored = list(_ranked(rows, record.model.chd_threshold))
+    failed = [row for row in rows.to_pylist() if row["chd_probability"] is None]
+    if not scored and not failed:
+        raise UsageError(f"run {record.run_id} has no results")
+    destination.replace(SCORED, to_csv(scored, _SCORED_COLUMNS))
+    destination.replace(FAILED, to_csv(failed, _FAILED_COLUMNS))
+    n_called_chd = sum(row["chd_call"] == "positive" for row in scored)
+    return WorklistSummary(record.run_id, len(scored), n_called_chd, len(failed))
+
+
+def _ranked(rows: pa.Table, threshold: float) -> Iterator[dict[str, object]]:
+    """Equal scores share the better rank."""
+    rank, last = 0, None
+    for place, row in enumerate((r for r in rows.to_pylist() if r["chd_probability"] is not None), start=1):
+        score = row["chd_probability"]
+        rank = rank if score == last else place
+        last = score
+        call = "positive" if score >= threshold else "negative"
+        yield {**row, "rank": rank, "chd_call": call, "threshold": threshold, "chd_probability": round(score, 6)}

@@ -1,0 +1,62 @@
+"""Quality flags: simple rules on a predicted label map that say which results deserve a person's look.
+
+They are heuristics, not measurements: they know nothing of the picture itself, and their thresholds are rules of thumb.
+In an apical or lateral four-chamber view that fills the sector, the heart takes about a fifth to a quarter of the grid.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+SEPTUM, HEART = 1, 2
+
+NO_SEPTUM = "no_septum"
+NO_HEART = "no_heart"
+HEART_SMALL = "heart_small"
+HEART_LARGE = "heart_large"
+FRAGMENTS = "fragments"
+UNSURE = "unsure"
+
+QUALITY_FLAGS: dict[str, str] = {
+    NO_SEPTUM: "the septum takes less than 0.05 % of the grid",
+    NO_HEART: "the heart without its septum takes less than 0.5 % of the grid",
+    HEART_SMALL: "the whole heart takes less than 5 % of the grid, but is there",
+    HEART_LARGE: "the whole heart takes more than 60 % of the grid",
+    FRAGMENTS: "more than 10 % of the whole heart lies outside its largest connected piece",
+    UNSURE: "the probability of CHD lies between 0.4 and 0.6",
+}
+"""Each flag with its rule, in the order in which they are listed."""
+
+_SEPTUM_PRESENT = 0.0005
+_HEART_PRESENT = 0.005
+_HEART_SMALL = 0.05
+_HEART_LARGE = 0.60
+_FRAGMENTS = 0.10
+_UNSURE_WITHIN = 0.10
+
+_DIAGONALS_CONNECT = np.ones((3, 3), bool)
+
+
+def quality_flags(label_map_hw_u8: np.ndarray, probability: float) -> tuple[str, ...]:
+    """The flags that a label map (uint8 [height, width], classes 0, 1, 2) and its probability of CHD raise."""
+    grid = label_map_hw_u8.size
+    whole_heart = label_map_hw_u8 > 0
+    septum_share = np.count_nonzero(label_map_hw_u8 == SEPTUM) / grid
+    heart_share = np.count_nonzero(label_map_hw_u8 == HEART) / grid
+    whole_share = septum_share + heart_share
+    raised = {
+        NO_SEPTUM: septum_share < _SEPTUM_PRESENT,
+        NO_HEART: heart_share < _HEART_PRESENT,
+        HEART_SMALL: heart_share >= _HEART_PRESENT and whole_share < _HEART_SMALL,
+        HEART_LARGE: whole_share > _HEART_LARGE,
+        FRAGMENTS: _share_outside_largest_piece(whole_heart) > _FRAGMENTS,
+        UNSURE: abs(probability - 0.5) < _UNSURE_WITHIN,
+    }
+    return tuple(flag for flag in QUALITY_FLAGS if raised[flag])
+
+
+def _share_outside_largest_piece(foreground: np.ndarray) -> float:
+    pieces, n_pieces = ndimage.label(foreground, _DIAGONALS_CONNECT)
+    if n_pieces <= 1:
+        return 0.0
+    sizes = np.bincount(pieces.ravel())[1:]
+    return float(1 - sizes.max() / sizes.sum())

@@ -1,0 +1,196 @@
+"""The DiagCHD network in pure Keras 3: an Xception U-Net with CBAM and a classifier on its bottleneck.
+
+Described in the public repository MedicalDataAI/DiagCHD; the attention module is CBAM (arXiv 1807.06521), the encoder
+Xception (arXiv 1610.02357) with the Keras application's layer names. Nothing here depends on a back end.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from diagchd_batch.errors import ConfigError
+from diagchd_batch.model.card import load_card
+from diagchd_batch.model.layout import CLASSIFIER_DENSE, CLASSIFIER_PREFIX, RESIDUAL_BLOCKS, SKIP_STAGES
+
+CLASSES = 3
+STRIDE = 32
+_LEAKY_SLOPE = 0.1
+_ATTENTION_RATIO = 8
+_DROPOUT = 0.6
+_POOLING = f"{CLASSIFIER_PREFIX}_main_GlobalAveragePooling2D"
+
+Tensor = Any  # a symbolic Keras tensor; Keras has no type for it that checkers accept
+
+
+def build_network(name: str, height: int | None = None, width: int | None = None) -> keras.Model:
+    """Build the model `name` with fresh weights.
+
+    Input: float32 ``[batch, height, width, 3]``, RGB, pixel / 255 in [0, 1]. Outputs: ``Seg``, softmax
+    ``[batch, height, width, 3]`` (background, septum, rest of the heart), and ``SegModel_Xception``, softmax
+    ``[batch, 2]`` (index 1: CHD). Height and width default to the card's grid and must be multiples of 32; the weights
+    do not depend on them.
+
+    >>> build_network("diagchd").count_params()
+    40123416
+
+    Raises ConfigError for an unknown name or an impossible grid.
+    """
+    return build_network_with(NetworkBuilder, name, height, width)
+
+
+def build_network_with(
+    builder: type["NetworkBuilder"], name: str, height: int | None = None, width: int | None = None
+) -> keras.Model:
+    """`build_network` with another builder of encoder and decoder; layer names and weights stay the same."""
+    architecture = load_card(name).architecture
+    height = architecture.height if height is None else height
+    width = architecture.width if width is None else width
+    if height < STRIDE or width < STRIDE or height % STRIDE or width % STRIDE:
+        raise ConfigError(f"model {name}: height and width must be multiples of {STRIDE}, not {height} x {width}")
+    image = keras.Input((height, width, 3), name="image")
+    logits, features = builder(architecture.width_factor).segment(image)
+    segmentation = layers.Softmax(name="Seg")(logits)
+    return keras.Model(image, [segmentation, _classify(features)], name=name.replace("-", "_"))
+
+
+def pooled_features(network: keras.Model) -> Tensor:
+    """What the classifier of `network` sees of an image, ``[batch, channels]``."""
+    return network.get_layer(_POOLING).output
+
+
+def classifier_layers(network: keras.Model) -> list[layers.Layer]:
+    """The layers after the pooled features, in their order."""
+    chain = network.layers[network.layers.index(network.get_layer(_POOLING)) + 1 :]
+    return [layer for layer in chain if layer.name.startswith(CLASSIFIER_PREFIX)]
+
+
+def scale_channels(channels: int, factor: float) -> int:
+    """`channels` times the width factor, to a multiple of 4 (which every width of the design is), at least 8."""
+    return max(8, int(channels * factor / 4 + 0.5) * 4)
+
+
+def _classify(features: Tensor) -> Tensor:
+    """Four dense layers without activations between them, as the original has it, at every width factor."""
+    tensor = layers.GlobalAveragePooling2D(name=_POOLING)(features)
+    for name, units in zip(CLASSIFIER_DENSE, (1000, 500, 100, 2), strict=True):
+        tensor = layers.Dropout(_DROPOUT, name=name.replace("Dense", "Dropout"))(tensor)
+        tensor = layers.Dense(units, name=name)(tensor)
+    return layers.Softmax(name=CLASSIFIER_PREFIX)(tensor)
+
+
+class NetworkBuilder:
+    """Encoder and decoder. A subclass may build normalisations in another form (`inference`, `training`)."""
+
+    normalisation: type[layers.Layer] = layers.BatchNormalization
+
+    def __init__(self, width_factor: float) -> None:
+        self._width_factor = width_factor
+
+    def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options) -> Tensor:
+        """A 3 x 3 (or, in `options`, other) convolution `name`, then batch normalisation `name`_bn."""
+        options = {"kernel_size": 3, "padding": "same"} | options
+        return self.normalisation(name=f"{name}_bn")(kind(channels, name=name, **options)(tensor))
+
+    def normalise(self, tensor: Tensor, name: str) -> Tensor:
+        """A batch normalisation that no convolution precedes."""
+        return self.normalisation(name=name)(tensor)
+
+    def segment(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the logits of the three classes at the image's size, and the bottleneck's features at stride 32."""
+        skips = self._encode(image)
+        features = self._stage(layers.MaxPooling2D(2)(skips[0]), 512, "convm")
+        tensor = features
+        for stage, channels, skip in zip(SKIP_STAGES, (256, 128, 64, 32), skips, strict=True):
+            tensor = self._upsample(tensor, channels, stage)
+            tensor = layers.Concatenate()([tensor, _pad_top_left(skip, tensor)])
+            tensor = self._stage(_attend(tensor, stage), channels, stage)
+        tensor = self._stage(self._upsample(tensor, 16, "conv0"), 16, "conv0")
+        logits = self.convolve_and_normalise(tensor, layers.Conv2D, CLASSES, "head_conv", kernel_size=1)
+        return logits, features
+
+    def _encode(self, image: Tensor) -> list[Tensor]:
+        """Xception up to block 13's second convolution. Returns the taps at strides 16, 8, 4 and 2."""
+        tensor = self._first_convolution(image, 32, "block1_conv1", strides=2)
+        tensor = self._first_convolution(tensor, 64, "block1_conv2")
+        taps = []
+        for block, channels in zip(RESIDUAL_BLOCKS, (128, 256, 728), strict=True):
+            residual = self.convolve_and_normalise(
+                tensor,
+                layers.Conv2D,
+                self._scaled(channels),
+                f"block{block}_residual",
+                kernel_size=1,
+                strides=2,
+                use_bias=False,
+            )
+            if block > 2:  # block 2's input has just come out of an activation
+                tensor = layers.ReLU(name=f"block{block}_sepconv1_act")(tensor)
+            tensor = self._separable(tensor, channels, f"block{block}_sepconv1")
+            tensor = layers.ReLU(name=f"block{block}_sepconv2_act")(tensor)
+            tensor = self._separable(tensor, channels, f"block{block}_sepconv2")
+            taps.append(tensor)
+            tensor = layers.MaxPooling2D(3, 2, "same", name=f"block{block}_pool")(tensor)
+            tensor = layers.Add()([tensor, residual])
+        for block in range(5, 13):
+            residual = tensor
+            for number in (1, 2, 3):
+                tensor = layers.ReLU(name=f"block{block}_sepconv{number}_act")(tensor)
+                tensor = self._separable(tensor, 728, f"block{block}_sepconv{number}")
+            tensor = layers.Add()([tensor, residual])
+        for number, channels in ((1, 728), (2, 1024)):
+            tensor = layers.ReLU(name=f"block13_sepconv{number}_act")(tensor)
+            tensor = self._separable(tensor, channels, f"block13_sepconv{number}")
+        return [_leaky(tensor), *reversed(taps)]
+
+    def _first_convolution(self, tensor: Tensor, channels: int, name: str, strides: int = 1) -> Tensor:
+        tensor = self.convolve_and_normalise(
+            tensor, layers.Conv2D, self._scaled(channels), name, strides=strides, padding="valid", use_bias=False
+        )
+        return layers.ReLU(name=f"{name}_act")(tensor)
+
+    def _separable(self, tensor: Tensor, channels: int, name: str) -> Tensor:
+        return self.convolve_and_normalise(tensor, layers.SeparableConv2D, self._scaled(channels), name, use_bias=False)
+
+    def _upsample(self, tensor: Tensor, channels: int, stage: str) -> Tensor:
+        up = layers.Conv2DTranspose(self._scaled(channels), 3, strides=2, padding="same", name=f"{stage}_up")
+        return up(tensor)
+
+    def _stage(self, tensor: Tensor, channels: int, name: str) -> Tensor:
+        tensor = layers.Conv2D(self._scaled(channels), 3, padding="same", name=f"{name}_conv")(tensor)
+        for residual in (f"{name}_r1", f"{name}_r2"):
+            tensor = self._residual(tensor, self._scaled(channels), residual)
+        return _leaky(tensor)
+
+    def _residual(self, tensor: Tensor, channels: int, name: str) -> Tensor:
+        inner = self.normalise(_leaky(tensor), f"{name}_in_bn")
+        skip = self.normalise(tensor, f"{name}_skip_bn")
+        inner = _leaky(self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv1"))
+        inner = self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv2")
+        return layers.Add()([inner, skip])
+
+    def _scaled(self, channels: int) -> int:
+        return scale_channels(channels, self._width_factor)
+
+
+def _leaky(tensor: Tensor) -> Tensor:
+    return layers.LeakyReLU(negative_slope=_LEAKY_SLOPE)(tensor)
+
+
+def _pad_top_left(skip: Tensor, like: Tensor) -> Tensor:
+    """Zero rows on top and columns on the left: block 1 has no padding, so its taps are a little small."""
+    rows, columns = like.shape[1] - skip.shape[1], like.shape[2] - skip.shape[2]
+    return layers.ZeroPadding2D(((rows, 0), (columns, 0)))(skip) if rows or columns else skip
+
+
+def _attend(tensor: Tensor, name: str) -> Tensor:
+    """CBAM: what to look at (per channel), then where (per pixel)."""
+    channels = tensor.shape[-1]
+    hidden = layers.Dense(channels // _ATTENTION_RATIO, "relu", name=f"{name}Dense_1")
+    output = layers.Dense(channels, name=f"{name}Dense_2")
+    average = output(hidden(ops.mean(tensor, axis=(1, 2), keepdims=True)))
+    maximum = output(hidden(ops.max(tensor, axis=(1, 2), keepdims=True)))
+    tensor = layers.Multiply()([tensor, ops.sigmoid(average + maximum)])
+    pooled = [ops.mean(tensor, axis=-1, keepdims=True), ops.max(tensor, axis=-1, keepdims=True)]
+    where = layers.Conv2D(1, 7, padding="same", activation="sigmoid", use_bias=False, name=f"{name}Conv2D_1")
+    return layers.Multiply()([tensor, where(layers.Concatenate()(pooled))])

@@ -1,0 +1,67 @@
+"""The few SVG elements that the figures need."""
+
+import itertools
+import re
+from html import escape
+
+
+def element(name: str, text: str | None = None, **attributes: str | float) -> str:
+    """``class_`` → class, ``text_anchor`` → text-anchor; numbers to a hundredth of a pixel."""
+    given = "".join(f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"' for key, value in attributes.items())
+    return f"<{name}{given}/>" if text is None else f"<{name}{given}>{escape(text)}</{name}>"
+
+
+def drawing(width: float, height: float, title: str, description: str, parts: list[str]) -> str:
+    """A whole figure with its alternative text. It shrinks to the page's width and never grows beyond its own."""
+    key = "figure-" + re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    return (
+        f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px" role="img" '
+        f'aria-labelledby="{key}-title {key}-description">'
+        f'<title id="{key}-title">{escape(title)}</title><desc id="{key}-description">{escape(description)}</desc>'
+        + "".join(parts)
+        + "</svg>"
+    )
+
+
+def polyline(points: list[tuple[float, float]], class_: str) -> str:
+    return element("polyline", points=" ".join(f"{x:.2f},{y:.2f}" for x, y in points), class_=class_)
+
+
+class Axes:
+    """A plot area with both axes from 0 to 1 by default; `x` and `y` give pixels."""
+
+    def __init__(self, width: float, height: float, x_label: str, y_label: str) -> None:
+        self.width, self.height = width, height
+        self.left, self.right, self.top, self.bottom = 52.0, width - 14, 12.0, height - 46
+        self.parts: list[str] = []
+        for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
+            x, y = self.x(tick), self.y(tick)
+            self.parts += [
+                element("line", x1=x, x2=x, y1=self.top, y2=self.bottom, class_="grid"),
+                element("line", x1=self.left, x2=self.right, y1=y, y2=y, class_="grid"),
+                element("text", f"{tick:g}", x=x, y=self.bottom + 16, text_anchor="middle"),
+                element("text", f"{tick:g}", x=self.left - 6, y=y + 4, text_anchor="end"),
+            ]
+        middle = (self.top + self.bottom) / 2
+        self.parts += [
+            element("text", x_label, x=(self.left + self.right) / 2, y=height - 8, text_anchor="middle"),
+            element("text", y_label, transform=f"translate(13 {middle:g}) rotate(-90)", text_anchor="middle"),
+        ]
+
+    def x(self, value: float) -> float:
+        return self.left + value * (self.right - self.left)
+
+    def y(self, value: float) -> float:
+        return self.bottom - value * (self.bottom - self.top)
+
+    def diagonal(self) -> None:
+        self.parts.append(polyline([(self.x(0), self.y(0)), (self.x(1), self.y(1))], "reference"))
+
+    def curve(self, points: list[tuple[float, float]]) -> None:
+        """Points on the same pixel are drawn once: a curve of a million thresholds is as small as it looks."""
+        pixels = [(round(self.x(x), 1), round(self.y(y), 1)) for x, y in points]
+        self.parts.append(polyline([point for point, _ in itertools.groupby(pixels)], "curve"))
+
+
+def _value(value: str | float) -> str:
+    return escape(value) if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")

@@ -1,0 +1,77 @@
+"""What a report is made from: the run's public record and its metrics tables, never the private tree."""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagchd_batch.errors import UsageError
+from diagchd_batch.evaluation.cohort.headline import HEADLINE_SQL
+from diagchd_batch.evaluation.cohort.schemas import TABLES
+from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
+from diagchd_batch.results import layout
+from diagchd_batch.results.run_record import RunRecord, read_run_record
+from diagchd_batch.storage import Storage
+
+Row = dict[str, Any]
+
+# These two grow with the studies; the report shows aggregates and the worst cases.
+_NOT_READ = frozenset({"study_results", "reads"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """`tables` has every table of the report, without rows where the run lacks it; `comparisons` by earlier run."""
+
+    record: RunRecord
+    tables: dict[str, list[Row]]
+    headline: list[Row]
+    comparisons: dict[str, dict[str, list[Row]]]
+
+    def estimates(self, **wanted: Any) -> list[Row]:
+        """Rows of `estimates` whose columns have these values."""
+        return [row for row in self.tables["estimates"] if all(row[name] == value for name, value in wanted.items())]
+
+
+def read_source(output: Storage, run_id: str) -> Source:
+    """Raises UsageError where the run has no record or no metrics."""
+    record = read_run_record(output, run_id)
+    if record is None:
+        raise UsageError(f"this output holds no record of run {run_id}; diagchd-batch list shows its runs")
+    found = {name: _read(output, layout.metrics_file(run_id, name)) for name in TABLES if name not in _NOT_READ}
+    if found["estimates"] is None:
+        raise UsageError(f"run {run_id} has no metrics; make them with diagchd-batch evaluate")
+    filled = {name: TABLES[name].empty_table() if table is None else table for name, table in found.items()}
+    return Source(
+        record=record,
+        tables={name: table.to_pylist() for name, table in filled.items()},
+        headline=_headline(filled["estimates"], filled["comparisons"]),
+        comparisons={other: _comparison(output, run_id, other) for other in _compared_to(output, run_id)},
+    )
+
+
+def _headline(estimates: pa.Table, comparisons: pa.Table) -> list[Row]:
+    with duckdb.connect(":memory:") as connection:
+        connection.register("estimates", estimates)
+        connection.register("comparisons", comparisons)
+        return connection.sql(HEADLINE_SQL).to_arrow_table().to_pylist()
+
+
+def _compared_to(output: Storage, run_id: str) -> Iterator[str]:
+    prefix = f"metrics/run_id={run_id}/"
+    keys = (re.fullmatch(r".*/compare_to=([^/]+)/[^/]+\.parquet", info.key) for info in output.list(prefix))
+    yield from sorted({match[1] for match in keys if match})
+
+
+def _comparison(output: Storage, run_id: str, other: str) -> dict[str, list[Row]]:
+    found = {name: _read(output, layout.comparison_file(run_id, other, name)) for name in COMPARISON_TABLES}
+    return {name: [] if table is None else table.to_pylist() for name, table in found.items()}
+
+
+def _read(output: Storage, key: str) -> pa.Table | None:
+    return None if output.stat(key) is None else pq.read_table(io.BytesIO(output.read(key)))

@@ -1,0 +1,53 @@
+"""The commit of a shard: one file, created only if absent, so one decision and one winner."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from diagchd_batch.results.layout import shard_file, sources_file
+from diagchd_batch.results.schema import SOURCES
+from diagchd_batch.results.shard_writer import ShardWriter
+from diagchd_batch.storage.base import Storage
+
+SCORES_DIGEST_KEY = b"diagchd_batch.scores_sha256"
+"""In the metadata of a sources file: the digest of the shard file that its attempt made."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def record_sources(
+    private: Storage,
+    run_id: str,
+    shard: int,
+    attempt: str,
+    scores_path: Path,
+    rows: Iterable[Mapping[str, Any]],
+    metadata: Mapping[bytes, bytes],
+) -> None:
+    """Writes what an attempt read its images from (rows of `schema.SOURCES`), and the digest of what it made of them.
+
+    To be called before `commit_shard`, so that no committed shard lacks its sources; `verify` finds the attempt that
+    won by the digest.
+    """
+    with tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory:
+        path = Path(directory) / "sources.parquet"
+        digest = {SCORES_DIGEST_KEY: file_sha256(scores_path).encode()}
+        with ShardWriter(path, {**metadata, **digest}, SOURCES) as writer:
+            writer.write(rows)
+        private.create(sources_file(run_id, shard, attempt), path)
+
+
+def commit_shard(storage: Storage, run_id: str, shard: int, local_path: Path) -> bool:
+    """Makes a finished shard file the shard's record. False: another worker's was there first, and stands."""
+    return storage.create(shard_file(run_id, shard), local_path)

@@ -1,0 +1,114 @@
+"""Derives a run's predictions from its score files: the same rows without the masks, in a few large files."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagchd_batch.errors import RunFault
+from diagchd_batch.results.counts import RowCounter, RunCounts
+from diagchd_batch.results.layout import predictions_file
+from diagchd_batch.results.readers import predictions_keys, read_scores, shard_of
+from diagchd_batch.results.schema import PREDICTIONS
+from diagchd_batch.results.shard_writer import parquet_options
+from diagchd_batch.storage.base import Storage
+
+ROWS_PER_GROUP = 65_536
+ROWS_PER_PART = 16 * ROWS_PER_GROUP
+
+_SHARDS_READ_AHEAD = 16
+
+
+def compact_predictions(
+    storage: Storage, run_id: str, metadata: Mapping[bytes, bytes], *, rows_per_part: int = ROWS_PER_PART
+) -> RunCounts:
+    """Replaces the run's predictions by those of the shards committed now, and counts their rows.
+
+    Each part is replaced atomically, then parts left over from an earlier, longer derivation are deleted. Memory holds
+    one row group and a few shards read ahead. `metadata` is `schema.table_metadata`. Raises RunFault where a score file
+    cannot be read.
+    """
+    counter = RowCounter()
+    with _Parts(storage, run_id, metadata, rows_per_part) as parts:
+        for group in _row_groups(_rows(storage, run_id, counter)):
+            parts.write(group)
+    for key in predictions_keys(storage, run_id):
+        if key not in parts.written:
+            storage.delete(key)
+    return counter.result()
+
+
+class _Parts:
+    """Writes row groups to one part after the other; a part is stored when it is full."""
+
+    def __init__(self, storage: Storage, run_id: str, metadata: Mapping[bytes, bytes], rows_per_part: int) -> None:
+        self._storage = storage
+        self._run_id = run_id
+        self._schema = PREDICTIONS.with_metadata(dict(metadata))
+        self._rows_per_part = rows_per_part
+        self._directory = tempfile.TemporaryDirectory(prefix="diagchd-batch-")
+        self._local = Path(self._directory.name) / "part.parquet"
+        self._writer: pq.ParquetWriter | None = None
+        self._n_rows = 0
+        self.written: list[str] = []
+
+    def __enter__(self) -> "_Parts":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None and self._writer is not None:
+                self._store()
+        finally:
+            self._directory.cleanup()
+
+    def write(self, group: pa.Table) -> None:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._local, self._schema, **parquet_options(self._schema))
+        self._writer.write_table(group, row_group_size=ROWS_PER_GROUP)
+        self._n_rows += group.num_rows
+        if self._n_rows >= self._rows_per_part:
+            self._store()
+
+    def _store(self) -> None:
+        assert self._writer is not None
+        self._writer.close()
+        self._writer, self._n_rows = None, 0
+        key = predictions_file(self._run_id, len(self.written))
+        self._storage.replace(key, self._local)
+        self.written.append(key)
+
+
+def _rows(storage: Storage, run_id: str, counter: RowCounter) -> Iterator[pa.Table]:
+    """Rows of schema PREDICTIONS by shard, as they are read."""
+    columns = [name for name in PREDICTIONS.names if name != "shard"]
+    scanner = read_scores(storage, run_id).scanner(
+        columns=columns, fragment_readahead=_SHARDS_READ_AHEAD, batch_readahead=_SHARDS_READ_AHEAD
+    )
+    try:
+        for batch in scanner.scan_batches():
+            shard = shard_of(batch.fragment.path)
+            rows = batch.record_batch
+            counter.add(rows, shard)
+            yield pa.table([*rows.columns, pa.repeat(pa.scalar(shard, pa.int32()), rows.num_rows)], schema=PREDICTIONS)
+    except (OSError, pa.ArrowException) as error:
+        raise RunFault(f"a score file of run {run_id} cannot be read ({error}); run verify on this output") from error
+
+
+def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of ROWS_PER_GROUP, the last one shorter: files do not depend on how reads are timed."""
+    held: list[pa.Table] = []
+    n_held = 0
+    for table in tables:
+        held.append(table)
+        n_held += table.num_rows
+        if n_held >= ROWS_PER_GROUP:
+            joined = pa.concat_tables(held).unify_dictionaries().combine_chunks()
+            while joined.num_rows >= ROWS_PER_GROUP:
+                yield joined.slice(0, ROWS_PER_GROUP)
+                joined = joined.slice(ROWS_PER_GROUP)
+            held, n_held = [joined], joined.num_rows
+    if n_held:
+        yield pa.concat_tables(held).unify_dictionaries().combine_chunks()

@@ -1,0 +1,72 @@
+"""An output's runs, and where the files of their tables lie."""
+
+import re
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from diagchd_batch.errors import UsageError
+from diagchd_batch.results import layout
+from diagchd_batch.results.query.lineages import Generation, all_lineages, lineage_of
+from diagchd_batch.results.readers import Output, parquet_files
+from diagchd_batch.results.run_record import RunRecord, read_run_record
+from diagchd_batch.storage import Storage
+from diagchd_batch.studies.plan import open_plan
+
+_RUN_OF_KEY = re.compile(r"[^/]+/run_id=([^/]+)/")
+
+
+class Catalog:
+    """All runs of an output, or with `run_id` those of the lineage that ends with it.
+
+    Scores are listed only where they are asked for: an archive of many runs has very many score files. Raises
+    UsageError where the output lacks the run.
+    """
+
+    def __init__(self, output: Output, run_id: str | None = None) -> None:
+        self._storage = output.storage
+        self._private = output.private
+        held = sorted(_runs_of(output.storage, (layout.RUNS_PREFIX, "predictions/")))
+        records = {name: read_run_record(output.storage, name) for name in held}
+        parents = {name: record.parent_run_id if record else None for name, record in records.items()}
+        if run_id is not None and run_id not in parents:
+            raise UsageError(
+                f"this output holds no run {run_id}; it has: {', '.join(held) or 'none; is this the output.uri?'}"
+            )
+        self.lineages: list[Generation] = all_lineages(parents) if run_id is None else lineage_of(run_id, parents)
+        in_lineages = {place.run_id for place in self.lineages}
+        self.run_ids = [name for name in held if name in in_lineages]
+        self.records: list[RunRecord] = [record for name in self.run_ids if (record := records[name])]
+        self._is_whole = run_id is None
+
+    def files(self, prefix: str, file_name: str, schema: pa.Schema) -> ds.Dataset:
+        """The files ``<prefix>run_id=R/<file_name>``, a regular expression, with these columns and `run_id`."""
+        directories = [prefix] if self._is_whole else [f"{prefix}run_id={run_id}/" for run_id in self.run_ids]
+        return _dataset(self._storage, directories, rf"{prefix}run_id=[^/]+/{file_name}", schema)
+
+    def plan_files(self, file_name: str, schema: pa.Schema) -> ds.Dataset:
+        """Files of each run's own plan: drivers that planned at the same time and lost may have left others."""
+        directories = [
+            layout.plan_studies(run_id, open_plan(self._private, run_id).head.digest).rpartition("/")[0] + "/"
+            for run_id in self.run_ids
+            if self._private.stat(layout.plan_head(run_id))
+        ]
+        return _dataset(self._private, directories, f"[^\0]+/{file_name}", schema)
+
+    def source_files(self, schema: pa.Schema) -> ds.Dataset:
+        """What attempts at shards wrote down of what they read."""
+        directories = [layout.sources_prefix(run_id) for run_id in self.run_ids]
+        return _dataset(self._private, directories, r"[^\0]+/shard-[^/]+\.parquet", schema)
+
+
+def _runs_of(storage: Storage, prefixes: Iterable[str]) -> set[str]:
+    keys = (info.key for prefix in prefixes for info in storage.list(prefix))
+    return {match[1] for match in map(_RUN_OF_KEY.match, keys) if match}
+
+
+def _dataset(storage: Storage, directories: Iterable[str], pattern: str, schema: pa.Schema) -> ds.Dataset:
+    """Exact names, so that no temporary file of a writer is ever taken for a table."""
+    matches = re.compile(pattern).fullmatch
+    keys = [info.key for directory in directories for info in storage.list(directory) if matches(info.key)]
+    return parquet_files(storage, sorted(keys), schema)

@@ -1,0 +1,161 @@
+"""A DuckDB database in memory that sees the views of an output and nothing else of the machine."""
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import duckdb
+import pyarrow as pa
+
+from diagchd_batch.errors import ItemError, RunFault, StorageFault, UsageError
+from diagchd_batch.results.query.catalog import Catalog
+from diagchd_batch.results.query.views import DerivedView, View, views
+from diagchd_batch.results.readers import Output
+
+_BATCH_ROWS = 65_536
+_READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)
+"""MULTI is how DuckDB takes a PIVOT."""
+
+_SCAN_FAILED = "reading the stream registered as"
+"""What DuckDB says where a file could not be read, rather than the query not be understood."""
+
+_LOCKS = (
+    "SET enable_external_access = false",  # no file, network, extension or other database
+    "SET python_enable_replacements = false",  # no variable of this process by its name
+    "SET lock_configuration = true",
+)
+
+
+class QueryDatabase:
+    """What `open_query` gives. Each query gets a database of its own with the views that it names."""
+
+    def __init__(self, output: Output, metrics: Mapping[str, pa.Schema], run_id: str | None) -> None:
+        self._catalog = Catalog(output, run_id)
+        self._views = views(metrics)
+
+    @contextmanager
+    def rows(self, sql: str) -> Iterator[pa.RecordBatchReader]:
+        """The result of one reading statement, streamed while the block lasts.
+
+        Raises UsageError with DuckDB's message where the statement is wrong or would do anything but read; RunFault
+        where a table's file cannot be read.
+        """
+        named = self._named(sql)
+        missing: list[str] = []
+        with tempfile.TemporaryDirectory(prefix="diagchd-query-") as spill, _connected(spill) as connection:
+            for view in named:
+                if not self._add(connection, view):
+                    missing.append(view.name)
+            with _explained(missing):
+                for lock in _LOCKS:
+                    connection.execute(lock)
+                _check_reads(connection, sql)
+                relation = connection.sql(sql)
+                if relation is None:
+                    raise UsageError("this statement has no result; write a SELECT")
+                yield _explaining(relation.to_arrow_reader(_BATCH_ROWS), missing)
+
+    def table(self, sql: str) -> pa.Table:
+        """The whole result of `rows`, for notebooks and tests."""
+        with self.rows(sql) as reader:
+            return reader.read_all()
+
+    def _named(self, sql: str) -> list[View | DerivedView]:
+        """The views whose name is a word of the statement, those that they need first."""
+        words = {word.casefold() for word in re.findall(r"\w+", sql)}
+        needed: dict[str, View | DerivedView] = {}
+        for name, view in self._views.items():
+            if name in words:
+                for other in view.needs if isinstance(view, DerivedView) else ():
+                    needed[other] = self._views[other]
+                needed[name] = view
+        return list(needed.values())
+
+    def _add(self, connection: duckdb.DuckDBPyConnection, view: View | DerivedView) -> bool:
+        if isinstance(view, DerivedView):
+            connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+            return True
+        try:
+            connection.register(view.name, view.rows(self._catalog))
+        except (StorageFault, ItemError):
+            if not view.private:
+                raise
+            return False
+        return True
+
+
+def open_query(output: Output, metrics: Mapping[str, pa.Schema], run_id: str | None = None) -> QueryDatabase:
+    """SQL over an output, read-only: all runs, or with `run_id` those of the lineage that ends with it.
+
+    `metrics`: the metrics tables' names and schemas (`evaluation.cohort.schemas.TABLES`). Raises UsageError for a run
+    that the output lacks.
+    """
+    return QueryDatabase(output, metrics, run_id)
+
+
+def describe_views(metrics: Mapping[str, pa.Schema]) -> list[tuple[View | DerivedView, list[tuple[str, str]]]]:
+    """Every view with the names and SQL types of its columns; needs no output."""
+    described = []
+    known = views(metrics)
+    with duckdb.connect() as connection:
+        for view in known.values():
+            if isinstance(view, View):
+                connection.register(view.name, view.schema.empty_table())
+        for view in known.values():
+            if isinstance(view, DerivedView):
+                connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
+        for view in known.values():
+            columns = connection.execute(f"DESCRIBE {view.name}").fetchall()
+            described.append((view, [(name, kind) for name, kind, *_ in columns]))
+    return described
+
+
+@contextmanager
+def _connected(spill_directory: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    options = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "temp_file_encryption": True}
+    with duckdb.connect(":memory:", config=options) as connection:
+        connection.execute("SET temp_directory = $1", [spill_directory])
+        connection.execute("SET preserve_insertion_order = false")
+        yield connection
+
+
+def _check_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise UsageError(f"query takes one statement, this has {len(statements)}")
+    kind = statements[0].type
+    if kind not in _READS:
+        raise UsageError(f"query only reads (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, PIVOT, EXPLAIN), not {kind.name}")
+
+
+@contextmanager
+def _explained(missing: Sequence[str]) -> Iterator[None]:
+    """DuckDB's errors as ours."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise _as_ours(str(error), missing) from error
+
+
+def _explaining(reader: pa.RecordBatchReader, missing: Sequence[str]) -> pa.RecordBatchReader:
+    """The same batches; what goes wrong while they are computed is told as ours, too."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from reader
+        except (OSError, pa.ArrowException) as error:
+            raise _as_ours(str(error), missing) from error
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
+def _as_ours(message: str, missing: Sequence[str]) -> UsageError | RunFault:
+    if _SCAN_FAILED in message:
+        return RunFault(f"{message}\nRun `diagchd-batch verify` on this output.")
+    if any(f"with name {name} " in message for name in missing):
+        return UsageError(
+            f"{message}\nThis view needs the private tree, which cannot be read from here; "
+            "name it with --private-uri or ask its owner."
+        )
+    return UsageError(f"the query cannot be answered. {message}")

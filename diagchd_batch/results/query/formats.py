@@ -1,0 +1,86 @@
+"""Writes a query's result as CSV, JSON or Parquet, batch by batch."""
+
+import base64
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: pictures in base64, moments in ISO 8601, what is no finite number as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):  # sums of whole numbers come as decimals of 38 digits
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def cell(value: Any) -> str:
+    """A value as CSV has it: nothing for null, JSON for lists and maps."""
+    value = plain(value)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def write_csv(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
+    """UTF-8 with a header; floats with all digits that tell them apart."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.writer(text)
+    writer.writerow(rows.schema.names)
+    for batch in rows:
+        writer.writerows(map(cell, row) for row in row_values(batch))
+        text.flush()
+    text.detach()
+
+
+def write_json(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
+    """One array with an object a row, each on a line of its own."""
+    separator = b"[\n"
+    for batch in rows:
+        for row in row_values(batch):
+            line = dict(zip(rows.schema.names, map(plain, row), strict=True))
+            file.write(separator + json.dumps(line, ensure_ascii=False).encode())
+            separator = b",\n"
+    file.write(b"\n]\n" if separator == b",\n" else b"[]\n")
+
+
+def write_parquet(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
+    """Column types as the query gave them."""
+    with pq.ParquetWriter(file, rows.schema, compression="zstd") as writer:
+        for batch in rows:
+            writer.write_batch(batch)
+
+
+FORMATS: Mapping[str, Callable[[pa.RecordBatchReader, BinaryIO], None]] = {
+    "csv": write_csv,
+    "json": write_json,
+    "parquet": write_parquet,
+}
+
+
+def row_values(batch: pa.RecordBatch) -> zip:
+    """The rows as tuples; columns of one name, which SQL allows, stay apart."""
+    columns = [
+        column.to_pylist(maps_as_pydicts="lossy") if pa.types.is_nested(column.type) else column.to_pylist()
+        for column in batch.columns
+    ]
+    return zip(*columns, strict=True)

@@ -1,0 +1,162 @@
+"""The views that SQL sees: where each one's rows come from, or how it is made of others."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from diagchd_batch.failures import REMEDIES
+from diagchd_batch.results.query.catalog import Catalog
+from diagchd_batch.results.query.run_rows import RUNS, run_rows
+from diagchd_batch.results.readers import RUN_ID
+from diagchd_batch.results.schema import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES
+from diagchd_batch.studies.plan import PLAN_IMAGES, PLAN_STUDIES
+
+Rows = pa.Table | ds.Dataset
+
+
+@dataclass(frozen=True)
+class View:
+    """A view with rows of its own. `schema`: what `rows` gives. `private`: it needs the private tree."""
+
+    name: str
+    description: str
+    schema: pa.Schema
+    rows: Callable[[Catalog], Rows]
+    private: bool = False
+
+
+@dataclass(frozen=True)
+class DerivedView:
+    """A view that is a query over others."""
+
+    name: str
+    description: str
+    sql: str
+    needs: tuple[str, ...]
+
+
+def _per_run(schema: pa.Schema) -> pa.Schema:
+    """The columns of a table in files below ``run_id=…``."""
+    return schema.append(RUN_ID)
+
+
+_LINEAGES = pa.schema(
+    [
+        ("lineage", pa.string()),
+        ("run_id", pa.string()),
+        ("generation", pa.int32()),
+        ("n_generations", pa.int32()),
+    ]
+)
+_FAILURE_CODES = pa.schema([("error_code", pa.string()), ("remedy", pa.string())])
+_MASKS = pa.schema(
+    [SCORES.field(name) for name in ("subject_id", "study_id", "image_id", "frame", "status", *MASK_COLUMNS)]
+)
+_SCORES = pa.schema([field for field in SCORES if field.name not in MASK_COLUMNS])
+
+# Per frame the latest `ok` by lineage order, else the latest failure; a file that failed as a whole (null frame) is
+# settled by any success of one of its frames. A lineage of one run needs none of this, which would be slow.
+_CURRENT = """
+SELECT lineage, predictions.* FROM predictions JOIN lineages USING (run_id) WHERE n_generations = 1
+UNION ALL BY NAME
+SELECT * EXCLUDE (generation, image_ok) FROM (
+    SELECT lineage, predictions.*, generation,
+           bool_or(status = 'ok') OVER (PARTITION BY lineage, image_id) AS image_ok
+    FROM predictions JOIN lineages USING (run_id) WHERE n_generations > 1
+    QUALIFY row_number() OVER (
+        PARTITION BY lineage, image_id, frame ORDER BY status = 'ok' DESC, generation DESC) = 1
+) WHERE NOT (image_ok AND frame IS NULL)
+"""
+
+_FAILURES = """
+SELECT run_id, subject_id, study_id, image_id, frame, error_code, remedy, shard
+FROM predictions LEFT JOIN failure_codes USING (error_code) WHERE status = 'failed'
+"""
+
+_OWN_VIEWS = (
+    View(
+        "predictions",
+        "one row a frame of finished runs, or one for a file that failed; without masks",
+        _per_run(PREDICTIONS),
+        lambda catalog: catalog.files("predictions/", r"part-\d{5,}\.parquet", PREDICTIONS),
+    ),
+    DerivedView(
+        "current",
+        "predictions by lineage: per frame the latest that is ok, by the order in which runs continue one another",
+        _CURRENT,
+        ("predictions", "lineages"),
+    ),
+    DerivedView(
+        "failures",
+        "predictions that failed, with what can be done",
+        _FAILURES,
+        ("predictions", "failure_codes"),
+    ),
+    View(
+        "scores",
+        "as predictions, of all shards committed so far, unfinished runs included",
+        _per_run(_SCORES),
+        lambda catalog: _score_files(catalog, _SCORES),
+    ),
+    View(
+        "masks",
+        "predicted and reference label maps as PNG (pixel values 0 background, 1 septum, 2 heart)",
+        _per_run(_MASKS),
+        lambda catalog: _score_files(catalog, _MASKS),
+    ),
+    View("runs", "run records; times are UTC", RUNS, lambda catalog: run_rows(catalog.records)),
+    View(
+        "lineages",
+        "which runs continue which; a lineage has the id of its newest run",
+        _LINEAGES,
+        lambda catalog: pa.table(
+            {name: [getattr(place, name) for place in catalog.lineages] for name in _LINEAGES.names}, _LINEAGES
+        ),
+    ),
+    View(
+        "failure_codes",
+        "what can be done about each code",
+        _FAILURE_CODES,
+        lambda catalog: pa.table({"error_code": list(map(str, REMEDIES)), "remedy": list(REMEDIES.values())}),
+    ),
+    View(
+        "plan",
+        "planned image files with their URIs (identified)",
+        _per_run(PLAN_IMAGES),
+        lambda catalog: catalog.plan_files(r"part-\d{5,}\.parquet", PLAN_IMAGES),
+        private=True,
+    ),
+    View(
+        "studies",
+        "studies of the inventory with their own ids, excluded ones included (identified)",
+        _per_run(PLAN_STUDIES),
+        lambda catalog: catalog.plan_files(r"studies\.parquet", PLAN_STUDIES),
+        private=True,
+    ),
+    View(
+        "sources",
+        "what each attempt at a shard read: URI, SHA-256, full text of errors (identified)",
+        _per_run(SOURCES),
+        lambda catalog: catalog.source_files(SOURCES),
+        private=True,
+    ),
+)
+
+
+def views(metrics: Mapping[str, pa.Schema]) -> dict[str, View | DerivedView]:
+    """All views by name. `metrics`: the metrics tables' schemas, which this layer does not know."""
+    return {view.name: view for view in (*_OWN_VIEWS, *(_metrics_view(*item) for item in metrics.items()))}
+
+
+def _metrics_view(name: str, schema: pa.Schema) -> View:
+    def rows(catalog: Catalog) -> ds.Dataset:
+        return catalog.files("metrics/", re.escape(name) + r"\.parquet", schema)
+
+    return View(name, "metrics table", _per_run(schema), rows)
+
+
+def _score_files(catalog: Catalog, schema: pa.Schema) -> ds.Dataset:
+    return catalog.files("scores/", r"shard-\d{5,}\.parquet", schema)

@@ -1,0 +1,139 @@
+"""The run record: what was run, with what, when, and what came of it. One public, one full and private."""
+
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.errors import RunFault
+from diagchd_batch.results import layout
+from diagchd_batch.results.counts import RunCounts
+from diagchd_batch.storage.base import Storage
+
+RunStatus = Literal["running", "finished", "failed", "interrupted"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelRecord(_Section):
+    """The model that scored. `card` is the bundled card as it was; `batch_size` was resolved once for the run."""
+
+    name: str
+    weights_digest: str
+    architecture: str
+    preprocessing: str
+    precision: str
+    height: int
+    width: int
+    chd_threshold: float
+    batch_size: int
+    card: dict[str, Any]
+
+
+class PlanRecord(_Section):
+    """The plan in numbers, without byte sizes: those tell which archive it was."""
+
+    frames: str
+    n_studies: int
+    n_subjects: int
+    n_images: int
+    n_masks: int
+    n_shards: int
+    n_excluded: int
+    subjects_given: bool
+
+
+class RunRecord(_Section):
+    """`runs/run_id=R/run.json`, public: no URI, no secret, no identifier.
+
+    `scoring_s` and `images_per_s` are of all submissions of the run together, waiting for resumption left out.
+    """
+
+    record_version: Literal[1] = 1
+    run_id: str
+    parent_run_id: str | None = Field(None, description="The run whose lineage this one continues.")
+    fingerprint: str
+    fingerprint_fields: dict[str, Any]
+    package_version: str
+    status: RunStatus
+    exit_code: int | None = Field(None, description="None while running.")
+    simulated: bool
+    config: dict[str, Any] = Field(description="The job file without URIs and secrets: `public_config`.")
+    model: ModelRecord
+    plan: PlanRecord
+    counts: RunCounts | None = Field(None, description="None until predictions are derived.")
+    versions: dict[str, str] = Field(description="Package name → version.")
+    devices: list[str]
+    started_at: datetime
+    ended_at: datetime | None = None
+    submissions: int = Field(ge=1)
+    scoring_s: float | None = None
+    images_per_s: float | None = None
+
+
+class PrivateRunRecord(RunRecord):
+    """The full record, under `private/`: the job file as it was, where it ran, what stopped it."""
+
+    full_config: dict[str, Any]
+    command: list[str]
+    hosts: list[str]
+    plan_digest: str
+    input_digest: str
+    reason: str | None = Field(None, description="Why the run failed or was interrupted; may name files.")
+
+    def public(self) -> RunRecord:
+        """The part that may be read by everyone who may read the tables."""
+        return RunRecord.model_validate(self.model_dump(include=set(RunRecord.model_fields)))
+
+
+_PUBLIC_CONFIG: dict[str, Any] = {
+    "version": True,
+    "input": {"layout", "frames", "label_map", "simulated"},
+    "model": {"name", "precision", "batch_size"},
+    "shards": True,
+    "cluster": True,
+    "limits": True,
+    "evaluation": {"study_score", "operating_points", "prevalence", "resamples", "seed", "disclose"},
+    "disclosure": True,
+}
+"""What of a job file is public: named one by one, so that a new option stays private until somebody decides."""
+
+
+def public_config(config: JobConfig) -> dict[str, Any]:
+    """A job file's settings without URIs, paths and the names of readers' or covariates' columns."""
+    return config.model_dump(mode="json", include=_PUBLIC_CONFIG)
+
+
+def write_run_record(storage: Storage, private: Storage, record: PrivateRunRecord) -> None:
+    """Replaces both records atomically, the full one first."""
+    private.replace(layout.private_run_record(record.run_id), _to_json(record))
+    storage.replace(layout.run_record(record.run_id), _to_json(record.public()))
+
+
+def read_run_record(storage: Storage, run_id: str) -> RunRecord | None:
+    """The public record of a run, None where there is none. Raises RunFault where it is damaged."""
+    return _read(storage, layout.run_record(run_id), RunRecord)
+
+
+def read_private_run_record(private: Storage, run_id: str) -> PrivateRunRecord | None:
+    """The full record of a run, None where there is none. Raises RunFault where it is damaged."""
+    return _read(private, layout.private_run_record(run_id), PrivateRunRecord)
+
+
+Record = TypeVar("Record", bound=RunRecord)
+
+
+def _to_json(record: RunRecord) -> bytes:
+    return (record.model_dump_json(indent=2) + "\n").encode()
+
+
+def _read(storage: Storage, key: str, kind: type[Record]) -> Record | None:
+    if storage.stat(key) is None:
+        return None
+    try:
+        return kind.model_validate_json(storage.read(key))
+    except ValidationError as error:
+        raise RunFault(f"{key} is damaged or of another version of this program: {error}") from error

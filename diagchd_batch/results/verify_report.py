@@ -1,0 +1,92 @@
+"""What `verify` finds, in words."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from diagchd_batch.results.counts import RunCounts
+
+MAX_PROBLEMS_LISTED = 1_000
+"""Further problems are counted, not listed: a report stays small whatever has happened to the output."""
+
+
+class ProblemKind(StrEnum):
+    """What can be wrong with an output."""
+
+    NO_RUN_RECORD = "no_run_record"
+    UNFINISHED = "unfinished"
+    MISSING_SHARD = "missing_shard"
+    UNPLANNED_SHARD = "unplanned_shard"
+    UNREADABLE_SHARD = "unreadable_shard"
+    FOREIGN_SHARD = "foreign_shard"
+    ALTERED_SHARD = "altered_shard"
+    MISSING_IMAGE = "missing_image"
+    MISSING_FRAME = "missing_frame"
+    DUPLICATE_ROW = "duplicate_row"
+    UNPLANNED_ROW = "unplanned_row"
+    INCONSISTENT_ROW = "inconsistent_row"
+    WRONG_PROBABILITY = "wrong_probability"
+    DAMAGED_MASK = "damaged_mask"
+    WRONG_PIXEL_COUNTS = "wrong_pixel_counts"
+    MISSING_SOURCES = "missing_sources"
+    PREDICTIONS_DIFFER = "predictions_differ"
+    COUNTS_DIFFER = "counts_differ"
+
+
+RESTORE = "restore the file from a backup; or delete it and the run's _SUCCESS, and resume the run to score it again"
+_RESUME = "resume the run with the command that began it"
+_REPORT = "the program that wrote it is at fault: report this, and score again with --new-run"
+
+REMEDIES: dict[ProblemKind, str] = {
+    ProblemKind.NO_RUN_RECORD: "delete the run's _SUCCESS if there is one, then resume it to write the record again",
+    ProblemKind.UNFINISHED: _RESUME,
+    ProblemKind.MISSING_SHARD: _RESUME,
+    ProblemKind.UNPLANNED_SHARD: "it does not belong to this run: find out who put it there, then remove it",
+    ProblemKind.UNREADABLE_SHARD: RESTORE,
+    ProblemKind.FOREIGN_SHARD: RESTORE,
+    ProblemKind.ALTERED_SHARD: RESTORE,
+    ProblemKind.MISSING_IMAGE: _REPORT,
+    ProblemKind.MISSING_FRAME: _REPORT,
+    ProblemKind.DUPLICATE_ROW: _REPORT,
+    ProblemKind.UNPLANNED_ROW: _REPORT,
+    ProblemKind.INCONSISTENT_ROW: _REPORT,
+    ProblemKind.WRONG_PROBABILITY: _REPORT,
+    ProblemKind.DAMAGED_MASK: RESTORE,
+    ProblemKind.WRONG_PIXEL_COUNTS: _REPORT,
+    ProblemKind.MISSING_SOURCES: "restore the private tree from a backup; the scores themselves are not affected",
+    ProblemKind.PREDICTIONS_DIFFER: "delete the run's _SUCCESS, then resume it to derive them again",
+    ProblemKind.COUNTS_DIFFER: "delete the run's _SUCCESS, then resume it to count again",
+}
+"""What a person can do about each. Where the digest shows that a file was altered after it was written, the remedy for
+whatever is wrong inside is to restore it; otherwise the program is at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong. `place` names it by tokens and keys: a shard, an image and frame."""
+
+    kind: ProblemKind
+    place: str
+    detail: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.place}: {self.detail} ({self.remedy})"
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """The outcome of `verify`. `problems` lists the first ones, `n_problems` counts them all."""
+
+    run_id: str
+    n_shards_checked: int = 0
+    counts: RunCounts | None = None
+    n_problems: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return self.n_problems == 0
+
+    def add(self, *problems: Problem) -> None:
+        self.n_problems += len(problems)
+        self.problems.extend(problems[: MAX_PROBLEMS_LISTED - len(self.problems)])

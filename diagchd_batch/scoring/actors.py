@@ -1,0 +1,89 @@
+"""What a machine or a cluster offers, and how actors are cut from it."""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from diagchd_batch.config.models import ClusterConfig
+from diagchd_batch.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class NodeResources:
+    """One node: processor cores, GPUs and main memory that Ray may give out."""
+
+    cpus: int
+    gpus: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActorPlan:
+    """How many actors, from `min_actors` to `max_actors`, each with so many cores and GPUs."""
+
+    min_actors: int
+    max_actors: int
+    cpus: float
+    gpus: float
+
+
+class Cluster(Protocol):
+    """Where actors run: an embedded Ray or one that is joined. `elastic`: nodes may still come, so that
+    `cluster.actors.max` may exceed what fits now.
+    """
+
+    elastic: bool
+
+    def nodes(self) -> list[NodeResources]:
+        """The nodes that actors may run on, as far as they are there now; at least one."""
+        ...
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Within the block this process is connected to Ray; leaving it ends the actors."""
+        ...
+
+    def check(self) -> None:
+        """Called about every second while connected; raises RunFault where Ray itself is gone."""
+        ...
+
+
+def plan_actors(config: ClusterConfig, nodes: Sequence[NodeResources], *, elastic: bool = False) -> ActorPlan:
+    """Cut actors from nodes. Where `auto`: one GPU an actor and its share of the node's cores; without GPUs one actor
+    takes a node's cores, or as many share them as `actors.max` asks for. Where nodes may still come (`elastic`), one
+    actor that fits is enough, and a number in `actors.max` is what may grow.
+
+    Raises ConfigError where not even one actor fits a node.
+    """
+    gpus = _gpus_per_actor(config, nodes)
+    usable = [node for node in nodes if node.gpus > 0] if gpus else list(nodes)
+    if not usable:
+        raise ConfigError(f"cluster.gpus_per_actor is {gpus:g}, but no node has a GPU; set it to auto or 0")
+    node = min(usable, key=lambda candidate: candidate.cpus)
+    per_node = max(1, math.floor(node.gpus / gpus)) if gpus else 1
+    if config.actors.max != "auto" and not gpus:
+        per_node = math.ceil(config.actors.max / len(usable))
+    cpus = config.cpus_per_actor
+    if cpus == "auto":
+        cpus = float(max(1, node.cpus // per_node))
+    fitting = [min(n.cpus // cpus, n.gpus // gpus if gpus else math.inf) for n in usable]
+    n_fitting = int(sum(fitting))
+    needed = 1 if elastic else config.actors.min
+    if n_fitting < needed:
+        raise ConfigError(
+            f"{needed} actor(s) with {cpus:g} cores and {gpus:g} GPUs each do not fit: the largest node has "
+            f"{max(n.cpus for n in usable)} cores and {max(n.gpus for n in usable)} GPUs; lower cluster.actors.min, "
+            "cluster.cpus_per_actor or cluster.gpus_per_actor"
+        )
+    if config.actors.max == "auto":
+        most = n_fitting
+    else:
+        most = config.actors.max if elastic else min(config.actors.max, n_fitting)
+    return ActorPlan(config.actors.min, max(most, config.actors.min), float(cpus), float(gpus))
+
+
+def _gpus_per_actor(config: ClusterConfig, nodes: Sequence[NodeResources]) -> float:
+    if config.gpus_per_actor == "auto":
+        return 1.0 if any(node.gpus for node in nodes) else 0.0
+    return float(config.gpus_per_actor)

@@ -1,0 +1,158 @@
+"""Takes a job from its configuration to finished tables: claim, plan, score, compact, record. One call does it all."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.errors import DiagchdBatchError, RunFault
+from diagchd_batch.results import layout
+from diagchd_batch.results.compaction import compact_predictions
+from diagchd_batch.results.counts import RunCounts
+from diagchd_batch.results.readers import committed_shards
+from diagchd_batch.results.run_record import read_run_record
+from diagchd_batch.scoring.actors import Cluster
+from diagchd_batch.scoring.heartbeats import Heartbeat, driver_name, read_worker_beats
+from diagchd_batch.scoring.interrupts import RunInterrupted, interruptible
+from diagchd_batch.scoring.job import Job, open_job
+from diagchd_batch.scoring.preflight import check_space
+from diagchd_batch.scoring.progress import RunProgress, RunStart
+from diagchd_batch.scoring.recording import RunFacts, RunRecorder
+from diagchd_batch.scoring.watch import RunWatch, outcomes_so_far
+from diagchd_batch.studies.plan import Plan, open_plan
+from diagchd_batch.studies.planning import count_new_images, freeze_plan
+
+EXIT_DONE = 0
+EXIT_DONE_WITH_FAILED_INPUTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """A finished run. `repeated`: it was finished before and nothing was done; `n_new_images` have come into its input
+    since it was planned.
+    """
+
+    run_id: str
+    exit_code: int
+    counts: RunCounts | None
+    repeated: bool = False
+    n_new_images: int = 0
+
+
+def run_job(
+    config: JobConfig,
+    cluster: Cluster,
+    progress: RunProgress,
+    *,
+    environ: Mapping[str, str],
+    command: Sequence[str],
+    run_id: str | None = None,
+    new_run: bool = False,
+    derive: Callable[[str], None] | None = None,
+) -> RunOutcome:
+    """Begin, resume or repeat the run that `config` means, to its end.
+
+    `derive` gets the run id once predictions are there, and makes whatever else shall exist before the run counts as
+    finished. Raises DiagchdBatchError, whose `exit_code` says of which kind; RunInterrupted at SIGINT and SIGTERM. In
+    every case what is committed stays, and the same call resumes.
+    """
+    with interruptible():
+        job = open_job(config, cluster, environ, run_id, new_run)
+        if job.claim.finished:
+            return _repeat(job, progress)
+        _, private = job.impatient()
+        with Heartbeat(private, job.run_id, driver_name(job.submission), dict):
+            plan = freeze_plan(
+                config.input,
+                config.shards,
+                job.input,
+                job.private,
+                job.run_id,
+                job.pseudonymizer,
+                progress=progress.listed,
+            )
+            return _run(job, plan, cluster, progress, command, derive)
+
+
+def _run(
+    job: Job,
+    plan: Plan,
+    cluster: Cluster,
+    progress: RunProgress,
+    command: Sequence[str],
+    derive: Callable[[str], None] | None,
+) -> RunOutcome:
+    facts = RunFacts(job.config, job.identity, job.model, plan.head, command)
+    recorder = RunRecorder(*job.impatient(), facts)
+    began_s = time.monotonic()
+    try:
+        recorder.running()
+        _score(job, plan, cluster, progress)
+        scoring_s = time.monotonic() - began_s
+        counts = compact_predictions(job.output, job.run_id, job.table_metadata)
+        if derive:
+            derive(job.run_id)
+        exit_code = EXIT_DONE_WITH_FAILED_INPUTS if counts.n_failed else EXIT_DONE
+        recorder.finished(counts, exit_code, scoring_s, _devices(job))
+        job.output.create(layout.success_marker(job.run_id), b"")
+    except RunInterrupted as interruption:
+        recorder.ended_early("interrupted", str(interruption), interruption.exit_code, time.monotonic() - began_s)
+        raise
+    except DiagchdBatchError as error:
+        recorder.ended_early("failed", str(error), error.exit_code, time.monotonic() - began_s)
+        raise
+    return RunOutcome(job.run_id, exit_code, counts)
+
+
+def _score(job: Job, plan: Plan, cluster: Cluster, progress: RunProgress) -> None:
+    """Score what is not committed yet."""
+    done = committed_shards(job.output, job.run_id)
+    pending = [shard for shard in plan.shards() if shard.shard not in done]
+    n_pending_images = sum(shard.n_images for shard in pending)
+    progress.started(
+        RunStart(
+            run_id=job.run_id,
+            n_images=plan.head.n_images,
+            n_shards=plan.head.n_shards,
+            done_images=plan.head.n_images - n_pending_images,
+            done_shards=plan.head.n_shards - len(pending),
+            resumed=job.claim.resumed,
+        )
+    )
+    if not pending:
+        return
+    check_space(job.output, n_pending_images)
+    watch = RunWatch(
+        progress,
+        job.config.limits,
+        job.actors,
+        job.impatient()[1],
+        job.run_id,
+        job.submission,
+        outcomes_so_far(job.output, job.run_id) if done else Counter(),
+    )
+
+    def on_tick() -> None:
+        cluster.check()
+        watch.on_tick()
+
+    with cluster.connected():
+        from diagchd_batch.scoring.run import run_shards  # Ray, which nothing before this point needs
+
+        run_shards(job.settings(plan.head), pending, job.actors, on_summary=watch.on_summary, on_tick=on_tick)
+
+
+def _repeat(job: Job, progress: RunProgress) -> RunOutcome:
+    record = read_run_record(job.output, job.run_id)
+    if record is None or record.exit_code is None:
+        raise RunFault(f"run {job.run_id} is marked as finished but has no record; begin another with --new-run")
+    n_new = count_new_images(
+        job.config.input, job.input, open_plan(job.private, job.run_id), job.pseudonymizer, progress=progress.listed
+    )
+    return RunOutcome(job.run_id, record.exit_code, record.counts, repeated=True, n_new_images=n_new)
+
+
+def _devices(job: Job) -> frozenset[str]:
+    """What the submission's workers computed on, dead ones included."""
+    return read_worker_beats(job.private, job.run_id, job.submission, ended=True).devices

@@ -1,0 +1,45 @@
+"""SIGINT and SIGTERM as an exception in the main thread, so that every `finally` runs."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """A KeyboardInterrupt, so that no `except Exception` swallows it, which knows its signal."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal.Signals(signal_number).name)
+        self.signal_number = signal_number
+
+    @property
+    def exit_code(self) -> int:
+        """130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
+        return 128 + self.signal_number
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within the block the first SIGINT or SIGTERM raises RunInterrupted; a second one meanwhile has its usual effect.
+
+    Outside the main thread, where signals cannot be handled, it changes nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for other, handler in before.items():
+            signal.signal(other, handler)
+        raise RunInterrupted(number)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,172 @@
+"""Decodes in a child process with limits on memory and time, so that a file can kill or hang no more than the child."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from multiprocessing.connection import Connection, Pipe
+from typing import Any, TypeVar
+
+import numpy as np
+
+from diagchd_batch.errors import ItemError
+from diagchd_batch.failures import FailureCode
+from diagchd_batch.scoring.decoder_messages import receive, send, settings_to_json
+from diagchd_batch.scoring.decoding import DecodeSettings, GridFrame, MaskRequest
+
+T = TypeVar("T")
+
+DEATHS_PER_FILE = 2
+"""A file is at fault once its own child died or hung so often; once may be the machine's doing."""
+
+_START_TIMEOUT_S = 60.0
+_CHILD_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "HOME", "TMPDIR")  # no credentials
+
+
+class _ChildError(Exception):
+    """The child died (`worker_crashed`) or gave no answer in time (`decode_timeout`)."""
+
+    def __init__(self, code: FailureCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class _Child:
+    """One decoder process, answering one request at a time."""
+
+    def __init__(self, settings: DecodeSettings, memory_bytes: int) -> None:
+        ours, theirs = Pipe()
+        environment = {name: os.environ[name] for name in _CHILD_ENVIRONMENT if name in os.environ}
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        environment["OPENBLAS_NUM_THREADS"] = "1"  # each thread's arena would count against the memory limit
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "diagchd_batch.scoring.decoder_child",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    settings_to_json(settings, memory_bytes),
+                ],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # decoders' own warnings may show what a file holds
+                env=environment,
+            )
+        self._connection: Connection = ours
+        self._started = False
+
+    def ask(self, header: dict[str, Any], data: bytes, timeout_s: float) -> tuple[dict[str, Any], bytes]:
+        try:
+            send(self._connection, header, data)
+            if not self._connection.poll(timeout_s if self._started else timeout_s + _START_TIMEOUT_S):
+                raise _ChildError(FailureCode.DECODE_TIMEOUT, f"no answer within {timeout_s:g} s")
+            answer = receive(self._connection)
+        except (EOFError, OSError):
+            status = self._process.wait()
+            raise _ChildError(FailureCode.WORKER_CRASHED, f"the decoder's process ended with status {status}") from None
+        self._started = True
+        return answer
+
+    def end(self) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+class IsolatedDecoder:
+    """A `Decoder` that forwards to a child process, replacing it whenever it dies or hangs.
+
+    For one thread. `on_event` is called after every answer and every death: signs of life for a watchdog. A file whose
+    child died or hung twice raises ItemError(`worker_crashed` or `decode_timeout`), at once for every further request;
+    for a mask it is `mask_unreadable`, and the image itself is not blamed.
+    """
+
+    def __init__(
+        self,
+        settings: DecodeSettings,
+        *,
+        timeout_s: float,
+        memory_bytes: int,
+        on_event: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._timeout_s = timeout_s
+        self._memory_bytes = memory_bytes
+        self._on_event = on_event
+        self._child: _Child | None = None
+        self._data: bytes | None = None
+        self._opened_in: _Child | None = None
+        self._deaths = 0
+        self._verdict: ItemError | None = None
+
+    def open(self, data: bytes) -> int:
+        self._data, self._opened_in, self._deaths, self._verdict = data, None, 0, None
+        return self._blaming_the_image(lambda: self._open_in(self._running_child()))
+
+    def frame(self, index: int) -> GridFrame:
+        return self._blaming_the_image(lambda: self._frame(index))
+
+    def mask(self, data: bytes, request: MaskRequest) -> np.ndarray:
+        deaths = 0
+        while True:
+            try:
+                _, values = self._ask(self._running_child(), {"do": "mask", **asdict(request)}, data)
+            except _ChildError as error:
+                deaths += 1
+                if deaths == DEATHS_PER_FILE:
+                    raise ItemError(FailureCode.MASK_UNREADABLE, f"{error.code}: {error.detail}, twice") from error
+            else:
+                return np.frombuffer(values, np.uint8).reshape(self._settings.height, self._settings.width)
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.end()
+        self._child = self._data = self._opened_in = None
+
+    def _open_in(self, child: _Child) -> int:
+        if self._data is None:
+            raise ValueError("no file is open")
+        answer, _ = self._ask(child, {"do": "open"}, self._data)
+        self._opened_in = child
+        return int(answer["n_frames"])
+
+    def _frame(self, index: int) -> GridFrame:
+        child = self._running_child()
+        if self._opened_in is not child:
+            self._open_in(child)
+        size, pixels = self._ask(child, {"do": "frame", "index": index})
+        image_hwc_u8 = np.frombuffer(pixels, np.uint8).reshape(self._settings.height, self._settings.width, 3)
+        return GridFrame(image_hwc_u8, size["source_height"], size["source_width"])
+
+    def _blaming_the_image(self, attempt: Callable[[], T]) -> T:
+        while self._verdict is None:
+            try:
+                return attempt()
+            except _ChildError as error:
+                self._deaths += 1
+                if self._deaths == DEATHS_PER_FILE:
+                    self._verdict = ItemError(error.code, f"{error.detail}, twice, in a process of its own")
+        raise self._verdict
+
+    def _running_child(self) -> _Child:
+        if self._child is None:
+            self._child = _Child(self._settings, self._memory_bytes)
+        return self._child
+
+    def _ask(self, child: _Child, header: dict[str, Any], data: bytes = b"") -> tuple[dict[str, Any], bytes]:
+        try:
+            answer, payload = child.ask(header, data, self._timeout_s)
+        except _ChildError:
+            child.end()
+            self._child = None
+            raise
+        finally:
+            self._on_event()
+        if "code" in answer:
+            raise ItemError(FailureCode(answer["code"]), answer["detail"])
+        return answer, payload

@@ -1,0 +1,134 @@
+"""Opens a job: storages, checks before work, key, model, actors, and the run that it means."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.model.batch_size import choose_batch_size
+from diagchd_batch.model.spec import ModelSpec, resolve_model
+from diagchd_batch.results import layout
+from diagchd_batch.results.schema import table_metadata
+from diagchd_batch.scoring.actors import ActorPlan, Cluster, NodeResources, plan_actors
+from diagchd_batch.scoring.identity import Claim, Identity, RunRegistry, fingerprint_fields, input_fields
+from diagchd_batch.scoring.preflight import check_limits, check_places
+from diagchd_batch.scoring.settings import IMPATIENCE_S, RunSettings
+from diagchd_batch.storage import Storage, join_uri, open_storage
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.keys import load_or_create_key
+from diagchd_batch.studies.plan import PlanHead
+
+_MAX_DECODER_THREADS = 16
+_GPU_DECODER_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job with everything opened and resolved: one submission of one run."""
+
+    config: JobConfig
+    input: Storage
+    output: Storage
+    private: Storage
+    pseudonymizer: Pseudonymizer
+    model: ModelSpec
+    actors: ActorPlan
+    claim: Claim
+    submission: str
+
+    @property
+    def identity(self) -> Identity:
+        return self.claim.identity
+
+    @property
+    def run_id(self) -> str:
+        return self.claim.identity.run_id
+
+    @property
+    def table_metadata(self) -> dict[bytes, bytes]:
+        return table_metadata(
+            run_id=self.run_id, fingerprint=self.identity.fingerprint, simulated=self.config.input.simulated
+        )
+
+    def impatient(self) -> tuple[Storage, Storage]:
+        """Output and private tree with a short time-out."""
+        return (
+            open_storage(self.output.uri, object_timeout_s=IMPATIENCE_S),
+            open_storage(self.private.uri, object_timeout_s=IMPATIENCE_S, owner_only=True),
+        )
+
+    def settings(self, plan: PlanHead) -> RunSettings:
+        """What the workers of this submission get."""
+        return RunSettings(
+            run_id=self.run_id,
+            submission=self.submission,
+            fingerprint=self.identity.fingerprint,
+            input_uri=self.input.uri,
+            output_uri=self.output.uri,
+            private_uri=self.private.uri,
+            model=self.model,
+            batch_size=self.identity.batch_size,
+            intra_op_threads=self.identity.intra_op_threads,
+            decoder_threads=_decoder_threads(self.actors),
+            frame_rule=self.config.input.frames,
+            label_map=self.config.input.label_map,
+            limits=self.config.limits,
+            simulated=self.config.input.simulated,
+            has_masks=plan.n_masks > 0,
+        )
+
+
+def open_job(config: JobConfig, cluster: Cluster, environ: Mapping[str, str], run_id: str | None, new_run: bool) -> Job:
+    """Raises DiagchdBatchError for anything that would stop the run later anyway, before any work is done."""
+    check_limits(config.limits)
+    model = resolve_model(config.model.name, config.model.weights, config.model.precision)
+    timeout_s = config.limits.object_timeout_s
+    private_uri = config.output.private_uri or join_uri(config.output.uri, layout.PRIVATE)
+    input_storage = open_storage(config.input.uri, object_timeout_s=timeout_s)
+    output = open_storage(config.output.uri, object_timeout_s=timeout_s)
+    private = open_storage(private_uri, object_timeout_s=timeout_s, owner_only=True)
+    check_places(input_storage, output, private)
+    key = load_or_create_key(private, environ)
+    nodes = cluster.nodes()
+    actors = plan_actors(config.cluster, nodes, elastic=cluster.elastic)
+    claim = RunRegistry(output, private, key).claim(
+        fingerprint_fields(model, config.input, config.limits),
+        input_fields(config.input),
+        batch_size=_batch_size(config, model, nodes, actors),
+        intra_op_threads=_intra_op_threads(actors),
+        run_id=run_id,
+        new_run=new_run,
+    )
+    return Job(
+        config=config,
+        input=input_storage,
+        output=output,
+        private=private,
+        pseudonymizer=Pseudonymizer(key),
+        model=model,
+        actors=actors,
+        claim=claim,
+        submission=secrets.token_hex(4),
+    )
+
+
+def _batch_size(config: JobConfig, model: ModelSpec, nodes: list[NodeResources], actors: ActorPlan) -> int:
+    """The one asked for, or one that fits the memory of the smallest node that an actor may run on."""
+    if config.model.batch_size != "auto":
+        return config.model.batch_size
+    if actors.gpus:
+        return choose_batch_size(model, device="gpu")
+    memory_bytes = min(int(node.memory_bytes * min(1.0, actors.cpus / node.cpus)) for node in nodes)
+    return choose_batch_size(model, memory_bytes, device="cpu")
+
+
+def _intra_op_threads(actors: ActorPlan) -> int:
+    """For the model's operations: all of an actor's cores, but from three on one is left to the decoders."""
+    cores = max(1, int(actors.cpus))
+    return cores if cores <= 2 else cores - 1
+
+
+def _decoder_threads(actors: ActorPlan) -> int:
+    """As many as the actor has cores, and one more, since reading waits; on a GPU the cores do nothing else."""
+    least = _GPU_DECODER_THREADS if actors.gpus else 2
+    return min(_MAX_DECODER_THREADS, max(least, int(actors.cpus) + 1))

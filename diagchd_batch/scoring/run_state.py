@@ -1,0 +1,76 @@
+"""What a run is doing, read from its output alone: no cluster is asked, so it also tells of one that is gone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from diagchd_batch.errors import UsageError
+from diagchd_batch.results import layout
+from diagchd_batch.results.readers import Output, committed_shards
+from diagchd_batch.results.run_record import read_run_record
+from diagchd_batch.results.schema import STATUS_OK
+from diagchd_batch.scoring.heartbeats import SubmissionState, driver_name, read_worker_beats, submission_state
+from diagchd_batch.scoring.watch import outcomes_so_far
+
+_DRIVER = driver_name("")
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """`status`: planning, running, finished, failed, interrupted, or lost (its driver died without a word).
+
+    `n_in_flight`: images of shards not yet committed that are done. `failures`: error code → committed rows.
+    """
+
+    run_id: str
+    status: str
+    exit_code: int | None
+    n_shards: int | None
+    shards_done: int
+    n_images: int | None
+    n_ok: int
+    failures: Mapping[str, int]
+    submissions: int
+    attempts: int
+    workers: int
+    n_in_flight: int
+    images_per_s: float | None
+
+
+def run_state(output: Output, run_id: str) -> RunState:
+    """Raises UsageError where the output holds nothing of such a run."""
+    record = read_run_record(output.storage, run_id)
+    drivers = _drivers(output, run_id)
+    done = committed_shards(output.storage, run_id)
+    if record is None and not drivers and not done:
+        raise UsageError(f"the output holds no run {run_id}; `diagchd-batch list` names those it holds")
+    live = [name for name in drivers if submission_state(output.private, run_id, name) is SubmissionState.LIVE]
+    status = record.status if record else "planning"
+    if status in ("running", "planning") and not live:
+        status = "lost"
+    elif live and status != "finished":
+        status = "running" if record else "planning"
+    beats = [read_worker_beats(output.private, run_id, name) for name in live]
+    outcomes = outcomes_so_far(output.storage, run_id) if done else {}
+    keys = [info.key for info in output.private.list(layout.attempts_prefix(run_id))]
+    return RunState(
+        run_id=run_id,
+        status=status,
+        exit_code=record.exit_code if record else None,
+        n_shards=record.plan.n_shards if record else None,
+        shards_done=len(done),
+        n_images=record.plan.n_images if record else None,
+        n_ok=outcomes.get(STATUS_OK, 0),
+        failures={code: n for code, n in outcomes.items() if code != STATUS_OK},
+        submissions=record.submissions if record else len(drivers),
+        attempts=sum(key.endswith(".open.json") for key in keys),
+        workers=sum(len(beat.workers) for beat in beats),
+        n_in_flight=sum(n for beat in beats for shard, n in beat.images_done.items() if shard not in done),
+        images_per_s=record.images_per_s if record else None,
+    )
+
+
+def _drivers(output: Output, run_id: str) -> list[str]:
+    """The submissions that left a driver's heartbeat."""
+    prefix = layout.heartbeats_prefix(run_id) + _DRIVER
+    keys = [info.key for info in output.private.list(layout.heartbeats_prefix(run_id))]
+    return [key.removeprefix(prefix).removesuffix(".json") for key in keys if key.startswith(prefix)]

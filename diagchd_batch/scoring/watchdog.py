@@ -1,0 +1,46 @@
+"""Ends a worker that makes no progress, so that its shards are tried again elsewhere, in isolation."""
+
+import faulthandler
+import threading
+import time
+
+_REARM_S = 1.0
+_STDERR = 2
+
+
+class StallWatchdog:
+    """Armed while at least one shard is being scored; without `progress` for `timeout_s` the process exits at once.
+
+    The timer is `faulthandler`'s, a native thread: it also fires when a decoder hangs without ever giving Python its
+    lock back. It prints where all threads stood (code, no data) to stderr. A process has one such timer.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._active = 0
+        self._armed_s = float("-inf")
+        self._lock = threading.Lock()
+
+    def begin(self) -> None:
+        with self._lock:
+            self._active += 1
+            self._arm()
+
+    def progress(self) -> None:
+        """Cheap enough to be called for every file, batch and answer."""
+        if time.monotonic() - self._armed_s > _REARM_S:
+            with self._lock:
+                if self._active:
+                    self._arm()
+
+    def end(self) -> None:
+        with self._lock:
+            self._active -= 1
+            if self._active:
+                self._arm()
+            else:
+                faulthandler.cancel_dump_traceback_later()
+
+    def _arm(self) -> None:
+        self._armed_s = time.monotonic()
+        faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=_STDERR)

@@ -1,0 +1,155 @@
+"""Reading and checking what people know of the studies: reference standard, readers' calls, covariates.
+
+The tables that these functions return hold the ids as written (identified data); evaluation turns them into tokens.
+Column ``row_in_file`` says where a row stands, for messages; they name rows and columns, never ids.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+
+from diagchd_batch.errors import InputError
+from diagchd_batch.studies import cells, gestational_age
+from diagchd_batch.studies.tables import TableBatch, TableColumns, read_table
+
+REFERENCE = "evaluation.reference"
+READERS = "evaluation.readers"
+COVARIATES = "evaluation.covariates"
+
+STATUSES = ("read", "not_read", "indeterminate")
+GESTATIONAL_AGE = {
+    "gestational_age": gestational_age.from_completed_weeks,
+    "gestational_age_weeks": gestational_age.from_weeks,
+    "gestational_age_days": gestational_age.from_days,
+}
+"""The columns that may hold gestational age; their names state the unit."""
+
+_REFERENCE_COLUMNS = TableColumns(("study_id", "label"), ("diagnosis", "method"))
+_READERS_COLUMNS = TableColumns(("study_id", "reader", "status", "call"), ("session", "arm", "score"))
+_COVARIATES_COLUMNS = TableColumns(("study_id",), tuple(GESTATIONAL_AGE))
+
+
+@dataclass(frozen=True)
+class StudyMatch:
+    """How a table's studies meet those of the inventory. Identified: show the numbers only."""
+
+    n_matched: int  # studies of the inventory that have a row
+    n_without_row: int  # studies of the inventory that have none
+    unmatched_ids: tuple[str, ...]  # studies of the table that the inventory lacks, sorted
+
+
+def read_reference(uri: str) -> pd.DataFrame:
+    """Columns study_id, label (Int8: 0, 1, missing), diagnosis, method, row_in_file; one row a study.
+
+    Raises InputError for a cell that cannot be taken and for a second row of one study.
+    """
+    table = _read(uri, REFERENCE, _REFERENCE_COLUMNS, _reference_rows)
+    _refuse_second_rows(table, REFERENCE, ["study_id"])
+    return table.astype({"label": "Int8"})
+
+
+def read_readers(uri: str) -> pd.DataFrame:
+    """Columns study_id, reader, session, arm, status, call (Int8), score (float64), row_in_file;
+    one row a read.
+
+    `status` is one of STATUSES; `call` is missing unless it is ``read``. A session that is not given is ''. Raises
+    InputError for a cell that cannot be taken and for a second row of the same reader, session and study.
+    """
+    table = _read(uri, READERS, _READERS_COLUMNS, _reader_rows)
+    _refuse_second_rows(table, READERS, ["reader", "session", "study_id"])
+    return table.astype({"call": "Int8", "score": "float64"})
+
+
+def read_covariates(uri: str) -> pd.DataFrame:
+    """Columns study_id, gestational_age_days (float64, where one of GESTATIONAL_AGE is given), the table's others as
+    strings (missing: empty), and row_in_file; one row a study.
+
+    Raises InputError for a cell that cannot be taken, two gestational ages, and a second row of one study.
+    """
+    table = _read(uri, COVARIATES, _COVARIATES_COLUMNS, _covariate_rows)
+    _refuse_second_rows(table, COVARIATES, ["study_id"])
+    return table
+
+
+def match_studies(table: pd.DataFrame, studies: pa.Table) -> StudyMatch:
+    """Compares column study_id of `table` with the inventory's studies (schema PLAN_STUDIES)."""
+    known = pd.Index(studies["source_study_id"].to_pylist())
+    named = pd.Index(table["study_id"].unique())
+    n_matched = int(known.isin(named).sum())
+    return StudyMatch(n_matched, len(known) - n_matched, tuple(sorted(named.difference(known))))
+
+
+def refuse_contradicting_labels(reference: pd.DataFrame, studies: pa.Table) -> None:
+    """Raises InputError where a study's reference label is not the one of the manifest or of its folder."""
+    known = studies.select(["source_study_id", "label"]).to_pandas(integer_object_nulls=True).dropna()
+    both = reference.dropna(subset="label").merge(known, left_on="study_id", right_on="source_study_id")
+    wrong = both[both["label_x"].astype(int) != both["label_y"].astype(int)]
+    if len(wrong):
+        first = wrong["row_in_file"].iloc[0]
+        raise InputError(
+            f"{REFERENCE}, {first}: label contradicts the one of input.manifest or of the image's "
+            f"folder ({len(wrong)} studies in all); correct one of them, or leave the label out of the manifest"
+        )
+
+
+def _read(
+    uri: str, source: str, columns: TableColumns, to_rows: Callable[[TableBatch], dict[str, list]]
+) -> pd.DataFrame:
+    tables = [
+        pd.DataFrame({**to_rows(batch), "row_in_file": [f"{batch.unit} {row}" for row in batch.rows]})
+        for batch in read_table(uri, source, columns)
+    ]
+    if not tables:
+        raise InputError(f"{source} has no rows below the line that names its columns")
+    return pd.concat(tables, ignore_index=True)
+
+
+def _reference_rows(batch: TableBatch) -> dict[str, list]:
+    return {
+        "study_id": batch.parse("study_id", cells.identifier),
+        "label": batch.parse("label", cells.binary),
+        "diagnosis": batch.parse("diagnosis", cells.text),
+        "method": batch.parse("method", cells.text),
+    }
+
+
+def _reader_rows(batch: TableBatch) -> dict[str, list]:
+    rows: dict[str, list] = {
+        "study_id": batch.parse("study_id", cells.identifier),
+        "reader": batch.parse("reader", cells.identifier),
+        "session": batch.parse("session", str),
+        "arm": batch.parse("arm", cells.text),
+        "status": batch.parse("status", cells.one_of(*STATUSES)),
+        "call": batch.parse("call", cells.binary),
+        "score": batch.parse("score", cells.finite_number),
+    }
+    for row, status, call, score in zip(batch.rows, rows["status"], rows["call"], rows["score"], strict=True):
+        if (status == "read") != (call is not None):
+            problem = "status read needs a call, 0 or 1" if status == "read" else f"status {status} has no call"
+            raise InputError(f"{READERS}, {batch.unit} {row}: {problem}")
+        if status == "not_read" and score is not None:
+            raise InputError(f"{READERS}, {batch.unit} {row}: status not_read has no score")
+    return rows
+
+
+def _covariate_rows(batch: TableBatch) -> dict[str, list]:
+    given = [name for name in GESTATIONAL_AGE if name in batch.cells]
+    if len(given) > 1:
+        raise InputError(f"{COVARIATES}: columns {' and '.join(given)} both give gestational age; keep one")
+    rows: dict[str, list] = {"study_id": batch.parse("study_id", cells.identifier)}
+    for name in given:
+        rows["gestational_age_days"] = batch.parse(name, GESTATIONAL_AGE[name])
+    for name in batch.cells:
+        if name and name not in rows and name not in given:
+            rows[name] = batch.parse(name, cells.text)
+    return rows
+
+
+def _refuse_second_rows(table: pd.DataFrame, source: str, key: list[str]) -> None:
+    second = table.duplicated(key)
+    if second.any():
+        row = table[second].iloc[0]
+        first, other = table.loc[(table[key] == row[key]).all(axis=1), "row_in_file"].iloc[:2]
+        raise InputError(f"{source}, {first} and {other}: two rows of the same {', '.join(key)}; keep one")

@@ -1,0 +1,117 @@
+"""Turns an inventory into the files of a plan, in a local directory, and its head."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagchd_batch import __version__
+from diagchd_batch.studies.database import ScratchDatabase
+from diagchd_batch.studies.digest import TableDigest
+from diagchd_batch.studies.inventory import count_unlisted
+from diagchd_batch.studies.plan import PLAN_IMAGES, PLAN_STUDIES, SHARDS_PER_PART, PlanHead
+from diagchd_batch.studies.sharding import ShardSize, images_per_shard, pack_studies
+
+STUDIES_FILE = "studies.parquet"
+STUDIES_PER_ROW_GROUP = 65_536
+_IMAGE_COLUMNS = ", ".join(name for name in PLAN_IMAGES.names if name not in ("shard", "position"))
+
+_STUDY_SIZES = "SELECT n_images, size_bytes FROM study_images ORDER BY study_id"
+_IMAGES = f"SELECT {_IMAGE_COLUMNS} FROM images ORDER BY study_id, uri"
+_STUDIES = """
+SELECT studies.*, coalesce(study_images.n_images, 0) AS n_images
+FROM studies LEFT JOIN study_images USING (study_id) ORDER BY study_id
+"""
+_COUNTS = {
+    "n_studies": "SELECT count(*) FROM study_images",
+    "n_subjects": "SELECT count(DISTINCT subject_id) FROM study_images",
+    "n_images": "SELECT count(*) FROM images",
+    "n_masks": "SELECT count(mask_uri) FROM images",
+    "size_bytes": "SELECT coalesce(sum(size_bytes), 0)::BIGINT FROM images",
+    "n_excluded": "SELECT count(excluded_because) FROM entries",
+    "n_excluded_studies": "SELECT count(*) FROM studies ANTI JOIN study_images USING (study_id)",
+    "n_studies_without_subject": """
+        SELECT count(*) FROM studies SEMI JOIN study_images USING (study_id) WHERE source_subject_id IS NULL""",
+    "n_missing": "SELECT count(*) FROM images WHERE is_missing",
+    "n_missing_masks": "SELECT count(*) FROM images WHERE mask_is_missing",
+}
+
+
+def part_file(directory: Path, part: int) -> Path:
+    return directory / f"part-{part:05d}.parquet"
+
+
+def write_draft(
+    database: ScratchDatabase, frames: str, shard_setting: int | Literal["auto"], directory: Path
+) -> PlanHead:
+    """Writes the plan's parts and its studies to `directory`.
+
+    Images stand in the order of their study's token, then of their URI: the order of studies tells nothing of dates.
+    The digest is that of the rows, so it is the same whatever version of Parquet's writer wrote them.
+    """
+    counts = {name: row[0] for name, sql in _COUNTS.items() if (row := database.row(sql))}
+    limit = images_per_shard(counts["n_images"], shard_setting)
+    shards = pack_studies(_study_sizes(database), limit)
+    digest = TableDigest()
+    _write_images(database, shards, directory, digest)
+    _write_studies(database, counts["n_studies"] + counts["n_excluded_studies"], directory / STUDIES_FILE, digest)
+    return PlanHead(
+        digest=digest.hexdigest(),
+        created_by=__version__,
+        frames=frames,
+        images_per_shard=limit,
+        n_unlisted=count_unlisted(database),
+        shards=tuple(shards),
+        **counts,
+    )
+
+
+def _study_sizes(database: ScratchDatabase) -> Iterator[tuple[int, int]]:
+    for batch in database.stream(_STUDY_SIZES):
+        yield from zip(batch["n_images"].to_pylist(), batch["size_bytes"].to_pylist(), strict=True)
+
+
+def _write_images(database: ScratchDatabase, shards: list[ShardSize], directory: Path, digest: TableDigest) -> None:
+    rows = _Rows(database.stream(_IMAGES))
+    for part, first in enumerate(range(0, len(shards), SHARDS_PER_PART)):
+        # Without statistics the footer, read anew for each shard, is a good deal smaller.
+        file = part_file(directory, part)
+        with pq.ParquetWriter(file, PLAN_IMAGES, compression="zstd", write_statistics=False) as writer:
+            for shard in range(first, min(first + SHARDS_PER_PART, len(shards))):
+                table = rows.take(shards[shard].n_images)
+                table = table.append_column("shard", pa.repeat(pa.scalar(shard, pa.int32()), table.num_rows))
+                table = table.append_column("position", pa.array(range(table.num_rows), pa.int32()))
+                table = table.select(PLAN_IMAGES.names).cast(PLAN_IMAGES)
+                digest.update(table)
+                writer.write_table(table, row_group_size=table.num_rows)
+
+
+def _write_studies(database: ScratchDatabase, n_studies: int, file: Path, digest: TableDigest) -> None:
+    rows = _Rows(database.stream(_STUDIES))
+    with pq.ParquetWriter(file, PLAN_STUDIES, compression="zstd") as writer:
+        for first in range(0, n_studies, STUDIES_PER_ROW_GROUP):
+            table = rows.take(min(STUDIES_PER_ROW_GROUP, n_studies - first))
+            table = table.select(PLAN_STUDIES.names).cast(PLAN_STUDIES)
+            digest.update(table)
+            writer.write_table(table)
+
+
+class _Rows:
+    """Takes runs of rows of any length from a stream of batches."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._waiting: list[pa.RecordBatch] = []
+        self._n_waiting = 0
+
+    def take(self, n_rows: int) -> pa.Table:
+        while self._n_waiting < n_rows:
+            batch = next(self._batches)
+            self._waiting.append(batch)
+            self._n_waiting += batch.num_rows
+        waiting = pa.Table.from_batches(self._waiting)
+        self._waiting = waiting.slice(n_rows).to_batches()
+        self._n_waiting -= n_rows
+        return waiting.slice(0, n_rows)

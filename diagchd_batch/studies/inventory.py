@@ -1,0 +1,164 @@
+"""The inventory: what the input block names, joined to what the storage holds, checked and given tokens."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+import pyarrow as pa
+
+from diagchd_batch.config.models import InputConfig
+from diagchd_batch.errors import ConfigError, InputError
+from diagchd_batch.storage.base import ObjectInfo, Storage
+from diagchd_batch.studies.database import ScratchDatabase, scratch_database
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.layouts import LAYOUTS
+from diagchd_batch.studies.layouts.names import IS_HIDDEN, IS_IMAGE
+
+INSERT_ROWS = 16_384
+
+Progress = Callable[[int], None]
+
+# What rows of one key must agree on: (key, what must be the same, what is wrong where it is not). Nulls agree with
+# everything; hashes stand for text, whose minimum and maximum could not be spilled to disk.
+_AGREEMENTS = (
+    ("uri, frame", "row", "name the same file and frame; keep one"),
+    ("uri", "(frame IS NULL)::INTEGER", "name one file with and without a frame; name the frame in all or in none"),
+    ("uri", "hash(study)", "give one file to two studies; a file belongs to one"),
+    ("uri", "hash(coalesce(mask_uri, ''))", "give one file two masks, or one to only some of its frames"),
+    ("study", "label", "give one study both label 0 and label 1; correct the wrong one"),
+    (
+        "study",
+        "if(subject IS NULL, NULL, hash(subject))",
+        "give one study two subjects; a study is of one pregnancy",
+    ),
+    (
+        "study",
+        "if(fetus IS NULL, NULL, hash(fetus))",
+        "give one study two fetuses; make it two studies of one subject",
+    ),
+)
+
+_DERIVED = """
+CREATE TABLE studies AS
+SELECT CASE WHEN subject IS NULL THEN subject_of_study_token(study) ELSE subject_token(subject) END AS subject_id,
+    study_token(study) AS study_id, subject AS source_subject_id, study AS source_study_id, fetus, label,
+    exclude_reasons
+FROM (
+    SELECT study, any_value(subject) AS subject, any_value(fetus) AS fetus, any_value(label) AS label,
+        coalesce(list(excluded_because ORDER BY row) FILTER (excluded_because IS NOT NULL), []) AS exclude_reasons
+    FROM entries GROUP BY study
+);
+CREATE TABLE images AS
+SELECT studies.subject_id, studies.study_id, image_token(file.uri) AS image_id, file.uri, file.frames,
+    image.size_bytes, image.etag, image.modified_ns,
+    file.mask_uri, mask.size_bytes AS mask_size_bytes, mask.etag AS mask_etag, mask.modified_ns AS mask_modified_ns,
+    image.key IS NULL AS is_missing, file.mask_uri IS NOT NULL AND mask.key IS NULL AS mask_is_missing
+FROM (
+    SELECT uri, any_value(study) AS study, any_value(mask_uri) AS mask_uri,
+        list(frame ORDER BY frame) FILTER (frame IS NOT NULL) AS frames
+    FROM entries WHERE excluded_because IS NULL GROUP BY uri
+) AS file
+JOIN studies ON studies.source_study_id = file.study
+LEFT JOIN listing AS image ON image.key = file.uri
+LEFT JOIN listing AS mask ON mask.key = file.mask_uri;
+CREATE TABLE study_images AS
+SELECT study_id, any_value(subject_id) AS subject_id, count(*) AS n_images,
+    coalesce(sum(size_bytes), 0)::BIGINT AS size_bytes
+FROM images GROUP BY study_id;
+"""
+
+# Pairs of (token, what it stands for) among which one token for two identifiers would show.
+_TOKENS = (
+    "SELECT study_id AS token FROM studies",
+    "SELECT image_id AS token FROM images",
+    """SELECT DISTINCT subject_id AS token, source_subject_id IS NULL, coalesce(source_subject_id, source_study_id)
+       FROM studies""",
+)
+
+
+@contextmanager
+def open_inventory(
+    config: InputConfig,
+    storage: Storage,
+    pseudonymizer: Pseudonymizer,
+    *,
+    progress: Progress | None,
+    max_memory_bytes: int,
+) -> Iterator[ScratchDatabase]:
+    """A database with tables `studies`, `images` and `study_images` beside `listing` and `entries`.
+
+    Lists `storage` once; `progress` gets the number of objects seen so far. Raises InputError for an inventory that
+    contradicts itself or plans nothing.
+    """
+    with scratch_database(max_memory_bytes) as database:
+        _insert_listing(database, storage.list(progress=progress))
+        rows_called = LAYOUTS[config.layout](database, config)
+        _refuse_contradictions(database, rows_called)
+        _refuse_nothing_to_do(database, config)
+        _add_tokens(database, pseudonymizer)
+        yield database
+
+
+def _insert_listing(database: ScratchDatabase, objects: Iterator[ObjectInfo]) -> None:
+    while batch := list(islice(objects, INSERT_ROWS)):
+        database.insert(
+            "listing",
+            pa.record_batch(
+                {
+                    "key": pa.array([item.key for item in batch], pa.string()),
+                    "size_bytes": pa.array([item.size_bytes for item in batch], pa.int64()),
+                    "etag": pa.array([item.etag for item in batch], pa.string()),
+                    "modified_ns": pa.array([item.modified_ns for item in batch], pa.int64()),
+                }
+            ),
+        )
+
+
+def _refuse_contradictions(database: ScratchDatabase, rows_called: str | None) -> None:
+    for key, value, complaint in _AGREEMENTS:
+        first = database.row(f"""
+            SELECT arg_min(row, {value}) AS one, arg_max(row, {value}) AS other FROM entries
+            GROUP BY {key} HAVING min({value}) <> max({value}) ORDER BY least(one, other), greatest(one, other) LIMIT 1
+        """)
+        if first:
+            where = f"input.manifest, {rows_called} {min(first)} and {max(first)}" if rows_called else "two image files"
+            raise InputError(f"{where} {complaint}")
+
+
+def _refuse_nothing_to_do(database: ScratchDatabase, config: InputConfig) -> None:
+    total, included = database.row("SELECT count(*), count(*) FILTER (excluded_because IS NULL) FROM entries") or (0, 0)
+    if included:
+        return
+    if total:
+        raise InputError("input.manifest excludes every row, so nothing is left to score")
+    if config.manifest:
+        raise InputError("input.manifest has no rows below the line that names its columns")
+    raise InputError(
+        f"no image file (.png, .jpg, .jpeg, .tif, .tiff, .bmp) was found below input.uri in layout {config.layout}; "
+        "correct input.uri or input.layout"
+    )
+
+
+def _add_tokens(database: ScratchDatabase, pseudonymizer: Pseudonymizer) -> None:
+    database.add_text_function("study_token", pseudonymizer.study)
+    database.add_text_function("subject_token", pseudonymizer.subject)
+    database.add_text_function("subject_of_study_token", pseudonymizer.subject_of_study)
+    database.add_text_function("image_token", pseudonymizer.image)
+    database.execute(_DERIVED)
+    for tokens in _TOKENS:
+        if database.row(f"SELECT token FROM ({tokens}) GROUP BY token HAVING count(*) > 1 LIMIT 1"):
+            raise ConfigError(
+                "two identifiers of this inventory have the same token under this key, a very rare chance; "
+                "choose another output.uri, so that another key is made, or give another key"
+            )
+
+
+def count_unlisted(database: ScratchDatabase) -> int:
+    """Image files in storage that no row names, neither as image nor as mask."""
+    row = database.row(f"""
+        SELECT count(*) FROM listing
+        WHERE {IS_IMAGE} AND NOT {IS_HIDDEN}
+            AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.uri = listing.key)
+            AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.mask_uri = listing.key)
+    """)
+    return row[0] if row else 0

@@ -1,0 +1,60 @@
+"""Layout `manifest`: a table names the images, their studies and what is known of them."""
+
+import pyarrow as pa
+
+from diagchd_batch.config.models import InputConfig
+from diagchd_batch.errors import InputError
+from diagchd_batch.studies import cells
+from diagchd_batch.studies.database import ScratchDatabase
+from diagchd_batch.studies.tables import TableBatch, TableColumns, read_table, table_digest
+
+SOURCE = "input.manifest"
+COLUMNS = TableColumns(
+    required=("study_id", "uri"),
+    optional=("frame", "subject_id", "fetus", "mask_uri", "label", "include", "exclude_reason"),
+)
+REASON_NOT_STATED = "not stated"
+
+
+def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
+    """Raises InputError, naming the row, for a cell that cannot be taken."""
+    assert config.manifest is not None  # the job file's model sees to it
+    rows_called = None
+    for batch in read_table(config.manifest, SOURCE, COLUMNS):
+        database.insert("entries", _entries(batch))
+        rows_called = f"{batch.unit}s"
+    return rows_called
+
+
+def manifest_digest(config: InputConfig) -> str | None:
+    """SHA-256 of the manifest's bytes, part of a run's identity; None in layouts without one."""
+    return table_digest(config.manifest, SOURCE) if config.manifest else None
+
+
+def _entries(batch: TableBatch) -> pa.RecordBatch:
+    return pa.record_batch(
+        {
+            "row": pa.array(batch.rows, pa.int64()),
+            "study": pa.array(batch.parse("study_id", cells.identifier), pa.string()),
+            "subject": pa.array(batch.parse("subject_id", cells.text), pa.string()),
+            "fetus": pa.array(batch.parse("fetus", cells.text), pa.string()),
+            "uri": pa.array(batch.parse("uri", cells.relative_key), pa.string()),
+            "frame": pa.array(batch.parse("frame", cells.frame_number), pa.int32()),
+            "mask_uri": pa.array(batch.parse("mask_uri", cells.optional_key), pa.string()),
+            "label": pa.array(batch.parse("label", cells.binary), pa.int8()),
+            "excluded_because": pa.array(_exclusions(batch), pa.string()),
+        }
+    )
+
+
+def _exclusions(batch: TableBatch) -> list[str | None]:
+    """Why each row is excluded; None: it is not."""
+    included = batch.parse("include", cells.yes_or_no)
+    reasons = batch.parse("exclude_reason", cells.text)
+    for row, include, reason in zip(batch.rows, included, reasons, strict=True):
+        if include and reason:
+            raise InputError(f"{SOURCE}, {batch.unit} {row}: include says yes, but exclude_reason gives a reason")
+    return [
+        reason or REASON_NOT_STATED if include is False or reason else None
+        for include, reason in zip(included, reasons, strict=True)
+    ]

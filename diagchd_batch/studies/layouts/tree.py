@@ -1,0 +1,22 @@
+"""Layout `tree`: every directory that holds image files is a study, named by its path below `input.uri`."""
+
+from diagchd_batch.config.models import InputConfig
+from diagchd_batch.errors import InputError
+from diagchd_batch.studies.database import ScratchDatabase
+from diagchd_batch.studies.layouts.names import IS_HIDDEN, IS_IMAGE
+
+
+def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
+    """Files directly in `input.uri` belong to no study: InputError. Hidden and other files are passed over."""
+    database.execute(f"""
+        INSERT INTO entries (row, study, uri)
+        SELECT row_number() OVER (), regexp_replace(key, '/?[^/]*$', ''), key
+        FROM listing WHERE {IS_IMAGE} AND NOT {IS_HIDDEN}
+    """)
+    at_root = database.row("SELECT count(*) FROM entries WHERE study = ''")
+    if at_root and at_root[0]:
+        raise InputError(
+            f"{at_root[0]} image files lie directly in input.uri and so belong to no study; put each study's files "
+            "into a directory of its own, or name the studies in a manifest (layout: manifest)"
+        )
+    return None

@@ -1,0 +1,166 @@
+"""The frozen plan of a run: which image files are scored, in which shards. Written once, then only read."""
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagchd_batch.errors import ItemError, RunFault
+from diagchd_batch.results import layout
+from diagchd_batch.storage.base import Storage
+from diagchd_batch.studies.ranges import RangeReader
+from diagchd_batch.studies.records import PlannedImage, ShardReference
+from diagchd_batch.studies.sharding import ShardSize
+
+SHARDS_PER_PART = 256
+PLAN_FORMAT = 1
+READ_AHEAD_BYTES = 65_536
+
+PLAN_IMAGES = pa.schema(
+    [
+        pa.field("shard", pa.int32(), nullable=False),
+        pa.field("position", pa.int32(), nullable=False),
+        pa.field("subject_id", pa.string(), nullable=False),
+        pa.field("study_id", pa.string(), nullable=False),
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("frames", pa.list_(pa.int32())),
+        pa.field("size_bytes", pa.int64()),
+        pa.field("etag", pa.string()),
+        pa.field("modified_ns", pa.int64()),
+        pa.field("mask_uri", pa.string()),
+        pa.field("mask_size_bytes", pa.int64()),
+        pa.field("mask_etag", pa.string()),
+        pa.field("mask_modified_ns", pa.int64()),
+    ]
+)
+"""A plan's parts, one row an image file; the columns are `PlannedImage`'s. One row group a shard."""
+
+PLAN_STUDIES = pa.schema(
+    [
+        pa.field("subject_id", pa.string(), nullable=False),
+        pa.field("study_id", pa.string(), nullable=False),
+        pa.field("source_subject_id", pa.string()),  # null: not given, the study stands for it
+        pa.field("source_study_id", pa.string(), nullable=False),
+        pa.field("fetus", pa.string()),
+        pa.field("label", pa.int8()),  # 0 normal, 1 CHD, from the manifest or the folder; null: not given
+        pa.field("n_images", pa.int64(), nullable=False),  # planned image files; 0: all of the study is excluded
+        pa.field("exclude_reasons", pa.list_(pa.string()), nullable=False),  # one for each excluded row
+    ]
+)
+"""All studies of the inventory, those excluded included, in the order of their tokens. Identified: private only."""
+
+
+@dataclass(frozen=True)
+class PlanHead:
+    """What a plan is, in numbers. Stored as JSON; small whatever the number of images."""
+
+    digest: str  # SHA-256 over all rows of images and studies
+    created_by: str  # version of the package
+    frames: str  # the run's rule for files whose frames the manifest does not name: all, first, middle
+    images_per_shard: int
+    n_studies: int  # with at least one planned image
+    n_subjects: int
+    n_images: int  # planned image files
+    n_masks: int  # planned images with a reference mask
+    size_bytes: int  # of the image files that the listing showed
+    n_excluded: int  # rows that the manifest excludes
+    n_excluded_studies: int  # studies without any planned image
+    n_studies_without_subject: int  # these stand for their subject
+    n_missing: int  # planned images, and masks, that the listing did not show
+    n_missing_masks: int
+    n_unlisted: int  # image files below input.uri that nothing names
+    shards: tuple[ShardSize, ...]
+
+    @property
+    def subjects_given(self) -> bool:
+        return self.n_studies_without_subject == 0
+
+    @property
+    def n_shards(self) -> int:
+        return len(self.shards)
+
+    @property
+    def n_parts(self) -> int:
+        return -(-len(self.shards) // SHARDS_PER_PART)
+
+    def to_json(self) -> bytes:
+        values = asdict(self)
+        values["shards"] = [[shard.n_images, shard.n_studies, shard.size_bytes] for shard in self.shards]
+        return json.dumps({"format": PLAN_FORMAT, **values}, separators=(",", ":")).encode()
+
+    @staticmethod
+    def from_json(data: bytes) -> "PlanHead":
+        values: dict[str, Any] = json.loads(data)
+        if values.get("format") != PLAN_FORMAT:
+            raise RunFault(
+                f"the plan has format {values.get('format')!r}, this version reads {PLAN_FORMAT}; "
+                "resume the run with the version that began it, or start another with --new-run"
+            )
+        values["shards"] = tuple(ShardSize(*shard) for shard in values["shards"])
+        return PlanHead(**{field.name: values[field.name] for field in fields(PlanHead)})
+
+
+class Plan:
+    """A frozen plan in the private storage. Holds its head alone; pickles small, so that workers can be given it."""
+
+    def __init__(self, private: Storage, run_id: str, head: PlanHead) -> None:
+        self.run_id = run_id
+        self.head = head
+        self._private = private
+
+    def shards(self) -> Iterator[ShardReference]:
+        """Every shard in order; from the head, no row is read."""
+        for shard, size in enumerate(self.head.shards):
+            part, row_group = divmod(shard, SHARDS_PER_PART)
+            yield ShardReference(shard, part, row_group, size.n_images, size.n_studies, size.size_bytes)
+
+    def read_shard(self, reference: ShardReference) -> list[PlannedImage]:
+        """The shard's images by position. Raises RunFault where the plan's part is gone or damaged."""
+        key = layout.plan_part(self.run_id, self.head.digest, reference.part)
+        with self._open(key) as file:
+            table = file.read_row_group(reference.row_group, columns=PLAN_IMAGES.names)
+        if table.num_rows != reference.n_images:
+            raise RunFault(f"shard {reference.shard} has {table.num_rows} rows, its plan {reference.n_images}")
+        return [
+            PlannedImage(**{**row, "frames": None if row["frames"] is None else tuple(row["frames"])})
+            for row in table.to_pylist()
+        ]
+
+    def images(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """These columns of all planned images, streamed in the order of shards and positions."""
+        for part in range(self.head.n_parts):
+            with self._open(layout.plan_part(self.run_id, self.head.digest, part)) as file:
+                yield from file.iter_batches(columns=columns)
+
+    def studies(self) -> pa.RecordBatchReader:
+        """All studies, excluded ones included, streamed with schema PLAN_STUDIES."""
+        return pa.RecordBatchReader.from_batches(PLAN_STUDIES, self._study_batches())
+
+    def _study_batches(self) -> Iterator[pa.RecordBatch]:
+        with self._open(layout.plan_studies(self.run_id, self.head.digest)) as file:
+            yield from file.iter_batches(columns=PLAN_STUDIES.names)
+
+    @contextmanager
+    def _open(self, key: str) -> Iterator[pq.ParquetFile]:
+        info = self._private.stat(key)
+        if info is None:
+            raise RunFault(f"the plan of run {self.run_id} is incomplete: {key} is gone from the private tree")
+        try:
+            file = io.BufferedReader(RangeReader(self._private, key, info.size_bytes), READ_AHEAD_BYTES)
+            yield pq.ParquetFile(file, pre_buffer=True)
+        except (pa.ArrowException, ItemError) as error:
+            raise RunFault(f"the plan of run {self.run_id} cannot be read: {key}: {error}") from error
+
+
+def open_plan(private: Storage, run_id: str) -> Plan:
+    """The plan of an existing run. Raises RunFault where there is none."""
+    key = layout.plan_head(run_id)
+    if private.stat(key) is None:
+        raise RunFault(f"run {run_id} has no plan in the private tree; submit its job file to make one")
+    return Plan(private, run_id, PlanHead.from_json(private.read(key)))

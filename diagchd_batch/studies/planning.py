@@ -1,0 +1,116 @@
+"""Making a run's plan: drafted in a temporary directory, then frozen in the private storage, or only looked at."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.errors import RunFault
+from diagchd_batch.results import layout
+from diagchd_batch.storage.base import Storage
+from diagchd_batch.studies.draft import STUDIES_FILE, part_file, write_draft
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.inventory import Progress, open_inventory
+from diagchd_batch.studies.plan import Plan, PlanHead, open_plan
+
+DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024
+"""What the scratch database may take before it spills to disk."""
+
+
+@dataclass(frozen=True)
+class PlanPreview:
+    """What `freeze_plan` would freeze. Identified: `studies` holds source ids; show the head's numbers only."""
+
+    head: PlanHead
+    studies: pa.Table  # schema PLAN_STUDIES
+
+
+def freeze_plan(
+    config: InputConfig,
+    shards: ShardsConfig,
+    input_storage: Storage,
+    private: Storage,
+    run_id: str,
+    pseudonymizer: Pseudonymizer,
+    *,
+    progress: Progress | None = None,
+    max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> Plan:
+    """The run's plan, made unless it exists already. Of two drivers that make it at once, both get the first one's.
+
+    The head is written last, so a plan is whole or is not there; parts of a plan that lost, or whose driver died, lie
+    unused under their own digest. `progress` gets the number of objects listed so far. Raises InputError (exit 2) for
+    an inventory that cannot be used, StorageFault and RunFault for faults of storage, disk and memory.
+    """
+    if private.stat(layout.plan_head(run_id)) is None:
+        with _draft(config, shards, input_storage, pseudonymizer, progress, max_memory_bytes) as (head, directory):
+            for part in range(head.n_parts):
+                private.create(layout.plan_part(run_id, head.digest, part), part_file(directory, part))
+            private.create(layout.plan_studies(run_id, head.digest), directory / STUDIES_FILE)
+            private.create(layout.plan_head(run_id), head.to_json())
+    return open_plan(private, run_id)
+
+
+def preview_plan(
+    config: InputConfig,
+    shards: ShardsConfig,
+    input_storage: Storage,
+    pseudonymizer: Pseudonymizer,
+    *,
+    progress: Progress | None = None,
+    max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> PlanPreview:
+    """As `freeze_plan`, but nothing is written to the output. With another key the shards are cut elsewhere."""
+    with _draft(config, shards, input_storage, pseudonymizer, progress, max_memory_bytes) as (head, directory):
+        return PlanPreview(head, pq.read_table(directory / STUDIES_FILE))
+
+
+def count_new_images(
+    config: InputConfig,
+    input_storage: Storage,
+    plan: Plan,
+    pseudonymizer: Pseudonymizer,
+    *,
+    progress: Progress | None = None,
+    max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> int:
+    """How many image files the inventory names now that `plan` does not: what has come in since."""
+    with open_inventory(
+        config, input_storage, pseudonymizer, progress=progress, max_memory_bytes=max_memory_bytes
+    ) as database:
+        database.execute("CREATE TABLE planned (uri VARCHAR)")
+        for batch in plan.images(["uri"]):
+            database.insert("planned", batch)
+        row = database.row("SELECT count(*) FROM images ANTI JOIN planned USING (uri)")
+        return row[0] if row else 0
+
+
+@contextmanager
+def _draft(
+    config: InputConfig,
+    shards: ShardsConfig,
+    input_storage: Storage,
+    pseudonymizer: Pseudonymizer,
+    progress: Progress | None,
+    max_memory_bytes: int,
+) -> Iterator[tuple[PlanHead, Path]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="diagchd-batch-plan-") as directory,  # the owner's alone: it names patients
+        open_inventory(
+            config, input_storage, pseudonymizer, progress=progress, max_memory_bytes=max_memory_bytes
+        ) as database,
+    ):
+        try:
+            head = write_draft(database, config.frames, shards.images_per_shard, Path(directory))
+        except OSError as error:
+            raise RunFault(
+                f"the plan's draft cannot be written to a temporary directory ({os.strerror(error.errno or 0)}); "
+                "free disk space, or point TMPDIR at a larger disk"
+            ) from error
+        yield head, Path(directory)

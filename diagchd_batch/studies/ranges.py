@@ -1,0 +1,38 @@
+"""A stored object as a seekable binary file, read by ranges: tables larger than memory, single row groups."""
+
+import io
+
+from diagchd_batch.storage.base import Storage
+
+
+class RangeReader(io.RawIOBase):
+    """Read-only. Each read is one `Storage.read_range`, so retries and errors are the storage's own."""
+
+    def __init__(self, storage: Storage, key: str, size_bytes: int) -> None:
+        self._storage = storage
+        self._key = key
+        self._size_bytes = size_bytes
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        length = min(len(buffer), self._size_bytes - self._position)
+        if length <= 0:
+            return 0
+        data = self._storage.read_range(self._key, self._position, length)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)

@@ -1,0 +1,39 @@
+"""The rows of an inventory and of a plan."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """One image file of a frozen plan. Identified: `uri`, `mask_uri` and the `source_*_id` never leave `private/`.
+
+    `frames` are the frame numbers (from 0) asked for by the manifest, or None for the run's frame rule. Sizes, ETags
+    and modification times are those seen while planning (None: the object was not in the listing).
+    """
+
+    shard: int
+    position: int
+    subject_id: str
+    study_id: str
+    image_id: str
+    uri: str
+    frames: tuple[int, ...] | None
+    size_bytes: int | None
+    etag: str | None
+    modified_ns: int | None
+    mask_uri: str | None
+    mask_size_bytes: int | None
+    mask_etag: str | None
+    mask_modified_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReference:
+    """Where a shard's rows stand in a plan: row group `row_group` of part `part`."""
+
+    shard: int
+    part: int
+    row_group: int
+    n_images: int
+    n_studies: int
+    size_bytes: int

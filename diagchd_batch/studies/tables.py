@@ -1,0 +1,170 @@
+"""Reading the tables that people write: manifests, reference standards, readers' calls, covariates.
+
+CSV (comma, semicolon or tab; with or without byte-order mark; any line ends) or Parquet, local or on S3. All cells are
+strings, trimmed; nothing is guessed from how they look. Streams: memory does not depend on the number of rows.
+"""
+
+import csv
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagchd_batch.errors import InputError
+from diagchd_batch.storage import normalize_uri, open_storage
+from diagchd_batch.studies.ranges import RangeReader
+
+BATCH_ROWS = 16_384
+DELIMITERS = ",;\t"
+_READ_AHEAD_BYTES = 1_048_576
+_PARQUET_MAGIC = b"PAR1"
+_MISSPELT_FROM = 0.8  # similarity, from 0 to 1, that takes subject for subject_id, but not study_date for study_id
+_TEXT_ONLY = {"study_id", "subject_id", "reader", "uri"}
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class TableBatch:
+    """Some consecutive rows. `rows[i]` says where row i stands: its line in a CSV file, its number (from 1) in Parquet.
+
+    The cells are trimmed; those of rows that Parquet holds as null or NaN are empty.
+    """
+
+    source: str  # how messages call the table
+    unit: str  # line, row
+    rows: Sequence[int]
+    cells: Mapping[str, Sequence[str]]  # by column
+
+    def parse(self, column: str, parse_cell: Callable[[str], Value]) -> list[Value]:
+        """The column's values; a column that is absent counts as empty cells. Raises InputError naming the row."""
+        parsed: dict[str, Value] = {}
+        cells = self.cells.get(column) or [""] * len(self.rows)
+        for row, cell in zip(self.rows, cells, strict=True):
+            if cell not in parsed:
+                try:
+                    parsed[cell] = parse_cell(cell)
+                except ValueError as error:
+                    raise InputError(f"{self.source}, {self.unit} {row}: {column} {error}") from None
+        return [parsed[cell] for cell in cells]
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumns:
+    """Columns that a table must and may have; their names are taken in any case, other columns' as they stand."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+
+
+def read_table(uri: str, source: str, columns: TableColumns) -> Iterator[TableBatch]:
+    """The table's rows in batches; empty lines are left out.
+
+    Raises InputError where the file is absent, cannot be parsed or lacks a required column. `source` is what messages
+    call it, such as "input.manifest"; they never name its path.
+    """
+    file = _open_file(uri, source)
+    if file.peek(len(_PARQUET_MAGIC)).startswith(_PARQUET_MAGIC):
+        return _read_parquet(file, source, columns)
+    return _read_csv(file, source, columns)
+
+
+def table_digest(uri: str, source: str) -> str:
+    """SHA-256, in hex, of the file's bytes. Raises InputError where it is absent."""
+    return hashlib.file_digest(_open_file(uri, source), "sha256").hexdigest()
+
+
+def _open_file(uri: str, source: str) -> io.BufferedReader:
+    directory, _, name = normalize_uri(uri).rpartition("/")
+    storage = open_storage(directory or "/")
+    info = storage.stat(name)
+    if info is None:
+        raise InputError(f"{source}: there is no such file; correct its path in the job file")
+    return io.BufferedReader(RangeReader(storage, name, info.size_bytes), _READ_AHEAD_BYTES)
+
+
+def _header(names: Sequence[str], source: str, columns: TableColumns) -> list[str]:
+    known = {*columns.required, *columns.optional}
+    header = [name.strip() for name in names]
+    header = [name.casefold() if name.casefold() in known else name for name in header]
+    twice = [name for name, count in Counter(header).items() if count > 1 and name]
+    if twice:
+        raise InputError(f"{source}: there are {header.count(twice[0])} columns {twice[0]}; keep one")
+    missing = [name for name in columns.required if name not in header]
+    if missing:
+        raise InputError(
+            f"{source}: no column {missing[0]}; the first line names the columns, at least "
+            f"{', '.join(columns.required)}, with commas, semicolons or tabs between them"
+        )
+    for name in set(header) - known:  # a misspelt column would be passed over in silence
+        meant = get_close_matches(name.casefold(), known - set(header), n=1, cutoff=_MISSPELT_FROM)
+        if meant:
+            raise InputError(f"{source}: column {name} is not known; is {meant[0]} meant? Rename it, or remove it")
+    return header
+
+
+def _read_csv(file: io.BufferedReader, source: str, columns: TableColumns) -> Iterator[TableBatch]:
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    line = 1
+    try:
+        header_line = text.readline()
+        delimiter = max(DELIMITERS, key=lambda candidate: len(next(csv.reader([header_line], delimiter=candidate), [])))
+        header = _header(next(csv.reader([header_line], delimiter=delimiter), []), source, columns)
+        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        numbers: list[int] = []
+        rows: list[list[str]] = []
+        for row in reader:
+            line = 1 + reader.line_num
+            if not any(cell and not cell.isspace() for cell in row):
+                continue
+            if len(row) != len(header):
+                raise InputError(f"{source}, line {line}: {len(row)} cells, but the first line names {len(header)}")
+            numbers.append(line)
+            rows.append(row)
+            if len(rows) == BATCH_ROWS:
+                yield _csv_batch(source, header, numbers, rows)
+                numbers, rows = [], []
+        if rows:
+            yield _csv_batch(source, header, numbers, rows)
+    except UnicodeDecodeError:
+        raise InputError(f"{source}, after line {line}: not UTF-8; save it as 'CSV UTF-8'") from None
+    except csv.Error as error:
+        raise InputError(f'{source}, line {line + 1}: {error}; quote cells with " and double any " inside') from None
+
+
+def _csv_batch(source: str, header: list[str], numbers: list[int], rows: list[list[str]]) -> TableBatch:
+    cells = {
+        name: [cell.strip() for cell in column] for name, column in zip(header, zip(*rows, strict=True), strict=True)
+    }
+    return TableBatch(source, "line", numbers, cells)
+
+
+def _read_parquet(file: io.BufferedReader, source: str, columns: TableColumns) -> Iterator[TableBatch]:
+    try:
+        table = pq.ParquetFile(file)
+        header = _header(table.schema_arrow.names, source, columns)
+        for name, kind in zip(header, table.schema_arrow.types, strict=True):
+            if pa.types.is_floating(kind) and name in _TEXT_ONLY:
+                raise InputError(f"{source}: column {name} holds floating-point numbers; store identifiers as strings")
+        first = 1
+        for batch in table.iter_batches(BATCH_ROWS):
+            cells = {name: _strings(column) for name, column in zip(header, batch.columns, strict=True)}
+            rows = range(first, first + batch.num_rows)
+            yield TableBatch(source, "row", rows, cells)
+            first += batch.num_rows
+    except pa.ArrowException as error:
+        raise InputError(f"{source}: cannot be read as Parquet: {error}") from error
+
+
+def _strings(column: pa.Array) -> list[str]:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_floating(column.type):  # NaN is how pandas writes an empty cell
+        return ["" if value is None or value != value else str(value) for value in column.to_pylist()]
+    return [(value or "").strip() for value in column.cast(pa.string()).to_pylist()]

@@ -1,0 +1,61 @@
+"""What `submit` runs on a cluster: scores a cohort on the Ray that this process belongs to.
+
+    python jobs/score.py CONFIG [--run-id ID] [--new-run] [KEY=VALUE …]
+
+Prints the outcome as one line of JSON. Exit codes are those of `diagchd-batch submit`, but for "done, with failed
+inputs": that is 0 here, because an operator would take 3 for a failure and try again on a new cluster; the run record
+has it. Credentials come from the environment of the cluster's processes.
+"""
+
+import argparse
+import json
+import os
+import sys
+
+from diagchd_batch.cli.progress import LineProgress
+from diagchd_batch.cluster.joined import JoinedRay
+from diagchd_batch.config.loading import load_job
+from diagchd_batch.errors import DiagchdBatchError
+from diagchd_batch.evaluation.outputs import evaluate_output
+from diagchd_batch.results import open_output
+from diagchd_batch.scoring.driver import EXIT_DONE, EXIT_DONE_WITH_FAILED_INPUTS, run_job
+from diagchd_batch.scoring.interrupts import RunInterrupted
+from diagchd_batch.scoring.preview import read_evaluation_files
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Score a cohort on the Ray cluster that this process belongs to.")
+    parser.add_argument("config")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument("--run-id")
+    parser.add_argument("--new-run", action="store_true")
+    arguments = parser.parse_args()
+    try:
+        job = load_job(arguments.config, arguments.overrides, os.environ)
+        read_evaluation_files(job.evaluation)
+
+        def evaluate(run_id: str) -> None:
+            output = open_output(job.output.uri, job.output.private_uri)
+            evaluate_output(output, os.environ, run_id=run_id, config=job.evaluation)
+
+        progress = LineProgress()
+        outcome = run_job(
+            job,
+            JoinedRay(job.cluster, progress.message),
+            progress,
+            environ=os.environ,
+            command=sys.argv,
+            run_id=arguments.run_id,
+            new_run=arguments.new_run,
+            derive=evaluate,
+        )
+    except (DiagchdBatchError, RunInterrupted) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    counts = outcome.counts.model_dump(mode="json") if outcome.counts else None
+    print(json.dumps({name: getattr(outcome, name) for name in outcome.__slots__} | {"counts": counts}))
+    return EXIT_DONE if outcome.exit_code == EXIT_DONE_WITH_FAILED_INPUTS else outcome.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

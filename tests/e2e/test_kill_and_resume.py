@@ -1,0 +1,177 @@
+"""Killing parts of a run at several moments: the same command again finishes it, to the same bytes."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.scoring_runs import ScoringRun, descendants, kill, verify, write_cohort
+
+pytestmark = pytest.mark.timeout(900)
+
+N_IMAGES = 64
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("cohort"), N_IMAGES)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The score files of a run that nothing happened to."""
+    run = ScoringRun(tmp_path_factory.mktemp("undisturbed"), cohort)
+    ending = run.finish()
+    assert ending.exit_code == 0, ending.messages
+    assert ending.summary["counts"]["n_ok"] == N_IMAGES
+    return run.score_bytes()
+
+
+def _assert_finishes_as(run: ScoringRun, undisturbed: dict[str, bytes]) -> None:
+    ending = run.finish()
+    assert ending.exit_code == 0, ending.messages
+    assert ending.summary["counts"]["failures"] == {}
+    assert run.score_bytes() == undisturbed
+    assert verify(str(run.output)) == 0
+
+
+def _all_gone(pids: list[int], within_s: float) -> bool:
+    deadline_s = time.monotonic() + within_s
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_worker_killed_then_driver_killed_then_the_same_command_again(cohort, undisturbed, tmp_path):
+    run = ScoringRun(tmp_path, cohort)
+    with run.started() as driver:
+        driver.wait_until(driver.workers)
+        killed = driver.workers()
+        for pid in killed:
+            kill(pid)
+        driver.wait_until(lambda: len(run.committed()) >= 2)  # by a worker that took its place
+        assert driver.workers() - killed
+        driver.kill()
+    assert 2 <= len(run.committed()) < len(undisturbed)
+    assert all(undisturbed[name] == data for name, data in run.score_bytes().items())
+    _assert_finishes_as(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_two_actors_give_the_same_bytes(cohort, undisturbed, tmp_path):
+    run = ScoringRun(tmp_path, cohort, {"cluster.actors.max": 2, "cluster.cpus_per_actor": 1})
+    _assert_finishes_as(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_a_resumable_run(cohort, undisturbed, tmp_path):
+    run = ScoringRun(tmp_path, cohort)
+    with run.started() as driver:
+        driver.wait_until(run.committed)
+        started = descendants(driver.process.pid)
+        driver.process.send_signal(signal.SIGTERM)
+        ending = driver.ending(timeout_s=60)
+        assert ending.exit_code == 143, ending.messages
+        assert "resumes" in ending.messages
+        assert _all_gone(started, within_s=15)
+    _assert_finishes_as(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path):
+    """Canaries in paths, file names, the key and the environment; then all that Ray keeps on disk is searched."""
+    canary = "canary7f3e"
+    secret = "secretcanary91c2secretcanary91c2"
+    cohort = write_cohort(tmp_path / canary, 24)
+    run = ScoringRun(tmp_path / "run", cohort, environment={"DIAGCHD_ID_KEY": secret, "AWS_SECRET_ACCESS_KEY": secret})
+    with run.started() as driver:
+        driver.wait_until(driver.workers)
+        for pid in driver.workers():
+            kill(pid)  # a death is what Ray writes most about
+        driver.wait_until(run.committed)
+        (session,) = Path("/tmp").glob(f"dcb-{driver.process.pid}-*")
+        logs = {path: path.read_bytes() for path in session.glob("session_2*/logs/**/*") if path.is_file()}
+        ending = driver.ending()
+    assert ending.exit_code == 0, ending.messages
+    assert len(logs) > 10
+    for word in (canary, secret, "image-00"):
+        assert [path.name for path, data in logs.items() if word.encode() in data] == []
+    public = [path for path in run.output.rglob("*") if path.is_file() and "private" not in path.parts]
+    assert len(public) > 5
+    for word in (canary, secret, "image-00", "study-00"):
+        assert [path.name for path in public if word.encode() in path.read_bytes()] == []
+        assert word not in ending.messages
+    assert not session.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["before the plan", "before a worker", "at the first shard", "at the last shard"])
+def test_driver_killed_at_several_moments(cohort, undisturbed, tmp_path, moment):
+    run = ScoringRun(tmp_path, cohort)
+    conditions = {
+        "before the plan": lambda: (run.private_run / "identity.json").exists(),
+        "before a worker": lambda: (run.private_run / "plan.json").exists(),
+        "at the first shard": lambda: list(run.private_run.glob("attempts/*/*.open.json")),
+        "at the last shard": lambda: len(run.committed()) >= len(undisturbed) - 1,
+    }
+    with run.started() as driver:
+        driver.wait_until(conditions[moment])
+        driver.kill()
+    _assert_finishes_as(run, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_committed", [0, 3])
+def test_all_ray_processes_killed(cohort, undisturbed, tmp_path, n_committed):
+    run = ScoringRun(tmp_path, cohort)
+    with run.started() as driver:
+        driver.wait_until(lambda: driver.workers() and len(run.committed()) >= n_committed)
+        for pid in descendants(driver.process.pid):
+            kill(pid)
+        ending = driver.ending(timeout_s=120)
+    assert ending.exit_code == 1
+    assert "same command again" in ending.messages
+    _assert_finishes_as(run, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_ten_kills_in_one_run(cohort, undisturbed, tmp_path):
+    """Workers, drivers and everything, at random moments."""
+    run = ScoringRun(tmp_path, cohort)
+    moments = random.Random(20)
+    kills = 0
+    while kills < 10:
+        with run.started() as driver:
+            for victim in ("worker", "worker", "worker", moments.choice(["driver", "all"])):
+                driver.wait_until(driver.workers)
+                time.sleep(moments.uniform(0, 1.0))
+                if driver.process.poll() is not None:
+                    break
+                pids = {
+                    "worker": list(driver.workers()),
+                    "driver": [driver.process.pid],
+                    "all": descendants(driver.process.pid),
+                }[victim]
+                for pid in pids:
+                    kill(pid)
+                kills += bool(pids)
+        if len(run.committed()) == len(undisturbed):
+            break
+    assert kills >= 10 or len(run.committed()) == len(undisturbed)
+    _assert_finishes_as(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_two_drivers_at_once(cohort, undisturbed, tmp_path):
+    run = ScoringRun(tmp_path, cohort)
+    with run.started() as first, run.started() as second:
+        endings = [first.ending(), second.ending()]
+    assert [ending.exit_code for ending in endings] == [0, 0], [ending.messages for ending in endings]
+    assert run.score_bytes() == undisturbed
+    assert verify(str(run.output)) == 0
+    assert len(list((run.output / "private" / "runs").iterdir())) == 1

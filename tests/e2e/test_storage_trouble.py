@@ -1,0 +1,139 @@
+"""Storage that fails in mid-run: exit 1 with the reason, nothing half-written, and the same command goes on."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from diagchd_batch.storage import Storage, open_storage
+from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.scoring_runs import RUN_ID, ScoringRun, verify, write_cohort
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+N_IMAGES = 48
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(directory)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+def test_a_disk_that_fills_up(small_disk, tmp_path):
+    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", N_IMAGES), output_directory=small_disk / "out")
+    filler = small_disk / "filler"
+    with run.started() as driver:
+        driver.wait_until(run.committed)
+        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(bytes(4096))
+        ending = driver.ending()
+    assert ending.exit_code == 1, ending.messages
+    assert "No space left" in ending.messages
+    committed = run.score_bytes()
+    assert 0 < len(committed) < N_IMAGES // 8
+    filler.unlink()
+    ending = run.finish()
+    assert ending.exit_code == 0, ending.messages
+    assert committed.items() <= run.score_bytes().items()
+    assert verify(str(run.output)) == 0
+
+
+@pytest.fixture
+def bucket(s3_uri: str) -> Storage:
+    """A bucket with the cohort in it, reached past the proxy."""
+    storage = open_storage(s3_uri)
+    storage.probe()
+    return storage
+
+
+@pytest.fixture
+def proxy(bucket, s3_server, monkeypatch) -> Iterator[FaultProxy]:
+    with FaultProxy(s3_server.endpoint_url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
+        yield proxy
+
+
+@pytest.fixture
+def s3_run(bucket, proxy, tmp_path) -> ScoringRun:
+    """A run from S3 to S3 through the proxy, with short patience."""
+    directory = write_cohort(tmp_path / "cohort", N_IMAGES)
+    for path in directory.rglob("*.png"):
+        bucket.create(f"archive/{path.relative_to(directory)}", path)
+    return ScoringRun(
+        tmp_path / "run",
+        f"{bucket.uri}/archive",
+        {"limits.object_timeout_s": 10, "limits.decode_timeout_s": 20, "limits.stall_timeout_s": 60},
+        output_uri=f"{bucket.uri}/out",
+    )
+
+
+def _committed(bucket: Storage) -> dict[str, bytes]:
+    return {info.key: bucket.read(info.key) for info in bucket.list(f"out/scores/run_id={RUN_ID}")}
+
+
+@pytest.mark.s3
+def test_an_endpoint_that_goes_away(s3_run, bucket, proxy):
+    with s3_run.started() as driver:
+        driver.wait_until(lambda: any("PUT" in method and "/scores/" in path for method, path in proxy.requests))
+        proxy.refuse_connections()
+        ending = driver.ending()
+    assert ending.exit_code == 1, ending.messages
+    assert "Traceback" not in ending.messages
+    committed = _committed(bucket)
+    assert len(committed) < N_IMAGES // 8
+    proxy.accept_connections()
+    ending = s3_run.finish()
+    assert ending.exit_code == 0, ending.messages
+    assert ending.summary["counts"]["n_ok"] == N_IMAGES
+    assert committed.items() <= _committed(bucket).items()
+    assert verify(s3_run.output_uri) == 0
+
+
+@pytest.mark.s3
+def test_trouble_that_passes_and_one_refused_object(s3_run, bucket, proxy):
+    """500 and 503 for a while, cut bodies, and a 403 for one object: one row `access_denied`, all others scored."""
+    proxy.add(Fault(status=503, code="SlowDown", probability=0.1, times=40))
+    proxy.add(Fault(status=500, probability=0.1, times=20))
+    proxy.add(Fault(cut_after=100, method="GET", key_contains="image-", times=10))
+    proxy.add(Fault(status=403, code="AccessDenied", key_contains="image-0007"))
+    ending = s3_run.finish()
+    assert ending.exit_code == 3, ending.messages
+    assert ending.summary["counts"]["failures"] == {"access_denied": 1}
+    assert ending.summary["counts"]["n_ok"] == N_IMAGES - 1
+    assert verify(s3_run.output_uri) == 0
+
+
+@pytest.mark.s3
+def test_credentials_that_are_refused(s3_run, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    ending = s3_run.finish()
+    assert ending.exit_code == 1
+    assert "not-the-secret" not in ending.messages
+    assert "Traceback" not in ending.messages
+
+
+@pytest.mark.s3
+def test_two_drivers_at_once_on_s3(s3_run, bucket):
+    """One key, one plan, one run; no frame twice."""
+    s3_run.run_id = None
+    s3_run.environment["DIAGCHD_ID_KEY"] = ""
+    with s3_run.started() as first, s3_run.started() as second:
+        endings = [first.ending(), second.ending()]
+    assert [ending.exit_code for ending in endings] == [0, 0], [ending.messages for ending in endings]
+    assert len({ending.summary["run_id"] for ending in endings}) == 1
+    assert len(list(bucket.list("out/scores"))) == N_IMAGES // 8
+    assert verify(s3_run.output_uri) == 0

@@ -1,0 +1,96 @@
+"""Planning an archive that lies on S3, with its manifest and its private tree there too."""
+
+import hashlib
+import multiprocessing
+
+import pytest
+
+from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.errors import InputError
+from diagchd_batch.storage import join_uri, open_storage
+from diagchd_batch.studies.checks import read_reference
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.keys import load_or_create_key
+from diagchd_batch.studies.layouts.manifest import manifest_digest
+from diagchd_batch.studies.plan import open_plan
+from diagchd_batch.studies.planning import freeze_plan
+
+pytestmark = pytest.mark.s3
+
+IMAGES = [f"study-{study}/frame {image} é.png" for study in range(12) for image in range(3)]
+MANIFEST = "study_id,uri,label\n" + "".join(f"{uri.split('/')[0]},{uri},1\n" for uri in IMAGES)
+
+
+@pytest.fixture
+def bucket(s3_uri):
+    storage = open_storage(s3_uri)
+    for uri in IMAGES:
+        storage.create(f"archive/{uri}", b"12345")
+    storage.create("archive/tables/studies.csv", MANIFEST.encode())
+    return s3_uri
+
+
+def config_of(bucket: str) -> InputConfig:
+    return InputConfig(
+        uri=join_uri(bucket, "archive"),
+        layout="manifest",
+        manifest=join_uri(bucket, "archive/tables/studies.csv"),
+    )
+
+
+def freeze(bucket: str, images_per_shard: int = 7):
+    config = config_of(bucket)
+    private = open_storage(join_uri(bucket, "out/private"))
+    key = load_or_create_key(private, {})
+    shards = ShardsConfig(images_per_shard=images_per_shard)
+    return key, freeze_plan(config, shards, open_storage(config.uri), private, "run", Pseudonymizer(key))
+
+
+def test_plan_on_s3(bucket):
+    _, plan = freeze(bucket)
+    planned = [row for reference in plan.shards() for row in plan.read_shard(reference)]
+    assert sorted(row.uri for row in planned) == sorted(IMAGES)
+    assert {row.size_bytes for row in planned} == {5}
+    archive = open_storage(config_of(bucket).uri)
+    assert {row.uri: row.etag for row in planned} == {uri: archive.stat(uri).etag for uri in IMAGES}
+    assert plan.head.n_missing == plan.head.n_unlisted == 0
+    again = open_plan(open_storage(join_uri(bucket, "out/private")), "run")
+    assert again.head == plan.head
+    assert again.studies().read_all().num_rows == 12
+
+
+def test_tables_are_read_from_s3(bucket):
+    open_storage(bucket).create("reference.csv", b"\xef\xbb\xbfstudy_id;label\r\n007;1\r\n")
+    table = read_reference(join_uri(bucket, "reference.csv"))
+    assert table["study_id"].tolist() == ["007"]
+    assert table["label"].tolist() == [1]
+
+
+def _freeze_in_another_process(bucket, images_per_shard, barrier, answers):
+    barrier.wait()
+    key, plan = freeze(bucket, images_per_shard)
+    answers.put((key, plan.head, [row.image_id for ref in plan.shards() for row in plan.read_shard(ref)]))
+
+
+def test_two_drivers_at_once_get_one_key_and_one_plan(bucket):
+    processes = multiprocessing.get_context("spawn")
+    barrier, answers = processes.Barrier(2), processes.Queue()
+    drivers = [
+        processes.Process(target=_freeze_in_another_process, args=(bucket, images_per_shard, barrier, answers))
+        for images_per_shard in (3, 7)
+    ]
+    for driver in drivers:
+        driver.start()
+    one, other = answers.get(timeout=60), answers.get(timeout=60)
+    for driver in drivers:
+        driver.join()
+    assert one == other
+    assert len(one[2]) == len(IMAGES)
+
+
+def test_manifest_digest_and_absence(bucket):
+    config = config_of(bucket)
+    assert manifest_digest(config) == hashlib.sha256(MANIFEST.encode()).hexdigest()
+    gone = config.model_copy(update={"manifest": join_uri(bucket, "archive/gone.csv")})
+    with pytest.raises(InputError, match="no such file"):
+        manifest_digest(gone)

@@ -1,0 +1,72 @@
+"""`jobs/score.py` on a Ray that is there already, with token authentication."""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, write_cohort
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def cluster() -> Iterator[dict[str, str]]:
+    """The environment of a client of a running cluster."""
+    environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment["PYTHONPATH"] = str(PROJECT)
+    with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as directory:
+        head = subprocess.Popen(
+            [sys.executable, str(PROJECT / "tests" / "support" / "ray_head.py"), directory],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | environment,
+            text=True,
+        )
+        try:
+            yield environment | {"RAY_ADDRESS": head.stdout.readline().strip()}
+        finally:
+            head.communicate(timeout=60)
+
+
+def _score(run: ScoringRun, environment: dict[str, str]) -> subprocess.CompletedProcess:
+    job = {
+        "version": 1,
+        "input": {"uri": str(run.cohort), "layout": "tree"},
+        "model": {"name": "diagchd-compact", "weights": "seed:0", "batch_size": 4},
+        "output": {"uri": str(run.output)},
+        "shards": {"images_per_shard": 8},
+    }
+    run.directory.mkdir(parents=True, exist_ok=True)
+    (run.directory / "job.yaml").write_text(json.dumps(job))
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "jobs" / "score.py"), str(run.directory / "job.yaml"), "--run-id", run.run_id],
+        env=os.environ | {"DIAGCHD_ID_KEY": ID_KEY} | environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+
+
+def test_scores_as_an_embedded_ray_does_and_refuses_a_wrong_token(cluster, tmp_path):
+    cohort = write_cohort(tmp_path / "cohort", 24)
+    embedded = ScoringRun(tmp_path / "embedded", cohort)
+    assert embedded.finish().exit_code == 0
+    joined = ScoringRun(tmp_path / "joined", cohort)
+    refused = _score(joined, cluster | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    assert refused.returncode == 1, refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "its token" in refused.stderr
+    assert joined.committed() == []
+    ended = _score(joined, cluster)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["counts"]["n_ok"] == 24
+    assert joined.score_bytes() == embedded.score_bytes()
+    again = _score(joined, cluster)
+    assert json.loads(again.stdout)["repeated"]

@@ -1,0 +1,268 @@
+"""What every storage promises, on a local directory and on a real S3 server alike."""
+
+import hashlib
+import multiprocessing
+import os
+import pickle
+import threading
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs
+import pyarrow.parquet as pq
+import pytest
+
+from diagchd_batch.errors import ItemError, StorageFault
+from diagchd_batch.failures import FailureCode
+from diagchd_batch.storage import Storage, join_uri, open_storage
+from diagchd_batch.storage.preflight import check_create_if_absent, check_readable
+
+KEYS = [
+    "top.png",
+    "a/b/c/deep.png",
+    "a/b.png",
+    "a-b/x.png",
+    "a!/x.png",
+    "space and ünïcode/心臓 +%&=#?.png",
+    "empty.bin",
+    ".hidden/file",
+    ".tmp-not-ours",
+]
+
+
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+def uri(request, tmp_path) -> str:
+    """The root of an empty storage; on S3 below a prefix, with neighbours that must never be seen."""
+    if request.param == "local":
+        (tmp_path / "output-2").mkdir()
+        (tmp_path / "output-2" / "foreign").touch()
+        (tmp_path / "output").mkdir()
+        return str(tmp_path / "output")
+    bucket_uri = request.getfixturevalue("s3_uri")
+    server = request.getfixturevalue("s3_server")
+    for key in ("foreign", "output-2/foreign", "output"):
+        server.client.put_object(Bucket=bucket_uri.removeprefix("s3://"), Key=key, Body=b"")
+    return f"{bucket_uri}/output"
+
+
+@pytest.fixture
+def storage(uri) -> Storage:
+    return open_storage(uri, object_timeout_s=20)
+
+
+def contents(key: str) -> bytes:
+    return b"" if key == "empty.bin" else hashlib.sha256(key.encode()).digest() * 3
+
+
+def fill(storage: Storage) -> None:
+    for key in KEYS:
+        assert storage.create(key, contents(key))
+
+
+def error_of(call: Callable, *arguments) -> FailureCode:
+    with pytest.raises(ItemError) as caught:
+        call(*arguments)
+    return caught.value.code
+
+
+def test_what_is_created_is_listed_and_read_back(storage):
+    fill(storage)
+    counts: list[int] = []
+    listed = {info.key: info for info in storage.list(progress=counts.append)}
+    assert sorted(listed) == sorted(KEYS)
+    assert counts[-1] == len(KEYS) and counts == sorted(counts)
+    for key in KEYS:
+        data, info = storage.read_versioned(key)
+        assert data == storage.read(key) == contents(key)
+        assert info == listed[key] == storage.stat(key)
+        assert info.size_bytes == len(data)
+        assert (info.etag is None) != (info.modified_ns is None)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("a/", ["a/b.png", "a/b/c/deep.png"]),
+        ("a", ["a/b.png", "a/b/c/deep.png"]),
+        ("a/b/", ["a/b/c/deep.png"]),
+        ("nothing/", []),
+        ("a/b.png", []),
+    ],
+)
+def test_a_prefix_is_a_directory(storage, prefix, expected):
+    fill(storage)
+    assert sorted(info.key for info in storage.list(prefix)) == expected
+
+
+def test_an_empty_storage_lists_nothing(storage):
+    assert list(storage.list()) == []
+
+
+def test_a_listing_may_be_left_half_read(storage):
+    for number in range(30):
+        storage.create(f"{number % 12}/{number}", b"")
+    before = threading.active_count()
+    listing = storage.list()
+    next(listing)
+    listing.close()
+    assert threading.active_count() <= before
+
+
+def test_ranges(storage):
+    storage.create("object", bytes(range(200)))
+    assert storage.read_range("object", 0, 5) == bytes(range(5))
+    assert storage.read_range("object", 190, 100) == bytes(range(190, 200))
+    assert storage.read_range("object", 200, 10) == b""
+    assert storage.read_range("object", 5, 0) == b""
+    storage.create("empty", b"")
+    assert storage.read_range("empty", 0, 10) == b""
+
+
+def test_too_large_objects_are_refused(storage):
+    storage.create("object", bytes(1000))
+    assert error_of(storage.read, "object", 999) is FailureCode.TOO_LARGE
+    assert len(storage.read("object", 1000)) == 1000
+
+
+def test_missing_objects(storage):
+    fill(storage)
+    assert error_of(storage.read, "missing") is FailureCode.NOT_FOUND
+    assert error_of(storage.read, "top.png/below-a-file") is FailureCode.NOT_FOUND
+    assert error_of(storage.read_range, "missing", 0, 1) is FailureCode.NOT_FOUND
+    assert storage.stat("missing") is None
+    assert storage.stat("a/b") is None, "a directory is no object"
+    storage.delete("missing")
+
+
+def test_create_never_overwrites(storage, tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(b"second")
+    assert storage.create("key", b"first") is True
+    assert storage.create("key", b"first") is False, "not even with the same bytes"
+    assert storage.create("key", source) is False
+    assert storage.read("key") == b"first"
+
+
+def test_of_many_creators_one_wins(storage):
+    """Threads and processes at once, 24 in all; the object is one writer's, whole."""
+    won: list[int] = []
+    start = threading.Barrier(16)
+
+    def create(number: int) -> None:
+        start.wait()
+        if storage.create("contested/key", bytes([number]) * 300_000):
+            won.append(number)
+
+    with multiprocessing.get_context("fork").Pool(8) as pool:
+        from_processes = pool.map_async(_create_pickled, [(pickle.dumps(storage), 100 + n) for n in range(8)])
+        threads = [threading.Thread(target=create, args=(number,)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        won += [number for number in from_processes.get(60) if number is not None]
+    assert len(won) == 1
+    assert storage.read("contested/key") == bytes([won[0]]) * 300_000
+    assert [info.key for info in storage.list()] == ["contested/key"], "losers leave nothing behind"
+
+
+def _create_pickled(job: tuple[bytes, int]) -> int | None:
+    pickled, number = job
+    created = pickle.loads(pickled).create("contested/key", bytes([number]) * 300_000)
+    return number if created else None
+
+
+def test_replace_is_atomic_for_readers(storage):
+    """A reader beside a writer sees one whole version or another, never a mixture."""
+    storage.replace("key", b"0" * 200_000)
+    stopped = threading.Event()
+    mixed: list[bytes] = []
+
+    def read() -> None:
+        while not stopped.is_set():
+            data = storage.read("key")
+            if len(set(data)) != 1 or len(data) != 200_000:
+                mixed.append(data)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(20):
+        storage.replace("key", b"%d" % (number % 10) * 200_000)
+    stopped.set()
+    for reader in readers:
+        reader.join()
+    assert mixed == []
+    assert storage.read("key") == b"9" * 200_000
+
+
+def test_a_file_is_written_from_its_path(storage, tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(3_000_000))
+    assert storage.create("created", source)
+    storage.replace("replaced", source)
+    assert storage.read("created") == storage.read("replaced") == source.read_bytes()
+    assert source.exists()
+
+
+def test_versions_tell_changed_objects(storage):
+    storage.replace("key", b"one")
+    _, before = storage.read_versioned("key")
+    storage.replace("key", b"two")
+    _, after = storage.read_versioned("key")
+    assert before != after
+
+
+def test_delete(storage):
+    storage.create("a/key", b"x")
+    storage.delete("a/key")
+    assert storage.stat("a/key") is None
+    assert storage.create("a/key", b"y"), "the name is free again"
+
+
+@pytest.mark.parametrize("key", ["", "/absolute", "../above", "a/../../above", "a/./b", "a/", "..", "nul\0"])
+def test_keys_that_could_leave_the_root_are_refused(storage, key):
+    calls = (storage.read, storage.stat, storage.delete, lambda k: storage.create(k, b""))
+    for call in (*calls, lambda k: storage.replace(k, b"")):
+        with pytest.raises(ValueError, match="relative key"):
+            call(key)
+
+
+def test_a_pickle_holds_no_credentials_and_opens_the_same_storage(storage, s3_server):
+    storage.create("key", b"x")
+    pickled = pickle.dumps(storage)
+    assert s3_server.environ["AWS_SECRET_ACCESS_KEY"].encode() not in pickled
+    again = pickle.loads(pickled)
+    assert (again.uri, again.read("key")) == (storage.uri, b"x")
+
+
+def test_arrow_scans_what_was_committed(storage, tmp_path):
+    pq.write_table(pa.table({"x": [1, 2, 3]}), tmp_path / "t.parquet")
+    storage.create("scores/run_id=r/part-0.parquet", tmp_path / "t.parquet")
+    storage.create("scores/run_id=r/part-1.parquet", tmp_path / "t.parquet")
+    file_system, root = storage.arrow()
+    dataset = ds.dataset(f"{root}/scores", filesystem=file_system, partitioning="hive")
+    assert dataset.to_table().to_pydict() == {"x": [1, 2, 3] * 2, "run_id": ["r"] * 6}
+    found = file_system.get_file_info(pyarrow.fs.FileSelector(f"{root}/scores", recursive=True))
+    assert sum(info.is_file for info in found) == 2
+
+
+def test_join_uri_names_a_storage_below(uri, storage):
+    open_storage(join_uri(uri, "private/")).create("key", b"x")
+    assert storage.read("private/key") == b"x"
+
+
+def test_preflight_passes_and_leaves_nothing(storage):
+    check_create_if_absent(storage, "scores")
+    check_readable(storage)
+    assert list(storage.list()) == []
+
+
+def test_a_missing_root_is_a_fault_with_its_name(uri):
+    missing = open_storage("s3://no-such-bucket/x" if uri.startswith("s3") else f"{uri}/missing", object_timeout_s=2)
+    for call in (lambda: check_readable(missing), lambda: missing.read("patient-name.png")):
+        with pytest.raises(StorageFault) as caught:
+            call()
+        assert missing.uri in str(caught.value)
+        assert "patient-name" not in str(caught.value)

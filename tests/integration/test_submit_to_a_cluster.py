@@ -1,0 +1,153 @@
+"""`submit --address` and what goes with it, over HTTP, on a real Ray head with token authentication."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.scoring_runs import ID_KEY, ScoringRun, write_cohort
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+CANARY = "canary-8c1f0e77-not-to-be-told"
+PROGRAMS = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Head:
+    address: str
+    environ: dict[str, str]
+    session: Path
+
+    def get(self, path: str) -> str:
+        request = urllib.request.Request(
+            self.address + path, headers={"Authorization": f"Bearer {self.environ['RAY_AUTH_TOKEN']}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read().decode()
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    environ = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    environ |= {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "DIAGCHD_ID_KEY": ID_KEY}
+    gcs, dashboard, agent, agent_grpc = _free_ports(4)
+    with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as directory:
+        ray = subprocess.Popen(
+            [
+                *(PROGRAMS / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={gcs}"),
+                *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
+                *(f"--dashboard-agent-grpc-port={agent_grpc}", "--object-store-memory=134217728"),
+                *("--include-dashboard=true", f"--temp-dir={directory}"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | environ | {"AWS_SECRET_ACCESS_KEY": CANARY},
+        )
+        started = Head(f"http://127.0.0.1:{dashboard}", environ, Path(directory))
+        try:
+            _wait_until_it_answers(started)
+            yield started
+        finally:
+            ray.terminate()
+            ray.wait(timeout=90)
+
+
+def _wait_until_it_answers(head: Head) -> None:
+    deadline_s = time.monotonic() + 120
+    while True:
+        try:
+            head.get("/api/version")
+            return
+        except (urllib.error.URLError, OSError):
+            assert time.monotonic() < deadline_s, "the Ray head did not come up"
+            time.sleep(1)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def _command(head: Head, *words: object, **environ: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [PROGRAMS / "diagchd-batch", *map(str, words)],
+        env=os.environ | head.environ | environ,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def _job_file(run: ScoringRun) -> Path:
+    run.directory.mkdir(parents=True, exist_ok=True)
+    job = {
+        "version": 1,
+        "input": {"uri": str(run.cohort), "layout": "tree"},
+        "model": {"name": "diagchd-compact", "weights": "seed:0", "batch_size": 4},
+        "output": {"uri": str(run.output)},
+        "shards": {"images_per_shard": 8},
+    }
+    path = run.directory / "job.yaml"
+    path.write_text(json.dumps(job))
+    return path
+
+
+@pytest.mark.parametrize("token", ["", secrets.token_hex(32)], ids=["no token", "wrong token"])
+def test_without_the_token_it_is_refused_with_the_remedy(head, tmp_path, token):
+    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2))
+    environ = {"RAY_AUTH_TOKEN": token} if token else {"RAY_AUTH_TOKEN": "", "RAY_AUTH_MODE": "disabled"}
+    refused = _command(head, "submit", _job_file(run), "--address", head.address, **environ)
+    assert refused.returncode == 2
+    assert "RAY_AUTH_TOKEN_PATH" in refused.stderr and "Traceback" not in refused.stderr
+    assert not run.output.exists()
+
+
+def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_secret(head, tmp_path):
+    cohort = write_cohort(tmp_path / "cohort-canary-patient-name", 24)
+    (cohort / "study-0000" / "broken.png").write_bytes(b"not a picture")
+    local = ScoringRun(tmp_path / "local", cohort)
+    assert local.finish().exit_code == 3
+    run = ScoringRun(tmp_path / "joined", cohort)
+    words = [
+        *(PROGRAMS / "diagchd-batch", "submit", _job_file(run), "--run-id", run.run_id),
+        *("--address", head.address, "--json"),
+    ]
+    both = [
+        subprocess.Popen(
+            words, env=os.environ | head.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    answers = [one.communicate(timeout=600) for one in both]
+    assert [one.returncode for one in both] == [3, 3], answers
+    assert {json.loads(stdout)["submission_id"] for stdout, _ in answers} == {f"{run.run_id}-s1"}
+    assert run.score_bytes() == local.score_bytes()
+    assert _command(head, "verify", run.output).returncode == 0
+
+    again = _command(head, "submit", _job_file(run), "--run-id", run.run_id, "--address", head.address, "--json")
+    assert (again.returncode, json.loads(again.stdout)["submission_id"]) == (3, f"{run.run_id}-s2")
+    (state,) = json.loads(_command(head, "status", run.output, "--json").stdout)
+    assert (state["status"], state["shards_done"], state["exit_code"]) == ("finished", state["n_shards"], 3)
+    log = _command(head, "logs", run.run_id, "--address", head.address).stdout
+    assert '"repeated": true' in log
+
+    for text in (head.get("/api/jobs/"), log, answers[0][1]):
+        for hidden in (CANARY, ID_KEY, head.environ["RAY_AUTH_TOKEN"], "canary-patient-name", "study-0000"):
+            assert hidden not in text

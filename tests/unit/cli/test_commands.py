@@ -1,0 +1,90 @@
+"""The command line as a user meets it, without scoring anything."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from diagchd_batch.bundled import bundled_path
+from diagchd_batch.cli.main import app, main
+from diagchd_batch.errors import ConfigError
+
+SAMPLE = str(bundled_path("configs/sample.yaml"))
+
+
+@pytest.fixture
+def call():
+    runner = CliRunner()
+
+    def run(*arguments: str):
+        return runner.invoke(app, list(arguments))
+
+    return run
+
+
+def test_schema_accepts_the_bundled_job_files_and_refuses_an_unknown_key(call):
+    schema = json.loads(call("config", "schema").stdout)
+    for path in bundled_path("configs").glob("*.yaml"):
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if "input" in document:  # a job, not the training's settings
+            jsonschema.validate(document, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "modle": {}}, schema)
+
+
+def test_show_prints_defaults_and_overrides_as_a_job_file(call):
+    shown = yaml.safe_load(call("config", "show", SAMPLE, "--set", "model.precision=bfloat16").stdout)
+    assert shown["model"]["precision"] == "bfloat16"
+    assert shown["limits"]["max_attempts"] == 4
+
+
+def test_show_as_json_says_the_same(call):
+    as_yaml = yaml.safe_load(call("config", "show", SAMPLE).stdout)
+    assert json.loads(call("config", "show", SAMPLE, "--json").stdout) == json.loads(json.dumps(as_yaml))
+
+
+def test_a_users_mistake_ends_with_its_message_and_code_and_no_traceback(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["diagchd-batch", "config", "validate", str(tmp_path / "absent.yaml")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == ConfigError.exit_code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: job file")
+    assert "Traceback" not in message
+
+
+def test_sample_makes_a_job_that_is_valid_where_it_was_put(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call("sample", "demo").exit_code == 0
+    assert call("config", "validate", "demo/job.yaml").exit_code == 0
+    job = yaml.safe_load(Path("demo/job.yaml").read_text(encoding="utf-8"))
+    assert Path(job["input"]["manifest"]).is_file()
+    assert all(Path(job["evaluation"][table]).is_file() for table in ("reference", "readers", "covariates"))
+    with pytest.raises(Exception, match="exists already"):
+        CliRunner().invoke(app, ["sample", "demo"], catch_exceptions=False)
+
+
+def test_plan_counts_the_sample_as_its_manifest_does_and_writes_nothing(call, tmp_path):
+    output = tmp_path / "out"
+    done = call(
+        "plan", SAMPLE, "--no-measure", "--json", "--set", f"output.uri={output}", "--set", "model.weights=seed:0",
+        "--set", f"input.uri={bundled_path('dataset/sample')}",
+        "--set", f"input.manifest={bundled_path('dataset/sample/studies.csv')}",
+        "--set", "evaluation={}",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)
+    lines = (bundled_path("dataset/sample/studies.csv")).read_text(encoding="utf-8").splitlines()[1:]
+    assert plan["n_images"] + plan["n_excluded"] == len(lines)
+    assert plan["run_id"] is None
+    assert plan["expected_s"] is None
+    assert not output.exists()
+
+
+def test_info_names_versions_and_models_without_loading_them(call):
+    report = json.loads(call("info", "--json").stdout)
+    assert {"diagchd", "diagchd-compact"} <= set(report["models"])
+    assert report["packages"]["ray"] != "not installed"

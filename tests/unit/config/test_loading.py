@@ -1,0 +1,94 @@
+import pytest
+
+from diagchd_batch.config.loading import load_job
+from diagchd_batch.errors import ConfigError
+
+MINIMAL = """\
+version: 1
+input: {uri: in, layout: tree}
+output: {uri: out}
+"""
+
+
+@pytest.fixture
+def job_file(tmp_path):
+    def write(text):
+        path = tmp_path / "job.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_command_line_beats_environment_beats_file(job_file):
+    path = job_file(MINIMAL + "model: {precision: float32, batch_size: 1}\nlimits: {max_attempts: 1}\n")
+    environ = {"DIAGCHD_BATCH__MODEL__BATCH_SIZE": "2", "DIAGCHD_BATCH__LIMITS__MAX_ATTEMPTS": "2", "OTHER": "x"}
+    job = load_job(path, ["limits.max_attempts=3"], environ)
+    assert (job.model.precision, job.model.batch_size, job.limits.max_attempts) == ("float32", 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        ("modle: {}\n", "modle: unknown key; did you mean model?"),
+        ("model: {wieghts: bundled}\n", "model.wieghts: unknown key; did you mean weights?"),
+        ("cluster: {actors: {maximum: 2}}\n", "cluster.actors.maximum: unknown key; did you mean max?"),
+        (
+            "evaluation: {operating_points: [{name: a, treshold: 0.5, chosen_on: x}]}\n",
+            "evaluation.operating_points.0.treshold: unknown key; did you mean threshold?",
+        ),
+        ("model: {zzz: 1}\n", "model.zzz: unknown key; known here: name, weights, precision, batch_size"),
+    ],
+)
+def test_unknown_key_is_refused_with_the_nearest_known_one(job_file, text, suggestion):
+    with pytest.raises(ConfigError, match="not valid") as caught:
+        load_job(job_file(MINIMAL + text))
+    assert suggestion in str(caught.value)
+
+
+def test_unknown_environment_key_is_refused(job_file):
+    with pytest.raises(ConfigError, match=r"model\.precison: unknown key; did you mean precision\?"):
+        load_job(job_file(MINIMAL), environ={"DIAGCHD_BATCH__MODEL__PRECISON": "bfloat16"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[1, 2]", "holds no keys"),
+        ("", "holds no keys"),
+        ("input: {uri: a", "not valid YAML"),
+        (MINIMAL + "output: {uri: elsewhere}\n", "stands twice"),
+        (MINIMAL.replace("tree", "manifest"), "input.manifest and layout: manifest go together"),
+        (MINIMAL + "cluster: {actors: {min: 3, max: 2}}\n", "below cluster.actors.min"),
+        (MINIMAL + "model: {batch_size: 0}\n", "model.batch_size"),
+        (MINIMAL + "model: {precision: float16}\n", "'float32' or 'bfloat16'"),
+        (MINIMAL.replace("version: 1", "version: 2"), "version"),
+    ],
+)
+def test_invalid_files_name_the_key_and_the_reason(job_file, text, message):
+    with pytest.raises(ConfigError) as caught:
+        load_job(job_file(text))
+    assert message in str(caught.value)
+    assert "job.yaml" in str(caught.value)
+
+
+def test_missing_file_is_a_configuration_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.yaml cannot be read: No such file"):
+        load_job(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("override", ["model.precision", "=x", "version.deeper=1"])
+def test_malformed_overrides_are_refused(job_file, override):
+    with pytest.raises(ConfigError, match="--set"):
+        load_job(job_file(MINIMAL), [override])
+
+
+def test_byte_order_mark_and_yaml_values_in_overrides(job_file):
+    job = load_job(job_file("\ufeff" + MINIMAL), ["evaluation.prevalence=[0.01, 0.2]", "cluster.actors.max=auto"])
+    assert job.evaluation.prevalence == [0.01, 0.2]
+    assert job.cluster.actors.max == "auto"
+
+
+def test_label_map_keys_are_grey_values(job_file):
+    job = load_job(job_file(MINIMAL.replace("layout: tree", "layout: tree, label_map: {0: 0, 127: 1, 255: 2}")))
+    assert job.input.label_map == {0: 0, 127: 1, 255: 2}

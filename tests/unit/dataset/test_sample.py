@@ -1,0 +1,138 @@
+import csv
+import hashlib
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset.generate import DIGESTS, cohort_files, sample_studies
+from dataset.phantom import generate_study_image
+from dataset.phantom.planted import plant, planted_image
+from dataset.phantom.readers import READERS, truth_table
+from dataset.phantom.tables import image_name, write_tables
+
+DATASET = Path(__file__).parents[3] / "dataset"
+SAMPLE = DATASET / "sample"
+
+
+def _rows(name):
+    with (SAMPLE / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def studies():
+    return sample_studies()
+
+
+def test_sample_equals_its_digests_and_holds_nothing_else():
+    expected = dict(reversed(line.split("  ")) for line in (SAMPLE / DIGESTS).read_text("utf-8").splitlines())
+    found = {
+        path.relative_to(SAMPLE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in cohort_files(SAMPLE)
+    }
+    assert found == expected
+    everything = {path.relative_to(SAMPLE).as_posix() for path in SAMPLE.rglob("*") if path.is_file()}
+    assert everything - set(expected) == {DIGESTS, "README.md"}
+
+
+def test_tables_are_generated_again_byte_for_byte(tmp_path, studies):
+    write_tables(tmp_path, studies, plant(studies))
+    for name in ("studies.csv", "reference.csv", "readers.csv", "covariates.csv"):
+        assert (tmp_path / name).read_bytes() == (SAMPLE / name).read_bytes(), name
+
+
+def test_images_and_masks_are_generated_again_pixel_for_pixel(studies):
+    planted, suffixes = plant(studies), set()
+    for study in [*studies[:10], studies[31], studies[63]]:
+        for image in range(study.images):
+            name = image_name(study, image)
+            stored = np.asarray(Image.open(SAMPLE / "images" / f"{name}.{study.device.suffix}"))
+            pixels = planted_image(study, image, planted)
+            if pixels is None:
+                phantom = generate_study_image(study, image)
+                pixels = phantom.pixels
+                np.testing.assert_array_equal(
+                    np.asarray(Image.open(SAMPLE / "masks" / f"{name}.png")), phantom.mask_hw_u8
+                )
+            suffixes.add(study.device.suffix)
+            if study.device.suffix == "png":
+                np.testing.assert_array_equal(stored, pixels)
+            else:  # compression is lossy; what it loses is small beside the speckle
+                assert stored.shape == pixels.shape
+                assert np.abs(stored.astype(int) - pixels).mean() < 4
+    assert suffixes == {"png", "jpg"}
+
+
+def test_size_and_shares(studies):
+    assert sum(path.stat().st_size for path in SAMPLE.rglob("*") if path.is_file()) < 15e6
+    assert len(studies) >= 60 and len({study.subject for study in studies}) >= 50
+    assert {study.images for study in studies} == {1, 2, 3}
+    assert 0.28 < np.mean([study.disease.label for study in studies]) < 0.40
+    assert len({(study.device.height, study.device.width) for study in studies}) >= 5
+
+
+def test_files_carry_no_text():
+    for path in (SAMPLE / "images").iterdir():
+        with Image.open(path) as image:
+            assert not getattr(image, "text", {}) and not image.getexif()
+
+
+def test_manifest_and_reference_agree_and_point_at_files():
+    manifest, reference = _rows("studies.csv"), {row["study_id"]: row for row in _rows("reference.csv")}
+    assert {row["study_id"] for row in manifest} == set(reference)
+    for row in manifest:
+        assert row["label"] == reference[row["study_id"]]["label"]
+        with Image.open(SAMPLE / row["uri"]) as image:
+            if row["mask_uri"]:
+                with Image.open(SAMPLE / row["mask_uri"]) as mask:
+                    assert mask.size == image.size and mask.mode == "L"
+                    assert set(np.unique(mask)) <= {0, 1, 2}
+    stored = {path.relative_to(SAMPLE).as_posix() for name in ("images", "masks") for path in (SAMPLE / name).iterdir()}
+    assert stored == {row[column] for row in manifest for column in ("uri", "mask_uri")} - {""}
+
+
+def test_awkward_cases_are_there(studies):
+    manifest, reads = _rows("studies.csv"), _rows("readers.csv")
+    by_subject = defaultdict(set)
+    for row in manifest:
+        by_subject[row["subject_id"]].add((row["study_id"], row["fetus"]))
+    fetuses = [sorted(fetus for _, fetus in seen) for seen in by_subject.values()]
+    assert ["1", "2"] in fetuses and ["1", "1"] in fetuses
+    assert sum(not row["mask_uri"] for row in manifest) == 2  # the unreadable image and the wrong view
+    assert {row["exclude_reason"] for row in manifest if row["include"] == "0"} == {"consent withdrawn"}
+    assert sum(not row["label"] for row in _rows("reference.csv")) == 1
+    assert Counter(row["status"] for row in reads)["indeterminate"] >= 1
+    assert Counter(row["status"] for row in reads)["not_read"] >= 10
+    assert all(row["call"] != "1" for row in reads if row["reader"] == "reader-06")
+
+    votes = defaultdict(list)
+    for row in reads:
+        if row["session"] == "1" and row["call"]:
+            votes[row["study_id"]].append(int(row["call"]))
+    usable = {row["study_id"] for row in manifest if row["label"] and row["include"] == "1"}
+    assert any(2 * sum(calls) == len(calls) for study, calls in votes.items() if study in usable)
+
+
+def test_reads_are_one_per_reader_session_and_study():
+    reads = _rows("readers.csv")
+    assert len({row["reader"] for row in reads}) == len(READERS) >= 6
+    assert max(Counter((row["study_id"], row["reader"], row["session"]) for row in reads).values()) == 1
+    assert {(row["session"], row["arm"]) for row in reads} == {("1", "unaided"), ("2", "unaided"), ("3", "aided")}
+    for row in reads:
+        assert bool(row["call"]) == bool(row["score"]) == (row["status"] == "read")
+
+
+def test_unreadable_image_shows_next_to_nothing(studies):
+    planted = plant(studies)
+    unreadable, wrong_view = (studies[index] for index, _ in (planted.unreadable, planted.wrong_view))
+    contrast = [np.std(planted_image(study, 1, planted)) for study in (unreadable, wrong_view)]
+    assert contrast[0] < 0.5 * contrast[1]
+
+
+def test_readme_states_the_true_values_and_that_all_is_simulated():
+    readme = (DATASET / "README.md").read_text("utf-8")
+    assert truth_table() in readme
+    assert "**SIMULATED" in readme and "SIMULATED" in (SAMPLE / "README.md").read_text("utf-8")

@@ -1,0 +1,116 @@
+"""The operator's own rules: kept by our manifests, and found broken where they are broken on purpose."""
+
+import pytest
+
+from tests.support.kuberay_rules import problems
+from tests.unit.deploy.manifests import ROOT, cluster_spec, manifest
+
+
+@pytest.mark.parametrize("name", ["rayjob", "raycluster"])
+def test_manifest_keeps_the_rules(name):
+    assert problems(manifest(name)) == []
+
+
+def _suspended(job):
+    job["spec"] |= {"suspend": True, "shutdownAfterJobFinishes": False, "ttlSecondsAfterFinished": 0}
+
+
+def _kept_after_the_end(job):
+    job["spec"]["shutdownAfterJobFinishes"] = False
+
+
+def _no_time(job):
+    job["spec"]["activeDeadlineSeconds"] = 0
+
+
+def _old_ray(job):
+    cluster_spec(job)["rayVersion"] = "2.51.3"
+
+
+def _unsaid_ray(job):
+    del cluster_spec(job)["rayVersion"]
+
+
+def _restarted_worker(job):
+    cluster_spec(job)["workerGroupSpecs"][0]["template"]["spec"]["restartPolicy"] = "Always"
+
+
+def _restarted_head(job):
+    cluster_spec(job)["headGroupSpec"]["template"]["spec"]["restartPolicy"] = "OnFailure"
+
+
+def _alpha_network_policy(job):
+    cluster_spec(job)["networkPolicy"] = {"mode": "DenyAll"}
+
+
+def _retry_of_a_selected_cluster(job):
+    job["spec"]["clusterSelector"] = {"ray.io/cluster": "diagchd-batch"}
+
+
+def _sidecar(job):
+    job["spec"]["submissionMode"] = "SidecarMode"
+
+
+def _resources_twice(job):
+    cluster_spec(job)["headGroupSpec"]["resources"] = {"CPU": "0"}
+
+
+def _replicas(job):
+    cluster_spec(job)["workerGroupSpecs"][0] |= {"minReplicas": 9}
+
+
+def _group_timeout(job):
+    cluster_spec(job)["autoscalerOptions"]["version"] = "v1"
+    cluster_spec(job)["workerGroupSpecs"][0]["idleTimeoutSeconds"] = 60
+
+
+def _own_autoscaler_variable(job):
+    container = cluster_spec(job)["headGroupSpec"]["template"]["spec"]["containers"][0]
+    container["env"].append({"name": "RAY_enable_autoscaler_v2", "value": "1"})
+
+
+def _long_name(job):
+    job["metadata"]["generateName"] = "d" * 43
+
+
+def _capital_name(job):
+    job["metadata"]["generateName"] = "Diagchd-"
+
+
+def _alpha_kind(job):
+    job["kind"] = "RayCronJob"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (_suspended, "suspend needs"),
+        (_kept_after_the_end, "ttlSecondsAfterFinished needs"),
+        (_no_time, "activeDeadlineSeconds must be positive"),
+        (_old_ray, "2.52 or later"),
+        (_unsaid_ray, "needs rayVersion"),
+        (_restarted_worker, "gpu: autoscaler v2 wants restartPolicy Never"),
+        (_restarted_head, "head: autoscaler v2 wants restartPolicy Never"),
+        (_alpha_network_policy, "networkPolicy is alpha"),
+        (_retry_of_a_selected_cluster, "backoffLimit makes a new cluster"),
+        (_sidecar, "SidecarMode does not go with"),
+        (_resources_twice, "resources stand in"),
+        (_replicas, "minReplicas is above"),
+        (_group_timeout, "needs autoscaler v2"),
+        (_own_autoscaler_variable, "the operator's to set"),
+        (_long_name, "more than 47 characters"),
+        (_capital_name, "DNS-1035"),
+        (_alpha_kind, "RayCronJob is alpha"),
+    ],
+)
+def test_broken_rule_is_found(spoil, complaint):
+    job = manifest("rayjob")
+    spoil(job)
+    (found,) = problems(job)
+    assert complaint in found
+
+
+def test_ray_is_the_version_that_the_image_installs():
+    (pinned,) = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("ray==")]
+    for name in ("rayjob", "raycluster"):
+        assert f"ray=={cluster_spec(manifest(name))['rayVersion']}" == pinned

@@ -1,0 +1,25 @@
+"""Shared by the tests of the metrics tables."""
+
+from typing import Any
+
+import pytest
+
+from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate_run
+from tests.support.evaluated_runs import RUN_ID, MadeOutput
+
+
+@pytest.fixture
+def made(tmp_path) -> MadeOutput:
+    return MadeOutput(tmp_path)
+
+
+@pytest.fixture
+def evaluate():
+    """Evaluates a made run with few resamples."""
+
+    def run(made: MadeOutput, run_id: str = RUN_ID, **config: Any) -> EvaluationSummary:
+        settings = EvaluationConfig(**{"resamples": 200, **config})
+        return evaluate_run(made.output, made.private, run_id, settings, made.tokens)
+
+    return run

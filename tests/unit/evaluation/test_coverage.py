@@ -1,0 +1,28 @@
+"""The methods keep their promises on simulated cohorts; docs/statistics.md has the table of a longer run."""
+
+import numpy as np
+import pytest
+
+from tools.calibrate_methods import measure
+
+REPLICATES = 300
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("clustered", [False, True], ids=["one unit a subject", "two or three units"])
+def test_intervals_cover_and_tests_keep_their_size(clustered: bool) -> None:
+    tallies = measure(n_subjects=150, clustered=clustered, replicates=REPLICATES, resamples=400, seed=1)
+    slack = 3.5 * np.sqrt(0.05 * 0.95 / REPLICATES)  # of the simulation itself, over some fifty methods
+    wrong = {}
+    for name, tally in tallies.items():
+        assert tally.given > 0.8 * REPLICATES or "difference" in name, f"{name}: hardly ever a result"
+        if name.startswith("not used"):
+            continue
+        if name.startswith("interval"):
+            kept = 0.93 - slack <= tally.share <= min(1.0, 0.97 + slack)
+        else:
+            kept = tally.share <= 0.06 + slack  # exact tests of few discordant pairs may reject less than 5 %
+        if not kept:
+            wrong[name] = (tally.method, round(tally.share, 3))
+    assert not wrong

@@ -1,0 +1,183 @@
+"""The predictor against Keras, and what byte identity rests on."""
+
+import hashlib
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from diagchd_batch.errors import UsageError, WeightsError
+from diagchd_batch.model import Predictor, build_network, resolve_model
+from diagchd_batch.model.inference import build_inference_network, classifier_matrix
+from diagchd_batch.model.losses import segmentation_loss, soft_dice
+from diagchd_batch.model.runtime import compile_with_xla, load_network
+from diagchd_batch.model.weights import fill_from_seed
+
+BATCH = 4
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return resolve_model("diagchd-compact", "bundled", "float32")
+
+
+@pytest.fixture(scope="module")
+def network(spec):
+    return load_network(spec)
+
+
+@pytest.fixture(scope="module")
+def predictor(spec):
+    return Predictor(spec, BATCH)
+
+
+@pytest.fixture(scope="module")
+def images(spec):
+    """Smooth random pictures: the network is decided on most of their pixels, not torn as on noise."""
+    coarse = np.random.default_rng(0).integers(0, 256, (BATCH, spec.height // 16, spec.width // 16, 3), dtype=np.uint8)
+    return coarse.repeat(16, axis=1).repeat(16, axis=2)
+
+
+@pytest.fixture(scope="module")
+def reference(spec):
+    reference = np.random.default_rng(1).integers(0, 3, (BATCH, spec.height, spec.width), dtype=np.uint8)
+    reference[1] = 0
+    return reference
+
+
+@pytest.fixture(scope="module")
+def expected(network, images):
+    segmentation, classification = network.predict(images.astype(np.float32) / 255, verbose=0)
+    return segmentation, classification[:, 1]
+
+
+def test_it_gives_what_keras_gives(predictor, images, expected):
+    prediction = predictor.predict(images)
+    assert prediction.label_maps_bhw_u8.dtype == np.uint8
+    assert prediction.chd_probability_b_f32.dtype == np.float32
+    assert np.mean(prediction.label_maps_bhw_u8 == expected[0].argmax(-1)) > 0.9999
+    np.testing.assert_allclose(prediction.chd_probability_b_f32, expected[1], atol=1e-5)
+    assert prediction.seg_loss_b_f32 is None
+    assert prediction.soft_dice_b_f32 is None
+
+
+def test_a_reference_adds_figures_and_changes_nothing_else(predictor, images, reference, expected):
+    plain, referenced = predictor.predict(images), predictor.predict(images, reference)
+    assert plain.label_maps_bhw_u8.tobytes() == referenced.label_maps_bhw_u8.tobytes()
+    assert plain.chd_probability_b_f32.tobytes() == referenced.chd_probability_b_f32.tobytes()
+    targets = np.eye(3, dtype=np.float32)[reference]
+    np.testing.assert_allclose(referenced.seg_loss_b_f32, segmentation_loss(targets, expected[0]), rtol=1e-3)
+    np.testing.assert_allclose(referenced.soft_dice_b_f32, soft_dice(targets, expected[0]), rtol=1e-3)
+
+
+def test_what_lies_beside_an_image_does_not_change_its_bits(predictor, images):
+    together = predictor.predict(images)
+    for position in range(BATCH):
+        alone = np.zeros_like(images)
+        alone[position] = images[position]
+        prediction = predictor.predict(alone)
+        assert (prediction.label_maps_bhw_u8[position] == together.label_maps_bhw_u8[position]).all()
+        assert prediction.chd_probability_b_f32[position] == together.chd_probability_b_f32[position]
+
+
+def test_threads_may_call_at_once(predictor, images):
+    pictures = [np.roll(images, shift, axis=2) for shift in range(6)]
+    alone = [predictor.predict(picture) for picture in pictures]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(predictor.predict, pictures))
+    for one, other in zip(alone, together, strict=True):
+        assert one.label_maps_bhw_u8.tobytes() == other.label_maps_bhw_u8.tobytes()
+        assert one.chd_probability_b_f32.tobytes() == other.chd_probability_b_f32.tobytes()
+
+
+def test_bfloat16_agrees_and_its_heads_are_not_rounded(spec, images, reference, expected):
+    prediction = Predictor(replace(spec, precision="bfloat16"), BATCH).predict(images, reference)
+    assert np.mean(prediction.label_maps_bhw_u8 == expected[0].argmax(-1)) > 0.99
+    np.testing.assert_allclose(prediction.chd_probability_b_f32, expected[1], atol=0.05)
+    bits = prediction.chd_probability_b_f32.view(np.uint32)
+    assert (bits & 0xFFFF).any()  # a bfloat16 has zeros there
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_gpu_s_way_of_compiling_agrees(spec, network, images, reference, expected, precision):
+    run = compile_with_xla(network, replace(spec, precision=precision), BATCH)
+    close = 1e-4 if precision == "float32" else 0.05
+    label_maps, probability, loss, dice = run(images, reference)
+    assert np.mean(label_maps == expected[0].argmax(-1)) > 1 - close
+    np.testing.assert_allclose(probability, expected[1], atol=close)
+    np.testing.assert_allclose(
+        loss, segmentation_loss(np.eye(3, dtype=np.float32)[reference], expected[0]), rtol=max(close, 1e-3)
+    )
+    np.testing.assert_allclose(run(images, None)[1], probability, atol=1e-6)
+    assert np.all((dice > 0) & (dice < 1))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_folding_changes_nothing(seed):
+    network = build_network("diagchd-compact", 64, 32)
+    fill_from_seed(network, seed)
+    image = np.random.default_rng(seed).random((2, 64, 32, 3), np.float32)
+    logits, features = build_inference_network("diagchd-compact", network)(image)
+    segmentation, classification = network(image, training=False)
+    matrix, bias = classifier_matrix(network)
+    scores = np.exp(np.asarray(features, np.float64).mean((1, 2)) @ matrix + bias)
+    exponentials = np.exp(np.asarray(logits, np.float64))
+    np.testing.assert_allclose(exponentials / exponentials.sum(-1, keepdims=True), segmentation, atol=2e-4)
+    np.testing.assert_allclose(scores / scores.sum(-1, keepdims=True), classification, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((BATCH - 1, 128, 160, 3), np.uint8), ((BATCH, 160, 128, 3), np.uint8), ((BATCH, 128, 160, 3), np.float32)],
+)
+def test_other_images_are_refused(predictor, shape, dtype):
+    with pytest.raises(UsageError, match="images must be uint8 of shape"):
+        predictor.predict(np.zeros(shape, dtype))
+
+
+def test_a_reference_of_another_shape_is_refused(predictor, images, reference):
+    with pytest.raises(UsageError, match="reference label maps must be uint8"):
+        predictor.predict(images, reference[:-1])
+
+
+def test_an_empty_batch_and_a_second_number_of_threads_are_refused(spec, predictor):
+    with pytest.raises(UsageError, match="batch size"):
+        Predictor(spec, 0)
+    with pytest.raises(UsageError, match="not with 61 threads"):
+        Predictor(spec, BATCH, intra_op_threads=61)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    (tmp_path / "weights.h5").write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match="not a readable HDF5 file"):
+        Predictor(resolve_model("diagchd-compact", str(tmp_path / "weights.h5"), "float32"), 1)
+
+
+DIGEST_OF_A_RUN = """
+import hashlib, sys
+import numpy as np
+from diagchd_batch.model import Predictor, resolve_model
+threads, precision = int(sys.argv[1]), sys.argv[2]
+spec = resolve_model("diagchd-compact", "bundled", precision)
+predictor = Predictor(spec, 3, intra_op_threads=threads)
+generator = np.random.default_rng(0)
+images = generator.integers(0, 256, (3, spec.height, spec.width, 3), dtype=np.uint8)
+prediction = predictor.predict(images, generator.integers(0, 3, images.shape[:3], dtype=np.uint8))
+digest = hashlib.sha256()
+for name in prediction.__slots__:
+    digest.update(getattr(prediction, name).tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_process_gives_the_same_bits(precision):
+    command = [sys.executable, "-c", DIGEST_OF_A_RUN, "2", precision]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]  # at once: busy cores
+    digests = [process.communicate(timeout=240)[0].strip() for process in processes]
+    assert len(digests[0]) == len(hashlib.sha256().hexdigest())
+    assert digests[0] == digests[1]

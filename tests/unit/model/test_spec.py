@@ -1,0 +1,127 @@
+"""Cards and specs: what a driver resolves without loading Keras."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from diagchd_batch.bundled import bundled_path
+from diagchd_batch.errors import ConfigError, WeightsError
+from diagchd_batch.model import card as card_module
+from diagchd_batch.model.batch_size import choose_batch_size
+from diagchd_batch.model.card import list_models, load_card
+from diagchd_batch.model.spec import resolve_model
+
+MODELS = ("diagchd", "diagchd-compact")
+
+
+def test_both_models_are_known():
+    assert list_models() == list(MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_cards_agree_with_themselves(name):
+    card = load_card(name)
+    grid = [card.architecture.height, card.architecture.width]
+    assert card.name == name
+    assert card.inputs["image"].shape == ["batch", *grid, 3]
+    assert card.outputs["label_map"].shape == ["batch", *grid]
+    assert card.version in card.changelog
+
+
+def test_the_compact_card_describes_the_bundled_file_and_says_what_it_is_not():
+    card = load_card("diagchd-compact")
+    path = bundled_path(f"configs/models/diagchd-compact/{card.weights.file}")
+    assert path.stat().st_size == card.weights.size_bytes < 8_000_000
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == card.weights.sha256
+    assert card.training_data.simulated
+    assert "SIMULATED" in card.training_data.description
+    assert "no clinical meaning" in card.intended_use
+
+
+def test_the_gate_was_passed_by_the_bundled_weights():
+    evaluation = json.loads(bundled_path("configs/models/diagchd-compact/evaluation.json").read_text(encoding="utf-8"))
+    assert evaluation["weights_sha256"] == load_card("diagchd-compact").weights.sha256
+    assert evaluation["cohort"]["studies"] >= 1000
+    assert evaluation["cohort"]["split"] == "gate"
+    assert evaluation["pooled_mean_iou_3_classes"]["value"] >= 0.80
+    assert 0.85 <= evaluation["study_auc_of_mean_probability"]["value"] <= 0.99
+
+
+def test_bundled_weights_resolve():
+    spec = resolve_model("diagchd-compact", "bundled", "bfloat16")
+    card = load_card("diagchd-compact")
+    assert (spec.height, spec.width) == (card.architecture.height, card.architecture.width)
+    assert spec.weights_digest == card.weights.sha256
+    assert spec.weights.endswith("weights.h5")
+    assert (spec.precision, spec.chd_threshold) == ("bfloat16", 0.5)
+
+
+def test_a_path_gives_the_file_s_digest(tmp_path):
+    (tmp_path / "mine.h5").write_bytes(b"some weights")
+    spec = resolve_model("diagchd", str(tmp_path / "mine.h5"), "float32")
+    assert spec.weights_digest == hashlib.sha256(b"some weights").hexdigest()
+    assert spec.weights == str(tmp_path / "mine.h5")
+
+
+def test_a_seed_needs_no_file():
+    spec = resolve_model("diagchd", "seed:12", "float32")
+    assert spec.weights == "seed:12"
+    assert spec.weights_digest == hashlib.sha256(b"seed:12").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "precision", "error", "message"),
+    [
+        ("diagchd-compcat", "bundled", "float32", ConfigError, "choose one of diagchd, diagchd-compact"),
+        ("../models", "bundled", "float32", ConfigError, "choose one of"),
+        ("diagchd", "seed:1", "float16", ConfigError, "choose one of float32, bfloat16"),
+        ("diagchd", "bundled", "float32", WeightsError, "not publicly reachable.*seed:0"),
+        ("diagchd", "seed:x", "float32", ConfigError, "such as seed:0"),
+        ("diagchd", "seed:1234567", "float32", ConfigError, "such as seed:0"),
+        ("diagchd", "no/such/file.h5", "float32", WeightsError, "there is no file no/such/file.h5"),
+        ("diagchd", ".", "float32", WeightsError, "there is no file"),
+    ],
+)
+def test_what_cannot_be_resolved_is_said(name, weights, precision, error, message):
+    with pytest.raises(error, match=message):
+        resolve_model(name, weights, precision)
+
+
+def test_bundled_weights_that_are_not_the_card_s_are_refused(tmp_path, monkeypatch):
+    def elsewhere(relative):
+        (tmp_path / "weights.h5").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+        return tmp_path / "weights.h5" if relative.endswith("weights.h5") else bundled_path(relative)
+
+    monkeypatch.setattr("diagchd_batch.model.spec.bundled_path", elsewhere)
+    with pytest.raises(WeightsError, match="are not those of its card"):
+        resolve_model("diagchd-compact", "bundled", "float32")
+
+
+def test_a_damaged_card_is_an_error(tmp_path, monkeypatch):
+    folder = tmp_path / "configs/models/broken"
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text('{"name": "broken"}')
+    monkeypatch.setattr(card_module, "bundled_path", lambda relative: tmp_path / relative)
+    with pytest.raises(ConfigError, match="card of model broken is damaged"):
+        load_card("broken")
+
+
+def test_neither_keras_nor_tensorflow_is_loaded():
+    code = (
+        "import sys; from diagchd_batch.model import resolve_model, list_models, choose_batch_size;"
+        "import diagchd_batch.model.spec, diagchd_batch.model.card; resolve_model('diagchd', 'seed:0', 'float32');"
+        "sys.exit(bool({'keras', 'tensorflow', 'h5py'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_batch_sizes_fit_memory():
+    full, compact = (resolve_model(name, "seed:0", "float32") for name in MODELS)
+    assert choose_batch_size(full) == 2
+    assert choose_batch_size(compact) == 16
+    assert choose_batch_size(full, device="gpu") == 16
+    assert choose_batch_size(full, memory_bytes=3 * 2**30) == 1
+    assert choose_batch_size(full, memory_bytes=0) == 1

@@ -1,0 +1,88 @@
+"""Our own checkpoints, and weights from a seed."""
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from diagchd_batch.errors import WeightsError
+from diagchd_batch.model import build_network, load_checkpoint, save_checkpoint
+from diagchd_batch.model.weights import fill_from_seed
+
+
+@pytest.fixture(scope="module")
+def network():
+    network = build_network("diagchd-compact", 32, 32)
+    fill_from_seed(network, 1)
+    return network
+
+
+@pytest.mark.parametrize(("dtype", "largest_error"), [("float32", 0), ("float16", 2**-11)])
+def test_round_trip(network, tmp_path, dtype, largest_error):
+    path = tmp_path / "weights.h5"
+    save_checkpoint(network, path, dtype)
+    other = build_network("diagchd-compact", 64, 32)  # weights do not depend on the grid
+    load_checkpoint(other, path)
+    for one, two in zip(network.weights, other.weights, strict=True):
+        assert one.path == two.path
+        np.testing.assert_allclose(two.numpy(), one.numpy(), rtol=largest_error, atol=1e-7 if largest_error else 0)
+
+
+def test_equal_weights_give_equal_files(network, tmp_path):
+    save_checkpoint(network, tmp_path / "one.h5", "float16")
+    other = build_network("diagchd-compact", 32, 64)
+    fill_from_seed(other, 1)
+    save_checkpoint(other, tmp_path / "two.h5", "float16")
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+
+
+def test_values_too_large_for_float16_are_refused(network, tmp_path):
+    other = build_network("diagchd-compact", 32, 32)
+    other.get_layer("head_conv").bias.assign([1e6, 0, 0])
+    with pytest.raises(WeightsError, match="head_conv/bias has values that float16 cannot hold"):
+        save_checkpoint(other, tmp_path / "weights.h5", "float16")
+
+
+def rename(file):
+    file.move("conv4_up/kernel", "conv4_up/kernels")
+
+
+def surplus(file):
+    file["conv9_up/kernel"] = [1.0]
+
+
+def reshape(file):
+    del file["head_conv/bias"]
+    file["head_conv/bias"] = np.zeros(4)
+
+
+def newer(file):
+    file.attrs["diagchd_batch_weights"] = 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (rename, "1 variables are missing, the first is conv4_up/kernel"),
+        (surplus, "not of this network, the first is conv9_up/kernel"),
+        (reshape, r"head_conv/bias has shape \(4,\), the network needs \(3,\)"),
+        (newer, "format 2, this program reads 1"),
+    ],
+)
+def test_what_does_not_fit_is_named(network, tmp_path, change, message):
+    path = tmp_path / "weights.h5"
+    save_checkpoint(network, path)
+    with h5py.File(path, "a") as file:
+        change(file)
+    with pytest.raises(WeightsError, match=message):
+        load_checkpoint(build_network("diagchd-compact", 32, 32), path)
+
+
+def test_seeds_give_different_and_tame_weights(network):
+    other = build_network("diagchd-compact", 32, 32)
+    fill_from_seed(other, 2)
+    for one, two in zip(network.weights, other.weights, strict=True):
+        assert not np.array_equal(one.numpy(), two.numpy())
+    image = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    outputs = keras.Model(other.input, other.outputs).predict(image, verbose=0)
+    assert all(np.isfinite(output).all() for output in outputs)

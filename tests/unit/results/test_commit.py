@@ -1,0 +1,50 @@
+"""Of several workers that finish one shard, one wins; its sources are there before it."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from diagchd_batch.results import layout
+from diagchd_batch.results.commit import SCORES_DIGEST_KEY, commit_shard, file_sha256, record_sources
+from diagchd_batch.results.readers import committed_shards
+from diagchd_batch.results.schema import SOURCES
+from diagchd_batch.storage import open_storage
+
+
+def test_one_winner(tmp_path: Path):
+    storage = open_storage(str(tmp_path / "output"))
+    files = []
+    for attempt in range(8):
+        path = tmp_path / f"attempt-{attempt}"
+        path.write_bytes(bytes([attempt]) * 1000)
+        files.append(path)
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda path: commit_shard(storage, "r", 5, path), files))
+    assert sum(won) == 1
+    assert storage.read(layout.shard_file("r", 5)) == files[won.index(True)].read_bytes()
+    assert committed_shards(storage, "r") == {5}
+    assert commit_shard(storage, "r", 5, files[won.index(True)]) is False
+
+
+def test_sources_carry_the_digest_of_what_was_made_of_them(tmp_path: Path):
+    private = open_storage(str(tmp_path / "private"), owner_only=True)
+    scores = tmp_path / "scores.parquet"
+    scores.write_bytes(b"0123456789" * 300_000)  # more than one piece
+    rows = [{"image_id": f"i-{k}", "uri": f"{k}.png", "sha256": "a" * 64} for k in range(300)]
+    record_sources(private, "r", 5, "one", scores, iter(rows), {b"some": b"thing"})
+    stored = pq.read_table(Path(private.uri) / layout.sources_file("r", 5, "one"))
+    assert stored.schema.equals(SOURCES)
+    assert stored.select(["image_id", "uri", "sha256"]).to_pylist() == rows
+    digest = hashlib.sha256(scores.read_bytes()).hexdigest()
+    assert stored.schema.metadata == {b"some": b"thing", SCORES_DIGEST_KEY: digest.encode()}
+    assert file_sha256(scores) == digest
+
+
+def test_leftovers_are_not_shards(tmp_path: Path):
+    storage = open_storage(str(tmp_path))
+    for name in ("shard-00001.parquet.tmp", ".shard-00002.parquet", "shard-3.parquet", "shard-00004.parquet"):
+        storage.create(layout.scores_prefix("r") + name, b"")
+    assert committed_shards(storage, "r") == {4}
+    assert committed_shards(storage, "another") == set()

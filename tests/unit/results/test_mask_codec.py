@@ -1,0 +1,59 @@
+"""Masks in, PNG, masks out; read by other programs too."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from diagchd_batch.errors import VerificationError
+from diagchd_batch.results.mask_codec import decode_mask, encode_mask
+
+label_maps = arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1, 70)), elements=st.integers(0, 2))
+
+
+@settings(deadline=None)
+@given(label_maps)
+def test_round_trip(label_map: np.ndarray):
+    png = encode_mask(label_map)
+    assert encode_mask(label_map.copy(order="F")) == png
+    decoded = decode_mask(png)
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, label_map)
+
+
+@settings(deadline=None, max_examples=20)
+@given(label_maps)
+def test_is_an_8_bit_grey_png_to_everyone(label_map: np.ndarray):
+    """The header by hand (PNG specification, 11.2.2), the pixels by Pillow's own `open`."""
+    png = encode_mask(label_map)
+    width, height, bits, colour_type = struct.unpack(">IIBB", png[16:26])
+    assert (height, width, bits, colour_type) == (*label_map.shape, 8, 0)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png))), label_map)
+
+
+@settings(deadline=None)
+@given(label_maps, st.floats(0, 0.999))
+def test_truncated_masks_never_turn_into_others(label_map: np.ndarray, kept: float):
+    png = encode_mask(label_map)
+    cut = png[: int(kept * len(png))]
+    if len(cut) < png.index(b"IDAT") + 6:  # not a bit of the pixels
+        with pytest.raises(VerificationError):
+            decode_mask(cut)
+        return
+    try:
+        decoded = decode_mask(cut)  # only checksums and the end marker may be missing
+    except VerificationError:
+        return
+    np.testing.assert_array_equal(decoded, label_map)
+
+
+def test_colour_is_refused():
+    buffer = io.BytesIO()
+    Image.new("RGB", (3, 3)).save(buffer, "PNG")
+    with pytest.raises(VerificationError, match="8-bit grey"):
+        decode_mask(buffer.getvalue())

@@ -1,0 +1,83 @@
+"""A planned run over small files in a temporary directory, and a scorer for it with a plain model. No Ray."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
+from diagchd_batch.results.readers import read_scores
+from diagchd_batch.scoring.attempts import AttemptLog, Worker
+from diagchd_batch.scoring.heartbeats import SubmissionState
+from diagchd_batch.scoring.settings import RunSettings
+from diagchd_batch.scoring.shard import ShardScorer
+from diagchd_batch.storage import Storage, open_storage
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.plan import Plan
+from diagchd_batch.studies.planning import freeze_plan
+from tests.unit.scoring.made_inputs import SPEC, PlainModel
+
+RUN = "run"
+SUBMISSION = "now"
+
+
+@dataclass
+class MadeRun:
+    plan: Plan
+    settings: RunSettings
+    output: Storage
+    private: Storage
+
+    def scorer(self, model: PlainModel | None = None, **changes) -> ShardScorer:
+        settings = replace(self.settings, **changes)
+        return ShardScorer(settings, model or PlainModel(settings.batch_size), Worker.this_process())
+
+    def score_all(self, model: PlainModel | None = None, **changes):
+        scorer = self.scorer(model, **changes)
+        return [scorer.score(shard) for shard in self.plan.shards()]
+
+    def rows(self) -> list[dict]:
+        return read_scores(self.output, RUN).to_table().to_pylist()
+
+    def score_bytes(self) -> dict[str, bytes]:
+        return {info.key: self.output.read(info.key) for info in self.output.list("scores")}
+
+    def attempts_of(self, worker: Worker) -> AttemptLog:
+        """The markers as another worker of this submission would write them."""
+        return AttemptLog(self.private, self.private, RUN, SUBMISSION, worker, lambda name: SubmissionState.LOST)
+
+
+def make_run(
+    directory: Path, files: dict[str, bytes], *, name: str = "out", images_per_shard: int = 100, **limits
+) -> MadeRun:
+    """Plan `files` (keys ``study/name``) below ``directory/input``; outputs of different names share the input."""
+    inputs = open_storage(str(directory / "input"))
+    for key, data in files.items():
+        if inputs.stat(key) is None:
+            inputs.replace(key, data)
+    output = open_storage(str(directory / name))
+    private = open_storage(str(directory / name / "private"))
+    plan = freeze_plan(
+        InputConfig(uri=inputs.uri, layout="tree"),
+        ShardsConfig(images_per_shard=images_per_shard),
+        inputs,
+        private,
+        RUN,
+        Pseudonymizer(b"k" * 32),
+    )
+    settings = RunSettings(
+        run_id=RUN,
+        submission=SUBMISSION,
+        fingerprint="f" * 64,
+        input_uri=inputs.uri,
+        output_uri=output.uri,
+        private_uri=private.uri,
+        model=SPEC,
+        batch_size=4,
+        intra_op_threads=1,
+        decoder_threads=3,
+        frame_rule="all",
+        label_map=None,
+        limits=LimitsConfig(**limits),
+        simulated=False,
+        has_masks=plan.head.n_masks > 0,
+    )
+    return MadeRun(plan, settings, output, private)

@@ -1,0 +1,117 @@
+"""Which run a command means."""
+
+from dataclasses import replace
+
+import pytest
+
+from diagchd_batch.config.models import InputConfig, LimitsConfig
+from diagchd_batch.errors import FingerprintMismatchError, UsageError
+from diagchd_batch.results import layout
+from diagchd_batch.scoring.identity import RunRegistry, fingerprint_fields, input_fields
+from diagchd_batch.storage import open_storage
+from tests.unit.scoring.made_inputs import SPEC
+
+INPUT = InputConfig(uri="archive", layout="tree")
+FIELDS = fingerprint_fields(SPEC, INPUT, LimitsConfig())
+INPUTS = input_fields(INPUT)
+
+
+@pytest.fixture
+def output(tmp_path):
+    return open_storage(str(tmp_path / "out"))
+
+
+@pytest.fixture
+def registry(tmp_path, output):
+    return RunRegistry(output, open_storage(str(tmp_path / "private")), b"k" * 32)
+
+
+def _claim(registry, fields=FIELDS, inputs=INPUTS, **options):
+    return registry.claim(fields, inputs, batch_size=4, intra_op_threads=1, **options)
+
+
+def _finish(output, claim):
+    output.create(layout.success_marker(claim.identity.run_id), b"")
+
+
+def test_the_same_command_resumes_then_repeats(registry, output):
+    first, second = _claim(registry), _claim(registry)
+    assert (first.resumed, second.resumed, second.finished) == (False, True, False)
+    assert first.identity == second.identity
+    _finish(output, first)
+    third = _claim(registry)
+    assert third.finished
+    assert third.identity == first.identity
+
+
+def test_new_run_counts_up_and_is_then_the_one_that_is_resumed(registry, output):
+    first = _claim(registry)
+    _finish(output, first)
+    second = _claim(registry, new_run=True)
+    assert first.identity.run_id.endswith("-1")
+    assert second.identity.run_id.endswith("-2")
+    assert _claim(registry).identity.run_id == second.identity.run_id
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"precision": "bfloat16"}, {"weights_digest": "1" * 64}, {"height": 2 * SPEC.height}, {"preprocessing": "x/2"}],
+)
+def test_whatever_changes_a_score_is_another_run(registry, changes):
+    other = fingerprint_fields(replace(SPEC, **changes), INPUT, LimitsConfig())
+    assert _claim(registry).identity.run_id != _claim(registry, other).identity.run_id
+
+
+def test_what_does_not_change_a_score_is_the_same_run(registry):
+    limits = LimitsConfig(max_failed_fraction=0.9, max_attempts=9, stall_timeout_s=1000)
+    same = fingerprint_fields(replace(SPEC, chd_threshold=0.3), INPUT, limits)
+    assert _claim(registry, same).identity.run_id == _claim(registry).identity.run_id
+
+
+def test_another_input_is_another_run(registry, tmp_path):
+    manifest = tmp_path / "studies.csv"
+    ids = set()
+    for text in ("study_id,uri\ns1,a.png\n", "study_id,uri\ns1,b.png\n"):
+        manifest.write_text(text)
+        config = InputConfig(uri="archive", layout="manifest", manifest=str(manifest))
+        ids.add(_claim(registry, inputs=input_fields(config)).identity.run_id)
+    moved = tmp_path / "moved.csv"
+    moved.write_text(text)
+    config = InputConfig(uri="archive", layout="manifest", manifest=str(moved))
+    ids.add(_claim(registry, inputs=input_fields(config)).identity.run_id)
+    assert len(ids) == 2  # the manifest's content counts, not where it lies
+
+
+def test_the_input_part_of_a_run_id_is_keyed(tmp_path, registry, output):
+    other = RunRegistry(output, open_storage(str(tmp_path / "other")), b"j" * 32)
+    assert _claim(registry).identity.run_id != _claim(other).identity.run_id
+
+
+def test_a_named_run_under_another_fingerprint_is_refused_with_the_differing_fields(registry):
+    _claim(registry, run_id="mine")
+    other = fingerprint_fields(replace(SPEC, precision="bfloat16"), INPUT, LimitsConfig(max_pixels=5))
+    with pytest.raises(FingerprintMismatchError) as error:
+        _claim(registry, other, run_id="mine")
+    assert error.value.differences == {"precision": ("float32", "bfloat16"), "max_pixels": (50_000_000, 5)}
+    assert error.value.exit_code == 4
+
+
+def test_a_named_run_on_another_input_is_refused_without_naming_paths(registry):
+    _claim(registry, run_id="mine")
+    with pytest.raises(FingerprintMismatchError) as error:
+        _claim(registry, inputs=input_fields(InputConfig(uri="canary", layout="tree")), run_id="mine")
+    assert set(error.value.differences) == {"input.uri"}
+    assert "canary" not in str(error.value)
+    assert "archive" not in str(error.value)
+
+
+def test_a_resumed_run_keeps_the_batch_size_it_began_with(registry):
+    _claim(registry)
+    again = registry.claim(FIELDS, INPUTS, batch_size=16, intra_op_threads=8)
+    assert (again.identity.batch_size, again.identity.intra_op_threads) == (4, 1)
+
+
+@pytest.mark.parametrize("run_id", ["", "../elsewhere", "a/b", ".hidden", "x" * 81, "tab\t"])
+def test_run_ids_that_are_no_plain_names_are_refused(registry, run_id):
+    with pytest.raises(UsageError):
+        _claim(registry, run_id=run_id)

@@ -1,0 +1,102 @@
+"""A decoder in a process of its own: the same pixels; deaths and hangs become codes, and stop at the file."""
+
+import io
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diagchd_batch.errors import ItemError
+from diagchd_batch.failures import FailureCode
+from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.scoring.byte_budget import ByteBudget
+from diagchd_batch.scoring.decoding import DecodeSettings, InProcessDecoder, MaskRequest
+from diagchd_batch.scoring.isolation import IsolatedDecoder
+from tests.support.trapped_decoder import GLUTTON, HANGER, KILLER, KILLS_ONCE, set_traps, trap
+from tests.unit.scoring.made_inputs import HEIGHT, WIDTH, png, tiff
+
+SETTINGS = DecodeSettings(DecodeLimits(), HEIGHT, WIDTH, {0: 0, 255: 2})
+
+
+@pytest.fixture
+def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its children's image library is trapped: pictures of certain sizes kill or hang it."""
+    monkeypatch.syspath_prepend(str(set_traps(tmp_path)))
+    decoder = IsolatedDecoder(SETTINGS, timeout_s=2.0, memory_bytes=4 << 30)
+    yield decoder
+    decoder.close()
+
+
+def _frame(decoder, data):
+    decoder.open(data)
+    return decoder.frame(0)
+
+
+def test_gives_the_same_pixels_as_in_process(decoder):
+    generator = np.random.default_rng(3)
+    in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
+    buffer = io.BytesIO()
+    Image.fromarray(generator.integers(0, 256, (70, 90, 3), np.uint8)).save(buffer, "PNG")
+    data = buffer.getvalue()
+    ours, theirs = _frame(decoder, data), _frame(in_process, data)
+    assert np.array_equal(ours.image_hwc_u8, theirs.image_hwc_u8)
+    assert (ours.source_height, ours.source_width) == (70, 90)
+    request = MaskRequest(HEIGHT, WIDTH, 0, True)
+    mask = png(255, mode="L")
+    assert np.array_equal(decoder.mask(mask, request), in_process.mask(mask, request))
+    assert decoder.open(tiff([1, 2, 3])) == 3
+    assert decoder.frame(2).image_hwc_u8[0, 0, 0] == 3
+
+
+def test_item_errors_come_through_unchanged(decoder):
+    in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
+    for data in (b"", b"no image", png(0)[:50]):
+        with pytest.raises(ItemError) as ours:
+            _frame(decoder, data)
+        with pytest.raises(ItemError) as theirs:
+            _frame(in_process, data)
+        assert (ours.value.code, ours.value.detail) == (theirs.value.code, theirs.value.detail)
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [
+        (KILLER, FailureCode.WORKER_CRASHED),
+        (GLUTTON, FailureCode.WORKER_CRASHED),
+        (HANGER, FailureCode.DECODE_TIMEOUT),
+    ],
+)
+def test_a_file_that_kills_or_hangs_twice_gets_its_code_and_the_next_is_decoded(decoder, size, code):
+    decoder.open(trap(size))
+    with pytest.raises(ItemError) as error:
+        decoder.frame(0)
+    assert error.value.code == code
+    began_s = time.monotonic()
+    with pytest.raises(ItemError) as again:
+        decoder.frame(1)  # the other frames of that file are not tried any more
+    assert again.value.code == code
+    assert time.monotonic() - began_s < 0.5
+    assert _frame(decoder, png(9)).image_hwc_u8[0, 0, 0] == 9
+
+
+def test_one_death_is_forgiven(decoder):
+    assert _frame(decoder, trap(KILLS_ONCE)).source_width == KILLS_ONCE[1]
+
+
+def test_a_mask_that_kills_is_unreadable_and_its_image_goes_on(decoder):
+    decoder.open(tiff([5, 6]))
+    with pytest.raises(ItemError) as error:
+        decoder.mask(trap(KILLER, mode="L"), MaskRequest(*KILLER, 0, True))
+    assert error.value.code == FailureCode.MASK_UNREADABLE
+    assert decoder.frame(1).image_hwc_u8[0, 0, 0] == 6
+
+
+def test_children_have_no_credentials_and_end_with_close(decoder, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    _frame(decoder, png(0))
+    pid = decoder._child._process.pid
+    assert b"canary" not in Path(f"/proc/{pid}/environ").read_bytes()
+    decoder.close()
+    assert not Path(f"/proc/{pid}").exists()

@@ -1,0 +1,171 @@
+"""Listing simulated buckets of any size: complete, each key once, in parallel, in bounded memory."""
+
+import bisect
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diagchd_batch.errors import StorageFault
+from diagchd_batch.storage.s3_listing import PAGES_WAITING, WORKERS, list_objects
+
+
+class SimulatedBucket:
+    """`fetch` is `list_objects_v2` over `n` keys, computed in ascending order by `key_of`, never held in memory.
+
+    Follows Amazon's description of the operation: keys in binary order, StartAfter exclusive, keys and common
+    prefixes counted together against `page_size`, continuation from where the page ended.
+    """
+
+    def __init__(self, n: int, key_of: Callable[[int], str], page_size: int = 1000, latency_s: float = 0) -> None:
+        self.n, self.key_of, self.page_size, self.latency_s = n, key_of, page_size, latency_s
+        self.requests = 0
+        self.at_once = self.most_at_once = 0
+        self._lock = threading.Lock()
+
+    def _first_from(self, key: str) -> int:
+        return bisect.bisect_left(range(self.n), key, key=self.key_of)
+
+    def fetch(self, **request: str) -> dict[str, Any]:
+        prefix, delimiter = request["Prefix"], request.get("Delimiter", "")
+        with self._lock:
+            self.requests += 1
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        time.sleep(self.latency_s)
+        if "ContinuationToken" in request:
+            index = int(request["ContinuationToken"])
+        else:
+            index = max(self._first_from(prefix), self._first_from(request.get("StartAfter", "") + "\0"))
+        contents, prefixes = [], []
+        while index < self.n and len(contents) + len(prefixes) < self.page_size:
+            key = self.key_of(index)
+            if not key.startswith(prefix):
+                index = self.n
+                break
+            rest = key[len(prefix) :]
+            if delimiter and delimiter in rest:
+                common = prefix + rest.split(delimiter)[0] + delimiter
+                prefixes.append({"Prefix": common})
+                index = self._first_from(common[:-1] + chr(ord(delimiter) + 1))
+            else:
+                contents.append({"Key": key, "Size": index, "ETag": '"e"'})
+                index += 1
+        with self._lock:
+            self.at_once -= 1
+        more = index < self.n and self.key_of(index).startswith(prefix)
+        return {
+            "Contents": contents,
+            "CommonPrefixes": prefixes,
+            "IsTruncated": more,
+            "NextContinuationToken": str(index),
+        }
+
+
+def bucket_of(keys: list[str], page_size: int = 1000) -> SimulatedBucket:
+    ordered = sorted(keys)
+    return SimulatedBucket(len(ordered), ordered.__getitem__, page_size)
+
+
+def keys_below(bucket: SimulatedBucket, prefix: str = "") -> list[str]:
+    return [info.key for page in list_objects(bucket.fetch, prefix) for info in page]
+
+
+part = st.sampled_from(["a", "b", "c", "a.b", "a-b", "é", "心", "\U0001f600", " ", "0", "z" * 3])
+
+
+@given(
+    keys=st.sets(st.lists(part, min_size=1, max_size=5).map("/".join), max_size=120),
+    markers=st.sets(st.lists(part, min_size=1, max_size=3).map(lambda parts: "/".join(parts) + "/"), max_size=5),
+    page_size=st.integers(1, 7),
+    prefix=st.sampled_from(["", "a/", "a/b/", "nothing/"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_every_object_once_whatever_the_tree(keys, markers, page_size, prefix):
+    bucket = bucket_of([*keys, *markers], page_size)
+    expected = sorted(key for key in keys if key.startswith(prefix))
+    assert sorted(keys_below(bucket, prefix)) == expected
+
+
+@pytest.mark.parametrize("n_studies", [9, 40, 3000])
+def test_ranges_between_many_directories(n_studies):
+    """Files beside directories, and directories whose names begin alike, at more than a page of prefixes."""
+    keys = [f"site/s{study}{tail}" for study in range(n_studies) for tail in ("/1.png", "/2.png", ".txt", "-b/1.png")]
+    bucket = bucket_of(keys, 100)
+    listed = keys_below(bucket)
+    assert len(listed) == len(keys)
+    assert set(listed) == set(keys)
+
+
+def archive(n: int) -> SimulatedBucket:
+    """n images, five to a study: ``site-3/study-0123456/4.png``."""
+    per_site = n // 4
+    return SimulatedBucket(n, lambda i: f"site-{i // per_site}/study-{i // 5:07}/{i % 5}.png")
+
+
+def peak_bytes(bucket: SimulatedBucket) -> int:
+    tracemalloc.start()
+    seen = sum(len(page) for page in list_objects(bucket.fetch, ""))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert seen == bucket.n
+    return peak
+
+
+def test_memory_does_not_grow_with_the_bucket():
+    assert peak_bytes(archive(40_000)) < 1.5 * peak_bytes(archive(10_000)) + 2e6
+
+
+@pytest.mark.slow
+def test_a_million_keys_in_bounded_memory():
+    assert peak_bytes(archive(1_000_000)) < 30e6
+
+
+def test_requests_grow_with_pages_not_with_directories():
+    bucket = archive(100_000)  # 20,000 directories
+    keys_below(bucket)
+    assert bucket.requests < 2 * bucket.n / bucket.page_size
+
+
+def test_sub_prefixes_are_listed_at_the_same_time():
+    bucket = archive(40_000)
+    bucket.latency_s = 0.02
+    keys_below(bucket)
+    assert bucket.most_at_once >= WORKERS // 2
+
+
+def test_a_slow_reader_holds_the_listing_back():
+    bucket = archive(100_000)
+    listing = list_objects(bucket.fetch, "")
+    next(listing)
+    seen = -1
+    while seen != bucket.requests:  # until nothing moves any more
+        seen = bucket.requests
+        time.sleep(0.3)
+    discovery = 4 + bucket.n // 5 // bucket.page_size  # looks for directories; brings no objects that would wait
+    assert seen <= PAGES_WAITING + 2 * WORKERS + discovery, (
+        "those in the queue, and a page or two in each worker's hands"
+    )
+    for _ in listing:
+        pass
+    assert bucket.requests > 2 * seen, "most of the bucket was still to come"
+
+
+def test_a_fault_reaches_the_reader_and_ends_the_threads():
+    bucket = archive(20_000)
+    before = threading.active_count()
+
+    def fetch(**arguments):
+        if bucket.requests > 10:
+            raise StorageFault("gone")
+        return bucket.fetch(**arguments)
+
+    with pytest.raises(StorageFault, match="gone"):
+        for _ in list_objects(fetch, ""):
+            pass
+    assert threading.active_count() == before

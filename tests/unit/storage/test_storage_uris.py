@@ -1,0 +1,64 @@
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diagchd_batch.errors import ConfigError
+from diagchd_batch.storage import join_uri, normalize_uri, open_storage
+from diagchd_batch.storage.uris import is_key
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("/data/archive", "/data/archive"),
+        ("/data/archive/", "/data/archive"),
+        ("file:///data/archive", "/data/archive"),
+        ("file://localhost/data/archive", "/data/archive"),
+        ("file:///data/a%20b", "/data/a b"),
+        ("file:///data/50%25?#1", "/data/50%?#1"),
+        ("s3://bucket", "s3://bucket"),
+        ("s3://bucket/", "s3://bucket"),
+        ("s3://bucket/a/b//", "s3://bucket/a/b"),
+        ("s3://bucket/what?#%20", "s3://bucket/what?#%20"),
+    ],
+)
+def test_one_form_of_a_uri(uri, expected):
+    assert normalize_uri(uri) == expected
+
+
+def test_relative_paths_are_taken_from_here(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert normalize_uri("out/sample") == str(tmp_path / "out/sample")
+    assert normalize_uri("~/archive") == str(tmp_path / "home/archive")
+    assert open_storage("out").uri == str(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["", "s3://", "s3:///key", "s3://bucket/../other", "gs://bucket", "s3a://bucket", "file://server/share", "file:a"],
+)
+def test_what_names_no_storage_is_refused(uri):
+    with pytest.raises(ConfigError) as caught:
+        open_storage(uri)
+    assert caught.value.exit_code == 2
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_a_percent_encoded_file_uri_names_that_file(name):
+    path = f"/data/x{name}x"
+    assert normalize_uri("file://" + quote(path)) == str(Path(path))
+
+
+@given(st.lists(st.sampled_from(["..", ".", "", "a", "b c", "...", ".x"]), min_size=1, max_size=5).map("/".join))
+def test_a_key_never_leads_out_of_the_root(key):
+    escapes = key.startswith("/") or not key or any(part in ("..", ".") for part in key.split("/"))
+    assert is_key(key) == (not escapes and not key.endswith("/"))
+    if is_key(key):
+        assert Path(join_uri("/root/of/all", key)).resolve().is_relative_to("/root/of/all")
+    elif escapes:
+        with pytest.raises(ValueError, match="relative key"):
+            join_uri("s3://bucket/prefix", key)

@@ -1,0 +1,151 @@
+import csv
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from diagchd_batch.errors import InputError
+from diagchd_batch.studies.cells import binary, identifier
+from diagchd_batch.studies.tables import BATCH_ROWS, TableColumns, read_table, table_digest
+
+COLUMNS = TableColumns(("study_id", "label"), ("note",))
+trimmed_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12).map(str.strip)
+
+
+def read(path):
+    """All rows as (place, cells by column)."""
+    return [
+        (row, {name: cells[i] for name, cells in batch.cells.items()})
+        for batch in read_table(str(path), "input.manifest", COLUMNS)
+        for i, row in enumerate(batch.rows)
+    ]
+
+
+def refused(path) -> str:
+    with pytest.raises(InputError) as error:
+        read(path)
+    assert error.value.exit_code == 2
+    assert "input.manifest" in str(error.value)
+    return str(error.value)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.tuples(trimmed_text.filter(bool), trimmed_text), min_size=1, max_size=20),
+    delimiter=st.sampled_from(",;\t"),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig"]),
+)
+def test_any_text_comes_back_whatever_the_dialect(tmp_path, rows, delimiter, line_end, encoding):
+    path = tmp_path / "table.csv"
+    with path.open("w", encoding=encoding, newline="") as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator=line_end, quoting=csv.QUOTE_ALL)
+        writer.writerows([("study_id", "label"), *rows])
+    assert [(cells["study_id"], cells["label"]) for _, cells in read(path)] == rows
+
+
+def test_numbers_are_not_guessed_and_cells_are_trimmed(archive):
+    path = archive.write_table("Study_ID ; LABEL\n 00123 ;\u00a01\n1e5;\n")
+    assert read(path) == [(2, {"study_id": "00123", "label": "1"}), (3, {"study_id": "1e5", "label": ""})]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_every_system(archive, line_end):
+    path = archive.directory / "table.csv"
+    path.write_bytes(f"study_id,label{line_end}a,1{line_end}b,0".encode())
+    assert [(row, cells["study_id"]) for row, cells in read(path)] == [(2, "a"), (3, "b")]
+
+
+def test_rows_are_named_by_their_line_in_the_file(archive):
+    path = archive.write_table('study_id,label\n\n"two\nlines",0\n , \nx,1\n')
+    assert [row for row, _ in read(path)] == [4, 6]
+
+
+def test_a_table_of_many_batches(archive):
+    n_rows = BATCH_ROWS * 2 + 5
+    path = archive.write_rows([("study_id", "label"), *((f"s{i}", "0") for i in range(n_rows))])
+    assert [cells["study_id"] for _, cells in read(path)] == [f"s{i}" for i in range(n_rows)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "no column study_id"),
+        ("label\n1\n", "no column study_id"),
+        ("study_id,label,label\n1,2,3\n", "2 columns label"),
+        ("study_id,label,Notes\n1,2,3\n", "column Notes is not known; is note meant"),
+        ("study_id,label\na,1\nb,1,2\n", "line 3: 3 cells"),
+        ("study_id,label\na\n", "line 2: 1 cells"),
+        ('study_id,label\na,1\n"b,1\n', "line 3: unexpected end of data"),
+        ('study_id,label\n"a"b,1\n', "line 2: "),
+        ("study_id,label\n" + "a" * 200_000 + ",1\n", "line 2: field larger"),
+    ],
+)
+def test_what_cannot_be_parsed_is_refused_naming_the_line(archive, text, expected):
+    assert expected in refused(archive.write_table(text))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_other_encodings_are_refused(tmp_path, encoding):
+    path = tmp_path / "table.csv"
+    path.write_bytes("study_id,label\nMüller,1\n".encode(encoding))
+    assert "not UTF-8" in refused(path)
+
+
+def test_an_absent_table_is_refused_without_naming_its_path(tmp_path):
+    assert "patients" not in refused(tmp_path / "patients.csv")
+
+
+def test_a_bad_cell_is_named_by_line_and_column_but_not_shown(archive):
+    path = archive.write_table("study_id,label\na,1\nb,Jane Doe\n")
+    (batch,) = read_table(path, "input.manifest", COLUMNS)
+    with pytest.raises(InputError) as error:
+        batch.parse("label", binary)
+    assert str(error.value) == "input.manifest, line 3: label is not 0, 1 or empty"
+
+
+def test_columns_of_ones_own_are_let_be(archive):
+    path = archive.write_table("study_id,label,study_date,note,notes\na,1,2019,x,y\n")
+    assert read(path) == [(2, {"study_id": "a", "label": "1", "study_date": "2019", "note": "x", "notes": "y"})]
+
+
+def test_an_absent_optional_column_is_empty_cells(archive):
+    (batch,) = read_table(archive.write_table("study_id,label\na,1\n"), "input.manifest", COLUMNS)
+    assert batch.parse("note", str) == [""]
+
+
+def test_parquet_of_pandas(tmp_path):
+    table = pd.DataFrame({"study_id": ["00123", " é "], "label": [1.0, None], "note": pd.Categorical(["x", None])})
+    table.to_parquet(tmp_path / "table")
+    rows = read(tmp_path / "table")
+    assert [(row, cells["study_id"], cells["note"]) for row, cells in rows] == [(1, "00123", "x"), (2, "é", "")]
+    (batch,) = read_table(str(tmp_path / "table"), "input.manifest", COLUMNS)
+    assert batch.parse("label", binary) == [1, None]
+
+
+def test_parquet_integers_are_ids_but_floating_point_is_refused(tmp_path):
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"study_id": pa.array([12, None]), "label": pa.array([0, 1], pa.int8())}), path)
+    assert [cells["study_id"] for _, cells in read(path)] == ["12", ""]
+    (batch,) = read_table(str(path), "input.manifest", COLUMNS)
+    with pytest.raises(InputError, match="row 2: study_id is empty"):
+        batch.parse("study_id", identifier)
+    pq.write_table(pa.table({"study_id": [12.0], "label": ["0"]}), path)
+    assert "floating-point" in refused(path)
+
+
+def test_damaged_parquet_is_refused(tmp_path):
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"study_id": ["a"] * 1000, "label": ["0"] * 1000}), path)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "Parquet" in refused(path)
+
+
+def test_digest_is_that_of_the_bytes(archive):
+    path = archive.write_table("study_id,label\na,1\n" * 100_000)
+    assert table_digest(path, "input.manifest") == hashlib.sha256(Path(path).read_bytes()).hexdigest()

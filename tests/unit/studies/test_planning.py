@@ -1,0 +1,239 @@
+import multiprocessing
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.errors import ConfigError, InputError, RunFault
+from diagchd_batch.results import layout
+from diagchd_batch.storage import open_storage
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.plan import PLAN_STUDIES, PlanHead, open_plan
+from diagchd_batch.studies.planning import count_new_images, freeze_plan, preview_plan
+from tests.unit.studies.archives import PSEUDONYMIZER, SimulatedListing
+
+TREE = InputConfig(uri="simulated", layout="tree")
+KEYS = [f"study {study}/{image}.png" for study in range(40) for image in range(study % 4 + 1)]
+
+
+@pytest.fixture
+def private(tmp_path):
+    return open_storage(str(tmp_path / "private"), owner_only=True)
+
+
+def freeze(private, keys=KEYS, run_id="run", pseudonymizer=PSEUDONYMIZER, images_per_shard=7):
+    shards = ShardsConfig(images_per_shard=images_per_shard)
+    return freeze_plan(TREE, shards, SimulatedListing(keys), private, run_id, pseudonymizer)
+
+
+def rows(plan):
+    return [row for reference in plan.shards() for row in plan.read_shard(reference)]
+
+
+def test_every_image_is_planned_exactly_once_with_what_the_listing_showed(private):
+    listed = {info.key: info for info in SimulatedListing(KEYS).list()}
+    planned = rows(freeze(private))
+    assert sorted(row.uri for row in planned) == sorted(KEYS)
+    for row in planned:
+        info = listed[row.uri]
+        assert (row.size_bytes, row.etag, row.modified_ns) == (info.size_bytes, info.etag, info.modified_ns)
+        assert row.image_id == PSEUDONYMIZER.image(row.uri)
+        assert row.study_id == PSEUDONYMIZER.study(row.uri.split("/")[0])
+        assert (row.frames, row.mask_uri) == (None, None)
+
+
+def test_shards_are_runs_of_whole_studies_in_the_order_of_their_tokens(private):
+    plan = freeze(private)
+    planned = rows(plan)
+    assert [(row.study_id, row.uri) for row in planned] == sorted((row.study_id, row.uri) for row in planned)
+    shards_of_study = {(row.study_id, row.shard) for row in planned}
+    assert len(shards_of_study) == len({study for study, _ in shards_of_study}) == plan.head.n_studies == 40
+    for reference in plan.shards():
+        shard = plan.read_shard(reference)
+        assert [row.position for row in shard] == list(range(reference.n_images))
+        assert {row.shard for row in shard} == {reference.shard}
+        assert len({row.study_id for row in shard}) == reference.n_studies
+        assert sum(row.size_bytes for row in shard) == reference.size_bytes
+        assert reference.n_images <= 7
+
+
+def test_more_shards_than_a_part_holds(private):
+    keys = [f"{study}/a.png" for study in range(300)]
+    plan = freeze(private, keys, images_per_shard=1)
+    assert plan.head.n_parts == 2
+    assert [(ref.part, ref.row_group) for ref in plan.shards()] == [(i // 256, i % 256) for i in range(300)]
+    streamed = [uri for batch in plan.images(["uri"]) for uri in batch["uri"].to_pylist()]
+    assert streamed == [row.uri for row in rows(plan)]
+    assert sorted(streamed) == sorted(keys)
+
+
+def test_the_plan_does_not_depend_on_the_order_of_the_listing(private):
+    one = freeze(private, KEYS, "one")
+    other = freeze(private, reversed(KEYS), "other")
+    # sizes and ETags of the simulated listing follow its order, so only who is planned where can be compared
+    assert [(row.shard, row.position, row.image_id) for row in rows(one)] == [
+        (row.shard, row.position, row.image_id) for row in rows(other)
+    ]
+
+
+def test_the_same_inventory_gives_the_same_digest_and_any_change_another(private):
+    digest = freeze(private, run_id="a").head.digest
+    assert freeze(private, run_id="b").head.digest == digest
+    assert preview_plan(TREE, ShardsConfig(images_per_shard=7), SimulatedListing(KEYS), PSEUDONYMIZER).head.digest == (
+        digest
+    )
+    others = [
+        freeze(private, [*KEYS, "new/1.png"], "c"),
+        freeze(private, [*KEYS[1:], KEYS[0]], "d"),  # other ETags
+        freeze(private, run_id="e", images_per_shard=8),
+        freeze(private, run_id="f", pseudonymizer=Pseudonymizer(b"another key, 32 bytes long......")),
+    ]
+    assert len({digest, *(plan.head.digest for plan in others)}) == 5
+
+
+def test_a_frozen_plan_stays_whatever_comes_in_later(private):
+    first = freeze(private)
+    again = freeze(private, [*KEYS, "new/1.png"])
+    assert again.head == first.head == open_plan(private, "run").head
+    assert count_new_images(TREE, SimulatedListing([*KEYS, "new/1.png"]), again, PSEUDONYMIZER) == 1
+    assert count_new_images(TREE, SimulatedListing(KEYS[3:]), again, PSEUDONYMIZER) == 0
+
+
+def _freeze_in_another_process(private_uri, n_keys, barrier, answers):
+    barrier.wait()
+    plan = freeze(open_storage(private_uri, owner_only=True), KEYS[:n_keys])
+    answers.put((plan.head, [row.uri for row in rows(plan)]))
+
+
+def test_of_two_drivers_at_once_both_get_one_plan(private):
+    processes = multiprocessing.get_context("spawn")
+    barrier, answers = processes.Barrier(2), processes.Queue()
+    # They even see different listings: one plan must win as a whole.
+    drivers = [
+        processes.Process(target=_freeze_in_another_process, args=(private.uri, n_keys, barrier, answers))
+        for n_keys in (len(KEYS), len(KEYS) - 1)
+    ]
+    for driver in drivers:
+        driver.start()
+    (head, planned), (other_head, other_planned) = answers.get(timeout=60), answers.get(timeout=60)
+    for driver in drivers:
+        driver.join()
+    assert head == other_head
+    assert planned == other_planned
+    assert head.n_images == len(planned)
+
+
+def test_a_driver_that_died_between_parts_and_head_is_made_good(private):
+    plan = freeze(private)
+    private.delete(layout.plan_head("run"))
+    assert freeze(private).head == plan.head
+
+
+def test_manifest_frames_and_masks_reach_the_plan(archive, private):
+    archive.add_files("a.png", "m/a.png", data=b"123")
+    path = archive.write_table("study_id,uri,frame,mask_uri\n1,a.png,12,m/a.png\n1,a.png,3,m/a.png\n1,b.png,,m/b.png\n")
+    config = archive.config(path)
+    plan = freeze_plan(config, ShardsConfig(), open_storage(config.uri), private, "run", PSEUDONYMIZER)
+    framed, missing = rows(plan)
+    assert framed.frames == (3, 12)
+    assert (framed.size_bytes, framed.mask_uri, framed.mask_size_bytes) == (3, "m/a.png", 3)
+    assert framed.modified_ns and framed.mask_modified_ns
+    assert (missing.frames, missing.size_bytes, missing.mask_uri, missing.mask_size_bytes) == (
+        None,
+        None,
+        "m/b.png",
+        None,
+    )
+
+
+def test_studies_hold_what_evaluation_needs(archive, private):
+    path = archive.write_table("study_id,uri,subject_id,label,include\n1,a.png,P,1,\n2,b.png,P,,0\n")
+    config = archive.config(path)
+    plan = freeze_plan(config, ShardsConfig(), open_storage(config.uri), private, "run", PSEUDONYMIZER)
+    studies = plan.studies().read_all()
+    assert studies.schema == PLAN_STUDIES
+    found = {row["source_study_id"]: (row["n_images"], row["label"]) for row in studies.to_pylist()}
+    assert found == {"1": (1, 1), "2": (0, None)}
+    assert set(studies["subject_id"].to_pylist()) == {PSEUDONYMIZER.subject("P")}
+    assert set(studies["study_id"].to_pylist()) == {PSEUDONYMIZER.study("1"), PSEUDONYMIZER.study("2")}
+
+
+def test_heads_survive_json_and_plans_pickle_small(private):
+    plan = freeze(private)
+    assert PlanHead.from_json(plan.head.to_json()) == plan.head
+    copy = pickle.loads(pickle.dumps(plan))
+    assert rows(copy) == rows(plan)
+
+
+def test_a_plan_of_a_later_format_is_refused(private):
+    with pytest.raises(RunFault, match="format 99"):
+        PlanHead.from_json(freeze(private).head.to_json().replace(b'"format":1', b'"format":99'))
+
+
+def test_damage_is_a_fault_of_the_run(private, tmp_path):
+    plan = freeze(private)
+    reference = next(plan.shards())
+    part = tmp_path / "private" / layout.plan_part("run", plan.head.digest, 0)
+    part.write_bytes(b"PAR1" + b"\0" * 100)
+    with pytest.raises(RunFault, match="cannot be read"):
+        plan.read_shard(reference)
+    part.unlink()
+    with pytest.raises(RunFault, match="is gone"):
+        plan.read_shard(reference)
+    with pytest.raises(RunFault, match="no plan"):
+        open_plan(private, "another run")
+
+
+@pytest.mark.parametrize("kind", ["study", "image", "subject_of_study"])
+def test_two_ids_with_one_token_are_noticed(private, kind):
+    class Colliding(Pseudonymizer):
+        pass
+
+    setattr(Colliding, kind, lambda self, identifier: "x-0000000000000000")
+    with pytest.raises(ConfigError, match="same token"):
+        freeze(private, pseudonymizer=Colliding(b"k" * 32))
+
+
+def test_nothing_is_written_where_the_inventory_is_refused(private, tmp_path):
+    with pytest.raises(InputError):
+        freeze(private, ["at-root.png"])
+    assert not list((tmp_path / "private").rglob("*.parquet"))
+
+
+def test_progress_counts_what_is_listed():
+    seen = []
+    preview_plan(TREE, ShardsConfig(), SimulatedListing(KEYS), PSEUDONYMIZER, progress=seen.append)
+    assert seen == list(range(1, len(KEYS) + 1))
+
+
+def test_too_little_memory_is_said_so(private):
+    listing = SimulatedListing(f"study {n // 3}/{n}.png" for n in range(200_000))
+    with pytest.raises(RunFault, match="memory"):
+        preview_plan(TREE, ShardsConfig(), listing, PSEUDONYMIZER, max_memory_bytes=4 * 1024 * 1024)
+
+
+@pytest.mark.parametrize(("n_images", "max_memory_mib"), [(5_000, 512), (30_000, 16)])
+def test_a_full_temporary_disk_is_a_fault_of_the_run(n_images, max_memory_mib):
+    """While the parts are written, and (with little memory) while the database spills."""
+    code = f"""
+import resource, signal
+from tests.unit.studies.test_planning import *
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+listing = SimulatedListing(f"study {{n // 3}}/{{n}}.png" for n in range({n_images}))
+with pytest.raises(RunFault, match="TMPDIR"):
+    preview_plan(TREE, ShardsConfig(), listing, PSEUDONYMIZER, max_memory_bytes={max_memory_mib} << 20)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_planning_leaves_no_names_in_temporary_files(private, tmp_path):
+    (tmp_path / "temporary").mkdir()
+    code = (
+        "from tests.unit.studies.test_planning import *;"
+        "preview_plan(TREE, ShardsConfig(), SimulatedListing(KEYS), PSEUDONYMIZER)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={"TMPDIR": str(tmp_path / "temporary")})
+    assert not list((tmp_path / "temporary").iterdir())

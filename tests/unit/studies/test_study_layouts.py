@@ -1,0 +1,82 @@
+import posixpath
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.errors import InputError
+from diagchd_batch.studies.planning import preview_plan
+from tests.unit.studies.archives import PSEUDONYMIZER, SimulatedListing
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=6)
+file_names = st.builds(lambda stem, extension: stem + extension, names, st.sampled_from([*EXTENSIONS, ".PNG", ".txt"]))
+keys = st.builds(lambda parts, file: "/".join([*parts, file]), st.lists(names, min_size=1, max_size=3), file_names)
+
+
+def studies_of(preview) -> dict[str, int]:
+    return {row["source_study_id"]: row["n_images"] for row in preview.studies.to_pylist()}
+
+
+def is_planned(key: str) -> bool:
+    hidden = any(part.startswith(".") for part in key.split("/"))
+    return key.lower().endswith(EXTENSIONS) and not hidden
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sets(keys, min_size=1, max_size=20))
+def test_tree_plans_each_image_under_its_directory(all_keys):
+    all_keys.add("study/image.png")
+    config = InputConfig(uri="simulated", layout="tree")
+    preview = preview_plan(config, ShardsConfig(), SimulatedListing(sorted(all_keys)), PSEUDONYMIZER)
+    expected: dict[str, int] = {}
+    for key in filter(is_planned, all_keys):
+        expected[posixpath.dirname(key)] = expected.get(posixpath.dirname(key), 0) + 1
+    assert studies_of(preview) == expected
+    assert preview.head.n_unlisted == preview.head.n_missing == 0
+
+
+def test_tree_on_disk(archive):
+    archive.add_files("one/a.png", "one/B.JPEG", "one/notes.txt", "one/.a.png", "one/deeper/c.tif", ".trash/d.png")
+    archive.add_files("dir.png/e.bmp")
+    assert studies_of(archive.preview()) == {"one": 2, "one/deeper": 1, "dir.png": 1}
+
+
+def test_tree_refuses_images_that_belong_to_no_study(archive):
+    archive.add_files("a.png", "b.png", "one/c.png")
+    with pytest.raises(InputError, match="2 image files lie directly"):
+        archive.preview()
+
+
+@pytest.mark.parametrize("layout", ["tree", "diagchd"])
+def test_an_empty_archive_is_refused(archive, layout):
+    archive.add_files("one/notes.txt")
+    with pytest.raises(InputError, match="no image file"):
+        archive.preview(layout=layout)
+
+
+def test_diagchd_takes_labels_from_folders_and_finds_masks(archive):
+    archive.add_files("IMAGE/0/a.png", "IMAGE/1/b.c.jpg", "IMAGE/1/d.png", "MASK/0/a.png", "MASK/1/b.c.png")
+    archive.add_files("MASK/0/d.png", "MASK/1/e.png", "README.txt")
+    preview = archive.preview(layout="diagchd")
+    labels = {row["source_study_id"]: row["label"] for row in preview.studies.to_pylist()}
+    assert labels == {"a": 0, "b.c": 1, "d": 1}
+    assert preview.head.n_masks == 2
+    assert preview.head.n_missing_masks == 0
+    assert preview.head.n_unlisted == 2  # masks of no image
+    assert not preview.head.subjects_given
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (["IMAGE/0/a.png", "IMAGE/1/a.jpg"], "both label 0 and label 1"),
+        (["IMAGE/0/a.png", "IMAGE/2/b.png"], "1 image files below IMAGE/"),
+        (["IMAGE/0/a.png", "IMAGE/0/deeper/b.png", "IMAGE/c.png"], "2 image files below IMAGE/"),
+    ],
+)
+def test_diagchd_refuses_contradicting_and_unknown_labels(archive, keys, expected):
+    archive.add_files(*keys)
+    with pytest.raises(InputError, match=expected):
+        archive.preview(layout="diagchd")

@@ -1,0 +1,360 @@
+"""Do the intervals cover, and do the tests reject, as often as they say? Measured on simulated cohorts.
+
+Every cohort is drawn from the reader model of `dataset.phantom.readers`, whose accuracies have closed forms: reader 2
+plays the model under evaluation, reader 3 the reader it is compared with. A subject has one unit, or two or three that
+share its label and, in part, its difficulty. Each method sees the cohort as the evaluation would; counted is how often
+its 95 % interval holds the true value, and how often its 5 % test rejects where nothing differs.
+
+    python -m tools.calibrate_methods --write docs/statistics.md
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy import optimize, stats
+
+from dataset.phantom.readers import READERS, Reader, draw_readers, simulate_reads, true_auc
+from dataset.phantom.readers import true_sensitivity as true_sensitivity_of
+from dataset.phantom.readers import true_specificity as true_specificity_of
+from diagchd_batch.evaluation import agreement, calibration, classification, multireader, readers, segmentation
+from diagchd_batch.evaluation.confusion import RATES, confusion_cells
+from diagchd_batch.evaluation.estimate import Comparison, Estimate
+from diagchd_batch.evaluation.resampling import bootstrap_totals, totals_by_subject
+from diagchd_batch.evaluation.subgroups import interaction_test
+
+PREVALENCE = 1 / 3
+SUBJECT_CORRELATION = 0.5
+MODEL, READER = READERS[1], READERS[2]
+RATE_NAMES = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "f1", "mcc", "balanced_accuracy")
+READER_COUNT = 6
+LARGE = 400_000  # units of the one cohort from which true values without a closed form are read
+
+Result = Estimate | Comparison
+BEGIN, END = "<!-- coverage table: begin -->", "<!-- coverage table: end -->"
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Arrays over units; `reads` and `ratings` are units × readers."""
+
+    subject: np.ndarray
+    label: np.ndarray
+    case: np.ndarray
+    rating: np.ndarray
+    call: np.ndarray
+
+
+@dataclass(frozen=True)
+class Check:
+    """One method under one condition. Coverage is asked where `truth` is given, else whether the test rejects."""
+
+    name: str
+    kind: str  # which readers the cohort is read by, see `readers_for`
+    method: Callable[[Cohort], Result]
+    truth: Callable[[], float] | None = None
+
+
+def draw_cohort(group: list[Reader], n_subjects: int, clustered: bool, rng: np.random.Generator) -> Cohort:
+    """One unit a subject, or two for one half of the subjects and three for the other."""
+    sizes = ((n_subjects // 2, 2), (n_subjects - n_subjects // 2, 3)) if clustered else ((n_subjects, 1),)
+    parts, first = [], 0
+    for count, units in sizes:
+        (read,) = simulate_reads(
+            count, units, group, rng, prevalence=PREVALENCE, subject_correlation=SUBJECT_CORRELATION
+        )
+        parts.append((read.subject + first, read.label, read.case, read.rating, read.call))
+        first += count
+    return Cohort(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def readers_for(kind: str, rng: np.random.Generator) -> list[Reader]:
+    """Who reads: the model and a reader; two equals; or the model and a fresh draw of readers in general."""
+    if kind == "pair":
+        return [MODEL, READER]
+    if kind == "equals":
+        return [MODEL, replace(MODEL, name="equal")]
+    model = {"group_auc": average_reader("auc"), "group_sensitivity": average_reader("sensitivity")}.get(kind, MODEL)
+    return [model, *draw_readers(READER_COUNT, rng)]
+
+
+# --- true values -----------------------------------------------------------------------------------------------------
+
+
+def true_rate(name: str, reader: Reader) -> float:
+    sensitivity, specificity = true_sensitivity_of(reader), true_specificity_of(reader)
+    shares = np.array([PREVALENCE * sensitivity, (1 - PREVALENCE) * (1 - specificity)])
+    return float(RATES[name](np.array([*shares, PREVALENCE - shares[0], 1 - PREVALENCE - shares[1]])))
+
+
+@lru_cache(maxsize=1)
+def population() -> dict[str, float]:
+    """Mean accuracy of readers in general."""
+    many = draw_readers(50_000, np.random.default_rng(1))
+    return {
+        "auc": float(np.mean([true_auc(r) for r in many])),
+        "sensitivity": float(np.mean([true_sensitivity_of(r) for r in many])),
+    }
+
+
+@lru_cache(maxsize=2)
+def average_reader(measure: str) -> Reader:
+    """A model exactly as good as readers are in the mean."""
+    measured = {"auc": true_auc, "sensitivity": true_sensitivity_of}[measure]
+    aim = population()[measure]
+    skill = optimize.brentq(lambda s: measured(replace(MODEL, skill=s)) - aim, 0.1, 6.0)
+    return replace(MODEL, skill=skill)
+
+
+@lru_cache(maxsize=1)
+def large_cohort() -> Cohort:
+    return draw_cohort([MODEL, READER], LARGE, False, np.random.default_rng(2))
+
+
+def from_large(method: Callable[[Cohort], Result]) -> Callable[[], float]:
+    """The value of a method on a cohort so large that its own error does not matter."""
+    return lambda: float(method(large_cohort()).value)
+
+
+# --- what is done to a cohort ----------------------------------------------------------------------------------------
+
+
+def probability_of(rating: np.ndarray, reader: Reader) -> np.ndarray:
+    """P(diseased | rating): perfectly calibrated, because the reader model is binormal."""
+    logit = reader.skill * (rating - reader.skill / 2) / reader.spread**2 + np.log(PREVALENCE / (1 - PREVALENCE))
+    return 1 / (1 + np.exp(-logit))
+
+
+def image_value(cohort: Cohort) -> np.ndarray:
+    """A per-image quality that depends on the case's difficulty, as a Dice coefficient does."""
+    return stats.norm.cdf(1.2 - 0.5 * cohort.case + 0.3 * (cohort.rating[:, 0] > cohort.rating[:, 1]))
+
+
+def checks(resamples: int) -> Iterator[Check]:
+    """Every method of the evaluation that gives an interval or a p."""
+    options = {"resamples": resamples}
+
+    def subjects(cohort: Cohort) -> np.ndarray:
+        return cohort.subject
+
+    for name in (*RATE_NAMES, "lr_positive", "lr_negative"):
+        yield Check(
+            f"interval: {name}",
+            "pair",
+            lambda c, name=name: classification.estimate_rate(name, c.label, c.call[:, 0], c.subject, **options),
+            lambda name=name: true_rate(name, MODEL),
+        )
+    for name in ("auc", "average_precision", "brier"):
+
+        def score(c: Cohort, name: str = name, count: int = resamples) -> Estimate:
+            values = probability_of(c.rating[:, 0], MODEL)
+            return classification.estimate_score(name, c.label, values, c.subject, resamples=count)
+
+        truth = (lambda: true_auc(MODEL)) if name == "auc" else from_large(lambda c, s=score: s(c, count=2))
+        yield Check(f"interval: {name}", "pair", score, truth)
+    for name, method, ideal in (
+        ("calibration intercept", calibration.calibration_intercept, 0.0),
+        ("calibration slope", calibration.calibration_slope, 1.0),
+    ):
+        yield Check(
+            f"interval: {name}",
+            "pair",
+            lambda c, method=method: method(c.label, probability_of(c.rating[:, 0], MODEL), c.subject),
+            lambda ideal=ideal: ideal,
+        )
+    for name in RATE_NAMES:
+
+        def compare(c: Cohort, name: str = name) -> Comparison:
+            return classification.compare_rates(name, c.label, c.call[:, 0], c.call[:, 1], c.subject, **options)
+
+        yield Check(
+            f"interval: difference of {name}",
+            "pair",
+            compare,
+            lambda name=name: true_rate(name, MODEL) - true_rate(name, READER),
+        )
+        yield Check(f"test: difference of {name}", "equals", compare)
+
+    def compare_auc(c: Cohort) -> Comparison:
+        return classification.delong_paired(c.label, c.rating[:, 0], c.rating[:, 1], c.subject)
+
+    yield Check("interval: difference of auc", "pair", compare_auc, lambda: true_auc(MODEL) - true_auc(READER))
+    yield Check("test: difference of auc", "equals", compare_auc)
+
+    agreements: dict[str, Callable[[Cohort, int], Estimate]] = {
+        "Cohen's kappa": lambda c, count: agreement.cohen_kappa_of_ratings(
+            c.call[:, 0], c.call[:, 1], None, (0, 1), subjects(c), resamples=count
+        ),
+        "Fleiss' kappa": lambda c, count: agreement.fleiss_kappa(
+            np.stack([2 - c.call.sum(axis=1), c.call.sum(axis=1)], axis=1), subjects(c), resamples=count
+        ),
+        "Gwet's AC1": lambda c, count: agreement.gwet_ac1(c.call, (0, 1), subjects(c), resamples=count),
+        "Krippendorff's alpha": lambda c, count: agreement.krippendorff_alpha(
+            c.call, "nominal", subjects(c), resamples=count
+        ),
+        "percent agreement": lambda c, count: agreement.percent_agreement(c.call, subjects(c), resamples=count),
+    }
+    for name, method in agreements.items():
+        yield Check(
+            f"interval: {name}",
+            "pair",
+            lambda c, method=method: method(c, resamples),
+            from_large(lambda c, method=method: method(c, 2)),
+        )
+    yield Check(
+        "interval: mean image value",
+        "pair",
+        lambda c: segmentation.mean_of_studies(image_value(c), None, c.subject, **options),
+        lambda: float(image_value(large_cohort()).mean()),
+    )
+    for measure in ("auc", "sensitivity"):
+
+        def against_group(c: Cohort, measure: str = measure) -> Comparison:
+            values = c.rating if measure == "auc" else c.call
+            return multireader.model_versus_readers(c.label, values[:, 0], values[:, 1:], measure, c.subject)
+
+        own = {"auc": true_auc, "sensitivity": true_sensitivity_of}[measure]
+        yield Check(
+            f"interval: model − readers in general, {measure}",
+            "group",
+            against_group,
+            lambda measure=measure, own=own: own(MODEL) - population()[measure],
+        )
+        yield Check(f"test: model − readers in general, {measure}", f"group_{measure}", against_group)
+    for name in ("ppv", "f1"):
+        yield Check(
+            f"interval: these readers' mean {name}",
+            "pair",
+            lambda c, name=name: readers.readers_rate(
+                name, c.label, c.call, c.subject, random_readers=False, **options
+            ),
+            lambda name=name: (true_rate(name, MODEL) + true_rate(name, READER)) / 2,
+        )
+
+    def interaction(c: Cohort) -> Comparison:
+        diseased = c.label == 1
+        levels = np.digitize(np.random.default_rng(int(c.subject.sum())).random(c.subject.max() + 1), [0.3, 0.6])
+        result = interaction_test(c.call[diseased, 0], levels[c.subject][diseased].astype(str), c.subject[diseased])
+        return replace(Comparison.null(result.null_reason, result.n), p=result.p, test=result.test)
+
+    yield Check("test: sensitivity differs between three levels", "equals", interaction)
+
+
+def replaced_checks(resamples: int) -> Iterator[Check]:
+    """Simpler methods that the evaluation does not use, so that the table shows why."""
+
+    def plain_percentile(name: str, c: Cohort) -> Estimate:
+        cells = totals_by_subject(confusion_cells(c.label.astype(float), c.call[:, 0]), c.subject)
+        values = bootstrap_totals(cells, RATES[name], resamples, seed=0)
+        low, high = np.nanquantile(values, [0.025, 0.975])
+        return Estimate(float(RATES[name](cells.sum(axis=0))), None, low, high, len(c.label), "percentile")
+
+    for name in ("sensitivity", "npv", "f1", "lr_negative"):
+        yield Check(
+            f"not used: {name} by plain percentiles",
+            "pair",
+            lambda c, name=name: plain_percentile(name, c),
+            lambda name=name: true_rate(name, MODEL),
+        )
+    yield Check(
+        "not used: sensitivity, subjects ignored",
+        "pair",
+        lambda c: classification.estimate_rate("sensitivity", c.label, c.call[:, 0]),
+        lambda: true_rate("sensitivity", MODEL),
+    )
+    yield Check(
+        "not used: auc on the linear scale",
+        "pair",
+        lambda c: classification.delong_interval(c.label, c.rating[:, 0], c.subject),
+        lambda: true_auc(MODEL),
+    )
+    yield Check(
+        "not used: test of sensitivity, subjects ignored",
+        "equals",
+        lambda c: classification.compare_rates("sensitivity", c.label, c.call[:, 0], c.call[:, 1]),
+    )
+
+
+# --- counting --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """How often the interval held the truth, or the test rejected, among the cohorts where there was one."""
+
+    hits: int = 0
+    given: int = 0
+    method: str = ""
+
+    def add(self, result: Result, truth: float | None) -> None:
+        if truth is None:
+            if result.p is not None:
+                self.given += 1
+                self.hits += result.p < 0.05
+        elif result.low is not None:
+            self.given += 1
+            self.hits += result.low <= truth <= result.high
+        self.method = (getattr(result, "test", None) if truth is None else result.method) or self.method
+
+    @property
+    def share(self) -> float:
+        return self.hits / self.given if self.given else float("nan")
+
+
+def measure(
+    n_subjects: int, clustered: bool, replicates: int, resamples: int, seed: int, only: str = ""
+) -> dict[str, Tally]:
+    """Share of hits of each check over `replicates` cohorts; checks of one kind see the same cohorts."""
+    every = [check for check in (*checks(resamples), *replaced_checks(resamples)) if only in check.name]
+    truths = {check.name: None if check.truth is None else check.truth() for check in every}
+    tallies = {check.name: Tally() for check in every}
+    for kind in dict.fromkeys(check.kind for check in every):
+        rng = np.random.default_rng([seed, n_subjects, clustered, sum(map(ord, kind))])
+        for _ in range(replicates):
+            cohort = draw_cohort(readers_for(kind, rng), n_subjects, clustered, rng)
+            for check in every:
+                if check.kind == kind:
+                    tallies[check.name].add(check.method(cohort), truths[check.name])
+    return tallies
+
+
+def table(sizes: list[int], replicates: int, resamples: int, seed: int, only: str) -> str:
+    """The Markdown table: a row a method, a column a number of subjects and of units a subject."""
+    columns = [(size, clustered) for clustered in (False, True) for size in sizes]
+    results = [measure(size, clustered, replicates, resamples, seed, only) for size, clustered in columns]
+    heads = [f"{size} subjects, {'2–3 units' if clustered else '1 unit'}" for size, clustered in columns]
+    lines = ["| what | " + " | ".join(heads) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name in results[0]:
+        cells = [f"{100 * result[name].share:.1f} % ({result[name].method})" for result in results]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    error = 100 * np.sqrt(0.05 * 0.95 / replicates)
+    note = (
+        f"{replicates} cohorts a column, {resamples} bootstrap resamples, seed {seed}; the simulation's own standard "
+        f"error is {error:.1f} percentage points at 5 % and 95 %."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--replicates", type=int, default=1200)
+    parser.add_argument("--resamples", type=int, default=500)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 400], help="numbers of subjects")
+    parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--only", default="", help="only checks whose name holds this text")
+    parser.add_argument("--write", type=Path, help="Markdown file whose coverage table is replaced")
+    arguments = parser.parse_args()
+    text = table(arguments.sizes, arguments.replicates, arguments.resamples, arguments.seed, arguments.only)
+    print(text)
+    if arguments.write:
+        page = arguments.write.read_text(encoding="utf-8")
+        pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+        arguments.write.write_text(pattern.sub(f"{BEGIN}\n{text}\n{END}", page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
