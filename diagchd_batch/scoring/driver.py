@@ -88,7 +88,7 @@ def _run(
     began_s = time.monotonic()
     try:
         recorder.running()
-        _score(job, plan, cluster, progress)
+        _score(job, plan, cluster, progress, recorder, began_s)
         scoring_s = time.monotonic() - began_s
         counts = compact_predictions(job.output, job.run_id, job.table_metadata)
         if derive:
@@ -96,16 +96,15 @@ def _run(
         exit_code = EXIT_DONE_WITH_FAILED_INPUTS if counts.n_failed else EXIT_DONE
         recorder.finished(counts, exit_code, scoring_s, _devices(job))
         job.output.create(layout.success_marker(job.run_id), b"")
-    except RunInterrupted as interruption:
-        recorder.ended_early("interrupted", str(interruption), interruption.exit_code, time.monotonic() - began_s)
-        raise
-    except DiagchdBatchError as error:
-        recorder.ended_early("failed", str(error), error.exit_code, time.monotonic() - began_s)
+    except (RunInterrupted, DiagchdBatchError) as reason:
+        recorder.ended_early(reason, time.monotonic() - began_s)
         raise
     return RunOutcome(job.run_id, exit_code, counts)
 
 
-def _score(job: Job, plan: Plan, cluster: Cluster, progress: RunProgress) -> None:
+def _score(
+    job: Job, plan: Plan, cluster: Cluster, progress: RunProgress, recorder: RunRecorder, began_s: float
+) -> None:
     """Score what is not committed yet."""
     done = committed_shards(job.output, job.run_id)
     pending = [shard for shard in plan.shards() if shard.shard not in done]
@@ -140,7 +139,13 @@ def _score(job: Job, plan: Plan, cluster: Cluster, progress: RunProgress) -> Non
     with cluster.connected():
         from diagchd_batch.scoring.run import run_shards  # Ray, which nothing before this point needs
 
-        run_shards(job.settings(plan.head), pending, job.actors, on_summary=watch.on_summary, on_tick=on_tick)
+        try:
+            run_shards(job.settings(plan.head), pending, job.actors, on_summary=watch.on_summary, on_tick=on_tick)
+        except (RunInterrupted, DiagchdBatchError) as reason:
+            # Now, not only once Ray is gone: its shutdown, with tasks in hand, has been seen to end the process unsaid.
+            progress.message(f"ending the run: {reason}")
+            recorder.ended_early(reason, time.monotonic() - began_s)
+            raise
 
 
 def _repeat(job: Job, progress: RunProgress) -> RunOutcome:

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any
 
 from diagchd_batch import __version__
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.errors import ItemError, StorageFault
+from diagchd_batch.errors import DiagchdBatchError, ItemError, StorageFault
 from diagchd_batch.model.card import load_card
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.counts import RunCounts
@@ -24,6 +24,7 @@ from diagchd_batch.results.run_record import (
     write_run_record,
 )
 from diagchd_batch.scoring.identity import Identity
+from diagchd_batch.scoring.interrupts import RunInterrupted
 from diagchd_batch.storage.base import Storage
 from diagchd_batch.studies.plan import PlanHead
 
@@ -63,12 +64,11 @@ class RunRecorder:
             **self._ending(scoring_s, devices),
         )
 
-    def ended_early(
-        self, status: Literal["failed", "interrupted"], reason: str, exit_code: int, scoring_s: float
-    ) -> None:
+    def ended_early(self, reason: RunInterrupted | DiagchdBatchError, scoring_s: float) -> None:
         """As far as storage lets it: it may be what failed."""
+        status = "interrupted" if isinstance(reason, RunInterrupted) else "failed"
         with suppress(StorageFault, ItemError):
-            self._write(status=status, exit_code=exit_code, reason=reason, **self._ending(scoring_s, ()))
+            self._write(status=status, exit_code=reason.exit_code, reason=str(reason), **self._ending(scoring_s, ()))
 
     def _ending(self, scoring_s: float, devices: Iterable[str]) -> dict[str, Any]:
         return {
