@@ -13,7 +13,9 @@ LINE_INTERVAL_S = 10.0
 
 
 class _Counts:
-    """Images and failures so far, and the rate since scoring began here (a resumed run's old shards do not count)."""
+    """Images and failures so far, and the rate since the first of them: neither the workers' start nor, in a resumed
+    run, what was done before counts.
+    """
 
     def __init__(self, start: RunStart) -> None:
         self.start = start
@@ -22,6 +24,11 @@ class _Counts:
         self.shards = 0
         self.in_flight = 0
         self.failures: Counter[str] = Counter()
+
+    def see(self, in_flight: int) -> None:
+        if not (self.images or in_flight):
+            self.began_s = time.monotonic()
+        self.in_flight = in_flight
 
     def add(self, summary: ShardSummary) -> None:
         self.images += summary.n_images
@@ -75,7 +82,7 @@ class LineProgress:
 
     def in_flight(self, n_images: int) -> None:
         if self._counts:
-            self._counts.in_flight = n_images
+            self._counts.see(n_images)
             self._line()
 
     def shard_done(self, summary: ShardSummary) -> None:
@@ -144,7 +151,7 @@ class BarProgress:
 
     def in_flight(self, n_images: int) -> None:
         if self._counts:
-            self._counts.in_flight = n_images
+            self._counts.see(n_images)
             self._show()
 
     def shard_done(self, summary: ShardSummary) -> None:

@@ -1,0 +1,45 @@
+"""The built wheel, installed alone in an empty environment: what someone has who never saw this repository."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.scoring_runs import PROJECT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of a new virtual environment that holds the wheel and its dependencies, and nothing else of ours."""
+    directory = tmp_path_factory.mktemp("wheel")
+    _run([sys.executable, "-m", "build", "--wheel", "--outdir", str(directory), str(PROJECT)])
+    (wheel,) = directory.glob("*.whl")
+    _run([sys.executable, "-m", "venv", str(directory / "venv")])
+    pip = [str(directory / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--retries", "10"]
+    _run([*pip, "--constraint", str(PROJECT / "constraints.txt"), str(wheel)])
+    return directory / "venv/bin/diagchd-batch"
+
+
+def test_the_sample_job_runs_from_the_wheel_alone(installed, tmp_path):
+    _run([str(installed), "sample", "demo"], tmp_path)
+    summary = _run([str(installed), "submit", "demo/job.yaml"], tmp_path)
+    assert "121 frames of 121 images" in summary
+    assert "every planned frame exactly once" in _run([str(installed), "verify", "demo/out"], tmp_path)
+
+
+def test_nothing_but_the_package_is_at_the_top_level(installed):
+    (site_packages,) = installed.parents[1].glob("lib/python*/site-packages")
+    (record,) = site_packages.glob("diagchd_batch-*.dist-info/RECORD")
+    top_level = {line.split("/")[0] for line in record.read_text().splitlines() if not line.startswith("..")}
+    assert top_level == {"diagchd_batch", record.parent.name}
+
+
+def _run(command: list[str], directory: Path | None = None) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout

@@ -1,0 +1,55 @@
+"""The figures on the progress display."""
+
+import pytest
+
+from diagchd_batch.cli import progress
+from diagchd_batch.scoring.progress import RunStart, ShardSummary
+
+
+@pytest.fixture
+def clock(monkeypatch) -> "Clock":
+    clock = Clock()
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now_s)
+    return clock
+
+
+class Clock:
+    now_s = 1000.0
+
+
+def start(**changes: object) -> RunStart:
+    facts = {"run_id": "r", "n_images": 100, "n_shards": 10, "done_images": 0, "done_shards": 0, "resumed": False}
+    return RunStart(**(facts | changes))
+
+
+def summary(n_images: int) -> ShardSummary:
+    return ShardSummary(shard=0, n_images=n_images, n_ok=n_images, n_failed=0)
+
+
+def test_the_start_of_workers_is_not_in_the_rate(clock, capsys):
+    display = progress.LineProgress()
+    display.started(start())
+    for _ in range(4):  # workers load the model
+        clock.now_s += 10
+        display.in_flight(0)
+    clock.now_s += 10
+    display.in_flight(20)
+    assert "20 of 100 images · shard 0 of 10 · 2.0 images/s · remaining 40 s" in capsys.readouterr().err
+
+
+def test_what_was_done_before_is_not_in_the_rate(clock, capsys):
+    display = progress.LineProgress()
+    display.started(start(done_images=50, done_shards=5, resumed=True))
+    display.in_flight(0)
+    clock.now_s += 20
+    display.shard_done(summary(10))
+    assert "60 of 100 images · shard 6 of 10 · 0.5 images/s · remaining 1 min 20 s" in capsys.readouterr().err
+
+
+def test_the_last_image_is_told_without_waiting(clock, capsys):
+    display = progress.LineProgress()
+    display.started(start(n_images=10, n_shards=1))
+    display.in_flight(0)
+    clock.now_s += 1
+    display.shard_done(summary(10))
+    assert "10 of 10 images" in capsys.readouterr().err
