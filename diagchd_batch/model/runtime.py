@@ -66,7 +66,8 @@ def compile_frozen(network: keras.Model, spec: ModelSpec, batch_size: int) -> Ru
     """For the CPU."""
     score = _scorer(network, spec.name, "float32")
     frozen = convert_variables_to_constants_v2(tf.function(score).get_concrete_function(*_signature(spec, batch_size)))
-    options = tf.compat.v1.ConfigProto()
+    # One operation at a time, on all threads: convolutions side by side only fight for the cores and their caches.
+    options = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=1, use_per_session_threads=True)
     # Once: on its second round TensorFlow's remapper trips over its own fusions where a tensor has two readers.
     options.graph_options.rewrite_options.meta_optimizer_iterations = RewriterConfig.ONE
     if spec.precision == "bfloat16":
