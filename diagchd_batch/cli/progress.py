@@ -166,7 +166,11 @@ class BarProgress:
         counts = self._counts
         if counts is None:
             return
-        rate = f"{counts.images_per_s:.1f} images/s · {counts.remaining} left" if counts.images_per_s else "starting"
+        rate = (
+            f"{counts.images_per_s:.1f} images/s · {counts.remaining} left"
+            if counts.images_per_s
+            else "workers are starting"
+        )
         detail = f"{counts.done:,}/{counts.start.n_images:,} · {rate} · {counts.failed}"
         self._progress.update(self._task, completed=counts.done, detail=detail)
 

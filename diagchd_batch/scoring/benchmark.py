@@ -154,7 +154,7 @@ def _write_images_per_s(settings: RunSettings, frames: list[FrameInput]) -> floa
     rows_hw, columns_hw = np.mgrid[-1 : 1 : spec.height * 1j, -1 : 1 : spec.width * 1j]
     label_map_hw_u8 = np.where(np.hypot(rows_hw, columns_hw) < 0.5, 2, 0).astype(np.uint8)
     label_map_hw_u8[(np.abs(columns_hw) < 0.05) & (np.abs(rows_hw) < 0.3)] = 1
-    prediction = FramePrediction(label_map_hw_u8, 0.5, None, None)
+    prediction = FramePrediction(label_map_hw_u8, np.float32(0.5), None, None)
     metadata = table_metadata(run_id=_RUN_ID, fingerprint="", simulated=True)
     began_s = time.perf_counter()
     with (
