@@ -1,6 +1,6 @@
 """What `submit` runs on a cluster: scores a cohort on the Ray that this process belongs to.
 
-    python jobs/score.py CONFIG [--run-id ID] [--new-run] [KEY=VALUE …]
+    python jobs/score.py CONFIG [--run-id ID] [--new-run] [--until WHEN] [KEY=VALUE …]
 
 Prints the outcome as one line of JSON. Exit codes are those of `diagchd-batch submit`, but for "done, with failed
 inputs": that is 0 here, because an operator would take 3 for a failure and try again on a new cluster; the run record
@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import sys
+from datetime import UTC, datetime
 
 from diagchd_batch.cli.progress import LineProgress
 from diagchd_batch.cluster.joined import JoinedRay
@@ -18,6 +19,7 @@ from diagchd_batch.config.loading import load_job
 from diagchd_batch.errors import DiagchdBatchError
 from diagchd_batch.evaluation.outputs import evaluate_output
 from diagchd_batch.results import open_output
+from diagchd_batch.scoring.deadline import parse_deadline
 from diagchd_batch.scoring.driver import EXIT_DONE, EXIT_DONE_WITH_FAILED_INPUTS, run_job
 from diagchd_batch.scoring.interrupts import RunInterrupted
 from diagchd_batch.scoring.preview import read_evaluation_files
@@ -29,8 +31,10 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--run-id")
     parser.add_argument("--new-run", action="store_true")
+    parser.add_argument("--until", help="as of `submit`; a time of day is one where this process runs")
     arguments = parser.parse_args()
     try:
+        until = parse_deadline(arguments.until, datetime.now(UTC)) if arguments.until else None
         job = load_job(arguments.config, arguments.overrides, os.environ)
         read_evaluation_files(job.evaluation)
 
@@ -47,6 +51,7 @@ def main() -> int:
             command=sys.argv,
             run_id=arguments.run_id,
             new_run=arguments.new_run,
+            until=until,
             derive=evaluate,
         )
     except (DiagchdBatchError, RunInterrupted) as error:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -65,6 +66,10 @@ def submit(
     overrides: SetOption = [],  # noqa: B006
     run_id: RunId = None,
     new_run: Annotated[bool, typer.Option("--new-run", help="Begin another run although one could go on.")] = False,
+    until: Annotated[
+        str | None,
+        typer.Option(help="Begin no shard that would not end by then: 06:00, 2026-11-24T06:00+01:00 or 7h30m."),
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(help="A Ray cluster, such as http://head:8265; else RAY_API_SERVER_ADDRESS or RAY_ADDRESS."),
@@ -86,14 +91,16 @@ def submit(
     from diagchd_batch.config.loading import load_job
     from diagchd_batch.evaluation.outputs import evaluate_output
     from diagchd_batch.results import open_output
+    from diagchd_batch.scoring.deadline import parse_deadline
     from diagchd_batch.scoring.driver import run_job
     from diagchd_batch.scoring.interrupts import RunInterrupted
     from diagchd_batch.scoring.preview import read_evaluation_files
 
+    deadline = parse_deadline(until, datetime.now(UTC)) if until else None
     job = load_job(config, overrides, os.environ)
     read_evaluation_files(job.evaluation)  # a mistake in them is told now, not when the night is over
     if cluster := cluster_address(address, os.environ):
-        _submit_to_cluster(job, cluster, run_id, new_run, no_wait, as_json)
+        _submit_to_cluster(job, cluster, run_id, new_run, deadline, no_wait, as_json)
     notes: list[str] = []
     try:
         with run_progress() as progress:
@@ -111,6 +118,7 @@ def submit(
                 command=sys.argv[1:],
                 run_id=run_id,
                 new_run=new_run,
+                until=deadline,
                 derive=evaluate,
             )
     except RunInterrupted as interruption:
@@ -126,15 +134,22 @@ def submit(
 
 
 def _submit_to_cluster(
-    job: "JobConfig", address: str, run_id: str | None, new_run: bool, no_wait: bool, as_json: bool
+    job: "JobConfig",
+    address: str,
+    run_id: str | None,
+    new_run: bool,
+    until: datetime | None,
+    no_wait: bool,
+    as_json: bool,
 ) -> NoReturn:
     from diagchd_batch.cluster.client import ClusterJobs
     from diagchd_batch.cluster.submission import run_meant, submit_and_follow
 
     jobs = ClusterJobs(address)
     run = run_meant(job, os.environ, run_id, new_run)
+    options = ["--until", until.isoformat()] if until else []
     try:
-        submission_id, exit_code = submit_and_follow(jobs, job, run, wait=not no_wait, say=say)
+        submission_id, exit_code = submit_and_follow(jobs, job, run, options, wait=not no_wait, say=say)
     except KeyboardInterrupt:
         say(f"detached; run {run} goes on. The same command comes back to it, `diagchd-batch stop` ends it")
         raise typer.Exit(130) from None
@@ -216,11 +231,14 @@ def _outcome_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
         "counts": outcome.counts.model_dump(mode="json") if outcome.counts else None,
         "repeated": outcome.repeated,
         "n_new_images": outcome.n_new_images,
+        "ending": outcome.ending,
+        "n_images_left": outcome.n_images_left,
     }
 
 
 def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
     from diagchd_batch.failures import REMEDIES, FailureCode
+    from diagchd_batch.scoring.ending import Ending
 
     counts = outcome.counts
     pairs: list[tuple[str, Any]] = [("run", outcome.run_id)]
@@ -228,6 +246,9 @@ def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
         pairs.append(("", "finished before; nothing was done"))
         if outcome.n_new_images:
             pairs.append(("new images", f"{outcome.n_new_images:,} came in since; score them with --new-run"))
+    if outcome.ending:
+        where = "at the deadline" if outcome.ending == Ending.DEADLINE else "as it was asked to"
+        pairs.append(("stopped", f"{where}, {outcome.n_images_left:,} images left; the same command goes on"))
     if counts:
         pairs.append(
             ("scored", f"{counts.n_ok:,} frames of {counts.n_images:,} images, {counts.n_chd_calls:,} called CHD")
@@ -243,4 +264,5 @@ def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
             pairs.append(("flagged", ", ".join(f"{flag} {n:,}" for flag, n in counts.quality_flags.items())))
     pairs.append(("output", job.output.uri))
     print_pairs(pairs)
-    say(f"check it with: diagchd-batch verify {job.output.uri}")
+    if counts:
+        say(f"check it with: diagchd-batch verify {job.output.uri}")

@@ -4,10 +4,11 @@ import asyncio
 import logging
 import os
 import re
+import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class ClusterJobs:
                 "restart the cluster with this version"
             )
 
-    def submit(self, config: JobConfig, run_id: str) -> tuple[str, bool]:
+    def submit(self, config: JobConfig, run_id: str, options: Sequence[str] = ()) -> tuple[str, bool]:
         """Start the run, or find the submission of it that lives: (submission id, whether it was there already).
 
         The id is the run's and a number, one more than that of the submissions that ended. Of two clients at once
@@ -75,17 +76,17 @@ class ClusterJobs:
             submission_id = f"{run_id}-s{max((number for number, _ in numbers.values()), default=0) + 1}"
             with tempfile.TemporaryDirectory(prefix="diagchd-batch-submit-") as directory:
                 _stage(Path(directory), config)
-                if not self._start(submission_id, run_id, directory):
+                if not self._start(submission_id, run_id, options, directory):
                     return submission_id, True
         return submission_id, False
 
-    def _start(self, submission_id: str, run_id: str, directory: str) -> bool:
+    def _start(self, submission_id: str, run_id: str, options: Sequence[str], directory: str) -> bool:
         """False where another client took the id meanwhile. A head that just started is given time to be ready."""
         deadline_s = time.monotonic() + _HEAD_READY_TIMEOUT_S
         while True:
             try:
                 self._client.submit_job(
-                    entrypoint=f"python -m jobs.score {JOB_FILE} --run-id {run_id}",
+                    entrypoint=shlex.join(["python", "-m", "jobs.score", JOB_FILE, "--run-id", run_id, *options]),
                     submission_id=submission_id,
                     runtime_env={"working_dir": directory},
                 )

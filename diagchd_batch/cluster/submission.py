@@ -1,7 +1,7 @@
 """A submit to a cluster, from the client's side: which run it means, starting or joining it, its exit code."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from diagchd_batch.cluster.client import ClusterJobs
 from diagchd_batch.config.models import JobConfig
@@ -29,10 +29,19 @@ def run_meant(config: JobConfig, environ: Mapping[str, str], run_id: str | None,
 
 
 def submit_and_follow(
-    jobs: ClusterJobs, config: JobConfig, run_id: str, *, wait: bool, say: Callable[[str], None]
+    jobs: ClusterJobs,
+    config: JobConfig,
+    run_id: str,
+    options: Sequence[str],
+    *,
+    wait: bool,
+    say: Callable[[str], None],
 ) -> tuple[str, int]:
-    """Submission id and exit code (0 where not waited for). A KeyboardInterrupt meanwhile leaves the job running."""
-    submission_id, was_there = jobs.submit(config, run_id)
+    """Submission id and exit code (0 where not waited for). A KeyboardInterrupt meanwhile leaves the job running.
+
+    `options` are for ``jobs/score.py``; a submission that is there already keeps those it was begun with.
+    """
+    submission_id, was_there = jobs.submit(config, run_id, options)
     say(f"{'attached to' if was_there else 'submitted'} {submission_id}")
     if not wait:
         return submission_id, 0

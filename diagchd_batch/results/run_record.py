@@ -11,7 +11,7 @@ from diagchd_batch.results import layout
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.storage.base import Storage
 
-RunStatus = Literal["running", "finished", "failed", "interrupted"]
+RunStatus = Literal["running", "finished", "failed", "interrupted", "stopped"]
 
 
 class _Section(BaseModel):
@@ -82,7 +82,7 @@ class PrivateRunRecord(RunRecord):
     hosts: list[str]
     plan_digest: str
     input_digest: str
-    reason: str | None = Field(None, description="Why the run failed or was interrupted; may name files.")
+    reason: str | None = Field(None, description="Why the run ended early; may name files.")
 
     def public(self) -> RunRecord:
         """The part that may be read by everyone who may read the tables."""

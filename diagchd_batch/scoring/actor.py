@@ -8,13 +8,14 @@ import time
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from diagchd_batch import errors
 from diagchd_batch.errors import DiagchdBatchError, ItemError, RunFault, StorageFault
 from diagchd_batch.results import layout
 from diagchd_batch.scoring.attempts import Worker
+from diagchd_batch.scoring.ending import Ending, ShardGate
 from diagchd_batch.scoring.heartbeats import Heartbeat, worker_name
 from diagchd_batch.scoring.progress import ShardSummary
 from diagchd_batch.scoring.settings import IMPATIENCE_S, RunSettings
@@ -34,6 +35,7 @@ class ShardActor:
         self._worker = Worker.this_process()
         self._scorer: ShardScorer | None = None
         self._start_fault: dict[str, Any] | None = None
+        self._gate = ShardGate(self._private, settings.run_id, settings.submission, settings.until_s)
         self._devices: list[str] = []
         self._heartbeat = Heartbeat(
             self._private, settings.run_id, worker_name(settings.submission, self._worker.worker), self._beat
@@ -53,10 +55,18 @@ class ShardActor:
         if self._scorer is None:
             return {_OUTCOME: [json.dumps({"fault": self._start_fault})]}
         try:
-            outcome = {"summary": asdict(self._scorer.score(reference))}
+            outcome = {"summary": asdict(self._score(self._scorer, reference))}
         except Exception as error:
             outcome = {"fault": self._fault(error)}
         return {_OUTCOME: [json.dumps(outcome)]}
+
+    def _score(self, scorer: ShardScorer, reference: ShardReference) -> ShardSummary:
+        if refusal := self._gate.refusal(reference.n_images):
+            return ShardSummary(reference.shard, reference.n_images, 0, 0, committed=False, declined=refusal)
+        summary = scorer.score(reference)
+        if summary.committed:
+            self._gate.note(summary.n_images, summary.seconds)
+        return summary
 
     def _beat(self) -> dict[str, Any]:
         images_done = dict(self._scorer.images_done) if self._scorer else {}
@@ -84,5 +94,6 @@ def read_outcome(batch: Mapping[str, Any]) -> list[ShardSummary]:
         if "fault" in outcome:
             kind = getattr(errors, outcome["fault"]["kind"], RunFault)
             raise kind(outcome["fault"]["message"])
-        summaries.append(ShardSummary(**outcome["summary"]))
+        summary = ShardSummary(**outcome["summary"])
+        summaries.append(replace(summary, declined=Ending(summary.declined)) if summary.declined else summary)
     return summaries

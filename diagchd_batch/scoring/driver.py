@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import DiagchdBatchError, RunFault
@@ -13,15 +14,17 @@ from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.results.readers import committed_shards
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.scoring.actors import Cluster
+from diagchd_batch.scoring.ending import EXIT_STOPPED, Ending, RunEnding
 from diagchd_batch.scoring.heartbeats import Heartbeat, driver_name, read_worker_beats
 from diagchd_batch.scoring.interrupts import RunInterrupted, interruptible
 from diagchd_batch.scoring.job import Job, open_job
 from diagchd_batch.scoring.preflight import check_space
-from diagchd_batch.scoring.progress import RunProgress, RunStart
+from diagchd_batch.scoring.progress import RunProgress, RunStart, ShardSummary
 from diagchd_batch.scoring.recording import RunFacts, RunRecorder
 from diagchd_batch.scoring.watch import RunWatch, outcomes_so_far
 from diagchd_batch.studies.plan import Plan, open_plan
 from diagchd_batch.studies.planning import count_new_images, freeze_plan
+from diagchd_batch.studies.records import ShardReference
 
 EXIT_DONE = 0
 EXIT_DONE_WITH_FAILED_INPUTS = 3
@@ -29,8 +32,8 @@ EXIT_DONE_WITH_FAILED_INPUTS = 3
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """A finished run. `repeated`: it was finished before and nothing was done; `n_new_images` have come into its input
-    since it was planned.
+    """A run that ended. `repeated`: it was finished before and nothing was done; `n_new_images` have come into its
+    input since it was planned. `ending`: it was stopped with so many images left, and can be resumed.
     """
 
     run_id: str
@@ -38,6 +41,8 @@ class RunOutcome:
     counts: RunCounts | None
     repeated: bool = False
     n_new_images: int = 0
+    ending: Ending | None = None
+    n_images_left: int = 0
 
 
 def run_job(
@@ -49,16 +54,17 @@ def run_job(
     command: Sequence[str],
     run_id: str | None = None,
     new_run: bool = False,
+    until: datetime | None = None,
     derive: Callable[[str], None] | None = None,
 ) -> RunOutcome:
-    """Begin, resume or repeat the run that `config` means, to its end.
+    """Begin, resume or repeat the run that `config` means, to its end, or to the last shard that ends by `until`.
 
     `derive` gets the run id once predictions are there, and makes whatever else shall exist before the run counts as
     finished. Raises DiagchdBatchError, whose `exit_code` says of which kind; RunInterrupted at SIGINT and SIGTERM. In
     every case what is committed stays, and the same call resumes.
     """
     with interruptible():
-        job = open_job(config, cluster, environ, run_id, new_run)
+        job = open_job(config, cluster, environ, run_id, new_run, until)
         if job.claim.finished:
             return _repeat(job, progress)
         _, private = job.impatient()
@@ -88,8 +94,11 @@ def _run(
     began_s = time.monotonic()
     try:
         recorder.running()
-        _score(job, plan, cluster, progress, recorder, began_s)
+        ending = _score(job, plan, cluster, progress, recorder, began_s)
         scoring_s = time.monotonic() - began_s
+        if ending and (n_left := sum(shard.n_images for shard in _pending(job, plan))):
+            recorder.stopped(ending, n_left, scoring_s, _devices(job))
+            return RunOutcome(job.run_id, EXIT_STOPPED, None, ending=ending, n_images_left=n_left)
         counts = compact_predictions(job.output, job.run_id, job.table_metadata)
         if derive:
             derive(job.run_id)
@@ -102,12 +111,18 @@ def _run(
     return RunOutcome(job.run_id, exit_code, counts)
 
 
+def _pending(job: Job, plan: Plan) -> list[ShardReference]:
+    """The shards that are not committed."""
+    done = committed_shards(job.output, job.run_id)
+    return [shard for shard in plan.shards() if shard.shard not in done]
+
+
 def _score(
     job: Job, plan: Plan, cluster: Cluster, progress: RunProgress, recorder: RunRecorder, began_s: float
-) -> None:
-    """Score what is not committed yet."""
-    done = committed_shards(job.output, job.run_id)
-    pending = [shard for shard in plan.shards() if shard.shard not in done]
+) -> Ending | None:
+    """Score what is not committed yet; where the job's gate did not let all of it begin, why."""
+    pending = _pending(job, plan)
+    n_done_shards = plan.head.n_shards - len(pending)
     n_pending_images = sum(shard.n_images for shard in pending)
     progress.started(
         RunStart(
@@ -115,12 +130,15 @@ def _score(
             n_images=plan.head.n_images,
             n_shards=plan.head.n_shards,
             done_images=plan.head.n_images - n_pending_images,
-            done_shards=plan.head.n_shards - len(pending),
+            done_shards=n_done_shards,
             resumed=job.claim.resumed,
         )
     )
+    gate = job.gate()
     if not pending:
-        return
+        return None
+    if ending := gate.closed():
+        return ending
     check_space(job.output, n_pending_images)
     watch = RunWatch(
         progress,
@@ -129,23 +147,37 @@ def _score(
         job.impatient()[1],
         job.run_id,
         job.submission,
-        outcomes_so_far(job.output, job.run_id) if done else Counter(),
+        outcomes_so_far(job.output, job.run_id) if n_done_shards else Counter(),
     )
+    ending = None
+
+    def on_summary(summary: ShardSummary) -> None:
+        nonlocal ending
+        if summary.declined is None:
+            watch.on_summary(summary)
+        elif ending is None:
+            ending = summary.declined
+            progress.message(f"no further shard begins ({ending}); those in hand are finished")
 
     def on_tick() -> None:
         cluster.check()
         watch.on_tick()
+        if not watch.has_seen_workers and (reason := gate.closed()):
+            raise RunEnding(reason)
 
     with cluster.connected():
         from diagchd_batch.scoring.run import run_shards  # Ray, which nothing before this point needs
 
         try:
-            run_shards(job.settings(plan.head), pending, job.actors, on_summary=watch.on_summary, on_tick=on_tick)
+            run_shards(job.settings(plan.head), pending, job.actors, on_summary=on_summary, on_tick=on_tick)
+        except RunEnding as end:
+            ending = end.ending
         except (RunInterrupted, DiagchdBatchError) as reason:
             # Now, not only once Ray is gone: its shutdown, with tasks in hand, has been seen to end the process unsaid.
             progress.message(f"ending the run: {reason}")
             recorder.ended_early(reason, time.monotonic() - began_s)
             raise
+    return ending
 
 
 def _repeat(job: Job, progress: RunProgress) -> RunOutcome:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.model.batch_size import choose_batch_size
@@ -10,6 +11,7 @@ from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.results import layout
 from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.scoring.actors import ActorPlan, Cluster, NodeResources, plan_actors
+from diagchd_batch.scoring.ending import ShardGate
 from diagchd_batch.scoring.identity import Claim, Identity, RunRegistry, fingerprint_fields, input_fields
 from diagchd_batch.scoring.preflight import check_limits, check_places
 from diagchd_batch.scoring.settings import IMPATIENCE_S, RunSettings
@@ -35,6 +37,7 @@ class Job:
     actors: ActorPlan
     claim: Claim
     submission: str
+    until: datetime | None
 
     @property
     def identity(self) -> Identity:
@@ -75,10 +78,26 @@ class Job:
             limits=self.config.limits,
             simulated=self.config.input.simulated,
             has_masks=plan.n_masks > 0,
+            until_s=self._until_s,
         )
 
+    def gate(self) -> ShardGate:
+        """What the driver asks while it waits; the workers have their own."""
+        return ShardGate(self.impatient()[1], self.run_id, self.submission, self._until_s)
 
-def open_job(config: JobConfig, cluster: Cluster, environ: Mapping[str, str], run_id: str | None, new_run: bool) -> Job:
+    @property
+    def _until_s(self) -> float | None:
+        return None if self.until is None else self.until.timestamp()
+
+
+def open_job(
+    config: JobConfig,
+    cluster: Cluster,
+    environ: Mapping[str, str],
+    run_id: str | None,
+    new_run: bool,
+    until: datetime | None,
+) -> Job:
     """Raises DiagchdBatchError for anything that would stop the run later anyway, before any work is done."""
     check_limits(config.limits)
     model = resolve_model(config.model.name, config.model.weights, config.model.precision)
@@ -109,6 +128,7 @@ def open_job(config: JobConfig, cluster: Cluster, environ: Mapping[str, str], ru
         actors=actors,
         claim=claim,
         submission=secrets.token_hex(4),
+        until=until,
     )
 
 

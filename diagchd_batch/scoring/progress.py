@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from diagchd_batch.scoring.ending import Ending
+
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
@@ -21,7 +23,8 @@ class RunStart:
 class ShardSummary:
     """What scoring one shard came to: the one small row that crosses Ray's object store.
 
-    `n_images` are image files, `n_ok` and `n_failed` rows. `committed` is False where another worker's file won.
+    `n_images` are image files, `n_ok` and `n_failed` rows. `committed` is False where another worker's file won, or
+    where the shard was not begun: `declined` says why.
     """
 
     shard: int
@@ -32,6 +35,7 @@ class ShardSummary:
     seconds: float = 0.0
     model_seconds: float = 0.0
     committed: bool = True
+    declined: Ending | None = None
 
 
 class RunProgress(Protocol):

@@ -23,6 +23,7 @@ from diagchd_batch.results.run_record import (
     read_private_run_record,
     write_run_record,
 )
+from diagchd_batch.scoring.ending import EXIT_STOPPED, Ending
 from diagchd_batch.scoring.identity import Identity
 from diagchd_batch.scoring.interrupts import RunInterrupted
 from diagchd_batch.storage.base import Storage
@@ -63,6 +64,10 @@ class RunRecorder:
             images_per_s=counts.n_images / total_s if total_s else None,
             **self._ending(scoring_s, devices),
         )
+
+    def stopped(self, ending: Ending, n_images_left: int, scoring_s: float, devices: Iterable[str]) -> None:
+        reason = f"{ending}: {n_images_left} images left"
+        self._write(status="stopped", exit_code=EXIT_STOPPED, reason=reason, **self._ending(scoring_s, devices))
 
     def ended_early(self, reason: RunInterrupted | DiagchdBatchError, scoring_s: float) -> None:
         """As far as storage lets it: it may be what failed."""

@@ -17,6 +17,7 @@ class RunSettings:
 
     `batch_size` and `intra_op_threads` were resolved once for the run, because results depend on them to the bit;
     `decoder_threads` may differ between submissions. `has_masks`: the plan names reference masks.
+    `until_s`: Unix time at which no shard shall be in hand any more.
     """
 
     run_id: str
@@ -34,6 +35,7 @@ class RunSettings:
     limits: LimitsConfig
     simulated: bool
     has_masks: bool
+    until_s: float | None = None
 
     @property
     def decode_limits(self) -> DecodeLimits:

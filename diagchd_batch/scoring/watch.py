@@ -60,6 +60,10 @@ class RunWatch:
         self._began_s = self._looked_s = self._moved_s = time.monotonic()
         self._said_waiting = False
 
+    @property
+    def has_seen_workers(self) -> bool:
+        return bool(self._workers_seen)
+
     def on_summary(self, summary: ShardSummary) -> None:
         self._done.add(summary.shard)
         self._ever_moved = True

@@ -1,0 +1,46 @@
+"""Pictures that are not decoded before a test says so; and a clock that then jumps. Time runs as the test wants it."""
+
+import textwrap
+from pathlib import Path
+
+PATIENT = (48, 66)
+"""Size (height, width) of a picture that waits."""
+
+JUMP_S = 7200.0
+
+_SITE = """
+    import time
+    from pathlib import Path
+    from PIL import ImageFile
+
+    load, now = ImageFile.ImageFile.load, time.time
+    released, jumped = Path({released!r}), Path({jumped!r})
+
+    def patient(self):
+        while (self.size[1], self.size[0]) == {size} and not released.exists():
+            time.sleep(0.05)
+        return load(self)
+
+    def wall_clock():  # by its name, Ray can pickle it
+        return now() + ({jump_s} if jumped.exists() else 0.0)
+
+    ImageFile.ImageFile.load = patient
+    time.time = wall_clock
+"""
+
+
+class Patience:
+    """Put `directory` on the PYTHONPATH of the processes that shall wait."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._released, self._jumped = directory / "released", directory / "jumped"
+        site = _SITE.format(size=PATIENT, released=str(self._released), jumped=str(self._jumped), jump_s=JUMP_S)
+        (directory / "sitecustomize.py").write_text(textwrap.dedent(site))
+
+    def release(self) -> None:
+        self._released.touch()
+
+    def jump(self) -> None:
+        """The clock of those processes goes JUMP_S forward."""
+        self._jumped.touch()
