@@ -1,4 +1,4 @@
-"""An HTTP proxy on loopback that stands between a client and a real S3 server and goes wrong on request.
+"""An HTTP proxy that stands between a client and a real S3 server and goes wrong on request.
 
     with FaultProxy(server.endpoint_url) as proxy:          # point AWS_ENDPOINT_URL_S3 at proxy.url
         proxy.add(Fault(status=503, code="SlowDown", times=3))
@@ -54,14 +54,23 @@ class Fault:
 class FaultProxy:
     """The running proxy; `requests` records (method, path with query) of all that came."""
 
-    def __init__(self, upstream_url: str, credentials: tuple[str, str] | None = None, seed: int = 0) -> None:
-        """`credentials` (access key, secret key) are needed for `ignore_if_none_match`, to sign the changed request."""
+    def __init__(
+        self,
+        upstream_url: str,
+        credentials: tuple[str, str] | None = None,
+        seed: int = 0,
+        host: str = "127.0.0.1",
+    ) -> None:
+        """`host` is the address to listen at. `credentials` (access key, secret key) are needed for
+        `ignore_if_none_match`, to sign the changed request.
+        """
         self._upstream = urlsplit(upstream_url).netloc
         self._credentials = credentials
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._server: _Server | None = None
+        self._host = host
         self._port = 0
         self.requests: list[tuple[str, str]] = []
         self.accept_connections()
@@ -74,7 +83,7 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._host}:{self._port}"
 
     def add(self, fault: Fault) -> Fault:
         with self._lock:
@@ -97,7 +106,7 @@ class FaultProxy:
     def accept_connections(self) -> None:
         """Listen (again), on the same port as before."""
         if self._server is None:
-            self._server = _Server(("127.0.0.1", self._port), self)
+            self._server = _Server((self._host, self._port), self)
             self._port = self._server.server_address[1]
             threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

@@ -1,0 +1,182 @@
+"""Faults of a real cluster over S3: every run ends, or ends after one more submit, as if there had been none.
+
+The table of docs/faults.md names these tests.
+"""
+
+import json
+import random
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tests.support.cluster_runs import ARCHIVE, IMAGES_PER_SHARD, ClusterRun, actors_of, upload_cohort
+from tests.support.fault_proxy import Fault
+from tests.support.ray_cluster import HEAD, WORKERS, RayCluster, wait_until
+from tests.support.scoring_runs import ID_KEY, RUN_ID, kill
+
+pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(1800)]
+
+N_IMAGES = 12 * IMAGES_PER_SHARD - 1  # and one that cannot be decoded
+DONE_WITH_FAILED_INPUTS = 3
+SLOW_READING = Fault(method="GET", key_contains="image-", delay_s=0.5)  # so that a fault falls into a run
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a run on this machine alone came to."""
+
+    score_bytes: dict[str, bytes]
+    predictions: pa.Table
+
+
+@pytest.fixture(scope="module")
+def bucket(ray_cluster, tmp_path_factory) -> str:
+    name = ray_cluster.s3.new_bucket()
+    upload_cohort(ray_cluster, name, N_IMAGES, tmp_path_factory.mktemp("cohort"))
+    return name
+
+
+@pytest.fixture(scope="module")
+def expected(ray_cluster, bucket, tmp_path_factory) -> Expected:
+    run = ClusterRun(ray_cluster, bucket, "here", tmp_path_factory.mktemp("here"))
+    ended = run.score_here()
+    assert ended.returncode == DONE_WITH_FAILED_INPUTS, ended.stderr
+    return Expected(run.score_bytes(), run.predictions())
+
+
+@pytest.fixture
+def run(ray_cluster: RayCluster, bucket: str, tmp_path: Path, request) -> ClusterRun:
+    ray_cluster.proxy.clear()
+    return ClusterRun(ray_cluster, bucket, request.node.name.replace("_", "-"), tmp_path)
+
+
+def _finish(run: ClusterRun, client: subprocess.Popen) -> str:
+    """The client's messages, once it told of the run's end."""
+    stdout, stderr = client.communicate(timeout=900)
+    assert client.returncode == DONE_WITH_FAILED_INPUTS, stderr
+    assert json.loads(stdout)["run_id"] == RUN_ID
+    return stderr
+
+
+def _assert_as(expected: Expected, run: ClusterRun) -> None:
+    run.cluster.proxy.clear()
+    assert run.score_bytes() == expected.score_bytes
+    assert run.predictions() == expected.predictions
+    verified = run.verify()
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_two_submits_at_once_on_two_workers_equal_a_run_on_this_machine(run, expected):
+    run.cluster.proxy.add(SLOW_READING)
+    clients = [run.submitting(), run.submitting()]
+    for client in clients:
+        _finish(run, client)
+    assert run.nodes_that_worked() == set(WORKERS)
+    _assert_as(expected, run)
+
+
+def test_a_worker_node_is_killed(run, expected):
+    cluster = run.cluster
+    cluster.proxy.add(SLOW_READING)
+    client = run.submitting()
+    try:
+        run.wait_until_committed(client, 2)
+        wait_until(lambda: "worker-2" in run.nodes_at_work(), "worker-2 at work")
+        cluster.hosts["worker-2"].kill()
+        _finish(run, client)
+    finally:
+        client.kill()
+        cluster.start_worker("worker-2")
+        cluster.wait_for_nodes(3)
+    _assert_as(expected, run)
+
+
+def test_actors_are_killed_ten_times(run, expected):
+    """On each node no more than twice in a row, with a commit between, as by chance: so no shard looks deadly."""
+    cluster, moments = run.cluster, random.Random(20)
+    cluster.proxy.add(SLOW_READING)
+    client = run.submitting()
+    try:
+        for number, node in enumerate((1, 2, 2, 1, 1, 2, 1, 2, 2, 1)):
+            run.wait_until_committed(client, number + 1)
+            host = cluster.hosts[f"worker-{node}"]
+            wait_until(lambda host=host: actors_of(host), f"an actor on {host.name}")
+            time.sleep(moments.uniform(0, 1))
+            for pid in actors_of(host):
+                kill(pid)
+        _finish(run, client)
+    finally:
+        client.kill()
+    _assert_as(expected, run)
+
+
+def test_a_worker_loses_s3_for_thirty_seconds(run, expected):
+    cluster = run.cluster
+    cluster.proxy.add(SLOW_READING)
+    client = run.submitting()
+    try:
+        run.wait_until_committed(client, 1)
+        wait_until(lambda: "worker-1" in run.nodes_at_work(), "worker-1 at work")
+        cluster.hosts["worker-1"].drop_packets_to(cluster.network.gateway)
+        time.sleep(30)  # the fault itself
+        assert client.poll() is None
+        cluster.hosts["worker-1"].restore_packets_to(cluster.network.gateway)
+        _finish(run, client)
+    finally:
+        client.kill()
+    _assert_as(expected, run)
+
+
+def test_s3_answers_500_and_503_slowly_and_with_short_bodies(run, expected):
+    proxy = run.cluster.proxy
+    faults = [
+        Fault(status=503, code="SlowDown", probability=0.1, times=60),
+        Fault(status=500, probability=0.1, times=40),
+        Fault(cut_after=100, method="GET", key_contains="image-", probability=0.2, times=20),
+        Fault(drop_response=True, method="PUT", key_contains="shard-", times=5),
+        Fault(delay_s=2.0, probability=0.05, times=40),
+    ]
+    for fault in faults:
+        proxy.add(fault)
+    _finish(run, run.submitting())
+    assert all(fault.hits for fault in faults)
+    _assert_as(expected, run)
+
+
+def test_the_head_is_killed_and_started_again(run, expected):
+    cluster = run.cluster
+    cluster.proxy.add(SLOW_READING)
+    client = run.submitting()
+    try:
+        run.wait_until_committed(client, 2)
+        cluster.hosts[HEAD].kill()
+        _, messages = client.communicate(timeout=600)
+    finally:
+        client.kill()
+    assert client.returncode == 1
+    assert "Traceback" not in messages
+    committed = run.score_bytes()
+    assert len(committed) < len(expected.score_bytes)
+    cluster.start_head()
+    for name in WORKERS:  # they end by themselves; what watches over a cluster's nodes starts new ones
+        assert cluster.hosts[name].wait(300), f"{name} outlived its head"
+        cluster.start_worker(name)
+    cluster.wait_for_nodes(3)
+    cluster.proxy.clear()
+    _finish(run, run.submitting())
+    assert committed.items() <= run.score_bytes().items()
+    _assert_as(expected, run)
+
+
+def test_all_that_was_left_behind_tells_no_secret_and_no_identifier(ray_cluster):
+    """Ray's session directories on all nodes, after all that is above, and what the dashboard tells."""
+    told = {str(path): path.read_bytes() for path in ray_cluster.directory.rglob("*") if path.is_file()}
+    told |= {path: ray_cluster.get(path).encode() for path in ("/api/jobs/", "/api/v0/actors", "/api/v0/tasks")}
+    assert len(told) > 100
+    secrets = (ray_cluster.token, ID_KEY, ray_cluster.s3.environ["AWS_SECRET_ACCESS_KEY"])
+    for word in (*secrets, ARCHIVE, "canary", "image-00", "study-00"):
+        assert [place for place, text in told.items() if word.encode() in text] == []

@@ -1,0 +1,183 @@
+"""Separate hosts on one machine: processes with network, process ids, host name and mounts of their own.
+
+A `HostNetwork` is a switch to which hosts are plugged and at which this machine has an address, `gateway`. Nothing is
+left behind, whatever happens: namespaces and links vanish with the processes that hold them, and those are killed by
+the kernel when their parent (pytest) dies. Needs root; `HostNetwork.why_not` says what is missing.
+"""
+
+import ctypes
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+_TIMEOUT_S = 60.0
+_PRIVATE_NETWORK = "198.18"  # RFC 2544: for tests of network devices, routed nowhere
+_NOWHERE = "02:00:00:00:00:01"  # a hardware address that no host has
+
+
+class Host:
+    """A running program that sees a machine of its own. `kill` is what pulling its plug is."""
+
+    def __init__(self, name: str, address: str, process: subprocess.Popen) -> None:
+        self.name = name
+        self.address = address
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Of the process that holds the namespaces, in this machine's count."""
+        return self._process.pid
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """All processes of the host at once, without a word to anybody."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the program ended by itself within the time."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+        return not self.is_running()
+
+    def drop_packets_to(self, address: str) -> None:
+        """From now on what this host sends to a neighbour is lost silently, as with a cable cut in between."""
+        _inside(self.pid, "ip", "neigh", "replace", address, "lladdr", _NOWHERE, "nud", "permanent", "dev", "eth0")
+
+    def restore_packets_to(self, address: str) -> None:
+        _inside(self.pid, "ip", "neigh", "del", address, "dev", "eth0")
+
+
+class HostNetwork:
+    """A switch. Use as a context manager; at its end every host is killed."""
+
+    def __init__(self) -> None:
+        self._prefix = _free_prefix()
+        self._hosts: list[Host] = []
+        self._plugs = 0
+        self._own_device = f"dcb{os.getpid()}"
+        self._switch = _unshared(["--net"], "exec sleep infinity", os.environ, subprocess.DEVNULL)
+        _wait_for_own_network(self._switch.pid)
+        _inside(self._switch.pid, "ip", "link", "add", "bridge", "type", "bridge")
+        _inside(self._switch.pid, "ip", "link", "set", "bridge", "up")
+        self._plug(os.getpid(), self._own_device, self.gateway)
+
+    @property
+    def gateway(self) -> str:
+        """This machine's address as hosts see it."""
+        return f"{self._prefix}.254"
+
+    def __enter__(self) -> "HostNetwork":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for host in self._hosts:
+            host.kill()
+        with suppress(subprocess.CalledProcessError):  # by itself it goes too, but a moment later
+            _run("ip", "link", "delete", self._own_device)
+        self._switch.kill()
+        self._switch.wait()
+
+    @staticmethod
+    def why_not() -> str | None:
+        """Why hosts cannot be made here, None where they can."""
+        missing = [name for name in ("ip", "unshare", "nsenter") if shutil.which(name) is None]
+        if missing:
+            return f"no {', '.join(missing)}: install iproute2 and util-linux"
+        if os.geteuid() != 0:
+            return "separate hosts on one machine need root"
+        try:
+            with HostNetwork():
+                return None
+        except (subprocess.CalledProcessError, AssertionError, OSError) as error:
+            return f"network namespaces cannot be made here ({error})"
+
+    def address(self, number: int) -> str:
+        return f"{self._prefix}.{number}"
+
+    def start(
+        self,
+        name: str,
+        number: int,
+        program: Sequence[object],
+        *,
+        environ: Mapping[str, str],
+        log: IO[bytes],
+        own_directories: Sequence[Path] = (),
+    ) -> Host:
+        """Run `program` on a host with address number 1 to 253. `own_directories` are empty there, and its own."""
+        mounts = "".join(f"mount -t tmpfs own {shlex.quote(str(path))} && " for path in own_directories)
+        script = f"hostname {name} && {mounts}read -r _ && exec {shlex.join(map(str, program))} < /dev/null"
+        namespaces = ["--net", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        process = _unshared(namespaces, script, environ, log)
+        host = Host(name, self.address(number), process)
+        self._hosts.append(host)
+        _wait_for_own_network(process.pid)
+        self._plug(process.pid, "eth0", host.address)
+        _inside(process.pid, "ip", "route", "add", "default", "via", self.gateway)  # how programs find their address
+        assert process.stdin
+        process.stdin.write(b"the network is there\n")
+        process.stdin.close()
+        return host
+
+    def _plug(self, pid: int, device: str, address: str) -> None:
+        self._plugs += 1
+        port = f"port{self._plugs}"
+        link = ["ip", "link", "add", port, "netns", str(self._switch.pid), "type", "veth"]
+        _run(*link, "peer", "name", device, "netns", str(pid))
+        _inside(self._switch.pid, "ip", "link", "set", port, "master", "bridge", "up")
+        _inside(pid, "ip", "address", "add", f"{address}/24", "dev", device)
+        _inside(pid, "ip", "link", "set", "lo", "up")
+        _inside(pid, "ip", "link", "set", device, "up")
+
+
+def _unshared(namespaces: Sequence[str], script: str, environ: Mapping[str, str], log: IO[bytes] | int):
+    return subprocess.Popen(
+        ["unshare", *namespaces, "sh", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        env=environ,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,
+    )
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _wait_for_own_network(pid: int) -> None:
+    ours = Path("/proc/self/ns/net").readlink()
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    while True:
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/ns/net").readlink() != ours:
+                return
+        assert time.monotonic() < deadline_s, "no network namespace came to be"
+        time.sleep(0.02)
+
+
+def _free_prefix() -> str:
+    used = subprocess.run(["ip", "-4", "address"], capture_output=True, text=True, check=True).stdout
+    candidates = (f"{_PRIVATE_NETWORK}.{(os.getpid() + step) % 256}" for step in range(256))
+    return next(prefix for prefix in candidates if f"inet {prefix}." not in used)
+
+
+def _inside(pid: int, *command: str) -> None:
+    _run("nsenter", "--target", str(pid), "--net", *command)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)

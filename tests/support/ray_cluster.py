@@ -1,0 +1,153 @@
+"""A real Ray cluster: a head and two workers on hosts of their own, token authentication, S3 through a fault proxy.
+
+`ray_cluster` is the cluster of a test module; its nodes are `namespaces.Host`s, so one is killed whole, as by pulling
+its plug. Skipped, saying why, where hosts or the S3 server cannot be made.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fault_proxy import FaultProxy
+from tests.support.namespaces import Host, HostNetwork
+from tests.support.radosgw import S3Server
+from tests.support.scoring_runs import ID_KEY
+
+HEAD, WORKERS = "head", ("worker-1", "worker-2")
+PROGRAMS = Path(sys.executable).parent
+METRICS_PORT = 8080
+_OBJECT_STORE_BYTES = 80 << 20
+_TIMEOUT_S = 600.0  # on a busy machine
+
+
+class RayCluster:
+    """`environ` is what a client needs. `directory` holds each node's own files, `own_directory` is empty on each."""
+
+    def __init__(self, network: HostNetwork, s3: S3Server, proxy: FaultProxy, directory: Path) -> None:
+        self.network = network
+        self.s3 = s3
+        self.proxy = proxy
+        self.directory = directory
+        self.own_directory = directory / "own"
+        self.own_directory.mkdir()
+        self.token = secrets.token_hex(32)
+        self.hosts: dict[str, Host] = {}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_"))}
+        self.environ = (
+            inherited
+            | s3.environ
+            | {
+                "AWS_ENDPOINT_URL_S3": proxy.url,
+                "DIAGCHD_ID_KEY": ID_KEY,
+                "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
+                "RAY_AUTH_MODE": "token",
+                "RAY_AUTH_TOKEN": self.token,
+                "RAY_USAGE_STATS_ENABLED": "0",
+                "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+            }
+        )
+
+    @property
+    def address(self) -> str:
+        return f"http://{self.network.address(1)}:8265"
+
+    def start(self) -> None:
+        self.start_head()
+        for name in WORKERS:
+            self.start_worker(name)
+        self.wait_for_nodes(1 + len(WORKERS))
+
+    def start_head(self) -> None:
+        self._start(
+            HEAD,
+            *("--head", "--port=6379", "--num-cpus=0", "--dashboard-host=0.0.0.0", "--dashboard-port=8265"),
+            "--include-dashboard=true",
+        )
+
+    def start_worker(self, name: str) -> None:
+        self._start(name, f"--address={self.network.address(1)}:6379", "--num-cpus=1")
+
+    def wait_for_nodes(self, count: int) -> None:
+        """Until the head says that so many nodes live."""
+        wait_until(lambda: self._living() == count, f"{count} nodes", self._logs)
+
+    def get(self, path: str) -> str:
+        """What the dashboard answers."""
+        request = urllib.request.Request(self.address + path, headers={"Authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read().decode()
+
+    def client(self, *words: object, **environ: str) -> subprocess.Popen:
+        """A `diagchd-batch` command, running."""
+        return subprocess.Popen(
+            [PROGRAMS / "diagchd-batch", *map(str, words)],
+            env=self.environ | environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def command(self, *words: object, **environ: str) -> subprocess.CompletedProcess[str]:
+        """A `diagchd-batch` command, ended."""
+        process = self.client(*words, **environ)
+        stdout, stderr = process.communicate(timeout=_TIMEOUT_S)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def _start(self, name: str, *options: str) -> None:
+        number = (HEAD, *WORKERS).index(name) + 1
+        files = self.directory / name
+        program = [
+            *(PROGRAMS / "ray", "start", "--block", f"--node-ip-address={self.network.address(number)}"),
+            *(f"--object-store-memory={_OBJECT_STORE_BYTES}", f"--temp-dir={files}"),
+            *(f"--metrics-export-port={METRICS_PORT}", "--disable-usage-stats", *options),
+        ]
+        if name in self.hosts:
+            self.hosts[name].kill()
+        with (self.directory / f"{name}.log").open("ab") as log:
+            self.hosts[name] = self.network.start(
+                name, number, program, environ=self.environ, log=log, own_directories=[self.own_directory]
+            )
+
+    def _living(self) -> int:
+        try:
+            nodes: list[dict[str, Any]] = json.loads(self.get("/nodes?view=summary"))["data"]["summary"]
+        except (urllib.error.URLError, OSError, KeyError, ValueError):
+            return 0
+        return sum(node["raylet"].get("state") == "ALIVE" for node in nodes)
+
+    def _logs(self) -> str:
+        return "\n".join(path.read_text()[-2000:] for path in self.directory.glob("*.log"))
+
+
+def wait_until(
+    condition: Callable[[], object], what: str, detail: Callable[[], str] = str, timeout_s: float = _TIMEOUT_S
+) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"waited in vain for {what}\n{detail()}"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(s3_server: S3Server) -> Iterator[RayCluster]:
+    if reason := HostNetwork.why_not():
+        pytest.skip(reason)
+    with (
+        tempfile.TemporaryDirectory(prefix="rc-", dir="/tmp", ignore_cleanup_errors=True) as directory,
+        HostNetwork() as network,
+        FaultProxy(s3_server.endpoint_url, host=network.gateway) as proxy,
+    ):
+        cluster = RayCluster(network, s3_server, proxy, Path(directory))
+        cluster.start()
+        yield cluster
