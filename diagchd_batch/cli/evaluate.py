@@ -35,19 +35,23 @@ def evaluate(
 ) -> None:
     """Write a run's metrics tables again: cohort metrics, comparison with readers, agreement, segmentation, subgroups.
 
-    Works from the score tables; neither images nor the model are touched.
+    Works from the score tables; neither images nor the model are touched. The run's report is written again, too.
 
     Example: diagchd-batch evaluate out/sample --config job.yaml --set evaluation.study_score=max
     """
     from diagchd_batch.evaluation.outputs import evaluate_output
+    from diagchd_batch.report import write_report
     from diagchd_batch.results import open_output
+    from diagchd_batch.storage import join_uri
 
     opened = open_output(output, private_uri)
     summary = evaluate_output(opened, os.environ, run_id=run_id, config=_evaluation(config, overrides))
+    report = join_uri(output, write_report(opened.storage, summary.run_id))
     if as_json:
         print_json(asdict(summary))
         return
-    print_pairs([("run", summary.run_id), *((name, f"{n:,} rows") for name, n in summary.n_rows.items())])
+    tables = ((name, f"{n:,} rows") for name, n in summary.n_rows.items())
+    print_pairs([("run", summary.run_id), *tables, ("report", report)])
     for table, n in summary.n_unmatched.items():
         if n:
             say(f"{n:,} studies of {table} are not in the inventory; they are listed in the private tree")
@@ -69,10 +73,14 @@ def compare(
     Example: diagchd-batch compare out/archive 1f0c22aa-90ab12cd-1 5d7e01bb-90ab12cd-1
     """
     from diagchd_batch.evaluation.outputs import compare_in_output
+    from diagchd_batch.report import write_report
+    from diagchd_batch.report.source import is_evaluated
     from diagchd_batch.results import open_output
 
     opened = open_output(output, private_uri)
     summary = compare_in_output(opened, os.environ, first, second, config=_evaluation(config, overrides), masks=masks)
+    if is_evaluated(opened.storage, second):
+        write_report(opened.storage, second)  # its report tells of the comparison
     if as_json:
         print_json(asdict(summary))
         return

@@ -90,6 +90,7 @@ def submit(
     from diagchd_batch.cluster.this_machine import this_machine
     from diagchd_batch.config.loading import load_job
     from diagchd_batch.evaluation.outputs import evaluate_output
+    from diagchd_batch.report import write_report
     from diagchd_batch.results import open_output
     from diagchd_batch.scoring.deadline import parse_deadline
     from diagchd_batch.scoring.driver import run_job
@@ -110,6 +111,9 @@ def submit(
                 output = open_output(job.output.uri, job.output.private_uri)
                 notes.extend(evaluate_output(output, os.environ, run_id=run, config=job.evaluation).notes)
 
+            def report(run: str) -> None:
+                write_report(open_output(job.output.uri).storage, run)
+
             outcome = run_job(
                 job,
                 EmbeddedRay(this_machine()),
@@ -120,6 +124,7 @@ def submit(
                 new_run=new_run,
                 until=deadline,
                 derive=evaluate,
+                conclude=report,
             )
     except RunInterrupted as interruption:
         say(f"interrupted ({interruption}); what is committed stays, the same command resumes the run")
@@ -238,7 +243,10 @@ def _outcome_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
 
 def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
     from diagchd_batch.failures import REMEDIES, FailureCode
+    from diagchd_batch.report.summary import read_key_figures
+    from diagchd_batch.results import layout, open_output
     from diagchd_batch.scoring.ending import Ending
+    from diagchd_batch.storage import join_uri
 
     counts = outcome.counts
     pairs: list[tuple[str, Any]] = [("run", outcome.run_id)]
@@ -262,6 +270,11 @@ def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
             pairs.append((f"  {code}", f"{n:,} reference masks: {REMEDIES[FailureCode(code)]}"))
         if counts.quality_flags:
             pairs.append(("flagged", ", ".join(f"{flag} {n:,}" for flag, n in counts.quality_flags.items())))
+        output = open_output(job.output.uri).storage
+        pairs.extend((figure.name, str(figure)) for figure in read_key_figures(output, outcome.run_id))
+        report = layout.report_file(outcome.run_id)
+        if output.stat(report) is not None:
+            pairs.append(("report", join_uri(job.output.uri, report)))
     pairs.append(("output", job.output.uri))
     print_pairs(pairs)
     if counts:

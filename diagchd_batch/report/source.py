@@ -38,6 +38,11 @@ class Source:
         return [row for row in self.tables["estimates"] if all(row[name] == value for name, value in wanted.items())]
 
 
+def is_evaluated(output: Storage, run_id: str) -> bool:
+    """Whether a run has what a report is made from."""
+    return output.stat(layout.metrics_file(run_id, "estimates")) is not None
+
+
 def read_source(output: Storage, run_id: str) -> Source:
     """Raises UsageError where the run has no record or no metrics."""
     record = read_run_record(output, run_id)

@@ -56,12 +56,14 @@ def run_job(
     new_run: bool = False,
     until: datetime | None = None,
     derive: Callable[[str], None] | None = None,
+    conclude: Callable[[str], None] | None = None,
 ) -> RunOutcome:
     """Begin, resume or repeat the run that `config` means, to its end, or to the last shard that ends by `until`.
 
     `derive` gets the run id once predictions are there, and makes whatever else shall exist before the run counts as
-    finished. Raises DiagchdBatchError, whose `exit_code` says of which kind; RunInterrupted at SIGINT and SIGTERM. In
-    every case what is committed stays, and the same call resumes.
+    finished; `conclude` gets it once the run's record is final, and makes what is made from that. Raises
+    DiagchdBatchError, whose `exit_code` says of which kind; RunInterrupted at SIGINT and SIGTERM. In every case what
+    is committed stays, and the same call resumes.
     """
     with interruptible():
         job = open_job(config, cluster, environ, run_id, new_run, until)
@@ -78,7 +80,7 @@ def run_job(
                 job.pseudonymizer,
                 progress=progress.listed,
             )
-            return _run(job, plan, cluster, progress, command, derive)
+            return _run(job, plan, cluster, progress, command, derive, conclude)
 
 
 def _run(
@@ -88,6 +90,7 @@ def _run(
     progress: RunProgress,
     command: Sequence[str],
     derive: Callable[[str], None] | None,
+    conclude: Callable[[str], None] | None,
 ) -> RunOutcome:
     facts = RunFacts(job.config, job.identity, job.model, plan.head, command)
     recorder = RunRecorder(*job.impatient(), facts)
@@ -104,6 +107,8 @@ def _run(
             derive(job.run_id)
         exit_code = EXIT_DONE_WITH_FAILED_INPUTS if counts.n_failed else EXIT_DONE
         recorder.finished(counts, exit_code, scoring_s, _devices(job))
+        if conclude:
+            conclude(job.run_id)
         job.output.create(layout.success_marker(job.run_id), b"")
     except (RunInterrupted, DiagchdBatchError) as reason:
         recorder.ended_early(reason, time.monotonic() - began_s)
