@@ -1,18 +1,17 @@
 """`export worklist`: a run's studies under their own ids, by score, for the clinic. Identified."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import duckdb
 import pyarrow as pa
 
 from diagchd_batch.errors import UsageError
+from diagchd_batch.evaluation.destinations import check_private
 from diagchd_batch.evaluation.spreadsheets import to_csv
+from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.readers import Output
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Storage
-from diagchd_batch.studies.plan import open_plan
 
 SCORED = "worklist.csv"
 FAILED = "failed.csv"
@@ -34,16 +33,17 @@ _SCORED_COLUMNS = (
 _FAILED_COLUMNS = ("study_id", "subject_id", "fetus", "token", "error_codes", "frames_failed")
 
 _STUDIES = """
-SELECT source_study_id AS study_id, source_subject_id AS subject_id, fetus, predictions.study_id AS token,
+WITH own AS (SELECT DISTINCT ON (study_id) study_id, source_study_id, source_subject_id, fetus FROM studies)
+SELECT source_study_id AS study_id, source_subject_id AS subject_id, fetus, current.study_id AS token,
        {score} AS chd_probability,
        count(*) FILTER (status = 'ok') AS frames_scored,
        count(*) FILTER (chd_call) AS frames_called_chd,
        count(*) FILTER (status <> 'ok') AS frames_failed,
        array_to_string(list_sort(list_distinct(flatten(list(quality_flags)))), ' ') AS quality_flags,
        array_to_string(list_sort(list_distinct(list(error_code))), ' ') AS error_codes
-FROM predictions JOIN studies ON predictions.study_id = studies.study_id
-GROUP BY source_study_id, source_subject_id, fetus, predictions.study_id
-ORDER BY chd_probability DESC, source_study_id
+FROM current LEFT JOIN own ON current.study_id = own.study_id
+GROUP BY source_study_id, source_subject_id, fetus, current.study_id
+ORDER BY chd_probability DESC NULLS LAST, source_study_id
 """
 _SCORES = {
     "mean": "avg(CAST(chd_probability AS DOUBLE))",
@@ -65,21 +65,19 @@ class WorklistSummary:
 def export_worklist(output: Output, record: RunRecord, destination: Storage) -> WorklistSummary:
     """Writes `worklist.csv`, the highest score first, and `failed.csv`, the studies of which no frame has a score.
 
-    Frames make a study's score as the job's `evaluation.study_score` says; the call is at the model card's threshold.
-    Raises RunFault where the private tree, which knows the own ids, cannot be read; UsageError where the run has no
-    predictions yet.
+    Of a run that continues others, results of the whole lineage. Frames make a study's score as the job's
+    `evaluation.study_score` says; the call is at the model card's threshold. Raises RunFault where the private tree,
+    which knows the own ids, cannot be read; UsageError where the run has no predictions yet, or the destination is
+    among the output's pseudonymised tables.
     """
+    check_private(destination, output.storage, output.private)
     study_score = str(record.config.get("evaluation", {}).get("study_score", "mean"))
-    studies = open_plan(output.private, record.run_id).studies()
-    with tempfile.TemporaryDirectory(prefix="diagchd-worklist-") as spill, duckdb.connect() as connection:
-        connection.execute("SET temp_directory = $1", [spill])
-        connection.register("predictions", output.predictions(record.run_id))
-        connection.register("studies", studies)
-        rows = connection.sql(_STUDIES.format(score=_SCORES[study_score])).to_arrow_table()
+    query = _STUDIES.format(score=_SCORES[study_score])
+    rows = open_query(output, {}, record.run_id).table(query)
     scored = list(_ranked(rows, record.model.chd_threshold))
     failed = [row for row in rows.to_pylist() if row["chd_probability"] is None]
     if not scored and not failed:
-        raise UsageError(f"run {record.run_id} has no results")
+        raise UsageError(f"run {record.run_id} has no predictions yet; they are derived when it ends: resume it")
     destination.replace(SCORED, to_csv(scored, _SCORED_COLUMNS))
     destination.replace(FAILED, to_csv(failed, _FAILED_COLUMNS))
     n_called_chd = sum(row["chd_call"] == "positive" for row in scored)

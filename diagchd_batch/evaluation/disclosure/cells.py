@@ -1,7 +1,7 @@
 """The counts behind the metrics tables, and the sums among them that a reader of the tables can state.
 
-Cross tables are not among them: they are published whole or not at all (see `rows`), so that nobody knows which of
-their cells are empty.
+Only studies are counted: a dozen images may be of one person. Cross tables are not among the counts: they are
+published whole or not at all (see `rows`), so that nobody knows which of their cells are empty.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ MAIN_SET = "determinate"
 ARM = "arm"
 
 # Withheld first for the sake of others: who is not analysed; last the figures that papers are about.
-_NOT_ANALYSED, _DESCRIPTION, _SUBGROUPS, _OVERALL = 3, 2, 1, 0
+_NOT_ANALYSED, _DESCRIPTION, _SUBGROUPS, _READERS, _MODEL = 4, 3, 2, 1, 0
 
 
 def call_cell(row: Row, name: str, *, kind: str = "", subject: str = "") -> Cell:
@@ -47,8 +47,9 @@ def flow_cell(name: str) -> Cell:
 
 
 def is_count(row: Row) -> bool:
-    """Whether a row of `estimates` counts calls of a single rater."""
-    return row["analysis_set"] == MAIN_SET and row["endpoint"] in CALLS and row["subject_kind"] != "readers_mean"
+    """Whether a row of `estimates` counts studies by the calls of a single rater."""
+    one_rater = row["subject_kind"] != "readers_mean"
+    return row["analysis_set"] == MAIN_SET and row["unit"] == "study" and row["endpoint"] in CALLS and one_rater
 
 
 def collect_counts(tables: Tables) -> Counts:
@@ -58,13 +59,14 @@ def collect_counts(tables: Tables) -> Counts:
     _add_calls(counts, counted)
     _add_characteristics(counts, tables["cohort_characteristics"])
     _add_flow(counts, tables["flow"])
-    _join_description_and_model(counts, [row for row in counted if row["subject_kind"] == "model"])
+    _guard_left_out(counts, counted)
     return counts
 
 
 def _add_calls(counts: Counts, counted: Sequence[Row]) -> None:
     for row in counted:
-        rank = _OVERALL if row["covariate"] is None else _SUBGROUPS
+        overall = _MODEL if row["subject_kind"] == "model" else _READERS
+        rank = overall if row["covariate"] in (None, ARM) else _SUBGROUPS
         counts.add(call_cell(row, row["endpoint"]), int(row["value"]), rank)
         for name in TOTALS:
             counts.add(total_cell(row, name), row[name], rank)
@@ -143,16 +145,19 @@ def _add_flow(counts: Counts, rows: Sequence[Row]) -> None:
     counts.relate(_group_total("without_reference"), (flow_cell("without_reference"),))
 
 
-def _join_description_and_model(counts: Counts, counted: Sequence[Row]) -> None:
-    """The cohort is described with the studies that failed, the model's figures are without them."""
+def _guard_left_out(counts: Counts, counted: Sequence[Row]) -> None:
+    """Studies that are described but lack the rater's call are a group, too: those that failed or were not read."""
     groups = {"n_positive": "positive", "n_negative": "negative"}
-    for row in {total_cell(row, ""): row for row in counted if row["unit"] == "study"}.values():
+    for row in {total_cell(row, ""): row for row in counted}.values():
+        is_level = row["covariate"] not in (None, ARM)
         for name, group in groups.items():
-            described = ("characteristics", row["covariate"] or "studies", row["level"], group)
-            counts.relate_difference(("left out", described), described, total_cell(row, name))
-        if row["covariate"] is None:
+            variable, level = (row["covariate"], row["level"]) if is_level else ("studies", None)
+            described, total = ("characteristics", variable, level, group), total_cell(row, name)
+            counts.relate_difference(("left out", described, total), described, total)
+        if not is_level:
             for step in ("analysed", "planned"):
-                counts.relate_difference(("left out", step), flow_cell(step), total_cell(row, "n_units"))
+                total = total_cell(row, "n_units")
+                counts.relate_difference(("left out", step, total), flow_cell(step), total)
 
 
 def _group_total(group: str) -> Cell:

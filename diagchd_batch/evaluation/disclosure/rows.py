@@ -1,6 +1,6 @@
 """Which rows of the tables may be published: those made of published counts alone."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,8 +18,8 @@ from diagchd_batch.evaluation.disclosure.cells import (
 )
 from diagchd_batch.evaluation.disclosure.suppression import Cell, Counts, is_small
 
-NEVER_PUBLISHED = ("n_excluded", "excluded_reasons")
-"""Columns of `estimates` and `comparisons` that are left out: their small counts would follow from the others."""
+NEVER_PUBLISHED = ("n_excluded", "excluded_reasons", "degenerate_resamples")
+"""Columns of `estimates` and `comparisons` that are left out: they tell of small counts that nothing else here does."""
 
 _OF_CALLS: Mapping[str, tuple[str, ...]] = {
     **{name: (name,) for name in CALLS},
@@ -27,6 +27,11 @@ _OF_CALLS: Mapping[str, tuple[str, ...]] = {
     "specificity": ("fp", "tn"),
     "sensitivity_interaction": ("tp", "fn"),
     "specificity_interaction": ("fp", "tn"),
+}
+_OF_ONE_CLASS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("tp", "fn", "fp", "tn"), ()),
+    **dict.fromkeys(("sensitivity", "sensitivity_interaction"), ("n_positive",)),
+    **dict.fromkeys(("specificity", "specificity_interaction"), ("n_negative",)),
 }
 _CALL_NAMES = {
     ("positive", "positive"): "tp",
@@ -43,10 +48,16 @@ _OF_SCORES = (
     "calibration_intercept",
     "calibration_slope",
     "expected_calibration_error",
-    "prevalence",
     "roc_auc_interaction",
 )
-_SINGLE_UNITS = ("_minimum", "_maximum")
+_OF_TOTALS = ("prevalence",)
+_SINGLE_UNITS = ("minimum", "maximum")
+_PARTS_OF_QUANTILES = {"q1": 4, "median": 2, "q3": 4}
+"""A quantile cuts as many parts off, each of which has to be large."""
+
+_FAMILY = ("family", "analysis_set", "unit", "operating_point", "generalises_to")
+"""What p values are adjusted within."""
+
 _RATERS_OF_A_GROUP = 3
 """From a coefficient of two raters their cross table could be worked out."""
 
@@ -76,7 +87,10 @@ class Publication:
         return self._let_through("estimates", map(self._estimate, self._tables["estimates"]))
 
     def comparisons(self) -> list[dict[str, Any]]:
-        return self._let_through("comparisons", map(self._comparison, self._tables["comparisons"]))
+        rows = self._let_through("comparisons", map(self._comparison, self._tables["comparisons"]))
+        n_shown, n_made = (Counter(map(_family, t)) for t in (rows, self._tables["comparisons"]))
+        # within a family one adjusted p can be that of another row, which may be withheld
+        return [row if n_shown[_family(row)] == n_made[_family(row)] else {**row, "p_adjusted": None} for row in rows]
 
     def cross_tabulation(self) -> list[dict[str, Any]]:
         """Whole tables of two raters; against the reference label only what TP, FN, FP and TN are, too."""
@@ -107,8 +121,7 @@ class Publication:
         if row["endpoint"] == "indeterminate" or self._tells_a_small_count(row):
             return None
         if row["analysis_set"] == MAIN_SET:
-            needed = self._rates_of(row, row["subject_kind"], row["subject"])
-            return self._cleaned(row) if self._all_public(needed) else None
+            return self._cleaned(row) if self._may_be_known(row) else None
         if row["analysis_set"] == "agreement":
             return self._agreement(row)
         if row["analysis_set"] in ("segmentation", "original"):
@@ -123,12 +136,32 @@ class Publication:
         if row["analysis_set"] != MAIN_SET:
             return None
         paired = row["comparator_kind"] in ("reader", "majority") and row["endpoint"] not in _OF_SCORES
-        if paired and _pair(row) not in self._open_pairs:
+        if paired and (_pair(row) not in self._open_pairs or row["covariate"]):
             return None  # a paired test tells the cells in which the two differ
-        needed = list(self._rates_of(row, row["subject_kind"], row["subject"]))
+        return self._cleaned(row) if self._may_be_known(row) else None
+
+    def _may_be_known(self, row: Row) -> bool:
+        """Whether all counts that a figure is made of are published, and it is of the same studies as they."""
+        raters = [(row["subject_kind"], row["subject"])]
         if row["comparator_kind"]:
-            needed += self._rates_of(row, row["comparator_kind"], row["comparator"])
-        return self._cleaned(row) if self._all_public(needed) else None
+            raters.append((row["comparator_kind"], row["comparator"]))
+        return all(
+            self._all_public(self._rates_of(row, kind, subject)) and self._is_of_all(row, kind, subject)
+            for kind, subject in raters
+        )
+
+    def _is_of_all(self, row: Row, kind: str, subject: str) -> bool:
+        """Whether no small group lies between the rater's studies and those of the figure."""
+        if kind == "readers_mean":
+            return all(self._is_of_all(row, "reader", reader) for reader in self._readers)
+        places = [_overall(row)] if row["level"] is None and row["covariate"] != ARM else self._levels(row)
+        between = (
+            self._counts.values.get(total_cell(place, name, kind=kind, subject=subject), 0) - row[name]
+            for place in places
+            for name in ("n_positive", "n_negative")
+            if row[name] is not None
+        )
+        return not any(is_small(abs(n), self._min_cell) for n in between)
 
     def _rates_of(self, row: Row, kind: str, subject: str) -> Iterator[Cell]:
         """The counts that a figure of this rater is made of; of a group, those of each reader."""
@@ -137,11 +170,11 @@ class Publication:
                 yield from self._rates_of(row, "reader", reader)
             return
         for place in self._levels(row):
-            if row["endpoint"] in _OF_SCORES:
-                names: Sequence[str] = ("n_positive", "n_negative")
-                yield from (total_cell(place, name, kind=kind, subject=subject) for name in names)
-            else:
-                names = _OF_CALLS.get(row["endpoint"], CALLS)
+            totals = _OF_ONE_CLASS.get(row["endpoint"], ("n_positive", "n_negative"))
+            yield from (total_cell(place, name, kind=kind, subject=subject) for name in totals)
+            # a reader's score has a few steps only: the area below its curve is nearly the calls
+            if row["endpoint"] not in _OF_TOTALS and not (row["endpoint"] in _OF_SCORES and kind == "model"):
+                names = CALLS if row["endpoint"] in _OF_SCORES else _OF_CALLS.get(row["endpoint"], CALLS)
                 yield from (call_cell(place, name, kind=kind, subject=subject) for name in names)
 
     def _levels(self, row: Row) -> list[Row]:
@@ -177,44 +210,50 @@ class Publication:
         if row["comparator_kind"]:
             return self._cleaned(row) if _pair(row) in self._open_pairs else None
         n_raters = len(self._readers) + (row["subject_kind"] == "readers_and_model")
-        if n_raters < _RATERS_OF_A_GROUP or (row["n_units"] or 0) < self._min_cell:
+        is_group = row["subject_kind"].startswith("readers") and n_raters >= _RATERS_OF_A_GROUP
+        if not is_group or not self._is_of_many(row):
             return None
         return {**self._cleaned(row), **dict.fromkeys((*TOTALS, "n_subjects", "numerator", "denominator"))}
 
     def _of_images(self, row: Row) -> dict[str, Any] | None:
-        if row["endpoint"].startswith("class_"):
-            calls = [call_cell(_overall(row), name) for name in CALLS]
-            return self._cleaned(row) if self._all_public(calls) else None
-        single = row["endpoint"].endswith(_SINGLE_UNITS) or row["endpoint"].startswith("n_")
-        if single or (row["n_units"] or 0) < self._min_cell:
+        """Segmentation. Counts of images, and what follows from them, stay here: they may be of a few people."""
+        counts_images = row["endpoint"].startswith(("class_", "n_"))
+        statistic = row["endpoint"].rpartition("_")[2]
+        if counts_images or statistic in _SINGLE_UNITS or not self._is_of_many(row, _PARTS_OF_QUANTILES.get(statistic)):
             return None
         n_images = max(other["n_units"] or 0 for other in self._tables["estimates"] if _same_images(other, row))
         shown = {"n_units": n_images if row["n_units"] == n_images else None}
         return {**self._cleaned(row), **dict.fromkeys((*TOTALS, "n_subjects", "numerator", "denominator")), **shown}
+
+    def _is_of_many(self, row: Row, parts: int | None = None) -> bool:
+        """Whether a figure is about enough people, for each of the `parts` into which it divides them."""
+        least = min((row[name] for name in ("n_units", "n_subjects") if row[name] is not None), default=0)
+        return least >= (parts or 1) * self._min_cell
 
     def _characteristic(self, row: Row) -> dict[str, Any] | None:
         count = characteristic_cell({**row, "statistic": "n"})
         total = characteristic_cell({**row, "variable": "studies", "level": None})
         if row["statistic"] == "n":
             return {**row, "n": self.value(total)} if self.is_public(count) else None
-        if row["statistic"] in ("minimum", "maximum"):
-            return None
         if row["level"] is not None:  # a share
             return dict(row) if self._all_public((count, total)) else None
-        if row["group"] == "all" and is_small(self._without_group(row), self._min_cell):
-            return None  # the few without a reference label are what lies between this and the groups' own
+        if row["statistic"] in _SINGLE_UNITS or not self._is_of_large_groups(row):
+            return None
         n_all = self._counts.values.get(total, 0)
         shown = self.is_public(total) and not is_small(n_all - row["n"], self._min_cell)
-        return {**row, "n": row["n"] if shown else None} if row["n"] >= self._min_cell else None
+        return {**row, "n": row["n"] if shown else None}
 
-    def _without_group(self, row: Row) -> int:
-        """How many units have the number but are neither diseased nor healthy."""
-        same = [
-            other
+    def _is_of_large_groups(self, row: Row) -> bool:
+        """Whether the group is large, and no small group follows from the number's figures for all and for others."""
+        n_of = {
+            other["group"]: other["n"]
             for other in self._tables["cohort_characteristics"]
-            if (other["variable"], other["statistic"]) == (row["variable"], row["statistic"]) and other["level"] is None
-        ]
-        return row["n"] - sum(other["n"] for other in same if other["group"] in ("positive", "negative"))
+            if (other["variable"], other["statistic"], other["level"]) == (row["variable"], row["statistic"], None)
+        }
+        parts = _PARTS_OF_QUANTILES.get(row["statistic"], 1)
+        of_two = row["group"] in ("positive", "negative")
+        others = [n for group, n in n_of.items() if group != "all"] if not of_two else []
+        return row["n"] >= parts * self._min_cell and not any(is_small(n, self._min_cell) for n in others)
 
     def _all_public(self, cells: Iterable[Cell]) -> bool:
         return all(map(self.is_public, cells))
@@ -228,7 +267,9 @@ class Publication:
                 if row[name] != self.value(total_cell(place, name)):
                     kept[name] = None
         n_units, n_subjects = row["n_units"] or 0, row["n_subjects"] or 0
-        if any(is_small(n, self._min_cell) for n in (n_subjects, n_units - n_subjects)) or kept["n_units"] is None:
+        of_cohort = row["subject_kind"] == "model" and not row["comparator_kind"] and not row["covariate"]
+        repeated = is_small(n_units - n_subjects, self._min_cell)
+        if not of_cohort or repeated or kept["n_units"] is None:
             kept["n_subjects"] = None
         return kept
 
@@ -237,6 +278,10 @@ def _pair(row: Row) -> tuple:
     return tuple(
         row[name] for name in ("unit", "operating_point", "subject_kind", "subject", "comparator_kind", "comparator")
     )
+
+
+def _family(row: Row) -> tuple:
+    return tuple(row[name] for name in _FAMILY)
 
 
 def _overall(row: Row) -> dict[str, Any]:

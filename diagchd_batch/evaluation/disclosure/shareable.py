@@ -1,5 +1,6 @@
 """`export shareable`: aggregates of a run for people outside, as CSV files with a README that says what is missing."""
 
+import hashlib
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.evaluation.cohort.schemas import METRICS, TABLES
+from diagchd_batch.evaluation.destinations import check_apart
 from diagchd_batch.evaluation.disclosure.cells import collect_counts
 from diagchd_batch.evaluation.disclosure.curves import ScoreCutsOfRaters, merged_calibration, thinned_curves
 from diagchd_batch.evaluation.disclosure.rows import NEVER_PUBLISHED, Publication
@@ -34,6 +36,9 @@ _COLUMNS = {name: tuple(TABLES[name].names) for name in SHARED_TABLES} | {
     "flow": ("step", "name", "n_studies"),
     **dict.fromkeys(("estimates", "comparisons"), tuple(name for name in METRICS.names if name not in NEVER_PUBLISHED)),
 }
+_SIGNIFICANT_DIGITS = 4
+"""A figure with all its digits can be that of one arrangement of the studies only."""
+
 _TOKEN = re.compile(rb"\b[psir]-[0-9a-f]{16}\b")
 
 
@@ -50,17 +55,23 @@ class ShareableSummary:
 def export_shareable(
     output: Storage, record: RunRecord, destination: Storage, min_cell: int | None = None
 ) -> ShareableSummary:
-    """Writes the shareable tables of a run's metrics, in place of what `destination` has of them.
+    """Writes the shareable tables of a run's metrics, in place of an earlier export at `destination`.
 
     `min_cell`: counts from 1 to below it are withheld, and all else that would tell them; default: the job's
-    `disclosure.min_cell`. Raises UsageError where the run has no metrics.
+    `disclosure.min_cell`. Raises UsageError where the run has no metrics, where `destination` lies in the output or
+    around it, or holds anything else.
     """
+    check_apart(destination, output)
     min_cell = min_cell or int(record.config.get("disclosure", {}).get("min_cell", 10))
     tables = {name: _read(output, record.run_id, name) for name in SHARED_TABLES}
     shared, n_withheld = shareable_tables(tables, min_cell)
     files = {f"{name}.csv": to_csv(rows, _COLUMNS[name]) for name, rows in shared.items()}
     n_rows = {name: len(rows) for name, rows in shared.items()}
     summary = ShareableSummary(record.run_id, min_cell, n_rows, n_withheld)
+    if any(info.key not in (*files, "README.md") for info in destination.list()):
+        raise UsageError(
+            f"{destination.uri} holds other files, which would be given away with the export; name an empty directory"
+        )
     files["README.md"] = _readme(record, summary).encode()
     for name, data in files.items():
         if _TOKEN.search(data):
@@ -90,13 +101,23 @@ def shareable_tables(
     n_withheld = dict(publication.n_withheld)
     for name in ("calibration", "curves"):
         n_withheld[name] = len(tables[name]) - len(shared[name])
-    return shared, n_withheld
+    return {name: list(map(_rounded, rows)) for name, rows in shared.items()}, n_withheld
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts as they are, other numbers to a few digits."""
+    return {
+        name: float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
+        if isinstance(value, float) and not value.is_integer()
+        else value
+        for name, value in row.items()
+    }
 
 
 def _without_tokens(
     tables: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Readers are called by number, in the order of their tokens, which says nothing of their names."""
+    """Readers are called by number, in an order that says nothing of the alphabet if the tables hold their names."""
     readers = sorted(
         {
             row[name]
@@ -104,7 +125,8 @@ def _without_tokens(
             for row in rows
             for kind, name in (("subject_kind", "subject"), ("comparator_kind", "comparator"))
             if row.get(kind) == "reader" and row[name]
-        }
+        },
+        key=lambda reader: hashlib.sha256(reader.encode()).digest(),
     )
     numbers = {reader: f"reader {number}" for number, reader in enumerate(readers, start=1)}
     renamed: dict[str, list[dict[str, Any]]] = {}
@@ -124,6 +146,12 @@ def _read(output: Storage, run_id: str, name: str) -> list[dict[str, Any]]:
     return pq.read_table(io.BytesIO(output.read(key)), columns=TABLES[name].names).to_pylist()
 
 
+def _names_note(record: RunRecord) -> list[str]:
+    if not record.config.get("evaluation", {}).get("disclose"):
+        return []
+    return ["Levels of covariates bear their own names, as `evaluation.disclose` asked for.", ""]
+
+
 def _readme(record: RunRecord, summary: ShareableSummary) -> str:
     lines = [
         "# Shareable aggregates" + (" of SIMULATED data" if record.simulated else ""),
@@ -132,7 +160,8 @@ def _readme(record: RunRecord, summary: ShareableSummary) -> str:
         f"{record.model.weights_digest}, diagchd-batch {record.package_version}.",
         "",
         f"Counts from 1 to {summary.min_cell - 1} are withheld, and with them every figure made of them and every "
-        "count, of any table here, from which they would follow by adding and subtracting. Readers are numbered. "
+        "count, of any table here, from which they would follow by adding and subtracting; so is how a small group "
+        f"divides, be it into zeros. Readers are numbered. Numbers have {_SIGNIFICANT_DIGITS} significant digits. "
         "Curves keep so few points, and calibration bins are merged, that at least "
         f"{summary.min_cell} diseased and healthy studies, or none, lie between any two of them.",
         "",
@@ -141,10 +170,13 @@ def _readme(record: RunRecord, summary: ShareableSummary) -> str:
         *(f"| {name}.csv | {n:,} | {summary.n_withheld[name]:,} |" for name, n in summary.n_rows.items()),
         "",
         "Withheld are whole rows, and of two raters' cross tables the whole table; in flow.csv the row stays and its "
-        "count is empty; in estimates.csv and comparisons.csv counts beside a figure may be empty, too. Not here at "
-        "all: studies, reads, worst cases, decision curves, extremes (they are single studies'), how many units each "
-        "figure leaves out, and figures that count indeterminate results as right or wrong.",
+        "count is empty; in estimates.csv and comparisons.csv counts and adjusted p beside a figure may be empty, too. "
+        "A reader who did not read a few of the studies loses most figures, because what the others read more of "
+        "would be those few. Not here at all: studies, reads, worst cases, decision curves, extremes (they are single "
+        "studies'), calls counted by image (many images can be of one person), how many units each figure leaves out, "
+        "and figures that count indeterminate results as right or wrong.",
         "",
+        *_names_note(record),
         "These are aggregates of pseudonymised data. Whether they may be given away is for the data's owner to decide; "
         "what other people know of the cohort is not known here.",
         "",

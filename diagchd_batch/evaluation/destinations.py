@@ -1,0 +1,28 @@
+"""Where exports may go: never among an output's own tables."""
+
+from pathlib import Path
+
+from diagchd_batch.errors import UsageError
+from diagchd_batch.storage import Storage
+from diagchd_batch.storage.uris import S3_SCHEME
+
+
+def check_apart(destination: Storage, output: Storage) -> None:
+    """Raises UsageError where the destination is the output, lies in it, or holds it."""
+    if _is_within(destination.uri, output.uri) or _is_within(output.uri, destination.uri):
+        raise UsageError(f"{destination.uri} is part of the output {output.uri}, or holds it; export to another place")
+
+
+def check_private(destination: Storage, output: Storage, private: Storage) -> None:
+    """As `check_apart`, but below the private tree is right for what is identified."""
+    if not _is_within(destination.uri, private.uri):
+        check_apart(destination, output)
+
+
+def _is_within(uri: str, other: str) -> bool:
+    return f"{_real(uri)}/".startswith(f"{_real(other).rstrip('/')}/")
+
+
+def _real(uri: str) -> str:
+    """Local paths without links and ``..``."""
+    return uri if uri.startswith(S3_SCHEME) else str(Path(uri).resolve())

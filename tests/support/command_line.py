@@ -1,0 +1,40 @@
+"""The command line within this process: quick, and with everything that a user would see."""
+
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from unittest import mock
+
+from diagchd_batch.cli.main import main
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind. `written`: the bytes of stdout."""
+
+    exit_code: int
+    written: bytes
+    messages: str
+
+    @property
+    def printed(self) -> str:
+        return self.written.decode()
+
+
+def diagchd_batch(*arguments: str, stdin: str = "") -> Ended:
+    """Runs a command."""
+    stdout, stderr = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline=""), io.StringIO()
+    exit_code: object = 0
+    with (
+        mock.patch.object(sys, "argv", ["diagchd-batch", *arguments]),
+        mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+        redirect_stdout(stdout),
+        redirect_stderr(stderr),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            exit_code = end.code or 0
+    stdout.flush()
+    return Ended(int(str(exit_code)), stdout.buffer.getvalue(), stderr.getvalue())

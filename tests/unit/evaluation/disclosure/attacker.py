@@ -1,0 +1,142 @@
+"""Somebody who has the shared files alone, and tries to work out what they withhold.
+
+Knows what the columns mean, that counts are not negative, that levels, groups and calls divide the studies, and that
+published figures are rounded. Knows nothing of how counts were chosen to be withheld.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linprog
+
+Row = Mapping[str, Any]
+Terms = dict[Hashable, float]
+
+CALLS = {"tp": ("positive", "positive"), "fn": ("positive", "negative")}
+CALLS |= {"fp": ("negative", "positive"), "tn": ("negative", "negative")}
+RATES = {
+    "sensitivity": (("tp",), ("tp", "fn")),
+    "specificity": (("tn",), ("tn", "fp")),
+    "ppv": (("tp",), ("tp", "fp")),
+    "npv": (("tn",), ("tn", "fn")),
+    "accuracy": (("tp", "tn"), ("tp", "fn", "fp", "tn")),
+    "prevalence": (("tp", "fn"), ("tp", "fn", "fp", "tn")),
+}
+STEPS = ("excluded", "not_scored", "failed", "without_reference", "analysed")
+
+
+class Attacker:
+    """Unknowns are named ("call", rater, covariate, level, call), ("left out", rater, …, label), ("without", …), …"""
+
+    def __init__(self, shared: Mapping[str, Sequence[Row]], levels: Mapping[str, Sequence[str]], raters: Sequence[str]):
+        self._unknowns: dict[Hashable, int] = {}
+        self._equal: list[tuple[Terms, float]] = []
+        self._at_most: list[Terms] = []
+        self._levels = {None: [None], **levels}
+        self._raters = raters
+        self._add_structure()
+        for row in shared["estimates"]:
+            if row["analysis_set"] == "determinate" and row["unit"] == "study":
+                self._add_estimate(row)
+        for row in shared["cohort_characteristics"]:
+            if row["statistic"] == "n":
+                covariate = None if row["variable"] == "studies" else row["variable"]
+                self._know(self.described(covariate, row["level"], row["group"]), row["value"])
+        for row in shared["flow"]:
+            if row["n_studies"] is not None:
+                step = [("step", s) for s in STEPS] if row["name"] == "planned" else [("step", row["name"])]
+                self._know(dict.fromkeys(step, 1.0), row["n_studies"])
+
+    def described(self, covariate: str | None, level: str | None, group: str) -> Terms:
+        """Studies of a group: those with a call of the model, and those that failed."""
+        groups = ("positive", "negative", "without_reference") if group == "all" else (group,)
+        cells: list[Hashable] = []
+        for one in groups:
+            if one == "without_reference":
+                cells.append(("without", covariate, level))
+            else:
+                cells += self._of_label("model", covariate, level, one)
+                cells.append(("left out", "model", covariate, level, one))
+        return dict.fromkeys(cells, 1.0)
+
+    def bounds(self, wanted: Terms) -> tuple[float, float]:
+        """Least and greatest value that the shared files allow."""
+        n = len(self._unknowns)
+        equal = np.array([self._vector(terms) for terms, _ in self._equal]).reshape(-1, n)
+        at_most = np.array([self._vector(terms) for terms in self._at_most]).reshape(-1, n)
+        ends = []
+        for sign in (1, -1):
+            found = linprog(
+                sign * self._vector(wanted),
+                A_eq=equal,
+                b_eq=[value for _, value in self._equal],
+                A_ub=at_most if len(at_most) else None,
+                b_ub=np.zeros(len(at_most)) if len(at_most) else None,
+                bounds=(0, 1e5),
+            )
+            assert found.x is not None, found.message
+            ends.append(sign * found.fun)
+        return ends[0], ends[1]
+
+    def _vector(self, terms: Terms) -> np.ndarray:
+        vector = np.zeros(len(self._unknowns))
+        for name, factor in terms.items():
+            vector[self._unknowns[name]] += factor
+        return vector
+
+    def _know(self, terms: Terms, value: float) -> None:
+        for name in terms:
+            self._unknowns.setdefault(name, len(self._unknowns))
+        self._equal.append((terms, float(value)))
+
+    def _same(self, first: Terms, second: Terms) -> None:
+        names = dict.fromkeys([*first, *second])
+        self._know({name: first.get(name, 0) - second.get(name, 0) for name in names}, 0)
+
+    def _of_label(self, rater: str, covariate: str | None, level: str | None, label: str) -> list[Hashable]:
+        return [("call", rater, covariate, level, name) for name, (of, _) in CALLS.items() if of == label]
+
+    def _add_structure(self) -> None:
+        for covariate, levels in self._levels.items():
+            for name in CALLS:
+                parts = dict.fromkeys((("call", "model", covariate, level, name) for level in levels), 1.0)
+                self._same({("call", "model", None, None, name): 1.0}, parts)
+            for label in ("positive", "negative"):
+                parts = dict.fromkeys((("left out", "model", covariate, level, label) for level in levels), 1.0)
+                self._same({("left out", "model", None, None, label): 1.0}, parts)
+            parts = dict.fromkeys((("without", covariate, level) for level in levels), 1.0)
+            self._same({("without", None, None): 1.0}, parts)
+        for rater in self._raters:  # read, or left out, what is described
+            for label in ("positive", "negative"):
+                own = dict.fromkeys(self._of_label(rater, None, None, label), 1.0)
+                self._same(own | {("left out", rater, None, None, label): 1.0}, self.described(None, None, label))
+        analysed = dict.fromkeys((("call", "model", None, None, name) for name in CALLS), 1.0)
+        self._same({("step", "analysed"): 1.0}, analysed)
+        self._same({("step", "without_reference"): 1.0}, {("without", None, None): 1.0})
+        failed = {("left out", "model", None, None, label): 1.0 for label in ("positive", "negative")}
+        self._same({("step", "failed"): 1.0}, failed)
+        self._know({("step", step): 0.0 for step in STEPS}, 0)
+
+    def _add_estimate(self, row: Row) -> None:
+        rater = "model" if row["subject_kind"] == "model" else row["subject"]
+        known = row["covariate"] in self._levels and (rater == "model" or row["covariate"] is None)
+        if row["subject_kind"] == "readers_mean" or not known or row["level"] not in self._levels[row["covariate"]]:
+            return
+        cells = {name: ("call", rater, row["covariate"], row["level"], name) for name in CALLS}
+        totals = {"n_positive": ("tp", "fn"), "n_negative": ("fp", "tn"), "n_units": tuple(CALLS)}
+        for column, names in totals.items():
+            if row[column] is not None:
+                self._know({cells[name]: 1.0 for name in names}, row[column])
+        if row["endpoint"] in CALLS:
+            self._know({cells[row["endpoint"]]: 1.0}, row["value"])
+        if row["endpoint"] in RATES and row["value"] is not None:
+            above, below = RATES[row["endpoint"]]
+            for sign in (1, -1):  # the rate is within its rounding
+                bound = row["value"] + sign * 6e-5
+                self._at_most.append({cells[n]: sign * ((n in above) - bound) for n in below})
+        for column, names in (("numerator", RATES), ("denominator", RATES)):
+            if row["endpoint"] in names and row[column] is not None:
+                part = RATES[row["endpoint"]][column == "denominator"]
+                if float(row[column]).is_integer():
+                    self._know({cells[name]: 1.0 for name in part}, row[column])
