@@ -1,4 +1,4 @@
-"""`python -m diagchd_batch`: the command line, also where the console script is not on the PATH."""
+"""`python -m diagchd_batch` is the command line."""
 
 from diagchd_batch.cli.main import main
 
