@@ -17,8 +17,8 @@ BYTES_PER_IMAGE = 16_000
 def check_places(input_storage: Storage, output: Storage, private: Storage) -> None:
     """The input can be read; output and private tree can be written, and refuse a second create of one key."""
     check_readable(input_storage)
-    check_create_if_absent(private, "preflight")
-    check_create_if_absent(output, f"{layout.RUNS_PREFIX}preflight")
+    check_create_if_absent(private, layout.RUNS_PREFIX)
+    check_create_if_absent(output, layout.RUNS_PREFIX)
 
 
 def check_limits(limits: LimitsConfig) -> None:
