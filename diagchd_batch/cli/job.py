@@ -3,7 +3,7 @@
 import os
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -13,6 +13,7 @@ from diagchd_batch.cli.options import ConfigArgument, JsonOption, SetOption
 if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig
     from diagchd_batch.scoring.driver import RunOutcome
+    from diagchd_batch.scoring.identity import RunRequest
     from diagchd_batch.scoring.preview import JobPreview
 
 RunId = Annotated[
@@ -66,6 +67,10 @@ def submit(
     overrides: SetOption = [],  # noqa: B006
     run_id: RunId = None,
     new_run: Annotated[bool, typer.Option("--new-run", help="Begin another run although one could go on.")] = False,
+    only: Annotated[
+        Literal["new"] | None, typer.Option(help="Score what is new or changed since earlier runs.")
+    ] = None,
+    retry: Annotated[Literal["failed"] | None, typer.Option(help="Score files again that failed.")] = None,
     until: Annotated[
         str | None,
         typer.Option(help="Begin no shard that would not end by then: 06:00, 2026-11-24T06:00+01:00 or 7h30m."),
@@ -98,10 +103,11 @@ def submit(
     from diagchd_batch.scoring.preview import read_evaluation_files
 
     deadline = parse_deadline(until, datetime.now(UTC)) if until else None
+    request = _request(run_id, new_run, only, retry)
     job = load_job(config, overrides, os.environ)
     read_evaluation_files(job.evaluation)  # a mistake in them is told now, not when the night is over
     if cluster := cluster_address(address, os.environ):
-        _submit_to_cluster(job, cluster, run_id, new_run, deadline, no_wait, as_json)
+        _submit_to_cluster(job, cluster, request, deadline, no_wait, as_json)
     notes: list[str] = []
     try:
         with run_progress() as progress:
@@ -120,8 +126,7 @@ def submit(
                 progress,
                 environ=os.environ,
                 command=sys.argv[1:],
-                run_id=run_id,
-                new_run=new_run,
+                request=request,
                 until=deadline,
                 derive=evaluate,
                 conclude=report,
@@ -138,11 +143,19 @@ def submit(
     raise typer.Exit(outcome.exit_code)
 
 
+def _request(run_id: str | None, new_run: bool, only: str | None, retry: str | None) -> "RunRequest":
+    from diagchd_batch.errors import UsageError
+    from diagchd_batch.scoring.identity import RunRequest
+
+    if only and retry:
+        raise UsageError("--only new and --retry failed are two runs: give the one, then the other")
+    return RunRequest(run_id, new_run, "new" if only else "failed" if retry else "all")
+
+
 def _submit_to_cluster(
     job: "JobConfig",
     address: str,
-    run_id: str | None,
-    new_run: bool,
+    request: "RunRequest",
     until: datetime | None,
     no_wait: bool,
     as_json: bool,
@@ -151,8 +164,10 @@ def _submit_to_cluster(
     from diagchd_batch.cluster.submission import run_meant, submit_and_follow
 
     jobs = ClusterJobs(address)
-    run = run_meant(job, os.environ, run_id, new_run)
-    options = ["--until", until.isoformat()] if until else []
+    run = run_meant(job, os.environ, request)
+    options = {"new": ["--only", "new"], "failed": ["--retry", "failed"]}.get(request.selection, [])
+    if until:
+        options += ["--until", until.isoformat()]
     try:
         submission_id, exit_code = submit_and_follow(jobs, job, run, options, wait=not no_wait, say=say)
     except KeyboardInterrupt:
@@ -236,6 +251,7 @@ def _outcome_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
         "counts": outcome.counts.model_dump(mode="json") if outcome.counts else None,
         "repeated": outcome.repeated,
         "n_new_images": outcome.n_new_images,
+        "nothing_selected": outcome.nothing_selected,
         "ending": outcome.ending,
         "n_images_left": outcome.n_images_left,
     }
@@ -253,7 +269,9 @@ def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
     if outcome.repeated:
         pairs.append(("", "finished before; nothing was done"))
         if outcome.n_new_images:
-            pairs.append(("new images", f"{outcome.n_new_images:,} came in since; score them with --new-run"))
+            pairs.append(("new images", f"{outcome.n_new_images:,} came in since; score them with --only new"))
+    if outcome.nothing_selected:
+        pairs.append(("", "nothing to score since then; no run was begun"))
     if outcome.ending:
         where = "at the deadline" if outcome.ending == Ending.DEADLINE else "as it was asked to"
         pairs.append(("stopped", f"{where}, {outcome.n_images_left:,} images left; the same command goes on"))

@@ -12,6 +12,8 @@ from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.storage.base import Storage
 
 RunStatus = Literal["running", "finished", "failed", "interrupted", "stopped"]
+Selection = Literal["all", "new", "failed"]
+"""What of the input a run plans: all; what is new or changed since its parent; or what its parent's lineage failed."""
 
 
 class _Section(BaseModel):
@@ -55,6 +57,7 @@ class RunRecord(_Section):
     record_version: Literal[1] = 1
     run_id: str
     parent_run_id: str | None = Field(None, description="The run whose lineage this one continues.")
+    selection: Selection = "all"
     fingerprint: str
     fingerprint_fields: dict[str, Any]
     package_version: str

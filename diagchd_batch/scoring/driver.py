@@ -16,14 +16,16 @@ from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.scoring.actors import Cluster
 from diagchd_batch.scoring.ending import EXIT_STOPPED, Ending, RunEnding
 from diagchd_batch.scoring.heartbeats import Heartbeat, driver_name, read_worker_beats
+from diagchd_batch.scoring.identity import RunRequest
 from diagchd_batch.scoring.interrupts import RunInterrupted, interruptible
-from diagchd_batch.scoring.job import Job, open_job
+from diagchd_batch.scoring.job import Job, prepare_job
 from diagchd_batch.scoring.preflight import check_space
 from diagchd_batch.scoring.progress import RunProgress, RunStart, ShardSummary
 from diagchd_batch.scoring.recording import RunFacts, RunRecorder
+from diagchd_batch.scoring.selecting import lineage_plans
 from diagchd_batch.scoring.watch import RunWatch, outcomes_so_far
-from diagchd_batch.studies.plan import Plan, open_plan
-from diagchd_batch.studies.planning import count_new_images, freeze_plan
+from diagchd_batch.studies.plan import Plan
+from diagchd_batch.studies.planning import count_new_images
 from diagchd_batch.studies.records import ShardReference
 
 EXIT_DONE = 0
@@ -34,6 +36,7 @@ EXIT_DONE_WITH_FAILED_INPUTS = 3
 class RunOutcome:
     """A run that ended. `repeated`: it was finished before and nothing was done; `n_new_images` have come into its
     input since it was planned. `ending`: it was stopped with so many images left, and can be resumed.
+    `nothing_selected`: nothing is new since it, or nothing failed in it, so that no run was begun.
     """
 
     run_id: str
@@ -43,6 +46,7 @@ class RunOutcome:
     n_new_images: int = 0
     ending: Ending | None = None
     n_images_left: int = 0
+    nothing_selected: bool = False
 
 
 def run_job(
@@ -52,13 +56,13 @@ def run_job(
     *,
     environ: Mapping[str, str],
     command: Sequence[str],
-    run_id: str | None = None,
-    new_run: bool = False,
+    request: RunRequest = RunRequest(),
     until: datetime | None = None,
     derive: Callable[[str], None] | None = None,
     conclude: Callable[[str], None] | None = None,
 ) -> RunOutcome:
-    """Begin, resume or repeat the run that `config` means, to its end, or to the last shard that ends by `until`.
+    """Begin, resume or repeat the run that `config` and `request` mean, to its end, or to the last shard that ends by
+    `until`.
 
     `derive` gets the run id once predictions are there, and makes whatever else shall exist before the run counts as
     finished; `conclude` gets it once the run's record is final, and makes what is made from that. Raises
@@ -66,21 +70,20 @@ def run_job(
     is committed stays, and the same call resumes.
     """
     with interruptible():
-        job = open_job(config, cluster, environ, run_id, new_run, until)
+        prepared = prepare_job(config, cluster, environ, request, until)
+        if prepared.builds_on is None:
+            job = prepared.claim()
+        else:
+            with prepared.draft(progress.listed) as draft:
+                if not draft.head.n_images:
+                    return RunOutcome(prepared.builds_on, EXIT_DONE, None, nothing_selected=True)
+                job = prepared.claim()
+                draft.freeze(job.private, job.run_id)
         if job.claim.finished:
             return _repeat(job, progress)
         _, private = job.impatient()
         with Heartbeat(private, job.run_id, driver_name(job.submission), dict):
-            plan = freeze_plan(
-                config.input,
-                config.shards,
-                job.input,
-                job.private,
-                job.run_id,
-                job.pseudonymizer,
-                progress=progress.listed,
-            )
-            return _run(job, plan, cluster, progress, command, derive, conclude)
+            return _run(job, job.plan(progress.listed), cluster, progress, command, derive, conclude)
 
 
 def _run(
@@ -190,7 +193,11 @@ def _repeat(job: Job, progress: RunProgress) -> RunOutcome:
     if record is None or record.exit_code is None:
         raise RunFault(f"run {job.run_id} is marked as finished but has no record; begin another with --new-run")
     n_new = count_new_images(
-        job.config.input, job.input, open_plan(job.private, job.run_id), job.pseudonymizer, progress=progress.listed
+        job.config.input,
+        job.input,
+        lineage_plans(job.run_id, job.output, job.private),
+        job.pseudonymizer,
+        progress=progress.listed,
     )
     return RunOutcome(job.run_id, record.exit_code, record.counts, repeated=True, n_new_images=n_new)
 

@@ -4,7 +4,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from diagchd_batch import __version__
@@ -13,6 +13,8 @@ from diagchd_batch.config.models import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, UsageError
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results import layout
+from diagchd_batch.results.lineage import newest_runs
+from diagchd_batch.results.run_record import Selection
 from diagchd_batch.results.schema import SCHEMA_VERSION
 from diagchd_batch.storage import normalize_uri
 from diagchd_batch.storage.base import Storage
@@ -20,6 +22,7 @@ from diagchd_batch.studies.layouts.manifest import manifest_digest
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _DIGITS = 8
+_MANIFEST = "manifest_sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Identity:
 
     `input_digest` is keyed, because digests of a manifest or a path could be guessed. `batch_size` and
     `intra_op_threads` are not part of what makes runs different, but of what makes one run repeatable to the bit.
+    `selection`: what it plans of the input, beyond the lineage of its parent.
     """
 
     run_id: str
@@ -37,12 +41,43 @@ class Identity:
     input_fields: Mapping[str, Any]
     batch_size: int
     intra_op_threads: int
+    parent_run_id: str | None = None
+    selection: Selection = "all"
     created_by: str = __version__
 
 
 @dataclass(frozen=True, slots=True)
+class RunRequest:
+    """Which run is asked for: one's own `run_id`, or a new one although one could go on, or one that builds on the
+    newest run and plans a selection of the input alone.
+    """
+
+    run_id: str | None = None
+    new_run: bool = False
+    selection: Selection = "all"
+
+    def __post_init__(self) -> None:
+        if self.run_id is not None and self.new_run:
+            raise UsageError("--run-id and --new-run exclude each other: a new run gets its own id")
+        if self.new_run and self.selection != "all":
+            raise UsageError(
+                "--new-run scores everything; leave it away with --only and --retry, which begin a run too"
+            )
+        if self.run_id is not None and not _RUN_ID.fullmatch(self.run_id):
+            raise UsageError("--run-id: letters, digits, dot, dash and underscore only, 80 at most")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The run that a request means. `exists`: it was claimed before, and its identity is what it was then."""
+
+    identity: Identity
+    exists: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """The run that a command means. `resumed`: it was begun before; `finished`: nothing is left to be done."""
+    """The run that a command goes on with. `resumed`: it was begun before; `finished`: nothing is left to be done."""
 
     identity: Identity
     resumed: bool
@@ -90,82 +125,87 @@ class RunRegistry:
         self._private = private
         self._key = key
 
-    def claim(
-        self,
-        fields: Mapping[str, Any],
-        inputs: Mapping[str, Any],
-        *,
-        batch_size: int,
-        intra_op_threads: int,
-        run_id: str | None = None,
-        new_run: bool = False,
-    ) -> Claim:
-        """The run named `run_id`, else the latest with this fingerprint and input, else (or with `new_run`) a new one.
+    def target(self, fields: Mapping[str, Any], inputs: Mapping[str, Any], request: RunRequest) -> Target:
+        """The run named, else the latest with this fingerprint and input, else a new one; writes nothing.
 
-        Raises FingerprintMismatchError where `run_id` stands for another fingerprint or input.
+        With a selection: the newest run of this fingerprint and input, whatever its manifest said, while it is not
+        finished; then a new one, its child. Raises FingerprintMismatchError where the run named stands for another
+        fingerprint or input, UsageError where there is nothing to retry yet.
         """
-        if run_id is not None and new_run:
-            raise UsageError("--run-id and --new-run exclude each other: a new run gets its own id")
-        wanted = self._wanted(fields, inputs, batch_size, intra_op_threads, run_id, new_run)
-        key = layout.identity_file(wanted.run_id)
-        resumed = not self._private.create(key, json.dumps(asdict(wanted), indent=1).encode())
-        existing = self._existing(wanted)
-        return Claim(existing, resumed, resumed and self._is_finished(wanted.run_id))
+        wanted = Identity("", fingerprint(fields), fields, keyed_digest(self._key, inputs), inputs, 0, 0)
+        if request.run_id is not None and (named := self._read(request.run_id)):
+            self._refuse_another(named, wanted, with_manifest=request.selection == "all")
+            return Target(named, exists=True)
+        prefix = f"{wanted.fingerprint[:_DIGITS]}-{wanted.input_digest[:_DIGITS]}"
+        number, latest = self._latest(prefix)
+        if request.selection != "all":
+            parent = self._newest(wanted, latest)
+            if parent and not self._is_finished(parent.run_id):
+                return self._unfinished(parent, request)
+            if parent is None and request.selection == "failed":
+                raise UsageError("--retry failed: this output holds no run of this model and input; submit it first")
+            if parent:
+                wanted = replace(wanted, parent_run_id=parent.run_id, selection=request.selection)
+        elif latest and not (request.new_run or request.run_id):
+            self._refuse_another(latest, wanted)
+            return Target(latest, exists=True)
+        return Target(replace(wanted, run_id=request.run_id or f"{prefix}-{number + 1}"), exists=False)
 
-    def find(
-        self, fields: Mapping[str, Any], inputs: Mapping[str, Any], *, run_id: str | None = None
-    ) -> Identity | None:
-        """The run that `claim` would resume, None where it would begin one; writes nothing."""
-        wanted = self._wanted(fields, inputs, 0, 0, run_id, new_run=False)
-        exists = self._private.stat(layout.identity_file(wanted.run_id)) is not None
-        return self._existing(wanted) if exists else None
+    def claim(self, target: Target, *, batch_size: int, intra_op_threads: int) -> Claim:
+        """Make the target's run one's own; of two that do so at once, both get the first one's identity."""
+        identity = replace(target.identity, batch_size=batch_size, intra_op_threads=intra_op_threads)
+        key = layout.identity_file(identity.run_id)
+        resumed = not self._private.create(key, json.dumps(asdict(identity), indent=1).encode())
+        existing = self._read(identity.run_id)
+        assert existing is not None
+        self._refuse_another(existing, identity)
+        return Claim(existing, resumed, resumed and self._is_finished(identity.run_id))
 
-    def name(self, fields: Mapping[str, Any], inputs: Mapping[str, Any], run_id: str | None, new_run: bool) -> str:
-        """The id of the run that `claim` would give; writes nothing. Raises as `claim` does."""
-        if run_id is not None and new_run:
-            raise UsageError("--run-id and --new-run exclude each other: a new run gets its own id")
-        wanted = self._wanted(fields, inputs, 0, 0, run_id, new_run)
-        if self._private.stat(layout.identity_file(wanted.run_id)) is not None:
-            self._existing(wanted)
-        return wanted.run_id
+    def _read(self, run_id: str) -> Identity | None:
+        key = layout.identity_file(run_id)
+        return None if self._private.stat(key) is None else Identity(**json.loads(self._private.read(key)))
 
-    def _wanted(
-        self,
-        fields: Mapping[str, Any],
-        inputs: Mapping[str, Any],
-        batch_size: int,
-        intra_op_threads: int,
-        run_id: str | None,
-        new_run: bool,
-    ) -> Identity:
-        if run_id is not None and not _RUN_ID.fullmatch(run_id):
-            raise UsageError("--run-id: letters, digits, dot, dash and underscore only, 80 at most")
-        digest, print_ = keyed_digest(self._key, inputs), fingerprint(fields)
-        chosen = run_id or self._choose(f"{print_[:_DIGITS]}-{digest[:_DIGITS]}", new_run)
-        return Identity(chosen, print_, fields, digest, inputs, batch_size, intra_op_threads)
+    def _latest(self, prefix: str) -> tuple[int, Identity | None]:
+        number, latest = 0, None
+        while identity := self._read(f"{prefix}-{number + 1}"):
+            number, latest = number + 1, identity
+        return number, latest
 
-    def _existing(self, wanted: Identity) -> Identity:
-        existing = Identity(**json.loads(self._private.read(layout.identity_file(wanted.run_id))))
-        self._refuse_another(existing, wanted)
-        return existing
+    def _newest(self, wanted: Identity, latest: Identity | None) -> Identity | None:
+        """What a selection builds on: `latest` while it is not finished, since its plan may still be in the making;
+        else the newest recorded run of this fingerprint and input, the manifest left aside.
+        """
+        if latest and not self._is_finished(latest.run_id):
+            return latest
+        for record in newest_runs(self._output):
+            identity = self._read(record.run_id) if record.fingerprint == wanted.fingerprint else None
+            if identity and not _input_differences(identity, wanted, with_manifest=False):
+                return identity
+        return None
 
-    def _choose(self, prefix: str, new_run: bool) -> str:
-        latest = 0
-        while self._private.stat(layout.identity_file(f"{prefix}-{latest + 1}")) is not None:
-            latest += 1
-        return f"{prefix}-{max(1, latest + 1 if new_run else latest)}"
+    def _unfinished(self, run: Identity, request: RunRequest) -> Target:
+        if request.run_id is not None:
+            raise UsageError(f"run {run.run_id} is not finished; resume it first, without --run-id")
+        if request.selection == "failed" and run.selection != "failed":
+            raise UsageError(f"--retry failed: run {run.run_id} is not finished; resume it first, without --retry")
+        return Target(run, exists=True)
 
     def _is_finished(self, run_id: str) -> bool:
         return self._output.stat(layout.success_marker(run_id)) is not None
 
-    def _refuse_another(self, existing: Identity, wanted: Identity) -> None:
+    def _refuse_another(self, existing: Identity, wanted: Identity, *, with_manifest: bool = True) -> None:
         found = differences(existing.fields, wanted.fields)
-        for name, values in differences(existing.input_fields, wanted.input_fields).items():
+        for name, values in _input_differences(existing, wanted, with_manifest=with_manifest).items():
             found[f"input.{name}"] = tuple(self._shown(name, value) for value in values)
         if found:
-            raise FingerprintMismatchError(wanted.run_id, found)
+            raise FingerprintMismatchError(existing.run_id, found)
 
     def _shown(self, name: str, value: Any) -> Any:
         """Messages end up in logs: paths and digests are shown as tokens."""
-        hidden = name in ("uri", "manifest_sha256") and value is not None
+        hidden = name in ("uri", _MANIFEST) and value is not None
         return keyed_digest(self._key, {name: value})[:_DIGITS] if hidden else value
+
+
+def _input_differences(one: Identity, other: Identity, *, with_manifest: bool) -> dict[str, Any]:
+    found = differences(one.input_fields, other.input_fields)
+    return {name: values for name, values in found.items() if with_manifest or name != _MANIFEST}

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,13 +13,24 @@ from diagchd_batch.results import layout
 from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.scoring.actors import ActorPlan, Cluster, NodeResources, plan_actors
 from diagchd_batch.scoring.ending import ShardGate
-from diagchd_batch.scoring.identity import Claim, Identity, RunRegistry, fingerprint_fields, input_fields
+from diagchd_batch.scoring.identity import (
+    Claim,
+    Identity,
+    RunRegistry,
+    RunRequest,
+    Target,
+    fingerprint_fields,
+    input_fields,
+)
 from diagchd_batch.scoring.preflight import check_limits, check_places
+from diagchd_batch.scoring.selecting import selection_of
 from diagchd_batch.scoring.settings import IMPATIENCE_S, RunSettings
 from diagchd_batch.storage import Storage, join_uri, open_storage
 from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.inventory import Progress
 from diagchd_batch.studies.keys import load_or_create_key
-from diagchd_batch.studies.plan import PlanHead
+from diagchd_batch.studies.plan import Plan, PlanHead
+from diagchd_batch.studies.planning import PlanDraft, draft_plan, freeze_plan
 
 _MAX_DECODER_THREADS = 16
 _GPU_DECODER_THREADS = 4
@@ -60,6 +72,19 @@ class Job:
             open_storage(self.private.uri, object_timeout_s=IMPATIENCE_S, owner_only=True),
         )
 
+    def plan(self, progress: Progress) -> Plan:
+        """The run's frozen plan, made if it is not there."""
+        return freeze_plan(
+            self.config.input,
+            self.config.shards,
+            self.input,
+            self.private,
+            self.run_id,
+            self.pseudonymizer,
+            select=selection_of(self.identity, self.output, self.private),
+            progress=progress,
+        )
+
     def settings(self, plan: PlanHead) -> RunSettings:
         """What the workers of this submission get."""
         return RunSettings(
@@ -90,14 +115,59 @@ class Job:
         return None if self.until is None else self.until.timestamp()
 
 
-def open_job(
-    config: JobConfig,
-    cluster: Cluster,
-    environ: Mapping[str, str],
-    run_id: str | None,
-    new_run: bool,
-    until: datetime | None,
-) -> Job:
+@dataclass(frozen=True, slots=True)
+class PreparedJob:
+    """A job with everything opened and checked, and the run that it means, not yet claimed."""
+
+    config: JobConfig
+    input: Storage
+    output: Storage
+    private: Storage
+    pseudonymizer: Pseudonymizer
+    model: ModelSpec
+    actors: ActorPlan
+    until: datetime | None
+    registry: RunRegistry
+    target: Target
+    batch_size: int
+
+    @property
+    def builds_on(self) -> str | None:
+        """The parent of a run that is yet to be begun."""
+        return None if self.target.exists else self.target.identity.parent_run_id
+
+    def draft(self, progress: Progress) -> AbstractContextManager[PlanDraft]:
+        """The plan of the run that is yet to be begun; of one that builds on another it may have no image."""
+        return draft_plan(
+            self.config.input,
+            self.config.shards,
+            self.input,
+            self.pseudonymizer,
+            select=selection_of(self.target.identity, self.output, self.private),
+            progress=progress,
+        )
+
+    def claim(self) -> Job:
+        claim = self.registry.claim(
+            self.target, batch_size=self.batch_size, intra_op_threads=_intra_op_threads(self.actors)
+        )
+        return Job(
+            config=self.config,
+            input=self.input,
+            output=self.output,
+            private=self.private,
+            pseudonymizer=self.pseudonymizer,
+            model=self.model,
+            actors=self.actors,
+            claim=claim,
+            submission=secrets.token_hex(4),
+            until=self.until,
+        )
+
+
+def prepare_job(
+    config: JobConfig, cluster: Cluster, environ: Mapping[str, str], request: RunRequest, until: datetime | None
+) -> PreparedJob:
     """Raises DiagchdBatchError for anything that would stop the run later anyway, before any work is done."""
     check_limits(config.limits)
     model = resolve_model(config.model.name, config.model.weights, config.model.precision)
@@ -110,15 +180,9 @@ def open_job(
     key = load_or_create_key(private, environ)
     nodes = cluster.nodes()
     actors = plan_actors(config.cluster, nodes, elastic=cluster.elastic)
-    claim = RunRegistry(output, private, key).claim(
-        fingerprint_fields(model, config.input, config.limits),
-        input_fields(config.input),
-        batch_size=_batch_size(config, model, nodes, actors),
-        intra_op_threads=_intra_op_threads(actors),
-        run_id=run_id,
-        new_run=new_run,
-    )
-    return Job(
+    registry = RunRegistry(output, private, key)
+    fields = fingerprint_fields(model, config.input, config.limits)
+    return PreparedJob(
         config=config,
         input=input_storage,
         output=output,
@@ -126,9 +190,10 @@ def open_job(
         pseudonymizer=Pseudonymizer(key),
         model=model,
         actors=actors,
-        claim=claim,
-        submission=secrets.token_hex(4),
         until=until,
+        registry=registry,
+        target=registry.target(fields, input_fields(config.input), request),
+        batch_size=_batch_size(config, model, nodes, actors),
     )
 
 

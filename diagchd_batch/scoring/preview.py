@@ -12,7 +12,7 @@ from diagchd_batch.config.models import EvaluationConfig, JobConfig
 from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.results import layout
 from diagchd_batch.results.readers import committed_shards, open_output
-from diagchd_batch.scoring.identity import RunRegistry, fingerprint_fields, input_fields
+from diagchd_batch.scoring.identity import RunRegistry, RunRequest, fingerprint_fields, input_fields
 from diagchd_batch.scoring.preflight import check_limits
 from diagchd_batch.storage import join_uri, open_storage
 from diagchd_batch.storage.preflight import check_readable
@@ -70,7 +70,9 @@ def preview_job(
     key = find_key(private, environ)
     found = None
     if key is not None:
-        found = RunRegistry(output.storage, private, key).find(fields, input_fields(config.input), run_id=run_id)
+        request = RunRequest(run_id)
+        target = RunRegistry(output.storage, private, key).target(fields, input_fields(config.input), request)
+        found = target.identity if target.exists else None
     pseudonymizer = Pseudonymizer(key or secrets.token_bytes(32))
     preview = preview_plan(config.input, config.shards, input_storage, pseudonymizer, progress=on_listed)
     matches = _match_evaluation_files(config.evaluation, preview.studies)

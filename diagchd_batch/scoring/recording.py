@@ -94,6 +94,8 @@ class RunRecorder:
         earlier, identity, plan, spec = self._earlier, facts.identity, facts.plan, facts.model
         return PrivateRunRecord(
             run_id=identity.run_id,
+            parent_run_id=identity.parent_run_id,
+            selection=identity.selection,
             fingerprint=identity.fingerprint,
             fingerprint_fields=dict(identity.fields),
             package_version=__version__,

@@ -41,10 +41,11 @@ class ScratchDatabase:
         """The answer in batches. Nothing else may be executed until it is read to its end."""
         yield from self._connection.sql(sql).to_arrow_reader(OUTPUT_BATCH_ROWS)
 
-    def insert(self, table: str, rows: pa.RecordBatch) -> None:
+    def insert(self, table: str, rows: pa.RecordBatch, select: str = "SELECT *", where: str = "") -> None:
+        """Append what `select` and `where` make of the rows, column by column's name."""
         self._connection.register("rows_to_insert", rows)
         try:
-            self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM rows_to_insert")
+            self._connection.execute(f"INSERT INTO {table} BY NAME {select} FROM rows_to_insert {where}")
         finally:
             self._connection.unregister("rows_to_insert")
 

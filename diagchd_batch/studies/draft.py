@@ -18,12 +18,19 @@ STUDIES_FILE = "studies.parquet"
 STUDIES_PER_ROW_GROUP = 65_536
 _IMAGE_COLUMNS = ", ".join(name for name in PLAN_IMAGES.names if name not in ("shard", "position"))
 
+_STUDY_IMAGES = """
+CREATE TABLE study_images AS
+SELECT study_id, any_value(subject_id) AS subject_id, count(*) AS n_images,
+    coalesce(sum(size_bytes), 0)::BIGINT AS size_bytes
+FROM images GROUP BY study_id
+"""
 _STUDY_SIZES = "SELECT n_images, size_bytes FROM study_images ORDER BY study_id"
 _IMAGES = f"SELECT {_IMAGE_COLUMNS} FROM images ORDER BY study_id, uri"
 _STUDIES = """
-SELECT studies.*, coalesce(study_images.n_images, 0) AS n_images
-FROM studies LEFT JOIN study_images USING (study_id) ORDER BY study_id
+SELECT studies.*, coalesce(included_studies.n_images, 0) AS n_images
+FROM studies LEFT JOIN included_studies USING (study_id) ORDER BY study_id
 """
+_N_STUDIES = "SELECT count(*) FROM studies"
 _COUNTS = {
     "n_studies": "SELECT count(*) FROM study_images",
     "n_subjects": "SELECT count(DISTINCT subject_id) FROM study_images",
@@ -31,7 +38,7 @@ _COUNTS = {
     "n_masks": "SELECT count(mask_uri) FROM images",
     "size_bytes": "SELECT coalesce(sum(size_bytes), 0)::BIGINT FROM images",
     "n_excluded": "SELECT count(excluded_because) FROM entries",
-    "n_excluded_studies": "SELECT count(*) FROM studies ANTI JOIN study_images USING (study_id)",
+    "n_excluded_studies": "SELECT count(*) FROM studies ANTI JOIN included_studies USING (study_id)",
     "n_studies_without_subject": """
         SELECT count(*) FROM studies SEMI JOIN study_images USING (study_id) WHERE source_subject_id IS NULL""",
     "n_missing": "SELECT count(*) FROM images WHERE is_missing",
@@ -51,12 +58,14 @@ def write_draft(
     Images stand in the order of their study's token, then of their URI: the order of studies tells nothing of dates.
     The digest is that of the rows, so it is the same whatever version of Parquet's writer wrote them.
     """
+    database.execute(_STUDY_IMAGES)
     counts = {name: row[0] for name, sql in _COUNTS.items() if (row := database.row(sql))}
     limit = images_per_shard(counts["n_images"], shard_setting)
     shards = pack_studies(_study_sizes(database), limit)
     digest = TableDigest()
     _write_images(database, shards, directory, digest)
-    _write_studies(database, counts["n_studies"] + counts["n_excluded_studies"], directory / STUDIES_FILE, digest)
+    (n_studies,) = database.row(_N_STUDIES) or (0,)
+    _write_studies(database, n_studies, directory / STUDIES_FILE, digest)
     return PlanHead(
         digest=digest.hexdigest(),
         created_by=__version__,

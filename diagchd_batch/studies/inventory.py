@@ -61,10 +61,7 @@ FROM (
 JOIN studies ON studies.source_study_id = file.study
 LEFT JOIN listing AS image ON image.key = file.uri
 LEFT JOIN listing AS mask ON mask.key = file.mask_uri;
-CREATE TABLE study_images AS
-SELECT study_id, any_value(subject_id) AS subject_id, count(*) AS n_images,
-    coalesce(sum(size_bytes), 0)::BIGINT AS size_bytes
-FROM images GROUP BY study_id;
+CREATE TABLE included_studies AS SELECT study_id, count(*) AS n_images FROM images GROUP BY study_id;
 """
 
 # Pairs of (token, what it stands for) among which one token for two identifiers would show.
@@ -85,7 +82,7 @@ def open_inventory(
     progress: Progress | None,
     max_memory_bytes: int,
 ) -> Iterator[ScratchDatabase]:
-    """A database with tables `studies`, `images` and `study_images` beside `listing` and `entries`.
+    """A database with tables `studies`, `images` and `included_studies` beside `listing` and `entries`.
 
     Lists `storage` once; `progress` gets the number of objects seen so far. Raises InputError for an inventory that
     contradicts itself or plans nothing.

@@ -49,11 +49,14 @@ PLAN_STUDIES = pa.schema(
         pa.field("source_study_id", pa.string(), nullable=False),
         pa.field("fetus", pa.string()),
         pa.field("label", pa.int8()),  # 0 normal, 1 CHD, from the manifest or the folder; null: not given
-        pa.field("n_images", pa.int64(), nullable=False),  # planned image files; 0: all of the study is excluded
+        pa.field("n_images", pa.int64(), nullable=False),  # of the inventory; 0: all of the study is excluded
         pa.field("exclude_reasons", pa.list_(pa.string()), nullable=False),  # one for each excluded row
     ]
 )
-"""All studies of the inventory, those excluded included, in the order of their tokens. Identified: private only."""
+"""All studies of the inventory, those excluded included, in the order of their tokens. Identified: private only.
+
+A run that builds on others has those that it plans images of, and those of which its lineage says something else.
+"""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from diagchd_batch.studies.draft import STUDIES_FILE, part_file, write_draft
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Progress, open_inventory
 from diagchd_batch.studies.plan import Plan, PlanHead, open_plan
+from diagchd_batch.studies.selection import Select, new_since
 
 DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024
 """What the scratch database may take before it spills to disk."""
@@ -31,6 +32,22 @@ class PlanPreview:
     studies: pa.Table  # schema PLAN_STUDIES
 
 
+@dataclass(frozen=True)
+class PlanDraft:
+    """A plan that is not frozen yet: its head, and its files in a temporary directory of the owner's own."""
+
+    head: PlanHead
+    directory: Path
+
+    def freeze(self, private: Storage, run_id: str) -> Plan:
+        """Of two drivers that freeze a plan of one run at once, both get the first one's."""
+        for part in range(self.head.n_parts):
+            private.create(layout.plan_part(run_id, self.head.digest, part), part_file(self.directory, part))
+        private.create(layout.plan_studies(run_id, self.head.digest), self.directory / STUDIES_FILE)
+        private.create(layout.plan_head(run_id), self.head.to_json())
+        return open_plan(private, run_id)
+
+
 def freeze_plan(
     config: InputConfig,
     shards: ShardsConfig,
@@ -39,21 +56,28 @@ def freeze_plan(
     run_id: str,
     pseudonymizer: Pseudonymizer,
     *,
+    select: Select | None = None,
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Plan:
     """The run's plan, made unless it exists already. Of two drivers that make it at once, both get the first one's.
 
     The head is written last, so a plan is whole or is not there; parts of a plan that lost, or whose driver died, lie
-    unused under their own digest. `progress` gets the number of objects listed so far. Raises InputError (exit 2) for
-    an inventory that cannot be used, StorageFault and RunFault for faults of storage, disk and memory.
+    unused under their own digest. `select` leaves of the inventory what shall be planned. `progress` gets the number of
+    objects listed so far. Raises InputError (exit 2) for an inventory that cannot be used, StorageFault and RunFault
+    for faults of storage, disk and memory.
     """
     if private.stat(layout.plan_head(run_id)) is None:
-        with _draft(config, shards, input_storage, pseudonymizer, progress, max_memory_bytes) as (head, directory):
-            for part in range(head.n_parts):
-                private.create(layout.plan_part(run_id, head.digest, part), part_file(directory, part))
-            private.create(layout.plan_studies(run_id, head.digest), directory / STUDIES_FILE)
-            private.create(layout.plan_head(run_id), head.to_json())
+        with draft_plan(
+            config,
+            shards,
+            input_storage,
+            pseudonymizer,
+            select=select,
+            progress=progress,
+            max_memory_bytes=max_memory_bytes,
+        ) as draft:
+            return draft.freeze(private, run_id)
     return open_plan(private, run_id)
 
 
@@ -67,45 +91,50 @@ def preview_plan(
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> PlanPreview:
     """As `freeze_plan`, but nothing is written to the output. With another key the shards are cut elsewhere."""
-    with _draft(config, shards, input_storage, pseudonymizer, progress, max_memory_bytes) as (head, directory):
-        return PlanPreview(head, pq.read_table(directory / STUDIES_FILE))
+    with draft_plan(
+        config, shards, input_storage, pseudonymizer, progress=progress, max_memory_bytes=max_memory_bytes
+    ) as draft:
+        return PlanPreview(draft.head, pq.read_table(draft.directory / STUDIES_FILE))
 
 
 def count_new_images(
     config: InputConfig,
     input_storage: Storage,
-    plan: Plan,
+    plans: Sequence[Plan],
     pseudonymizer: Pseudonymizer,
     *,
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> int:
-    """How many image files the inventory names now that `plan` does not: what has come in since."""
+    """How many image files are new or changed since `plans`, a lineage's: what a run with ``--only new`` would plan."""
     with open_inventory(
         config, input_storage, pseudonymizer, progress=progress, max_memory_bytes=max_memory_bytes
     ) as database:
-        database.execute("CREATE TABLE planned (uri VARCHAR)")
-        for batch in plan.images(["uri"]):
-            database.insert("planned", batch)
-        row = database.row("SELECT count(*) FROM images ANTI JOIN planned USING (uri)")
+        new_since(plans)(database)
+        row = database.row("SELECT count(*) FROM images")
         return row[0] if row else 0
 
 
 @contextmanager
-def _draft(
+def draft_plan(
     config: InputConfig,
     shards: ShardsConfig,
     input_storage: Storage,
     pseudonymizer: Pseudonymizer,
-    progress: Progress | None,
-    max_memory_bytes: int,
-) -> Iterator[tuple[PlanHead, Path]]:
+    *,
+    select: Select | None = None,
+    progress: Progress | None = None,
+    max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> Iterator[PlanDraft]:
+    """What `freeze_plan` would freeze; it may plan nothing where there is a `select`."""
     with (
         tempfile.TemporaryDirectory(prefix="diagchd-batch-plan-") as directory,  # the owner's alone: it names patients
         open_inventory(
             config, input_storage, pseudonymizer, progress=progress, max_memory_bytes=max_memory_bytes
         ) as database,
     ):
+        if select:
+            select(database)
         try:
             head = write_draft(database, config.frames, shards.images_per_shard, Path(directory))
         except OSError as error:
@@ -113,4 +142,4 @@ def _draft(
                 f"the plan's draft cannot be written to a temporary directory ({os.strerror(error.errno or 0)}); "
                 "free disk space, or point TMPDIR at a larger disk"
             ) from error
-        yield head, Path(directory)
+        yield PlanDraft(head, Path(directory))

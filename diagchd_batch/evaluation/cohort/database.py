@@ -147,7 +147,7 @@ class CohortDatabase:
             FROM (
                 SELECT study_id, arg_max(subject_id, generation) AS subject_id,
                        any_value(source_study_id) AS source_study_id, arg_max(label, generation) AS manifest_label,
-                       max(n_images) AS planned_images, max(n_images) > 0 AS included,
+                       arg_max(n_images, generation) AS planned_images, arg_max(n_images, generation) > 0 AS included,
                        arg_max(exclude_reasons, generation) AS exclude_reasons
                 FROM ({" UNION ALL ".join(parts)}) GROUP BY study_id
             )

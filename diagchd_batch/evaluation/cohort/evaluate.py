@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from diagchd_batch.config.models import EvaluationConfig
-from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.analysis import Analysis, analyse
 from diagchd_batch.evaluation.cohort.annotations import (
     Matching,
@@ -26,8 +25,9 @@ from diagchd_batch.evaluation.cohort.schemas import TABLES
 from diagchd_batch.evaluation.cohort.units import Units
 from diagchd_batch.evaluation.cohort.writing import metrics_table, write_table
 from diagchd_batch.results import layout
+from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.readers import predictions_keys, read_predictions, read_scores
-from diagchd_batch.results.run_record import RunRecord, read_run_record
+from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.storage import Storage
 from diagchd_batch.studies.checks import read_readers, read_reference
@@ -79,20 +79,6 @@ def evaluate_run(
     return EvaluationSummary(
         run_id, tuple(record.run_id for record in lineage), writer.n_rows, matching.n_unmatched, tuple(notes)
     )
-
-
-def resolve_lineage(output: Storage, run_id: str) -> list[RunRecord]:
-    """The run and the parents that it continues, oldest first. Raises UsageError where a record is missing."""
-    records: list[RunRecord] = []
-    wanted: str | None = run_id
-    while wanted is not None:
-        record = read_run_record(output, wanted)
-        if record is None:
-            whose = f"run {run_id}" if not records else f"run {wanted}, a parent of {run_id},"
-            raise UsageError(f"{whose} has no record in this output; `diagchd-batch list` shows those that have")
-        records.append(record)
-        wanted = record.parent_run_id
-    return records[::-1]
 
 
 def run_tables(output: Storage, private: Storage, run_id: str) -> RunTables:

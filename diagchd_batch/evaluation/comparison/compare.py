@@ -10,7 +10,7 @@ from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.annotations import Matching, match_reference
 from diagchd_batch.evaluation.cohort.covariates import Covariate, all_covariates
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.cohort.evaluate import resolve_lineage, run_tables
+from diagchd_batch.evaluation.cohort.evaluate import run_tables
 from diagchd_batch.evaluation.cohort.flow import create_results
 from diagchd_batch.evaluation.cohort.multiplicity_rows import adjusted
 from diagchd_batch.evaluation.cohort.names import Names
@@ -29,6 +29,7 @@ from diagchd_batch.evaluation.comparison.tables import (
     score_test_row,
 )
 from diagchd_batch.results import layout
+from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.readers import committed_shards, read_predictions
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.results.schema import table_metadata

@@ -1,14 +1,17 @@
 """Which run a command means."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from diagchd_batch.config.models import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, UsageError
 from diagchd_batch.results import layout
-from diagchd_batch.scoring.identity import RunRegistry, fingerprint_fields, input_fields
+from diagchd_batch.results.run_record import write_run_record
+from diagchd_batch.scoring.identity import RunRegistry, RunRequest, fingerprint_fields, input_fields
 from diagchd_batch.storage import open_storage
+from tests.unit.results.made_run import MadePlan, run_record
 from tests.unit.scoring.made_inputs import SPEC
 
 INPUT = InputConfig(uri="archive", layout="tree")
@@ -26,12 +29,33 @@ def registry(tmp_path, output):
     return RunRegistry(output, open_storage(str(tmp_path / "private")), b"k" * 32)
 
 
-def _claim(registry, fields=FIELDS, inputs=INPUTS, **options):
-    return registry.claim(fields, inputs, batch_size=4, intra_op_threads=1, **options)
+def _claim(registry, fields=FIELDS, inputs=INPUTS, batch_size=4, intra_op_threads=1, **request):
+    target = registry.target(fields, inputs, RunRequest(**request))
+    return registry.claim(target, batch_size=batch_size, intra_op_threads=intra_op_threads)
 
 
-def _finish(output, claim):
+def _record(output, claim, started_day=1):
+    """As a driver does when it has planned."""
+    identity = claim.identity
+    record = run_record(
+        MadePlan([]),
+        run_id=identity.run_id,
+        parent_run_id=identity.parent_run_id,
+        fingerprint=identity.fingerprint,
+        started_at=datetime(2026, 1, started_day, tzinfo=UTC),
+    )
+    write_run_record(output, output, record)
+
+
+def _finish(output, claim, started_day=1):
+    _record(output, claim, started_day)
     output.create(layout.success_marker(claim.identity.run_id), b"")
+
+
+def _manifest(tmp_path, text):
+    path = tmp_path / "studies.csv"
+    path.write_text(f"study_id,uri\n{text}\n")
+    return input_fields(InputConfig(uri="archive", layout="manifest", manifest=str(path)))
 
 
 def test_the_same_command_resumes_then_repeats(registry, output):
@@ -107,7 +131,7 @@ def test_a_named_run_on_another_input_is_refused_without_naming_paths(registry):
 
 def test_a_resumed_run_keeps_the_batch_size_it_began_with(registry):
     _claim(registry)
-    again = registry.claim(FIELDS, INPUTS, batch_size=16, intra_op_threads=8)
+    again = _claim(registry, batch_size=16, intra_op_threads=8)
     assert (again.identity.batch_size, again.identity.intra_op_threads) == (4, 1)
 
 
@@ -115,3 +139,67 @@ def test_a_resumed_run_keeps_the_batch_size_it_began_with(registry):
 def test_run_ids_that_are_no_plain_names_are_refused(registry, run_id):
     with pytest.raises(UsageError):
         _claim(registry, run_id=run_id)
+
+
+def test_a_selection_builds_on_the_newest_run_and_the_next_on_that(registry, output):
+    first = _claim(registry, selection="new")
+    assert (first.identity.parent_run_id, first.identity.selection) == (None, "all")  # there is nothing to build on
+    _finish(output, first, 1)
+    second = _claim(registry, selection="new")
+    assert (second.identity.parent_run_id, second.identity.selection) == (first.identity.run_id, "new")
+    assert _claim(registry).identity == second.identity  # the plain command resumes it as well
+    _finish(output, second, 2)
+    third = _claim(registry, selection="failed")
+    assert (third.identity.parent_run_id, third.identity.selection) == (second.identity.run_id, "failed")
+    assert len({claim.identity.run_id for claim in (first, second, third)}) == 3
+
+
+def test_a_selection_resumes_what_is_not_finished(registry, output):
+    first = _claim(registry)
+    assert _claim(registry, selection="new").identity == first.identity
+    with pytest.raises(UsageError, match="not finished"):
+        _claim(registry, selection="failed")
+    _finish(output, first)
+    second = _claim(registry, selection="failed")
+    assert _claim(registry, selection="failed").identity == second.identity
+    with pytest.raises(UsageError, match="not finished"):
+        _claim(registry, selection="new", run_id="mine")
+
+
+def test_a_growing_manifest_stays_in_one_lineage(registry, output, tmp_path):
+    first = _claim(registry, inputs=_manifest(tmp_path, "s1,a.png"))
+    _record(output, first)
+    grown = _manifest(tmp_path, "s1,a.png\ns2,b.png")
+    assert _claim(registry, inputs=grown, selection="new").identity == first.identity  # to its end, then
+    _finish(output, first)
+    second = _claim(registry, inputs=grown, selection="new", run_id="second")
+    assert second.identity.parent_run_id == first.identity.run_id
+    _record(output, second)
+    grown_again = _manifest(tmp_path, "s3,c.png")
+    assert _claim(registry, inputs=grown_again, selection="new", run_id="second").resumed
+    with pytest.raises(FingerprintMismatchError):
+        _claim(registry, inputs=grown_again, run_id="second")
+
+
+def test_a_selection_looks_at_runs_of_its_own_fingerprint_and_input_only(registry, output):
+    _finish(output, _claim(registry), 1)
+    other = fingerprint_fields(replace(SPEC, precision="bfloat16"), INPUT, LimitsConfig())
+    assert _claim(registry, other, selection="new").identity.parent_run_id is None
+    elsewhere = input_fields(InputConfig(uri="elsewhere", layout="tree"))
+    assert _claim(registry, inputs=elsewhere, selection="new").identity.parent_run_id is None
+    with pytest.raises(UsageError, match="no run"):
+        _claim(registry, inputs=input_fields(InputConfig(uri="third", layout="tree")), selection="failed")
+
+
+def test_of_several_lineages_the_one_begun_last_goes_on(registry, output):
+    runs = [_claim(registry)]
+    _finish(output, runs[0], 2)
+    runs.append(_claim(registry, new_run=True))
+    _finish(output, runs[1], 1)
+    assert _claim(registry, selection="new").identity.parent_run_id == runs[0].identity.run_id
+
+
+@pytest.mark.parametrize("request_", [{"run_id": "a", "new_run": True}, {"new_run": True, "selection": "new"}])
+def test_requests_that_contradict_themselves_are_refused(request_):
+    with pytest.raises(UsageError):
+        RunRequest(**request_)

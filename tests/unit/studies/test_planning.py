@@ -97,8 +97,8 @@ def test_a_frozen_plan_stays_whatever_comes_in_later(private):
     first = freeze(private)
     again = freeze(private, [*KEYS, "new/1.png"])
     assert again.head == first.head == open_plan(private, "run").head
-    assert count_new_images(TREE, SimulatedListing([*KEYS, "new/1.png"]), again, PSEUDONYMIZER) == 1
-    assert count_new_images(TREE, SimulatedListing(KEYS[3:]), again, PSEUDONYMIZER) == 0
+    assert count_new_images(TREE, SimulatedListing([*KEYS, "new/1.png"]), [again], PSEUDONYMIZER) == 1
+    assert count_new_images(TREE, SimulatedListing(KEYS[:3]), [again], PSEUDONYMIZER) == 0
 
 
 def _freeze_in_another_process(private_uri, n_keys, barrier, answers):

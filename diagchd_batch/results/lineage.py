@@ -1,0 +1,33 @@
+"""Runs that build on others: a run, its parent, its parent's parent; later results stand for earlier ones."""
+
+import re
+
+from diagchd_batch.errors import UsageError
+from diagchd_batch.results import layout
+from diagchd_batch.results.run_record import RunRecord, read_run_record
+from diagchd_batch.storage.base import Storage
+
+_RUN_RECORD = re.compile(r"runs/run_id=([^/]+)/run\.json")
+
+
+def resolve_lineage(output: Storage, run_id: str) -> list[RunRecord]:
+    """The run and the parents that it continues, oldest first. Raises UsageError where a record is missing."""
+    records: list[RunRecord] = []
+    wanted: str | None = run_id
+    while wanted is not None and wanted not in {record.run_id for record in records}:
+        record = read_run_record(output, wanted)
+        if record is None:
+            whose = f"run {run_id}" if not records else f"run {wanted}, a parent of {run_id},"
+            raise UsageError(f"{whose} has no record in this output; `diagchd-batch list` shows those that have")
+        records.append(record)
+        wanted = record.parent_run_id
+    return records[::-1]
+
+
+def newest_runs(output: Storage) -> list[RunRecord]:
+    """The recorded runs that no other continues, the one begun last first."""
+    run_ids = (match[1] for info in output.list(layout.RUNS_PREFIX) if (match := _RUN_RECORD.fullmatch(info.key)))
+    records = [record for run_id in run_ids if (record := read_run_record(output, run_id))]
+    continued = {record.parent_run_id for record in records}
+    newest = [record for record in records if record.run_id not in continued]
+    return sorted(newest, key=lambda record: (record.started_at, record.run_id), reverse=True)

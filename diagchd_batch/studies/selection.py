@@ -1,0 +1,113 @@
+"""Which images of an inventory a run plans, where it builds on earlier ones: what is new, or what failed there.
+
+A selection leaves in `images` what shall be planned, and in `studies` those that are planned or of which the earlier
+plans say something else: evaluation reads the studies of all plans of a lineage, the latest word on each.
+"""
+
+from collections.abc import Callable, Sequence
+
+import pyarrow.dataset as ds
+
+from diagchd_batch.studies.database import ScratchDatabase
+from diagchd_batch.studies.plan import PLAN_STUDIES, Plan
+
+Select = Callable[[ScratchDatabase], None]
+
+# What a row was made of: numbers, since hashes can be spilled to disk where text in an aggregate cannot.
+_FILE_COLUMNS = (
+    "study_id", "size_bytes", "etag", "modified_ns", "mask_uri", "mask_size_bytes", "mask_etag", "mask_modified_ns"
+)  # fmt: skip
+_FILE_VERSION = f"hash({', '.join(_FILE_COLUMNS)})"
+_STUDY_COLUMNS = [name for name in PLAN_STUDIES.names if name not in ("study_id", "n_images")]
+_STUDY_VERSION = f"hash({', '.join(_STUDY_COLUMNS)}, coalesce(n_images, 0))"
+
+_NEW = f"""
+CREATE TABLE done AS  -- frames planned of files that are still as they were planned last; null: those of the run's rule
+SELECT DISTINCT image_id, frame FROM (
+    SELECT image_id, unnest(coalesce(frames, [NULL])) AS frame
+    FROM planned_before
+    JOIN (SELECT image_id, arg_max(version, generation) AS version FROM planned_before GROUP BY image_id)
+        USING (image_id, version)
+    SEMI JOIN (SELECT image_id, {_FILE_VERSION} AS version FROM images) USING (image_id, version)
+);
+CREATE TABLE selected AS
+SELECT * FROM images
+WHERE frames IS NULL AND NOT EXISTS (SELECT 1 FROM done WHERE done.image_id = images.image_id AND frame IS NULL)
+UNION ALL BY NAME
+SELECT images.* REPLACE (left_over.frames AS frames) FROM images JOIN (
+    SELECT image_id, list(frame ORDER BY frame) AS frames
+    FROM (SELECT image_id, unnest(frames) AS frame FROM images WHERE frames IS NOT NULL)
+    ANTI JOIN done USING (image_id, frame)
+    GROUP BY image_id
+) AS left_over USING (image_id);
+"""
+
+# A failure counts unless the same frame was scored in another run; that of a whole file, unless any frame of it was.
+_FAILED = """
+CREATE TABLE selected AS
+SELECT images.* FROM images SEMI JOIN (
+    SELECT image_id FROM (SELECT image_id, frame, bool_or(ok) AS frame_ok FROM results GROUP BY image_id, frame)
+    QUALIFY NOT frame_ok AND NOT (frame IS NULL AND bool_or(frame_ok) OVER (PARTITION BY image_id))
+) AS failed USING (image_id);
+"""
+
+_CHANGED_STUDIES = f"""
+CREATE TABLE selected_studies AS
+SELECT studies.* FROM studies
+LEFT JOIN (SELECT study_id, arg_max(version, generation) AS version FROM studies_before GROUP BY study_id) AS before
+    USING (study_id)
+LEFT JOIN included_studies USING (study_id)
+WHERE study_id IN (SELECT study_id FROM selected) OR before.version IS DISTINCT FROM {_STUDY_VERSION};
+DROP TABLE studies;
+ALTER TABLE selected_studies RENAME TO studies;
+DROP TABLE images;
+ALTER TABLE selected RENAME TO images;
+"""
+
+
+def new_since(plans: Sequence[Plan]) -> Select:
+    """Files that `plans`, of a lineage and oldest first, do not have, or have otherwise: with another size, ETag or
+    modification time, another mask, in another study. Of a file of which other frames are asked for, those frames.
+    """
+
+    def select(database: ScratchDatabase) -> None:
+        database.execute(
+            "CREATE TABLE planned_before (image_id VARCHAR, frames INTEGER[], version UBIGINT, generation INTEGER)"
+        )
+        for generation, plan in enumerate(plans):
+            query = f"SELECT image_id, frames, {_FILE_VERSION} AS version, {generation} AS generation"
+            for batch in plan.images(["image_id", "frames", *_FILE_COLUMNS]):
+                database.insert("planned_before", batch, query)
+        database.execute(_NEW)
+        _keep_selected(database, plans)
+
+    return select
+
+
+def failed_in(results: Sequence[ds.Dataset], plans: Sequence[Plan]) -> Select:
+    """Files of which a frame failed in `results`, predictions of a lineage, and was scored by no other run of it."""
+
+    def select(database: ScratchDatabase) -> None:
+        database.execute("CREATE TABLE results (image_id VARCHAR, frame INTEGER, ok BOOLEAN)")
+        is_ok = ds.field("error_code").is_null()
+        for rows in results:
+            for batch in rows.to_batches(columns=["image_id", "frame"], filter=~is_ok):
+                database.insert("results", batch, "SELECT *, false AS ok")
+        for rows in results:
+            for batch in rows.to_batches(columns=["image_id", "frame"], filter=is_ok):
+                database.insert(
+                    "results", batch, "SELECT *, true AS ok", "WHERE image_id IN (SELECT image_id FROM results)"
+                )
+        database.execute(_FAILED)
+        _keep_selected(database, plans)
+
+    return select
+
+
+def _keep_selected(database: ScratchDatabase, plans: Sequence[Plan]) -> None:
+    database.execute("CREATE TABLE studies_before (study_id VARCHAR, version UBIGINT, generation INTEGER)")
+    for generation, plan in enumerate(plans):
+        query = f"SELECT study_id, {_STUDY_VERSION} AS version, {generation} AS generation"
+        for batch in plan.studies():
+            database.insert("studies_before", batch, query)
+    database.execute(_CHANGED_STUDIES)
