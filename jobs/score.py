@@ -1,6 +1,6 @@
 """What `submit` runs on a cluster: scores a cohort on the Ray that this process belongs to.
 
-    python jobs/score.py CONFIG [--run-id ID] [--new-run] [--until WHEN] [KEY=VALUE …]
+    python jobs/score.py CONFIG [--run-id ID] [--new-run | --only new | --retry failed] [--until WHEN] [KEY=VALUE …]
 
 Prints the outcome as one line of JSON. Exit codes are those of `diagchd-batch submit`, but for "done, with failed
 inputs": that is 0 here, because an operator would take 3 for a failure and try again on a new cluster; the run record
@@ -11,51 +11,63 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from diagchd_batch.cli.progress import LineProgress
+from diagchd_batch.cli.progress import log_progress
 from diagchd_batch.cluster.joined import JoinedRay
+from diagchd_batch.cluster.metrics import MeasuredProgress
+from diagchd_batch.cluster.preflight import check_nodes
 from diagchd_batch.config.loading import load_job
+from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import DiagchdBatchError
 from diagchd_batch.evaluation.outputs import evaluate_output
 from diagchd_batch.results import open_output
 from diagchd_batch.scoring.deadline import parse_deadline
 from diagchd_batch.scoring.driver import EXIT_DONE, EXIT_DONE_WITH_FAILED_INPUTS, run_job
+from diagchd_batch.scoring.identity import RunRequest
 from diagchd_batch.scoring.interrupts import RunInterrupted
 from diagchd_batch.scoring.preview import read_evaluation_files
 
 
-def main() -> int:
+def main(load: Callable[[str, Sequence[str], Mapping[str, str]], JobConfig] = load_job) -> int:
+    """`load` makes a job of CONFIG, the overrides and the environment."""
     parser = argparse.ArgumentParser(description="Score a cohort on the Ray cluster that this process belongs to.")
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--run-id")
     parser.add_argument("--new-run", action="store_true")
+    selections = parser.add_mutually_exclusive_group()
+    selections.add_argument("--only", choices=["new"], dest="selection")
+    selections.add_argument("--retry", choices=["failed"], dest="selection")
     parser.add_argument("--until", help="as of `submit`; a time of day is one where this process runs")
     arguments = parser.parse_args()
+    log = log_progress(os.environ)
     try:
         until = parse_deadline(arguments.until, datetime.now(UTC)) if arguments.until else None
-        job = load_job(arguments.config, arguments.overrides, os.environ)
+        job = load(arguments.config, arguments.overrides, os.environ)
         read_evaluation_files(job.evaluation)
 
         def evaluate(run_id: str) -> None:
             output = open_output(job.output.uri, job.output.private_uri)
             evaluate_output(output, os.environ, run_id=run_id, config=job.evaluation)
 
-        progress = LineProgress()
+        cluster = JoinedRay(job.cluster, log.message)
+        cluster.nodes()
+        check_nodes(job)
+        progress = MeasuredProgress(log)
         outcome = run_job(
             job,
-            JoinedRay(job.cluster, progress.message),
+            cluster,
             progress,
             environ=os.environ,
             command=sys.argv,
-            run_id=arguments.run_id,
-            new_run=arguments.new_run,
+            request=RunRequest(arguments.run_id, arguments.new_run, arguments.selection or "all"),
             until=until,
             derive=evaluate,
         )
     except (DiagchdBatchError, RunInterrupted) as error:
-        print(f"error: {error}", file=sys.stderr)
+        log.message(f"error: {error}")
         return error.exit_code
     counts = outcome.counts.model_dump(mode="json") if outcome.counts else None
     print(json.dumps({name: getattr(outcome, name) for name in outcome.__slots__} | {"counts": counts}))

@@ -3,13 +3,16 @@
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from diagchd_batch.cli.console import duration, say
+from diagchd_batch.cli.json_progress import JsonProgress
 from diagchd_batch.scoring.progress import RunStart, ShardSummary
 
 LINE_INTERVAL_S = 10.0
+LOG_VARIABLE = "DIAGCHD_BATCH_LOG"
 
 
 class _Counts:
@@ -63,6 +66,7 @@ class LineProgress:
     def __init__(self) -> None:
         self._counts: _Counts | None = None
         self._last_line_s = float("-inf")
+        self._workers = 0
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +89,9 @@ class LineProgress:
             self._counts.see(n_images)
             self._line()
 
+    def workers(self, n_workers: int) -> None:
+        self._workers = n_workers
+
     def shard_done(self, summary: ShardSummary) -> None:
         if self._counts:
             self._counts.add(summary)
@@ -106,8 +113,8 @@ class LineProgress:
             shards = counts.start.done_shards + counts.shards
             say(
                 f"scoring: {counts.done:,} of {counts.start.n_images:,} images · shard {shards:,} of "
-                f"{counts.start.n_shards:,} · {counts.images_per_s:.1f} images/s · remaining {counts.remaining} · "
-                f"{counts.failed}"
+                f"{counts.start.n_shards:,} · {counts.images_per_s:.1f} images/s · "
+                f"remaining {counts.remaining} · {self._workers} workers · {counts.failed}"
             )
 
 
@@ -154,6 +161,9 @@ class BarProgress:
             self._counts.see(n_images)
             self._show()
 
+    def workers(self, n_workers: int) -> None:
+        """One machine's workers need no place in the line."""
+
     def shard_done(self, summary: ShardSummary) -> None:
         if self._counts:
             self._counts.add(summary)
@@ -178,6 +188,11 @@ class BarProgress:
 def run_progress() -> BarProgress | LineProgress:
     """The display that fits where messages go."""
     return BarProgress() if sys.stderr.isatty() else LineProgress()
+
+
+def log_progress(environ: Mapping[str, str]) -> LineProgress | JsonProgress:
+    """What a job on a cluster logs: lines for people, or for programs where DIAGCHD_BATCH_LOG is ``json``."""
+    return JsonProgress() if environ.get(LOG_VARIABLE) == "json" else LineProgress()
 
 
 def _headline(start: RunStart) -> str:

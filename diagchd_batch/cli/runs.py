@@ -1,4 +1,4 @@
-"""`status` and `list`: from an output alone; `logs` and `stop --now`: of a run on a cluster."""
+"""`status`, `list` and `stop`: by way of an output alone; `logs`, `list --address` and `stop --now`: of a cluster."""
 
 import os
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diagchd_batch.cli.console import print_json, print_pairs, say
+from diagchd_batch.cli.console import duration, print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption
 from diagchd_batch.errors import UsageError
 
@@ -43,11 +43,24 @@ def status(
         print_pairs(_pairs(state))
 
 
-def list_runs(output: OutputArgument, private_uri: PrivateUriOption = None, as_json: JsonOption = False) -> None:
-    """List the runs of an output.
+def list_runs(
+    output: Annotated[str | None, typer.Argument(help="An output: its runs.", show_default=False)] = None,
+    private_uri: PrivateUriOption = None,
+    address: AddressOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs of an output, or without one the submissions that a cluster knows of.
 
     Example: diagchd-batch list out/sample
     """
+    if output is None:
+        jobs = [asdict(job) for job in _cluster(address).list()]
+        if as_json:
+            print_json(jobs)
+            return
+        for job in jobs:
+            print("  ".join(str(value) for value in job.values()))
+        return
     states = _states(output, private_uri, None)
     if as_json:
         print_json([asdict(state) for state in states])
@@ -67,29 +80,53 @@ def logs(run_id: RunArgument, address: AddressOption = None) -> None:
 
 def stop(
     run_id: RunArgument,
+    output: Annotated[str | None, typer.Option("--output", help="The run's output; needed without --now.")] = None,
+    private_uri: PrivateUriOption = None,
     address: AddressOption = None,
-    now: Annotated[bool, typer.Option("--now", help="Required: shards in hand are abandoned.")] = False,
+    now: Annotated[bool, typer.Option("--now", help="At once, on a cluster: shards in hand are abandoned.")] = False,
 ) -> None:
-    """End a run on a cluster. What is committed stays; the same submit resumes it.
+    """End a run after the shards in hand, wherever it runs; or at once. The same submit resumes it.
 
-    Example: diagchd-batch stop 1f3a5c7e-9b2d4f60-1 --now --address http://head:8265
+    Example: diagchd-batch stop 1f3a5c7e-9b2d4f60-1 --output out/sample
     """
-    if not now:
-        raise UsageError("only an end at once can be asked for: add --now. Shards in hand will be scored again")
-    jobs, submission_id = _latest(run_id, address)
-    say(f"{submission_id}: {'told to end' if jobs.stop(submission_id) else 'had ended already'}")
+    if now:
+        jobs, submission_id = _latest(run_id, address)
+        say(f"{submission_id}: {'told to end' if jobs.stop(submission_id) else 'had ended already'}")
+        return
+    if output is None:
+        raise UsageError(
+            "the request goes by way of the run's output: add --output OUTPUT; or add --now, with the cluster's "
+            "--address, to end it at once"
+        )
+    from diagchd_batch.results import open_output
+    from diagchd_batch.scoring.ending import request_stop
+    from diagchd_batch.scoring.run_state import live_submissions, run_state
+
+    opened = open_output(output, private_uri)
+    state = run_state(opened, run_id)
+    live = live_submissions(opened, run_id)
+    for submission in live:
+        request_stop(opened.private, run_id, submission)
+    if live:
+        say(f"run {run_id} was asked to end after the shards in hand; `diagchd-batch status` shows when it has")
+    else:
+        say(f"run {run_id} does not run: it is {state.status}")
 
 
-def _latest(run_id: str, address: str | None) -> tuple["ClusterJobs", str]:
+def _cluster(address: str | None) -> "ClusterJobs":
     from diagchd_batch.cluster.client import ClusterJobs, cluster_address
 
     found = cluster_address(address, os.environ)
     if found is None:
-        raise UsageError("no cluster named; give --address http://head:8265 (a local run ends with Ctrl-C)")
-    jobs = ClusterJobs(found)
+        raise UsageError("no cluster named; give --address http://head:8265, or the output of a run")
+    return ClusterJobs(found)
+
+
+def _latest(run_id: str, address: str | None) -> tuple["ClusterJobs", str]:
+    jobs = _cluster(address)
     submission_id = jobs.latest(run_id)
     if submission_id is None:
-        raise UsageError(f"the cluster at {found} knows no submission of run {run_id}; ask `diagchd-batch list OUTPUT`")
+        raise UsageError(f"the cluster at {jobs.address} knows no submission of run {run_id}; ask `diagchd-batch list`")
     return jobs, submission_id
 
 
@@ -116,6 +153,8 @@ def _pairs(state: "RunState") -> list[tuple[str, Any]]:
     ]
     if state.images_per_s:
         pairs.append(("images/s", f"{state.images_per_s:.1f}"))
+    if state.remaining_s is not None:
+        pairs.append(("remaining", duration(state.remaining_s)))
     return pairs
 
 

@@ -4,12 +4,15 @@ import asyncio
 import logging
 import os
 import re
+import secrets
 import shlex
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,8 @@ import diagchd_batch
 from diagchd_batch.bundled import bundled_path
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
-from diagchd_batch.storage import normalize_uri
+from diagchd_batch.results import layout
+from diagchd_batch.storage import Storage, normalize_uri
 
 ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 UPLOAD_LIMIT_BYTES = 100 << 20
@@ -26,7 +30,11 @@ UPLOAD_LIMIT_BYTES = 100 << 20
 _HEAD_READY_TIMEOUT_S = 60.0
 _NOT_READY = "No available agent"  # Ray's answer, after ten seconds, while the head's agent starts
 
-JOB_FILE = "job.json"
+PRIVATE_URI_FILE = "private_uri"
+"""In a job's working directory: where its job file lies."""
+
+_ENTRYPOINT = "jobs.submitted"
+_JOB_NAME_AT = 3  # words before it: python -m jobs.submitted
 _NUMBER = re.compile(r"-s(\d+)")
 _SHIPPED = ("jobs", "configs")
 _NOT_SHIPPED = shutil.ignore_patterns("__pycache__", ".git", "bundled_files")
@@ -36,6 +44,27 @@ def cluster_address(address: str | None, environ: Mapping[str, str]) -> str | No
     """Where to submit: the address given, else what Ray's variables say, else None (an embedded Ray)."""
     found = address or next((environ[name] for name in ADDRESS_VARIABLES if environ.get(name)), None)
     return None if found == "local" else found
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedJob:
+    """One submission of a run as a cluster remembers it; `status` in Ray's words, `started_at` in UTC."""
+
+    submission_id: str
+    status: str
+    started_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Submission:
+    submission_id: str
+    number: int
+    ended: bool
+    job_name: str
+
+    def is_of(self, private: Storage) -> bool:
+        """Whether its job file lies in that private tree: the same run, not only one of the same name."""
+        return private.stat(layout.submitted_job(self.job_name)) is not None
 
 
 class ClusterJobs:
@@ -62,31 +91,46 @@ class ClusterJobs:
                 "restart the cluster with this version"
             )
 
-    def submit(self, config: JobConfig, run_id: str, options: Sequence[str] = ()) -> tuple[str, bool]:
+    def submit(self, config: JobConfig, private: Storage, run_id: str, options: Sequence[str] = ()) -> tuple[str, bool]:
         """Start the run, or find the submission of it that lives: (submission id, whether it was there already).
 
-        The id is the run's and a number, one more than that of the submissions that ended. Of two clients at once
-        one starts the job; the other is told by Ray that the id is taken, and attaches.
+        The job file goes by way of `private`, the output's private tree: no store, metadata or directory of Ray's has
+        it, and a run of the same name in another output is told apart. `options` are for ``jobs/score.py``. The id is
+        the run's and a number, one more than that of the submissions before it. Of two clients at once one starts the
+        job; the other is told by Ray that the id is taken, and attaches.
         """
         with _ray_errors(self.address):
-            numbers = self._submissions(run_id)
-            for submission_id, (_, ended) in numbers.items():
-                if not ended:
+            known = self._submissions(run_id)
+            for submission in known.values():
+                if not submission.ended and submission.is_of(private):
+                    return submission.submission_id, True
+            while True:
+                number = max((submission.number for submission in known.values()), default=0) + 1
+                submission_id = f"{run_id}-s{number}"
+                if self._start(submission_id, config, private, run_id, options):
+                    return submission_id, False
+                known = self._submissions(run_id)
+                if known[submission_id].is_of(private):
                     return submission_id, True
-            submission_id = f"{run_id}-s{max((number for number, _ in numbers.values()), default=0) + 1}"
-            with tempfile.TemporaryDirectory(prefix="diagchd-batch-submit-") as directory:
-                _stage(Path(directory), config)
-                if not self._start(submission_id, run_id, options, directory):
-                    return submission_id, True
-        return submission_id, False
 
-    def _start(self, submission_id: str, run_id: str, options: Sequence[str], directory: str) -> bool:
-        """False where another client took the id meanwhile. A head that just started is given time to be ready."""
+    def _start(
+        self, submission_id: str, config: JobConfig, private: Storage, run_id: str, options: Sequence[str]
+    ) -> bool:
+        """False where another client took the id meanwhile."""
+        job_name = f"{submission_id}-{secrets.token_hex(4)}"
+        private.create(layout.submitted_job(job_name), for_cluster(config).model_dump_json().encode())
+        entrypoint = shlex.join(["python", "-m", _ENTRYPOINT, job_name, "--run-id", run_id, *options])
+        with tempfile.TemporaryDirectory(prefix="diagchd-batch-submit-") as directory:
+            _stage(Path(directory), private.uri)
+            return self._send(submission_id, run_id, entrypoint, directory)
+
+    def _send(self, submission_id: str, run_id: str, entrypoint: str, directory: str) -> bool:
+        """As `_start`. A head that just started is given time to be ready."""
         deadline_s = time.monotonic() + _HEAD_READY_TIMEOUT_S
         while True:
             try:
                 self._client.submit_job(
-                    entrypoint=shlex.join(["python", "-m", "jobs.score", JOB_FILE, "--run-id", run_id, *options]),
+                    entrypoint=entrypoint,
                     submission_id=submission_id,
                     runtime_env={"working_dir": directory},
                 )
@@ -98,11 +142,25 @@ class ClusterJobs:
                 if _NOT_READY not in str(error) or time.monotonic() > deadline_s:
                     raise
 
+    def list(self) -> list[SubmittedJob]:
+        """All submissions that this cluster knows of, the latest first."""
+        with _ray_errors(self.address):
+            jobs = [job for job in self._client.list_jobs() if _ENTRYPOINT in job.entrypoint]
+        jobs.sort(key=lambda job: job.start_time or 0, reverse=True)
+        return [
+            SubmittedJob(
+                job.submission_id or "",
+                job.status.value.lower(),
+                datetime.fromtimestamp((job.start_time or 0) / 1000, UTC).isoformat(timespec="seconds"),
+            )
+            for job in jobs
+        ]
+
     def latest(self, run_id: str) -> str | None:
         """The last submission of a run that this cluster knows of."""
         with _ray_errors(self.address):
-            numbers = self._submissions(run_id)
-        return max(numbers, key=lambda name: numbers[name][0], default=None)
+            known = self._submissions(run_id)
+        return max(known, key=lambda name: known[name].number, default=None)
 
     def follow(self, submission_id: str, write: Callable[[str], None]) -> tuple[str, int | None]:
         """Pass the job's log on until it ends: its last status in Ray's words and its exit code."""
@@ -134,14 +192,15 @@ class ClusterJobs:
                 write(fresh)
         return max(shown, seen)
 
-    def _submissions(self, run_id: str) -> dict[str, tuple[int, bool]]:
-        """Submission id → (its number, whether it ended)."""
+    def _submissions(self, run_id: str) -> dict[str, _Submission]:
+        """By their ids, those of runs of that name."""
         found = {}
         for job in self._client.list_jobs():
             name = job.submission_id or ""
             match = _NUMBER.fullmatch(name.removeprefix(run_id)) if name.startswith(run_id) else None
             if match:
-                found[name] = (int(match[1]), job.status.is_terminal())
+                job_name = shlex.split(job.entrypoint)[_JOB_NAME_AT]
+                found[name] = _Submission(name, int(match[1]), job.status.is_terminal(), job_name)
         return found
 
 
@@ -172,13 +231,13 @@ def for_cluster(config: JobConfig) -> JobConfig:
     return config.model_copy(update=changes)
 
 
-def _stage(directory: Path, config: JobConfig) -> None:
-    """The working directory of the job: this package as it is here, and the job file, which no metadata shows."""
+def _stage(directory: Path, private_uri: str) -> None:
+    """The working directory of the job: this package as it is here. The same each time, so that Ray keeps one copy."""
     package = Path(diagchd_batch.__file__).parent
     shutil.copytree(package, directory / package.name, ignore=_NOT_SHIPPED)
     for name in _SHIPPED:
         shutil.copytree(bundled_path(name), directory / name, ignore=_NOT_SHIPPED)
-    (directory / JOB_FILE).write_text(for_cluster(config).model_dump_json())
+    (directory / PRIVATE_URI_FILE).write_text(private_uri)
     size_bytes = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
     if size_bytes > UPLOAD_LIMIT_BYTES:
         raise ConfigError(

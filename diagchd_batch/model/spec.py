@@ -19,7 +19,8 @@ _SEED = re.compile(r"seed:(\d{1,6})")
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """`weights` is a local path or ``seed:N`` (see `weights.fill_from_seed`); `weights_digest` the SHA-256, in hex, of
+    """`weights` is ``bundled`` (each machine has its own copy), a local path or ``seed:N`` (see
+    `weights.fill_from_seed`); `weights_digest` the SHA-256, in hex, of
     the checkpoint's bytes or of that string. `height` and `width` are the model's grid. Probabilities of
     `chd_threshold` and above are called CHD. `architecture` and `preprocessing` are identifiers with versions.
     """
@@ -57,6 +58,11 @@ def resolve_model(name: str, weights: str, precision: str) -> ModelSpec:
     )
 
 
+def weights_path(spec: ModelSpec) -> str:
+    """Where this machine has the checkpoint of `spec`; not for seeds."""
+    return str(_bundled_path(load_card(spec.name))) if spec.weights == BUNDLED else spec.weights
+
+
 def seed_of(weights: str) -> int | None:
     """N of ``seed:N``, None for anything else."""
     match = _SEED.fullmatch(weights)
@@ -68,7 +74,7 @@ def _resolve_weights(card: ModelCard, weights: str) -> tuple[str, str]:
     if seed_of(weights) is not None:
         return weights, hashlib.sha256(weights.encode()).hexdigest()
     if weights == BUNDLED:
-        return _bundled_weights(card)
+        return BUNDLED, _bundled_digest(card)
     path = Path(weights)
     if weights.startswith("seed:"):
         raise ConfigError(f"model.weights is {weights!r}; a seed is a number of up to six digits, such as seed:0")
@@ -79,19 +85,23 @@ def _resolve_weights(card: ModelCard, weights: str) -> tuple[str, str]:
     return str(path.resolve()), _digest(path)
 
 
-def _bundled_weights(card: ModelCard) -> tuple[str, str]:
+def _bundled_path(card: ModelCard) -> Path:
     if card.weights is None:
         raise WeightsError(
             f"no weights of {card.name} are bundled: the authors' are not publicly reachable. Set model.weights to the "
             "path of a checkpoint of yours, or to seed:0 (pseudo-random weights, to try things out)"
         )
-    path = bundled_path(f"configs/models/{card.name}/{card.weights.file}")
+    return bundled_path(f"configs/models/{card.name}/{card.weights.file}")
+
+
+def _bundled_digest(card: ModelCard) -> str:
+    path = _bundled_path(card)
     digest = _digest(path)
-    if digest != card.weights.sha256:
+    if card.weights is None or digest != card.weights.sha256:
         raise WeightsError(
             f"the bundled weights of {card.name} ({path}) are not those of its card; reinstall the package"
         )
-    return str(path), digest
+    return digest
 
 
 def _digest(path: Path) -> str:

@@ -105,6 +105,11 @@ def heartbeat_file(run_id: str, name: str) -> str:
     return heartbeats_prefix(run_id) + f"{name}.json"
 
 
+def submitted_job(name: str) -> str:
+    """A job file on its way to the driver that a cluster starts for it."""
+    return f"submitted/{name}.json"
+
+
 def stop_request(run_id: str, submission: str) -> str:
     """Its being there asks a submission to end after the shards in hand."""
     return private_run(run_id) + f"stop/{submission}"

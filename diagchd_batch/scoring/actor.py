@@ -37,6 +37,8 @@ class ShardActor:
         self._start_fault: dict[str, Any] | None = None
         self._gate = ShardGate(self._private, settings.run_id, settings.submission, settings.until_s)
         self._devices: list[str] = []
+        self._began_s: float | None = None  # at the first shard
+        self._images = 0
         self._heartbeat = Heartbeat(
             self._private, settings.run_id, worker_name(settings.submission, self._worker.worker), self._beat
         )
@@ -63,14 +65,22 @@ class ShardActor:
     def _score(self, scorer: ShardScorer, reference: ShardReference) -> ShardSummary:
         if refusal := self._gate.refusal(reference.n_images):
             return ShardSummary(reference.shard, reference.n_images, 0, 0, committed=False, declined=refusal)
+        self._began_s = self._began_s or time.monotonic()
         summary = scorer.score(reference)
         if summary.committed:
+            self._images += summary.n_images
             self._gate.note(summary.n_images, summary.seconds)
         return summary
 
     def _beat(self) -> dict[str, Any]:
         images_done = dict(self._scorer.images_done) if self._scorer else {}
-        return {"worker": self._worker.worker, "devices": self._devices, "images_done": images_done}
+        working_s = 0.0 if self._began_s is None else time.monotonic() - self._began_s
+        return {
+            "worker": self._worker.worker,
+            "devices": self._devices,
+            "images_done": images_done,
+            "images_per_s": (self._images + sum(images_done.values())) / working_s if working_s else 0.0,
+        }
 
     def _fault(self, error: Exception) -> dict[str, str]:
         if isinstance(error, DiagchdBatchError):

@@ -81,11 +81,14 @@ def submission_state(private: Storage, run_id: str, submission: str) -> Submissi
 
 @dataclass(frozen=True, slots=True)
 class WorkerBeats:
-    """What a submission's live workers say: who they are, what they compute on, shard → images done so far."""
+    """What a submission's live workers say: who they are, what they compute on, shard → images done so far, and how
+    fast they are together, each since its first shard began.
+    """
 
     workers: frozenset[str] = frozenset()
     devices: frozenset[str] = frozenset()
     images_done: Mapping[int, int] = field(default_factory=dict)
+    images_per_s: float = 0.0
 
 
 def read_worker_beats(private: Storage, run_id: str, submission: str, *, ended: bool = False) -> WorkerBeats:
@@ -94,6 +97,7 @@ def read_worker_beats(private: Storage, run_id: str, submission: str, *, ended: 
     workers: set[str] = set()
     devices: set[str] = set()
     images_done: dict[int, int] = {}
+    images_per_s = 0.0
     for info in private.list(prefix):
         if not info.key.startswith(prefix + worker_name(submission, "")):
             continue
@@ -104,6 +108,7 @@ def read_worker_beats(private: Storage, run_id: str, submission: str, *, ended: 
         if ended or time.time() - beat["time_s"] < LOST_AFTER_S:
             workers.add(beat["worker"])
             devices.update(beat["devices"])
+            images_per_s += beat["images_per_s"]
             for shard, count in beat["images_done"].items():
                 images_done[int(shard)] = max(count, images_done.get(int(shard), 0))
-    return WorkerBeats(frozenset(workers), frozenset(devices), images_done)
+    return WorkerBeats(frozenset(workers), frozenset(devices), images_done, images_per_s)

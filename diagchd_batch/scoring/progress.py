@@ -24,7 +24,7 @@ class ShardSummary:
     """What scoring one shard came to: the one small row that crosses Ray's object store.
 
     `n_images` are image files, `n_ok` and `n_failed` rows. `committed` is False where another worker's file won, or
-    where the shard was not begun: `declined` says why.
+    where the shard was not begun: `declined` says why. `attempt` is the name of the marker under `private/`.
     """
 
     shard: int
@@ -35,6 +35,7 @@ class ShardSummary:
     seconds: float = 0.0
     model_seconds: float = 0.0
     committed: bool = True
+    attempt: str = ""
     declined: Ending | None = None
 
 
@@ -51,6 +52,10 @@ class RunProgress(Protocol):
 
     def in_flight(self, n_images: int) -> None:
         """So many images of shards not yet committed are done, from the workers' heartbeats."""
+        ...
+
+    def workers(self, n_workers: int) -> None:
+        """So many workers live now."""
         ...
 
     def shard_done(self, summary: ShardSummary) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results import layout
 from diagchd_batch.results.readers import Output, committed_shards
-from diagchd_batch.results.run_record import read_run_record
+from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.results.schema import STATUS_OK
 from diagchd_batch.scoring.heartbeats import SubmissionState, driver_name, read_worker_beats, submission_state
 from diagchd_batch.scoring.watch import outcomes_so_far
@@ -16,9 +16,12 @@ _DRIVER = driver_name("")
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """`status`: planning, running, finished, failed, interrupted, or lost (its driver died without a word).
+    """`status`: planning, running, stopping (it was asked to), stopped, finished, failed, interrupted, or lost (its
+    driver died without a word).
 
     `n_in_flight`: images of shards not yet committed that are done. `failures`: error code → committed rows.
+    `images_per_s`: of the live workers together, else of all submissions of a run that ended. `remaining_s` supposes
+    that shards are of one size.
     """
 
     run_id: str
@@ -34,6 +37,7 @@ class RunState:
     workers: int
     n_in_flight: int
     images_per_s: float | None
+    remaining_s: float | None
 
 
 def run_state(output: Output, run_id: str) -> RunState:
@@ -43,14 +47,19 @@ def run_state(output: Output, run_id: str) -> RunState:
     done = committed_shards(output.storage, run_id)
     if record is None and not drivers and not done:
         raise UsageError(f"the output holds no run {run_id}; `diagchd-batch list` names those it holds")
-    live = [name for name in drivers if submission_state(output.private, run_id, name) is SubmissionState.LIVE]
+    live = live_submissions(output, run_id)
     status = record.status if record else "planning"
     if status in ("running", "planning") and not live:
         status = "lost"
     elif live and status != "finished":
         status = "running" if record else "planning"
+        if all(output.private.stat(layout.stop_request(run_id, name)) for name in live):
+            status = "stopping"
     beats = [read_worker_beats(output.private, run_id, name) for name in live]
     outcomes = outcomes_so_far(output.storage, run_id) if done else {}
+    n_in_flight = sum(n for beat in beats for shard, n in beat.images_done.items() if shard not in done)
+    n_left = _images_left(record, len(done), n_in_flight)
+    images_per_s = sum(beat.images_per_s for beat in beats) if live else record.images_per_s if record else None
     keys = [info.key for info in output.private.list(layout.attempts_prefix(run_id))]
     return RunState(
         run_id=run_id,
@@ -64,9 +73,23 @@ def run_state(output: Output, run_id: str) -> RunState:
         submissions=record.submissions if record else len(drivers),
         attempts=sum(key.endswith(".open.json") for key in keys),
         workers=sum(len(beat.workers) for beat in beats),
-        n_in_flight=sum(n for beat in beats for shard, n in beat.images_done.items() if shard not in done),
-        images_per_s=record.images_per_s if record else None,
+        n_in_flight=n_in_flight,
+        images_per_s=images_per_s or None,
+        remaining_s=n_left / images_per_s if live and n_left is not None and images_per_s else None,
     )
+
+
+def live_submissions(output: Output, run_id: str) -> list[str]:
+    """The submissions of a run whose drivers live."""
+    names = _drivers(output, run_id)
+    return [name for name in names if submission_state(output.private, run_id, name) is SubmissionState.LIVE]
+
+
+def _images_left(record: RunRecord | None, n_shards_done: int, n_in_flight: int) -> float | None:
+    if record is None:
+        return None
+    share_left = 1 - n_shards_done / record.plan.n_shards if record.plan.n_shards else 0.0
+    return max(0.0, record.plan.n_images * share_left - n_in_flight)
 
 
 def _drivers(output: Output, run_id: str) -> list[str]:

@@ -149,6 +149,7 @@ class ShardScorer:
             seconds=time.monotonic() - began_s,
             model_seconds=pipeline.model_seconds,
             committed=committed,
+            attempt=attempt.attempt,
         )
 
     def _is_condemned(self, history: ShardHistory, shard: int) -> bool:

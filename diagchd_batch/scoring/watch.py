@@ -92,6 +92,7 @@ class RunWatch:
         self._beats = beats
         self._workers_seen |= beats.workers
         self._ever_moved |= bool(beats.images_done)
+        self._progress.workers(len(beats.workers))
         self._progress.in_flight(sum(n for shard, n in beats.images_done.items() if shard not in self._done))
 
     def _refuse_failures(self) -> None:

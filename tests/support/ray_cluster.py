@@ -50,6 +50,7 @@ class RayCluster:
             | {
                 "AWS_ENDPOINT_URL_S3": proxy.url,
                 "DIAGCHD_ID_KEY": ID_KEY,
+                "DIAGCHD_BATCH_LOG": "json",
                 "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
                 "RAY_AUTH_MODE": "token",
                 "RAY_AUTH_TOKEN": self.token,
@@ -86,6 +87,12 @@ class RayCluster:
         """What the dashboard answers."""
         request = urllib.request.Request(self.address + path, headers={"Authorization": f"Bearer {self.token}"})
         with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read().decode()
+
+    def metrics(self, name: str) -> str:
+        """What a node tells Prometheus."""
+        url = f"http://{self.hosts[name].address}:{METRICS_PORT}/metrics"
+        with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.read().decode()
 
     def client(self, *words: object, **environ: str) -> subprocess.Popen:

@@ -12,7 +12,7 @@ from diagchd_batch.errors import ConfigError, WeightsError
 from diagchd_batch.model import card as card_module
 from diagchd_batch.model.batch_size import choose_batch_size
 from diagchd_batch.model.card import list_models, load_card
-from diagchd_batch.model.spec import resolve_model
+from diagchd_batch.model.spec import resolve_model, weights_path
 
 MODELS = ("diagchd", "diagchd-compact")
 
@@ -55,7 +55,8 @@ def test_bundled_weights_resolve():
     card = load_card("diagchd-compact")
     assert (spec.height, spec.width) == (card.architecture.height, card.architecture.width)
     assert spec.weights_digest == card.weights.sha256
-    assert spec.weights.endswith("weights.h5")
+    assert spec.weights == "bundled"
+    assert weights_path(spec).endswith("weights.h5")
     assert (spec.precision, spec.chd_threshold) == ("bfloat16", 0.5)
 
 

@@ -34,7 +34,7 @@ def test_a_driver_lives_ends_or_is_lost(private):
 
 
 def _worker(name, images_done, devices=("CPU",)):
-    return lambda: {"worker": name, "devices": list(devices), "images_done": images_done}
+    return lambda: {"worker": name, "devices": list(devices), "images_done": images_done, "images_per_s": 2.5}
 
 
 def test_workers_of_a_submission_are_added_up(private):
@@ -47,6 +47,7 @@ def test_workers_of_a_submission_are_added_up(private):
     assert beats.workers == {"a", "b"}
     assert beats.devices == {"CPU", "GPU"}
     assert beats.images_done == {0: 3, 1: 5}
+    assert beats.images_per_s == 5.0
 
 
 def test_a_workers_silence_is_noticed(private):

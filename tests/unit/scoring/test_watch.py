@@ -25,6 +25,9 @@ class Told:
     def in_flight(self, n_images):
         self.flights.append(n_images)
 
+    def workers(self, n_workers):
+        pass
+
     def shard_done(self, summary):
         self.shards.append(summary.shard)
 

@@ -1,0 +1,70 @@
+"""A run's log for programs: one JSON object a line, each with the time and the run; no identifier in any."""
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from diagchd_batch.scoring.progress import RunStart, ShardSummary
+
+INTERVAL_S = 10.0
+"""Between two lines of how far a run is."""
+
+
+class JsonProgress:
+    """The `RunProgress` of a log collector. Events: listed, started, progress, shard, message."""
+
+    def __init__(self) -> None:
+        self._run: str | None = None
+        self._workers = 0
+        self._last_s = float("-inf")
+
+    def listed(self, n_objects: int) -> None:
+        if self._due():
+            self._tell("listed", n_objects=n_objects)
+
+    def started(self, start: RunStart) -> None:
+        self._run = start.run_id
+        self._tell(
+            "started",
+            n_images=start.n_images,
+            n_shards=start.n_shards,
+            done_images=start.done_images,
+            done_shards=start.done_shards,
+            resumed=start.resumed,
+        )
+
+    def workers(self, n_workers: int) -> None:
+        self._workers = n_workers
+
+    def in_flight(self, n_images: int) -> None:
+        if self._due():
+            self._tell("progress", images_in_flight=n_images, workers=self._workers)
+
+    def shard_done(self, summary: ShardSummary) -> None:
+        self._tell(
+            "shard",
+            shard=summary.shard,
+            attempt=summary.attempt,
+            committed=summary.committed,
+            n_images=summary.n_images,
+            n_ok=summary.n_ok,
+            failures=dict(summary.failures),
+            seconds=round(summary.seconds, 3),
+            model_seconds=round(summary.model_seconds, 3),
+        )
+
+    def message(self, text: str) -> None:
+        self._tell("message", text=text)
+
+    def _tell(self, event: str, **facts: Any) -> None:
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+        print(json.dumps({"time": moment, "event": event, "run": self._run, **facts}), file=sys.stderr, flush=True)
+
+    def _due(self) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._last_s < INTERVAL_S:
+            return False
+        self._last_s = now_s
+        return True

@@ -1,0 +1,150 @@
+"""What `submit --address` refuses before work begins, on a real cluster of three nodes; and an orderly stop there."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster_runs import IMAGES_PER_SHARD, ClusterRun, upload_cohort
+from tests.support.fault_proxy import Fault
+from tests.support.ray_cluster import HEAD, RayCluster, wait_until
+from tests.support.scoring_runs import PROJECT, RUN_ID
+
+pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(1800)]
+
+DASHBOARD = PROJECT / "deploy" / "grafana" / "diagchd-batch.json"
+N_IMAGES = 12 * IMAGES_PER_SHARD - 1
+
+
+@pytest.fixture(scope="module")
+def bucket(ray_cluster, tmp_path_factory) -> str:
+    name = ray_cluster.s3.new_bucket()
+    upload_cohort(ray_cluster, name, N_IMAGES, tmp_path_factory.mktemp("cohort"))
+    return name
+
+
+@pytest.fixture
+def run(ray_cluster: RayCluster, bucket: str, tmp_path: Path, request) -> ClusterRun:
+    ray_cluster.proxy.clear()
+    return ClusterRun(ray_cluster, bucket, request.node.name.replace("_", "-"), tmp_path)
+
+
+def _refused(run: ClusterRun) -> str:
+    ended = run.submit()
+    assert ended.returncode in (1, 2), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert run.committed() == []
+    return ended.stderr
+
+
+def test_an_output_that_the_head_does_not_share_with_the_client_is_refused(run):
+    run.settings["output.uri"] = run.cluster.own_directory / "out"
+    messages = _refused(run)
+    assert "does not see the private tree" in messages
+    assert "s3://" in messages
+
+
+def test_an_output_that_nodes_do_not_share_is_refused(run):
+    """The private tree is in the bucket, where all see it; the tables would be on each node's own disk."""
+    run.settings["output.uri"] = run.cluster.own_directory / "out"
+    run.settings["output.private_uri"] = f"{run.output_uri}/private"
+    messages = _refused(run)
+    assert "output.uri is not the same place on every node: worker-1, worker-2" in messages
+    assert "mounted at the same path" in messages
+
+
+def test_an_input_that_nodes_do_not_share_is_refused(run):
+    archive = run.cluster.own_directory / "archive"
+    run.cluster.hosts["head"].run("sh", "-c", f"mkdir -p {archive}/study && echo x > {archive}/study/image.png")
+    run.settings["input.uri"] = archive
+    messages = _refused(run)
+    assert "input.uri is not the same place on every node: worker-1, worker-2" in messages
+
+
+def test_more_cores_than_any_node_has_are_waited_for_with_a_message(run):
+    run.settings["cluster.cpus_per_actor"] = 64
+    client = run.submitting()
+    lines = []
+    try:
+        for line in client.stderr:
+            lines.append(line)
+            if "waiting for a node with 64 cores" in line:
+                break
+        assert "waiting for a node with 64 cores" in lines[-1], lines
+        stopped = run.cluster.command("stop", RUN_ID, "--now", "--address", run.cluster.address)
+        assert stopped.returncode == 0, stopped.stderr
+        client.communicate(timeout=600)
+        assert client.returncode == 1
+    finally:
+        client.kill()
+
+
+def _run_metrics(cluster: RayCluster) -> dict[str, float]:
+    """The driver's own metrics, summed over their labels."""
+    found: dict[str, float] = {}
+    for line in cluster.metrics(HEAD).splitlines():
+        if line.startswith("ray_diagchd_batch_"):
+            name, value = line.partition("{")[0], line.rpartition(" ")[2]
+            found[name] = found.get(name, 0.0) + float(value)
+    return found
+
+
+def _names_in_the_dashboard() -> set[str]:
+    return set(re.findall(r"ray_diagchd_batch_\w+", DASHBOARD.read_text()))
+
+
+def _events(messages: str) -> list[dict]:
+    return [json.loads(line) for line in messages.splitlines() if line.startswith("{")]
+
+
+def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_on(run):
+    cluster = run.cluster
+    # Enough images for some shards, then none until the stop was asked for.
+    cluster.proxy.add(Fault(method="GET", key_contains="image-", skip=6 * IMAGES_PER_SHARD, status=503))
+    client = run.submitting()
+    try:
+        run.wait_until_committed(client, 1)
+        listed = cluster.command("list", "--address", cluster.address, "--json")
+        newest = json.loads(listed.stdout)[0]
+        assert newest["submission_id"].startswith(f"{RUN_ID}-s")
+        assert newest["status"] == "running"
+        (before,) = json.loads(cluster.command("status", run.output_uri, "--json").stdout)
+        assert before["status"] == "running"
+        assert before["workers"] >= 1
+        wait_until(lambda: _run_metrics(cluster).get("ray_diagchd_batch_images_total", 0) > 0, "metrics of the run")
+        told = _run_metrics(cluster)
+        assert set(told) >= _names_in_the_dashboard()
+        assert told["ray_diagchd_batch_images_total"] == IMAGES_PER_SHARD * len(run.committed())
+        asked = cluster.command("stop", RUN_ID, "--output", run.output_uri)
+        assert asked.returncode == 0, asked.stderr
+        (stopping,) = json.loads(cluster.command("status", run.output_uri, "--json").stdout)
+        assert stopping["status"] == "stopping"
+        cluster.proxy.clear()
+        _, stderr = client.communicate(timeout=600)
+    finally:
+        client.kill()
+    assert client.returncode == 0, stderr
+    n_committed = len(run.committed())
+    assert 0 < n_committed < (N_IMAGES + 1) // IMAGES_PER_SHARD
+    assert run.nodes_at_work() == set()
+    shards = [event for event in _events(stderr) if event["event"] == "shard" and event["committed"]]
+    assert len({event["shard"] for event in shards}) == n_committed
+    assert all(event["attempt"] and event["run"] == RUN_ID for event in shards)
+    (state,) = json.loads(cluster.command("status", run.output_uri, "--json").stdout)
+    assert (state["status"], state["shards_done"], state["remaining_s"]) == ("stopped", n_committed, None)
+    again = cluster.command("stop", RUN_ID, "--output", run.output_uri)
+    assert "it is stopped" in again.stderr
+    ended = run.submit()
+    assert ended.returncode == 3, ended.stderr
+    assert int(json.loads(ended.stdout)["submission_id"].rpartition("-s")[2]) > int(
+        newest["submission_id"].rpartition("-s")[2]
+    )
+    assert run.verify().returncode == 0
+
+
+def test_bundled_weights_lie_on_every_node(run):
+    run.settings["model.weights"] = "bundled"
+    ended = run.submit()
+    assert ended.returncode == 3, ended.stderr
+    assert run.verify().returncode == 0

@@ -1,0 +1,37 @@
+"""The dashboard asks for metrics that exist. That they arrive at Prometheus' endpoint, the tests on a cluster see."""
+
+import json
+import re
+from pathlib import Path
+from typing import ClassVar
+
+from diagchd_batch.cluster import metrics
+
+DASHBOARD = json.loads((Path(__file__).parents[3] / "deploy" / "grafana" / "diagchd-batch.json").read_text())
+SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}
+
+
+class Recorder:
+    """Stands in for a kind of metric of Ray's."""
+
+    names: ClassVar[set[str]] = set()
+
+    def __init__(self, name, *_):
+        Recorder.names |= {f"ray_{name}{suffix}" for suffix in SUFFIXES[type(self).__name__]}
+
+
+def test_its_queries_name_only_metrics_that_exist(monkeypatch):
+    for kind in SUFFIXES:
+        monkeypatch.setattr(metrics, kind, type(kind, (Recorder,), {}))
+    metrics.MeasuredProgress(None)
+    queries = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    queries += [entry["query"]["query"] for entry in DASHBOARD["templating"]["list"] if entry["type"] == "query"]
+    named = {name for query in queries for name in re.findall(r"ray_\w+", query)}
+    assert len(named) >= 8
+    assert named <= Recorder.names
+
+
+def test_panels_do_not_overlap():
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in DASHBOARD["panels"]]
+    assert len(set(places)) == len(places)
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(places)
