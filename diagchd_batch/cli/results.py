@@ -1,5 +1,6 @@
 """`verify`: proves what an output holds."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
@@ -9,7 +10,7 @@ from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOpti
 from diagchd_batch.errors import UsageError
 
 if TYPE_CHECKING:
-    from diagchd_batch.results.verify_report import VerifyReport
+    from diagchd_batch.results.verify_report import LineageReport, VerifyReport
 
 
 def register(app: typer.Typer) -> None:
@@ -24,12 +25,14 @@ def verify(
 ) -> None:
     """Prove that every planned frame has exactly one result, and that files are whole. Exit 1 names what is wrong.
 
-    Checks all runs of the output, or the one named.
+    Checks all runs of the output, or the one named; and together those that build on one another.
 
     Example: diagchd-batch verify out/sample
     """
     from diagchd_batch.results import open_output
+    from diagchd_batch.results.lineage import newest_runs
     from diagchd_batch.results.verify import verify_run
+    from diagchd_batch.results.verify_lineage import verify_lineage
     from diagchd_batch.studies.plan import open_plan
 
     opened = open_output(output, private_uri)
@@ -42,9 +45,17 @@ def verify(
         reports.append(verify_run(opened.storage, opened.private, plan, name))
         if not as_json:
             _print_report(reports[-1])
+    lineages = [
+        verify_lineage(opened, record.run_id)
+        for record in newest_runs(opened.storage)
+        if record.parent_run_id and run_id in (None, record.run_id)
+    ]
     if as_json:
-        print_json([_report_json(report) for report in reports])
-    if not all(report.ok for report in reports):
+        print_json([*map(_report_json, reports), *map(_lineage_json, lineages)])
+    else:
+        for lineage in lineages:
+            _print_lineage(lineage)
+    if not (all(report.ok for report in reports) and all(lineage.ok for lineage in lineages)):
         raise typer.Exit(1)
 
 
@@ -62,6 +73,24 @@ def _print_report(report: "VerifyReport") -> None:
     say(f"run {report.run_id}: {report.n_problems:,} problems")
 
 
+def _print_lineage(report: "LineageReport") -> None:
+    name = f"runs {' → '.join(report.run_ids)} together"
+    if report.ok:
+        print(f"{name}: {report.n_images:,} planned images, {report.n_rows:,} rows: every frame exactly once")
+    for problem in report.problems:
+        print(f"{name}: {problem}")
+
+
+def _lineage_json(report: "LineageReport") -> dict[str, object]:
+    return {
+        "lineage": report.run_ids,
+        "ok": report.ok,
+        "n_images": report.n_images,
+        "n_rows": report.n_rows,
+        "problems": [asdict(problem) for problem in report.problems],
+    }
+
+
 def _report_json(report: "VerifyReport") -> dict[str, object]:
     return {
         "run_id": report.run_id,
@@ -69,7 +98,5 @@ def _report_json(report: "VerifyReport") -> dict[str, object]:
         "n_shards_checked": report.n_shards_checked,
         "n_problems": report.n_problems,
         "counts": report.counts.model_dump(mode="json") if report.counts else None,
-        "problems": [
-            {"kind": p.kind, "place": p.place, "detail": p.detail, "remedy": p.remedy} for p in report.problems
-        ],
+        "problems": [asdict(problem) for problem in report.problems],
     }

@@ -79,6 +79,16 @@ class Output:
             )
         return read_predictions(self.storage, run_id)
 
+    def current_predictions(self, run_id: str | None = None) -> pa.Table:
+        """Of a run and those that it builds on: per frame the latest row that is ok, else the latest failure.
+
+        Schema PREDICTIONS, `run_id` and `lineage`, the id of the newest run; without a run id, of all lineages. It is
+        the view `current` of `diagchd-batch query`, which streams. Raises UsageError where the output lacks the run.
+        """
+        from diagchd_batch.results.query.database import open_query  # which needs what is defined here
+
+        return open_query(self, {}, run_id).table("FROM current")
+
     def scores(self, run_id: str | None = None) -> ds.Dataset:
         """Schema SCORES and `run_id`: as `predictions`, masks included, of all shards committed so far."""
         return read_scores(self.storage, run_id)

@@ -30,6 +30,7 @@ class ProblemKind(StrEnum):
     MISSING_SOURCES = "missing_sources"
     PREDICTIONS_DIFFER = "predictions_differ"
     COUNTS_DIFFER = "counts_differ"
+    BROKEN_LINEAGE = "broken_lineage"
 
 
 RESTORE = "restore the file from a backup; or delete it and the run's _SUCCESS, and resume the run to score it again"
@@ -55,6 +56,7 @@ REMEDIES: dict[ProblemKind, str] = {
     ProblemKind.MISSING_SOURCES: "restore the private tree from a backup; the scores themselves are not affected",
     ProblemKind.PREDICTIONS_DIFFER: "delete the run's _SUCCESS, then resume it to derive them again",
     ProblemKind.COUNTS_DIFFER: "delete the run's _SUCCESS, then resume it to count again",
+    ProblemKind.BROKEN_LINEAGE: "restore its parent from a backup; or score everything again with --new-run",
 }
 """What a person can do about each. Where the digest shows that a file was altered after it was written, the remedy for
 whatever is wrong inside is to restore it; otherwise the program is at fault."""
@@ -90,3 +92,20 @@ class VerifyReport:
     def add(self, *problems: Problem) -> None:
         self.n_problems += len(problems)
         self.problems.extend(problems[: MAX_PROBLEMS_LISTED - len(self.problems)])
+
+
+@dataclass(frozen=True, slots=True)
+class LineageReport:
+    """What `verify` finds of a run and those that it builds on, oldest first. `n_images` are planned, `n_rows` current.
+
+    That each run is complete by itself is another report's.
+    """
+
+    run_ids: tuple[str, ...]
+    n_images: int
+    n_rows: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems

@@ -1,16 +1,19 @@
 """Runs that end at a deadline, and runs that build on others: together they are what one undisturbed run is."""
 
 import json
+import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from diagchd_batch.results import layout, open_output
 from diagchd_batch.scoring.ending import request_stop
 from diagchd_batch.storage import open_storage
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from tests.support.patient_pictures import PATIENT, Patience
-from tests.support.scoring_runs import ID_KEY, RUN_ID, ScoringRun, verify, write_cohort
+from tests.support.scoring_runs import ID_KEY, RUN_ID, Ending, ScoringRun, verify, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -81,3 +84,70 @@ def test_shards_in_hand_are_finished_and_no_other_begins(cohort, undisturbed, tm
 
 def _begun(run: ScoringRun) -> set[str]:
     return {path.parent.name for path in run.private_run.glob("attempts/*/*.open.json")}
+
+
+def _submit(run: ScoringRun, *options: str) -> Ending:
+    ending = run.finish(*options)
+    assert ending.exit_code in (0, 3), ending.messages
+    return ending
+
+
+def _current(output: Path) -> dict[tuple[str, int | None], tuple]:
+    """(image, frame) → what the lineage of the newest run says of it."""
+    rows = open_output(str(output)).current_predictions().to_pylist()
+    found = {
+        (row["image_id"], row["frame"]): (row["study_id"], row["status"], row["error_code"], row["chd_probability"])
+        for row in rows
+    }
+    assert len(found) == len(rows)
+    return found
+
+
+def _tables(output: Path, run_id: str) -> dict[str, list]:
+    """Metrics tables that do not say how the rows came about."""
+    output_ = open_output(str(output))
+    return {
+        name: pq.read_table(output / layout.metrics_file(run_id, name), partitioning=None).to_pylist()
+        for name in ("estimates", "study_results", "flow", "cohort_characteristics", "calibration", "curves")
+        if output_.storage.stat(layout.metrics_file(run_id, name))
+    }
+
+
+def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_path):
+    archive = write_cohort(tmp_path / "archive", 16)
+    (archive / "study-0000" / "broken.png").write_bytes(b"not a picture")
+    run = ScoringRun(tmp_path / "run", archive, run_id=None)
+
+    first = _submit(run, "--only", "new")  # the first night: everything
+    assert (first.exit_code, first.summary["counts"]["n_images"]) == (3, 17)
+    nothing = _submit(run, "--only", "new")
+    assert (nothing.exit_code, nothing.summary["nothing_selected"]) == (0, True), nothing.messages
+    assert nothing.summary["run_id"] == first.summary["run_id"]
+
+    write_cohort(tmp_path / "more", 24, seed=1)
+    for study in sorted((tmp_path / "more").iterdir())[8:]:
+        study.rename(archive / study.name)  # four studies more
+    shutil.copy(archive / "study-0001" / "image-0002.png", archive / "study-0002" / "image-0004.png")  # one changed
+    second = _submit(run, "--only", "new")
+    assert (second.exit_code, second.summary["counts"]["n_images"]) == (0, 9), second.messages
+
+    shutil.copy(archive / "study-0001" / "image-0002.png", archive / "study-0000" / "broken.png")
+    third = _submit(run, "--retry", "failed")
+    assert (third.exit_code, third.summary["counts"]["n_images"]) == (0, 1), third.messages
+    assert _submit(run, "--retry", "failed").summary["nothing_selected"]
+    assert _submit(run, "--only", "new").summary["nothing_selected"]
+
+    ids = [ending.summary["run_id"] for ending in (first, second, third)]
+    records = {record.run_id: record for record in open_output(str(run.output)).runs()}
+    assert [records[name].parent_run_id for name in ids] == [None, *ids[:2]]
+    assert [records[name].selection for name in ids] == ["all", "new", "failed"]
+    assert verify(str(run.output)) == 0
+
+    whole = ScoringRun(tmp_path / "whole", archive, run_id=None)
+    assert _submit(whole).exit_code == 0
+    assert _current(run.output) == _current(whole.output)
+    assert len(_current(run.output)) == 25
+    (whole_id,) = open_output(str(whole.output)).run_ids()
+    tables = _tables(whole.output, whole_id)
+    assert len(tables["study_results"]) == 12
+    assert _tables(run.output, ids[2]) == tables

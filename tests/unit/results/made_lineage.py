@@ -1,0 +1,73 @@
+"""A lineage of runs with real plans, whose predictions are written directly."""
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.results import layout
+from diagchd_batch.results.readers import Output
+from diagchd_batch.results.run_record import write_run_record
+from diagchd_batch.results.schema import PREDICTIONS
+from diagchd_batch.storage import open_storage
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.plan import Plan
+from diagchd_batch.studies.planning import freeze_plan
+from diagchd_batch.studies.selection import Select, new_since
+from tests.unit.results.made_run import MadePlan, run_record
+
+
+@dataclass
+class MadeLineage:
+    """Below `root`: an archive in layout `tree`, and an output with runs ``run-1``, ``run-2`` and so on."""
+
+    root: Path
+    plans: list[Plan] = field(default_factory=list)
+    tokens: Pseudonymizer = field(default_factory=lambda: Pseudonymizer(b"k" * 32))
+
+    def __post_init__(self) -> None:
+        self.output = Output(open_storage(str(self.root / "out")), open_storage(str(self.root / "private")))
+
+    @property
+    def newest(self) -> str:
+        return self.plans[-1].run_id
+
+    def add_files(self, *keys: str, content: str = "") -> None:
+        for key in keys:
+            path = self.root / "archive" / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(key + content)
+
+    def run(self, broken: tuple[str, ...] = (), select: Select | None = None, **record: object) -> str:
+        """Plans what is new, or as `select` says, and scores it: one frame a file, but `broken` ones fail."""
+        run_id = f"run-{len(self.plans) + 1}"
+        archive = open_storage(str(self.root / "archive"))
+        config = InputConfig(uri=archive.uri, layout="tree")
+        parent = self.plans[-1].run_id if self.plans else None
+        select = select or (new_since(self.plans) if self.plans else None)
+        plan = freeze_plan(config, ShardsConfig(), archive, self.output.private, run_id, self.tokens, select=select)
+        self.plans.append(plan)
+        images = [image for shard in plan.shards() for image in plan.read_shard(shard)]
+        self.write_predictions(run_id, [self._row(image, image.uri in broken) for image in images])
+        values = {"run_id": run_id, "parent_run_id": parent, **record}
+        write_run_record(self.output.storage, self.output.private, run_record(MadePlan([images]), **values))
+        self.output.storage.create(layout.success_marker(run_id), b"")
+        return run_id
+
+    def write_predictions(self, run_id: str, rows: list[dict]) -> None:
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, PREDICTIONS), buffer)
+        self.output.storage.replace(layout.predictions_file(run_id, 0), buffer.getvalue())
+
+    def predictions(self, run_id: str) -> list[dict]:
+        return self.output.predictions(run_id).to_table(columns=PREDICTIONS.names).to_pylist()
+
+    @staticmethod
+    def _row(image, is_broken: bool) -> dict:
+        row = {name: getattr(image, name) for name in ("subject_id", "study_id", "image_id", "shard")}
+        if is_broken:
+            return row | {"status": "failed", "error_code": "decode_error"}
+        return row | {"status": "ok", "frame": 0, "source_frames": 1, "chd_probability": 0.25, "chd_call": False}
