@@ -1,0 +1,72 @@
+"""What `status` tells, from an output alone: of runs that live, were asked to stop, ended or died."""
+
+import json
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from diagchd_batch.errors import UsageError
+from diagchd_batch.results import layout
+from diagchd_batch.results.readers import Output, open_output
+from diagchd_batch.results.run_record import write_run_record
+from diagchd_batch.scoring.ending import request_stop
+from diagchd_batch.scoring.heartbeats import LOST_AFTER_S, Heartbeat, driver_name, worker_name
+from diagchd_batch.scoring.run_state import live_submissions, run_state
+from tests.unit.results.made_run import RUN_ID, make_run, run_record
+
+N_SHARDS, IMAGES_PER_SHARD = 4, 4
+
+
+@pytest.fixture
+def output(tmp_path) -> Output:
+    """A run with three of its four shards committed, of which no process is left."""
+    run = make_run(tmp_path, N_SHARDS)
+    run.storage.delete(layout.shard_file(RUN_ID, 3))
+    record = run_record(run.plan, status="running", exit_code=None, images_per_s=None)
+    write_run_record(run.storage, run.private, record)
+    return open_output(run.storage.uri, None)
+
+
+@pytest.fixture
+def living(output):
+    """The same with a driver and two workers that live."""
+    work = {"devices": ["CPU"], "images_per_s": 0.5}
+    with ExitStack() as beats:
+        beats.enter_context(Heartbeat(output.private, RUN_ID, driver_name("one"), dict))
+        for name, images_done in (("a", {3: 1}), ("b", {})):
+            content = {"worker": name, "images_done": images_done} | work
+            beats.enter_context(Heartbeat(output.private, RUN_ID, worker_name("one", name), lambda c=content: c))
+        yield output
+
+
+def test_a_living_run_tells_its_rate_and_what_is_left(living):
+    state = run_state(living, RUN_ID)
+    assert (state.status, state.shards_done, state.n_shards) == ("running", 3, N_SHARDS)
+    assert (state.workers, state.n_in_flight, state.images_per_s) == (2, 1, 1.0)
+    assert state.remaining_s == pytest.approx(IMAGES_PER_SHARD - 1)
+    assert state.n_ok + sum(state.failures.values()) == 3 * 7
+    assert live_submissions(living, RUN_ID) == ["one"]
+
+
+def test_one_that_was_asked_to_stop_says_so(living):
+    request_stop(living.private, RUN_ID, "one")
+    assert run_state(living, RUN_ID).status == "stopping"
+
+
+def test_a_request_to_an_earlier_submission_does_not_count(living):
+    request_stop(living.private, RUN_ID, "another")
+    assert run_state(living, RUN_ID).status == "running"
+
+
+def test_a_driver_that_died_is_lost(output):
+    silent = {"ended": False, "time_s": time.time() - LOST_AFTER_S - 1}
+    output.private.replace(layout.heartbeat_file(RUN_ID, driver_name("one")), json.dumps(silent).encode())
+    state = run_state(output, RUN_ID)
+    assert (state.status, state.workers, state.remaining_s) == ("lost", 0, None)
+    assert live_submissions(output, RUN_ID) == []
+
+
+def test_an_unknown_run_is_refused(output):
+    with pytest.raises(UsageError, match="holds no run other"):
+        run_state(output, "other")

@@ -1,0 +1,134 @@
+"""How fast two one-core actors are through Ray, against the same two scorers side by side without it.
+
+    python -m tools.measure_ray_overhead [--images 320] [--repeats 3]
+
+Both score the same shards of simulated pictures from and to this disk, with the small network's bundled weights. Speed
+is images/s from the second commit to the last, so that neither starting Ray nor loading the model counts. The score
+files of both must be the same, byte for byte. Run it where nothing else runs.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from diagchd_batch.config.models import LimitsConfig
+from diagchd_batch.model.spec import resolve_model
+from diagchd_batch.results import layout
+from diagchd_batch.scoring.actor import ShardActor, read_outcome
+from diagchd_batch.scoring.run import SHARDS_IN_FLIGHT_PER_ACTOR
+from diagchd_batch.scoring.settings import RunSettings
+from diagchd_batch.storage import open_storage
+from diagchd_batch.studies.plan import open_plan
+
+MODEL = "diagchd-compact"
+RUN_ID = "overhead"
+IMAGES_PER_SHARD = 16
+SCORERS = 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=320)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    ratios = []
+    with tempfile.TemporaryDirectory() as directory:
+        archive = Path(directory) / "archive"
+        write_pictures(archive, arguments.images)
+        for number in range(arguments.repeats):
+            with_ray, without = Path(directory) / f"ray-{number}", Path(directory) / f"plain-{number}"
+            score_with_ray(archive, with_ray)
+            score_without_ray(archive, with_ray, without)
+            assert scores(with_ray) == scores(without), "the two must agree to the byte"
+            speeds = speed(with_ray), speed(without)
+            ratios.append(speeds[0] / speeds[1])
+            print(f"{speeds[0]:.2f} images/s through Ray, {speeds[1]:.2f} without: {ratios[-1]:.3f}", flush=True)
+    print(f"median of {len(ratios)}: {statistics.median(ratios):.3f}")
+
+
+def write_pictures(directory: Path, n_images: int) -> None:
+    """Smooth random pictures of 600 × 800, one a study."""
+    generator = np.random.default_rng(0)
+    for number in range(n_images):
+        study = directory / f"study-{number:04d}"
+        study.mkdir(parents=True)
+        coarse = generator.integers(0, 256, (30, 40), np.uint8)
+        Image.fromarray(coarse).resize((800, 600), Image.Resampling.BILINEAR).save(study / "image.png")
+
+
+def score_with_ray(archive: Path, output: Path) -> None:
+    job = output.with_suffix(".yaml")
+    settings = {
+        "input": {"uri": str(archive), "layout": "tree"},
+        "model": {"name": MODEL},
+        "output": {"uri": str(output)},
+        "shards": {"images_per_shard": IMAGES_PER_SHARD},
+        "cluster": {"actors": {"min": SCORERS, "max": SCORERS}, "cpus_per_actor": 1},
+    }
+    job.write_text(json.dumps(settings))  # JSON is YAML
+    command = [sys.executable, "-m", "diagchd_batch", "submit", str(job), "--run-id", RUN_ID]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def score_without_ray(archive: Path, scored: Path, output: Path) -> None:
+    """The shards of the run at `scored` again, by two processes that take every other shard each."""
+    shutil.copytree(scored / "private", output / "private")
+    shutil.rmtree(output / "private" / layout.attempts_prefix(RUN_ID))
+    with get_context("spawn").Pool(SCORERS) as pool:
+        pool.starmap(score_every_other, [(archive, output, first) for first in range(SCORERS)], chunksize=1)
+
+
+def score_every_other(archive: Path, output: Path, first: int) -> None:
+    private = open_storage(str(output / "private"))
+    identity = json.loads(private.read(layout.identity_file(RUN_ID)))
+    settings = RunSettings(
+        run_id=RUN_ID,
+        submission="plain",
+        fingerprint=identity["fingerprint"],
+        input_uri=str(archive),
+        output_uri=str(output),
+        private_uri=private.uri,
+        model=resolve_model(MODEL, "bundled", "float32"),
+        batch_size=identity["batch_size"],
+        intra_op_threads=identity["intra_op_threads"],
+        decoder_threads=2,
+        frame_rule="all",
+        label_map=None,
+        limits=LimitsConfig(),
+        simulated=False,
+        has_masks=False,
+    )
+    os.environ["OMP_NUM_THREADS"] = "1"  # as Ray sets it for an actor with one core
+    actor = ShardActor(settings)
+    shards = list(open_plan(private, RUN_ID).shards())[first::SCORERS]
+    rows = [{name: [value] for name, value in asdict(shard).items()} for shard in shards]
+    with ThreadPoolExecutor(SHARDS_IN_FLIGHT_PER_ACTOR) as calls:
+        for outcome in calls.map(actor, rows):
+            read_outcome(outcome)
+
+
+def scores(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (output / "scores").rglob("*.parquet")}
+
+
+def speed(output: Path) -> float:
+    """Images/s after the first commits."""
+    committed_ns = sorted(path.stat().st_mtime_ns for path in (output / "scores").rglob("*.parquet"))
+    began_ns, timed = committed_ns[SCORERS - 1], committed_ns[SCORERS:]
+    return len(timed) * IMAGES_PER_SHARD * 1e9 / (timed[-1] - began_ns)
+
+
+if __name__ == "__main__":
+    main()
