@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from diagchd_batch.errors import UsageError
+from diagchd_batch.errors import StorageFault, UsageError
 from diagchd_batch.results import layout
 from diagchd_batch.results.query.lineages import Generation, all_lineages, lineage_of
 from diagchd_batch.results.readers import Output, parquet_files
@@ -49,15 +49,21 @@ class Catalog:
         """Files of each run's own plan: drivers that planned at the same time and lost may have left others."""
         directories = [
             layout.plan_studies(run_id, open_plan(self._private, run_id).head.digest).rpartition("/")[0] + "/"
-            for run_id in self.run_ids
-            if self._private.stat(layout.plan_head(run_id))
+            for run_id in self._planned_runs()
         ]
         return _dataset(self._private, directories, f"[^\0]+/{file_name}", schema)
 
     def source_files(self, schema: pa.Schema) -> ds.Dataset:
         """What attempts at shards wrote down of what they read."""
-        directories = [layout.sources_prefix(run_id) for run_id in self.run_ids]
+        directories = [layout.sources_prefix(run_id) for run_id in self._planned_runs()]
         return _dataset(self._private, directories, r"[^\0]+/shard-[^/]+\.parquet", schema)
+
+    def _planned_runs(self) -> list[str]:
+        """Runs that the private tree knows. Raises StorageFault if it knows none: another tree would look empty."""
+        known = [run_id for run_id in self.run_ids if self._private.stat(layout.plan_head(run_id))]
+        if self.run_ids and not known:
+            raise StorageFault(f"{self._private.uri} is not the private tree of these runs")
+        return known
 
 
 def _runs_of(storage: Storage, prefixes: Iterable[str]) -> set[str]:

@@ -1,0 +1,196 @@
+"""`query` on the command line: formats, and that SQL reads the views and nothing else."""
+
+import base64
+import csv
+import io
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support.command_line import diagchd_batch
+from tests.support.evaluated_runs import FAILED, RUN_ID, MadeOutput, MadeStudy
+
+COLUMNS = "SELECT study_id, chd_probability, chd_call, quality_flags, error_code FROM predictions ORDER BY study_id"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    made = MadeOutput(tmp_path_factory.mktemp("output"))
+    flagged = {"chd_probability": 0.75, "quality_flags": ["unsure", "no_septum"], "mask_png": b"\x89PNG\0picture"}
+    made.write_run([MadeStudy("a", [[flagged]]), MadeStudy("b", [[FAILED]]), MadeStudy("c", [[0.25]])])
+    return made
+
+
+@pytest.fixture
+def query(made):
+    def run(sql: str, *options: str, stdin: str = ""):
+        return diagchd_batch("query", made.output.uri, sql, *options, stdin=stdin)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def rows(made):
+    return sorted(
+        [
+            (made.tokens.study("a"), 0.75, True, ["unsure", "no_septum"], None),
+            (made.tokens.study("b"), None, None, None, FAILED),
+            (made.tokens.study("c"), 0.25, False, [], None),
+        ]
+    )
+
+
+def test_csv(query, rows):
+    ended = query(COLUMNS, "--format", "csv")
+    assert ended.exit_code == 0, ended.messages
+    header, *found = csv.reader(io.StringIO(ended.printed))
+    assert header == ["study_id", "chd_probability", "chd_call", "quality_flags", "error_code"]
+    assert [
+        (study, float(p) if p else None, json.loads(call) if call else None, json.loads(f) if f else None, code or None)
+        for study, p, call, f, code in found
+    ] == rows
+
+
+def test_json(query, rows):
+    ended = query(COLUMNS, "--format", "json")
+    assert ended.exit_code == 0, ended.messages
+    assert [tuple(row.values()) for row in json.loads(ended.printed)] == rows
+
+
+def test_parquet_to_stdout_and_to_a_file(query, rows, tmp_path):
+    ended = query(COLUMNS, "--format", "parquet")
+    assert ended.exit_code == 0, ended.messages
+    query(COLUMNS, "--out", str(tmp_path / "result.parquet"))
+    for source in (io.BytesIO(ended.written), tmp_path / "result.parquet"):
+        assert [tuple(row.values()) for row in pq.read_table(source).to_pylist()] == rows
+
+
+def test_table_is_for_reading(query, rows, tmp_path):
+    ended = query(COLUMNS)
+    lines = ended.printed.splitlines()
+    assert ended.exit_code == 0 and lines[1].split() == COLUMNS.partition(" FROM")[0].replace(",", "").split()[1:]
+    for study, *_ in rows:
+        assert any(study in line for line in lines)
+    assert query(COLUMNS, "--out", str(tmp_path / "table.txt")).printed == ""
+    assert (tmp_path / "table.txt").read_text().splitlines() == lines
+
+
+def test_long_tables_say_that_they_are_cut(query):
+    ended = query("SELECT range AS n FROM range(3000)")
+    assert ended.exit_code == 0 and "first 1,000 rows" in ended.messages
+    numbers = [line.strip() for line in ended.printed.splitlines() if line.strip().isdigit()]
+    assert numbers == [str(n) for n in range(1000)]
+
+
+@pytest.mark.parametrize(("form", "empty"), [("csv", "status\r\n"), ("json", "[]\n")])
+def test_no_rows(query, form, empty):
+    assert query("SELECT status FROM predictions WHERE false", "--format", form).printed == empty
+
+
+def test_values_that_a_format_lacks(query):
+    sql = "SELECT 'nan'::DOUBLE AS a, mask_png AS b, TIMESTAMP '2026-01-02 03:04:05' AS c, 10::HUGEINT ** 20 AS d, "
+    ended = query(sql + "MAP {'x': 1} AS e FROM masks WHERE mask_png IS NOT NULL", "--format", "json")
+    (row,) = json.loads(ended.printed)
+    assert row["a"] is None and base64.b64decode(row["b"]) == b"\x89PNG\0picture"
+    assert (row["c"], row["d"], row["e"]) == ("2026-01-02T03:04:05", 10**20, {"x": 1})
+
+
+def test_the_statement_from_standard_input(query):
+    ended = query("-", "--format", "csv", stdin="SELECT count(*) AS n\nFROM predictions")
+    assert ended.printed.split() == ["n", "3"]
+
+
+def test_control_characters_do_not_reach_the_terminal(query):
+    ended = query("SELECT chr(27) || '[31mred' AS text")
+    assert "\x1b" not in ended.printed and "red" in ended.printed
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY predictions TO '{tmp}/stolen.csv'",
+        "COPY (SELECT 1) TO '{tmp}/stolen.parquet' (FORMAT parquet)",
+        "EXPORT DATABASE '{tmp}/stolen'",
+        "ATTACH '{tmp}/other.db' AS other",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "CREATE TABLE stolen AS SELECT 1",
+        "CREATE OR REPLACE VIEW predictions AS SELECT 1",
+        "DROP VIEW predictions",
+        "INSERT INTO predictions SELECT * FROM predictions",
+        "UPDATE predictions SET status = 'ok'",
+        "DELETE FROM predictions",
+        "SET enable_external_access = true",
+        "RESET enable_external_access",
+        "PRAGMA database_list",
+        "CALL pragma_version()",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; COPY predictions TO '{tmp}/stolen.csv'",
+        "SELECT * FROM read_csv('{tmp}/secret.csv')",
+        "SELECT * FROM read_text('{tmp}/secret.csv')",
+        "SELECT * FROM read_blob('{tmp}/secret.csv')",
+        "SELECT * FROM '{tmp}/secret.csv'",
+        "SELECT * FROM parquet_scan('{tmp}/secret.parquet')",
+        "SELECT * FROM glob('{tmp}/*')",
+        "SELECT * FROM sniff_csv('{tmp}/secret.csv')",
+        "SELECT * FROM 'http://127.0.0.1:9/secret.csv'",
+        "SELECT * FROM 's3://bucket/secret.parquet'",
+        "SELECT * FROM query('COPY predictions TO ''{tmp}/stolen.csv''')",
+        "SELECT * FROM query_table('{tmp}/secret.csv')",
+        "SELECT getenv('HOME')",
+        "SELECT * FROM rows",  # a variable of the program
+        "EXPLAIN ANALYZE COPY predictions TO '{tmp}/stolen.csv'",
+    ],
+)
+def test_sql_reads_the_views_and_nothing_else(query, made, tmp_path, sql):
+    (tmp_path / "secret.csv").write_text("secret\n1\n")
+    before = _all_files(Path(made.output.uri))
+    ended = query(sql.replace("{tmp}", str(tmp_path)), "--format", "csv")
+    assert ended.exit_code == 2, f"{ended.printed}\n{ended.messages}"
+    assert ended.messages and "Traceback" not in ended.messages
+    assert ended.written == b""
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.csv"]
+    assert _all_files(Path(made.output.uri)) == before
+
+
+def _all_files(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH c AS (SELECT 1 AS x) SELECT x FROM c",
+        "FROM predictions",
+        "DESCRIBE predictions",
+        "SUMMARIZE SELECT chd_probability FROM predictions",
+        "EXPLAIN SELECT * FROM predictions",
+        "PIVOT predictions ON status USING count(*)",
+    ],
+)
+def test_what_reads_is_allowed(query, sql):
+    ended = query(sql, "--format", "json")
+    assert ended.exit_code == 0, ended.messages
+    assert json.loads(ended.printed)
+
+
+def test_mistakes_are_told(query, made):
+    for sql, options, says in (
+        ("SELEC 1", (), "SELEC"),
+        ("SELECT nothing FROM predictions", (), "nothing"),
+        ("SELECT 1", ("--run-id", "no-such-run"), RUN_ID),
+        ("SELECT 1", ("--format", "xml"), "xml"),
+    ):
+        ended = query(sql, *options)
+        assert ended.exit_code == 2 and says in ended.messages and "Traceback" not in ended.messages
+    assert diagchd_batch("query", made.output.uri).exit_code == 2
+
+
+def test_identified_views_need_the_private_tree(query, made, tmp_path):
+    ended = query("SELECT source_study_id FROM studies ORDER BY ALL", "--format", "csv")
+    assert ended.printed.split() == ["source_study_id", "a", "b", "c"]
+    elsewhere = query("SELECT * FROM studies", "--private-uri", str(tmp_path / "nothing"))
+    assert elsewhere.exit_code == 2 and "private" in elsewhere.messages
+    assert query("SELECT count(*) FROM predictions", "--private-uri", str(tmp_path / "nothing")).exit_code == 0
