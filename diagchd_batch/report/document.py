@@ -5,26 +5,36 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from diagchd_batch.report.sections import accuracy, agreement, closing, run
+from diagchd_batch.report.sections import cases, closing, scores
+from diagchd_batch.report.sections.agreement import agreement
+from diagchd_batch.report.sections.cohort import cohort
+from diagchd_batch.report.sections.comparison import comparison
+from diagchd_batch.report.sections.flow import flow
+from diagchd_batch.report.sections.headline import headline
+from diagchd_batch.report.sections.reporting import reporting
+from diagchd_batch.report.sections.run import run
+from diagchd_batch.report.sections.segmentation import segmentation
+from diagchd_batch.report.sections.subgroups import subgroups
 from diagchd_batch.report.source import Source, read_source
 from diagchd_batch.results import layout
 from diagchd_batch.storage import Storage
 
 _SECTIONS = (
-    run.flow,
-    run.run,
-    accuracy.headline,
-    accuracy.roc,
-    accuracy.calibration,
-    accuracy.confusion,
-    agreement.agreement,
-    agreement.segmentation,
-    accuracy.subgroups,
-    accuracy.worst_cases,
-    run.quality,
-    run.cohort,
-    agreement.comparison,
-    closing.reporting,
+    flow,
+    run,
+    headline,
+    scores.roc,
+    scores.calibration,
+    scores.confusion,
+    agreement,
+    scores.arms,
+    segmentation,
+    subgroups,
+    cases.worst_cases,
+    cases.quality,
+    cohort,
+    comparison,
+    reporting,
     closing.definitions,
     closing.versions,
     closing.limits,
@@ -44,9 +54,15 @@ def write_report(output: Storage, run_id: str) -> str:
 def render(source: Source) -> str:
     """The whole HTML document."""
     environment = Environment(
-        loader=PackageLoader("diagchd_batch.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("diagchd_batch.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     style = resources.files("diagchd_batch.report").joinpath("templates", "style.css").read_text(encoding="utf-8")
+    sections = [section for make in _SECTIONS if (section := make(source))]
+    disclosed = source.record.config.get("evaluation", {}).get("disclose", False)
     return environment.get_template("report.html.j2").render(
-        record=source.record, sections=[section(source) for section in _SECTIONS], style=Markup(style), markup=Markup
+        record=source.record, sections=sections, disclosed=disclosed, style=Markup(style), markup=Markup
     )

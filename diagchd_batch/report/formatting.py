@@ -4,9 +4,24 @@ from typing import Any
 
 NONE = "–"
 
+_MINUS = "\N{MINUS SIGN}"
+_PLURALS = {"study": "studies"}
+_SPELLED = {
+    **{word: word.upper() for word in ("npv", "ppv", "auc", "roc", "iou", "hd95", "assd", "mcc", "f1")},
+    **{name.lower(): name for name in ("Wilson", "McNemar", "DeLong", "Newcombe", "Obuchowski", "Rockette", "BCa")},
+}
+
 
 def number(value: float | None, digits: int = 3) -> str:
-    return NONE if value is None else f"{value:.{digits}f}"
+    return NONE if value is None else f"{value:z.{digits}f}".replace("-", _MINUS)
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference, with its sign."""
+    if value is None:
+        return NONE
+    text = f"{value:+.{digits}f}"
+    return (text if text.strip("+-0.") else text[1:]).replace("-", _MINUS)
 
 
 def count(value: float | None) -> str:
@@ -16,8 +31,13 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
+def counted(n: float | None, noun: str) -> str:
+    """``1 study``, ``2 studies``."""
+    return f"{count(n)} {noun if n == 1 else _PLURALS.get(noun, noun + 's')}"
+
+
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
-    return NONE if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
+    return NONE if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"
 
 
 def p_value(p: float | None) -> str:
@@ -27,5 +47,13 @@ def p_value(p: float | None) -> str:
 
 
 def words(name: Any) -> str:
-    """A name of a table as words: readers_mean → readers mean."""
-    return NONE if name is None else str(name).replace("_", " ")
+    """A name of a table as words: readers_mean → readers mean, hd95 → HD95."""
+    if name is None:
+        return NONE
+    return " ".join(_SPELLED.get(word, word) for word in str(name).split("_"))
+
+
+def reasons(text: str | None) -> str:
+    """``excluded=1; not_read=3`` → ``1 excluded, 3 not read``."""
+    parts = (part.partition("=") for part in (text or "").split("; ") if part)
+    return ", ".join(f"{n} {words(name)}" for name, _, n in parts)

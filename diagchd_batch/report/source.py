@@ -2,8 +2,9 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import duckdb
@@ -14,6 +15,7 @@ from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.headline import HEADLINE_SQL
 from diagchd_batch.evaluation.cohort.schemas import TABLES
 from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
+from diagchd_batch.report.blocks import Cell
 from diagchd_batch.results import layout
 from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.storage import Storage
@@ -34,8 +36,41 @@ class Source:
     comparisons: dict[str, dict[str, list[Row]]]
 
     def estimates(self, **wanted: Any) -> list[Row]:
-        """Rows of `estimates` whose columns have these values."""
-        return [row for row in self.tables["estimates"] if all(row[name] == value for name, value in wanted.items())]
+        """Rows of `estimates` whose columns have these values; a tuple stands for any of its members."""
+        return matching(self.tables["estimates"], **wanted)
+
+    def compared(self, **wanted: Any) -> list[Row]:
+        """Rows of `comparisons`, as `estimates`."""
+        return matching(self.tables["comparisons"], **wanted)
+
+    @cached_property
+    def operating_point(self) -> str | None:
+        """The operating point of the headline."""
+        return next((row["operating_point"] for row in self.estimates(headline=True, subject_kind="model")), None)
+
+    @cached_property
+    def readers(self) -> dict[str, str]:
+        """Reader → the short name that figures use: R1, R2, …"""
+        named = {row["subject"] for row in self.estimates(subject_kind="reader")}
+        return {name: f"R{place}" for place, name in enumerate(sorted(named), start=1)}
+
+    def subject(self, row: Row) -> Cell:
+        """The rater that a row is about, as tables name it."""
+        return self._rater(row["subject_kind"], row["subject"])
+
+    def comparator(self, row: Row) -> Cell:
+        return self._rater(row["comparator_kind"], row["comparator"])
+
+    def _rater(self, kind: str | None, name: str) -> Cell:
+        if kind == "reader" and name in self.readers:
+            return self.readers[name], name
+        return {"readers_mean": "mean of the readers", "majority": "majority"}.get(name, name)
+
+
+def matching(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    """The rows whose columns have these values; a tuple stands for any of its members."""
+    choices = {name: value if isinstance(value, tuple) else (value,) for name, value in wanted.items()}
+    return [row for row in rows if all(row[name] in values for name, values in choices.items())]
 
 
 def is_evaluated(output: Storage, run_id: str) -> bool:

@@ -21,6 +21,8 @@ _FIGURES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("mean IoU", {"endpoint": "iou_mean", **_OF_SEGMENTATION}),
 )
 
+_PLURALS = {"study": "studies", "image": "images"}
+
 
 @dataclass(frozen=True)
 class KeyFigure:
@@ -33,10 +35,14 @@ class KeyFigure:
     unit: str
     n: int
 
+    @property
+    def units(self) -> str:
+        """What `n` counts, in words."""
+        return self.unit if self.n == 1 else _PLURALS[self.unit]
+
     def __str__(self) -> str:
         limits = "" if self.low is None else f" ({interval(self.low, self.high)})"
-        plural = {"study": "studies", "image": "images"}[self.unit] if self.n != 1 else self.unit
-        return f"{number(self.value)}{limits}, {count(self.n)} {plural}"
+        return f"{number(self.value)}{limits}, {count(self.n)} {self.units}"
 
 
 def key_figures(estimates: Iterable[dict[str, Any]]) -> Iterator[KeyFigure]:

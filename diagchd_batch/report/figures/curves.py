@@ -1,40 +1,72 @@
-"""ROC curve with the readers as points, and the calibration diagram."""
+"""ROC curve with the raters' calls as marks, and the calibration diagram."""
+
+from dataclasses import dataclass
 
 from diagchd_batch.report.figures.svg import Axes, drawing, element
 from diagchd_batch.report.source import Row
 
+_SIZE = 420.0
+_LEGEND = {"model": "model's calls", "reader": "readers", "readers_mean": "mean of readers", "majority": "majority"}
 
-def roc(points: list[Row], operating: dict[tuple[str, str], dict[str, Row]], description: str) -> str:
-    """`operating`: (kind, subject) → its headline rows `recall` and `specificity`."""
-    axes = Axes(440, 440, "1 − specificity", "sensitivity")
+
+@dataclass(frozen=True)
+class Point:
+    """A rater's calls: rows of `estimates` with the sensitivity and the specificity. `label` stands beside the mark."""
+
+    kind: str
+    label: str
+    sensitivity: Row
+    specificity: Row
+
+
+def roc_plot(curve: list[tuple[float, float]], points: list[Point], description: str) -> str:
+    """`curve`: 1 − specificity and sensitivity from (0, 0) to (1, 1)."""
+    axes = Axes(_SIZE, _SIZE, "1 − specificity", "sensitivity")
     axes.diagonal()
-    axes.curve([(row["x"], row["y"]) for row in points])
-    for (kind, name), rates in operating.items():
-        recall, specificity = rates["recall"], rates["specificity"]
-        x, y = axes.x(1 - specificity["value"]), axes.y(recall["value"])
-        style = "model" if kind == "model" else "reader" if kind == "reader" else "group"
-        if recall["ci_low"] is not None:
-            low, high = axes.y(recall["ci_low"]), axes.y(recall["ci_high"])
-            axes.parts.append(element("line", x1=x, x2=x, y1=low, y2=high, class_=f"error {style}"))
-        if specificity["ci_low"] is not None:
-            low, high = axes.x(1 - specificity["ci_high"]), axes.x(1 - specificity["ci_low"])
-            axes.parts.append(element("line", x1=low, x2=high, y1=y, y2=y, class_=f"error {style}"))
-        axes.parts.append(
-            f'<circle cx="{x:.2f}" cy="{y:.2f}" r="{5 if kind == "model" else 4}" class="point {style}">'
-            f"{element('title', name)}</circle>"
-        )
-    for place, (style, label) in enumerate((("model", "model"), ("reader", "readers"), ("group", "mean, majority"))):
-        y = axes.bottom - 58 + 20 * place
+    axes.curve(curve)
+    for point in sorted(points, key=lambda point: point.kind == "model"):
+        axes.parts += _mark(axes, point)
+    shown = [kind for kind in _LEGEND if any(point.kind == kind for point in points)]
+    for place, kind in enumerate(shown):
+        y = axes.bottom - 14 - 20 * (len(shown) - 1 - place)
         axes.parts += [
-            element("circle", cx=axes.right - 116, cy=y - 4, r=4, class_=f"point {style}"),
-            element("text", label, x=axes.right - 106, y=y),
+            _symbol(kind, axes.right - 130, y - 4, ""),
+            element("text", _LEGEND[kind], x=axes.right - 118, y=y),
         ]
     return drawing(axes.width, axes.height, "ROC curve", description, axes.parts)
 
 
-def calibration(bins: list[Row], description: str) -> str:
+def _mark(axes: Axes, point: Point) -> list[str]:
+    sensitivity, specificity = point.sensitivity, point.specificity
+    x, y = axes.x(1 - specificity["value"]), axes.y(sensitivity["value"])
+    parts = []
+    if point.kind == "model" and sensitivity["ci_low"] is not None:
+        low, high = axes.y(sensitivity["ci_low"]), axes.y(sensitivity["ci_high"])
+        parts.append(element("line", x1=x, x2=x, y1=low, y2=high, class_="error model"))
+    if point.kind == "model" and specificity["ci_low"] is not None:
+        low, high = axes.x(1 - specificity["ci_high"]), axes.x(1 - specificity["ci_low"])
+        parts.append(element("line", x1=low, x2=high, y1=y, y2=y, class_="error model"))
+    parts.append(_symbol(point.kind, x, y, point.label or _LEGEND[point.kind]))
+    if point.label:
+        parts.append(element("text", point.label, x=x + 7, y=y + 13, class_="small halo"))
+    return parts
+
+
+def _symbol(kind: str, x: float, y: float, title: str) -> str:
+    """Told apart by their shapes, too: a print may be grey."""
+    inside = element("title", title) if title else ""
+    if kind == "readers_mean":
+        corners = f"{x:.2f},{y - 7:.2f} {x + 7:.2f},{y:.2f} {x:.2f},{y + 7:.2f} {x - 7:.2f},{y:.2f}"
+        return f'<polygon points="{corners}" class="point group">{inside}</polygon>'
+    if kind == "majority":
+        return f'<rect x="{x - 5:.2f}" y="{y - 5:.2f}" width="10" height="10" class="point group">{inside}</rect>'
+    radius = 6 if kind == "model" else 4
+    return f'<circle cx="{x:.2f}" cy="{y:.2f}" r="{radius}" class="point {kind}">{inside}</circle>'
+
+
+def calibration_plot(bins: list[Row], description: str) -> str:
     """`bins`: rows of the table `calibration` that hold units."""
-    axes = Axes(440, 440, "mean score in bin", "share with disease")
+    axes = Axes(_SIZE, _SIZE, "mean score in the bin", "share with disease")
     axes.diagonal()
     for row in bins:
         x = axes.x(row["mean_score"])
@@ -42,4 +74,6 @@ def calibration(bins: list[Row], description: str) -> str:
             low, high = axes.y(row["ci_low"]), axes.y(row["ci_high"])
             axes.parts.append(element("line", x1=x, x2=x, y1=low, y2=high, class_="error model"))
         axes.parts.append(element("circle", cx=x, cy=axes.y(row["observed"]), r=4, class_="point model"))
-    return drawing(axes.width, axes.height, "Calibration", description, axes.parts)
+        y = max(axes.y(row["observed"]) - 6, axes.top + 14)
+        axes.parts.append(element("text", str(row["n"]), x=min(x + 6, axes.right - 14), y=y, class_="small halo"))
+    return drawing(axes.width, axes.height, "Calibration", f"{description} Numbers: studies in the bin.", axes.parts)

@@ -1,39 +1,60 @@
 """The flow of studies, as STARD draws it: the way to the analysis down, what leaves it to the right."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from diagchd_batch.report.figures.svg import drawing, element
 
-_WIDTH, _BOX, _SIDE, _HEIGHT = 640.0, 270.0, 270.0, 48.0
+_WIDTH, _INDENT, _SPINE = 400.0, 70.0, 28.0
+_LINE, _GAP = 18.0, 16.0
 
 
-def flow_diagram(first: tuple[str, str], leaving: list[tuple[str, str]], last: tuple[str, str]) -> str:
-    """Each a (name, counts) pair; `leaving` in the order in which studies leave."""
-    parts = _box(0, 0, _BOX, *first, "box")
-    y = _HEIGHT
-    middle = _BOX / 2
-    for name, counts in leaving:
-        place = y + 14
-        parts += [
-            element(
-                "line", x1=middle, x2=_WIDTH - _SIDE, y1=place + _HEIGHT / 2, y2=place + _HEIGHT / 2, class_="arrow"
-            ),
-            *_box(_WIDTH - _SIDE, place, _SIDE, name, counts, "box out"),
+@dataclass(frozen=True)
+class Step:
+    """A box: its name, its counts, and what they are made up of."""
+
+    name: str
+    counts: str
+    reasons: Sequence[str] = ()
+
+
+def flow_diagram(first: Step, leaving: Sequence[Step], last: Step) -> str:
+    """`leaving` in the order in which studies leave."""
+    boxes, height = _box(0, 0, first, "box")
+    y = height
+    arrows = []
+    for step in leaving:
+        y += _GAP
+        parts, height = _box(_INDENT, y, step, "box out")
+        middle = y + height / 2
+        arrows += [
+            element("line", x1=_SPINE, x2=_INDENT - 7, y1=middle, y2=middle, class_="arrow"),
+            _head(_INDENT, middle),
         ]
-        y += 62
-    end = y + 28
-    parts.insert(0, element("line", x1=middle, x2=middle, y1=_HEIGHT, y2=end, class_="arrow"))
-    parts += [
-        element(
-            "polygon", points=f"{middle - 5:g},{end - 8:g} {middle + 5:g},{end - 8:g} {middle:g},{end:g}", class_="head"
-        ),
-        *_box(0, end, _BOX, *last, "box strong"),
-    ]
-    description = "; ".join(f"{name}: {counts}" for name, counts in (first, *leaving, last))
-    return drawing(_WIDTH, end + _HEIGHT + 2, "Flow of studies", description, parts)
+        boxes += parts
+        y += height
+    end = y + 2 * _GAP
+    top = _box(0, 0, first, "box")[1]
+    arrows.insert(0, element("line", x1=_SPINE, x2=_SPINE, y1=top, y2=end - 7, class_="arrow"))
+    corners = f"{_SPINE - 5:g},{end - 8:g} {_SPINE + 5:g},{end - 8:g} {_SPINE:g},{end:g}"
+    arrows.append(element("polygon", points=corners, class_="head"))
+    parts, height = _box(0, end, last, "box strong")
+    steps = (first, *leaving, last)
+    description = "; ".join(", ".join((f"{step.name}: {step.counts}", *step.reasons)) for step in steps)
+    return drawing(_WIDTH, end + height + 2, "Flow of studies", description, [*arrows, *boxes, *parts])
 
 
-def _box(x: float, y: float, width: float, name: str, counts: str, style: str) -> list[str]:
-    return [
-        element("rect", x=x + 1, y=y + 1, width=width - 2, height=_HEIGHT - 2, rx=5, class_=style),
-        element("text", name, x=x + 12, y=y + 20, class_="strong"),
-        element("text", counts, x=x + 12, y=y + 38),
+def _box(x: float, y: float, step: Step, style: str) -> tuple[list[str], float]:
+    lines = (step.counts, *step.reasons)
+    height = 34 + _LINE * len(lines)
+    parts = [
+        element("rect", x=x + 1, y=y + 1, width=_WIDTH - x - 2, height=height - 2, rx=5, class_=style),
+        element("text", step.name, x=x + 12, y=y + 22, class_="strong"),
     ]
+    for place, line in enumerate(lines, start=1):
+        parts.append(element("text", line, x=x + 12, y=y + 22 + _LINE * place))
+    return parts, height
+
+
+def _head(x: float, y: float) -> str:
+    return element("polygon", points=f"{x - 8:g},{y - 5:g} {x - 8:g},{y + 5:g} {x:g},{y:g}", class_="head")

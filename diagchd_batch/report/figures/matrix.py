@@ -1,18 +1,20 @@
 """Agreement of every rater with every other."""
 
+from collections.abc import Mapping
+
 from diagchd_batch.report.figures.svg import drawing, element
 
-_CELL, _LABEL = 46.0, 150.0
+_CELL, _LABEL, _TOP = 44.0, 56.0, 24.0
 
 
-def agreement_matrix(names: list[str], values: dict[tuple[str, str], float], description: str) -> str:
-    """`values` by pair, in either order; a pair without one stays empty. Raters are numbered along the top."""
+def agreement_matrix(names: Mapping[str, str], values: Mapping[tuple[str, str], float], description: str) -> str:
+    """`names`: rater → what it is called in the figure; `values` by pair, in either order."""
     parts = []
-    for row, name in enumerate(names):
-        y = 26 + _CELL * row
-        parts.append(element("text", f"{row + 1}  {name}", x=0, y=y + _CELL / 2 + 4))
-        x = _LABEL + _CELL * row
-        parts.append(element("text", str(row + 1), x=x + _CELL / 2, y=16, text_anchor="middle"))
+    for line, (name, shown) in enumerate(names.items()):
+        y = _TOP + _CELL * line
+        parts.append(element("text", shown, x=0, y=y + _CELL / 2 + 4))
+        middle = _LABEL + _CELL * line + _CELL / 2 - 1
+        parts.append(element("text", shown, x=middle, y=16, text_anchor="middle", class_="small"))
         for column, other in enumerate(names):
             value = values.get((name, other), values.get((other, name)))
             x = _LABEL + _CELL * column
@@ -21,7 +23,7 @@ def agreement_matrix(names: list[str], values: dict[tuple[str, str], float], des
                 element("rect", x=x, y=y, width=_CELL - 2, height=_CELL - 2, class_="cell", fill_opacity=opacity)
             )
             if value is not None:
-                place = {"x": x + _CELL / 2 - 1, "y": y + _CELL / 2 + 3, "text_anchor": "middle"}
-                parts.append(element("text", f"{value:.2f}", **place))
+                text = f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+                parts.append(element("text", text, x=x + _CELL / 2 - 1, y=y + _CELL / 2 + 3, text_anchor="middle"))
     size = _CELL * len(names)
-    return drawing(_LABEL + size, 26 + size, "Agreement matrix", description, parts)
+    return drawing(_LABEL + size, _TOP + size, "Agreement matrix", description, parts)

@@ -12,15 +12,18 @@ def element(name: str, text: str | None = None, **attributes: str | float) -> st
 
 
 def drawing(width: float, height: float, title: str, description: str, parts: list[str]) -> str:
-    """A whole figure with its alternative text. It shrinks to the page's width and never grows beyond its own."""
+    """A whole figure with its alternative text. It shrinks as long as its text can be read, and never grows."""
     key = "figure-" + re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
     return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px" role="img" '
-        f'aria-labelledby="{key}-title {key}-description">'
+        f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px;min-width:{_LEGIBLE * width:.0f}px" '
+        f'role="img" aria-labelledby="{key}-title {key}-description">'
         f'<title id="{key}-title">{escape(title)}</title><desc id="{key}-description">{escape(description)}</desc>'
         + "".join(parts)
         + "</svg>"
     )
+
+
+_LEGIBLE = 0.8  # of its own size: 13 px become 10.4 px
 
 
 def polyline(points: list[tuple[float, float]], class_: str) -> str:
@@ -28,11 +31,11 @@ def polyline(points: list[tuple[float, float]], class_: str) -> str:
 
 
 class Axes:
-    """A plot area with both axes from 0 to 1 by default; `x` and `y` give pixels."""
+    """A plot area with both axes from 0 to 1; `x` and `y` give pixels."""
 
     def __init__(self, width: float, height: float, x_label: str, y_label: str) -> None:
         self.width, self.height = width, height
-        self.left, self.right, self.top, self.bottom = 52.0, width - 14, 12.0, height - 46
+        self.left, self.right, self.top, self.bottom = 50.0, width - 12, 10.0, height - 46
         self.parts: list[str] = []
         for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
             x, y = self.x(tick), self.y(tick)

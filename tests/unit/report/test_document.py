@@ -1,52 +1,23 @@
 """The report as a whole: what it must hold, and what it must never hold."""
 
 import re
-from html.parser import HTMLParser
+from collections.abc import Sequence
 
 import pytest
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.models import EvaluationConfig, OperatingPoint
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
+from diagchd_batch.evaluation.comparison.compare import compare_runs
 from diagchd_batch.report import write_report
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
+from tests.support.html_pages import HtmlPage
 
-
-class _Page(HTMLParser):
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.open: list[str] = []
-        self.rows: list[list[str]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        self.ids += [given["id"]] if "id" in given else []
-        self.links += [given[name] for name in ("href", "src") if name in given]
-        if tag not in ("meta", "link"):
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_startendtag(self, tag, attrs):
-        pass
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] in ("td", "th"):
-            self.rows[-1][-1] += data
-
-
-def _report(made: MadeOutput, studies: list[MadeStudy], simulated: bool = True) -> str:
-    made.write_run(studies, simulated=simulated)
-    evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=200), made.tokens)
-    return made.output.read(write_report(made.output, RUN_ID)).decode()
+LATER = "0a1b2c3d-4e5f6071-2"
+SECTIONS = {
+    *("flow", "run", "headline", "roc", "calibration", "confusion", "agreement", "segmentation", "subgroups"),
+    *("worst-cases", "quality", "cohort", "comparison", "reporting", "definitions", "versions", "limits"),
+}
 
 
 @pytest.fixture
@@ -54,50 +25,191 @@ def made(tmp_path) -> MadeOutput:
     return MadeOutput(tmp_path)
 
 
-def _studies(labelled: bool = True) -> list[MadeStudy]:
-    return [
-        MadeStudy(f"canary-{n}", [[(n * 7 % 20) / 20]], label=int(n % 4 == 0) if labelled else None) for n in range(20)
-    ]
+def report(made: MadeOutput, studies: Sequence[MadeStudy], simulated: bool = True, **config) -> str:
+    made.write_run(studies, simulated=simulated)
+    evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=100, **config), made.tokens)
+    return made.output.read(write_report(made.output, RUN_ID)).decode()
+
+
+def cohort(labels: Sequence[int | None] = (1, 0, 0, 0)) -> list[MadeStudy]:
+    return [MadeStudy(f"canary-{n}", [[(n * 7 % 20) / 20]], label=labels[n % len(labels)]) for n in range(20)]
+
+
+def reads(made: MadeOutput, studies: Sequence[MadeStudy], names: Sequence[str] = ("canary-a", "canary-b")) -> str:
+    return made.table(
+        "readers",
+        [
+            {"study_id": study.study_id, "reader": name, "status": "read", "call": (place + n) // 3 % 2}
+            for place, name in enumerate(names)
+            for n, study in enumerate(studies)
+        ],
+    )
+
+
+def overlap(dice: float) -> dict:
+    """A frame of 100 reference pixels a class whose Dice is given."""
+    classes = ("background", "septum", "heart")
+    common = round(100 * dice)
+    return {
+        "chd_probability": 0.4,
+        "reference_status": "ok",
+        **{f"{name}_px": 100 for name in classes},
+        **{f"reference_px_{name}": 100 for name in classes},
+        **{f"intersection_px_{name}": common for name in classes},
+        "intersection_px_whole_heart": 2 * common,
+        **{f"hd95_source_px_{name}": 3.0 for name in ("septum", "heart", "whole_heart")},
+        **{f"assd_source_px_{name}": 1.0 for name in ("septum", "heart", "whole_heart")},
+        "soft_dice": dice,
+        "seg_loss": 0.5,
+    }
 
 
 def test_is_whole_and_asks_nothing_of_the_network(made):
-    text = _report(made, _studies())
-    page = _Page(text)
-    assert page.open == []
+    studies = cohort()
+    text = report(made, studies, readers=reads(made, studies))
+    page = HtmlPage(text)
+    assert page.unclosed == []
     assert len(page.ids) == len(set(page.ids))
     assert {link[1:] for link in page.links if link != "data:,"} <= set(page.ids)
-    assert not re.search(r"https?://|<script|@import|url\(", text)
+    assert not re.search(r"https?:|<script|<img|@import|url\(", text)
+    assert set(page.ids) >= SECTIONS
+    assert page.figures == page.described_figures > 4
     assert "SIMULATED" in text
     assert "canary" not in text
 
 
-def test_shows_the_tables_own_numbers(made):
-    page = _Page(_report(made, _studies()))
-    rows = {row["endpoint"]: row for row in made.metrics("estimates") if row["headline"]}
-    shown = {row[1]: row for row in page.rows if len(row) == 10 and row[0] == rows["tp"]["subject"]}
-    for endpoint, name in (("tp", "tp"), ("fn", "fn")):
-        assert float(shown[name][2]) == rows[endpoint]["value"]
-    for endpoint, name in (("sensitivity", "recall"), ("specificity", "specificity")):
-        assert float(shown[name][2]) == pytest.approx(rows[endpoint]["value"], abs=5e-4)
-        assert [float(end) for end in shown[name][3].split(" to ")] == pytest.approx(
-            [rows[endpoint]["ci_low"], rows[endpoint]["ci_high"]], abs=5e-4
-        )
+def test_the_headline_shows_the_tables_own_numbers(made):
+    studies = cohort()
+    page = HtmlPage(report(made, studies, readers=reads(made, studies)))
+    table = page.table("Calls against the reference standard")
+    headings = {"recall (sensitivity)": "sensitivity", "precision (PPV)": "ppv", "specificity": "specificity"}
+    rows = {row["endpoint"]: row for row in made.metrics("estimates") if row["headline"] and row["subject"] == "made"}
+    assert [row[0] for row in table.rows] == ["made", "R1", "R2", "mean of the readers", "majority"]
+    for heading, endpoint in [*headings.items(), ("accuracy", "accuracy"), ("NPV", "npv"), ("F1", "f1")]:
+        value, low, high = re.findall(r"\d\.\d+", " ".join(table.cell("made", heading)))
+        assert float(value) == pytest.approx(rows[endpoint]["value"], abs=5.1e-4)
+        assert float(low) == pytest.approx(rows[endpoint]["ci_low"], abs=5.1e-4)
+        assert float(high) == pytest.approx(rows[endpoint]["ci_high"], abs=5.1e-4)
+    for name in ("TP", "FP", "FN", "TN"):
+        assert table.cell("made", name) == [str(int(rows[name.lower()]["value"]))]
 
 
-@pytest.mark.parametrize("studies", [[], _studies(labelled=False), [MadeStudy("canary", [["decode_error"]], label=1)]])
+def test_differences_are_those_to_each_comparator(made):
+    studies = cohort()
+    page = HtmlPage(report(made, studies, readers=reads(made, studies)))
+    table = page.table("Differences model")
+    compared = [row for row in made.metrics("comparisons") if row["headline"] and row["endpoint"] == "specificity"]
+    assert len(compared) == len(table.rows) == 4
+    shown = [table.cell(row[0], "specificity")[0].replace("\N{MINUS SIGN}", "-") for row in table.rows]
+    assert sorted(map(float, shown)) == pytest.approx(sorted(row["difference"] for row in compared), abs=5.1e-4)
+
+
+@pytest.mark.parametrize("studies", [[], cohort(labels=(None,)), [MadeStudy("canary", [["decode_error"]], label=1)]])
 def test_says_what_is_left_out(made, studies):
-    text = _report(made, studies, simulated=False)
-    assert _Page(text).open == []
-    assert "Left out: no study with a score has a reference label" in text
+    text = report(made, studies, simulated=False)
+    page = HtmlPage(text)
+    assert page.unclosed == []
+    assert set(page.ids) >= SECTIONS
+    for reason in (
+        "no study with a score has a reference label",
+        "no readers were given",
+        "no usable reference masks were given",
+        "this run was compared with no other",
+    ):
+        assert f"Left out: {reason}" in text
     assert "SIMULATED" not in text
 
 
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_only(made, label):
+    studies = cohort(labels=(label,))
+    text = report(made, studies, readers=reads(made, studies))
+    page = HtmlPage(text)
+    assert page.unclosed == []
+    assert "Left out: the studies with a score and a label are not of both classes" in text
+    missing = "specificity" if label else "recall (sensitivity)"
+    assert page.table("Calls against the reference standard").cell("made", missing) == ["–", "zero denominator"]
+
+
+def test_several_operating_points_are_not_mixed(made):
+    points = [
+        OperatingPoint(name=n, threshold=t, chosen_on="canary-set") for n, t in (("strict", 0.9), ("lenient", 0.1))
+    ]
+    page = HtmlPage(report(made, cohort(), operating_points=points))
+    headline = page.table("Calls against the reference standard")
+    every = page.table("The model at every operating point")
+    assert len(headline.rows) == 1
+    assert {row[0] for row in every.rows} >= {"strict (≥ 0.9)", "lenient (≥ 0.1)"}
+    for table in (headline, every):
+        for row in table.rows:
+            n, *parts = (int(table.cell(row[0], name)[0]) for name in ("n", "TP", "FP", "FN", "TN"))
+            assert n == sum(parts) == 20
+    roc = page.text.partition("figure-roc-curve-title")[2].partition("</svg>")[0]
+    assert roc.count('class="point model"') == 2  # the headline's, and the legend's
+
+
+def test_segmentation_takes_rows_over_images(made):
+    studies = [MadeStudy(f"s{n}", [[overlap(0.5 + 0.04 * n)]], label=n % 2) for n in range(10)]
+    page = HtmlPage(report(made, studies))
+    means = page.table("Mean over images")
+    assert means.cell("septum", "Dice")[0] == "0.680"
+    assert means.cell("septum", "images") == ["10"]
+    spread = page.table("Distribution of Dice over images")
+    assert (spread.cell("septum", "minimum"), spread.cell("septum", "maximum")) == (["0.500"], ["0.860"])
+    worst = page.table("Images with the lowest mean Dice")
+    assert [row[-2] for row in worst.rows[:2]] == ["0.500", "0.540"]
+
+
+def test_subgroups_hold_covariates_and_nothing_else(made):
+    studies = cohort()
+    covariates = made.table(
+        "covariates", [{"study_id": s.study_id, "site": f"canary-{n % 2}"} for n, s in enumerate(studies)]
+    )
+    text = report(made, studies, covariates=covariates, prevalence=[0.01])
+    page = HtmlPage(text)
+    shown = {row[0] for row in page.table("By subgroup").rows}
+    assert shown == {"site", "source resolution", "number of images"}
+    assert [row[1] for row in page.table("By subgroup").rows if row[0] == "site"] == ["site level 1", "site level 2"]
+    assert [row[0] for row in page.table("Predictive values of the model").rows] == ["0.01"]
+    assert "canary" not in text
+
+
+def test_a_comparison_with_an_earlier_run_is_shown(made):
+    studies = cohort()
+    made.write_run(studies)
+    made.write_run([MadeStudy(s.study_id, [[0.9]], s.label) for s in studies], LATER)
+    config = EvaluationConfig(resamples=100)
+    evaluate_run(made.output, made.private, LATER, config, made.tokens)
+    compare_runs(made.output, made.private, RUN_ID, LATER, config, made.tokens, masks=False)
+    page = HtmlPage(made.output.read(write_report(made.output, LATER)).decode())
+    assert page.table(f"Studies of this run and of {RUN_ID}").cell("scored by both", "studies") == ["20"]
+    flips = page.table(f"Calls that changed since {RUN_ID}")
+    assert len(flips.rows) == sum(s.images[0][0] < 0.5 for s in studies)
+    assert {row[-3:-1] == ["negative", "positive"] for row in flips.rows} == {True}
+
+
+def test_own_names_are_text_and_never_markup(made):
+    studies = cohort()
+    hostile = ["<script>alert(1)</script>", "\"><img src='https://evil.example/x'>&amp;{{ 7 * 7 }}"]
+    covariates = made.table(
+        "covariates", [{"study_id": s.study_id, "site": hostile[n % 2]} for n, s in enumerate(studies)]
+    )
+    readers = reads(made, studies, hostile)
+    text = report(made, studies, readers=readers, covariates=covariates, disclose=True)
+    page = HtmlPage(text)
+    assert page.unclosed == []
+    assert not {"script", "img"} & page.tags
+    assert "alert(1)" in page.words
+    assert "{{ 7 * 7 }}" in page.words
+
+
 def test_same_tables_same_bytes(made):
-    first = _report(made, _studies())
+    studies = cohort()
+    first = report(made, studies, readers=reads(made, studies))
     assert made.output.read(write_report(made.output, RUN_ID)).decode() == first
 
 
 def test_a_run_without_metrics_is_refused(made):
-    made.write_run(_studies())
+    made.write_run(cohort())
     with pytest.raises(UsageError, match="evaluate"):
         write_report(made.output, RUN_ID)

@@ -1,0 +1,43 @@
+"""The studies' characteristics, with and without disease."""
+
+from diagchd_batch.report.blocks import Cell, Section, Table
+from diagchd_batch.report.formatting import NONE, count, number, words
+from diagchd_batch.report.source import Source
+
+_GROUPS = {"all": "all", "positive": "diseased", "negative": "healthy", "without_reference": "without reference"}
+
+
+def cohort(source: Source) -> Section:
+    rows = source.tables["cohort_characteristics"]
+    if not rows:
+        return Section("cohort", "Cohort", left_out=["the table of characteristics has no rows"])
+    values: dict[tuple[str, str | None], dict[str, dict[str, float | None]]] = {}
+    for row in rows:
+        of_level = values.setdefault((row["variable"], row["level"]), {})
+        of_level.setdefault(row["group"], {})[row["statistic"]] = row["value"]
+    sizes = {group: found.get("n") for group, found in values.pop(("studies", None), {}).items()}
+    shown = [group for group in _GROUPS if sizes.get(group)]
+    cells = [
+        (words(variable), level or "mean (SD); median (quartiles)", *(_cell(found.get(group, {})) for group in shown))
+        for (variable, level), found in values.items()
+        if level != "missing" or any(found[group].get("n") for group in shown)
+    ]
+    columns = ("variable", "level", *(f"{_GROUPS[group]}, n = {count(sizes[group])}" for group in shown))
+    reason = "no covariates: there is nothing to describe the studies by"
+    return Section(
+        "cohort",
+        "Cohort",
+        tables=[Table("Characteristics of the planned studies that were not excluded: number (share)", columns, cells)],
+        left_out=[] if cells else [reason],
+    )
+
+
+def _cell(statistics: dict[str, float | None]) -> Cell:
+    if "mean" in statistics:
+        if statistics["mean"] is None:
+            return NONE
+        spread = NONE if statistics["sd"] is None else number(statistics["sd"], 1)
+        low, middle, high = (number(statistics[name], 1) for name in ("q1", "median", "q3"))
+        return f"{number(statistics['mean'], 1)} ({spread})", f"{middle} ({low} to {high})"
+    share = statistics.get("share")
+    return count(statistics.get("n")) + ("" if share is None else f" ({100 * share:.0f} %)")

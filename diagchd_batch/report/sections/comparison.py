@@ -1,0 +1,131 @@
+"""This run against an earlier one over the same studies."""
+
+from diagchd_batch.report.blocks import Section, Table
+from diagchd_batch.report.formatting import NONE, count, interval, number, signed, words
+from diagchd_batch.report.measures import Measure, comparison_cell, measure_table
+from diagchd_batch.report.sections.headline import RATES
+from diagchd_batch.report.source import Row, Source, matching
+
+_SHOWN = 20
+_AGREEMENT: tuple[Measure, ...] = (
+    ("percent_agreement", "equal calls"),
+    ("cohen_kappa", "Cohen's kappa"),
+    ("gwet_ac1", "Gwet's AC1"),
+)
+_MASKS: tuple[Measure, ...] = (
+    ("mask_dice_mean", "mean Dice"),
+    ("mask_dice_pooled", "pooled Dice"),
+    ("mask_dice_minimum", "least Dice"),
+    ("mask_dice_q1", "lower quartile"),
+    ("mask_dice_median", "median"),
+    ("pixel_agreement", "equal pixels"),
+)
+
+
+def comparison(source: Source) -> Section:
+    if not source.comparisons:
+        reason = "this run was compared with no other (diagchd-batch compare)"
+        return Section("comparison", "Earlier runs", left_out=[reason])
+    tables, left_out = [], []
+    for other, found in source.comparisons.items():
+        shown, missing = _against(other, found)
+        tables += shown
+        left_out += missing
+    return Section(
+        "comparison",
+        "Earlier runs",
+        ["Differences are this run − the earlier one, on the studies that both scored."],
+        tables=tables,
+        left_out=left_out,
+    )
+
+
+def _against(other: str, found: dict[str, list[Row]]) -> tuple[list[Table], list[str]]:
+    tests = found["comparison_tests"]
+    point = ("operating point", lambda row: words(row["operating_point"] or "of scores"))
+    flow = [
+        (words(row["name"]), count(row["n_studies"]))
+        for row in found["comparison_flow"]
+        if row["n_studies"] is not None
+    ]
+    drift = [_drift(row) for row in found["comparison_drift"] if row["n_units"]]
+    flips = found["comparison_flips"]
+    cases = found["comparison_mask_cases"]
+    masks = [row for row in found["comparison_masks"] if row["unit"] == "image"]
+    tables = [
+        Table(f"Studies of this run and of {other}", ("", "studies"), flow),
+        measure_table(
+            f"Performance, this run − {other}",
+            matching(tests, analysis_set="determinate"),
+            [point],
+            (*RATES, ("roc_auc", "AUC")),
+            cell=comparison_cell,
+        ),
+        measure_table(
+            f"Agreement of the calls with {other}", matching(tests, analysis_set="agreement"), [point], _AGREEMENT
+        ),
+        Table(
+            f"Drift of the study scores since {other}",
+            _DRIFT,
+            drift,
+        ),
+        Table(f"Calls that changed since {other}{_first(flips)}", _FLIPS, [_flip(row) for row in flips[:_SHOWN]]),
+        measure_table(
+            f"Overlap of the masks with those of {other}",
+            masks,
+            [("class", lambda row: words(row["class"] or "all classes"))],
+            _MASKS,
+            n="frames",
+        ),
+        Table(
+            f"Frames whose masks differ most from those of {other}{_first(cases)}",
+            ("", "study", "image", "frame", "Dice", "changed pixels"),
+            [_mask_case(row) for row in cases[:_SHOWN]],
+            folded=True,
+        ),
+    ]
+    left_out = [f"{table.caption[0].lower()}{table.caption[1:]}: there are none" for table in tables if not table.rows]
+    return [table for table in tables if table.rows], left_out
+
+
+_DRIFT = (
+    "covariate",
+    "level",
+    "operating point",
+    "n",
+    "mean before",
+    "mean now",
+    "difference",
+    "95 % interval",
+    "calls changed",
+)
+_FLIPS = ("study", "operating point", "score before", "score now", "call before", "call now", "now right")
+
+
+def _drift(row: Row) -> tuple[str, ...]:
+    return (
+        words(row["covariate"] or "all studies"),
+        NONE if row["level"] is None else str(row["level"]),
+        words(row["operating_point"]),
+        count(row["n_units"]),
+        number(row["first_mean"]),
+        number(row["second_mean"]),
+        signed(row["mean_difference"], 4),
+        interval(row["ci_low"], row["ci_high"], 4) if row["ci_low"] is not None else words(row["null_reason"]),
+        count(row["n_flips"]),
+    )
+
+
+def _flip(row: Row) -> tuple[str, ...]:
+    right = {True: "yes", False: "no", None: "no label"}[row["second_is_right"]]
+    scores = (number(row["first_score"]), number(row["second_score"]))
+    return (row["study_id"], words(row["operating_point"]), *scores, row["first_call"], row["second_call"], right)
+
+
+def _mask_case(row: Row) -> tuple[str, ...]:
+    numbers = (count(row["frame"]), number(row["foreground_dice"]), count(row["changed_px"]))
+    return (count(row["rank"]), row["study_id"], row["image_id"], *numbers)
+
+
+def _first(rows: list[Row]) -> str:
+    return f" (the first {_SHOWN} of {len(rows):,})" if len(rows) > _SHOWN else ""

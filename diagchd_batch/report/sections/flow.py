@@ -1,0 +1,94 @@
+"""Which studies reached the analysis, which did not, and why."""
+
+from diagchd_batch.report.blocks import Cell, Figure, Section, Table
+from diagchd_batch.report.figures.flow import Step, flow_diagram
+from diagchd_batch.report.formatting import NONE, count, counted, number, words
+from diagchd_batch.report.source import Row, Source, matching
+
+_KEPT = ("planned", "analysed")
+_NOTES = ("unmatched", "left_out")
+_RATER_STEPS = (
+    "analysed",
+    "indeterminate",
+    "undecided",
+    "not_read",
+    "failed",
+    "not_scored",
+    "excluded",
+    "without_reference",
+)
+
+
+def flow(source: Source) -> Section:
+    rows = source.tables["flow"]
+    notes = [row["note"] for row in rows if row["name"] == "left_out" and row["note"]]
+    cohort = [row for row in rows if row["subject_kind"] is None and row["name"] not in _NOTES]
+    steps = {row["name"]: row for row in cohort if row["reason"] is None}
+    if not all(name in steps for name in _KEPT):
+        return Section("flow", "Flow of studies", left_out=["the table flow has no rows", *notes])
+    reasons = {
+        name: [
+            f"{count(row['n_studies'])} {words(row['reason'])}"
+            for row in cohort
+            if row["name"] == name and row["reason"]
+        ]
+        for name in steps
+    }
+    leaving = [_step(row, reasons[name]) for name, row in steps.items() if name not in _KEPT]
+    svg = flow_diagram(_step(steps["planned"]), leaving, _step(steps["analysed"]))
+    prevalence = _prevalence(steps["analysed"])
+    caption = f"From {counted(steps['planned']['n_studies'], 'study')} planned to those analysed. {prevalence}"
+    raters = _raters(source, rows)
+    unmatched = [
+        (words(row["reason"]), count(row["n_studies"])) for row in matching(rows, name="unmatched") if row["n_studies"]
+    ]
+    tables = [
+        Table("Flow by step and reason", _COLUMNS, [_cells(row) for row in cohort]),
+        raters,
+        Table("Study ids that the inventory lacks, by table; listed in the private tree", ("table", "ids"), unmatched),
+    ]
+    indeterminate = "" if len(raters.rows) < 2 else " Indeterminate reads are each reader's own; see the second table."
+    return Section(
+        "flow",
+        "Flow of studies",
+        [prevalence + indeterminate],
+        figures=[Figure(caption, svg)],
+        tables=[table for table in tables if table.rows],
+        left_out=notes,
+    )
+
+
+_COLUMNS = ("step", "reason", "studies", "subjects", "diseased", "healthy", "frames")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    numbers = (row[name] for name in ("n_studies", "n_subjects", "n_positive", "n_negative", "n_frames"))
+    return (words(row["name"]), NONE if row["reason"] is None else words(row["reason"]), *map(count, numbers))
+
+
+def _step(row: Row, reasons: list[str] | None = None) -> Step:
+    by_label = f"{count(row['n_positive'])} diseased, {count(row['n_negative'])} healthy"
+    counts = f"{counted(row['n_studies'], 'study')}: {by_label}" if row["n_studies"] else "none"
+    return Step(words(row["name"]), counts, tuple(reasons or ()))
+
+
+def _prevalence(analysed: Row) -> str:
+    positive, negative = analysed["n_positive"] or 0, analysed["n_negative"] or 0
+    if not positive + negative:
+        return "No analysed study has a reference label, so there is no prevalence."
+    share = number(positive / (positive + negative))
+    return f"Prevalence among the analysed studies: {positive:,} of {positive + negative:,} ({share})."
+
+
+def _raters(source: Source, rows: list[Row]) -> Table:
+    """Studies by rater: those with a call and a label, and why the others have none."""
+    found: dict[Cell, dict[str, int]] = {}
+    for row in rows:
+        if row["subject_kind"] is not None:
+            found.setdefault(source.subject(row), {})[row["name"]] = row["n_studies"]
+    shown = [name for name in _RATER_STEPS if any(name in steps for steps in found.values())]
+    return Table(
+        "Studies by rater: analysed, or why not",
+        ("", *map(words, shown)),
+        [(name, *(count(steps.get(step, 0)) for step in shown)) for name, steps in found.items()],
+    )

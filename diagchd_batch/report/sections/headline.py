@@ -1,0 +1,150 @@
+"""The model, every reader, their mean and their majority against the reference standard, and the differences."""
+
+from collections.abc import Iterator
+
+from diagchd_batch.evaluation.cohort.schemas import ANALYSIS_SETS
+from diagchd_batch.report.blocks import Section, Table, Tile
+from diagchd_batch.report.formatting import count, interval, number, p_value, signed, words
+from diagchd_batch.report.measures import Measure, comparison_cell, measure_table, method_table
+from diagchd_batch.report.source import Row, Source
+from diagchd_batch.report.summary import KeyFigure, key_figures
+
+NO_REFERENCE = "no study with a score has a reference label"
+
+COUNTS: tuple[Measure, ...] = (("tp", "TP"), ("fp", "FP"), ("fn", "FN"), ("tn", "TN"))
+RATES: tuple[Measure, ...] = (
+    ("accuracy", "accuracy"),
+    ("sensitivity", "recall (sensitivity)"),
+    ("specificity", "specificity"),
+    ("ppv", "precision (PPV)"),
+    ("npv", "NPV"),
+    ("f1", "F1"),
+)
+_FURTHER: tuple[Measure, ...] = (
+    ("balanced_accuracy", "balanced accuracy"),
+    ("mcc", "MCC"),
+    ("lr_positive", "LR+"),
+    ("lr_negative", "LR−"),
+    ("ppv_pooled", "pooled precision"),
+    ("npv_pooled", "pooled NPV"),
+    ("prevalence", "prevalence"),
+)
+_KINDS = ("model", "reader", "readers_mean", "majority")
+
+
+def headline(source: Source) -> Section:
+    rows = sorted(source.estimates(headline=True), key=lambda row: (_KINDS.index(row["subject_kind"]), row["subject"]))
+    if not rows:
+        return Section("headline", "Headline", left_out=[NO_REFERENCE])
+    compared = source.compared(headline=True, subject_kind="model", comparator_kind=_KINDS)
+    compared.sort(key=lambda row: (_KINDS.index(row["comparator_kind"]), row["comparator"]))
+    whom, against = ("", source.subject), ("model minus", source.comparator)
+    tables = [
+        measure_table(
+            "Calls against the reference standard, with 95 % intervals; n = studies analysed",
+            rows,
+            [whom],
+            (*COUNTS, *RATES),
+            excluded=True,
+        )
+    ]
+    if compared:
+        caption = "Differences model − reader on the studies that both called: 95 % interval, p (adjusted p)"
+        tables.append(measure_table(caption, compared, [against], RATES, cell=comparison_cell))
+    tables += _second_rank(source, rows, compared)
+    tiles = [
+        Tile(figure.name, number(figure.value), f"{_limits(figure)}{count(figure.n)} {figure.units}")
+        for figure in key_figures(source.tables["estimates"])
+    ]
+    left_out = [] if source.readers else ["no readers: the model stands alone"]
+    return Section(
+        "headline",
+        "Headline",
+        list(_introduction(source, rows[0], compared)),
+        tiles,
+        tables=[table for table in tables if table.rows],
+        left_out=left_out,
+    )
+
+
+def _introduction(source: Source, row: Row, compared: list[Row]) -> Iterator[str]:
+    yield (
+        f"Unit of analysis: the study; its score is the {words(row['study_score'])} of its frames' probabilities of "
+        f"CHD. {_threshold(source, row)} Analysis set: {ANALYSIS_SETS[row['analysis_set']]}."
+    )
+    if row["optimistic"]:
+        yield "Optimistic: the threshold was chosen on this very cohort."
+    if row["cluster"] == "subject":
+        yield (
+            "Some subjects have several studies, so intervals and tests are those for clusters (effective number of "
+            "units, subject bootstrap, sign flips of subjects)."
+        )
+    else:
+        yield "Every subject has one study."
+    yield f"Precision and NPV hold at this cohort's prevalence, {number(_prevalence(row))}."
+    if compared:
+        yield (
+            "Differences are model − reader, on the studies with both calls; so they need not equal the difference of "
+            "two rows above. p in brackets is adjusted after Holm within a family of comparisons. All but a named "
+            "primary endpoint is exploratory."
+        )
+    for primary in source.compared(role="primary"):
+        yield (
+            f"Primary endpoint: {words(primary['endpoint'])}, {words(primary['subject'])} − "
+            f"{words(primary['comparator'])}, margin {number(primary['margin'])}: {signed(primary['difference'])} "
+            f"({interval(primary['ci_low'], primary['ci_high'])}), p {p_value(primary['p'])}; "
+            f"{words(primary['conclusion'])}."
+        )
+
+
+def _limits(figure: KeyFigure) -> str:
+    return "" if figure.low is None else f"{interval(figure.low, figure.high)} · "
+
+
+def _threshold(source: Source, row: Row) -> str:
+    points = source.record.config.get("evaluation", {}).get("operating_points", [])
+    chosen = next(
+        (
+            f", chosen on: {point.get('chosen_on') or 'not said'}"
+            for point in points
+            if (point.get("name"), point.get("threshold")) == (row["operating_point"], row["threshold"])
+        ),
+        "",
+    )
+    return f"CHD is called at {row['threshold']:g} and above (operating point {row['operating_point']}{chosen})."
+
+
+def _prevalence(row: Row) -> float | None:
+    return row["n_positive"] / row["n_units"] if row["n_units"] else None
+
+
+def _second_rank(source: Source, rows: list[Row], compared: list[Row]) -> Iterator[Table]:
+    studies = {"unit": "study", "covariate": None}
+    whom = ("", source.subject)
+    both_ways = source.estimates(analysis_set=("indeterminate_wrong", "indeterminate_right"), **studies)
+    if len({row["operating_point"] for row in source.estimates(endpoint="tp", subject_kind="model", **studies)}) > 1:
+        point = ("operating point", lambda row: f"{row['operating_point']} (≥ {row['threshold']:g})")
+        every = source.estimates(analysis_set="determinate", subject_kind="model", **studies)
+        every = [row for row in every if row["operating_point"] is not None]
+        yield measure_table("The model at every operating point", every, [point], (*COUNTS, *RATES))
+    yield measure_table(
+        "Predictive values of the model at other prevalences, by Bayes' rule",
+        source.estimates(covariate="prevalence", operating_point=source.operating_point),
+        [("prevalence", lambda row: str(row["level"]))],
+        (("ppv_at_prevalence", "precision (PPV)"), ("npv_at_prevalence", "NPV")),
+    )
+    yield measure_table(
+        "Failed, indeterminate and undecided results counted as wrong, and as right",
+        both_ways,
+        [whom, ("counted as", lambda row: words(row["analysis_set"]).removeprefix("indeterminate "))],
+        RATES,
+        folded=True,
+    )
+    generalises = ("the interval is about", lambda row: words(row["generalises_to"] or "these_studies"))
+    further = source.estimates(analysis_set="determinate", operating_point=(source.operating_point, None), **studies)
+    yield measure_table("Further measures of the calls", further, [whom, generalises], _FURTHER, folded=True)
+    images = source.estimates(
+        analysis_set="determinate", unit="image", operating_point=source.operating_point, covariate=None
+    )
+    yield measure_table("The model's calls of single images", images, [whom], (*COUNTS, *RATES), folded=True)
+    yield method_table("Methods behind the two tables", [*rows, *compared], dict(RATES))

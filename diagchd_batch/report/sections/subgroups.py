@@ -1,0 +1,90 @@
+"""The model's performance by covariate, and its sensitivity by lesion."""
+
+from diagchd_batch.report.blocks import Figure, Section
+from diagchd_batch.report.figures.intervals import Line, interval_plot
+from diagchd_batch.report.formatting import count, words
+from diagchd_batch.report.measures import Key, Measure, measure_table, test_cell
+from diagchd_batch.report.source import Row, Source
+
+_NOT_SUBGROUPS = ("prevalence", "bins", "arm", "session", "diagnosis")
+_MEASURES: tuple[Measure, ...] = (
+    ("sensitivity", "sensitivity"),
+    ("specificity", "specificity"),
+    ("roc_auc", "AUC"),
+    ("ppv", "precision (PPV)"),
+    ("npv", "NPV"),
+    ("accuracy", "accuracy"),
+)
+_LESIONS: tuple[Measure, ...] = (("tp", "called CHD"), ("fn", "missed"), ("sensitivity", "sensitivity"))
+_COVARIATE: Key = ("covariate", lambda row: words(row["covariate"]))
+_LEVEL: Key = ("level", lambda row: str(row["level"]))
+_CLASSES: Key = ("diseased / healthy", lambda row: f"{count(row['n_positive'])} / {count(row['n_negative'])}")
+
+
+def subgroups(source: Source) -> Section:
+    points = tuple({source.operating_point, None})
+    of_model = source.estimates(unit="study", analysis_set="determinate", subject_kind="model", operating_point=points)
+    rows = [row for row in of_model if row["covariate"] and row["covariate"] not in _NOT_SUBGROUPS and row["n_units"]]
+    lesions = [row for row in of_model if row["covariate"] == "diagnosis" and row["n_positive"]]
+    if not rows and not lesions:
+        return Section("subgroups", "Subgroups", left_out=["no study with a reference label has a covariate"])
+    tests = source.compared(
+        unit="study", analysis_set="determinate", subject_kind="model", comparator_kind=None, operating_point=points
+    )
+    interactions = [row for row in tests if row["endpoint"].endswith("_interaction")]
+    left_out = [] if lesions else ["no diagnoses were given: no sensitivity by lesion"]
+    return Section(
+        "subgroups",
+        "Subgroups",
+        [
+            "Exploratory. The interaction tests say whether the levels of a covariate differ at all; a difference "
+            "between two levels says little by itself. Size of the source and number of images stand for the "
+            "equipment and the examination, and can stand in for the label."
+        ],
+        figures=[
+            figure
+            for endpoint, name in (("sensitivity", "Sensitivity"), ("specificity", "Specificity"), ("roc_auc", "AUC"))
+            if (figure := _forest(source, rows, endpoint, name))
+        ],
+        tables=[
+            measure_table(
+                "Interaction tests",
+                interactions,
+                [_COVARIATE],
+                [(f"{name}_interaction", heading) for name, heading in _MEASURES],
+                cell=test_cell,
+            ),
+            measure_table("By subgroup, with 95 % intervals", rows, [_COVARIATE, _LEVEL, _CLASSES], _MEASURES),
+            *([measure_table("Sensitivity by lesion", lesions, [_LEVEL], _LESIONS)] if lesions else []),
+        ],
+        left_out=left_out,
+    )
+
+
+def _forest(source: Source, rows: list[Row], endpoint: str, name: str) -> Figure | None:
+    shown = [row for row in rows if row["endpoint"] == endpoint and row["value"] is not None]
+    if not shown:
+        return None
+    whole = source.estimates(
+        endpoint=endpoint,
+        unit="study",
+        analysis_set="determinate",
+        subject_kind="model",
+        covariate=None,
+        operating_point=shown[0]["operating_point"],
+    )
+    per_class = {"sensitivity": "n_positive", "specificity": "n_negative"}.get(endpoint, "n_units")
+    lines = [
+        Line(
+            f"{row['level']} (n {count(row[per_class])})", row["value"], row["ci_low"], row["ci_high"], heading=heading
+        )
+        for row, heading in zip(shown, _headings(shown), strict=True)
+    ]
+    caption = f"{name} by subgroup with 95 % intervals; n = studies it is taken from. Dashed: all studies."
+    marked = whole[0]["value"] if whole else None
+    return Figure(caption, interval_plot(f"{name} by subgroup", caption, lines, marked))
+
+
+def _headings(rows: list[Row]) -> list[str | None]:
+    names = [words(row["covariate"]) for row in rows]
+    return [name if place == 0 or names[place - 1] != name else None for place, name in enumerate(names)]
