@@ -112,10 +112,11 @@ def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_o
         (before,) = json.loads(cluster.command("status", run.output_uri, "--json").stdout)
         assert before["status"] == "running"
         assert before["workers"] >= 1
-        wait_until(lambda: _run_metrics(cluster).get("ray_diagchd_batch_images_total", 0) > 0, "metrics of the run")
-        told = _run_metrics(cluster)
-        assert set(told) >= _names_in_the_dashboard()
-        assert told["ray_diagchd_batch_images_total"] == IMAGES_PER_SHARD * len(run.committed())
+        wait_until(
+            lambda: _run_metrics(cluster).get("ray_diagchd_batch_images_total") == run.n_rows(), "metrics of the run"
+        )
+        may_be_none = {"ray_diagchd_batch_failures_total"}  # if the one bad file's shard is not among them
+        assert set(_run_metrics(cluster)) | may_be_none >= _names_in_the_dashboard()
         asked = cluster.command("stop", RUN_ID, "--output", run.output_uri)
         assert asked.returncode == 0, asked.stderr
         (stopping,) = json.loads(cluster.command("status", run.output_uri, "--json").stdout)

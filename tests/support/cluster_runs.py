@@ -87,6 +87,10 @@ class ClusterRun:
     def score_bytes(self) -> dict[str, bytes]:
         return {key: self.read(key) for key in self.committed()}
 
+    def n_rows(self) -> int:
+        """Of all committed shards."""
+        return sum(pq.read_metadata(pa.BufferReader(data)).num_rows for data in self.score_bytes().values())
+
     def predictions(self) -> pa.Table:
         return pa.concat_tables(pq.read_table(pa.BufferReader(self.read(key))) for key in self.keys("predictions/"))
 
