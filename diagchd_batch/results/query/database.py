@@ -4,6 +4,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -113,7 +114,11 @@ def describe_views(metrics: Mapping[str, pa.Schema]) -> list[tuple[View | Derive
 
 @contextmanager
 def _connected(spill_directory: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    options = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "temp_file_encryption": True}
+    options: dict[str, Any] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "temp_file_encryption": True,
+    }
     with duckdb.connect(":memory:", config=options) as connection:
         connection.execute("SET temp_directory = $1", [spill_directory])
         connection.execute("SET preserve_insertion_order = false")
