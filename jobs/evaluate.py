@@ -1,4 +1,4 @@
-"""What `evaluate` runs on a cluster: the metrics tables of a run, where the data lie.
+"""What `evaluate` runs on a cluster: the metrics tables of a run and its report, where the data lie.
 
     python jobs/evaluate.py OUTPUT [--run-id ID] [--private-uri URI]
 

@@ -22,6 +22,7 @@ from diagchd_batch.config.loading import load_job
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import DiagchdBatchError
 from diagchd_batch.evaluation.outputs import evaluate_output
+from diagchd_batch.report import write_report
 from diagchd_batch.results import open_output
 from diagchd_batch.scoring.deadline import parse_deadline
 from diagchd_batch.scoring.driver import EXIT_DONE, EXIT_DONE_WITH_FAILED_INPUTS, run_job
@@ -52,6 +53,9 @@ def main(load: Callable[[str, Sequence[str], Mapping[str, str]], JobConfig] = lo
             output = open_output(job.output.uri, job.output.private_uri)
             evaluate_output(output, os.environ, run_id=run_id, config=job.evaluation)
 
+        def report(run_id: str) -> None:
+            write_report(open_output(job.output.uri).storage, run_id)
+
         cluster = JoinedRay(job.cluster, log.message)
         cluster.nodes()
         check_nodes(job)
@@ -65,6 +69,7 @@ def main(load: Callable[[str, Sequence[str], Mapping[str, str]], JobConfig] = lo
             request=RunRequest(arguments.run_id, arguments.new_run, arguments.selection or "all"),
             until=until,
             derive=evaluate,
+            conclude=report,
         )
     except (DiagchdBatchError, RunInterrupted) as error:
         log.message(f"error: {error}")
