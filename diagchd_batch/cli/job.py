@@ -138,6 +138,8 @@ def submit(
         print_json(_outcome_json(job, outcome))
     else:
         _print_outcome(job, outcome)
+        if only and outcome.resumed and not outcome.ending:
+            say("this run was begun before; the same command scores what has come in since it was planned")
         for note in notes:
             say(f"evaluation left out: {note}")
     raise typer.Exit(outcome.exit_code)
@@ -249,6 +251,7 @@ def _outcome_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
         "exit_code": outcome.exit_code,
         "output": job.output.uri,
         "counts": outcome.counts.model_dump(mode="json") if outcome.counts else None,
+        "resumed": outcome.resumed,
         "repeated": outcome.repeated,
         "n_new_images": outcome.n_new_images,
         "nothing_selected": outcome.nothing_selected,

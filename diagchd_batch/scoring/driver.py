@@ -34,14 +34,15 @@ EXIT_DONE_WITH_FAILED_INPUTS = 3
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """A run that ended. `repeated`: it was finished before and nothing was done; `n_new_images` have come into its
-    input since it was planned. `ending`: it was stopped with so many images left, and can be resumed.
-    `nothing_selected`: nothing is new since it, or nothing failed in it, so that no run was begun.
+    """A run that ended. `resumed`: it was begun before. `repeated`: it was finished before and nothing was done;
+    `n_new_images` have come into its input since it was planned. `ending`: it was stopped with so many images left, and
+    can be resumed. `nothing_selected`: nothing is new since it, or nothing failed in it, so that no run was begun.
     """
 
     run_id: str
     exit_code: int
     counts: RunCounts | None
+    resumed: bool = False
     repeated: bool = False
     n_new_images: int = 0
     ending: Ending | None = None
@@ -104,7 +105,7 @@ def _run(
         scoring_s = time.monotonic() - began_s
         if ending and (n_left := sum(shard.n_images for shard in _pending(job, plan))):
             recorder.stopped(ending, n_left, scoring_s, _devices(job))
-            return RunOutcome(job.run_id, EXIT_STOPPED, None, ending=ending, n_images_left=n_left)
+            return RunOutcome(job.run_id, EXIT_STOPPED, None, job.claim.resumed, ending=ending, n_images_left=n_left)
         counts = compact_predictions(job.output, job.run_id, job.table_metadata)
         if derive:
             derive(job.run_id)
@@ -116,7 +117,7 @@ def _run(
     except (RunInterrupted, DiagchdBatchError) as reason:
         recorder.ended_early(reason, time.monotonic() - began_s)
         raise
-    return RunOutcome(job.run_id, exit_code, counts)
+    return RunOutcome(job.run_id, exit_code, counts, job.claim.resumed)
 
 
 def _pending(job: Job, plan: Plan) -> list[ShardReference]:
@@ -150,7 +151,7 @@ def _score(
     check_space(job.output, n_pending_images)
     watch = RunWatch(
         progress,
-        job.config.limits,
+        job.watched_limits,
         job.actors,
         job.impatient()[1],
         job.run_id,
@@ -199,7 +200,7 @@ def _repeat(job: Job, progress: RunProgress) -> RunOutcome:
         job.pseudonymizer,
         progress=progress.listed,
     )
-    return RunOutcome(job.run_id, record.exit_code, record.counts, repeated=True, n_new_images=n_new)
+    return RunOutcome(job.run_id, record.exit_code, record.counts, resumed=True, repeated=True, n_new_images=n_new)
 
 
 def _devices(job: Job) -> frozenset[str]:

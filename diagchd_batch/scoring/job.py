@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.models import JobConfig, LimitsConfig
 from diagchd_batch.model.batch_size import choose_batch_size
 from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.results import layout
@@ -84,6 +84,12 @@ class Job:
             select=selection_of(self.identity, self.output, self.private),
             progress=progress,
         )
+
+    @property
+    def watched_limits(self) -> LimitsConfig:
+        """Files that failed before may all fail again: that is no sign of a wrong input."""
+        limits = self.config.limits
+        return limits.model_copy(update={"max_failed_fraction": 1.0}) if self.identity.selection == "failed" else limits
 
     def settings(self, plan: PlanHead) -> RunSettings:
         """What the workers of this submission get."""

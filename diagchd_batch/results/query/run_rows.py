@@ -14,6 +14,7 @@ RUNS = pa.schema(
     [
         ("run_id", _text),
         ("parent_run_id", _text),
+        ("selection", _text),  # what of the input it planned: all, new, failed
         ("status", _text),
         ("exit_code", pa.int32()),
         ("simulated", pa.bool_()),
