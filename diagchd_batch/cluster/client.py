@@ -198,7 +198,7 @@ class ClusterJobs:
         for job in self._client.list_jobs():
             name = job.submission_id or ""
             match = _NUMBER.fullmatch(name.removeprefix(run_id)) if name.startswith(run_id) else None
-            if match:
+            if match and _ENTRYPOINT in job.entrypoint:
                 job_name = shlex.split(job.entrypoint)[_JOB_NAME_AT]
                 found[name] = _Submission(name, int(match[1]), job.status.is_terminal(), job_name)
         return found

@@ -68,7 +68,7 @@ def _ask(nodes: Mapping[str, str], question: Question) -> dict[str, Answer]:
     from ray.exceptions import GetTimeoutError, RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # it would tell of a failed task with its traceback
     task = ray.remote(look)
     asked = {}
     for node in nodes:

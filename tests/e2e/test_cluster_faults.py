@@ -95,6 +95,31 @@ def test_a_worker_node_is_killed(run, expected):
     _assert_as(expected, run)
 
 
+def test_a_node_that_comes_during_a_run_is_used(run, expected):
+    cluster = run.cluster
+    run.settings["cluster.actors.max"] = 2
+    cluster.hosts["worker-2"].kill()
+    cluster.wait_for_nodes(2)
+    client = None
+    try:
+        # Enough images for some shards, then none until the other node is at work.
+        cluster.proxy.add(Fault(method="GET", key_contains="image-", skip=3 * IMAGES_PER_SHARD, status=503))
+        client = run.submitting()
+        run.wait_until_committed(client, 1)
+        assert run.nodes_that_worked() == {"worker-1"}
+        cluster.start_worker("worker-2")
+        wait_until(lambda: "worker-2" in run.nodes_that_worked(), "worker-2 at work")
+        cluster.proxy.clear()
+        _finish(run, client)
+    finally:
+        if client:
+            client.kill()
+        if not cluster.hosts["worker-2"].is_running():
+            cluster.start_worker("worker-2")
+        cluster.wait_for_nodes(3)
+    _assert_as(expected, run)
+
+
 def test_actors_are_killed_ten_times(run, expected):
     """On each node no more than twice in a row, with a commit between, as by chance: so no shard looks deadly."""
     cluster, moments = run.cluster, random.Random(20)
