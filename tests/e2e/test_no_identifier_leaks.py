@@ -1,0 +1,287 @@
+"""Unique strings stand for every identifier of a cohort. After all that one does with it, none is outside private/.
+
+An exclusion reason and the names of covariates' levels are free text of people, so they are treated as identifiers,
+too: the tables have numbers for them.
+"""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image, PngImagePlugin, TiffImagePlugin
+
+from tests.support.canaries import MARK, SECRET, Search, canary
+from tests.support.scoring_runs import PROJECT, TIMEOUT_S, descendants, kill
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+N_STUDIES = 40
+SIZE = (64, 48)
+DESCRIPTION, PATIENT_NAME_TAG = 270, 65_000
+
+
+def _write_picture(path: Path, pixels: np.ndarray, number: int) -> None:
+    picture, text = Image.fromarray(pixels), canary("metadata", number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".png":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_text("Patient", text)
+        chunks.add_text("Comment", text, zip=True)
+        picture.save(path, pnginfo=chunks)
+    elif path.suffix == ".jpg":
+        exif = Image.Exif()
+        exif[DESCRIPTION] = text
+        picture.save(path, exif=exif, comment=text.encode())
+    else:
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[DESCRIPTION] = text
+        picture.save(path, tiffinfo=tags)
+
+
+class Archive:
+    """A cohort whose every name is a canary, and its tables."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        generator = np.random.default_rng(0)
+        self.studies: list[dict[str, object]] = []
+        reference, reads, covariates = [], [], []
+        for number in range(N_STUDIES):
+            study = canary("study", number)
+            folder = f"{canary('folder', number)}/{canary('sub')}"
+            ending = (".png", ".jpg", ".tif")[number % 3]
+            pixels = generator.integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
+            image, mask = f"{folder}/{canary('image', number)}{ending}", f"{folder}/{canary('mask', number)}.png"
+            _write_picture(root / image, pixels, number)
+            _write_picture(root / mask, (pixels[..., 0] % (3 if number % 7 else 9)).astype(np.uint8), number)
+            if number % 10 == 9:  # a broken file, which shows its name and what it holds in the decoder's message
+                (root / image).write_bytes(f"P6 {canary('content', number)} ".encode() + (root / image).read_bytes())
+            if number % 10 == 8:
+                (root / image).write_bytes((root / image).read_bytes()[:300])
+            if number == 7:
+                (root / image).unlink()
+            excluded = number == 5
+            self.studies.append(
+                {
+                    "study_id": study,
+                    "uri": image,
+                    "subject_id": canary("subject", number // 2),
+                    "mask_uri": mask,
+                    "label": number % 2,
+                    "include": int(not excluded),
+                    "exclude_reason": canary("reason") if excluded else "",
+                }
+            )
+            diagnosis = canary("diagnosis") if number % 2 else "normal"
+            reference.append({"study_id": study, "label": number % 2, "diagnosis": diagnosis, "method": canary("how")})
+            for reader in range(2):
+                common = {"study_id": study, "reader": canary("reader", reader), "session": canary("session")}
+                reads.append(
+                    {**common, "arm": canary("arm"), "status": "read", "call": int((number + reader) % 3 == 0)}
+                )
+            row = {"study_id": study, "site": canary("site", number % 3), "hospital_number": canary("hospital", number)}
+            covariates.append({**row, canary("column"): canary("value", number % 2)})
+        unknown = canary("unknown")
+        reference.append({"study_id": unknown, "label": 1, "diagnosis": "", "method": ""})
+        tables = {"studies": self.studies, "reference": reference, "reads": reads, "sites": covariates}
+        self.tables = {name: self.table(name, rows) for name, rows in tables.items()}
+
+    def table(self, name: str, rows: list[dict]) -> str:
+        path = self.root / f"{canary('table')}-{name}.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        return str(path)
+
+
+class User:
+    """Gives commands and keeps all that they say, and what Ray had on the disk when it was stopped."""
+
+    def __init__(self, directory: Path, archive: Archive) -> None:
+        self.directory, self.archive = directory, archive
+        self.output = directory / "output"
+        self.kept = directory / "kept"
+        self.said = directory / "said"
+        for path in (self.kept, self.said, directory / "site"):
+            path.mkdir()
+        (directory / "site" / "sitecustomize.py").write_text(_SITE)
+        self._n_commands = 0
+
+    def job(self, name: str = "job", **changes: object) -> str:
+        tables = self.archive.tables
+        evaluation = {"reference": tables["reference"], "readers": tables["reads"], "covariates": tables["sites"]}
+        job = {
+            "version": 1,
+            "input": {"uri": str(self.archive.root), "layout": "manifest", "manifest": tables["studies"]},
+            "model": {"name": "diagchd-compact", "weights": "seed:0", "batch_size": 4},
+            "output": {"uri": str(self.output)},
+            "shards": {"images_per_shard": 4},
+            "evaluation": {**evaluation, "resamples": 100},
+        }
+        for key, value in changes.items():
+            section, _, field = key.partition("__")
+            job[section][field] = value
+        path = self.directory / f"{canary('jobfile')}-{name}.yaml"
+        path.write_text(yaml.safe_dump(job))
+        return str(path)
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
+        self._n_commands += 1
+        paths = os.pathsep.join([str(self.directory / "site"), str(PROJECT)])
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DATABASE_PASSWORD")
+        secrets = {name: f"{SECRET}{name.lower().replace('_', '')}" for name in names}
+        streams = [self.said / f"{self._n_commands:02d}-{arguments[0]}.{name}" for name in ("stdout", "stderr")]
+        with streams[0].open("wb") as stdout, streams[1].open("wb") as stderr:
+            return subprocess.Popen(
+                [sys.executable, "-m", "diagchd_batch", *arguments],
+                stdout=stdout,
+                stderr=stderr,
+                env={**os.environ, **secrets, "PYTHONPATH": paths, "KEPT": str(self.kept), **environment},
+                cwd=self.directory,
+                start_new_session=True,
+            )
+
+    def give(self, *arguments: str, ends_with: tuple[int, ...] = (0,), **environment: str) -> str:
+        """Runs a command to its end; returns what it printed."""
+        process = self.start(*arguments, **environment)
+        exit_code = process.wait(TIMEOUT_S)
+        printed, messages = (
+            (self.said / f"{self._n_commands:02d}-{arguments[0]}.{name}").read_text() for name in ("stdout", "stderr")
+        )
+        assert exit_code in ends_with, f"{arguments}: {exit_code}\n{printed}\n{messages}"
+        return printed
+
+    def submit_and_kill(self, job: str) -> None:
+        """Kills the driver, and all of Ray with it, once a shard is committed."""
+        process = self.start("submit", job)
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while not list(self.output.glob("scores/run_id=*/shard-*.parquet")):
+            assert process.poll() is None and time.monotonic() < deadline_s
+            time.sleep(0.02)
+        started = descendants(process.pid)
+        process.kill()
+        process.wait()
+        for pid in started:
+            kill(pid)
+
+
+# Ray's session directory is removed when a run ends, or by the next run if it was killed: what it held is kept.
+# With FAULT set, a fault that nobody foresaw, with a name in its message, meets a worker.
+_SITE = textwrap.dedent(
+    """
+    import os, shutil, uuid
+    from pathlib import Path
+
+    remove = shutil.rmtree
+
+    def kept(path, *arguments, **options):
+        if Path(path).name.startswith("dcb-") and os.path.isdir(path):
+            for directory, _, names in os.walk(path):
+                for name in names:
+                    file = Path(directory, name)
+                    if file.is_file() and not file.is_symlink():
+                        place = Path(os.environ["KEPT"], uuid.uuid4().hex, file.relative_to(path))
+                        place.parent.mkdir(parents=True)
+                        shutil.copyfile(file, place)
+        return remove(path, *arguments, **options)
+
+    shutil.rmtree = kept
+
+    if os.environ.get("FAULT"):
+        import diagchd_batch.results.mask_codec as codec
+
+        def broken(*arguments):
+            raise RuntimeError("cannot encode " + os.environ["FAULT"])
+
+        codec.encode_mask = broken
+    """
+)
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory):
+    """Somebody who has done everything there is to do with an archive."""
+    archive = Archive(tmp_path_factory.mktemp("archive"))
+    user = User(tmp_path_factory.mktemp("user"), archive)
+    output, job = str(user.output), user.job()
+    _make_mistakes(user)
+    user.give("plan", job)
+    user.give("plan", job, "--json")
+    user.submit_and_kill(job)
+    user.give("status", output)
+    user.give("verify", output, ends_with=(0, 1))
+    user.give("submit", job, ends_with=(3,))
+    second = json.loads(user.give("submit", job, "--new-run", "--json", ends_with=(3,)))["run_id"]
+    user.give("submit", job, "--set", "model.weights=seed:1", ends_with=(1,), FAULT=canary("fault"))
+    runs = [path.name.partition("=")[2] for path in user.output.glob("runs/run_id=*")]
+    first = min(run for run in runs if run.rpartition("-")[0] == second.rpartition("-")[0])
+    for command in ("status", "list", "verify", "evaluate"):
+        more = ("--run-id", first) if command in ("verify", "evaluate") else ()
+        for form in ((), ("--json",)):
+            user.give(command, output, *more, *form, ends_with=(0, 1) if command == "verify" else (0,))
+    user.give("compare", output, first, second)
+    user.give("report", output, "--run-id", first)
+    for form in ("table", "csv", "json"):
+        for view in ("predictions", "runs", "failures", "study_results", "reads", "flow", "cohort_characteristics"):
+            user.give("query", output, f"SELECT * FROM {view}", "--format", form)
+    user.give("export", "shareable", output, str(user.directory / "shared"), "--run-id", first)
+    user.give("export", "worklist", output, "--run-id", first)
+    return user
+
+
+def _make_mistakes(user: User) -> None:
+    """Input that is refused, with a message."""
+    studies = user.archive.studies
+    outside = user.archive.table("outside", [{**studies[0], "uri": f"../{canary('outside')}.png"}, *studies[1:]])
+    twice = user.archive.table("twice", [studies[0], studies[0]])
+    wrong = user.archive.table(
+        "wrong", [{"study_id": studies[0]["study_id"], "label": 1 - int(str(studies[0]["label"]))}]
+    )
+    read = {"study_id": canary("study", 0), "reader": canary("reader", 0), "status": "read", "call": 1}
+    reads = user.archive.table("reads-twice", [read, read])
+    for name, changes in {
+        "outside": {"input__manifest": outside},
+        "twice": {"input__manifest": twice},
+        "wrong": {"evaluation__reference": wrong},
+        "reads": {"evaluation__readers": reads},
+    }.items():
+        user.give("plan", user.job(name, **changes), ends_with=(0, 2))
+    user.job()
+
+
+def test_no_output_outside_the_private_tree_holds_an_identifier(user):
+    private = user.output / "private"
+    assert list(Search([MARK]).in_tree(private)), "the search finds nothing even where identifiers belong"
+    assert not list(Search([MARK]).in_tree(user.output, private))
+
+
+def test_nothing_said_to_the_user_holds_an_identifier(user):
+    assert len(list(user.said.iterdir())) > 60
+    assert not list(Search([MARK]).in_tree(user.said))
+
+
+def test_nothing_that_was_shared_holds_an_identifier(user):
+    assert (user.directory / "shared" / "README.md").exists()
+    assert not list(Search([MARK]).in_tree(user.directory / "shared"))
+    for path in (user.directory / "shared").iterdir():
+        assert not re.search(r"\b[psir]-[0-9a-f]{16}\b", path.read_text())
+
+
+def test_ray_keeps_no_identifier_on_the_disk(user):
+    assert list(user.kept.rglob("raylet.*")) and list(user.kept.rglob("worker-*"))
+    assert not list(Search([MARK]).in_tree(user.kept))
+
+
+def test_secrets_are_nowhere(user):
+    for place in (user.output, user.said, user.kept, user.directory / "shared"):
+        assert not list(Search([SECRET]).in_tree(place))
