@@ -9,7 +9,7 @@ import pytest
 MAX_PEAK_BYTES = 1_500_000_000
 
 
-@pytest.mark.parametrize("inventory", ["tree", "manifest", "frames"])
+@pytest.mark.parametrize("inventory", ["tree", "manifest", "frames", "new"])
 @pytest.mark.parametrize("n_images", [10_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_planning_and_a_drivers_start_stay_below_1500_mb(n_images, inventory, tmp_path, record_property):
     answer = subprocess.run(

@@ -1,9 +1,9 @@
 """Plans an archive whose listing is simulated and prints what that took, as JSON.
 
-    python -m tests.support.plan_simulated_archive N_IMAGES tree|manifest|frames DIRECTORY
+    python -m tests.support.plan_simulated_archive N_IMAGES tree|manifest|frames|new DIRECTORY
 
 A process of its own, so that its peak memory is that of planning and of a driver's start alone. `frames` is a manifest
-that names a frame of each file.
+that names a frame of each file; `new` plans what has come in since a plan of the whole archive, as nights do.
 """
 
 import json
@@ -18,9 +18,11 @@ from diagchd_batch.storage import open_storage
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import open_plan
 from diagchd_batch.studies.planning import freeze_plan
+from diagchd_batch.studies.selection import new_since
 from tests.unit.studies.archives import SimulatedListing
 
 IMAGES_PER_STUDY = 3
+N_NEW_IMAGES = 300
 
 
 def keys(n_images: int) -> Iterator[str]:
@@ -38,7 +40,7 @@ def write_manifest(path: Path, n_images: int, *, with_frames: bool) -> None:
 
 
 def main(n_images: int, inventory: str, directory: Path) -> dict[str, float]:
-    if inventory == "tree":
+    if inventory in ("tree", "new"):
         config = InputConfig(uri="simulated", layout="tree")
     else:
         manifest = directory / "studies.csv"
@@ -47,7 +49,21 @@ def main(n_images: int, inventory: str, directory: Path) -> dict[str, float]:
     private = open_storage(str(directory / "private"), owner_only=True)
     listing = SimulatedListing(keys(n_images))
     start = time.monotonic()
-    freeze_plan(config, ShardsConfig(), listing, private, "run", Pseudonymizer(b"a key for simulated archives"))
+    tokens = Pseudonymizer(b"a key for simulated archives")
+    freeze_plan(config, ShardsConfig(), listing, private, "run", tokens)
+    if inventory == "new":
+        start = time.monotonic()
+        plan = open_plan(private, "run")
+        night = freeze_plan(
+            config,
+            ShardsConfig(),
+            SimulatedListing(keys(n_images + N_NEW_IMAGES)),
+            private,
+            "night",
+            tokens,
+            select=new_since([plan]),
+        )
+        assert night.head.n_images == N_NEW_IMAGES
     planned = time.monotonic()
     plan = open_plan(private, "run")
     shards = list(plan.shards())
