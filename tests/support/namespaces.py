@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -50,6 +51,9 @@ class Host:
             self._process.kill()
         self._process.wait()
 
+    def succeeded(self) -> bool:
+        return self._process.returncode == 0
+
     def wait(self, timeout_s: float) -> bool:
         """Whether the program ended by itself within the time."""
         with suppress(subprocess.TimeoutExpired):
@@ -73,7 +77,7 @@ class HostNetwork:
         self._plugs = 0
         self._own_device = f"dcb{os.getpid()}"
         self._switch = _unshared(["--net"], "exec sleep infinity", os.environ, subprocess.DEVNULL)
-        _wait_for_own_network(self._switch.pid)
+        _wait_for_own_network(self._switch)
         _inside(self._switch.pid, "ip", "link", "add", "bridge", "type", "bridge")
         _inside(self._switch.pid, "ip", "link", "set", "bridge", "up")
         self._plug(os.getpid(), self._own_device, self.gateway)
@@ -103,7 +107,11 @@ class HostNetwork:
         if os.geteuid() != 0:
             return "separate hosts on one machine need root"
         try:
-            with HostNetwork():
+            with HostNetwork() as network, tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile() as log:
+                own = [Path(directory)]
+                host = network.start("probe", 1, ["true"], environ=os.environ, log=log, own_directories=own)
+                assert host.wait(_TIMEOUT_S), "a program did not end"
+                assert host.succeeded(), "a program could not be started"
                 return None
         except (subprocess.CalledProcessError, AssertionError, OSError) as error:
             return f"network namespaces cannot be made here ({error})"
@@ -128,7 +136,7 @@ class HostNetwork:
         process = _unshared(namespaces, script, environ, log)
         host = Host(name, self.address(number), process)
         self._hosts.append(host)
-        _wait_for_own_network(process.pid)
+        _wait_for_own_network(process)
         self._plug(process.pid, "eth0", host.address)
         _inside(process.pid, "ip", "route", "add", "default", "via", self.gateway)  # how programs find their address
         assert process.stdin
@@ -163,14 +171,14 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _wait_for_own_network(pid: int) -> None:
+def _wait_for_own_network(process: subprocess.Popen) -> None:
     ours = Path("/proc/self/ns/net").readlink()
     deadline_s = time.monotonic() + _TIMEOUT_S
     while True:
         with suppress(OSError):
-            if Path(f"/proc/{pid}/ns/net").readlink() != ours:
+            if Path(f"/proc/{process.pid}/ns/net").readlink() != ours:
                 return
-        assert time.monotonic() < deadline_s, "no network namespace came to be"
+        assert process.poll() is None and time.monotonic() < deadline_s, "no network namespace came to be"
         time.sleep(0.02)
 
 
