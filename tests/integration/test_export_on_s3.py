@@ -1,0 +1,56 @@
+"""`export` and `query` on S3: from a bucket to a bucket, as from a directory to a directory."""
+
+import csv
+import io
+
+import pytest
+
+from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
+from diagchd_batch.results import layout
+from diagchd_batch.storage import open_storage
+from tests.support.command_line import diagchd_batch
+from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
+
+pytestmark = pytest.mark.s3
+
+
+@pytest.fixture
+def output(s3_uri, tmp_path):
+    """A run on S3 and the same on a disk."""
+    made = MadeOutput(tmp_path)
+    made.write_run([MadeStudy(f"study {i}", [[0.1 + 0.02 * i]], int(i > 15)) for i in range(40)])
+    evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=100), made.tokens)
+    bucket = open_storage(f"{s3_uri}/output")
+    for info in made.output.list():
+        bucket.replace(info.key, made.output.read(info.key))
+    return bucket, made.output.uri
+
+
+def test_exports_from_s3_to_s3_are_those_of_a_disk(output, s3_uri, tmp_path):
+    bucket, directory = output
+    for source, place in ((bucket.uri, f"{s3_uri}/shared"), (directory, str(tmp_path / "shared"))):
+        ended = diagchd_batch("export", "shareable", source, place, "--run-id", RUN_ID)
+        assert ended.exit_code == 0, ended.messages
+    on_s3, on_disk = (
+        {info.key: storage.read(info.key) for info in storage.list()}
+        for storage in (open_storage(f"{s3_uri}/shared"), open_storage(str(tmp_path / "shared")))
+    )
+    assert on_s3 == on_disk and len(on_s3) > 5
+
+    ended = diagchd_batch("export", "worklist", bucket.uri, "--run-id", RUN_ID)
+    assert ended.exit_code == 0, ended.messages
+    key = f"{layout.PRIVATE}/{layout.worklist_prefix(RUN_ID)}worklist.csv"
+    first, *_ = csv.DictReader(io.StringIO(bucket.read(key).decode()))
+    assert first["study_id"] == "study 39"
+
+    refused = diagchd_batch("export", "worklist", bucket.uri, f"{bucket.uri}/list", "--run-id", RUN_ID)
+    assert refused.exit_code == 2 and "part of the output" in refused.messages
+
+
+def test_queries_on_s3(output):
+    bucket, _ = output
+    ended = diagchd_batch("query", bucket.uri, "SELECT count(*) AS n FROM predictions JOIN studies USING (study_id)")
+    assert ended.exit_code == 0 and "40" in ended.printed, ended.messages
+    ended = diagchd_batch("query", bucket.uri, "SELECT * FROM 's3://other/secret.parquet'")
+    assert ended.exit_code == 2
