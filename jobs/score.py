@@ -46,6 +46,9 @@ def main(load: Callable[[str, Sequence[str], Mapping[str, str]], JobConfig] = lo
     log = log_progress(os.environ)
     try:
         until = parse_deadline(arguments.until, datetime.now(UTC)) if arguments.until else None
+        if until and until <= datetime.now(UTC):
+            log.message("the deadline has passed; no node is asked for, and nothing is begun")
+            return EXIT_DONE
         job = load(arguments.config, arguments.overrides, os.environ)
         read_evaluation_files(job.evaluation)
 

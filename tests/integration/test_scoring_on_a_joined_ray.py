@@ -7,10 +7,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, write_cohort
+from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, verify, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -35,7 +36,7 @@ def cluster() -> Iterator[dict[str, str]]:
             head.communicate(timeout=60)
 
 
-def _score(run: ScoringRun, environment: dict[str, str]) -> subprocess.CompletedProcess:
+def _score(run: ScoringRun, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess:
     job = {
         "version": 1,
         "input": {"uri": str(run.cohort), "layout": "tree"},
@@ -45,8 +46,9 @@ def _score(run: ScoringRun, environment: dict[str, str]) -> subprocess.Completed
     }
     run.directory.mkdir(parents=True, exist_ok=True)
     (run.directory / "job.yaml").write_text(json.dumps(job))
+    named = ["--run-id", run.run_id] if run.run_id else []
     return subprocess.run(
-        [sys.executable, str(PROJECT / "jobs" / "score.py"), str(run.directory / "job.yaml"), "--run-id", run.run_id],
+        [sys.executable, str(PROJECT / "jobs" / "score.py"), str(run.directory / "job.yaml"), *named, *options],
         env=os.environ | {"DIAGCHD_ID_KEY": ID_KEY} | environment,
         capture_output=True,
         text=True,
@@ -70,3 +72,23 @@ def test_scores_as_an_embedded_ray_does_and_refuses_a_wrong_token(cluster, tmp_p
     assert joined.score_bytes() == embedded.score_bytes()
     again = _score(joined, cluster)
     assert json.loads(again.stdout)["repeated"]
+
+
+def test_nights(cluster, tmp_path):
+    """The words of the nightly job: the options of its entry point, and an instant with its offset."""
+    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 8), run_id=None)
+    late = _score(run, cluster, "--only", "new", "--until", "2020-01-01T06:00:00+01:00")
+    assert (late.returncode, late.stdout) == (0, ""), late.stderr
+    assert "deadline has passed" in late.stderr
+    assert not run.output.exists()
+
+    until = (datetime.now(UTC) + timedelta(hours=8)).isoformat()
+    first = _score(run, cluster, "--only", "new", "--until", until)
+    assert first.returncode == 0, first.stderr
+    assert json.loads(first.stdout)["counts"]["n_images"] == 8
+    (run.cohort / "study-0001" / "image-0002.png").replace(run.cohort / "study-0001" / "new.png")
+    second = _score(run, cluster, "--only", "new", "--until", until)
+    assert json.loads(second.stdout)["counts"]["n_images"] == 1, second.stderr
+    third = _score(run, cluster, "--only", "new", "--until", until)
+    assert json.loads(third.stdout)["nothing_selected"], third.stderr
+    assert verify(str(run.output)) == 0
