@@ -125,6 +125,11 @@ def private_evaluation_file(run_id: str, name: str) -> str:
     return private_run(run_id) + f"evaluation/{name}.parquet"
 
 
+def gallery_file(run_id: str) -> str:
+    """Cases with their pictures, which may show names: the counterpart of `report_file` in the private tree."""
+    return f"reports/run_id={run_id}/gallery.html"
+
+
 def worklist_prefix(run_id: str) -> str:
     """Where `export worklist` writes unless told otherwise."""
     return private_run(run_id) + "worklist/"

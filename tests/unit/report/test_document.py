@@ -12,6 +12,7 @@ from diagchd_batch.evaluation.comparison.compare import compare_runs
 from diagchd_batch.report import write_report
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 from tests.support.html_pages import HtmlPage
+from tests.support.reference_frames import overlap
 
 LATER = "0a1b2c3d-4e5f6071-2"
 SECTIONS = {
@@ -44,24 +45,6 @@ def reads(made: MadeOutput, studies: Sequence[MadeStudy], names: Sequence[str] =
             for n, study in enumerate(studies)
         ],
     )
-
-
-def overlap(dice: float) -> dict:
-    """A frame of 100 reference pixels a class whose Dice is given."""
-    classes = ("background", "septum", "heart")
-    common = round(100 * dice)
-    return {
-        "chd_probability": 0.4,
-        "reference_status": "ok",
-        **{f"{name}_px": 100 for name in classes},
-        **{f"reference_px_{name}": 100 for name in classes},
-        **{f"intersection_px_{name}": common for name in classes},
-        "intersection_px_whole_heart": 2 * common,
-        **{f"hd95_source_px_{name}": 3.0 for name in ("septum", "heart", "whole_heart")},
-        **{f"assd_source_px_{name}": 1.0 for name in ("septum", "heart", "whole_heart")},
-        "soft_dice": dice,
-        "seg_loss": 0.5,
-    }
 
 
 def test_is_whole_and_asks_nothing_of_the_network(made):

@@ -1,0 +1,76 @@
+"""Which frames a gallery shows: the worst, the best and the flagged ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow.dataset as ds
+
+from diagchd_batch.report.source import Row, matching
+
+_DICE = "CASE WHEN {0}_px + reference_px_{0} > 0 THEN 2.0 * intersection_px_{0} / ({0}_px + reference_px_{0}) END"
+_HAS_MASK = "dice IS NOT NULL"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scored frame. `dice`: mean of septum and heart, None without a reference mask."""
+
+    run_id: str
+    shard: int
+    study_id: str
+    image_id: str
+    frame: int
+    source_height: int
+    source_width: int
+    probability: float
+    flags: tuple[str, ...]
+    dice: float | None
+
+
+def choose_cases(
+    predictions: ds.Dataset, lineage: Sequence[str], worst_cases: Sequence[Row], n: int
+) -> dict[str, list[Case]]:
+    """At most `n` cases a group, by the group's title; groups without any are left out.
+
+    `lineage`: run ids, oldest first; of a frame scored by several the latest counts. `worst_cases`: rows of that table.
+    A wrongly called study is shown by the frame that speaks most for the wrong call.
+    """
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("SET enable_progress_bar = false")
+        connection.register("predictions", predictions)
+        connection.execute(
+            f"""
+            CREATE TABLE frames AS
+            SELECT * EXCLUDE (septum, heart), coalesce((septum + heart) / 2, septum, heart) AS dice FROM (
+                SELECT run_id, shard, study_id, image_id, frame, source_height, source_width,
+                       CAST(chd_probability AS DOUBLE) AS probability, quality_flags AS flags,
+                       CASE WHEN reference_status = 'ok' THEN {_DICE.format("septum")} END AS septum,
+                       CASE WHEN reference_status = 'ok' THEN {_DICE.format("heart")} END AS heart
+                FROM predictions WHERE status = 'ok' AND list_contains($runs, run_id)
+                QUALIFY row_number() OVER (
+                    PARTITION BY image_id, frame ORDER BY list_position($runs, run_id) DESC) = 1
+            )
+            """,
+            {"runs": list(lineage)},
+        )
+
+        def frames(condition: str, order: str, *values: object) -> list[Case]:
+            found = connection.sql(
+                f"SELECT * FROM frames WHERE {condition} ORDER BY {order}, image_id, frame LIMIT {n:d}", params=values
+            )
+            rows = found.to_arrow_table().to_pylist()
+            return [Case(**{**row, "flags": tuple(row["flags"] or ())}) for row in rows]
+
+        def of_studies(kind: str, order: str) -> list[Case]:
+            rows = sorted(matching(worst_cases, kind=kind), key=lambda row: row["rank"])[:n]
+            return [case for row in rows for case in frames("study_id = ?", order, row["study_id"])[:1]]
+
+        groups = {
+            "Diseased studies called negative": of_studies("false_negative", "probability"),
+            "Healthy studies called positive": of_studies("false_positive", "probability DESC"),
+            "Lowest Dice": frames(_HAS_MASK, "dice"),
+            "Highest Dice": frames(_HAS_MASK, "dice DESC"),
+            "Flagged": frames("len(flags) > 0", "len(flags) DESC"),
+        }
+    return {title: cases for title, cases in groups.items() if cases}

@@ -1,0 +1,100 @@
+"""Puts a gallery together and writes it to the private tree."""
+
+import base64
+from collections import defaultdict
+from dataclasses import dataclass
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from diagchd_batch.errors import UsageError
+from diagchd_batch.evaluation.cohort.evaluate import resolve_lineage
+from diagchd_batch.report.formatting import number, words
+from diagchd_batch.report.gallery.cases import Case, choose_cases
+from diagchd_batch.report.gallery.outlines import outline_path
+from diagchd_batch.report.gallery.pictures import Picture, RunPictures
+from diagchd_batch.report.source import read_source
+from diagchd_batch.results import layout
+from diagchd_batch.results.readers import Output
+
+_SEPTUM = 1
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A case as the page shows it. `outlines`: (style, path) in source pixels."""
+
+    height: int
+    width: int
+    image: str | None
+    outlines: list[tuple[str, str]]
+    facts: list[tuple[str, str]]
+    problem: str | None
+    description: str
+
+
+def write_gallery(output: Output, run_id: str, n: int) -> str:
+    """Writes a gallery of at most `n` cases a group and returns its key in the private tree.
+
+    Raises UsageError where the run was not evaluated or has no case, or the private tree is not at hand; StorageFault
+    where the run's input is gone. A single picture that cannot be read is said in its place.
+    """
+    source = read_source(output.storage, run_id)
+    lineage = [record.run_id for record in resolve_lineage(output.storage, run_id)]
+    groups = choose_cases(output.predictions(), lineage, source.tables["worst_cases"], n)
+    if not groups:
+        raise UsageError(f"run {run_id} has neither wrong calls, nor reference masks, nor flagged frames to show")
+    pictures = _pictures(output, [case for cases in groups.values() for case in cases])
+    environment = Environment(
+        loader=PackageLoader("diagchd_batch.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = resources.files("diagchd_batch.report").joinpath("templates", "gallery.css").read_text(encoding="utf-8")
+    text = environment.get_template("gallery.html.j2").render(
+        record=source.record,
+        groups={
+            title: [_drawing(case, pictures[case.image_id, case.frame]) for case in cases]
+            for title, cases in groups.items()
+        },
+        style=Markup(style),
+    )
+    key = layout.gallery_file(run_id)
+    output.private.replace(key, text.encode())
+    return key
+
+
+def _pictures(output: Output, cases: list[Case]) -> dict[tuple[str, int], Picture]:
+    """Each source is read once, though it may be in several groups."""
+    by_shard: dict[str, dict[int, list[Case]]] = defaultdict(lambda: defaultdict(list))
+    for case in dict.fromkeys(cases):
+        by_shard[case.run_id][case.shard].append(case)
+    pictures: dict[tuple[str, int], Picture] = {}
+    for run_id, shards in by_shard.items():
+        reader = RunPictures(output, run_id)
+        for shard, of_shard in shards.items():
+            pictures |= reader.read(shard, of_shard)
+    return pictures
+
+
+def _drawing(case: Case, picture: Picture) -> Drawing:
+    outlines = []
+    for name, mask in (("reference", picture.reference), ("predicted", picture.predicted)):
+        if mask is not None:
+            for part, area in (("heart", mask > 0), ("septum", mask == _SEPTUM)):
+                outlines.append((f"{name} {part}", outline_path(area, case.source_height, case.source_width)))
+    facts = [
+        ("study", case.study_id),
+        ("image", f"{case.image_id}, frame {case.frame}"),
+        ("file", picture.source),
+        ("probability of CHD", number(case.probability)),
+        ("Dice of septum and heart", number(case.dice) if case.dice is not None else "no reference mask"),
+        *([("flags", ", ".join(map(words, case.flags)))] if case.flags else []),
+    ]
+    image = None if picture.png is None else "data:image/png;base64," + base64.b64encode(picture.png).decode()
+    masks = "predicted and reference" if picture.reference is not None else "predicted"
+    description = f"Image {case.image_id}, frame {case.frame}, with the outlines of the {masks} masks"
+    return Drawing(case.source_height, case.source_width, image, outlines, facts, picture.problem, description)

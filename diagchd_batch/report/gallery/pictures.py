@@ -1,0 +1,93 @@
+"""The pictures of cases: the source frame as it was decoded for scoring, and its masks."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow.dataset as ds
+from PIL import Image
+
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.errors import ItemError, UsageError
+from diagchd_batch.failures import FailureCode
+from diagchd_batch.images.decode import open_image
+from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.report.gallery.cases import Case
+from diagchd_batch.results import layout
+from diagchd_batch.results.mask_codec import decode_mask
+from diagchd_batch.results.readers import Output, parquet_files
+from diagchd_batch.results.run_record import read_private_run_record
+from diagchd_batch.results.schema import SCORES
+from diagchd_batch.storage import Storage, open_storage
+from diagchd_batch.studies.plan import Plan, open_plan
+from diagchd_batch.studies.records import PlannedImage, ShardReference
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`png` None: the source could not be shown, `problem` says why. Masks: uint8 [rows, columns] of the model's grid.
+
+    `source` is the file's own key: identified.
+    """
+
+    source: str
+    png: bytes | None
+    problem: str | None
+    predicted: np.ndarray | None
+    reference: np.ndarray | None
+
+
+class RunPictures:
+    """Reads the pictures of one run's cases from its input and its score files."""
+
+    def __init__(self, output: Output, run_id: str) -> None:
+        record = read_private_run_record(output.private, run_id)
+        if record is None:
+            raise UsageError(
+                f"the private tree holds no record of run {run_id}, so its images are not known; say where that tree "
+                "lies with --private-uri"
+            )
+        job = JobConfig.model_validate(record.full_config)
+        self._output, self._run_id = output, run_id
+        self._plan: Plan = open_plan(output.private, run_id)
+        self._limits = DecodeLimits(max_pixels=job.limits.max_pixels, max_file_bytes=job.limits.max_file_bytes)
+        self._input_uri = job.input.uri
+
+    @cached_property
+    def _input(self) -> Storage:
+        """Raises StorageFault where it is not there."""
+        storage = open_storage(self._input_uri)
+        storage.probe()
+        return storage
+
+    @cached_property
+    def _shards(self) -> dict[int, ShardReference]:
+        return {reference.shard: reference for reference in self._plan.shards()}
+
+    def read(self, shard: int, cases: Sequence[Case]) -> dict[tuple[str, int], Picture]:
+        """By (image id, frame), of cases of one shard."""
+        planned = {image.image_id: image for image in self._plan.read_shard(self._shards[shard])}
+        wanted = ds.field("image_id").isin([case.image_id for case in cases])
+        scores = parquet_files(self._output.storage, [layout.shard_file(self._run_id, shard)], SCORES)
+        rows = scores.to_table(columns=["image_id", "frame", "mask_png", "reference_png"], filter=wanted).to_pylist()
+        masks = {(row["image_id"], row["frame"]): (row["mask_png"], row["reference_png"]) for row in rows}
+        pictures = {}
+        for case in cases:
+            image = planned[case.image_id]
+            predicted, reference = (png and decode_mask(png) for png in masks[case.image_id, case.frame])
+            try:
+                png, problem = self._source_png(image, case.frame), None
+            except ItemError as error:
+                png, problem = None, f"the source cannot be shown: {error.code.value}"
+            pictures[case.image_id, case.frame] = Picture(image.uri, png, problem, predicted, reference)
+        return pictures
+
+    def _source_png(self, image: PlannedImage, frame: int) -> bytes:
+        data, found = self._input.read_versioned(image.uri, max_bytes=self._limits.max_file_bytes)
+        if (found.size_bytes, found.etag, found.modified_ns) != (image.size_bytes, image.etag, image.modified_ns):
+            raise ItemError(FailureCode.SOURCE_CHANGED, f"{image.uri} changed after planning")
+        buffer = io.BytesIO()
+        Image.fromarray(open_image(data, self._limits).frame(frame)).save(buffer, "PNG")
+        return buffer.getvalue()

@@ -1,0 +1,24 @@
+"""Frames with a reference mask, for runs that tests make up."""
+
+from typing import Any
+
+from diagchd_batch.results.schema import CLASSES, SURFACE_CLASSES
+
+_PIXELS = 100
+
+
+def overlap(dice: float, probability: float = 0.4) -> dict[str, Any]:
+    """Columns of a scored frame: as many predicted as reference pixels in each class, of which this share is common."""
+    common = round(_PIXELS * dice)
+    return {
+        "chd_probability": probability,
+        "reference_status": "ok",
+        **{f"{name}_px": _PIXELS for name in CLASSES},
+        **{f"reference_px_{name}": _PIXELS for name in CLASSES},
+        **{f"intersection_px_{name}": common for name in CLASSES},
+        "intersection_px_whole_heart": 2 * common,
+        **{f"hd95_source_px_{name}": 3.0 for name in SURFACE_CLASSES},
+        **{f"assd_source_px_{name}": 1.0 for name in SURFACE_CLASSES},
+        "soft_dice": dice,
+        "seg_loss": 0.5,
+    }
