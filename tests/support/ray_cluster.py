@@ -43,6 +43,7 @@ class RayCluster:
         self.own_directory.mkdir()
         self.token = secrets.token_hex(32)
         self.hosts: dict[str, Host] = {}
+        self._clients: list[subprocess.Popen] = []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_"))}
         self.environ = (
             inherited
@@ -96,14 +97,20 @@ class RayCluster:
             return answer.read().decode()
 
     def client(self, *words: object, **environ: str) -> subprocess.Popen:
-        """A `diagchd-batch` command, running."""
-        return subprocess.Popen(
+        """A `diagchd-batch` command, running; killed with the cluster."""
+        process = subprocess.Popen(
             [PROGRAMS / "diagchd-batch", *map(str, words)],
             env=self.environ | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._clients.append(process)
+        return process
+
+    def kill_clients(self) -> None:
+        for process in self._clients:
+            process.kill()
 
     def command(self, *words: object, **environ: str) -> subprocess.CompletedProcess[str]:
         """A `diagchd-batch` command, ended."""
@@ -156,5 +163,8 @@ def ray_cluster(s3_server: S3Server) -> Iterator[RayCluster]:
         FaultProxy(s3_server.endpoint_url, host=network.gateway) as proxy,
     ):
         cluster = RayCluster(network, s3_server, proxy, Path(directory))
-        cluster.start()
-        yield cluster
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.kill_clients()
