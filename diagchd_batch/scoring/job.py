@@ -155,7 +155,7 @@ class PreparedJob:
 
     def claim(self) -> Job:
         claim = self.registry.claim(
-            self.target, batch_size=self.batch_size, intra_op_threads=_intra_op_threads(self.actors)
+            self.target, batch_size=self.batch_size, intra_op_threads=_intra_op_threads(self.config, self.actors)
         )
         return Job(
             config=self.config,
@@ -213,8 +213,10 @@ def _batch_size(config: JobConfig, model: ModelSpec, nodes: list[NodeResources],
     return choose_batch_size(model, memory_bytes, device="cpu")
 
 
-def _intra_op_threads(actors: ActorPlan) -> int:
+def _intra_op_threads(config: JobConfig, actors: ActorPlan) -> int:
     """For the model's operations: all of an actor's cores, but from three on one is left to the decoders."""
+    if config.cluster.threads_per_actor != "auto":
+        return config.cluster.threads_per_actor
     cores = max(1, int(actors.cpus))
     return cores if cores <= 2 else cores - 1
 
