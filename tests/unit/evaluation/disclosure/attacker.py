@@ -23,6 +23,8 @@ RATES = {
     "accuracy": (("tp", "tn"), ("tp", "fn", "fp", "tn")),
     "prevalence": (("tp", "fn"), ("tp", "fn", "fp", "tn")),
 }
+STRICTER = "model, stricter"
+"""The model at a second, higher threshold, in the tables the operating point `stricter`."""
 STEPS = ("excluded", "not_scored", "failed", "without_reference", "analysed")
 
 
@@ -99,9 +101,17 @@ class Attacker:
 
     def _add_structure(self) -> None:
         for covariate, levels in self._levels.items():
-            for name in CALLS:
-                parts = dict.fromkeys((("call", "model", covariate, level, name) for level in levels), 1.0)
-                self._same({("call", "model", None, None, name): 1.0}, parts)
+            for model in ("model", STRICTER):
+                for name in CALLS:
+                    parts = dict.fromkeys((("call", model, covariate, level, name) for level in levels), 1.0)
+                    self._same({("call", model, None, None, name): 1.0}, parts)
+            for level in levels:
+                for called, other in (("tp", "fn"), ("fp", "tn")):  # who is called by the higher threshold is by both
+                    cells = [("call", "model", covariate, level, called), ("call", STRICTER, covariate, level, called)]
+                    between = {("between", STRICTER, covariate, level, called): 1.0}
+                    self._same({cells[0]: 1.0}, {cells[1]: 1.0} | between)
+                    cells = [("call", STRICTER, covariate, level, other), ("call", "model", covariate, level, other)]
+                    self._same({cells[0]: 1.0}, {cells[1]: 1.0} | between)
             for label in ("positive", "negative"):
                 parts = dict.fromkeys((("left out", "model", covariate, level, label) for level in levels), 1.0)
                 self._same({("left out", "model", None, None, label): 1.0}, parts)
@@ -119,8 +129,9 @@ class Attacker:
         self._know({("step", step): 0.0 for step in STEPS}, 0)
 
     def _add_estimate(self, row: Row) -> None:
-        rater = "model" if row["subject_kind"] == "model" else row["subject"]
-        known = row["covariate"] in self._levels and (rater == "model" or row["covariate"] is None)
+        is_model = row["subject_kind"] == "model"
+        rater = (STRICTER if row["operating_point"] == "stricter" else "model") if is_model else row["subject"]
+        known = row["covariate"] in self._levels and (is_model or row["covariate"] is None)
         if row["subject_kind"] == "readers_mean" or not known or row["level"] not in self._levels[row["covariate"]]:
             return
         cells = {name: ("call", rater, row["covariate"], row["level"], name) for name in CALLS}

@@ -15,11 +15,12 @@ from diagchd_batch.evaluation.disclosure import shareable
 from diagchd_batch.evaluation.disclosure.shareable import SHARED_TABLES, shareable_tables
 from diagchd_batch.evaluation.disclosure.suppression import is_small
 from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
-from tests.unit.evaluation.disclosure.attacker import CALLS, Attacker
+from tests.unit.evaluation.disclosure.attacker import CALLS, STRICTER, Attacker
 
 SITES = ("north", "east", "south")
 READERS = ("A", "B", "C")
 COLUMN = "site"
+HIGHER = 0.6
 LABELS = (("tp", "fn"), ("fp", "tn"))
 
 
@@ -42,15 +43,23 @@ def draw_cohort(root: Path, seed: int, n: int) -> SimpleNamespace:
         sites.append({"study_id": name, COLUMN: site})
         reads += [{"study_id": name, "reader": r, "status": "read", "call": call} for r, call in calls.items()]
         if not excluded:
-            call = None if failed else int(np.float32(score) >= 0.5)
-            truth.append(SimpleNamespace(label=label, call=call, site=site, reads=calls))
+            call, strict = (None, None) if failed else (int(np.float32(score) >= at) for at in (0.5, HIGHER))
+            truth.append(SimpleNamespace(label=label, call=call, strict=strict, site=site, reads=calls))
     scored = [
         study if study.exclude_reason is None else MadeStudy(study.study_id, (), study.label, None, "poor view")
         for study in studies
     ]
     run_id = made.write_run(scored)
+    points = [
+        {"name": name, "threshold": threshold, "chosen_on": "another cohort"}
+        for name, threshold in (("default", 0.5), ("stricter", HIGHER))
+    ]
     config = EvaluationConfig(
-        readers=made.table("readers", reads), covariates=made.table("sites", sites), resamples=100, disclose=True
+        operating_points=points,
+        readers=made.table("readers", reads),
+        covariates=made.table("sites", sites),
+        resamples=100,
+        disclose=True,
     )
     evaluate_run(made.output, made.private, run_id, config, made.tokens)
     return SimpleNamespace(made=made, studies=truth)
@@ -68,6 +77,9 @@ def true_counts(studies) -> Counter:
                 counts["left out", "model", covariate, level, "positive" if study.label else "negative"] += 1
             else:
                 counts["call", "model", covariate, level, names[bool(study.label), study.call]] += 1
+                counts["call", STRICTER, covariate, level, names[bool(study.label), study.strict]] += 1
+                if study.call and not study.strict:
+                    counts["between", STRICTER, covariate, level, "tp" if study.label else "fp"] += 1
         for reader in READERS:
             if study.label is None:
                 continue
