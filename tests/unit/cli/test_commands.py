@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from diagchd_batch.bundled import bundled_path
 from diagchd_batch.cli.main import app, main
-from diagchd_batch.errors import ConfigError
+from diagchd_batch.errors import ConfigError, UsageError
 
 SAMPLE = str(bundled_path("configs/sample.yaml"))
 
@@ -88,3 +88,19 @@ def test_info_names_versions_and_models_without_loading_them(call):
     report = json.loads(call("info", "--json").stdout)
     assert {"diagchd", "diagchd-compact"} <= set(report["models"])
     assert report["packages"]["ray"] != "not installed"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "new", "--retry", "failed"], "two runs"),
+        (["--only", "new", "--new-run"], "--new-run"),
+        (["--until", "soon"], "7h30m"),
+    ],
+)
+def test_a_submit_that_contradicts_itself_does_nothing(call, tmp_path, options, message):
+    output = tmp_path / "out"
+    done = call("submit", SAMPLE, "--set", f"output.uri={output}", *options)
+    assert isinstance(done.exception, UsageError)
+    assert message in str(done.exception)
+    assert not output.exists()

@@ -203,3 +203,15 @@ def test_of_several_lineages_the_one_begun_last_goes_on(registry, output):
 def test_requests_that_contradict_themselves_are_refused(request_):
     with pytest.raises(UsageError):
         RunRequest(**request_)
+
+
+def test_of_two_nights_at_once_both_get_one_run(registry, output):
+    """Both look before either claims."""
+    first = _claim(registry)
+    _finish(output, first)
+    targets = [registry.target(FIELDS, INPUTS, RunRequest(selection="new")) for _ in range(2)]
+    claims = [registry.claim(target, batch_size=4, intra_op_threads=1) for target in targets]
+    assert [target.exists for target in targets] == [False, False]
+    assert claims[0].identity == claims[1].identity
+    assert [claim.resumed for claim in claims] == [False, True]
+    assert registry.target(FIELDS, INPUTS, RunRequest(selection="new")).exists  # before it has a record
