@@ -1,5 +1,7 @@
 """The model's performance by covariate, and its sensitivity by lesion."""
 
+from dataclasses import replace
+
 from diagchd_batch.report.blocks import Figure, Section
 from diagchd_batch.report.figures.intervals import Line, interval_plot
 from diagchd_batch.report.formatting import count, words
@@ -7,6 +9,7 @@ from diagchd_batch.report.measures import Key, Measure, measure_table, test_cell
 from diagchd_batch.report.source import Row, Source
 
 _NOT_SUBGROUPS = ("prevalence", "bins", "arm", "session", "diagnosis")
+_MOST_LINES = 60
 _MEASURES: tuple[Measure, ...] = (
     ("sensitivity", "sensitivity"),
     ("specificity", "specificity"),
@@ -32,6 +35,7 @@ def subgroups(source: Source) -> Section:
         unit="study", analysis_set="determinate", subject_kind="model", comparator_kind=None, operating_point=points
     )
     interactions = [row for row in tests if row["endpoint"].endswith("_interaction")]
+    by_level = measure_table("By subgroup, with 95 % intervals", rows, [_COVARIATE, _LEVEL, _CLASSES], _MEASURES)
     left_out = [] if lesions else ["no diagnoses were given: no sensitivity by lesion"]
     return Section(
         "subgroups",
@@ -54,7 +58,7 @@ def subgroups(source: Source) -> Section:
                 [(f"{name}_interaction", heading) for name, heading in _MEASURES],
                 cell=test_cell,
             ),
-            measure_table("By subgroup, with 95 % intervals", rows, [_COVARIATE, _LEVEL, _CLASSES], _MEASURES),
+            by_level if len(by_level.rows) <= _MOST_LINES else replace(by_level, folded=True),
             *([measure_table("Sensitivity by lesion", lesions, [_LEVEL], _LESIONS)] if lesions else []),
         ],
         left_out=left_out,
@@ -81,8 +85,10 @@ def _forest(source: Source, rows: list[Row], endpoint: str, name: str) -> Figure
         for row, heading in zip(shown, _headings(shown), strict=True)
     ]
     caption = f"{name} by subgroup with 95 % intervals; n = studies it is taken from. Dashed: all studies."
+    if len(lines) > _MOST_LINES:
+        caption += f" The first {_MOST_LINES} of {len(lines)} levels; the table has them all."
     marked = whole[0]["value"] if whole else None
-    return Figure(caption, interval_plot(f"{name} by subgroup", caption, lines, marked))
+    return Figure(caption, interval_plot(f"{name} by subgroup", caption, lines[:_MOST_LINES], marked))
 
 
 def _headings(rows: list[Row]) -> list[str | None]:

@@ -103,6 +103,42 @@ def test_says_what_is_left_out(made, studies):
     assert "SIMULATED" not in text
 
 
+def every_study_failed() -> list[MadeStudy]:
+    return [MadeStudy(f"canary-{n}", [["decode_error"]], label=n % 2) for n in range(8)]
+
+
+def masks_alone() -> list[MadeStudy]:
+    return [MadeStudy(f"canary-{n}", [[overlap(0.5), overlap(1.0)]]) for n in range(4)]
+
+
+def one_study() -> list[MadeStudy]:
+    return [MadeStudy("canary", [[0.7]], label=1)]
+
+
+def without_labels() -> list[MadeStudy]:
+    return cohort(labels=(None,))
+
+
+@pytest.mark.parametrize("studies", [every_study_failed, masks_alone, one_study, without_labels, cohort])
+@pytest.mark.parametrize("kind", ["complete", "not_read", "arms", "one_reader"])
+def test_whatever_is_missing_there_is_a_whole_report(made, studies, kind):
+    found = studies()
+    names = ("canary-a",) if kind == "one_reader" else ("canary-a", "canary-b", "canary-c")
+    rows = [
+        {"study_id": study.study_id, "reader": name, "session": session, "arm": arm, "status": status, "call": call}
+        for name in names
+        for session, arm in ((1, "unaided"), (2, "unaided"), (3, "aided"))[: 3 if kind == "arms" else 1]
+        for n, study in enumerate(found)
+        for status, call in [("not_read", "") if kind == "not_read" else ("read", (n + session) % 2)]
+    ]
+    text = report(made, found, readers=made.table("readers", rows))
+    page = HtmlPage(text)
+    assert page.unclosed == []
+    assert set(page.ids) >= SECTIONS
+    assert "canary" not in text
+    assert "None" not in page.words and "nan" not in page.words.split()
+
+
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_only(made, label):
     studies = cohort(labels=(label,))

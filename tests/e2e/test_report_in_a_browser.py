@@ -1,0 +1,153 @@
+"""The sample's report as people meet it: at the end of `submit`, in a browser, on a phone, on paper; its gallery."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.browser import CHROMIUM, Browser
+from tests.support.html_pages import HtmlPage
+from tests.support.scoring_runs import PROJECT
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run([sys.executable, *command], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sample") / "out"
+
+
+@pytest.fixture(scope="module")
+def told(output: Path) -> str:
+    """What `submit` says at its end."""
+    return _run("-m", "diagchd_batch", "submit", "configs/sample.yaml", "--set", f"output.uri={output}")
+
+
+@pytest.fixture(scope="module")
+def report(told: str, output: Path) -> Path:
+    """The file that `submit` wrote."""
+    (found,) = output.glob("reports/run_id=*/index.html")
+    return found
+
+
+@pytest.fixture
+def browser():
+    with Browser() as opened:
+        yield opened
+
+
+def test_submit_ends_with_key_figures_and_the_report(told, report):
+    assert re.search(r"AUC +0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\), 62 studies", told)
+    for name in ("sensitivity", "specificity"):
+        assert re.search(rf"{name} +0\.\d{{3}} \(0\.\d{{3}} to [01]\.\d{{3}}\), 62 studies", told)
+    assert re.search(r"mean IoU +0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\), 119 images", told)
+    assert str(report) in told
+    assert len(list(report.parents[2].glob("runs/run_id=*/_SUCCESS"))) == 1
+
+
+def test_the_same_run_gives_the_same_bytes(report, output):
+    written = report.read_bytes()
+    report.unlink()
+    _run("jobs/evaluate.py", str(output))
+    assert report.read_bytes() == written
+    _run("-m", "diagchd_batch", "report", str(output))
+    assert report.read_bytes() == written
+
+
+def test_all_there_and_nothing_identified(report):
+    text = report.read_text(encoding="utf-8")
+    page = HtmlPage(text)
+    assert "SIMULATED" in text
+    assert page.figures == page.described_figures > 8
+    assert "Left out: this run was compared with no other" in text
+    assert text.count("Left out:") == 1  # the sample has everything else
+    assert [row[0] for row in page.table("Calls against the reference standard").rows] == [
+        "diagchd-compact",
+        *(f"R{n}" for n in range(1, 7)),
+        "mean of the readers",
+        "majority",
+    ]
+    own_names = [path.stem for path in (PROJECT / "dataset/sample/images").iterdir()]
+    assert len(own_names) > 100
+    assert not [name for name in own_names if name in text]
+    assert "data:image" not in text
+
+
+@needs_chromium
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_opens_without_an_error_or_a_request_and_fits(report, browser, width, dark):
+    browser.open(report, width, dark=dark)
+    assert browser.requests() == [report.resolve().as_uri().replace("=", "%3D")]
+    assert browser.complaints() == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    page, ink = browser.evaluate(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    assert (_brightness(page) < _brightness(ink)) == dark
+
+
+@needs_chromium
+def test_figures_are_legible_and_described_on_a_phone(report, browser):
+    browser.open(report, 390)
+    figures = browser.evaluate(
+        "Array.from(document.querySelectorAll('svg')).map(s => [s.querySelector('title').textContent, "
+        "s.querySelector('desc').textContent, s.getBoundingClientRect().width / s.viewBox.baseVal.width])"
+    )
+    assert len(figures) > 8
+    for title, description, scale in figures:
+        assert title
+        assert len(description) > 40
+        assert 13 * scale > 10  # CSS pixels of the figures' text
+
+
+@needs_chromium
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext is not installed (poppler-utils)")
+def test_prints_with_the_headline(report, browser, tmp_path):
+    browser.open(report)
+    (tmp_path / "report.pdf").write_bytes(browser.pdf())
+    text = subprocess.check_output(["pdftotext", "-layout", str(tmp_path / "report.pdf"), "-"], text=True)
+    pages = text.split("\f")[:-1]
+    assert 5 < len(pages) < 40
+    (headline,) = [page for page in pages if "Calls against the reference standard" in page]
+    for word in ("TP", "recall", "precision", "NPV", "F1", "mean of", "majority"):
+        assert word in headline
+    assert all(page.strip() for page in pages)
+
+
+def test_the_gallery_is_private_and_whole(told, output, request):
+    printed = _run("-m", "diagchd_batch", "report", str(output), "--gallery", "2").splitlines()
+    gallery = Path(printed[1])
+    assert gallery.is_relative_to(output / "private")
+    assert gallery.stat().st_mode & 0o777 == 0o600
+    text = gallery.read_text(encoding="utf-8")
+    page = HtmlPage(text)
+    assert page.unclosed == []
+    assert text.count("data:image/png;base64,") == 10  # two of each of five kinds
+    assert (
+        text.count('class="predicted heart"')
+        == text.count('class="reference heart"')
+        == 10 - text.count("no reference")
+    )
+    assert not re.search(r"https?:|<script", text)
+    if CHROMIUM is not None:
+        browser = request.getfixturevalue("browser")
+        browser.open(gallery, 390)
+        assert browser.complaints() == []
+        assert {url.partition(":")[0] for url in browser.requests()} == {"file", "data"}
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def _brightness(colour: str) -> int:
+    return sum(map(int, re.findall(r"\d+", colour)[:3]))
