@@ -1,6 +1,7 @@
 """The Ray cluster that this process was started on, or that the environment names: what a cluster job runs in."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -94,6 +95,7 @@ def _connect() -> None:
 
     if ray.is_initialized():
         return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else its remarks about its internals are in the job's log
     try:
         ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:

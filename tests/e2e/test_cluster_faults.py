@@ -108,6 +108,7 @@ def test_a_node_that_comes_during_a_run_is_used(run, expected):
         run.wait_until_committed(client, 1)
         assert run.nodes_that_worked() == {"worker-1"}
         cluster.start_worker("worker-2")
+        cluster.wait_for_nodes(3)
         wait_until(lambda: "worker-2" in run.nodes_that_worked(), "worker-2 at work")
         cluster.proxy.clear()
         _finish(run, client)

@@ -43,6 +43,7 @@ class RayCluster:
         self.own_directory.mkdir()
         self.token = secrets.token_hex(32)
         self.hosts: dict[str, Host] = {}
+        self._starting: dict[str, tuple[str, ...]] = {}
         self._clients: list[subprocess.Popen] = []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_"))}
         self.environ = (
@@ -74,15 +75,25 @@ class RayCluster:
         self._start(
             HEAD,
             *("--head", "--port=6379", "--num-cpus=0", "--dashboard-host=0.0.0.0", "--dashboard-port=8265"),
-            "--include-dashboard=true",
+            *("--include-dashboard=true", "--ray-client-server-port=0"),
         )
 
     def start_worker(self, name: str) -> None:
         self._start(name, f"--address={self.network.address(1)}:6379", "--num-cpus=1")
 
     def wait_for_nodes(self, count: int) -> None:
-        """Until the head says that so many nodes live."""
-        wait_until(lambda: self._living() == count, f"{count} nodes", self._logs)
+        """Until the head says that so many nodes live. Ray gives a node half a minute to start, which is too little on
+        a busy machine: one that ended while it started is started again.
+        """
+
+        def are_there() -> bool:
+            for name, options in self._starting.items():
+                if not self.hosts[name].is_running():
+                    self._start(name, *options)
+            return self._living() == count
+
+        wait_until(are_there, f"{count} nodes", self._logs)
+        self._starting.clear()
 
     def get(self, path: str) -> str:
         """What the dashboard answers."""
@@ -128,6 +139,7 @@ class RayCluster:
         ]
         if name in self.hosts:
             self.hosts[name].kill()
+        self._starting[name] = options
         with (self.directory / f"{name}.log").open("ab") as log:
             self.hosts[name] = self.network.start(
                 name, number, program, environ=self.environ, log=log, own_directories=[self.own_directory]
