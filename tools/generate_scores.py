@@ -10,6 +10,7 @@ out (null), as they would fill the disk; so are the plan's parts, sources and at
 
 import argparse
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRun
 from diagchd_batch.results.schema import CLASSES, SCORES, SURFACE_CLASSES, table_metadata
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, parquet_options, shard_metadata
 from diagchd_batch.storage import Storage, join_uri, open_storage
+from diagchd_batch.studies.keys import load_or_create_key
 from diagchd_batch.studies.plan import PLAN_STUDIES, PlanHead
 from diagchd_batch.studies.sharding import ShardSize
 
@@ -285,6 +287,7 @@ def main() -> None:
     cohort = Cohort.make(size, given.seed)
     output = open_storage(given.output)
     private = open_storage(join_uri(given.output, layout.PRIVATE), owner_only=True)
+    load_or_create_key(private, os.environ)  # `evaluate` asks for one, though no token here is made with it
     for number in range(given.runs):
         write_run(output, private, size, cohort, f"made{number:04d}-{given.rows:08x}-1", given.seed + number)
 
