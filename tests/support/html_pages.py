@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-_VOID = frozenset({"meta", "link"})
+_VOID = frozenset({"input", "link", "meta"})
 
 
 @dataclass

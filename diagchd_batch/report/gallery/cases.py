@@ -14,7 +14,7 @@ _HAS_MASK = "dice IS NOT NULL"
 
 @dataclass(frozen=True)
 class Case:
-    """A scored frame. `dice`: mean of septum and heart, None without a reference mask."""
+    """A scored frame. `dice`: mean of septum and heart; None without a reference mask or where both masks are empty."""
 
     run_id: str
     shard: int

@@ -86,12 +86,13 @@ def _drawing(case: Case, picture: Picture) -> Drawing:
         if mask is not None:
             for part, area in (("heart", mask > 0), ("septum", mask == _SEPTUM)):
                 outlines.append((f"{name} {part}", outline_path(area, case.source_height, case.source_width)))
+    without_dice = "no reference mask" if picture.reference is None else "both masks are empty"
     facts = [
         ("study", case.study_id),
         ("image", f"{case.image_id}, frame {case.frame}"),
         ("file", picture.source),
         ("probability of CHD", number(case.probability)),
-        ("Dice of septum and heart", number(case.dice) if case.dice is not None else "no reference mask"),
+        ("Dice of septum and heart", number(case.dice) if case.dice is not None else without_dice),
         *([("flags", ", ".join(map(words, case.flags)))] if case.flags else []),
     ]
     image = None if picture.png is None else "data:image/png;base64," + base64.b64encode(picture.png).decode()
