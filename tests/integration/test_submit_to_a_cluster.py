@@ -8,9 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,35 +44,45 @@ def head() -> Iterator[Head]:
     environ |= {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "DIAGCHD_ID_KEY": ID_KEY}
     gcs, dashboard, agent, agent_grpc = _free_ports(4)
     with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as directory:
-        ray = subprocess.Popen(
-            [
-                *(PROGRAMS / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={gcs}"),
-                *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
-                *(f"--dashboard-agent-grpc-port={agent_grpc}", "--object-store-memory=134217728"),
-                *("--include-dashboard=true", f"--temp-dir={directory}"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | environ | {"AWS_SECRET_ACCESS_KEY": CANARY},
-        )
+        command = [
+            *(PROGRAMS / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={gcs}"),
+            *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
+            *(f"--dashboard-agent-grpc-port={agent_grpc}", "--object-store-memory=134217728"),
+            *("--include-dashboard=true", f"--temp-dir={directory}"),
+        ]
         started = Head(f"http://127.0.0.1:{dashboard}", environ, Path(directory))
-        try:
-            _wait_until_it_answers(started)
+        with _answering(started, command, environ | {"AWS_SECRET_ACCESS_KEY": CANARY}):
             yield started
-        finally:
+
+
+@contextmanager
+def _answering(head: Head, command: Sequence[object], environ: Mapping[str, str]) -> Iterator[None]:
+    """Ray gives a head half a minute to start, too little on a busy machine: one that ended then is started again."""
+    deadline_s = time.monotonic() + 600
+    ray = None
+    try:
+        while not _lives(head):
+            assert time.monotonic() < deadline_s, "the Ray head did not come up"
+            if ray is None or ray.poll() is not None:
+                ray = subprocess.Popen(
+                    list(map(str, command)),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=os.environ | environ,
+                )
+            time.sleep(1)
+        yield
+    finally:
+        if ray is not None:
             ray.terminate()
             ray.wait(timeout=90)
 
 
-def _wait_until_it_answers(head: Head) -> None:
-    deadline_s = time.monotonic() + 120
-    while True:
-        try:
-            head.get("/api/version")
-            return
-        except (urllib.error.URLError, OSError):
-            assert time.monotonic() < deadline_s, "the Ray head did not come up"
-            time.sleep(1)
+def _lives(head: Head) -> bool:
+    try:
+        return '"ALIVE"' in head.get("/nodes?view=summary")
+    except OSError:  # urllib's errors are such
+        return False
 
 
 def _free_ports(count: int) -> list[int]:

@@ -75,7 +75,7 @@ class RayCluster:
         self._start(
             HEAD,
             *("--head", "--port=6379", "--num-cpus=0", "--dashboard-host=0.0.0.0", "--dashboard-port=8265"),
-            *("--include-dashboard=true", "--ray-client-server-port=0"),
+            "--include-dashboard=true",
         )
 
     def start_worker(self, name: str) -> None:
