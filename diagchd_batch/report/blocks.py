@@ -11,19 +11,21 @@ Cell = str | tuple[str, ...]
 class Table:
     """`caption` says what is shown and of what; the first cell of a row names it.
 
-    `folded`: long or of second rank, shown when it is asked for.
+    `folded`: long or of second rank, shown when it is asked for. `unbroken`: cells, such as tokens, keep to one line.
     """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     folded: bool = False
+    unbroken: bool = False
 
 
 @dataclass(frozen=True)
 class Figure:
     """`svg` is inline SVG with its own <title> and <desc>; `caption` says the definition and n."""
 
+    title: str
     caption: str
     svg: str
 

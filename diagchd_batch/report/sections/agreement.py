@@ -71,7 +71,9 @@ def _matrix(source: Source, rows: list[Row]) -> list[Figure]:
         f"Cohen's kappa (unweighted) of every pair of raters; the n of a pair is {min(units)} to {max(units)} studies. "
         f"{legend}."
     )
-    return [Figure(caption, agreement_matrix({name: names[name] for name in ordered}, values, caption))]
+    return [
+        Figure("Cohen's kappa", caption, agreement_matrix({name: names[name] for name in ordered}, values, caption))
+    ]
 
 
 def _group(row: Row) -> str:

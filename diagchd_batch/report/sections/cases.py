@@ -28,9 +28,9 @@ def worst_cases(source: Source) -> Section:
         columns = ("", "study", *(("image", "frame", "Dice") if of_images else ("score",)), "reference")
         cells = [_cells(row, of_images) for row in found]
         first = f"the first {_SHOWN} of {len(found)}" if len(found) > _SHOWN else counted(len(found), "case")
-        tables.append(Table(f"{caption} ({first})", columns, cells[:_SHOWN]))
+        tables.append(Table(f"{caption} ({first})", columns, cells[:_SHOWN], unbroken=True))
         if len(found) > _SHOWN:
-            tables.append(Table(f"{caption}: the others", columns, cells[_SHOWN:], folded=True))
+            tables.append(Table(f"{caption}: the others", columns, cells[_SHOWN:], folded=True, unbroken=True))
     return Section(
         "worst-cases",
         "Worst cases",

@@ -50,6 +50,7 @@ def _against(other: str, found: dict[str, list[Row]]) -> tuple[list[Table], list
     ]
     drift = [_drift(row) for row in found["comparison_drift"] if row["n_units"]]
     flips = found["comparison_flips"]
+    changed = [_flip(row) for row in flips[:_SHOWN]]
     cases = found["comparison_mask_cases"]
     masks = [row for row in found["comparison_masks"] if row["unit"] == "image"]
     tables = [
@@ -69,7 +70,7 @@ def _against(other: str, found: dict[str, list[Row]]) -> tuple[list[Table], list
             _DRIFT,
             drift,
         ),
-        Table(f"Calls that changed since {other}{_first(flips)}", _FLIPS, [_flip(row) for row in flips[:_SHOWN]]),
+        Table(f"Calls that changed since {other}{_first(flips)}", _FLIPS, changed, unbroken=True),
         measure_table(
             f"Overlap of the masks with those of {other}",
             masks,
@@ -82,6 +83,7 @@ def _against(other: str, found: dict[str, list[Row]]) -> tuple[list[Table], list
             ("", "study", "image", "frame", "Dice", "changed pixels"),
             [_mask_case(row) for row in cases[:_SHOWN]],
             folded=True,
+            unbroken=True,
         ),
     ]
     left_out = [f"{table.caption[0].lower()}{table.caption[1:]}: there are none" for table in tables if not table.rows]

@@ -52,7 +52,7 @@ def flow(source: Source) -> Section:
         "flow",
         "Flow of studies",
         [prevalence + indeterminate],
-        figures=[Figure(caption, svg)],
+        figures=[Figure("From the plan to the analysis", caption, svg)],
         tables=[table for table in tables if table.rows],
         left_out=notes,
     )

@@ -25,12 +25,10 @@ def roc(source: Source) -> Section:
         f"{count(model['n_positive'])} diseased, {count(model['n_negative'])} healthy"
     )
     points = _points(source)
-    legend = "; ".join(f"{short} = {name}" for name, short in source.readers.items())
-    caption = (
-        f"ROC curve of the model's study scores. {said}. Marks are calls: the model's at its threshold with 95 % "
-        f"intervals, the readers', their mean and majority; the readers' intervals are in the headline table."
-        + (f" {legend}." if legend else "")
-    )
+    caption = f"ROC curve of the model's study scores. {said}. The mark is the model's calls, with 95 % intervals."
+    if source.readers:
+        legend = "; ".join(f"{short} = {name}" for name, short in source.readers.items())
+        caption += f" Readers, their mean and majority: calls; their intervals are in the headline table. {legend}."
     against = source.compared(endpoint="roc_auc", subject_kind="model", analysis_set="determinate", covariate=None)
     tables = [measure_table("Area under the ROC curve", aucs, [("", source.subject)], [("roc_auc", "AUC")])]
     if against:
@@ -44,7 +42,8 @@ def roc(source: Source) -> Section:
             )
         )
     left_out = [] if source.readers else ["no readers' marks: no reads of studies with a reference label"]
-    figure = Figure(caption, roc_plot([(row["x"], row["y"]) for row in curve], points, said))
+    plot = roc_plot([(row["x"], row["y"]) for row in curve], points, said)
+    figure = Figure("The model's scores, all calls", caption, plot)
     return Section("roc", "ROC curve", figures=[figure], tables=tables, left_out=left_out)
 
 
@@ -96,7 +95,7 @@ def calibration(source: Source) -> Section:
     return Section(
         "calibration",
         "Calibration",
-        figures=[Figure(caption, calibration_plot(bins, caption))],
+        figures=[Figure("Observed against predicted", caption, calibration_plot(bins, caption))],
         tables=[
             measure_table(
                 "Measures of the scores (ideal: intercept 0, slope 1)", rows, [("", source.subject)], measures
@@ -129,12 +128,14 @@ def confusion(source: Source) -> Section:
     model = Counter[tuple[str, str]]()
     for row in matching(rows, subject_kind="model", operating_point=source.operating_point):
         model[row["reference_label"], row["call"]] += row["n"]
-    n = sum(n for (label, _), n in model.items() if label != "unknown")
-    caption = f"The model's calls against the reference standard at its headline threshold, n = {counted(n, 'study')}."
+    called = sum(n for (label, call), n in model.items() if label != "unknown" and call in _CALLS[:2])
+    uncalled = sum(n for (label, _), n in model.items() if label != "unknown") - called
+    caption = f"The model's calls against the reference standard at its headline threshold, {counted(called, 'study')}"
+    caption += f"; {uncalled:,} more have a label but no call." if uncalled else "."
     return Section(
         "confusion",
         "Confusion",
-        figures=[Figure(caption, confusion_matrix(model, caption))],
+        figures=[Figure("The model's calls", caption, confusion_matrix(model, caption))],
         tables=[
             Table(
                 "Every rater's calls by reference label; counts of studies",

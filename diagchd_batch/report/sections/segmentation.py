@@ -101,4 +101,5 @@ def _boxes(rows: list[dict], metric: str, name: str) -> Figure | None:
     caption = f"{name} per image: minimum, quartiles (box), median and maximum. The axis shows the range that occurs."
     if metric.startswith("hd95"):
         caption = f"{name} per image in source pixels: minimum, quartiles (box), median and maximum; less is better."
-    return Figure(caption, interval_plot(f"{name} by class", caption, lines, whole_scale=False))
+    title = f"{name} by class"
+    return Figure(title, caption, interval_plot(title, caption, lines, whole_scale=False))

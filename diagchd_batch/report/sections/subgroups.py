@@ -88,7 +88,8 @@ def _forest(source: Source, rows: list[Row], endpoint: str, name: str) -> Figure
     if len(lines) > _MOST_LINES:
         caption += f" The first {_MOST_LINES} of {len(lines)} levels; the table has them all."
     marked = whole[0]["value"] if whole else None
-    return Figure(caption, interval_plot(f"{name} by subgroup", caption, lines[:_MOST_LINES], marked))
+    title = f"{name} by subgroup"
+    return Figure(title, caption, interval_plot(title, caption, lines[:_MOST_LINES], marked))
 
 
 def _headings(rows: list[Row]) -> list[str | None]:
