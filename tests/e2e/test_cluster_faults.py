@@ -188,6 +188,7 @@ def test_the_head_is_killed_and_started_again(run, expected):
     committed = run.score_bytes()
     assert len(committed) < len(expected.score_bytes)
     cluster.start_head()
+    cluster.wait_for_nodes(1)
     for name in WORKERS:  # they end by themselves; what watches over a cluster's nodes starts new ones
         assert cluster.hosts[name].wait(300), f"{name} outlived its head"
         cluster.start_worker(name)

@@ -66,10 +66,12 @@ class RayCluster:
         return f"http://{self.network.address(1)}:8265"
 
     def start(self) -> None:
+        """One node after the other: they need many processes each."""
         self.start_head()
-        for name in WORKERS:
+        self.wait_for_nodes(1)
+        for number, name in enumerate(WORKERS, start=2):
             self.start_worker(name)
-        self.wait_for_nodes(1 + len(WORKERS))
+            self.wait_for_nodes(number)
 
     def start_head(self) -> None:
         self._start(
