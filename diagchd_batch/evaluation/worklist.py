@@ -1,17 +1,18 @@
 """`export worklist`: a run's studies under their own ids, by score, for the clinic. Identified."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-
-import pyarrow as pa
+from typing import Any
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.destinations import check_private
 from diagchd_batch.evaluation.spreadsheets import to_csv
-from diagchd_batch.results.query.database import open_query
+from diagchd_batch.results.query.database import QueryDatabase, open_query
 from diagchd_batch.results.readers import Output
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Storage
+
+Row = dict[str, Any]
 
 SCORED = "worklist.csv"
 FAILED = "failed.csv"
@@ -43,7 +44,8 @@ SELECT source_study_id AS study_id, source_subject_id AS subject_id, fetus, curr
        array_to_string(list_sort(list_distinct(list(error_code))), ' ') AS error_codes
 FROM current LEFT JOIN own ON current.study_id = own.study_id
 GROUP BY source_study_id, source_subject_id, fetus, current.study_id
-ORDER BY chd_probability DESC NULLS LAST, source_study_id
+HAVING {condition}
+ORDER BY chd_probability DESC, source_study_id
 """
 _SCORES = {
     "mean": "avg(CAST(chd_probability AS DOUBLE))",
@@ -72,24 +74,45 @@ def export_worklist(output: Output, record: RunRecord, destination: Storage) -> 
     """
     check_private(destination, output.storage, output.private)
     study_score = str(record.config.get("evaluation", {}).get("study_score", "mean"))
-    query = _STUDIES.format(score=_SCORES[study_score])
-    rows = open_query(output, {}, record.run_id).table(query)
-    scored = list(_ranked(rows, record.model.chd_threshold))
-    failed = [row for row in rows.to_pylist() if row["chd_probability"] is None]
-    if not scored and not failed:
+    database = open_query(output, {}, record.run_id)
+    scored, failed = (
+        _Counted(_studies(database, _STUDIES.format(score=_SCORES[study_score], condition=condition)))
+        for condition in ("count(chd_probability) > 0", "count(chd_probability) = 0")
+    )
+    called = _Counted(_ranked(scored, record.model.chd_threshold), lambda row: row["chd_call"] == "positive")
+    files = {SCORED: to_csv(called, _SCORED_COLUMNS), FAILED: to_csv(failed, _FAILED_COLUMNS)}
+    if not scored.n and not failed.n:
         raise UsageError(f"run {record.run_id} has no predictions yet; they are derived when it ends: resume it")
-    destination.replace(SCORED, to_csv(scored, _SCORED_COLUMNS))
-    destination.replace(FAILED, to_csv(failed, _FAILED_COLUMNS))
-    n_called_chd = sum(row["chd_call"] == "positive" for row in scored)
-    return WorklistSummary(record.run_id, len(scored), n_called_chd, len(failed))
+    for name, data in files.items():
+        destination.replace(name, data)
+    return WorklistSummary(record.run_id, scored.n, called.n, failed.n)
 
 
-def _ranked(rows: pa.Table, threshold: float) -> Iterator[dict[str, object]]:
+def _studies(database: QueryDatabase, sql: str) -> Iterator[Row]:
+    with database.rows(sql) as batches:
+        for batch in batches:
+            yield from batch.to_pylist()
+
+
+def _ranked(rows: Iterable[Row], threshold: float) -> Iterator[Row]:
     """Equal scores share the better rank."""
     rank, last = 0, None
-    for place, row in enumerate((r for r in rows.to_pylist() if r["chd_probability"] is not None), start=1):
+    for place, row in enumerate(rows, start=1):
         score = row["chd_probability"]
         rank = rank if score == last else place
         last = score
         call = "positive" if score >= threshold else "negative"
         yield {**row, "rank": rank, "chd_call": call, "threshold": threshold, "chd_probability": round(score, 6)}
+
+
+class _Counted:
+    """Rows as they pass by, none of them kept, and how many there were of those asked for."""
+
+    def __init__(self, rows: Iterable[Row], counts: Callable[[Row], bool] = lambda row: True) -> None:
+        self._rows, self._counts = rows, counts
+        self.n = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            self.n += self._counts(row)
+            yield row
