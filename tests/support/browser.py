@@ -1,6 +1,7 @@
 """A headless Chromium, spoken to over its DevTools pipe: what a page asks for, says, measures and looks like."""
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -36,22 +37,28 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         commands, self._write = os.pipe()
         self._read, answers = os.pipe()
-        # The browser reads commands from descriptor 3 and answers on 4.
-        line = f'exec "$@" 3<&{commands} 4>&{answers}'
+        # The browser reads commands from descriptor 3 and answers on 4; what is passed lies above both.
+        passed = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, answers)]
+        line = f'exec "$@" 3<&{passed[0]} 4>&{passed[1]}'
         self._process = subprocess.Popen(
             ["bash", "-c", line, "bash", CHROMIUM, *_SWITCHES, f"--user-data-dir={self._profile.name}", "about:blank"],
-            pass_fds=(commands, answers),
+            pass_fds=passed,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(commands)
-        os.close(answers)
+        for end in (commands, answers, *passed):
+            os.close(end)
         self._buffer, self._number, self._session = b"", 0, None
         self.events: list[dict[str, Any]] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Network", "Log", "Runtime"):
-            self.call(f"{domain}.enable")
+        try:
+            target = self.call("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Network", "Log", "Runtime"):
+                self.call(f"{domain}.enable")
+            self.call("Page.setLifecycleEventsEnabled", enabled=True)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,8 +92,8 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.events.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+        page = self.call("Page.navigate", url=path.resolve().as_uri())["loaderId"]
+        while not any(_is_loaded(event, page) for event in self.events):
             self.events.append(self._receive())
 
     def evaluate(self, expression: str) -> Any:
@@ -128,3 +135,9 @@ class Browser:
             self._buffer += part
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
+
+
+def _is_loaded(event: dict[str, Any], page: str) -> bool:
+    """Not of the empty page that the browser begins with."""
+    told = event.get("params", {})
+    return event["method"] == "Page.lifecycleEvent" and (told["loaderId"], told["name"]) == (page, "load")

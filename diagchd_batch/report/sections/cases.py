@@ -59,6 +59,14 @@ def quality(source: Source) -> Section:
     masks = [
         (words(status), count(n), _remedy(status) or "usable") for status, n in sorted(counts.reference_status.items())
     ]
+    introduction = [
+        f"{counted(counts.n_images, 'image')}, {counted(counts.n_rows, 'frame')}: {count(counts.n_ok)} scored, "
+        f"{count(counts.n_failed)} failed. Quality flags are heuristics: rules of thumb on the predicted mask."
+    ]
+    if source.record.parent_run_id:
+        introduction.append(
+            "Counted here are the frames of this run alone; all else is of it and the runs it continues."
+        )
     left_out = [] if masks else ["no reference masks were given"]
     tables = [
         Table("Failed frames by reason", ("reason", "frames", "what to do"), failures),
@@ -72,10 +80,7 @@ def quality(source: Source) -> Section:
     return Section(
         "quality",
         title,
-        [
-            f"{counted(counts.n_images, 'image')}, {counted(counts.n_rows, 'frame')}: {count(counts.n_ok)} scored, "
-            f"{count(counts.n_failed)} failed. Quality flags are heuristics: rules of thumb on the predicted mask."
-        ],
+        introduction,
         tables=[table for table in tables if table.rows],
         left_out=left_out,
     )
