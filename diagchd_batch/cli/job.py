@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from diagchd_batch.scoring.identity import RunRequest
     from diagchd_batch.scoring.preview import JobPreview
 
+OnlyOption = Annotated[
+    Literal["new"] | None, typer.Option("--only", help="Score what is new or changed since earlier runs.")
+]
+RetryOption = Annotated[Literal["failed"] | None, typer.Option("--retry", help="Score files again that failed.")]
 RunId = Annotated[
     str | None,
     typer.Option("--run-id", help="Name the run yourself; an existing one is resumed if its fingerprint is the same."),
@@ -31,6 +35,8 @@ def plan(
     config: ConfigArgument,
     overrides: SetOption = [],  # noqa: B006
     run_id: RunId = None,
+    only: OnlyOption = None,
+    retry: RetryOption = None,
     measure: Annotated[
         bool, typer.Option(help="Time the model on this machine where no earlier run tells how fast it is.")
     ] = True,
@@ -46,9 +52,10 @@ def plan(
     from diagchd_batch.config.loading import load_job
     from diagchd_batch.scoring.preview import preview_job
 
+    request = _request(run_id, False, only, retry)
     job = load_job(config, overrides, os.environ)
     with run_progress() as progress:
-        preview = preview_job(job, os.environ, run_id=run_id, on_listed=progress.listed)
+        preview = preview_job(job, os.environ, request=request, on_listed=progress.listed)
     images_per_s, source = preview.images_per_s, "the latest run with this fingerprint"
     if images_per_s is None and measure:
         from diagchd_batch.scoring.benchmark import measure_model
@@ -67,10 +74,8 @@ def submit(
     overrides: SetOption = [],  # noqa: B006
     run_id: RunId = None,
     new_run: Annotated[bool, typer.Option("--new-run", help="Begin another run although one could go on.")] = False,
-    only: Annotated[
-        Literal["new"] | None, typer.Option(help="Score what is new or changed since earlier runs.")
-    ] = None,
-    retry: Annotated[Literal["failed"] | None, typer.Option(help="Score files again that failed.")] = None,
+    only: OnlyOption = None,
+    retry: RetryOption = None,
     until: Annotated[
         str | None,
         typer.Option(help="Begin no shard that would not end by then: 06:00, 2026-11-24T06:00+01:00 or 7h30m."),
@@ -192,7 +197,7 @@ def _plan_pairs(
         ("studies", f"{head.n_studies:,} of {head.n_subjects:,} subjects"),
         ("images", f"{head.n_images:,} ({size(head.size_bytes)}), {head.n_masks:,} with a reference mask"),
         ("shards", f"{head.n_shards:,} of up to {head.images_per_shard:,} images"),
-        ("run", f"{preview.run_id}, {preview.done_images:,} images done" if preview.run_id else "a new one"),
+        ("run", _run_meant(preview)),
         ("left to score", f"{left:,} images"),
     ]
     if images_per_s:
@@ -219,6 +224,12 @@ def _plan_pairs(
     return pairs
 
 
+def _run_meant(preview: "JobPreview") -> str:
+    if preview.run_id:
+        return f"{preview.run_id}, {preview.done_images:,} images done"
+    return f"a new one, which builds on {preview.builds_on}" if preview.builds_on else "a new one"
+
+
 def _plan_json(preview: "JobPreview", images_per_s: float | None, source: str) -> dict[str, Any]:
     head = preview.head
     counts = (
@@ -229,6 +240,7 @@ def _plan_json(preview: "JobPreview", images_per_s: float | None, source: str) -
     return {
         **{name: getattr(head, name) for name in counts.split()},
         "run_id": preview.run_id,
+        "builds_on": preview.builds_on,
         "done_shards": preview.done_shards,
         "done_images": preview.done_images,
         "images_per_s": images_per_s,
@@ -264,7 +276,6 @@ def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
     from diagchd_batch.failures import REMEDIES, FailureCode
     from diagchd_batch.report.summary import read_key_figures
     from diagchd_batch.results import layout, open_output
-    from diagchd_batch.scoring.ending import Ending
     from diagchd_batch.storage import join_uri
 
     counts = outcome.counts
@@ -276,8 +287,7 @@ def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
     if outcome.nothing_selected:
         pairs.append(("", "nothing to score since then; no run was begun"))
     if outcome.ending:
-        where = "at the deadline" if outcome.ending == Ending.DEADLINE else "as it was asked to"
-        pairs.append(("stopped", f"{where}, {outcome.n_images_left:,} images left; the same command goes on"))
+        pairs.append(("left", f"{outcome.n_images_left:,} images; the same command goes on with them"))
     if counts:
         pairs.append(
             ("scored", f"{counts.n_ok:,} frames of {counts.n_images:,} images, {counts.n_chd_calls:,} called CHD")

@@ -31,6 +31,8 @@ from diagchd_batch.studies.records import ShardReference
 EXIT_DONE = 0
 EXIT_DONE_WITH_FAILED_INPUTS = 3
 
+_ENDINGS = {Ending.DEADLINE: "at the deadline", Ending.STOP: "as it was asked to"}
+
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
@@ -105,6 +107,7 @@ def _run(
         scoring_s = time.monotonic() - began_s
         if ending and (n_left := sum(shard.n_images for shard in _pending(job, plan))):
             recorder.stopped(ending, n_left, scoring_s, _devices(job))
+            progress.message(f"stopped {_ENDINGS[ending]}, {n_left:,} images left")
             return RunOutcome(job.run_id, EXIT_STOPPED, None, job.claim.resumed, ending=ending, n_images_left=n_left)
         counts = compact_predictions(job.output, job.run_id, job.table_metadata)
         if derive:

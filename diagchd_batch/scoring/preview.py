@@ -14,6 +14,7 @@ from diagchd_batch.results import layout
 from diagchd_batch.results.readers import committed_shards, open_output
 from diagchd_batch.scoring.identity import RunRegistry, RunRequest, fingerprint_fields, input_fields
 from diagchd_batch.scoring.preflight import check_limits
+from diagchd_batch.scoring.selecting import selection_of
 from diagchd_batch.storage import join_uri, open_storage
 from diagchd_batch.storage.preflight import check_readable
 from diagchd_batch.studies.checks import (
@@ -32,7 +33,8 @@ from diagchd_batch.studies.planning import preview_plan
 
 @dataclass(frozen=True, slots=True)
 class JobPreview:
-    """`run_id` is the unfinished or finished run that the job would go on with, None where it would begin a new one.
+    """`run_id` is the unfinished or finished run that the job would go on with, None where it would begin a new one;
+    `builds_on` is the parent of that.
 
     `done_*` count what that run has committed. `images_per_s` comes from the latest finished run of the same
     fingerprint in the output; None where there is none. `matches`: evaluation table → how its studies meet the plan's.
@@ -41,6 +43,7 @@ class JobPreview:
     model: ModelSpec
     head: PlanHead
     run_id: str | None
+    builds_on: str | None
     done_shards: int
     done_images: int
     images_per_s: float | None
@@ -51,11 +54,12 @@ def preview_job(
     config: JobConfig,
     environ: Mapping[str, str],
     *,
-    run_id: str | None = None,
+    request: RunRequest = RunRequest(),
     on_listed: Callable[[int], None] | None = None,
 ) -> JobPreview:
     """Plans the job, checks its evaluation files, and looks for a run that it would resume. Writes nothing.
 
+    Evaluation files are matched with a plan of the whole input alone.
     Raises what `submit` would: ConfigError, InputError, WeightsError, StorageFault, FingerprintMismatchError.
     """
     check_limits(config.limits)
@@ -68,14 +72,14 @@ def preview_job(
     output = open_output(config.output.uri, private_uri)
     fields = fingerprint_fields(model, config.input, config.limits)
     key = find_key(private, environ)
-    found = None
+    found = begun = None
     if key is not None:
-        request = RunRequest(run_id)
         target = RunRegistry(output.storage, private, key).target(fields, input_fields(config.input), request)
-        found = target.identity if target.exists else None
+        found, begun = (target.identity, None) if target.exists else (None, target.identity)
+    select = selection_of(begun, output.storage, private) if begun else None
     pseudonymizer = Pseudonymizer(key or secrets.token_bytes(32))
-    preview = preview_plan(config.input, config.shards, input_storage, pseudonymizer, progress=on_listed)
-    matches = _match_evaluation_files(config.evaluation, preview.studies)
+    preview = preview_plan(config.input, config.shards, input_storage, pseudonymizer, select=select, progress=on_listed)
+    matches = {} if select else _match_evaluation_files(config.evaluation, preview.studies)
     done: set[int] = set()
     head = preview.head
     if found is not None and private.stat(layout.plan_head(found.run_id)) is not None:
@@ -90,6 +94,7 @@ def preview_job(
         model=model,
         head=head,
         run_id=found.run_id if found else None,
+        builds_on=begun.parent_run_id if begun else None,
         done_shards=len(done),
         done_images=sum(size.n_images for shard, size in enumerate(head.shards) if shard in done),
         images_per_s=max(rates)[1] if rates else None,

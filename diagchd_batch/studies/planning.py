@@ -87,12 +87,19 @@ def preview_plan(
     input_storage: Storage,
     pseudonymizer: Pseudonymizer,
     *,
+    select: Select | None = None,
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> PlanPreview:
     """As `freeze_plan`, but nothing is written to the output. With another key the shards are cut elsewhere."""
     with draft_plan(
-        config, shards, input_storage, pseudonymizer, progress=progress, max_memory_bytes=max_memory_bytes
+        config,
+        shards,
+        input_storage,
+        pseudonymizer,
+        select=select,
+        progress=progress,
+        max_memory_bytes=max_memory_bytes,
     ) as draft:
         return PlanPreview(draft.head, pq.read_table(draft.directory / STUDIES_FILE))
 

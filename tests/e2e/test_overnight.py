@@ -7,7 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from diagchd_batch.cli.main import app
 from diagchd_batch.results import layout, open_output
 from diagchd_batch.scoring.ending import request_stop
 from diagchd_batch.storage import open_storage
@@ -44,6 +46,7 @@ def test_a_deadline_that_has_passed_stops_at_once_and_the_same_command_goes_on(c
     run = ScoringRun(tmp_path, cohort)
     ending = run.finish("--until", "2020-01-01T00:00+01:00")
     assert (ending.exit_code, ending.summary["n_images_left"]) == (0, N_IMAGES), ending.messages
+    assert f"stopped at the deadline, {N_IMAGES} images left" in ending.messages
     assert run.committed() == []
     assert verify(str(run.output)) == 1
 
@@ -92,6 +95,13 @@ def _submit(run: ScoringRun, *options: str) -> Ending:
     return ending
 
 
+def _plan(run: ScoringRun, *options: str) -> dict:
+    arguments = ["plan", str(run.directory / "job.yaml"), "--no-measure", "--json", *options]
+    done = CliRunner().invoke(app, arguments, env={"DIAGCHD_ID_KEY": ID_KEY})
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
 def _current(output: Path) -> dict[tuple[str, int | None], tuple]:
     """(image, frame) → what the lineage of the newest run says of it."""
     rows = open_output(str(output)).current_predictions().to_pylist()
@@ -119,6 +129,7 @@ def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_pat
     run = ScoringRun(tmp_path / "run", archive, run_id=None)
 
     first = _submit(run, "--only", "new")  # the first night: everything
+    assert _plan(run, "--only", "new")["n_images"] == 0
     assert (first.exit_code, first.summary["counts"]["n_images"]) == (3, 17)
     nothing = _submit(run, "--only", "new")
     assert (nothing.exit_code, nothing.summary["nothing_selected"]) == (0, True), nothing.messages
@@ -128,6 +139,8 @@ def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_pat
     for study in sorted((tmp_path / "more").iterdir())[8:]:
         study.rename(archive / study.name)  # four studies more
     shutil.copy(archive / "study-0001" / "image-0002.png", archive / "study-0002" / "image-0004.png")  # one changed
+    planned = _plan(run, "--only", "new")
+    assert (planned["n_images"], planned["n_studies"], planned["builds_on"]) == (9, 5, first.summary["run_id"])
     second = _submit(run, "--only", "new")
     assert (second.exit_code, second.summary["counts"]["n_images"]) == (0, 9), second.messages
 
