@@ -269,14 +269,22 @@ def _outcome_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
         "nothing_selected": outcome.nothing_selected,
         "ending": outcome.ending,
         "n_images_left": outcome.n_images_left,
+        "report": _report_uri(job, outcome.run_id),
     }
+
+
+def _report_uri(job: "JobConfig", run_id: str) -> str | None:
+    from diagchd_batch.results import layout, open_output
+    from diagchd_batch.storage import join_uri
+
+    key = layout.report_file(run_id)
+    return join_uri(job.output.uri, key) if open_output(job.output.uri).storage.stat(key) else None
 
 
 def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
     from diagchd_batch.failures import REMEDIES, FailureCode
     from diagchd_batch.report.summary import read_key_figures
-    from diagchd_batch.results import layout, open_output
-    from diagchd_batch.storage import join_uri
+    from diagchd_batch.results import open_output
 
     counts = outcome.counts
     pairs: list[tuple[str, Any]] = [("run", outcome.run_id)]
@@ -303,9 +311,8 @@ def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
             pairs.append(("flagged", ", ".join(f"{flag} {n:,}" for flag, n in counts.quality_flags.items())))
         output = open_output(job.output.uri).storage
         pairs.extend((figure.name, str(figure)) for figure in read_key_figures(output, outcome.run_id))
-        report = layout.report_file(outcome.run_id)
-        if output.stat(report) is not None:
-            pairs.append(("report", join_uri(job.output.uri, report)))
+        if report := _report_uri(job, outcome.run_id):
+            pairs.append(("report", report))
     pairs.append(("output", job.output.uri))
     print_pairs(pairs)
     if counts:
