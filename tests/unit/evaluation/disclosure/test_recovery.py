@@ -146,6 +146,32 @@ def test_shared_tables_name_nobody_and_count_no_images(cohort):
     assert all(row["unit"] == "study" for row in shared["estimates"] if row["endpoint"] in CALLS)
 
 
+def test_an_adjusted_p_is_shared_with_its_whole_family_only(cohort):
+    """Holm's adjusted p of one comparison can be that of another."""
+
+    def family(row):
+        return tuple(row[name] for name in ("family", "analysis_set", "unit", "operating_point", "generalises_to"))
+
+    made = Counter(map(family, cohort.made.metrics("comparisons")))
+    for min_cell in (2, 10):
+        rows = recovered(cohort, min_cell)[2]["comparisons"]
+        shown = Counter(map(family, rows))
+        adjusted = [row for row in rows if row["p_adjusted"] is not None]
+        assert all(shown[family(row)] == made[family(row)] for row in adjusted)
+        assert min_cell == 10 or len(adjusted) < len(rows)
+
+
+def test_means_are_of_many_and_tell_no_small_group(cohort):
+    rows = [row for row in recovered(cohort, 10)[2]["cohort_characteristics"] if row["statistic"] not in ("n", "share")]
+    assert rows
+    raw = cohort.made.metrics("cohort_characteristics")
+    n_of = {(row["variable"], row["statistic"], row["group"]): row["n"] for row in raw if row["level"] is None}
+    parts = {"q1": 4, "median": 2, "q3": 4}
+    for row in rows:
+        assert row["statistic"] not in ("minimum", "maximum")
+        assert n_of[row["variable"], row["statistic"], row["group"]] >= 10 * parts.get(row["statistic"], 1)
+
+
 @pytest.mark.parametrize("min_cell", [5, 10])
 def test_points_of_shared_curves_are_far_apart(cohort, min_cell):
     """Whatever two points differ by is a group of diseased or of healthy studies: nobody, or many."""
