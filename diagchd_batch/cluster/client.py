@@ -27,7 +27,7 @@ ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 UPLOAD_LIMIT_BYTES = 100 << 20
 """Ray refuses larger working directories."""
 
-_HEAD_READY_TIMEOUT_S = 60.0
+_HEAD_READY_TIMEOUT_S = 120.0
 _NOT_READY = "No available agent"  # Ray's answer, after ten seconds, while the head's agent starts
 
 PRIVATE_URI_FILE = "private_uri"
