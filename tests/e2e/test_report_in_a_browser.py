@@ -1,5 +1,6 @@
 """The sample's report as people meet it: at the end of `submit`, in a browser, on a phone, on paper; its gallery."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -63,6 +64,8 @@ def test_the_same_run_gives_the_same_bytes(report, output):
     assert report.read_bytes() == written
     _run("-m", "diagchd_batch", "report", str(output))
     assert report.read_bytes() == written
+    again = _run("-m", "diagchd_batch", "submit", "configs/sample.yaml", "--set", f"output.uri={output}", "--json")
+    assert json.loads(again)["report"] == str(report)
 
 
 def test_all_there_and_nothing_identified(report):
