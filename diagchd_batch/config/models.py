@@ -76,8 +76,8 @@ class ClusterConfig(Section):
     cpus_per_actor: Auto | PositiveFloat = "auto"
     threads_per_actor: Auto | PositiveInt = Field(
         "auto",
-        description="Of the model's operations on a CPU; auto: the actor's cores. The full network's last bits depend on "
-        "it: fix it for runs that shall have the same bytes with other numbers of actors.",
+        description="Of the model's operations on a CPU; auto: the actor's cores. The full network's last bits depend "
+        "on it: fix it for runs that shall have the same bytes with other numbers of actors.",
     )
 
 
