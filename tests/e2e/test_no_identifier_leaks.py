@@ -179,7 +179,7 @@ class User:
 # With FAULT set, a fault that nobody foresaw, with a name in its message, meets a worker.
 _SITE = textwrap.dedent(
     """
-    import os, shutil, uuid
+    import contextlib, os, shutil, uuid
     from pathlib import Path
 
     remove = shutil.rmtree
@@ -192,7 +192,8 @@ _SITE = textwrap.dedent(
                     if file.is_file() and not file.is_symlink():
                         place = Path(os.environ["KEPT"], uuid.uuid4().hex, file.relative_to(path))
                         place.parent.mkdir(parents=True)
-                        shutil.copyfile(file, place)
+                        with contextlib.suppress(OSError):  # gone meanwhile: Ray's processes still end
+                            shutil.copyfile(file, place)
         return remove(path, *arguments, **options)
 
     shutil.rmtree = kept
