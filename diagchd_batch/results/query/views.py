@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -14,7 +15,7 @@ from diagchd_batch.results.readers import RUN_ID
 from diagchd_batch.results.schema import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES
 from diagchd_batch.studies.plan import PLAN_IMAGES, PLAN_STUDIES
 
-Rows = pa.Table | ds.Dataset
+Rows: TypeAlias = pa.Table | ds.Dataset
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ SELECT run_id, subject_id, study_id, image_id, frame, error_code, remedy, shard
 FROM predictions LEFT JOIN failure_codes USING (error_code) WHERE status = 'failed'
 """
 
-_OWN_VIEWS = (
+_OWN_VIEWS: tuple[View | DerivedView, ...] = (
     View(
         "predictions",
         "one row a frame of finished runs, or one for a file that failed; without masks",
