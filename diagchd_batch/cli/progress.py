@@ -114,7 +114,7 @@ class LineProgress:
             say(
                 f"scoring: {counts.done:,} of {counts.start.n_images:,} images · shard {shards:,} of "
                 f"{counts.start.n_shards:,} · {counts.images_per_s:.1f} images/s · "
-                f"remaining {counts.remaining} · {self._workers} workers · {counts.failed}"
+                f"remaining {counts.remaining} · workers: {self._workers} · {counts.failed}"
             )
 
 
