@@ -6,24 +6,31 @@ scale and a shift per channel. The classifier's dense layers have no activation,
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from diagchd_batch.model.card import load_card
 from diagchd_batch.model.layout import CLASSIFIER_DENSE
-from diagchd_batch.model.network import NetworkBuilder, Tensor
+from diagchd_batch.model.network import NetworkBuilder, Tensor, leaky
+
+_LAST, _SKIP = "_conv2", "_skip_bn"
+"""Of a residual block: its last convolution, and the normalisation of its input that is added to that."""
 
 
-def build_inference_network(name: str, network: keras.Model, dtype_policy: str = "float32") -> keras.Model:
+def build_inference_network(
+    name: str, network: keras.Model, dtype_policy: str = "float32", *, for_cpu: bool = False
+) -> keras.Model:
     """Model `name` (from `build_network`) with its batch normalisation folded.
 
     Input as the network's; outputs: logits ``[batch, height, width, 3]`` and the bottleneck's features
-    ``[batch, height / 32, width / 32, channels]``. `dtype_policy`: Keras's, such as ``mixed_bfloat16``.
+    ``[batch, height / 32, width / 32, channels]``. `dtype_policy`: Keras's, such as ``mixed_bfloat16``. `for_cpu`: in
+    the operations that TensorFlow is fastest with where no compiler fuses them.
     """
     image = keras.Input(network.input_shape[1:], name="image")
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy)
     try:
-        outputs = _FoldedBuilder(load_card(name).architecture.width_factor).segment(image)
+        builder = _CpuBuilder if for_cpu else _FoldedBuilder
+        outputs = builder(load_card(name).architecture.width_factor).segment(image)
     finally:
         keras.config.set_dtype_policy(before)
     folded = keras.Model(image, outputs)
@@ -31,6 +38,11 @@ def build_inference_network(name: str, network: keras.Model, dtype_policy: str =
     for layer in folded.layers:
         if layer.weights:
             layer.set_weights(_weights(layer, source))
+    for layer in folded.layers:
+        if isinstance(layer, _NegatedScale):
+            last = folded.get_layer(layer.name.removesuffix(_SKIP) + _LAST)
+            kernel, bias = _arrays(last)
+            last.set_weights([kernel, bias + _affine(source[layer.name])[1]])
     return folded
 
 
@@ -52,6 +64,27 @@ class _FoldedBuilder(NetworkBuilder):
         return _ChannelAffine(name=name)(tensor)
 
 
+class _CpuBuilder(_FoldedBuilder):
+    """Fewer passes over the tensors: on a CPU each elementwise operation is one."""
+
+    def normalise(self, tensor: Tensor, name: str) -> Tensor:
+        return layers.DepthwiseConv2D(1, name=name)(tensor)  # scale and shift in one pass
+
+    def residual(self, tensor: Tensor, channels: int, name: str) -> Tensor:
+        """As the network's, with the shift of the skip's normalisation in the bias of the last convolution."""
+        inner = self.normalise(leaky(tensor), f"{name}_in_bn")
+        inner = leaky(self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv1"))
+        inner = self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}{_LAST}")
+        # Subtracted, with its sign in the weights: TensorFlow's remapper would take an addition into the convolution
+        # although its result has two readers, fail, and leave the whole graph without its fusions.
+        return layers.Subtract()([inner, _NegatedScale(name=f"{name}{_SKIP}")(tensor)])
+
+    def pool_space(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        # One axis after the other takes TensorFlow half the time that both at once take.
+        mean, maximum = ops.mean(tensor, axis=1, keepdims=True), ops.max(tensor, axis=1, keepdims=True)
+        return ops.mean(mean, axis=2, keepdims=True), ops.max(maximum, axis=2, keepdims=True)
+
+
 class _ChannelAffine(layers.Layer):
     """x · scale + shift, per channel."""
 
@@ -63,10 +96,23 @@ class _ChannelAffine(layers.Layer):
         return tensor * self.scale + self.shift
 
 
+class _NegatedScale(layers.Layer):
+    """-x · scale, per channel."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.negated_scale = self.add_weight(shape=input_shape[-1:], name="negated_scale")
+
+    def call(self, tensor: Tensor) -> Tensor:
+        return tensor * self.negated_scale
+
+
 def _weights(layer: keras.Layer, source: dict[str, keras.Layer]) -> list[np.ndarray]:
     original = source[layer.name]
-    if isinstance(layer, _ChannelAffine):
-        return list(_affine(original))
+    if isinstance(original, layers.BatchNormalization):
+        scale, shift = _affine(original)
+        if isinstance(layer, _NegatedScale):
+            return [-scale]
+        return [scale, shift] if isinstance(layer, _ChannelAffine) else [scale[None, None, :, None], shift]
     normalisation = source.get(f"{layer.name}_bn")
     if normalisation is None:
         return _arrays(original)

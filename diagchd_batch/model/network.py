@@ -96,6 +96,18 @@ class NetworkBuilder:
         """A batch normalisation that no convolution precedes."""
         return self.normalisation(name=name)(tensor)
 
+    def residual(self, tensor: Tensor, channels: int, name: str) -> Tensor:
+        """Two convolutions beside a normalisation of the input."""
+        inner = self.normalise(leaky(tensor), f"{name}_in_bn")
+        skip = self.normalise(tensor, f"{name}_skip_bn")
+        inner = leaky(self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv1"))
+        inner = self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv2")
+        return layers.Add()([inner, skip])
+
+    def pool_space(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and maximum of each channel over the grid, ``[batch, 1, 1, channels]``."""
+        return ops.mean(tensor, axis=(1, 2), keepdims=True), ops.max(tensor, axis=(1, 2), keepdims=True)
+
     def segment(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the logits of the three classes at the image's size, and the bottleneck's features at stride 32."""
         skips = self._encode(image)
@@ -104,7 +116,7 @@ class NetworkBuilder:
         for stage, channels, skip in zip(SKIP_STAGES, (256, 128, 64, 32), skips, strict=True):
             tensor = self._upsample(tensor, channels, stage)
             tensor = layers.Concatenate()([tensor, _pad_top_left(skip, tensor)])
-            tensor = self._stage(_attend(tensor, stage), channels, stage)
+            tensor = self._stage(self._attend(tensor, stage), channels, stage)
         tensor = self._stage(self._upsample(tensor, 16, "conv0"), 16, "conv0")
         logits = self.convolve_and_normalise(tensor, layers.Conv2D, CLASSES, "head_conv", kernel_size=1)
         return logits, features
@@ -141,7 +153,7 @@ class NetworkBuilder:
         for number, channels in ((1, 728), (2, 1024)):
             tensor = layers.ReLU(name=f"block13_sepconv{number}_act")(tensor)
             tensor = self._separable(tensor, channels, f"block13_sepconv{number}")
-        return [_leaky(tensor), *reversed(taps)]
+        return [leaky(tensor), *reversed(taps)]
 
     def _first_convolution(self, tensor: Tensor, channels: int, name: str, strides: int = 1) -> Tensor:
         tensor = self.convolve_and_normalise(
@@ -159,21 +171,25 @@ class NetworkBuilder:
     def _stage(self, tensor: Tensor, channels: int, name: str) -> Tensor:
         tensor = layers.Conv2D(self._scaled(channels), 3, padding="same", name=f"{name}_conv")(tensor)
         for residual in (f"{name}_r1", f"{name}_r2"):
-            tensor = self._residual(tensor, self._scaled(channels), residual)
-        return _leaky(tensor)
+            tensor = self.residual(tensor, self._scaled(channels), residual)
+        return leaky(tensor)
 
-    def _residual(self, tensor: Tensor, channels: int, name: str) -> Tensor:
-        inner = self.normalise(_leaky(tensor), f"{name}_in_bn")
-        skip = self.normalise(tensor, f"{name}_skip_bn")
-        inner = _leaky(self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv1"))
-        inner = self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv2")
-        return layers.Add()([inner, skip])
+    def _attend(self, tensor: Tensor, name: str) -> Tensor:
+        """CBAM: what to look at (per channel), then where (per pixel)."""
+        channels = tensor.shape[-1]
+        hidden = layers.Dense(channels // _ATTENTION_RATIO, "relu", name=f"{name}Dense_1")
+        output = layers.Dense(channels, name=f"{name}Dense_2")
+        average, maximum = (output(hidden(pooled)) for pooled in self.pool_space(tensor))
+        tensor = layers.Multiply()([tensor, ops.sigmoid(average + maximum)])
+        pooled = [ops.mean(tensor, axis=-1, keepdims=True), ops.max(tensor, axis=-1, keepdims=True)]
+        where = layers.Conv2D(1, 7, padding="same", activation="sigmoid", use_bias=False, name=f"{name}Conv2D_1")
+        return layers.Multiply()([tensor, where(layers.Concatenate()(pooled))])
 
     def _scaled(self, channels: int) -> int:
         return scale_channels(channels, self._width_factor)
 
 
-def _leaky(tensor: Tensor) -> Tensor:
+def leaky(tensor: Tensor) -> Tensor:
     return layers.LeakyReLU(negative_slope=_LEAKY_SLOPE)(tensor)
 
 
@@ -181,16 +197,3 @@ def _pad_top_left(skip: Tensor, like: Tensor) -> Tensor:
     """Zero rows on top and columns on the left: block 1 has no padding, so its taps are a little small."""
     rows, columns = like.shape[1] - skip.shape[1], like.shape[2] - skip.shape[2]
     return layers.ZeroPadding2D(((rows, 0), (columns, 0)))(skip) if rows or columns else skip
-
-
-def _attend(tensor: Tensor, name: str) -> Tensor:
-    """CBAM: what to look at (per channel), then where (per pixel)."""
-    channels = tensor.shape[-1]
-    hidden = layers.Dense(channels // _ATTENTION_RATIO, "relu", name=f"{name}Dense_1")
-    output = layers.Dense(channels, name=f"{name}Dense_2")
-    average = output(hidden(ops.mean(tensor, axis=(1, 2), keepdims=True)))
-    maximum = output(hidden(ops.max(tensor, axis=(1, 2), keepdims=True)))
-    tensor = layers.Multiply()([tensor, ops.sigmoid(average + maximum)])
-    pooled = [ops.mean(tensor, axis=-1, keepdims=True), ops.max(tensor, axis=-1, keepdims=True)]
-    where = layers.Conv2D(1, 7, padding="same", activation="sigmoid", use_bias=False, name=f"{name}Conv2D_1")
-    return layers.Multiply()([tensor, where(layers.Concatenate()(pooled))])

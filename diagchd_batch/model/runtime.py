@@ -64,7 +64,7 @@ def load_network(spec: ModelSpec) -> keras.Model:
 
 def compile_frozen(network: keras.Model, spec: ModelSpec, batch_size: int) -> Run:
     """For the CPU."""
-    score = _scorer(network, spec.name, "float32")
+    score = _scorer(build_inference_network(spec.name, network, for_cpu=True), network)
     frozen = convert_variables_to_constants_v2(tf.function(score).get_concrete_function(*_signature(spec, batch_size)))
     # One operation at a time, on all threads: convolutions side by side only fight for the cores and their caches.
     options = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=1, use_per_session_threads=True)
@@ -87,7 +87,8 @@ def compile_frozen(network: keras.Model, spec: ModelSpec, batch_size: int) -> Ru
 
 def compile_with_xla(network: keras.Model, spec: ModelSpec, batch_size: int) -> Run:
     """For GPUs; works on a CPU too, but slowly."""
-    score = _scorer(network, spec.name, "mixed_bfloat16" if spec.precision == "bfloat16" else "float32")
+    dtype_policy = "mixed_bfloat16" if spec.precision == "bfloat16" else "float32"
+    score = _scorer(build_inference_network(spec.name, network, dtype_policy), network)
     images, reference = _signature(spec, batch_size)
     plain = tf.function(score, jit_compile=True).get_concrete_function(images)
     referenced = tf.function(score, jit_compile=True).get_concrete_function(images, reference)
@@ -106,13 +107,12 @@ def _signature(spec: ModelSpec, batch_size: int) -> tuple[tf.TensorSpec, tf.Tens
     return tf.TensorSpec((*grid, 3), tf.uint8), tf.TensorSpec(grid, tf.uint8)
 
 
-def _scorer(network: keras.Model, name: str, dtype_policy: str) -> Callable[..., tuple[tf.Tensor, ...]]:
+def _scorer(folded: keras.Model, network: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
     """What is compiled: from uint8 images label maps and CHD probabilities, with a reference also loss and soft Dice.
 
     What follows the convolutions is small and decides calls and losses, so it is done in float64: no bfloat16 rewrite
     touches that, and the order of a sum does not show in the float32 results.
     """
-    folded = build_inference_network(name, network, dtype_policy)
     matrix, bias = classifier_matrix(network)
 
     def score(images: tf.Tensor, reference: tf.Tensor | None = None) -> tuple[tf.Tensor, ...]:
