@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster_runs import IMAGES_PER_SHARD, ClusterRun, upload_cohort
+from tests.support.cluster_runs import IMAGES, IMAGES_PER_SHARD, ClusterRun, upload_cohort
 from tests.support.fault_proxy import Fault
-from tests.support.ray_cluster import HEAD, RayCluster, wait_until
+from tests.support.ray_cluster import HEAD, RayCluster
 from tests.support.scoring_runs import PROJECT, RUN_ID
 
 pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(1800)]
@@ -102,7 +102,7 @@ def _events(messages: str) -> list[dict]:
 def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_on(run):
     cluster = run.cluster
     # Enough images for some shards, then none until the stop was asked for.
-    cluster.proxy.add(Fault(method="GET", key_contains="image-", skip=6 * IMAGES_PER_SHARD, status=503))
+    cluster.proxy.add(Fault(method="GET", key_contains=IMAGES, skip=6 * IMAGES_PER_SHARD, status=503))
     client = run.submitting()
     try:
         run.wait_until_committed(client, 1)
@@ -113,9 +113,11 @@ def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_o
         (before,) = json.loads(cluster.command("status", run.output_uri, "--json").stdout)
         assert before["status"] == "running"
         assert before["workers"] >= 1
-        wait_until(
-            lambda: _run_metrics(cluster).get("ray_diagchd_batch_images_total") == run.n_rows(), "metrics of the run"
-        )
+
+        def all_is_told() -> bool:
+            return _run_metrics(cluster).get("ray_diagchd_batch_images_total") == run.n_rows()
+
+        run.wait_until(client, all_is_told, "metrics of the run")
         may_be_none = {"ray_diagchd_batch_failures_total"}  # if the one bad file's shard is not among them
         assert set(_run_metrics(cluster)) | may_be_none >= _names_in_the_dashboard()
         asked = cluster.command("stop", RUN_ID, "--output", run.output_uri)
@@ -123,13 +125,13 @@ def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_o
         (stopping,) = json.loads(cluster.command("status", run.output_uri, "--json").stdout)
         assert stopping["status"] == "stopping"
         cluster.proxy.clear()
-        _, stderr = client.communicate(timeout=600)
+        _, stderr = run.wait_until_ended(client)
     finally:
         client.kill()
     assert client.returncode == 0, stderr
     n_committed = len(run.committed())
     assert 0 < n_committed < (N_IMAGES + 1) // IMAGES_PER_SHARD
-    assert run.nodes_at_work() == set()
+    assert run.attempts(closed=False) == set()
     shards = [event for event in _events(stderr) if event["event"] == "shard" and event["committed"]]
     assert len({event["shard"] for event in shards}) == n_committed
     assert all(event["attempt"] and event["run"] == RUN_ID for event in shards)

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,9 @@ from tests.support.ray_cluster import RayCluster, wait_until
 from tests.support.scoring_runs import RUN_ID, descendants, write_cohort
 
 ARCHIVE = "archive-of-canary-patient-name"
+IMAGES = f"/{ARCHIVE}/"
+"""In requests for images; those that list the archive have no slash before its name."""
+
 IMAGES_PER_SHARD = 8
 
 
@@ -84,6 +89,10 @@ class ClusterRun:
     def committed(self) -> list[str]:
         return self.keys("scores/")
 
+    def shards(self) -> set[str]:
+        """Names of those committed, ``shard-00000``."""
+        return {Path(key).stem for key in self.committed()}
+
     def score_bytes(self) -> dict[str, bytes]:
         return {key: self.read(key) for key in self.committed()}
 
@@ -94,26 +103,60 @@ class ClusterRun:
     def predictions(self) -> pa.Table:
         return pa.concat_tables(pq.read_table(pa.BufferReader(self.read(key))) for key in self.keys("predictions/"))
 
-    def nodes_at_work(self) -> set[str]:
-        """Names of nodes with an attempt that is open."""
-        keys = self.keys(f"private/runs/run_id={RUN_ID}/attempts/")
-        closed = {key.removesuffix(".closed.json") for key in keys}
-        opened = [key for key in keys if key.endswith(".open.json") and key.removesuffix(".open.json") not in closed]
-        return {json.loads(self.read(key))["worker"]["node"] for key in opened}
+    def attempts(self, node: str | None = None, *, closed: bool | None = None) -> set[str]:
+        """Attempts as ``shard-00000/name``, of that node, and of those that nobody has closed (those of killed workers
+        among them) or that came to an end of their own.
+        """
+        prefix = f"private/runs/run_id={RUN_ID}/attempts/"
+        keys = {key.removeprefix(prefix) for key in self.keys(prefix)}
+        found = {key.removesuffix(".open.json") for key in keys if key.endswith(".open.json")}
+        if closed is not None:
+            found = {name for name in found if (f"{name}.closed.json" in keys) is closed}
+        return {name for name in found if node in (None, self._node(f"{prefix}{name}.open.json"))}
 
-    def nodes_that_worked(self) -> set[str]:
-        """Names of nodes with an attempt, open or closed."""
-        keys = self.keys(f"private/runs/run_id={RUN_ID}/attempts/")
-        return {json.loads(self.read(key))["worker"]["node"] for key in keys if key.endswith(".open.json")}
+    def images_held_from(self, *nodes: str) -> AbstractContextManager[object]:
+        """Within the block those nodes' reads of images are not answered."""
+        stack = ExitStack()
+        for node in nodes:
+            address = self.cluster.hosts[node].address
+            stack.enter_context(self.cluster.proxy.held(method="GET", key_contains=IMAGES, client=address))
+        return stack
+
+    def wait_until(self, client: subprocess.Popen, condition: Callable[[], object], what: str) -> None:
+        """Fails, with what was told, as soon as the client has ended: then it can no longer come."""
+
+        def came() -> bool:
+            ended = client.poll() is not None
+            if condition():
+                return True
+            assert not ended, f"the client ended before {what}\n{self._told(client)}"
+            return False
+
+        wait_until(came, what, lambda: self._told(client))
 
     def wait_until_committed(self, client: subprocess.Popen, count: int) -> None:
-        """Fails if the client ends first."""
+        self.wait_until(client, lambda: len(self.committed()) >= count, f"{count} shards")
 
-        def reached() -> bool:
-            assert client.poll() is None, client.communicate()
-            return len(self.committed()) >= count
+    def wait_until_at_work(self, client: subprocess.Popen, node: str) -> None:
+        """Until it has an attempt that is open: no worker of it was killed before."""
+        self.wait_until(client, lambda: self.attempts(node, closed=False), f"{node} at work")
 
-        wait_until(reached, f"{count} shards")
+    def wait_until_ended(self, client: subprocess.Popen, timeout_s: float = 900.0) -> tuple[str, str]:
+        """What it printed, and its messages."""
+        try:
+            return client.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"did not end within {timeout_s:g} s\n{self._told(client)}") from None
+
+    def _node(self, key: str) -> str:
+        return json.loads(self.read(key))["worker"]["node"]
+
+    def _told(self, client: subprocess.Popen) -> str:
+        client.kill()
+        _, messages = client.communicate()
+        actors = {host.name: len(actors_of(host)) for host in self.cluster.hosts.values()}
+        left = sorted(self.attempts(closed=False))
+        return f"{len(self.committed())} shards, actors: {actors}, open attempts: {left}\n{messages}"
 
 
 def actors_of(host: Host) -> list[int]:

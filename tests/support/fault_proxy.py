@@ -3,6 +3,7 @@
     with FaultProxy(server.endpoint_url) as proxy:          # point AWS_ENDPOINT_URL_S3 at proxy.url
         proxy.add(Fault(status=503, code="SlowDown", times=3))
         proxy.add(Fault(cut_after=100_000, method="GET", key_contains="image-7"))
+        with proxy.held(method="GET", client="10.0.0.7"):   # such requests wait until the block is left
         …
         proxy.refuse_connections()                          # as if the server were gone
         proxy.accept_connections()
@@ -15,8 +16,10 @@ import http.client
 import random
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from botocore.auth import S3SigV4Auth
@@ -32,6 +35,7 @@ class Fault:
 
     # Which requests: all conditions must hold.
     method: str | None = None
+    client: str | None = None  # the address that the request comes from
     key_contains: str = ""  # part of the decoded path and query
     skip: int = 0  # let the first so many pass
     times: int | None = None  # then act so often; None: always
@@ -41,6 +45,7 @@ class Fault:
     status: int | None = None  # answered by the proxy; the server hears nothing
     code: str = "InternalError"  # the S3 error code that goes with `status`
     delay_s: float = 0.0  # before anything else
+    hold: bool = False  # before anything else, wait until the fault is removed
     drop_request: bool = False  # close the connection; the server hears nothing
     drop_response: bool = False  # the server carries it out, the client never hears
     cut_after: int | None = None  # bytes of the body, after which the connection is closed
@@ -49,6 +54,7 @@ class Fault:
     ignore_if_none_match: bool = False  # as old servers do: the second writer overwrites the first
 
     hits: int = field(default=0, init=False)
+    removed: threading.Event = field(default_factory=threading.Event, init=False)
 
 
 class FaultProxy:
@@ -90,10 +96,26 @@ class FaultProxy:
             self._faults.append(fault)
         return fault
 
+    def remove(self, fault: Fault) -> None:
+        with self._lock:
+            self._faults.remove(fault)
+        fault.removed.set()
+
     def clear(self) -> None:
         """No faults any more."""
         with self._lock:
-            self._faults.clear()
+            faults, self._faults = self._faults, []
+        for fault in faults:
+            fault.removed.set()
+
+    @contextlib.contextmanager
+    def held(self, **which: Any) -> Iterator[Fault]:
+        """Within the block, requests that `which` (fields of a Fault) names are not answered; then they are."""
+        fault = self.add(Fault(hold=True, **which))
+        try:
+            yield fault
+        finally:
+            self.remove(fault)
 
     def refuse_connections(self) -> None:
         """Close the port and every open connection."""
@@ -110,13 +132,15 @@ class FaultProxy:
             self._port = self._server.server_address[1]
             threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def faults_for(self, method: str, path: str) -> list[Fault]:
+    def faults_for(self, method: str, path: str, client: str) -> list[Fault]:
         """The faults that act on this request; counts it."""
         acting = []
         with self._lock:
             self.requests.append((method, path))
             for fault in self._faults:
-                if fault.method not in (None, method) or fault.key_contains not in unquote(path):
+                if fault.method not in (None, method) or fault.client not in (None, client):
+                    continue
+                if fault.key_contains not in unquote(path):
                     continue
                 if self._random.random() >= fault.probability:
                     continue
@@ -179,7 +203,10 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ("connection", "expect")}
-        faults = proxy.faults_for(self.command, self.path)
+        faults = proxy.faults_for(self.command, self.path, self.client_address[0])
+        for fault in faults:
+            if fault.hold:
+                fault.removed.wait()
         time.sleep(sum(fault.delay_s for fault in faults))
         if any(fault.drop_request for fault in faults):
             return self._hang_up()
