@@ -29,6 +29,7 @@ from diagchd_batch.scoring.driver import EXIT_DONE, EXIT_DONE_WITH_FAILED_INPUTS
 from diagchd_batch.scoring.identity import RunRequest
 from diagchd_batch.scoring.interrupts import RunInterrupted
 from diagchd_batch.scoring.preview import read_evaluation_files
+from diagchd_batch.scoring.run_log import RunLog
 
 
 def main(load: Callable[[str, Sequence[str], Mapping[str, str]], JobConfig] = load_job) -> int:
@@ -42,8 +43,14 @@ def main(load: Callable[[str, Sequence[str], Mapping[str, str]], JobConfig] = lo
     selections.add_argument("--only", choices=["new"], dest="selection")
     selections.add_argument("--retry", choices=["failed"], dest="selection")
     parser.add_argument("--until", help="as of `submit`; a time of day is one where this process runs")
-    arguments = parser.parse_args()
-    log = log_progress(os.environ)
+    with RunLog() as run_log:
+        return _run(parser.parse_args(), load, run_log)
+
+
+def _run(
+    arguments: argparse.Namespace, load: Callable[[str, Sequence[str], Mapping[str, str]], JobConfig], run_log: RunLog
+) -> int:
+    log = log_progress(os.environ, run_log.write)
     try:
         until = parse_deadline(arguments.until, datetime.now(UTC)) if arguments.until else None
         if until and until <= datetime.now(UTC):
@@ -73,12 +80,15 @@ def main(load: Callable[[str, Sequence[str], Mapping[str, str]], JobConfig] = lo
             until=until,
             derive=evaluate,
             conclude=report,
+            log=run_log,
         )
     except (DiagchdBatchError, RunInterrupted) as error:
         log.message(f"error: {error}")
         return error.exit_code
     counts = outcome.counts.model_dump(mode="json") if outcome.counts else None
-    print(json.dumps({name: getattr(outcome, name) for name in outcome.__slots__} | {"counts": counts}))
+    told = json.dumps({name: getattr(outcome, name) for name in outcome.__slots__} | {"counts": counts})
+    print(told)
+    run_log.note(told)
     return EXIT_DONE if outcome.exit_code == EXIT_DONE_WITH_FAILED_INPUTS else outcome.exit_code
 
 

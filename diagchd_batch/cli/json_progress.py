@@ -1,11 +1,12 @@
 """A run's log for programs: one JSON object a line, each with the time and the run; no identifier in any."""
 
 import json
-import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from diagchd_batch.cli.console import say
 from diagchd_batch.scoring.progress import RunStart, ShardSummary
 
 INTERVAL_S = 10.0
@@ -15,7 +16,8 @@ INTERVAL_S = 10.0
 class JsonProgress:
     """The `RunProgress` of a log collector. Events: listed, started, progress, shard, message."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[str], None] = say) -> None:
+        self._write = write
         self._run: str | None = None
         self._workers = 0
         self._last_s = float("-inf")
@@ -60,7 +62,7 @@ class JsonProgress:
 
     def _tell(self, event: str, **facts: Any) -> None:
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-        print(json.dumps({"time": moment, "event": event, "run": self._run, **facts}), file=sys.stderr, flush=True)
+        self._write(json.dumps({"time": moment, "event": event, "run": self._run, **facts}))
 
     def _due(self) -> bool:
         now_s = time.monotonic()

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -63,7 +63,8 @@ class _Counts:
 class LineProgress:
     """For logs and pipes: one line when something begins or ends, and every ten seconds between."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[str], None] = say) -> None:
+        self._write = write
         self._counts: _Counts | None = None
         self._last_line_s = float("-inf")
         self._workers = 0
@@ -78,11 +79,11 @@ class LineProgress:
 
     def listed(self, n_objects: int) -> None:
         if self._due():
-            say(f"planning: {n_objects:,} objects listed")
+            self._write(f"planning: {n_objects:,} objects listed")
 
     def started(self, start: RunStart) -> None:
         self._counts = _Counts(start)
-        say(_headline(start))
+        self._write(_headline(start))
 
     def in_flight(self, n_images: int) -> None:
         if self._counts:
@@ -98,7 +99,7 @@ class LineProgress:
             self._line(last=self._counts.done == self._counts.start.n_images)
 
     def message(self, text: str) -> None:
-        say(text)
+        self._write(text)
 
     def _due(self) -> bool:
         now_s = time.monotonic()
@@ -111,7 +112,7 @@ class LineProgress:
         counts = self._counts
         if counts and (self._due() or last):
             shards = counts.start.done_shards + counts.shards
-            say(
+            self._write(
                 f"scoring: {counts.done:,} of {counts.start.n_images:,} images · shard {shards:,} of "
                 f"{counts.start.n_shards:,} · {counts.images_per_s:.1f} images/s · "
                 f"remaining {counts.remaining} · workers: {self._workers} · {counts.failed}"
@@ -190,9 +191,9 @@ def run_progress() -> BarProgress | LineProgress:
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
-def log_progress(environ: Mapping[str, str]) -> LineProgress | JsonProgress:
+def log_progress(environ: Mapping[str, str], write: Callable[[str], None] = say) -> LineProgress | JsonProgress:
     """What a job on a cluster logs: lines for people, or for programs where DIAGCHD_BATCH_LOG is ``json``."""
-    return JsonProgress() if environ.get(LOG_VARIABLE) == "json" else LineProgress()
+    return JsonProgress(write) if environ.get(LOG_VARIABLE) == "json" else LineProgress(write)
 
 
 def _headline(start: RunStart) -> str:

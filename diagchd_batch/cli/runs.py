@@ -1,4 +1,4 @@
-"""`status`, `list` and `stop`: by way of an output alone; `logs`, `list --address` and `stop --now`: of a cluster."""
+"""`status`, `list`, `logs` and `stop`: by way of an output alone, or of a cluster."""
 
 import os
 from dataclasses import asdict
@@ -8,13 +8,16 @@ import typer
 
 from diagchd_batch.cli.console import duration, print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption
-from diagchd_batch.errors import UsageError
+from diagchd_batch.errors import DiagchdBatchError, UsageError
 
 if TYPE_CHECKING:
     from diagchd_batch.cluster.client import ClusterJobs
+    from diagchd_batch.results.readers import Output
     from diagchd_batch.scoring.run_state import RunState
 
-RunArgument = Annotated[str, typer.Argument(help="The run's id.", show_default=False)]
+RunArgument = Annotated[
+    str | None, typer.Argument(help="The run's id; default: all runs of --output.", show_default=False)
+]
 AddressOption = Annotated[str | None, typer.Option(help="The Ray cluster; else RAY_API_SERVER_ADDRESS or RAY_ADDRESS.")]
 
 
@@ -69,17 +72,41 @@ def list_runs(
         print(f"{state.run_id}  {state.status}  shards {state.shards_done} of {_known(state.n_shards)}")
 
 
-def logs(run_id: RunArgument, address: AddressOption = None) -> None:
-    """Print the log of a run's latest submission to a cluster.
+def logs(
+    run_id: Annotated[
+        str | None, typer.Argument(help="The run's id; default: the newest of --output.", show_default=False)
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", help="The run's output, for when the cluster is gone.")
+    ] = None,
+    private_uri: PrivateUriOption = None,
+    address: AddressOption = None,
+) -> None:
+    """Print the log of a run's latest submission to a cluster: from the cluster, or what is kept of it in the output.
 
-    Example: diagchd-batch logs 1f3a5c7e-9b2d4f60-1 --address http://head:8265
+    Example: diagchd-batch logs 1f3a5c7e-9b2d4f60-1 --output out/sample
     """
-    jobs, submission_id = _latest(run_id, address)
-    print(jobs.log(submission_id), end="")
+    from diagchd_batch.cluster.client import cluster_address
+
+    if run_id is None:
+        if output is None:
+            raise UsageError("name a run, or its output with --output OUTPUT")
+        run_id = _newest_run(output, private_uri)
+    if output is None or cluster_address(address, os.environ):
+        try:
+            jobs, submission_id = _latest(run_id, address)
+            print(jobs.log(submission_id), end="")
+            return
+        except DiagchdBatchError as error:
+            if output is None:
+                say("with --output OUTPUT the log that the run's output keeps is printed instead")
+                raise
+            say(f"{error}; here is what the output keeps")
+    print(_kept_log(output, private_uri, run_id), end="")
 
 
 def stop(
-    run_id: RunArgument,
+    run_id: RunArgument = None,
     output: Annotated[str | None, typer.Option("--output", help="The run's output; needed without --now.")] = None,
     private_uri: PrivateUriOption = None,
     address: AddressOption = None,
@@ -90,6 +117,8 @@ def stop(
     Example: diagchd-batch stop 1f3a5c7e-9b2d4f60-1 --output out/sample
     """
     if now:
+        if run_id is None:
+            raise UsageError("name the run that shall end at once; `diagchd-batch list` knows its id")
         jobs, submission_id = _latest(run_id, address)
         say(f"{submission_id}: {'told to end' if jobs.stop(submission_id) else 'had ended already'}")
         return
@@ -103,14 +132,30 @@ def stop(
     from diagchd_batch.scoring.run_state import live_submissions, run_state
 
     opened = open_output(output, private_uri)
-    state = run_state(opened, run_id)
-    live = live_submissions(opened, run_id)
-    for submission in live:
-        request_stop(opened.private, run_id, submission)
-    if live:
-        say(f"run {run_id} was asked to end after the shards in hand; `diagchd-batch status` shows when it has")
-    else:
-        say(f"run {run_id} does not run: it is {state.status}")
+    for name in _run_ids(opened, output, run_id):
+        state = run_state(opened, name)
+        live = live_submissions(opened, name)
+        for submission in live:
+            request_stop(opened.private, name, submission)
+        if live:
+            say(f"run {name} was asked to end after the shards in hand; `diagchd-batch status` shows when it has")
+        else:
+            say(f"run {name} does not run: it is {state.status}")
+
+
+def _kept_log(output: str, private_uri: str | None, run_id: str) -> str:
+    """Of the latest driver on a cluster; where none left a log, what the run's record says."""
+    from diagchd_batch.results import open_output
+    from diagchd_batch.results.run_record import read_private_run_record
+    from diagchd_batch.scoring.run_log import read_log
+    from diagchd_batch.scoring.run_state import run_state
+
+    opened = open_output(output, private_uri)
+    if (text := read_log(opened.private, run_id)) is not None:
+        return text
+    state, record = run_state(opened, run_id), read_private_run_record(opened.private, run_id)
+    reason = f": {record.reason}" if record and record.reason else ""
+    return f"no log is kept of run {run_id}, which ran on one machine; it is {state.status}{reason}\n"
 
 
 def _cluster(address: str | None) -> "ClusterJobs":
@@ -135,10 +180,24 @@ def _states(output: str, private_uri: str | None, run_id: str | None) -> list["R
     from diagchd_batch.scoring.run_state import run_state
 
     opened = open_output(output, private_uri)
+    return [run_state(opened, name) for name in _run_ids(opened, output, run_id)]
+
+
+def _run_ids(opened: "Output", output: str, run_id: str | None) -> list[str]:
+    """The run that was named, or all that the output holds."""
     run_ids = [run_id] if run_id else opened.run_ids()
     if not run_ids:
         raise UsageError(f"{output} holds no run; name the directory or prefix that is output.uri in the job file")
-    return [run_state(opened, name) for name in run_ids]
+    return run_ids
+
+
+def _newest_run(output: str, private_uri: str | None) -> str:
+    """The one that was begun last, as far as runs have a record."""
+    from diagchd_batch.results import open_output
+
+    opened = open_output(output, private_uri)
+    begun = {record.run_id: record.started_at.timestamp() for record in opened.runs()}
+    return max(_run_ids(opened, output, None), key=lambda name: begun.get(name, 0.0))
 
 
 def _pairs(state: "RunState") -> list[tuple[str, Any]]:

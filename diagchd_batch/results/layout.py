@@ -105,6 +105,15 @@ def heartbeat_file(run_id: str, name: str) -> str:
     return heartbeats_prefix(run_id) + f"{name}.json"
 
 
+def logs_prefix(run_id: str) -> str:
+    return private_run(run_id) + "logs/"
+
+
+def log_part(run_id: str, name: str, part: int) -> str:
+    """What a driver said. Names sort in the order in which drivers began; a log's parts follow each other."""
+    return logs_prefix(run_id) + f"{name}/part-{part:05d}.log"
+
+
 def submitted_job(name: str) -> str:
     """A job file on its way to the driver that a cluster starts for it."""
     return f"submitted/{name}.json"

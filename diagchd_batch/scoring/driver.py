@@ -22,6 +22,7 @@ from diagchd_batch.scoring.job import Job, prepare_job
 from diagchd_batch.scoring.preflight import check_space
 from diagchd_batch.scoring.progress import RunProgress, RunStart, ShardSummary
 from diagchd_batch.scoring.recording import RunFacts, RunRecorder
+from diagchd_batch.scoring.run_log import RunLog
 from diagchd_batch.scoring.selecting import lineage_plans
 from diagchd_batch.scoring.watch import RunWatch, outcomes_so_far
 from diagchd_batch.studies.plan import Plan
@@ -63,14 +64,15 @@ def run_job(
     until: datetime | None = None,
     derive: Callable[[str], None] | None = None,
     conclude: Callable[[str], None] | None = None,
+    log: RunLog | None = None,
 ) -> RunOutcome:
     """Begin, resume or repeat the run that `config` and `request` mean, to its end, or to the last shard that ends by
     `until`.
 
     `derive` gets the run id once predictions are there, and makes whatever else shall exist before the run counts as
-    finished; `conclude` gets it once the run's record is final, and makes what is made from that. Raises
-    DiagchdBatchError, whose `exit_code` says of which kind; RunInterrupted at SIGINT and SIGTERM. In every case what
-    is committed stays, and the same call resumes.
+    finished; `conclude` gets it once the run's record is final, and makes what is made from that. `log` is kept in the
+    private tree once the run is claimed. Raises DiagchdBatchError, whose `exit_code` says of which kind; RunInterrupted
+    at SIGINT and SIGTERM. In every case what is committed stays, and the same call resumes.
     """
     with interruptible():
         prepared = prepare_job(config, cluster, environ, request, until)
@@ -85,6 +87,8 @@ def run_job(
         if job.claim.finished:
             return _repeat(job, progress)
         _, private = job.impatient()
+        if log:
+            log.keep(private, job.run_id, job.submission)
         with Heartbeat(private, job.run_id, driver_name(job.submission), dict):
             return _run(job, job.plan(progress.listed), cluster, progress, command, derive, conclude)
 

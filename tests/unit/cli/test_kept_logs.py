@@ -1,0 +1,58 @@
+"""`logs` where no cluster answers: what the run's output keeps."""
+
+import pytest
+from typer.testing import CliRunner
+
+from diagchd_batch.cli.main import app
+from diagchd_batch.errors import RunFault, UsageError
+from diagchd_batch.results.readers import Output, open_output
+from diagchd_batch.results.run_record import write_run_record
+from diagchd_batch.scoring.run_log import RunLog
+from tests.unit.results.made_run import RUN_ID, make_run, run_record
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def output(tmp_path, monkeypatch) -> Output:
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    run = make_run(tmp_path, 1)
+    record = run_record(run.plan, status="failed", exit_code=1).model_copy(update={"reason": "the disk is full"})
+    write_run_record(run.storage, run.private, record)
+    return open_output(run.storage.uri)
+
+
+def _logs(*options: str):
+    return CliRunner().invoke(app, ["logs", RUN_ID, *options])
+
+
+@pytest.mark.parametrize("options", [[], ["--address", NOBODY]], ids=["no cluster", "a cluster that is gone"])
+def test_the_log_of_the_latest_driver_is_printed(output, options):
+    with RunLog() as log:
+        log.keep(output.private, RUN_ID, "11111111")
+        log.write("what the driver said")
+    printed = _logs("--output", output.storage.uri, *options)
+    assert (printed.exit_code, printed.stdout) == (0, "what the driver said\n")
+    of_the_newest = CliRunner().invoke(app, ["logs", "--output", output.storage.uri])
+    assert of_the_newest.stdout == printed.stdout
+    assert ("no answer from" in printed.stderr) is bool(options)
+
+
+def test_of_a_run_without_a_log_the_record_tells(output):
+    printed = _logs("--output", output.storage.uri)
+    assert printed.exit_code == 0
+    assert "it is failed: the disk is full" in printed.stdout
+
+
+def test_without_output_and_cluster_it_says_what_to_give(output):
+    refused = _logs()
+    assert isinstance(refused.exception, UsageError)
+    refused = _logs("--address", NOBODY)
+    assert isinstance(refused.exception, RunFault)
+    assert "--output" in refused.stderr
+
+
+def test_an_unknown_run_is_refused(output):
+    refused = CliRunner().invoke(app, ["logs", "unknown", "--output", output.storage.uri])
+    assert isinstance(refused.exception, UsageError)
