@@ -61,7 +61,9 @@ class ShardsConfig(Section):
 
 class ActorsConfig(Section):
     min: PositiveInt = 1
-    max: Auto | PositiveInt = "auto"
+    max: Auto | PositiveInt = Field(
+        "auto", description="auto: as many as nodes have room for, also on nodes that come to a cluster during the run."
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "ActorsConfig":

@@ -21,10 +21,13 @@ class NodeResources:
 
 @dataclass(frozen=True, slots=True)
 class ActorPlan:
-    """How many actors, from `min_actors` to `max_actors`, each with so many cores and GPUs."""
+    """How many actors, each with so many cores and GPUs: `initial_actors` to begin with, then from `min_actors` to
+    `max_actors` as nodes come and go; where that is None, as many as nodes have room for.
+    """
 
     min_actors: int
-    max_actors: int
+    initial_actors: int
+    max_actors: int | None
     cpus: float
     gpus: float
 
@@ -52,7 +55,7 @@ class Cluster(Protocol):
 def plan_actors(config: ClusterConfig, nodes: Sequence[NodeResources], *, elastic: bool = False) -> ActorPlan:
     """Cut actors from nodes. Where `auto`: one GPU an actor and its share of the node's cores; without GPUs one actor
     takes a node's cores, or as many share them as `actors.max` asks for. Where nodes may still come (`elastic`), one
-    actor that fits is enough, and a number in `actors.max` is what may grow.
+    actor that fits is enough; a number in `actors.max` is asked for at once, and `auto` begins with what fits now.
 
     Raises ConfigError where not even one actor fits a node.
     """
@@ -77,10 +80,12 @@ def plan_actors(config: ClusterConfig, nodes: Sequence[NodeResources], *, elasti
             "cluster.cpus_per_actor or cluster.gpus_per_actor"
         )
     if config.actors.max == "auto":
-        most = n_fitting
+        initial = n_fitting
     else:
-        most = config.actors.max if elastic else min(config.actors.max, n_fitting)
-    return ActorPlan(config.actors.min, max(most, config.actors.min), float(cpus), float(gpus))
+        initial = config.actors.max if elastic else min(config.actors.max, n_fitting)
+    initial = max(initial, config.actors.min)
+    most = None if elastic and config.actors.max == "auto" else initial
+    return ActorPlan(config.actors.min, initial, most, float(cpus), float(gpus))
 
 
 def _gpus_per_actor(config: ClusterConfig, nodes: Sequence[NodeResources]) -> float:

@@ -69,12 +69,16 @@ def _follow(settings: RunSettings, shards: Sequence[ShardReference], actors: Act
 def _dataset(settings: RunSettings, shards: Sequence[ShardReference], actors: ActorPlan) -> Any:
     import ray.data
 
+    # More than there are shards would have nothing to do.
+    most = max(actors.min_actors, len(shards) if actors.max_actors is None else min(actors.max_actors, len(shards)))
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = -1  # the driver's own watch knows of progress within a shard
     # Full actors are reason enough for another one; by default it would take a queue before each.
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
+    # Else it would ask an autoscaler for one node more for as long as those that are there are busy.
+    context.execution_options.resource_limits = _limits(most, actors)
     _silence_console()
     with ray.data.DataContext.current(context):
         dataset = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
@@ -86,12 +90,26 @@ def _dataset(settings: RunSettings, shards: Sequence[ShardReference], actors: Ac
         num_gpus=actors.gpus,
         compute=ray.data.ActorPoolStrategy(
             min_size=actors.min_actors,
-            max_size=actors.max_actors,
-            initial_size=actors.max_actors,
+            max_size=most,
+            initial_size=min(actors.initial_actors, most),
             max_tasks_in_flight_per_actor=SHARDS_IN_FLIGHT_PER_ACTOR,
             max_concurrent_calls_per_actor=SHARDS_IN_FLIGHT_PER_ACTOR,
             enable_true_multi_threading=True,
         ),
+    )
+
+
+def _limits(n_actors: int, actors: ActorPlan) -> Any:
+    """Of the resource that nodes are chosen for, what so many actors need; twice, since what is left over on a node
+    beside whole actors, always less than they take, counts too.
+    """
+    from ray.data import ExecutionResources
+
+    n_shares = 2 * n_actors
+    return (
+        ExecutionResources(gpu=n_shares * actors.gpus)
+        if actors.gpus
+        else ExecutionResources(cpu=n_shares * actors.cpus)
     )
 
 

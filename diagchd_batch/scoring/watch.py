@@ -117,7 +117,7 @@ class RunWatch:
 
     def _refuse_dying_starts(self) -> None:
         """Ray replaces workers for ever; some that die one after the other before their first image are enough."""
-        if not self._ever_moved and len(self._workers_seen) > _STARTS * self._actors.max_actors:
+        if not self._ever_moved and len(self._workers_seen) > _STARTS * self._actors.initial_actors:
             raise RunFault(
                 f"{len(self._workers_seen)} workers were started and none came as far as its first image; look for "
                 "what kills them while the model is loaded (memory, GPU driver), then give the same command again"

@@ -47,7 +47,7 @@ def world(monkeypatch):
 
 def _watch(outcomes=None, **limits):
     told = Told()
-    plan = ActorPlan(1, 1, 2.0, 0.0)
+    plan = ActorPlan(1, 1, 1, 2.0, 0.0)
     return RunWatch(told, LimitsConfig(**limits), plan, None, "run", "now", Counter(outcomes or {})), told
 
 
