@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diagchd_batch.cluster.node import unfit
+from diagchd_batch.scoring.fitness import unfit
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig

@@ -1,45 +1,25 @@
 """What a node of a cluster tells of itself before work begins. Imports nothing that may be missing there."""
 
-import importlib.util
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from diagchd_batch.scoring.fitness import unfit
+
 if TYPE_CHECKING:
     from diagchd_batch.storage import Storage
-
-PYTHON_FROM = (3, 11)
-PACKAGES = (
-    *("boto3", "duckdb", "h5py", "jinja2", "keras", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "ray", "rich"),
-    *("scipy", "sklearn", "statsmodels", "tensorflow", "typer", "yaml"),
-)
-"""What this package imports, by the names it imports them by; itself it is shipped with a job."""
-
-
-def unfit() -> str:
-    """What keeps this Python from running the package, with the remedy; empty where nothing does."""
-    found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < PYTHON_FROM:
-        return "Python {} is too old, {}.{} is needed; {}".format(found, *PYTHON_FROM, _REMEDY)
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        return "its Python {} lacks {}; {}".format(found, ", ".join(missing), _REMEDY)
-    return ""
-
-
-_REMEDY = "build the nodes' image from deploy/Dockerfile, or install diagchd-batch's dependencies there"
 
 
 @dataclass(frozen=True)
 class Question:
     """`trees`: setting → (URI of a tree that all nodes write to, key of what the driver has put there, its content).
-    `input_key`: an object of the input, if it has any.
+    `input_key`: an object of the input, if it has any. `versions`: of the driver's packages.
     """
 
     trees: "dict[str, tuple[str, str, bytes]]"
     input_uri: str
     input_key: "str | None"
     answer_suffix: str
+    versions: "dict[str, str]"
 
 
 @dataclass(frozen=True)
@@ -56,8 +36,11 @@ def look(question: Question) -> Answer:
         return Answer(problem)
     from diagchd_batch.errors import DiagchdBatchError, ItemError
     from diagchd_batch.scoring.settings import IMPATIENCE_S
+    from diagchd_batch.scoring.versions import version_differences
     from diagchd_batch.storage import open_storage
 
+    if problem := version_differences(question.versions):
+        return Answer(problem)
     unshared = []
     try:
         for setting, (uri, key, content) in question.trees.items():

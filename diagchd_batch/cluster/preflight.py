@@ -13,6 +13,7 @@ from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.results import layout
 from diagchd_batch.results.readers import open_output
+from diagchd_batch.scoring.versions import package_versions
 from diagchd_batch.storage import Storage, open_storage
 
 NODE_TIMEOUT_S = 300.0
@@ -26,7 +27,7 @@ def check_nodes(config: JobConfig) -> None:
     """To be called by a driver that is connected to Ray; each other node that lives is asked.
 
     Raises ConfigError where a tree is local to nodes, RunFault where a node cannot do the work. A node that ends
-    meanwhile is no obstacle, and one that comes later is not asked.
+    meanwhile is no obstacle; one that comes later is asked by its workers (`scoring.node_proof`).
     """
     import ray
 
@@ -49,6 +50,7 @@ def check_nodes(config: JobConfig) -> None:
         archive.uri,
         None if first is None else first.key,
         "",
+        package_versions(),
     )
     try:
         for place in places.values():

@@ -45,6 +45,12 @@ def success_marker(run_id: str) -> str:
 
 RUNS_PREFIX = "runs/"
 
+
+def node_mark(run_id: str, submission: str) -> str:
+    """By which a node sees that its output is the run's; there while a submission lives."""
+    return f"{RUNS_PREFIX}preflight/{run_id}.{submission}"
+
+
 # Below: keys in the private storage.
 
 ID_KEY = "id_key"
@@ -103,6 +109,11 @@ def heartbeats_prefix(run_id: str) -> str:
 
 def heartbeat_file(run_id: str, name: str) -> str:
     return heartbeats_prefix(run_id) + f"{name}.json"
+
+
+def node_proof(run_id: str, submission: str) -> str:
+    """What a worker's node is checked against, while a submission lives."""
+    return private_run(run_id) + f"nodes/{submission}.json"
 
 
 def logs_prefix(run_id: str) -> str:

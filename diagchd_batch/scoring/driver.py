@@ -19,6 +19,7 @@ from diagchd_batch.scoring.heartbeats import Heartbeat, driver_name, read_worker
 from diagchd_batch.scoring.identity import RunRequest
 from diagchd_batch.scoring.interrupts import RunInterrupted, interruptible
 from diagchd_batch.scoring.job import Job, prepare_job
+from diagchd_batch.scoring.node_proof import node_proof
 from diagchd_batch.scoring.preflight import check_space
 from diagchd_batch.scoring.progress import RunProgress, RunStart, ShardSummary
 from diagchd_batch.scoring.recording import RunFacts, RunRecorder
@@ -181,7 +182,8 @@ def _score(
         if not watch.has_seen_workers and (reason := gate.closed()):
             raise RunEnding(reason)
 
-    with cluster.connected():
+    proof = node_proof(job.run_id, job.submission, job.input, job.output, job.private)
+    with cluster.connected(), proof:
         from diagchd_batch.scoring.run import run_shards  # Ray, which nothing before this point needs
 
         try:

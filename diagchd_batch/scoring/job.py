@@ -110,6 +110,7 @@ class Job:
             simulated=self.config.input.simulated,
             has_masks=plan.n_masks > 0,
             until_s=self._until_s,
+            has_node_proof=True,
         )
 
     def gate(self) -> ShardGate:

@@ -1,12 +1,10 @@
 """Keeps a run's record up to date from its driver: what is run, since when, how it ended."""
 
 import platform
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from diagchd_batch import __version__
@@ -26,10 +24,9 @@ from diagchd_batch.results.run_record import (
 from diagchd_batch.scoring.ending import EXIT_STOPPED, Ending
 from diagchd_batch.scoring.identity import Identity
 from diagchd_batch.scoring.interrupts import RunInterrupted
+from diagchd_batch.scoring.versions import package_versions
 from diagchd_batch.storage.base import Storage
 from diagchd_batch.studies.plan import PlanHead
-
-RECORDED_PACKAGES = ("tensorflow", "keras", "ray", "numpy", "scipy", "pillow", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +132,3 @@ class RunRecorder:
             plan_digest=plan.digest,
             input_digest=identity.input_digest,
         )
-
-
-def package_versions() -> dict[str, str]:
-    """Of Python and of the packages that results may depend on."""
-    versions = {"python": platform.python_version(), "diagchd-batch": __version__}
-    for package in RECORDED_PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    versions["platform"] = sys.platform
-    return versions

@@ -1,6 +1,7 @@
 """The Ray Data run: shards in, summaries out, with a watch over both. The only module here that imports Ray."""
 
 import logging
+import pickle
 import queue
 import threading
 import time
@@ -9,10 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from diagchd_batch.errors import RunFault
-from diagchd_batch.scoring.actor import ShardActor, read_outcome
+from diagchd_batch.scoring.actor import ShardActor
 from diagchd_batch.scoring.actors import ActorPlan
 from diagchd_batch.scoring.progress import ShardSummary
 from diagchd_batch.scoring.settings import RunSettings
+from diagchd_batch.scoring.worker import read_outcome
 from diagchd_batch.studies.records import ShardReference
 
 SHARDS_IN_FLIGHT_PER_ACTOR = 2
@@ -84,7 +86,7 @@ def _dataset(settings: RunSettings, shards: Sequence[ShardReference], actors: Ac
         dataset = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
     return dataset.map_batches(
         ShardActor,
-        fn_constructor_kwargs={"settings": settings},
+        fn_constructor_kwargs={"settings": pickle.dumps(settings)},
         batch_size=1,
         num_cpus=actors.cpus,
         num_gpus=actors.gpus,

@@ -17,7 +17,7 @@ class RunSettings:
 
     `batch_size` and `intra_op_threads` were resolved once for the run, because results depend on them to the bit;
     `decoder_threads` may differ between submissions. `has_masks`: the plan names reference masks.
-    `until_s`: Unix time at which no shard shall be in hand any more.
+    `until_s`: Unix time at which no shard shall be in hand any more. `has_node_proof`: see `scoring.node_proof`.
     """
 
     run_id: str
@@ -36,6 +36,7 @@ class RunSettings:
     simulated: bool
     has_masks: bool
     until_s: float | None = None
+    has_node_proof: bool = False
 
     @property
     def decode_limits(self) -> DecodeLimits:

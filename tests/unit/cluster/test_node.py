@@ -1,14 +1,17 @@
 """What a node of a cluster tells of itself: whether it can do the work, and whether it sees what the driver sees."""
 
+import ast
 import re
 import tomllib
+from dataclasses import replace
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
-from diagchd_batch.cluster import node
 from diagchd_batch.cluster.node import Answer, Question, look
+from diagchd_batch.scoring import fitness
+from diagchd_batch.scoring.versions import package_versions
 from diagchd_batch.storage import open_storage
 
 PROJECT = Path(__file__).parents[3]
@@ -18,19 +21,21 @@ def test_every_dependency_is_looked_for():
     declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
     wanted = {re.match(r"[\w-]+", text)[0].lower() for text in declared}
     distributions = packages_distributions()
-    assert {distributions[name][0].lower() for name in node.PACKAGES} == wanted
+    assert {distributions[name][0].lower() for name in fitness.PACKAGES} == wanted
 
 
 def test_this_python_is_fit():
-    assert node.unfit() == ""
+    assert fitness.unfit() == ""
 
 
-def test_what_is_missing_is_named_with_the_remedy(monkeypatch):
-    monkeypatch.setattr(node, "PACKAGES", ("numpy", "not_there_at_all"))
-    assert "lacks not_there_at_all" in node.unfit()
-    assert "deploy/Dockerfile" in node.unfit()
-    monkeypatch.setattr(node, "PYTHON_FROM", (9, 1))
-    assert "too old, 9.1 is needed" in node.unfit()
+def test_what_is_missing_is_named_with_the_remedy(monkeypatch, tmp_path):
+    (tmp_path / "left_behind" / "__pycache__").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(fitness, "PACKAGES", ("numpy", "not_there_at_all", "left_behind"))
+    assert "lacks not_there_at_all, left_behind" in fitness.unfit()
+    assert "deploy/Dockerfile" in fitness.unfit()
+    monkeypatch.setattr(fitness, "PYTHON_FROM", (9, 1))
+    assert "too old, 9.1 is needed" in fitness.unfit()
 
 
 @pytest.fixture
@@ -39,7 +44,13 @@ def question(tmp_path) -> Question:
     tree, archive = open_storage(str(tmp_path / "out")), open_storage(str(tmp_path / "archive"))
     tree.create("runs/preflight/token", b"token")
     archive.create("study/image.png", b"")
-    return Question({"output.uri": (tree.uri, "runs/preflight/token", b"token")}, archive.uri, "study/image.png", "-n")
+    return Question(
+        {"output.uri": (tree.uri, "runs/preflight/token", b"token")},
+        archive.uri,
+        "study/image.png",
+        "-n",
+        package_versions(),
+    )
 
 
 def test_a_node_that_sees_the_same_says_so_in_the_tree(question, tmp_path):
@@ -59,6 +70,16 @@ def test_a_tree_of_its_own_is_told(question, tmp_path, change):
     assert look(question).unshared == ("output.uri",)
 
 
+def test_another_version_of_a_package_is_told(question):
+    problem = look(replace(question, versions=question.versions | {"numpy": "1.0.0"})).problem
+    assert f"numpy {package_versions()['numpy']} instead of 1.0.0" in problem
+
+
 def test_an_input_of_its_own_is_told(question, tmp_path):
     (tmp_path / "archive" / "study" / "image.png").unlink()
     assert look(question).unshared == ("input.uri",)
+
+
+@pytest.mark.parametrize("name", ["jobs/submitted.py", "diagchd_batch/__init__.py", "diagchd_batch/scoring/fitness.py"])
+def test_a_python_that_is_too_old_can_read_what_says_so(name):
+    ast.parse((PROJECT / name).read_text(), feature_version=(3, 8))
