@@ -100,7 +100,6 @@ def test_a_worker_node_is_killed(run, expected):
 
 def test_a_node_that_comes_during_a_run_is_used(run, expected):
     cluster = run.cluster
-    run.settings["cluster.actors.max"] = 2
     cluster.hosts["worker-2"].kill()
     cluster.wait_for_nodes(2)
     client = None
@@ -208,6 +207,8 @@ def test_the_head_is_killed_and_started_again(run, expected):
     assert "Traceback" not in messages
     committed = run.score_bytes()
     assert len(committed) < len(expected.score_bytes)
+    kept = cluster.command("logs", RUN_ID, "--output", run.output_uri)
+    assert kept.returncode == 0 and '"event": "shard"' in kept.stdout, kept.stderr
     cluster.start_head()
     cluster.wait_for_nodes(1)
     for name in WORKERS:  # they end by themselves; what watches over a cluster's nodes starts new ones

@@ -5,11 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+import statsmodels
 
 from tests.support.cluster_runs import IMAGES, IMAGES_PER_SHARD, ClusterRun, upload_cohort
 from tests.support.fault_proxy import Fault
 from tests.support.ray_cluster import HEAD, RayCluster
-from tests.support.scoring_runs import PROJECT, RUN_ID
+from tests.support.scoring_runs import PROJECT, RUN_ID, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(1800)]
 
@@ -60,6 +61,44 @@ def test_an_input_that_nodes_do_not_share_is_refused(run):
     run.settings["input.uri"] = archive
     messages = _refused(run)
     assert "input.uri is not the same place on every node: worker-1, worker-2" in messages
+
+
+def test_a_node_that_lacks_a_package_is_refused(run):
+    package = Path(statsmodels.__file__).parent
+    node = run.cluster.hosts["worker-2"]
+    node.run("mount", "-t", "tmpfs", "none", package)  # nothing is left of it there
+    try:
+        messages = _refused(run)
+    finally:
+        node.run("umount", package)
+    assert re.search(r"node worker-2: its Python 3\.\S+ lacks statsmodels; build the nodes' image", messages)
+    assert "worker-1" not in messages
+
+
+def test_a_node_that_comes_later_and_sees_another_input_ends_the_run_and_condemns_nothing(run):
+    """Its archive is an empty directory, as where nothing is mounted. The other node's commits are held meanwhile."""
+    cluster = run.cluster
+    archive = write_cohort(run.directory / "archive", N_IMAGES)
+    run.settings["input.uri"] = archive
+    cluster.hosts["worker-2"].kill()
+    cluster.wait_for_nodes(2)
+    client = None
+    try:
+        with cluster.proxy.held(method="PUT", key_contains="/scores/"):
+            client = run.submitting()
+            run.wait_until_at_work(client, "worker-1")
+            cluster.start_worker("worker-2", emptied=[archive])
+            cluster.wait_for_nodes(3)
+            _, messages = run.wait_until_ended(client)
+    finally:
+        if client:
+            client.kill()
+        cluster.start_worker("worker-2")
+        cluster.wait_for_nodes(3)
+    assert client.returncode == 1, messages
+    assert "node worker-2: input.uri is not the same place there as for the driver" in messages
+    assert run.attempts("worker-2") == set()
+    assert "Traceback" not in messages
 
 
 def test_more_cores_than_any_node_has_are_waited_for_with_a_message(run):

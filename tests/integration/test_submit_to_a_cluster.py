@@ -12,10 +12,12 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from diagchd_batch.results import open_output
 from tests.support.scoring_runs import ID_KEY, ScoringRun, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -40,8 +42,15 @@ class Head:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
+    with _head(PROGRAMS) as started:
+        yield started
+
+
+@contextmanager
+def _head(programs: Path) -> Iterator[Head]:
+    """A Ray head whose jobs find their `python` among `programs`."""
     environ = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
-    environ |= {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", "DIAGCHD_ID_KEY": ID_KEY}
+    environ |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "DIAGCHD_ID_KEY": ID_KEY}
     gcs, dashboard, agent, agent_grpc = _free_ports(4)
     with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as directory:
         command = [
@@ -129,6 +138,37 @@ def test_without_the_token_it_is_refused_with_the_remedy(head, tmp_path, token):
     assert not run.output.exists()
 
 
+def test_a_cluster_with_another_ray_is_refused_with_the_remedy(head, tmp_path):
+    """The head is as it is; this client takes its own Ray for another."""
+    (tmp_path / "sitecustomize.py").write_text("import ray\nray.__version__ = '1.13.0'\n")
+    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2))
+    refused = _command(head, "submit", _job_file(run), "--address", head.address, PYTHONPATH=str(tmp_path))
+    assert refused.returncode == 2
+    assert f"the cluster runs Ray {version('ray')}, this client 1.13.0; install ray=={version('ray')}" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not list(run.output.glob("scores/**/*.parquet"))
+
+
+def test_a_head_whose_python_cannot_run_the_package_is_refused_with_the_remedy(tmp_path):
+    """First a Python that sees no installed packages, then one that says it is old."""
+    python = tmp_path / "programs" / "python"
+    python.parent.mkdir()
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.version_info = (3, 9, 18, 'final', 0)\n")
+    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2))
+    with _head(python.parent) as head:
+        for program, told in (
+            (f"{sys.executable} -S", "lacks boto3"),
+            (f"env PYTHONPATH={tmp_path} {sys.executable}", "Python 3.9.18 is too old, 3.11 is needed"),
+        ):
+            python.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {program} "$@"\n')
+            python.chmod(0o755)
+            refused = _command(head, "submit", _job_file(run), "--run-id", run.run_id, "--address", head.address)
+            assert refused.returncode == 2, refused.stderr
+            assert "the cluster's head: " in refused.stderr and told in refused.stderr
+            assert "deploy/Dockerfile" in refused.stderr and "Traceback" not in refused.stderr
+    assert run.committed() == []
+
+
 def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_secret(head, tmp_path):
     cohort = write_cohort(tmp_path / "cohort-canary-patient-name", 24)
     (cohort / "study-0000" / "broken.png").write_bytes(b"not a picture")
@@ -151,6 +191,14 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
     assert run.score_bytes() == local.score_bytes()
     assert _command(head, "verify", run.output).returncode == 0
 
+    log = _command(head, "logs", run.run_id, "--address", head.address).stdout
+    kept = _command(head, "logs", run.run_id, "--output", run.output)
+    assert '"counts"' in kept.stdout and set(kept.stdout.splitlines()) <= set(log.splitlines())
+    gone = _command(head, "logs", run.run_id, "--output", run.output, "--address", "http://127.0.0.1:9")
+    assert "no answer from" in gone.stderr and gone.stdout == kept.stdout
+    neither = _command(head, "logs", run.run_id, "--address", "http://127.0.0.1:9")
+    assert neither.returncode == 1 and "--output" in neither.stderr
+
     again = _command(head, "submit", _job_file(run), "--run-id", run.run_id, "--address", head.address, "--json")
     assert (again.returncode, json.loads(again.stdout)["submission_id"]) == (3, f"{run.run_id}-s2")
     (state,) = json.loads(_command(head, "status", run.output, "--json").stdout)
@@ -158,6 +206,29 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
     log = _command(head, "logs", run.run_id, "--address", head.address).stdout
     assert '"repeated": true' in log
 
-    for text in (head.get("/api/jobs/"), log, answers[0][1]):
+    for text in (head.get("/api/jobs/"), log, kept.stdout, answers[0][1]):
         for hidden in (CANARY, ID_KEY, head.environ["RAY_AUTH_TOKEN"], "canary-patient-name", "study-0000"):
             assert hidden not in text
+
+
+def test_only_what_is_new_is_scored_in_the_next_night(head, tmp_path):
+    archive = write_cohort(tmp_path / "archive", 8)
+    run = ScoringRun(tmp_path / "run", archive, run_id=None)
+    words = ("submit", _job_file(run), "--address", head.address, "--only", "new", "--json")
+    first = _command(head, *words)
+    assert first.returncode == 0, first.stderr
+    write_cohort(tmp_path / "more", 12, seed=1)
+    for study in sorted((tmp_path / "more").iterdir())[4:]:
+        study.rename(archive / study.name)
+    second = _command(head, *words)
+    assert second.returncode == 0, second.stderr
+    ids = [json.loads(ended.stdout)["run_id"] for ended in (first, second)]
+    records = {record.run_id: record for record in open_output(str(run.output)).runs()}
+    assert [records[name].plan.n_images for name in ids] == [8, 4]
+    assert [records[name].parent_run_id for name in ids] == [None, ids[0]]
+    assert len(open_output(str(run.output)).current_predictions()) == 12
+    nothing = _command(head, *words)
+    assert nothing.returncode == 0, nothing.stderr
+    assert '"nothing_selected": true' in nothing.stderr
+    assert set(records) == set(open_output(str(run.output)).run_ids())
+    assert _command(head, "verify", run.output).returncode == 0

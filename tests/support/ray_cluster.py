@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class RayCluster:
         self.own_directory.mkdir()
         self.token = secrets.token_hex(32)
         self.hosts: dict[str, Host] = {}
-        self._starting: dict[str, tuple[str, ...]] = {}
+        self._starting: dict[str, tuple[tuple[str, ...], Sequence[Path]]] = {}
         self._clients: list[subprocess.Popen] = []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_"))}
         self.environ = (
@@ -80,8 +80,9 @@ class RayCluster:
             "--include-dashboard=true",
         )
 
-    def start_worker(self, name: str) -> None:
-        self._start(name, f"--address={self.network.address(1)}:6379", "--num-cpus=1")
+    def start_worker(self, name: str, *, emptied: Sequence[Path] = ()) -> None:
+        """`emptied`: directories that this node does not see the content of."""
+        self._start(name, f"--address={self.network.address(1)}:6379", "--num-cpus=1", emptied=emptied)
 
     def wait_for_nodes(self, count: int) -> None:
         """Until the head says that so many nodes live. Ray gives a node half a minute to start, which is too little on
@@ -89,9 +90,9 @@ class RayCluster:
         """
 
         def are_there() -> bool:
-            for name, options in self._starting.items():
+            for name, (options, emptied) in self._starting.items():
                 if not self.hosts[name].is_running():
-                    self._start(name, *options)
+                    self._start(name, *options, emptied=emptied)
             return self._living() == count
 
         wait_until(are_there, f"{count} nodes", self._logs)
@@ -131,7 +132,7 @@ class RayCluster:
         stdout, stderr = process.communicate(timeout=_TIMEOUT_S)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
-    def _start(self, name: str, *options: str) -> None:
+    def _start(self, name: str, *options: str, emptied: Sequence[Path] = ()) -> None:
         number = (HEAD, *WORKERS).index(name) + 1
         files = self.directory / name
         program = [
@@ -141,10 +142,10 @@ class RayCluster:
         ]
         if name in self.hosts:
             self.hosts[name].kill()
-        self._starting[name] = options
+        self._starting[name] = (options, emptied)
         with (self.directory / f"{name}.log").open("ab") as log:
             self.hosts[name] = self.network.start(
-                name, number, program, environ=self.environ, log=log, own_directories=[self.own_directory]
+                name, number, program, environ=self.environ, log=log, own_directories=[self.own_directory, *emptied]
             )
 
     def _living(self) -> int:
