@@ -110,10 +110,17 @@ def _run(
         recorder.running()
         ending = _score(job, plan, cluster, progress, recorder, began_s)
         scoring_s = time.monotonic() - began_s
-        if ending and (n_left := sum(shard.n_images for shard in _pending(job, plan))):
+        left = _pending(job, plan)
+        n_left = sum(shard.n_images for shard in left)
+        if ending and left:
             recorder.stopped(ending, n_left, scoring_s, _devices(job))
             progress.message(f"stopped {_ENDINGS[ending]}, {n_left:,} images left")
             return RunOutcome(job.run_id, EXIT_STOPPED, None, job.claim.resumed, ending=ending, n_images_left=n_left)
+        if left:  # workers said that they were committed; a run without them must never look finished
+            raise RunFault(
+                f"{len(left)} shard(s), first {left[0].shard}, with {n_left:,} images are not in the output although "
+                "they were scored; find out who removes files there, then give the same command again"
+            )
         counts = compact_predictions(job.output, job.run_id, job.table_metadata)
         if derive:
             derive(job.run_id)

@@ -12,6 +12,7 @@ from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import DiagchdBatchError, ItemError, StorageFault
 from diagchd_batch.model.card import load_card
 from diagchd_batch.model.spec import ModelSpec
+from diagchd_batch.results import layout
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.results.run_record import (
     ModelRecord,
@@ -84,8 +85,15 @@ class RunRecorder:
         return round((earlier_s or 0.0) + scoring_s, 3)
 
     def _write(self, **changes: Any) -> None:
+        # Another driver of this run may have finished it meanwhile, or an interrupt may come after the end: a finished
+        # run's record, whose exit code is repeated for ever, is not replaced by the story of this submission.
+        if changes["status"] != "finished" and self._is_finished():
+            return
         self._record = self._record.model_copy(update=changes)
         write_run_record(self._output, self._private, self._record)
+
+    def _is_finished(self) -> bool:
+        return self._output.stat(layout.success_marker(self._record.run_id)) is not None
 
     def _begin(self, facts: RunFacts) -> PrivateRunRecord:
         earlier, identity, plan, spec = self._earlier, facts.identity, facts.plan, facts.model

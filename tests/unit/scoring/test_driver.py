@@ -1,0 +1,130 @@
+"""A run from its configuration to its end, with workers in this process in place of Ray."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.errors import RunFault
+from diagchd_batch.results import layout
+from diagchd_batch.results.readers import open_output
+from diagchd_batch.scoring import run as ray_run
+from diagchd_batch.scoring.actors import NodeResources
+from diagchd_batch.scoring.attempts import Worker
+from diagchd_batch.scoring.driver import RunOutcome, run_job
+from diagchd_batch.scoring.interrupts import RunInterrupted
+from diagchd_batch.scoring.shard import ShardScorer
+from diagchd_batch.storage.local import LocalStorage
+from tests.unit.scoring.made_inputs import PlainPrediction, png
+
+
+class GreyModel:
+    """Stands in for the network of the job: probability = mean brightness."""
+
+    def __init__(self, settings) -> None:
+        self.spec = settings.model
+        self.batch_size = settings.batch_size
+
+    def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> PlainPrediction:
+        probability = images_bhwc_u8.mean(axis=(1, 2, 3), dtype=np.float32) / np.float32(255)
+        return PlainPrediction(images_bhwc_u8[..., 0] // 86, probability, None, None)
+
+
+class OneMachine:
+    elastic = False
+
+    def nodes(self) -> list[NodeResources]:
+        return [NodeResources(cpus=2, gpus=0, memory_bytes=8 << 30)]
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        yield
+
+    def check(self) -> None:
+        pass
+
+
+class Silent:
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+def score_here(settings, shards, actors, *, on_summary, on_tick) -> None:
+    scorer = ShardScorer(settings, GreyModel(settings), Worker.this_process())
+    for shard in shards:
+        on_summary(scorer.score(shard))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> JobConfig:
+    for study in range(6):
+        (tmp_path / f"archive/study-{study}").mkdir(parents=True)
+        (tmp_path / f"archive/study-{study}/1.png").write_bytes(png(40 * study))
+    return JobConfig.model_validate(
+        {
+            "input": {"uri": str(tmp_path / "archive"), "layout": "tree"},
+            "model": {"name": "diagchd-compact", "weights": "seed:0"},
+            "output": {"uri": str(tmp_path / "out")},
+            "shards": {"images_per_shard": 2},
+        }
+    )
+
+
+def submit(config: JobConfig) -> RunOutcome:
+    return run_job(config, OneMachine(), Silent(), environ={}, command=["submit"])
+
+
+def test_a_driver_that_is_stopped_after_another_finished_leaves_the_record_finished(config, monkeypatch):
+    """Two drivers of one run: the second is interrupted when the first has written its record and _SUCCESS."""
+
+    def other_driver_wins(*arguments, **callbacks):
+        monkeypatch.setattr(ray_run, "run_shards", score_here)
+        assert submit(config).exit_code == 0
+        raise RunInterrupted(signal.SIGINT)
+
+    monkeypatch.setattr(ray_run, "run_shards", other_driver_wins)
+    with pytest.raises(RunInterrupted):
+        submit(config)
+    (record,) = open_output(config.output.uri).runs()
+    assert (record.status, record.exit_code) == ("finished", 0)
+    again = submit(config)
+    assert (again.repeated, again.exit_code, again.counts.n_rows) == (True, 0, 6)
+
+
+def test_an_interrupt_at_the_very_end_leaves_the_record_finished(config, monkeypatch):
+    create = LocalStorage.create
+
+    def interrupted_create(storage, key, data):
+        created = create(storage, key, data)
+        if key.endswith("_SUCCESS"):
+            raise RunInterrupted(signal.SIGTERM)
+        return created
+
+    monkeypatch.setattr(ray_run, "run_shards", score_here)
+    monkeypatch.setattr(LocalStorage, "create", interrupted_create)
+    with pytest.raises(RunInterrupted):
+        submit(config)
+    assert submit(config).exit_code == 0
+    (record,) = open_output(config.output.uri).runs()
+    assert record.status == "finished"
+
+
+def test_a_run_is_not_finished_while_a_shard_is_missing(config, monkeypatch):
+    """A shard that was committed and then vanished: the run must not say that it has a result for each image."""
+
+    def lose_a_shard(settings, shards, actors, **callbacks):
+        score_here(settings, shards, actors, **callbacks)
+        LocalStorage(settings.output_uri).delete(layout.shard_file(settings.run_id, 1))
+
+    monkeypatch.setattr(ray_run, "run_shards", lose_a_shard)
+    with pytest.raises(RunFault, match="1 shard.*first 1, with 2 images"):
+        submit(config)
+    (record,) = open_output(config.output.uri).runs()
+    assert record.status == "failed"
+    monkeypatch.setattr(ray_run, "run_shards", score_here)
+    outcome = submit(config)
+    assert (outcome.exit_code, outcome.resumed, outcome.counts.n_rows) == (0, True, 6)
