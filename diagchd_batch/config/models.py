@@ -42,7 +42,8 @@ class ModelConfig(Section):
     name: str = Field("diagchd", description="A bundled model: diagchd or diagchd-compact.")
     weights: str = Field(
         "bundled",
-        description="bundled, a path or s3:// URI of a checkpoint (own or original .h5), or seed:N for tests.",
+        description="bundled, a checkpoint's path (own or original .h5; on a cluster the same on every node), or seed:N "
+        "for tests.",
     )
     precision: Literal["float32", "bfloat16"] = "float32"
     batch_size: Auto | PositiveInt = Field("auto", description="Images a batch; resolved once per run and stored.")

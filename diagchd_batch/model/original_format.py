@@ -12,15 +12,19 @@ import keras
 import numpy as np
 
 from diagchd_batch.errors import WeightsError
+from diagchd_batch.model.hdf5_arrays import own_array
 from diagchd_batch.model.layout import automatic_layers
 
 Arrays = dict[str, np.ndarray]
+Stored = dict[str, h5py.Dataset]
+"""Variable name -> array in the file, not read before its shape is checked: it could be larger than memory."""
+
 _AUTOMATIC_NAME = re.compile(r"(conv2d|conv2d_transpose|batch_normalization)(?:_(\d+))?")
 
 
 def read(file: h5py.File, model: keras.Model) -> Arrays:
     """Variable path of `model` -> float32 array of its shape. Raises WeightsError that says what differs."""
-    stored = _read_layers(file)
+    stored = _find_layers(file)
     names = _match_names(stored)
     arrays: Arrays = {}
     for layer in model.layers:
@@ -36,15 +40,15 @@ def read(file: h5py.File, model: keras.Model) -> Arrays:
     return arrays
 
 
-def _read_layers(file: h5py.File) -> dict[str, Arrays]:
-    """Layer name in the file -> {variable name: array}, for the layers that have arrays."""
+def _find_layers(file: h5py.File) -> dict[str, Stored]:
+    """Layer name in the file -> its arrays, for the layers that have some."""
     group = file.get("model_weights", file)
     if "layer_names" not in group.attrs and "layer_names0" not in group.attrs:
         raise WeightsError("it is HDF5, but has no layer names: neither a Keras 2 checkpoint nor one of ours")
     layers = {}
     for name in _texts(group, "layer_names"):
         layer = group[name]
-        weights = {_variable_name(weight): _array(layer, weight) for weight in _texts(layer, "weight_names")}
+        weights = {_variable_name(weight): own_array(layer[weight], file) for weight in _texts(layer, "weight_names")}
         if weights:
             layers[name] = weights
     return layers
@@ -61,19 +65,12 @@ def _texts(group: h5py.Group, name: str) -> list[str]:
     return [text.decode() if isinstance(text, bytes) else str(text) for part in parts for text in part]
 
 
-def _array(group: h5py.Group, weight: str) -> np.ndarray:
-    item = group[weight]
-    if not isinstance(item, h5py.Dataset) or item.dtype.kind != "f":
-        raise WeightsError(f"{item.name} is not an array of floating-point numbers")
-    return item[...].astype(np.float32)
-
-
 def _variable_name(weight: str) -> str:
     """`conv2d_17/kernel:0` -> `kernel`."""
     return weight.rsplit("/", 1)[-1].split(":")[0]
 
 
-def _match_names(stored: dict[str, Arrays]) -> dict[str, str]:
+def _match_names(stored: dict[str, Stored]) -> dict[str, str]:
     """Our layer name -> the file's."""
     automatic: dict[str, list[tuple[int, str]]] = {kind: [] for kind in automatic_layers()}
     names = {}
@@ -90,7 +87,7 @@ def _match_names(stored: dict[str, Arrays]) -> dict[str, str]:
     return names
 
 
-def _match_arrays(layer: keras.Layer, theirs: str, stored: Arrays) -> Arrays:
+def _match_arrays(layer: keras.Layer, theirs: str, stored: Stored) -> Arrays:
     label = layer.name if theirs == layer.name else f"{theirs} (our {layer.name})"
     arrays = {}
     for variable in layer.weights:
@@ -100,7 +97,7 @@ def _match_arrays(layer: keras.Layer, theirs: str, stored: Arrays) -> Arrays:
         if values.shape != tuple(variable.shape):
             shape = tuple(variable.shape)
             raise WeightsError(f"{variable.name} of layer {label} has shape {values.shape}, the network needs {shape}")
-        arrays[variable.path] = values
+        arrays[variable.path] = values[...].astype(np.float32)
     if len(stored) > len(arrays):
         raise WeightsError(f"layer {label} has {len(stored)} arrays, the network's has {len(arrays)}")
     return arrays

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from diagchd_batch.errors import WeightsError
+from diagchd_batch.model.hdf5_arrays import own_array
 
 _ATTRIBUTE = "diagchd_batch_weights"
 _VERSION = 1
@@ -44,4 +45,4 @@ def read(file: h5py.File, model: keras.Model) -> dict[str, np.ndarray]:
     for name, shape in expected.items():
         if found[name].shape != shape:
             raise WeightsError(f"{name} has shape {found[name].shape}, the network needs {shape}")
-    return {name: found[name][...].astype(np.float32) for name in expected}
+    return {name: own_array(found[name], file)[...].astype(np.float32) for name in expected}

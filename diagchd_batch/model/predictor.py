@@ -37,7 +37,8 @@ class Predictor:
     """
 
     def __init__(self, spec: ModelSpec, batch_size: int, intra_op_threads: int | None = None) -> None:
-        """Raises WeightsError if the checkpoint does not fit, ConfigError for an unknown model."""
+        """Raises WeightsError if the checkpoint does not fit, RunFault if it is not the one that `spec` was resolved
+        from, ConfigError for an unknown model."""
         if batch_size < 1:
             raise UsageError(f"the batch size must be at least 1, not {batch_size}")
         self.spec = spec

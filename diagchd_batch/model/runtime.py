@@ -16,7 +16,7 @@ from diagchd_batch.errors import UsageError
 from diagchd_batch.model.inference import build_inference_network, classifier_matrix
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
 from diagchd_batch.model.network import CLASSES, build_network
-from diagchd_batch.model.spec import ModelSpec, seed_of, weights_path
+from diagchd_batch.model.spec import ModelSpec, refuse_replaced_weights, seed_of, weights_path
 from diagchd_batch.model.weights import fill_from_seed, load_checkpoint
 
 Outputs = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
@@ -52,11 +52,12 @@ def compile_network(spec: ModelSpec, batch_size: int) -> Run:
 
 
 def load_network(spec: ModelSpec) -> keras.Model:
-    """The Keras model of `spec` with its weights, in float32. Raises WeightsError."""
+    """The Keras model of `spec` with its weights, in float32. Raises WeightsError, RunFault for replaced weights."""
     network = build_network(spec.name, spec.height, spec.width)
     seed = seed_of(spec.weights)
     if seed is None:
         load_checkpoint(network, weights_path(spec))
+        refuse_replaced_weights(spec)
     else:
         fill_from_seed(network, seed)
     return network

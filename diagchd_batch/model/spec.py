@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diagchd_batch.bundled import bundled_path
-from diagchd_batch.errors import ConfigError, WeightsError
+from diagchd_batch.errors import ConfigError, RunFault, WeightsError
 from diagchd_batch.model.card import ModelCard, load_card
 
 BUNDLED = "bundled"
@@ -63,6 +63,19 @@ def weights_path(spec: ModelSpec) -> str:
     return str(_bundled_path(load_card(spec.name))) if spec.weights == BUNDLED else spec.weights
 
 
+def refuse_replaced_weights(spec: ModelSpec) -> None:
+    """Raises RunFault unless this machine's checkpoint of `spec` still is the one that the spec was resolved from.
+
+    To be called after loading: a worker that starts in mid-run would score with whatever lies at the path by then.
+    """
+    path = weights_path(spec)
+    if _digest(Path(path)) != spec.weights_digest:
+        raise RunFault(
+            f"the weights {path} are not those that this run began with: the file was replaced, or another one lies "
+            "there on this node. Put the first back to resume this run, or begin another with the new one"
+        )
+
+
 def seed_of(weights: str) -> int | None:
     """N of ``seed:N``, None for anything else."""
     match = _SEED.fullmatch(weights)
@@ -80,7 +93,8 @@ def _resolve_weights(card: ModelCard, weights: str) -> tuple[str, str]:
         raise ConfigError(f"model.weights is {weights!r}; a seed is a number of up to six digits, such as seed:0")
     if not path.is_file():
         raise WeightsError(
-            f"model.weights: there is no file {weights}; give a checkpoint's path, 'bundled' or 'seed:N'"
+            f"model.weights: there is no file {weights}; give a checkpoint's path (on a disk, not on S3), 'bundled' or "
+            "'seed:N'"
         )
     return str(path.resolve()), _digest(path)
 

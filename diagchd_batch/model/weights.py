@@ -34,6 +34,8 @@ def load_checkpoint(model: keras.Model, path: str | Path) -> None:
     for name, values in arrays.items():
         if not np.isfinite(values).all():
             raise WeightsError(f"checkpoint {path} is damaged: {name} holds values that are not finite numbers")
+        if name.endswith("moving_variance") and (values < 0).any():  # its square root would be no number
+            raise WeightsError(f"checkpoint {path} is damaged: {name} holds variances below zero")
     for variable in model.weights:
         variable.assign(arrays[variable.path])
 

@@ -167,6 +167,28 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(network, target, tmp_p
     assert all((old == new.numpy()).all() for old, new in zip(before, target.weights, strict=True))
 
 
+def test_values_in_another_file_are_refused(network, target, tmp_path):
+    """They could change while the digest of the checkpoint stays the same."""
+    forge(network, tmp_path / "original.h5")
+    forge(network, tmp_path / "other.h5")
+    with h5py.File(tmp_path / "original.h5", "a") as file:
+        del file["model_weights/conv2d_3"]
+        file["model_weights/conv2d_3"] = h5py.ExternalLink("other.h5", "/model_weights/conv2d_3")
+    with pytest.raises(WeightsError, match=r"the values of /model_weights/conv2d_3/.* lie in another file"):
+        load_checkpoint(target, tmp_path / "original.h5")
+
+
+def test_an_array_larger_than_memory_is_refused_by_its_shape(network, target, tmp_path):
+    """HDF5 stores what was never written as nothing, so that a small file can declare a petabyte."""
+    forge(network, tmp_path / "original.h5")
+    with h5py.File(tmp_path / "original.h5", "a") as file:
+        group = file["model_weights/conv2d_3/conv2d_3"]
+        del group["bias:0"]
+        group.create_dataset("bias:0", shape=(1 << 48,), dtype="f4", chunks=(1024,))
+    with pytest.raises(WeightsError, match=r"has shape \(281474976710656,\)"):
+        load_checkpoint(target, tmp_path / "original.h5")
+
+
 def test_weights_of_the_other_model_are_refused(target, tmp_path):
     full = build_network("diagchd", 32, 32)
     forge(full, tmp_path / "full.h5")

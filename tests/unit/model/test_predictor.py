@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from diagchd_batch.errors import UsageError, WeightsError
-from diagchd_batch.model import Predictor, build_network, resolve_model
+from diagchd_batch.errors import RunFault, UsageError, WeightsError
+from diagchd_batch.model import Predictor, build_network, resolve_model, save_checkpoint
 from diagchd_batch.model.inference import build_inference_network, classifier_matrix
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
 from diagchd_batch.model.runtime import compile_with_xla, load_network
@@ -200,3 +200,16 @@ def test_every_process_gives_the_same_bits(precision):
     digests = [process.communicate(timeout=240)[0].strip() for process in processes]
     assert len(digests[0]) == len(hashlib.sha256().hexdigest())
     assert digests[0] == digests[1]
+
+
+def test_weights_replaced_since_the_run_began_are_refused(network, tmp_path):
+    """A worker that starts anew in mid-run must not score with another model under the same fingerprint."""
+    path = tmp_path / "latest.h5"
+    save_checkpoint(network, path)
+    spec = resolve_model("diagchd-compact", str(path), "float32")
+    load_network(spec)
+    other = build_network("diagchd-compact")
+    fill_from_seed(other, 3)
+    save_checkpoint(other, path)
+    with pytest.raises(RunFault, match=r"latest\.h5 are not those that this run began with"):
+        load_network(spec)

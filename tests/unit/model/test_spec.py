@@ -84,6 +84,7 @@ def test_a_seed_needs_no_file():
         ("diagchd", "seed:1234567", "float32", ConfigError, "such as seed:0"),
         ("diagchd", "no/such/file.h5", "float32", WeightsError, "there is no file no/such/file.h5"),
         ("diagchd", ".", "float32", WeightsError, "there is no file"),
+        ("diagchd", "s3://models/mine.h5", "float32", WeightsError, "on a disk, not on S3"),
     ],
 )
 def test_what_cannot_be_resolved_is_said(name, weights, precision, error, message):

@@ -1,5 +1,7 @@
 """Our own checkpoints, and weights from a seed."""
 
+from pathlib import Path
+
 import h5py
 import keras
 import numpy as np
@@ -60,6 +62,29 @@ def newer(file):
     file.attrs["diagchd_batch_weights"] = 2
 
 
+def store_elsewhere(file):
+    """Raw values in a file beside it."""
+    raw = Path(file.filename).with_name("elsewhere.bin")
+    file["head_conv/bias"][...].tofile(raw)
+    del file["head_conv/bias"]
+    file.create_dataset("head_conv/bias", shape=(3,), dtype="f4", external=[(str(raw), 0, 12)])
+
+
+def make_virtual(file):
+    """A view of an array in another HDF5 file."""
+    other = Path(file.filename).with_name("elsewhere.h5")
+    with h5py.File(other, "w") as source:
+        source["bias"] = file["head_conv/bias"][...]
+    del file["head_conv/bias"]
+    view = h5py.VirtualLayout(shape=(3,), dtype="f4")
+    view[:] = h5py.VirtualSource(other, "bias", shape=(3,))
+    file.create_virtual_dataset("head_conv/bias", view)
+
+
+def negative_variance(file):
+    file["block1_conv1_bn/moving_variance"][0] = -1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -67,6 +92,9 @@ def newer(file):
         (surplus, "not of this network, the first is conv9_up/kernel"),
         (reshape, r"head_conv/bias has shape \(4,\), the network needs \(3,\)"),
         (newer, "format 2, this program reads 1"),
+        (store_elsewhere, "the values of /head_conv/bias lie in another file"),
+        (make_virtual, "the values of /head_conv/bias lie in another file"),
+        (negative_variance, "block1_conv1_bn/moving_variance holds variances below zero"),
     ],
 )
 def test_what_does_not_fit_is_named(network, tmp_path, change, message):

@@ -121,7 +121,7 @@ def test_a_run_is_not_finished_while_a_shard_is_missing(config, monkeypatch):
         LocalStorage(settings.output_uri).delete(layout.shard_file(settings.run_id, 1))
 
     monkeypatch.setattr(ray_run, "run_shards", lose_a_shard)
-    with pytest.raises(RunFault, match="1 shard.*first 1, with 2 images"):
+    with pytest.raises(RunFault, match=r"1 shard.*first 1, with 2 images"):
         submit(config)
     (record,) = open_output(config.output.uri).runs()
     assert record.status == "failed"
