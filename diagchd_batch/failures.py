@@ -19,6 +19,7 @@ class FailureCode(StrEnum):
     DECODE_TIMEOUT = "decode_timeout"
     WORKER_CRASHED = "worker_crashed"
     SHARD_CRASHED = "shard_crashed"
+    NOT_FINITE = "not_finite"
     MASK_NOT_FOUND = "mask_not_found"
     MASK_UNREADABLE = "mask_unreadable"
     MASK_CHANGED = "mask_changed"
@@ -40,6 +41,7 @@ REMEDIES: dict[FailureCode, str] = {
     FailureCode.DECODE_TIMEOUT: "decoding did not end within limits.decode_timeout_s, twice, in a process of its own",
     FailureCode.WORKER_CRASHED: "decoding this file killed its process twice; look at the file in a sandbox",
     FailureCode.SHARD_CRASHED: "the worker died on this shard again and again although files were isolated",
+    FailureCode.NOT_FINITE: "the model gave no number as this frame's probability; check the weights, or try float32",
     FailureCode.MASK_NOT_FOUND: "the reference mask named for this image does not exist",
     FailureCode.MASK_UNREADABLE: "the reference mask is damaged or not an image",
     FailureCode.MASK_CHANGED: "the reference mask changed after planning; start a new run to use it as it is now",

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Auto = Literal["auto"]
 PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -42,8 +42,8 @@ class ModelConfig(Section):
     name: str = Field("diagchd", description="A bundled model: diagchd or diagchd-compact.")
     weights: str = Field(
         "bundled",
-        description="bundled, a checkpoint's path (own or original .h5; on a cluster the same on every node), or seed:N "
-        "for tests.",
+        description="bundled, a checkpoint's path (own or original .h5; on a cluster the same on every node), or "
+        "seed:N for tests.",
     )
     precision: Literal["float32", "bfloat16"] = "float32"
     batch_size: Auto | PositiveInt = Field("auto", description="Images a batch; resolved once per run and stored.")

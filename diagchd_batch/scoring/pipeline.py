@@ -6,11 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 
+from diagchd_batch.failures import FailureCode
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.scoring.inputs import FrameInput, Source
 from diagchd_batch.scoring.ordered_feed import OrderedFeed
@@ -124,9 +126,7 @@ class ShardPipeline:
         self._on_progress()
         threshold = self._model.spec.chd_threshold
         return [
-            encoders.submit(failed_row, frame)
-            if prediction is None
-            else encoders.submit(scored_row, frame, prediction, threshold)
+            encoders.submit(_row, frame, prediction, threshold)
             for frame, prediction in zip(batch, predictions, strict=True)
         ]
 
@@ -159,6 +159,14 @@ class ShardPipeline:
             else None
             for slot, frame in enumerate(batch)
         ]
+
+
+def _row(frame: FrameInput, prediction: FramePrediction | None, threshold: float) -> Row:
+    if prediction is None:
+        return failed_row(frame)
+    if not np.isfinite(prediction.chd_probability):  # any comparison with it is false: it would be called normal
+        return failed_row(replace(frame, error=FailureCode.NOT_FINITE))
+    return scored_row(frame, prediction, threshold)
 
 
 def _file_bytes(image: PlannedImage) -> int:

@@ -63,6 +63,8 @@ def test_unknown_environment_key_is_refused(job_file):
         (MINIMAL + "model: {batch_size: 0}\n", "model.batch_size"),
         (MINIMAL + "model: {precision: float16}\n", "'float32' or 'bfloat16'"),
         (MINIMAL.replace("version: 1", "version: 2"), "version"),
+        (MINIMAL + "? [a, b]\n: 1\n", "a list or block stands for a key"),
+        (MINIMAL + "limits: {stall_timeout_s: .inf}\n", "limits.stall_timeout_s: Input should be a finite number"),
     ],
 )
 def test_invalid_files_name_the_key_and_the_reason(job_file, text, message):

@@ -46,6 +46,23 @@ def test_every_frame_has_one_row_with_what_the_model_said(tmp_path):
             assert row["chd_probability"] is None
 
 
+class OverflowingModel(PlainModel):
+    """No number for bright pictures, as a network gives whose sums overflow."""
+
+    def predict(self, images_bhwc_u8, reference_bhw_u8=None):
+        prediction = super().predict(images_bhwc_u8, reference_bhw_u8)
+        prediction.chd_probability_b_f32[prediction.chd_probability_b_f32 > 0.9] = np.nan
+        return prediction
+
+
+def test_no_number_is_a_failure_and_never_a_normal_heart(tmp_path):
+    run = make_run(tmp_path, {"a/1.png": png(250), "a/2.png": png(100)})
+    (summary,) = run.score_all(OverflowingModel(4))
+    assert (summary.n_ok, summary.failures) == (1, {"not_finite": 1})
+    failed, *_ = [row for row in run.rows() if row["status"] == "failed"]
+    assert (failed["frame"], failed["chd_probability"], failed["chd_call"]) == (0, None, None)
+
+
 def test_batches_are_fixed_positions_with_zeros_for_failures_and_beyond_the_end(tmp_path):
     run, model = make_run(tmp_path, FILES), PlainModel(4)
     run.score_all(model)
