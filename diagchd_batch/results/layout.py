@@ -3,6 +3,9 @@
 PRIVATE = "private"
 """The private tree's name under an output that keeps it there; `output.private_uri` puts it elsewhere."""
 
+NUMBER = r"(?:\d{5}|[1-9]\d{5,})"
+"""A shard's or part's number as file names have it, as a regular expression; no other spelling of it counts."""
+
 
 def shard_file(run_id: str, shard: int) -> str:
     """The committed record of a shard: scores, masks and failures."""

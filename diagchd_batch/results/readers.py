@@ -14,9 +14,9 @@ from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.results.schema import PREDICTIONS, SCORES
 from diagchd_batch.storage import Storage, join_uri, open_storage
 
-# Exact names, so that no temporary file of a writer is ever taken for a table.
-_SHARD_FILE = re.compile(r"scores/run_id=([^/]+)/shard-(\d{5,})\.parquet")
-_PREDICTIONS_FILE = re.compile(r"predictions/run_id=([^/]+)/part-(\d{5,})\.parquet")
+# Exact names, so that no temporary file of a writer and no copy of a table is ever taken for a table.
+_SHARD_FILE = re.compile(rf"scores/run_id=([^/]+)/shard-({layout.NUMBER})\.parquet")
+_PREDICTIONS_FILE = re.compile(rf"predictions/run_id=([^/]+)/part-({layout.NUMBER})\.parquet")
 _RUN_RECORD = re.compile(r"runs/run_id=([^/]+)/run\.json")
 
 RUN_ID = pa.field("run_id", pa.string())
@@ -42,6 +42,14 @@ def read_predictions(storage: Storage, run_id: str | None = None) -> ds.Dataset:
 def predictions_keys(storage: Storage, run_id: str) -> list[str]:
     """Keys of a run's predictions, in their order."""
     return [key for _, key in _numbered(storage, layout.predictions_prefix(run_id), _PREDICTIONS_FILE)]
+
+
+def foreign_tables(storage: Storage, run_id: str) -> list[str]:
+    """Keys of Parquet files beside a run's scores and predictions that are none of its own. Readers here pass them
+    over, but whoever reads the archive by a glob takes them for results."""
+    places = ((layout.scores_prefix(run_id), _SHARD_FILE), (layout.predictions_prefix(run_id), _PREDICTIONS_FILE))
+    keys = ((info.key, pattern) for prefix, pattern in places for info in storage.list(prefix))
+    return sorted(key for key, pattern in keys if key.endswith(".parquet") and not pattern.fullmatch(key))
 
 
 def shard_of(path: str) -> int:

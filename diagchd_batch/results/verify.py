@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.results import layout
 from diagchd_batch.results.counts import RowCounter, RunCounts
-from diagchd_batch.results.readers import committed_shards
+from diagchd_batch.results.readers import committed_shards, foreign_tables
 from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.results.verify_predictions import PredictionsCheck
@@ -36,7 +36,7 @@ def verify_run(
 ) -> VerifyReport:
     """Checks a run of the output in `storage` against its frozen plan, and says by token what is wrong.
 
-    Every planned frame has exactly one row, in its shard; score files are of this run, readable, and the very bytes
+    The plan is the one that was frozen; every planned frame has exactly one row, in its shard; score files are of this run, readable, and the very bytes
     that a worker recorded; masks decode and their pixels are those counted; calls follow from probabilities; each
     scored image's source and digest are recorded; predictions and the run record's counts equal the score files.
 
@@ -49,6 +49,16 @@ def verify_run(
         _add(report, ProblemKind.NO_RUN_RECORD, f"run {run_id}", f"there is no {layout.run_record(run_id)}")
         return report
     finished = _check_record(storage, record, plan, report)
+    if not plan.is_intact():
+        detail = "its rows, images or studies, are not those that it was frozen with"
+        _add(report, ProblemKind.ALTERED_PLAN, f"plan of run {run_id}", detail)
+    for key in foreign_tables(storage, run_id):
+        _add(
+            report,
+            ProblemKind.FOREIGN_FILE,
+            key,
+            "no file of this run, but a glob over the archive reads it as results",
+        )
     counter = RowCounter()
     predictions = PredictionsCheck(storage, run_id) if finished else None
     n_images = 0

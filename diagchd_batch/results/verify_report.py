@@ -14,6 +14,8 @@ class ProblemKind(StrEnum):
 
     NO_RUN_RECORD = "no_run_record"
     UNFINISHED = "unfinished"
+    ALTERED_PLAN = "altered_plan"
+    FOREIGN_FILE = "foreign_file"
     MISSING_SHARD = "missing_shard"
     UNPLANNED_SHARD = "unplanned_shard"
     UNREADABLE_SHARD = "unreadable_shard"
@@ -40,6 +42,8 @@ _REPORT = "the program that wrote it is at fault: report this, and score again w
 REMEDIES: dict[ProblemKind, str] = {
     ProblemKind.NO_RUN_RECORD: "delete the run's _SUCCESS if there is one, then resume it to write the record again",
     ProblemKind.UNFINISHED: _RESUME,
+    ProblemKind.ALTERED_PLAN: "restore the private tree from a backup; until then its labels and files are in doubt",
+    ProblemKind.FOREIGN_FILE: "find out who put it there, then remove it",
     ProblemKind.MISSING_SHARD: _RESUME,
     ProblemKind.UNPLANNED_SHARD: "it does not belong to this run: find out who put it there, then remove it",
     ProblemKind.UNREADABLE_SHARD: RESTORE,

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.results import layout
 from diagchd_batch.storage.base import Storage
+from diagchd_batch.studies.digest import TableDigest
 from diagchd_batch.studies.ranges import RangeReader
 from diagchd_batch.studies.records import PlannedImage, ShardReference
 from diagchd_batch.studies.sharding import ShardSize
@@ -140,6 +141,16 @@ class Plan:
         for part in range(self.head.n_parts):
             with self._open(layout.plan_part(self.run_id, self.head.digest, part)) as file:
                 yield from file.iter_batches(columns=columns)
+
+    def is_intact(self) -> bool:
+        """Whether the rows of images and studies still are those that the plan was frozen with, by its digest."""
+        digest = TableDigest()
+        keys = [layout.plan_part(self.run_id, self.head.digest, part) for part in range(self.head.n_parts)]
+        for key in (*keys, layout.plan_studies(self.run_id, self.head.digest)):
+            with self._open(key) as file:
+                for row_group in range(file.num_row_groups):  # cut as the digest was when the plan was written
+                    digest.update(file.read_row_group(row_group))
+        return digest.hexdigest() == self.head.digest
 
     def studies(self) -> pa.RecordBatchReader:
         """All studies, excluded ones included, streamed with schema PLAN_STUDIES."""

@@ -35,6 +35,7 @@ class MadePlan:
 
     def __init__(self, shards: list[list[PlannedImage]], frames: str = "all") -> None:
         self._shards = shards
+        self.intact = True
         images = [image for shard in shards for image in shard]
         self.head = PlanHead(
             digest="d" * 64,
@@ -54,6 +55,9 @@ class MadePlan:
             n_unlisted=0,
             shards=tuple(ShardSize(len(shard), len({i.study_id for i in shard}), 0) for shard in shards),
         )
+
+    def is_intact(self) -> bool:
+        return self.intact
 
     def shards(self) -> Iterator[ShardReference]:
         for shard, size in enumerate(self.head.shards):

@@ -8,6 +8,7 @@ import pytest
 
 from diagchd_batch.results import layout
 from diagchd_batch.results.mask_codec import encode_mask
+from diagchd_batch.results.readers import open_output
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.results.shard_writer import shard_metadata
@@ -100,6 +101,28 @@ def test_shard_of_another_run(run: MadeRun, field: str):
 def test_shard_nobody_planned(run: MadeRun):
     run.storage.create(layout.shard_file(RUN_ID, 3), run.shard_path(0).read_bytes())
     assert kinds(verified(run)) == {"unplanned_shard"}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"scores/run_id={RUN_ID}/shard-000000.parquet",
+        f"scores/run_id={RUN_ID}/shard-00000 (1).parquet",
+        f"scores/run_id={RUN_ID}/deeper/shard-00000.parquet",
+        f"predictions/run_id={RUN_ID}/part-000000.parquet",
+    ],
+)
+def test_copies_that_a_glob_would_read(run: MadeRun, key: str):
+    """Our readers do not take them for results, but `read_parquet('scores/**/*.parquet')` does."""
+    run.storage.create(key, run.shard_path(0).read_bytes())
+    (problem,) = verified(run).problems
+    assert (problem.kind, problem.place) == (ProblemKind.FOREIGN_FILE, key)
+    assert open_output(run.storage.uri).scores(RUN_ID).count_rows() == 21
+
+
+def test_a_plan_that_was_altered(run: MadeRun):
+    run.plan.intact = False
+    assert kinds(verified(run)) == {"altered_plan"}
 
 
 def test_another_writers_file_with_the_same_rows_is_noticed(run: MadeRun):

@@ -3,6 +3,8 @@ import pickle
 import subprocess
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch.config.models import InputConfig, ShardsConfig
@@ -64,6 +66,7 @@ def test_more_shards_than_a_part_holds(private):
     plan = freeze(private, keys, images_per_shard=1)
     assert plan.head.n_parts == 2
     assert [(ref.part, ref.row_group) for ref in plan.shards()] == [(i // 256, i % 256) for i in range(300)]
+    assert plan.is_intact()
     streamed = [uri for batch in plan.images(["uri"]) for uri in batch["uri"].to_pylist()]
     assert streamed == [row.uri for row in rows(plan)]
     assert sorted(streamed) == sorted(keys)
@@ -158,6 +161,30 @@ def test_studies_hold_what_evaluation_needs(archive, private):
     assert found == {"1": (1, 1), "2": (0, None)}
     assert set(studies["subject_id"].to_pylist()) == {PSEUDONYMIZER.subject("P")}
     assert set(studies["study_id"].to_pylist()) == {PSEUDONYMIZER.study("1"), PSEUDONYMIZER.study("2")}
+
+
+def test_a_plan_that_somebody_edited_is_noticed(archive, private, tmp_path):
+    """Every row is still there and readable, but a label, a file or a frame is another."""
+    path = archive.write_table("study_id,uri,frame,label\n1,a.png,3,1\n2,b.png,,0\n3,c.png,,\n")
+    config = archive.config(path)
+    shards = ShardsConfig(images_per_shard=1)
+    plan = freeze_plan(config, shards, open_storage(config.uri), private, "run", PSEUDONYMIZER)
+    assert plan.is_intact()
+    images, studies = (layout.plan_part("run", plan.head.digest, 0), layout.plan_studies("run", plan.head.digest))
+    for key, column, values in (
+        (studies, "label", [1, 1, None]),
+        (images, "uri", ["a.png", "b.png", "d.png"]),
+        (images, "frames", [[4], None, None]),
+    ):
+        file = tmp_path / "private" / key
+        sound = file.read_bytes()
+        table = pq.read_table(file)
+        place = table.schema.names.index(column)
+        altered = table.set_column(place, table.schema.field(place), [pa.array(values, table.schema.field(place).type)])
+        pq.write_table(altered, file, row_group_size=1 if key == images else None)
+        assert not plan.is_intact()
+        file.write_bytes(sound)
+    assert plan.is_intact()
 
 
 def test_heads_survive_json_and_plans_pickle_small(private):
