@@ -36,9 +36,10 @@ def verify_run(
 ) -> VerifyReport:
     """Checks a run of the output in `storage` against its frozen plan, and says by token what is wrong.
 
-    The plan is the one that was frozen; every planned frame has exactly one row, in its shard; score files are of this run, readable, and the very bytes
-    that a worker recorded; masks decode and their pixels are those counted; calls follow from probabilities; each
-    scored image's source and digest are recorded; predictions and the run record's counts equal the score files.
+    The plan is the one that was frozen; every planned frame has exactly one row, in its shard; score files are of this
+    run, readable, and the very bytes that a worker recorded; masks decode and their pixels are those counted; calls
+    follow from probabilities; each scored image's source and digest are recorded; predictions and the run record's
+    counts equal the score files; no other table lies beside them.
 
     Streams: memory holds the rows, without masks, of a few shards at a time. `progress` gets the number of planned
     images checked so far. Raises RunFault where the plan or a record cannot be read.
