@@ -7,7 +7,7 @@ import typer
 from diagchd_batch import __version__
 from diagchd_batch.cli import bench, config, evaluate, export, info, job, query, report, results, runs, sample
 from diagchd_batch.cli.console import fail
-from diagchd_batch.errors import DiagchdBatchError
+from diagchd_batch.errors import DiagchdBatchError, ItemError
 
 app = typer.Typer(
     name="diagchd-batch",
@@ -53,6 +53,9 @@ def main() -> None:
     except DiagchdBatchError as error:
         fail(str(error))
         sys.exit(error.exit_code)
+    except ItemError as error:  # of a file of the output's own: what is wrong with images never comes this far
+        fail(f"a file that this command needs cannot be read: {error}; check its rights and the storage")
+        sys.exit(1)
     except KeyboardInterrupt:
         fail("interrupted")
         sys.exit(130)

@@ -9,6 +9,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TypeVar
@@ -16,7 +17,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagchd_batch.errors import InputError
+from diagchd_batch.errors import InputError, ItemError
 from diagchd_batch.storage import normalize_uri, open_storage
 from diagchd_batch.studies.ranges import RangeReader
 
@@ -66,18 +67,31 @@ class TableColumns:
 def read_table(uri: str, source: str, columns: TableColumns) -> Iterator[TableBatch]:
     """The table's rows in batches; empty lines are left out.
 
-    Raises InputError where the file is absent, cannot be parsed or lacks a required column. `source` is what messages
-    call it, such as "input.manifest"; they never name its path.
+    Raises InputError where the file is absent, cannot be read or parsed, or lacks a required column. `source` is what
+    messages call it, such as "input.manifest"; they never name its path.
     """
-    file = _open_file(uri, source)
-    if file.peek(len(_PARQUET_MAGIC)).startswith(_PARQUET_MAGIC):
-        return _read_parquet(file, source, columns)
-    return _read_csv(file, source, columns)
+    with _readable(source):
+        file = _open_file(uri, source)
+        is_parquet = file.peek(len(_PARQUET_MAGIC)).startswith(_PARQUET_MAGIC)
+    return (_read_parquet if is_parquet else _read_csv)(file, source, columns)
 
 
 def table_digest(uri: str, source: str) -> str:
-    """SHA-256, in hex, of the file's bytes. Raises InputError where it is absent."""
-    return hashlib.file_digest(_open_file(uri, source), "sha256").hexdigest()
+    """SHA-256, in hex, of the file's bytes. Raises InputError where it is absent or cannot be read."""
+    with _readable(source):
+        return hashlib.file_digest(_open_file(uri, source), "sha256").hexdigest()
+
+
+@contextmanager
+def _readable(source: str) -> Iterator[None]:
+    """What storage says of the file as an InputError, which does not name it."""
+    try:
+        yield
+    except ItemError as error:
+        raise InputError(
+            f"{source}: the file cannot be read ({error.code.value}); grant read permission, or correct its path in "
+            "the job file"
+        ) from None
 
 
 def _open_file(uri: str, source: str) -> io.BufferedReader:

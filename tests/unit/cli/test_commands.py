@@ -1,6 +1,7 @@
 """The command line as a user meets it, without scoring anything."""
 
 import json
+import os
 from pathlib import Path
 
 import jsonschema
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from diagchd_batch.bundled import bundled_path
 from diagchd_batch.cli.main import app, main
 from diagchd_batch.errors import ConfigError, UsageError
+from tests.support.command_line import diagchd_batch
 
 SAMPLE = str(bundled_path("configs/sample.yaml"))
 
@@ -54,6 +56,15 @@ def test_a_users_mistake_ends_with_its_message_and_code_and_no_traceback(monkeyp
     message = capsys.readouterr().err
     assert message.startswith("error: job file")
     assert "Traceback" not in message
+
+
+def test_an_unreadable_file_of_the_output_ends_with_a_message_too(tmp_path):
+    """Such as the key of an output that another user made; a named pipe stands for it."""
+    (tmp_path / "private").mkdir()
+    os.mkfifo(tmp_path / "private/id_key")
+    ended = diagchd_batch("plan", SAMPLE, "--set", f"output.uri={tmp_path}")
+    assert (ended.exit_code, ended.printed) == (1, "")
+    assert ended.messages.startswith("error: a file that this command needs cannot be read: unreadable: id_key")
 
 
 def test_sample_makes_a_job_that_is_valid_where_it_was_put(call, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -149,3 +150,12 @@ def test_damaged_parquet_is_refused(tmp_path):
 def test_digest_is_that_of_the_bytes(archive):
     path = archive.write_table("study_id,label\na,1\n" * 100_000)
     assert table_digest(path, "input.manifest") == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path):
+    """A named pipe stands for whatever storage refuses to read, such as a file of another user."""
+    os.mkfifo(tmp_path / "secret-name.csv")
+    for call in (read, lambda path: table_digest(str(path), "input.manifest")):
+        with pytest.raises(InputError, match=r"input\.manifest: the file cannot be read \(unreadable\)") as error:
+            call(tmp_path / "secret-name.csv")
+        assert "secret-name" not in str(error.value)
