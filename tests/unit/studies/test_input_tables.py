@@ -1,6 +1,5 @@
 import csv
 import hashlib
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diagchd_batch.errors import InputError
+from diagchd_batch.errors import InputError, ItemError
+from diagchd_batch.failures import FailureCode
+from diagchd_batch.storage.local import LocalStorage
 from diagchd_batch.studies.cells import binary, identifier
 from diagchd_batch.studies.tables import BATCH_ROWS, TableColumns, read_table, table_digest
 
@@ -152,10 +153,13 @@ def test_digest_is_that_of_the_bytes(archive):
     assert table_digest(path, "input.manifest") == hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path):
-    """A named pipe stands for whatever storage refuses to read, such as a file of another user."""
-    os.mkfifo(tmp_path / "secret-name.csv")
+def test_a_file_that_may_not_be_read_is_an_input_error(tmp_path, monkeypatch):
+    def refuse(storage, key, start, length):
+        raise ItemError(FailureCode.ACCESS_DENIED, f"{key}: Permission denied")
+
+    (tmp_path / "secret-name.csv").write_text("study_id,label\n1,0\n")
+    monkeypatch.setattr(LocalStorage, "read_range", refuse)
     for call in (read, lambda path: table_digest(str(path), "input.manifest")):
-        with pytest.raises(InputError, match=r"input\.manifest: the file cannot be read \(unreadable\)") as error:
+        with pytest.raises(InputError, match=r"input\.manifest: the file cannot be read \(access_denied\)") as error:
             call(tmp_path / "secret-name.csv")
         assert "secret-name" not in str(error.value)
