@@ -25,8 +25,9 @@ def image_rows(rows: Rows, database: CohortDatabase, model: str, points: Sequenc
         rater = at_operating_point(model, score, no_reason, point)
         yield from call_rows(rows.having(**point_columns(point)), units, rater, headline=False)
     yield from score_rows(rows, units, Rater("model", model, np.zeros(len(units)), no_reason, score))
-    default = Rater("model", model, (score >= 0.5).astype(np.float64), no_reason)
-    yield from _original_rows(rows.having(analysis_set="original"), units, default)
+    # Above, not at: of two equal probabilities an arg-max takes the first, which is normal.
+    original = Rater("model", model, (score > 0.5).astype(np.float64), no_reason)
+    yield from _original_rows(rows.having(analysis_set="original"), units, original)
 
 
 def _load(database: CohortDatabase) -> tuple[Units, np.ndarray]:

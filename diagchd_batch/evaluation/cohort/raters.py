@@ -21,7 +21,7 @@ def is_optimistic(point: OperatingPoint) -> bool:
 def with_headline(points: Sequence[OperatingPoint]) -> tuple[list[OperatingPoint], OperatingPoint]:
     """The operating points to evaluate, and the one of the headline: the first that was not chosen on this cohort.
 
-    Where all were, the model card's arg-max joins them, under a name of its own.
+    Where all were, the model card's threshold joins them, under a name of its own.
     """
     honest = [point for point in points if not is_optimistic(point)]
     if honest:

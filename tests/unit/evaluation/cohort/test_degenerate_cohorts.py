@@ -105,3 +105,12 @@ def test_what_is_left_out_is_said(made, evaluate):
     assert list(summary.notes) == said
     for subject in ("reference", "readers", "covariates", "masks"):
         assert any(subject in note for note in said), subject
+
+
+def test_a_tie_is_chd_at_a_threshold_and_normal_at_the_originals_arg_max(made, evaluate):
+    made.write_run(COHORTS["constant scores"])
+    evaluate(made)
+    estimates = [row for row in made.metrics("estimates") if row["unit"] == "image"]
+    recall = {row["class"]: row["value"] for row in estimates if row["endpoint"] == "class_recall"}
+    assert recall == {"chd": 0.0, "normal": 1.0}  # numpy's and Keras's arg-max take the first of equals
+    assert {row["value"] for row in estimates if row["endpoint"] == "sensitivity"} == {1.0}
