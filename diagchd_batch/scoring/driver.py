@@ -104,7 +104,7 @@ def _run(
     conclude: Callable[[str], None] | None,
 ) -> RunOutcome:
     facts = RunFacts(job.config, job.identity, job.model, plan.head, command)
-    recorder = RunRecorder(*job.impatient(), facts)
+    recorder = RunRecorder(job.output, job.private, job.impatient(), facts)
     began_s = time.monotonic()
     try:
         recorder.running()

@@ -42,11 +42,14 @@ class RunFacts:
 
 
 class RunRecorder:
-    """Writes the records of one submission; those of earlier ones of the same run are taken into account."""
+    """Writes the records of one submission; those of earlier ones of the same run are taken into account.
 
-    def __init__(self, output: Storage, private: Storage, facts: RunFacts) -> None:
-        self._output = output
-        self._private = private
+    `impatient`: output and private tree with a short time-out, for last words, since storage may be what failed.
+    """
+
+    def __init__(self, output: Storage, private: Storage, impatient: tuple[Storage, Storage], facts: RunFacts) -> None:
+        self._patient = output, private
+        self._impatient = impatient
         self._earlier = read_private_run_record(private, facts.identity.run_id)
         self._record = self._begin(facts)
 
@@ -71,7 +74,8 @@ class RunRecorder:
         """As far as storage lets it: it may be what failed."""
         status = "interrupted" if isinstance(reason, RunInterrupted) else "failed"
         with suppress(StorageFault, ItemError):
-            self._write(status=status, exit_code=reason.exit_code, reason=str(reason), **self._ending(scoring_s, ()))
+            ending = self._ending(scoring_s, ())
+            self._write(status=status, exit_code=reason.exit_code, reason=str(reason), **ending, to=self._impatient)
 
     def _ending(self, scoring_s: float, devices: Iterable[str]) -> dict[str, Any]:
         return {
@@ -84,16 +88,15 @@ class RunRecorder:
         earlier_s = self._earlier.scoring_s if self._earlier else None
         return round((earlier_s or 0.0) + scoring_s, 3)
 
-    def _write(self, **changes: Any) -> None:
+    def _write(self, *, to: tuple[Storage, Storage] | None = None, **changes: Any) -> None:
+        output, private = to or self._patient
         # Another driver of this run may have finished it meanwhile, or an interrupt may come after the end: a finished
         # run's record, whose exit code is repeated for ever, is not replaced by the story of this submission.
-        if changes["status"] != "finished" and self._is_finished():
+        finished = layout.success_marker(self._record.run_id)
+        if changes["status"] != "finished" and output.stat(finished) is not None:
             return
         self._record = self._record.model_copy(update=changes)
-        write_run_record(self._output, self._private, self._record)
-
-    def _is_finished(self) -> bool:
-        return self._output.stat(layout.success_marker(self._record.run_id)) is not None
+        write_run_record(output, private, self._record)
 
     def _begin(self, facts: RunFacts) -> PrivateRunRecord:
         earlier, identity, plan, spec = self._earlier, facts.identity, facts.plan, facts.model

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.errors import RunFault
+from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.results import layout
 from diagchd_batch.results.readers import open_output
 from diagchd_batch.scoring import run as ray_run
@@ -17,6 +17,7 @@ from diagchd_batch.scoring.actors import NodeResources
 from diagchd_batch.scoring.attempts import Worker
 from diagchd_batch.scoring.driver import RunOutcome, run_job
 from diagchd_batch.scoring.interrupts import RunInterrupted
+from diagchd_batch.scoring.settings import IMPATIENCE_S
 from diagchd_batch.scoring.shard import ShardScorer
 from diagchd_batch.storage.local import LocalStorage
 from tests.unit.scoring.made_inputs import PlainPrediction, png
@@ -128,3 +129,17 @@ def test_a_run_is_not_finished_while_a_shard_is_missing(config, monkeypatch):
     monkeypatch.setattr(ray_run, "run_shards", score_here)
     outcome = submit(config)
     assert (outcome.exit_code, outcome.resumed, outcome.counts.n_rows) == (0, True, 6)
+
+
+def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch):
+    """Storage is away for longer than last words wait, for less than `object_timeout_s`, as the run begins and ends."""
+    replace = LocalStorage.replace
+
+    def replace_if_patient(storage, key, data):
+        if storage._object_timeout_s == IMPATIENCE_S and key.endswith("run.json"):
+            raise StorageFault("away")
+        replace(storage, key, data)
+
+    monkeypatch.setattr(ray_run, "run_shards", score_here)
+    monkeypatch.setattr(LocalStorage, "replace", replace_if_patient)
+    assert submit(config).exit_code == 0
