@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from diagchd_batch.errors import ItemError
+from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.failures import FailureCode
 from diagchd_batch.scoring.decoder_messages import receive, send, settings_to_json
 from diagchd_batch.scoring.decoding import DecodeSettings, GridFrame, MaskRequest
@@ -155,7 +155,13 @@ class IsolatedDecoder:
 
     def _running_child(self) -> _Child:
         if self._child is None:
-            self._child = _Child(self._settings, self._memory_bytes)
+            try:
+                self._child = _Child(self._settings, self._memory_bytes)
+            except OSError as error:
+                raise RunFault(
+                    f"no process can be started to decode in: {os.strerror(error.errno or 0)}; look at this machine's "
+                    "memory and its limits of processes and open files, then give the same command again"
+                ) from error
         return self._child
 
     def _ask(self, child: _Child, header: dict[str, Any], data: bytes = b"") -> tuple[dict[str, Any], bytes]:

@@ -5,7 +5,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -33,6 +33,9 @@ PIXEL_BYTES_IN_FLIGHT = 512 << 20
 """Of decoded pixels before their resize, in all decoders of a worker; a single larger frame is decoded alone."""
 
 MIN_NODES_TO_CONDEMN = 2
+
+ENDLESS = 5
+"""Times `limits.max_attempts`: so many deaths on one shard, wherever, and the run stops."""
 
 
 class ShardScorer:
@@ -156,8 +159,9 @@ class ShardScorer:
         """Whether the shard killed its worker so often, files isolated, on so many nodes, that it must be its fault."""
         deaths = history.deaths_at_one_batch()
         if len(deaths) < self._settings.limits.max_attempts:
+            self._refuse_endless_deaths(history, shard)
             return False
-        nodes = sorted({attempt.worker.node for attempt in deaths})
+        nodes = _nodes(deaths)
         if len(nodes) >= MIN_NODES_TO_CONDEMN:
             return True
         raise RunFault(
@@ -165,6 +169,15 @@ class ShardScorer:
             f"processes of their own, each time on node {nodes[0]}; look for a fault there (memory, disk, processor, "
             "GPU driver), then give the same command again, on another node if there is one"
         )
+
+    def _refuse_endless_deaths(self, history: ShardHistory, shard: int) -> None:
+        """Deaths at ever other places are no fault of the shard; but Ray replaces workers for ever."""
+        if len(history.deaths) >= ENDLESS * self._settings.limits.max_attempts:
+            raise RunFault(
+                f"workers died {len(history.deaths)} times on shard {shard}, at different places, although files were "
+                f"decoded in processes of their own, on node(s) {', '.join(_nodes(history.deaths))}; look for what "
+                "kills them (memory limits, preemption), then give the same command again"
+            )
 
     def _decoder(self) -> Decoder:
         return InProcessDecoder(self._decode_settings, self._budget)
@@ -200,6 +213,10 @@ class _DecoderPerThread:
     def __exit__(self, *_: object) -> None:
         for decoder in self._all:
             decoder.close()
+
+
+def _nodes(deaths: Sequence[Attempt]) -> list[str]:
+    return sorted({attempt.worker.node for attempt in deaths})
 
 
 def _condemn(image: PlannedImage) -> Iterator[FrameInput | Source]:

@@ -1,6 +1,8 @@
 """A decoder in a process of its own: the same pixels; deaths and hangs become codes, and stop at the file."""
 
+import errno
 import io
+import subprocess
 import time
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diagchd_batch.errors import ItemError
+from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.failures import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.scoring.byte_budget import ByteBudget
@@ -100,3 +102,12 @@ def test_children_have_no_credentials_and_end_with_close(decoder, monkeypatch):
     assert b"canary" not in Path(f"/proc/{pid}/environ").read_bytes()
     decoder.close()
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_machine_that_starts_no_process_is_at_fault_not_the_file(decoder, monkeypatch):
+    def refuse(*arguments, **named):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(RunFault, match="no process can be started to decode in: Resource temporarily unavailable"):
+        decoder.open(png(0))

@@ -209,6 +209,22 @@ def test_deaths_at_random_places_condemn_nothing(tmp_path):
     assert summary.n_ok == 14
 
 
+@pytest.mark.parametrize("before_the_first_batch", [False, True])
+def test_deaths_at_random_places_without_end_stop_the_run(tmp_path, before_the_first_batch):
+    """Such as workers on a node with too little memory: Ray would replace them for ever."""
+    run = make_run(tmp_path, FILES)
+    for batch in range(10):
+        for node in ("node-a", "node-b"):
+            attempt = run.attempts_of(_worker(node)).open(0, isolated=True)
+            if not before_the_first_batch:
+                run.attempts_of(_worker(node)).note_batch(attempt, batch)
+    with pytest.raises(RunFault, match=r"died 20 times on shard 0.*node-a, node-b"):
+        run.score_all()
+    assert run.score_bytes() == {}
+    (summary,) = run.score_all(submission="the next")
+    assert summary.n_ok == 14
+
+
 def test_a_fault_of_storage_commits_nothing_and_closes_the_attempt(tmp_path, monkeypatch):
     run = make_run(tmp_path, FILES)
 
