@@ -107,15 +107,16 @@ def _header(names: Sequence[str], source: str, columns: TableColumns) -> list[st
     known = {*columns.required, *columns.optional}
     header = [name.strip() for name in names]
     header = [name.casefold() if name.casefold() in known else name for name in header]
-    twice = [name for name, count in Counter(header).items() if count > 1 and name]
-    if twice:
-        raise InputError(f"{source}: there are {header.count(twice[0])} columns {twice[0]}; keep one")
     missing = [name for name in columns.required if name not in header]
     if missing:
         raise InputError(
             f"{source}: no column {missing[0]}; the first line names the columns, at least "
             f"{', '.join(columns.required)}, with commas, semicolons or tabs between them"
         )
+    # Only now: a first line without the required names may be a patient's row, which messages must not show.
+    twice = [name for name, count in Counter(header).items() if count > 1 and name]
+    if twice:
+        raise InputError(f"{source}: there are {header.count(twice[0])} columns {twice[0]}; keep one")
     for name in set(header) - known:  # a misspelt column would be passed over in silence
         meant = get_close_matches(name.casefold(), known - set(header), n=1, cutoff=_MISSPELT_FROM)
         if meant:

@@ -111,6 +111,13 @@ def test_a_bad_cell_is_named_by_line_and_column_but_not_shown(archive):
     assert str(error.value) == "input.manifest, line 3: label is not 0, 1 or empty"
 
 
+def test_a_table_without_header_shows_nothing_of_its_first_row(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("MILLER-1980,1,MILLER-1980\nMAIER-1981,0,MAIER-1981\n")
+    assert "no column study_id" in (message := refused(path))
+    assert "MILLER" not in message
+
+
 def test_columns_of_ones_own_are_let_be(archive):
     path = archive.write_table("study_id,label,study_date,note,notes\na,1,2019,x,y\n")
     assert read(path) == [(2, {"study_id": "a", "label": "1", "study_date": "2019", "note": "x", "notes": "y"})]
