@@ -7,10 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagchd_batch.errors import RunFault
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.layout import predictions_file
-from diagchd_batch.results.readers import predictions_keys, read_scores, shard_of
+from diagchd_batch.results.readers import damage_as_fault, predictions_keys, read_scores, shard_of
 from diagchd_batch.results.schema import PREDICTIONS
 from diagchd_batch.results.shard_writer import parquet_options
 from diagchd_batch.storage.base import Storage
@@ -87,14 +86,12 @@ def _rows(storage: Storage, run_id: str, counter: RowCounter) -> Iterator[pa.Tab
     scanner = read_scores(storage, run_id).scanner(
         columns=columns, fragment_readahead=_SHARDS_READ_AHEAD, batch_readahead=_SHARDS_READ_AHEAD
     )
-    try:
+    with damage_as_fault(run_id):
         for batch in scanner.scan_batches():
             shard = shard_of(batch.fragment.path)
             rows = batch.record_batch
             counter.add(rows, shard)
             yield pa.table([*rows.columns, pa.repeat(pa.scalar(shard, pa.int32()), rows.num_rows)], schema=PREDICTIONS)
-    except (OSError, pa.ArrowException) as error:
-        raise RunFault(f"a score file of run {run_id} cannot be read ({error}); run verify on this output") from error
 
 
 def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from diagchd_batch.errors import UsageError
+from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.results import layout
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.run_record import RunRecord, read_run_record
@@ -37,6 +38,15 @@ def read_predictions(storage: Storage, run_id: str | None = None) -> ds.Dataset:
     """Predictions of a run or (None) of all that have them, with a column `run_id`; in the order of the scores."""
     prefix = "predictions/" if run_id is None else layout.predictions_prefix(run_id)
     return _dataset(storage, prefix, _PREDICTIONS_FILE, PREDICTIONS)
+
+
+@contextmanager
+def damage_as_fault(run_id: str) -> Iterator[None]:
+    """What pyarrow raises at a score file of the run that cannot be read, as a RunFault."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise RunFault(f"a score file of run {run_id} cannot be read ({error}); run verify on this output") from error
 
 
 def predictions_keys(storage: Storage, run_id: str) -> list[str]:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.errors import ItemError, RunFault, StorageFault
-from diagchd_batch.results.readers import read_scores
+from diagchd_batch.results.readers import damage_as_fault, read_scores
 from diagchd_batch.results.schema import STATUS_OK
 from diagchd_batch.scoring.actors import ActorPlan
 from diagchd_batch.scoring.heartbeats import WorkerBeats, read_worker_beats
@@ -24,10 +24,11 @@ _STALLS = 2.5
 
 
 def outcomes_so_far(output: Storage, run_id: str) -> Counter[str]:
-    """`ok` or error code → rows, of all shards committed so far."""
+    """`ok` or error code → rows, of all shards committed so far. Raises RunFault for a damaged score file."""
     counts: Counter[str] = Counter()
-    for batch in read_scores(output, run_id).to_batches(columns=["error_code"]):
-        counts.update(code or STATUS_OK for code in batch["error_code"].to_pylist())
+    with damage_as_fault(run_id):
+        for batch in read_scores(output, run_id).to_batches(columns=["error_code"]):
+            counts.update(code or STATUS_OK for code in batch["error_code"].to_pylist())
     return counts
 
 

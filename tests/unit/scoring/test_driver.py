@@ -143,3 +143,17 @@ def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch):
     monkeypatch.setattr(ray_run, "run_shards", score_here)
     monkeypatch.setattr(LocalStorage, "replace", replace_if_patient)
     assert submit(config).exit_code == 0
+
+
+def test_a_damaged_score_file_is_a_fault_of_the_run_when_it_resumes(config, monkeypatch):
+    def stop_after_one(settings, shards, actors, **callbacks):
+        score_here(settings, shards[:1], actors, **callbacks)
+        raise RunInterrupted(signal.SIGINT)
+
+    monkeypatch.setattr(ray_run, "run_shards", stop_after_one)
+    with pytest.raises(RunInterrupted):
+        submit(config)
+    (committed,) = Path(config.output.uri).glob("scores/*/*.parquet")
+    committed.write_bytes(committed.read_bytes()[:500])
+    with pytest.raises(RunFault, match=r"score file of run .* cannot be read .*run verify"):
+        submit(config)
