@@ -8,6 +8,7 @@ from typing import Any
 
 from diagchd_batch.results.layout import shard_file, sources_file
 from diagchd_batch.results.schema import SOURCES
+from diagchd_batch.results.scratch import scratch_faults
 from diagchd_batch.results.shard_writer import ShardWriter
 from diagchd_batch.storage.base import Storage
 
@@ -43,7 +44,7 @@ def record_sources(
     with tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory:
         path = Path(directory) / "sources.parquet"
         digest = {SCORES_DIGEST_KEY: file_sha256(scores_path).encode()}
-        with ShardWriter(path, {**metadata, **digest}, SOURCES) as writer:
+        with scratch_faults(), ShardWriter(path, {**metadata, **digest}, SOURCES) as writer:
             writer.write(rows)
         private.create(sources_file(run_id, shard, attempt), path)
 

@@ -11,6 +11,7 @@ from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.layout import predictions_file
 from diagchd_batch.results.readers import damage_as_fault, predictions_keys, read_scores, shard_of
 from diagchd_batch.results.schema import PREDICTIONS
+from diagchd_batch.results.scratch import scratch_faults
 from diagchd_batch.results.shard_writer import parquet_options
 from diagchd_batch.storage.base import Storage
 
@@ -64,16 +65,18 @@ class _Parts:
             self._directory.cleanup()
 
     def write(self, group: pa.Table) -> None:
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._local, self._schema, **parquet_options(self._schema))
-        self._writer.write_table(group, row_group_size=ROWS_PER_GROUP)
+        with scratch_faults():
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self._local, self._schema, **parquet_options(self._schema))
+            self._writer.write_table(group, row_group_size=ROWS_PER_GROUP)
         self._n_rows += group.num_rows
         if self._n_rows >= self._rows_per_part:
             self._store()
 
     def _store(self) -> None:
         assert self._writer is not None
-        self._writer.close()
+        with scratch_faults():
+            self._writer.close()
         self._writer, self._n_rows = None, 0
         key = predictions_file(self._run_id, len(self.written))
         self._storage.replace(key, self._local)

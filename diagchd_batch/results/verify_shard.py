@@ -15,6 +15,7 @@ from diagchd_batch.errors import ItemError
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY
 from diagchd_batch.results.layout import shard_file
 from diagchd_batch.results.schema import MASK_COLUMNS, SCORES, STATUS_OK
+from diagchd_batch.results.scratch import scratch_faults
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, shard_metadata
 from diagchd_batch.results.verify_report import REMEDIES, RESTORE, Problem, ProblemKind
 from diagchd_batch.results.verify_rows import Expectations, RowAudit
@@ -64,7 +65,7 @@ class ShardCheck:
         info = self.storage.stat(key)
         size_bytes = info.size_bytes if info else 0
         digest = hashlib.sha256()
-        with local.open("wb") as file:
+        with scratch_faults(), local.open("wb") as file:
             for start in range(0, size_bytes, _CHUNK_BYTES):
                 chunk = self.storage.read_range(key, start, _CHUNK_BYTES)
                 digest.update(chunk)

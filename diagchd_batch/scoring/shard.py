@@ -1,6 +1,5 @@
 """Scores whole shards in one worker: attempt marker, pipeline, sources, commit. Knows nothing of Ray."""
 
-import os
 import tempfile
 import threading
 import time
@@ -14,6 +13,7 @@ from diagchd_batch.failures import FailureCode
 from diagchd_batch.results import layout
 from diagchd_batch.results.commit import commit_shard, record_sources
 from diagchd_batch.results.schema import STATUS_OK, table_metadata
+from diagchd_batch.results.scratch import scratch_faults
 from diagchd_batch.results.shard_writer import ShardWriter, shard_metadata
 from diagchd_batch.scoring.attempts import Attempt, AttemptLog, ShardHistory, Worker
 from diagchd_batch.scoring.byte_budget import ByteBudget
@@ -122,20 +122,15 @@ class ShardScorer:
                 before_batch=before_batch,
             )
             path = Path(directory) / "shard.parquet"
-            try:
-                with (
-                    decoders,
-                    ShardWriter(path, shard_metadata(self._metadata, shard)) as writer,
-                    closing(pipeline.run(images, on_source)) as rows,
-                ):
-                    for row in rows:
-                        counts[row.get("error_code") or STATUS_OK] += 1
-                        writer.write([row])
-            except OSError as error:
-                raise RunFault(
-                    f"cannot write below the temporary directory {tempfile.gettempdir()}: "
-                    f"{os.strerror(error.errno or 0)}; free some space or set TMPDIR, then give the same command again"
-                ) from error
+            with (
+                scratch_faults(),
+                decoders,
+                ShardWriter(path, shard_metadata(self._metadata, shard)) as writer,
+                closing(pipeline.run(images, on_source)) as rows,
+            ):
+                for row in rows:
+                    counts[row.get("error_code") or STATUS_OK] += 1
+                    writer.write([row])
             if not attempt.isolated:
                 turn.give_back()  # the next shard may score while this one is committed
             record_sources(

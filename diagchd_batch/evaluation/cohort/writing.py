@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.evaluation.cohort.rows import Row
 from diagchd_batch.evaluation.cohort.schemas import TABLES
+from diagchd_batch.results.scratch import scratch_faults
 from diagchd_batch.storage import Storage
 
 ROW_GROUP_ROWS = 131_072
@@ -42,7 +43,7 @@ def write_table(
     n_rows = 0
     with tempfile.TemporaryDirectory(prefix="diagchd-metrics-") as directory:
         path = Path(directory) / "table.parquet"
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        with scratch_faults(), pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for part in _row_groups(batches, schema):
                 writer.write_table(part, row_group_size=ROW_GROUP_ROWS)
                 n_rows += part.num_rows

@@ -1,11 +1,14 @@
 """Of several workers that finish one shard, one wins; its sources are there before it."""
 
+import errno
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
+from diagchd_batch.errors import RunFault
 from diagchd_batch.results import layout
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY, commit_shard, file_sha256, record_sources
 from diagchd_batch.results.readers import committed_shards
@@ -48,3 +51,15 @@ def test_leftovers_are_not_shards(tmp_path: Path):
         storage.create(layout.scores_prefix("r") + name, b"")
     assert committed_shards(storage, "r") == {4}
     assert committed_shards(storage, "another") == set()
+
+
+def test_a_full_temporary_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(*arguments, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "scores.parquet").write_bytes(b"scores")
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    with pytest.raises(RunFault, match=r"temporary directory .* No space left"):
+        record_sources(
+            open_storage(str(tmp_path)), "r", 5, "one", tmp_path / "scores.parquet", [{"image_id": "i", "uri": "u"}], {}
+        )

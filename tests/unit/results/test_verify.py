@@ -1,11 +1,13 @@
 """Verification: a sound run passes; whatever is done to it is found and named."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from diagchd_batch.errors import RunFault
 from diagchd_batch.results import layout
 from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.results.readers import open_output
@@ -76,6 +78,17 @@ def test_cut_short(run: MadeRun, kept: int):
     path = run.shard_path(0)
     path.write_bytes(path.read_bytes()[:kept])
     assert ("unreadable_shard", "shard 0") in {(p.kind.value, p.place) for p in verified(run).problems}
+
+
+def test_a_full_temporary_disk_does_not_pass_for_damage(run: MadeRun, monkeypatch: pytest.MonkeyPatch):
+    """The remedy for a damaged file is to delete it, so verify must not call a sound one damaged."""
+
+    def full(path, mode):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(RunFault, match=r"temporary directory .* No space left"):
+        verified(run)
 
 
 def test_shards_in_each_others_place(run: MadeRun):

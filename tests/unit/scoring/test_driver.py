@@ -1,5 +1,6 @@
 """A run from its configuration to its end, with workers in this process in place of Ray."""
 
+import errno
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,9 @@ import pytest
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import RunFault, StorageFault
-from diagchd_batch.results import layout
+from diagchd_batch.results import compaction, layout
 from diagchd_batch.results.readers import open_output
+from diagchd_batch.results.verify import verify_run
 from diagchd_batch.scoring import run as ray_run
 from diagchd_batch.scoring.actors import NodeResources
 from diagchd_batch.scoring.attempts import Worker
@@ -20,6 +22,7 @@ from diagchd_batch.scoring.interrupts import RunInterrupted
 from diagchd_batch.scoring.settings import IMPATIENCE_S
 from diagchd_batch.scoring.shard import ShardScorer
 from diagchd_batch.storage.local import LocalStorage
+from diagchd_batch.studies.plan import open_plan
 from tests.unit.scoring.made_inputs import PlainPrediction, png
 
 
@@ -77,6 +80,14 @@ def config(tmp_path: Path) -> JobConfig:
 
 def submit(config: JobConfig) -> RunOutcome:
     return run_job(config, OneMachine(), Silent(), environ={}, command=["submit"])
+
+
+def test_what_a_run_leaves_passes_verification(config, monkeypatch):
+    monkeypatch.setattr(ray_run, "run_shards", score_here)
+    outcome = submit(config)
+    output = open_output(config.output.uri)
+    report = verify_run(output.storage, output.private, open_plan(output.private, outcome.run_id), outcome.run_id)
+    assert (report.problems, report.n_shards_checked, report.counts.n_ok) == ([], 3, 6)
 
 
 def test_a_driver_that_is_stopped_after_another_finished_leaves_the_record_finished(config, monkeypatch):
@@ -157,3 +168,18 @@ def test_a_damaged_score_file_is_a_fault_of_the_run_when_it_resumes(config, monk
     committed.write_bytes(committed.read_bytes()[:500])
     with pytest.raises(RunFault, match=r"score file of run .* cannot be read .*run verify"):
         submit(config)
+
+
+def test_a_full_temporary_disk_at_the_end_is_a_fault_of_the_run(config, monkeypatch):
+    def full(*arguments, **named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fill_the_disk(*arguments, **callbacks):
+        score_here(*arguments, **callbacks)
+        monkeypatch.setattr(compaction.pq.ParquetWriter, "write_table", full)
+
+    monkeypatch.setattr(ray_run, "run_shards", fill_the_disk)
+    with pytest.raises(RunFault, match=r"temporary directory .* No space left"):
+        submit(config)
+    (record,) = open_output(config.output.uri).runs()
+    assert record.status == "failed"

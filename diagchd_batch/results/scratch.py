@@ -1,0 +1,23 @@
+"""Temporary files on this machine's own disk."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from diagchd_batch.errors import RunFault
+
+
+@contextmanager
+def scratch_faults() -> Iterator[None]:
+    """Within the block a temporary file is written: an OSError, a full disk above all, becomes a RunFault that says so.
+
+    Without it a full disk here would pass for damage to what is copied or derived.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunFault(
+            f"cannot write below the temporary directory {tempfile.gettempdir()}: {os.strerror(error.errno or 0)}; "
+            "free some space or set TMPDIR, then give the same command again"
+        ) from error
