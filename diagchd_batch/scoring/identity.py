@@ -10,7 +10,7 @@ from typing import Any
 from diagchd_batch import __version__
 from diagchd_batch.config.fingerprint import differences, fingerprint
 from diagchd_batch.config.models import InputConfig, LimitsConfig
-from diagchd_batch.errors import FingerprintMismatchError, UsageError
+from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results import layout
 from diagchd_batch.results.lineage import newest_runs
@@ -163,7 +163,15 @@ class RunRegistry:
 
     def _read(self, run_id: str) -> Identity | None:
         key = layout.identity_file(run_id)
-        return None if self._private.stat(key) is None else Identity(**json.loads(self._private.read(key)))
+        if self._private.stat(key) is None:
+            return None
+        try:
+            return Identity(**json.loads(self._private.read(key)))
+        except (ValueError, TypeError) as error:
+            raise RunFault(
+                f"{key} is damaged or of another version of this program; restore it from a backup, or name another "
+                "run with --run-id"
+            ) from error
 
     def _latest(self, prefix: str) -> tuple[int, Identity | None]:
         number, latest = 0, None

@@ -23,7 +23,6 @@ class Kind(Enum):
     DENIED = auto()  # one object, or everything: a probe tells
     ARCHIVED = auto()
     EXISTS = auto()  # a condition on the write was not met
-    CHANGED = auto()  # a condition on the read was not met
     RANGE = auto()
     UNSUPPORTED = auto()
     NO_SPACE = auto()

@@ -173,8 +173,14 @@ class Plan:
 
 
 def open_plan(private: Storage, run_id: str) -> Plan:
-    """The plan of an existing run. Raises RunFault where there is none."""
+    """The plan of an existing run. Raises RunFault where there is none, or a damaged one."""
     key = layout.plan_head(run_id)
     if private.stat(key) is None:
         raise RunFault(f"run {run_id} has no plan in the private tree; submit its job file to make one")
-    return Plan(private, run_id, PlanHead.from_json(private.read(key)))
+    try:
+        return Plan(private, run_id, PlanHead.from_json(private.read(key)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunFault(
+            f"the plan of run {run_id} is damaged: {key} in the private tree; restore it from a backup, or begin "
+            "another run with --new-run"
+        ) from error

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from diagchd_batch.config.models import InputConfig, LimitsConfig
-from diagchd_batch.errors import FingerprintMismatchError, UsageError
+from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.results import layout
 from diagchd_batch.results.run_record import write_run_record
 from diagchd_batch.scoring.identity import RunRegistry, RunRequest, fingerprint_fields, input_fields
@@ -215,3 +215,11 @@ def test_of_two_nights_at_once_both_get_one_run(registry, output):
     assert claims[0].identity == claims[1].identity
     assert [claim.resumed for claim in claims] == [False, True]
     assert registry.target(FIELDS, INPUTS, RunRequest(selection="new")).exists  # before it has a record
+
+
+def test_a_damaged_identity_is_a_fault_of_the_run(registry, tmp_path):
+    claim = _claim(registry)
+    (file,) = tmp_path.rglob("identity.json")
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(RunFault, match=f"{claim.identity.run_id}/identity.json is damaged"):
+        _claim(registry)

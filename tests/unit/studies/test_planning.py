@@ -211,6 +211,11 @@ def test_damage_is_a_fault_of_the_run(private, tmp_path):
         plan.read_shard(reference)
     with pytest.raises(RunFault, match="no plan"):
         open_plan(private, "another run")
+    head = tmp_path / "private" / layout.plan_head("run")
+    for damaged in (b"", head.read_bytes()[:50], b"[]", b'{"format":1}'):
+        head.write_bytes(damaged)
+        with pytest.raises(RunFault, match="the plan of run run is damaged"):
+            open_plan(private, "run")
 
 
 @pytest.mark.parametrize("kind", ["study", "image", "subject_of_study"])
