@@ -21,6 +21,8 @@ from diagchd_batch.studies.sharding import ShardSize
 SHARDS_PER_PART = 256
 PLAN_FORMAT = 1
 READ_AHEAD_BYTES = 65_536
+WHOLE_READ_AHEAD_BYTES = 8 << 20
+"""Where a part is read from its beginning to its end: few requests."""
 
 PLAN_IMAGES = pa.schema(
     [
@@ -147,7 +149,7 @@ class Plan:
         digest = TableDigest()
         keys = [layout.plan_part(self.run_id, self.head.digest, part) for part in range(self.head.n_parts)]
         for key in (*keys, layout.plan_studies(self.run_id, self.head.digest)):
-            with self._open(key) as file:
+            with self._open(key, WHOLE_READ_AHEAD_BYTES) as file:
                 for row_group in range(file.num_row_groups):  # cut as the digest was when the plan was written
                     digest.update(file.read_row_group(row_group))
         return digest.hexdigest() == self.head.digest
@@ -161,12 +163,12 @@ class Plan:
             yield from file.iter_batches(columns=PLAN_STUDIES.names)
 
     @contextmanager
-    def _open(self, key: str) -> Iterator[pq.ParquetFile]:
+    def _open(self, key: str, read_ahead_bytes: int = READ_AHEAD_BYTES) -> Iterator[pq.ParquetFile]:
         info = self._private.stat(key)
         if info is None:
             raise RunFault(f"the plan of run {self.run_id} is incomplete: {key} is gone from the private tree")
         try:
-            file = io.BufferedReader(RangeReader(self._private, key, info.size_bytes), READ_AHEAD_BYTES)
+            file = io.BufferedReader(RangeReader(self._private, key, info.size_bytes), read_ahead_bytes)
             yield pq.ParquetFile(file, pre_buffer=True)
         except (pa.ArrowException, ItemError) as error:
             raise RunFault(f"the plan of run {self.run_id} cannot be read: {key}: {error}") from error
