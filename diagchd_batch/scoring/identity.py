@@ -30,7 +30,8 @@ class Identity:
     """What a run is, fixed when it is first claimed. Identified: it lies under `private/`.
 
     `input_digest` is keyed, because digests of a manifest or a path could be guessed. `batch_size` and
-    `intra_op_threads` are not part of what makes runs different, but of what makes one run repeatable to the bit.
+    `intra_op_threads` are not part of what makes runs different, but of what makes one run repeatable to the bit;
+    `chd_threshold` is the card's as the run began, so that all its calls are made alike.
     `selection`: what it plans of the input, beyond the lineage of its parent.
     """
 
@@ -41,6 +42,7 @@ class Identity:
     input_fields: Mapping[str, Any]
     batch_size: int
     intra_op_threads: int
+    chd_threshold: float
     parent_run_id: str | None = None
     selection: Selection = "all"
     created_by: str = __version__
@@ -132,7 +134,7 @@ class RunRegistry:
         finished; then a new one, its child. Raises FingerprintMismatchError where the run named stands for another
         fingerprint or input, UsageError where there is nothing to retry yet.
         """
-        wanted = Identity("", fingerprint(fields), fields, keyed_digest(self._key, inputs), inputs, 0, 0)
+        wanted = Identity("", fingerprint(fields), fields, keyed_digest(self._key, inputs), inputs, 0, 0, 0.0)
         if request.run_id is not None and (named := self._read(request.run_id)):
             self._refuse_another(named, wanted, with_manifest=request.selection == "all")
             return Target(named, exists=True)
@@ -151,9 +153,14 @@ class RunRegistry:
             return Target(latest, exists=True)
         return Target(replace(wanted, run_id=request.run_id or f"{prefix}-{number + 1}"), exists=False)
 
-    def claim(self, target: Target, *, batch_size: int, intra_op_threads: int) -> Claim:
+    def claim(self, target: Target, *, batch_size: int, intra_op_threads: int, chd_threshold: float) -> Claim:
         """Make the target's run one's own; of two that do so at once, both get the first one's identity."""
-        identity = replace(target.identity, batch_size=batch_size, intra_op_threads=intra_op_threads)
+        identity = replace(
+            target.identity,
+            batch_size=batch_size,
+            intra_op_threads=intra_op_threads,
+            chd_threshold=chd_threshold,
+        )
         key = layout.identity_file(identity.run_id)
         resumed = not self._private.create(key, json.dumps(asdict(identity), indent=1).encode())
         existing = self._read(identity.run_id)

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from diagchd_batch.config.models import JobConfig, LimitsConfig
@@ -156,7 +156,10 @@ class PreparedJob:
 
     def claim(self) -> Job:
         claim = self.registry.claim(
-            self.target, batch_size=self.batch_size, intra_op_threads=_intra_op_threads(self.config, self.actors)
+            self.target,
+            batch_size=self.batch_size,
+            intra_op_threads=_intra_op_threads(self.config, self.actors),
+            chd_threshold=self.model.chd_threshold,
         )
         return Job(
             config=self.config,
@@ -164,7 +167,7 @@ class PreparedJob:
             output=self.output,
             private=self.private,
             pseudonymizer=self.pseudonymizer,
-            model=self.model,
+            model=replace(self.model, chd_threshold=claim.identity.chd_threshold),
             actors=self.actors,
             claim=claim,
             submission=secrets.token_hex(4),

@@ -4,6 +4,7 @@ import errno
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.results import compaction, layout
 from diagchd_batch.results.readers import open_output
 from diagchd_batch.results.verify import verify_run
+from diagchd_batch.scoring import job
 from diagchd_batch.scoring import run as ray_run
 from diagchd_batch.scoring.actors import NodeResources
 from diagchd_batch.scoring.attempts import Worker
@@ -61,6 +63,11 @@ def score_here(settings, shards, actors, *, on_summary, on_tick) -> None:
     scorer = ShardScorer(settings, GreyModel(settings), Worker.this_process())
     for shard in shards:
         on_summary(scorer.score(shard))
+
+
+def stop_after_one(settings, shards, actors, **callbacks) -> None:
+    score_here(settings, shards[:1], actors, **callbacks)
+    raise RunInterrupted(signal.SIGINT)
 
 
 @pytest.fixture
@@ -157,10 +164,6 @@ def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch):
 
 
 def test_a_damaged_score_file_is_a_fault_of_the_run_when_it_resumes(config, monkeypatch):
-    def stop_after_one(settings, shards, actors, **callbacks):
-        score_here(settings, shards[:1], actors, **callbacks)
-        raise RunInterrupted(signal.SIGINT)
-
     monkeypatch.setattr(ray_run, "run_shards", stop_after_one)
     with pytest.raises(RunInterrupted):
         submit(config)
@@ -183,3 +186,18 @@ def test_a_full_temporary_disk_at_the_end_is_a_fault_of_the_run(config, monkeypa
         submit(config)
     (record,) = open_output(config.output.uri).runs()
     assert record.status == "failed"
+
+
+def test_a_resumed_run_keeps_the_threshold_of_its_calls(config, monkeypatch):
+    """The card's threshold is not part of the fingerprint; a new package with another must not split a run in two."""
+    monkeypatch.setattr(ray_run, "run_shards", stop_after_one)
+    with pytest.raises(RunInterrupted):
+        submit(config)
+    resolve = job.resolve_model
+    monkeypatch.setattr(job, "resolve_model", lambda *block: replace(resolve(*block), chd_threshold=0.1))
+    monkeypatch.setattr(ray_run, "run_shards", score_here)
+    run_id = submit(config).run_id
+    output = open_output(config.output.uri)
+    assert verify_run(output.storage, output.private, open_plan(output.private, run_id), run_id).problems == []
+    rows = output.predictions(run_id).to_table().to_pylist()
+    assert [row["chd_call"] for row in rows] == [row["chd_probability"] >= 0.5 for row in rows]

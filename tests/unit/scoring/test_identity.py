@@ -31,7 +31,7 @@ def registry(tmp_path, output):
 
 def _claim(registry, fields=FIELDS, inputs=INPUTS, batch_size=4, intra_op_threads=1, **request):
     target = registry.target(fields, inputs, RunRequest(**request))
-    return registry.claim(target, batch_size=batch_size, intra_op_threads=intra_op_threads)
+    return registry.claim(target, batch_size=batch_size, intra_op_threads=intra_op_threads, chd_threshold=0.5)
 
 
 def _record(output, claim, started_day=1):
@@ -210,7 +210,7 @@ def test_of_two_nights_at_once_both_get_one_run(registry, output):
     first = _claim(registry)
     _finish(output, first)
     targets = [registry.target(FIELDS, INPUTS, RunRequest(selection="new")) for _ in range(2)]
-    claims = [registry.claim(target, batch_size=4, intra_op_threads=1) for target in targets]
+    claims = [registry.claim(target, batch_size=4, intra_op_threads=1, chd_threshold=0.5) for target in targets]
     assert [target.exists for target in targets] == [False, False]
     assert claims[0].identity == claims[1].identity
     assert [claim.resumed for claim in claims] == [False, True]
