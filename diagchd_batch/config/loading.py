@@ -50,16 +50,19 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[s
         raise ConfigError(f"job file {path} is not valid YAML: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"job file {path} holds no keys; `diagchd-batch config schema` shows what it may hold")
+    applied = []  # beside the file; named in errors, since the file may not be what is wrong
     for name, value in sorted((environ or {}).items()):
         if name.startswith(ENVIRONMENT_PREFIX):
+            applied.append(name)
             keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             _assign(document, keys, value, source=f"environment variable {name}")
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator or not key.strip():
             raise ConfigError(f"--set {override}: expected key=value, such as --set model.precision=bfloat16")
+        applied.append(f"--set {key.strip()}")
         _assign(document, key.strip().split("."), value, source=f"--set {override}")
-    return parse_job(document, source=f"job file {path}")
+    return parse_job(document, source=f"job file {path}" + (f" with {', '.join(applied)}" if applied else ""))
 
 
 def parse_job(document: Mapping[str, Any], source: str) -> JobConfig:

@@ -47,8 +47,14 @@ def test_unknown_key_is_refused_with_the_nearest_known_one(job_file, text, sugge
 
 
 def test_unknown_environment_key_is_refused(job_file):
-    with pytest.raises(ConfigError, match=r"model\.precison: unknown key; did you mean precision\?"):
+    with pytest.raises(ConfigError, match=r"model\.precison: unknown key; did you mean precision\?") as error:
         load_job(job_file(MINIMAL), environ={"DIAGCHD_BATCH__MODEL__PRECISON": "bfloat16"})
+    assert "with DIAGCHD_BATCH__MODEL__PRECISON is not valid" in str(error.value)  # the file itself is
+
+
+def test_an_override_that_is_at_fault_is_named(job_file):
+    with pytest.raises(ConfigError, match=r"with --set model\.batch_size is not valid:\n  model\.batch_size"):
+        load_job(job_file(MINIMAL), ["model.batch_size=0"])
 
 
 @pytest.mark.parametrize(
