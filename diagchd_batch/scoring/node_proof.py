@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from diagchd_batch.errors import DiagchdBatchError, ItemError, RunFault, StorageFault
+from diagchd_batch.errors import ItemError, RunFault, StorageFault
 from diagchd_batch.results import layout
 from diagchd_batch.scoring.settings import RunSettings
 from diagchd_batch.scoring.versions import package_versions, version_differences
@@ -37,15 +37,8 @@ def node_proof(run_id: str, submission: str, inputs: Storage, output: Storage, p
             private.delete(place)
 
 
-def check_node(settings: RunSettings, node: str) -> None:
-    """Raises RunFault, which names the node, where it differs from the driver's."""
-    try:
-        _check(settings)
-    except DiagchdBatchError as error:
-        raise RunFault(f"node {node}: {error}") from error
-
-
-def _check(settings: RunSettings) -> None:
+def check_node(settings: RunSettings) -> None:
+    """Raises RunFault where this node differs from the driver's."""
     timeout_s = settings.limits.object_timeout_s
     private = open_storage(settings.private_uri, object_timeout_s=timeout_s, owner_only=True)
     output = open_storage(settings.output_uri, object_timeout_s=timeout_s)

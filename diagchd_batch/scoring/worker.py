@@ -45,14 +45,15 @@ class ShardWorker:
         self._heartbeat.__enter__()  # for as long as the process lives
         try:
             if settings.has_node_proof:
-                check_node(settings, self._worker.node)
+                check_node(settings)
             from diagchd_batch.model.predictor import Predictor  # TensorFlow, in workers alone
 
             model = Predictor(settings.model, settings.batch_size, settings.intra_op_threads)
             self._devices = list(model.devices)
             self._scorer = ShardScorer(settings, model, self._worker)
         except Exception as error:
-            self._start_fault = self._fault(error)
+            fault = self._fault(error)
+            self._start_fault = fault | {"message": f"node {self._worker.node}: {fault['message']}"}
 
     def __call__(self, batch: Mapping[str, Any]) -> str:
         """A summary or a fault, for `read_outcome`."""

@@ -5,7 +5,9 @@ import time
 from contextlib import ExitStack
 
 import pytest
+from typer.testing import CliRunner
 
+from diagchd_batch.cli.main import app
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results import layout
 from diagchd_batch.results.readers import Output, open_output
@@ -51,6 +53,12 @@ def test_a_living_run_tells_its_rate_and_what_is_left(living):
 
 def test_one_that_was_asked_to_stop_says_so(living):
     request_stop(living.private, RUN_ID, "one")
+    assert run_state(living, RUN_ID).status == "stopping"
+
+
+def test_stop_with_an_output_alone_asks_every_run_of_it_that_lives(living):
+    asked = CliRunner().invoke(app, ["stop", "--output", living.storage.uri])
+    assert asked.exit_code == 0 and f"run {RUN_ID} was asked to end" in asked.stderr
     assert run_state(living, RUN_ID).status == "stopping"
 
 
