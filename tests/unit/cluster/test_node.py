@@ -73,6 +73,9 @@ def test_a_tree_of_its_own_is_told(question, tmp_path, change):
 def test_another_version_of_a_package_is_told(question):
     problem = look(replace(question, versions=question.versions | {"numpy": "1.0.0"})).problem
     assert f"numpy {package_versions()['numpy']} instead of 1.0.0" in problem
+    minor = ".".join(question.versions["python"].split(".")[:2])
+    assert look(replace(question, versions=question.versions | {"python": f"{minor}.99"})) == Answer()
+    assert "instead of 3.99" in look(replace(question, versions=question.versions | {"python": "3.99.1"})).problem
 
 
 def test_an_input_of_its_own_is_told(question, tmp_path):
