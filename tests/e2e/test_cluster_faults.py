@@ -208,7 +208,7 @@ def test_the_head_is_killed_and_started_again(run, expected):
     committed = run.score_bytes()
     assert len(committed) < len(expected.score_bytes)
     kept = cluster.command("logs", RUN_ID, "--output", run.output_uri)
-    assert kept.returncode == 0 and '"event": "shard"' in kept.stdout, kept.stderr
+    assert kept.returncode == 0 and '"event": "started"' in kept.stdout, kept.stderr
     cluster.start_head()
     cluster.wait_for_nodes(1)
     for name in WORKERS:  # they end by themselves; what watches over a cluster's nodes starts new ones
