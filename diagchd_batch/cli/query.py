@@ -4,7 +4,7 @@ import sys
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,16 +64,28 @@ def query(
     if chosen is Format.PARQUET and out is None and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal; name a file with --out")
     database = open_query(open_output(output, private_uri), TABLES, run_id)
+    database.require_runs()
     with database.rows(sys.stdin.read() if sql == "-" else sql) as rows, ExitStack() as files:
         if chosen is Format.TABLE:
-            _print_table(rows, files.enter_context(out.open("w", encoding="utf-8")) if out else sys.stdout)
+            _print_table(rows, files.enter_context(_opened(out, "w", "utf-8")) if out else sys.stdout)
         else:
-            FORMATS[chosen](rows, files.enter_context(out.open("wb")) if out else sys.stdout.buffer)
+            FORMATS[chosen](rows, files.enter_context(_opened(out, "wb")) if out else sys.stdout.buffer)
 
 
 def _by_ending(out: Path | None) -> Format:
-    ending = out.suffix.removeprefix(".") if out else ""
-    return Format(ending) if ending in list(Format) else Format.TABLE
+    ending = out.suffix.removeprefix(".").lower() if out else ""
+    if ending in ("", "txt"):
+        return Format.TABLE
+    if ending not in list(Format):
+        raise UsageError(f"--out {out}: end it with .csv, .json, .parquet or .txt, or say what it is with --format")
+    return Format(ending)
+
+
+def _opened(out: Path, mode: str, encoding: str | None = None) -> IO[Any]:
+    try:
+        return out.open(mode, encoding=encoding)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror}") from error
 
 
 def _print_views() -> None:

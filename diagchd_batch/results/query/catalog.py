@@ -40,6 +40,13 @@ class Catalog:
         self.records: list[RunRecord] = [record for name in self.run_ids if (record := records[name])]
         self._is_whole = run_id is None
 
+    def require_runs(self) -> None:
+        """Raises UsageError where the output holds nothing of any run: no rows would read as no failures."""
+        if not self.run_ids and next(iter(self._storage.list("scores/")), None) is None:
+            raise UsageError(
+                f"{self._storage.uri} holds no run; name the directory or prefix that is output.uri in the job file"
+            )
+
     def files(self, prefix: str, file_name: str, schema: pa.Schema) -> ds.Dataset:
         """The files ``<prefix>run_id=R/<file_name>``, a regular expression, with these columns and `run_id`."""
         directories = [prefix] if self._is_whole else [f"{prefix}run_id={run_id}/" for run_id in self.run_ids]

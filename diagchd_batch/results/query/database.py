@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +15,12 @@ from diagchd_batch.results.query.views import DerivedView, View, views
 from diagchd_batch.results.readers import Output
 
 _BATCH_ROWS = 65_536
+_UNKNOWN_TABLE = re.compile(r"(Table with name .+? does not exist)!.*", re.DOTALL)
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)
 """MULTI is how DuckDB takes a PIVOT."""
+
+_SHOWS_TABLES = re.compile(r"\s*show\s+(all\s+)?(tables|views)\b", re.IGNORECASE)
+"""Would be answered with nothing: a database has only the views that its statement names."""
 
 _SCAN_FAILED = "reading the stream registered as"
 """What DuckDB says where a file could not be read, rather than the query not be understood."""
@@ -35,6 +39,10 @@ class QueryDatabase:
         self._catalog = Catalog(output, run_id)
         self._views = views(metrics)
 
+    def require_runs(self) -> None:
+        """Raises UsageError where the output holds no run, because it was misnamed or nothing was begun."""
+        self._catalog.require_runs()
+
     @contextmanager
     def rows(self, sql: str) -> Iterator[pa.RecordBatchReader]:
         """The result of one reading statement, streamed while the block lasts.
@@ -48,14 +56,14 @@ class QueryDatabase:
             for view in named:
                 if not self._add(connection, view):
                     missing.append(view.name)
-            with _explained(missing):
+            with _explained(missing, self._views):
                 for lock in _LOCKS:
                     connection.execute(lock)
                 _check_reads(connection, sql)
                 relation = connection.sql(sql)
                 if relation is None:
                     raise UsageError("this statement has no result; write a SELECT")
-                yield _explaining(relation.to_arrow_reader(_BATCH_ROWS), missing)
+                yield _explaining(relation.to_arrow_reader(_BATCH_ROWS), missing, self._views)
 
     def table(self, sql: str) -> pa.Table:
         """The whole result of `rows`, for notebooks and tests."""
@@ -129,33 +137,35 @@ def _check_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
         raise UsageError(f"query takes one statement, this has {len(statements)}")
+    if _SHOWS_TABLES.match(sql):
+        raise UsageError("`diagchd-batch query --list` shows the views and their columns")
     kind = statements[0].type
     if kind not in _READS:
         raise UsageError(f"query only reads (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, PIVOT, EXPLAIN), not {kind.name}")
 
 
 @contextmanager
-def _explained(missing: Sequence[str]) -> Iterator[None]:
+def _explained(missing: Sequence[str], known: Iterable[str]) -> Iterator[None]:
     """DuckDB's errors as ours."""
     try:
         yield
     except duckdb.Error as error:
-        raise _as_ours(str(error), missing) from error
+        raise _as_ours(str(error), missing, known) from error
 
 
-def _explaining(reader: pa.RecordBatchReader, missing: Sequence[str]) -> pa.RecordBatchReader:
+def _explaining(reader: pa.RecordBatchReader, missing: Sequence[str], known: Iterable[str]) -> pa.RecordBatchReader:
     """The same batches; what goes wrong while they are computed is told as ours, too."""
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
             yield from reader
         except (OSError, pa.ArrowException) as error:
-            raise _as_ours(str(error), missing) from error
+            raise _as_ours(str(error), missing, known) from error
 
     return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
 
-def _as_ours(message: str, missing: Sequence[str]) -> UsageError | RunFault:
+def _as_ours(message: str, missing: Sequence[str], known: Iterable[str]) -> UsageError | RunFault:
     if _SCAN_FAILED in message:
         return RunFault(f"{message}\nRun `diagchd-batch verify` on this output.")
     if any(f"with name {name} " in message for name in missing):
@@ -163,4 +173,6 @@ def _as_ours(message: str, missing: Sequence[str]) -> UsageError | RunFault:
             f"{message}\nThis view needs the private tree, which cannot be read from here; "
             "name it with --private-uri or ask its owner."
         )
+    # DuckDB knows only the views that the statement names, so its own guess would be a table of its own
+    message = _UNKNOWN_TABLE.sub(rf"\1; the views are: {', '.join(known)} (`diagchd-batch query --list`)", message)
     return UsageError(f"the query cannot be answered. {message}")

@@ -194,3 +194,39 @@ def test_identified_views_need_the_private_tree(query, made, tmp_path):
     elsewhere = query("SELECT * FROM studies", "--private-uri", str(tmp_path / "nothing"))
     assert elsewhere.exit_code == 2 and "private" in elsewhere.messages
     assert query("SELECT count(*) FROM predictions", "--private-uri", str(tmp_path / "nothing")).exit_code == 0
+
+
+def test_an_output_without_a_run_is_refused_as_no_rows_would_read_as_no_failures(tmp_path):
+    ended = diagchd_batch("query", str(tmp_path / "mistyped"), "SELECT count(*) FROM failures")
+    assert (ended.exit_code, ended.printed) == (2, "")
+    assert "mistyped holds no run" in ended.messages
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_a_table_that_is_not_there_is_told_with_the_views_that_are(query):
+    ended = query("SELECT * FROM prediction")
+    assert ended.exit_code == 2
+    assert "prediction does not exist; the views are: predictions, current, " in ended.messages
+    assert "pg_" not in ended.messages
+
+
+@pytest.mark.parametrize("sql", ["SHOW TABLES", " show all tables;"])
+def test_show_tables_points_to_the_list_instead_of_answering_with_nothing(query, sql):
+    ended = query(sql)
+    assert (ended.exit_code, ended.printed) == (2, "")
+    assert "query --list" in ended.messages
+
+
+def test_a_file_that_cannot_be_written_is_named(query, tmp_path):
+    ended = query("SELECT 1", "--out", str(tmp_path / "absent" / "rows.csv"))
+    assert ended.exit_code == 2
+    assert "rows.csv cannot be written: No such file or directory" in ended.messages
+
+
+def test_an_ending_of_no_known_format_is_refused(query, tmp_path):
+    file = tmp_path / "rows.xlsx"
+    ended = query("SELECT 1", "--out", str(file))
+    assert ended.exit_code == 2
+    assert ".csv, .json, .parquet" in ended.messages
+    assert not file.exists()
+    assert query("SELECT 1", "--out", str(file), "--format", "csv").exit_code == 0
