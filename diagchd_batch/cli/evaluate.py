@@ -108,4 +108,4 @@ def _evaluation(path: Path | None, overrides: Sequence[str]) -> "EvaluationConfi
 
 def _say_notes(notes: Sequence[str]) -> None:
     for note in notes:
-        say(f"left out: {note}")
+        say(f"note: {note}")

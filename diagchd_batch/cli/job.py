@@ -54,6 +54,7 @@ def plan(
 
     request = _request(run_id, False, only, retry)
     job = load_job(config, overrides, os.environ)
+    _say_caution(job)
     with run_progress() as progress:
         preview = preview_job(job, os.environ, request=request, on_listed=progress.listed)
     images_per_s, source = preview.images_per_s, "the latest run with this fingerprint"
@@ -89,8 +90,8 @@ def submit(
 ) -> None:
     """Score a cohort and evaluate it: here, with a Ray of its own, or on a cluster. Again: it resumes or repeats.
 
-    Exit codes: 0 done · 1 failed, resumable · 2 usage or configuration · 3 done, with failed inputs ·
-    4 fingerprint mismatch · 130/143 interrupted, resumable.
+    Exit codes: 0 done, 1 failed (resumable), 2 usage or configuration, 3 done with failed inputs,
+    4 fingerprint mismatch, 130/143 interrupted (resumable).
 
     Example: diagchd-batch submit configs/sample.yaml --set model.precision=bfloat16
     """
@@ -110,6 +111,7 @@ def submit(
     deadline = parse_deadline(until, datetime.now(UTC)) if until else None
     request = _request(run_id, new_run, only, retry)
     job = load_job(config, overrides, os.environ)
+    _say_caution(job)
     read_evaluation_files(job.evaluation)  # a mistake in them is told now, not when the night is over
     if cluster := cluster_address(address, os.environ):
         _submit_to_cluster(job, cluster, request, deadline, no_wait, as_json)
@@ -146,7 +148,7 @@ def submit(
         if only and outcome.resumed and not outcome.ending:
             say("this run was begun before; the same command scores what has come in since it was planned")
         for note in notes:
-            say(f"evaluation left out: {note}")
+            say(f"evaluation: {note}")
     raise typer.Exit(outcome.exit_code)
 
 
@@ -157,6 +159,13 @@ def _request(run_id: str | None, new_run: bool, only: str | None, retry: str | N
     if only and retry:
         raise UsageError("--only new and --retry failed are two runs: give the one, then the other")
     return RunRequest(run_id, new_run, "new" if only else "failed" if retry else "all")
+
+
+def _say_caution(job: "JobConfig") -> None:
+    from diagchd_batch.model.caution import caution
+
+    if text := caution(job.model.name, job.model.weights, simulated_images=job.input.simulated):
+        say(f"caution: {text}")
 
 
 def _submit_to_cluster(

@@ -4,7 +4,7 @@ import sys
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -81,7 +81,7 @@ def _by_ending(out: Path | None) -> Format:
     return Format(ending)
 
 
-def _opened(out: Path, mode: str, encoding: str | None = None) -> IO[Any]:
+def _opened(out: Path, mode: str, encoding: str | None = None) -> Any:
     try:
         return out.open(mode, encoding=encoding)
     except OSError as error:

@@ -5,6 +5,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from diagchd_batch.model.caution import trained_on_phantoms
 from diagchd_batch.report.sections import cases, closing, scores
 from diagchd_batch.report.sections.agreement import agreement
 from diagchd_batch.report.sections.cohort import cohort
@@ -63,6 +64,12 @@ def render(source: Source) -> str:
     style = resources.files("diagchd_batch.report").joinpath("templates", "style.css").read_text(encoding="utf-8")
     sections = [section for make in _SECTIONS if (section := make(source))]
     disclosed = source.record.config.get("evaluation", {}).get("disclose", False)
+    model = source.record.model
     return environment.get_template("report.html.j2").render(
-        record=source.record, sections=sections, disclosed=disclosed, style=Markup(style), markup=Markup
+        record=source.record,
+        sections=sections,
+        disclosed=disclosed,
+        phantom_weights=trained_on_phantoms(model.card, model.weights_digest),
+        style=Markup(style),
+        markup=Markup,
     )

@@ -31,9 +31,10 @@ def count(value: float | None) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
-def counted(n: float | None, noun: str) -> str:
-    """``1 study``, ``2 studies``."""
-    return f"{count(n)} {noun if n == 1 else _PLURALS.get(noun, noun + 's')}"
+def counted(n: float | None, noun: str, adjective: str = "") -> str:
+    """``1 study``, ``2 studies``, ``2 healthy studies``."""
+    named = noun if n == 1 else _PLURALS.get(noun, noun + "s")
+    return " ".join(word for word in (count(n), adjective, named) if word)
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:

@@ -50,8 +50,8 @@ def browser():
 
 def test_submit_ends_with_key_figures_and_the_report(told, report):
     assert re.search(r"AUC +0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\), 62 studies", told)
-    for name in ("sensitivity", "specificity"):
-        assert re.search(rf"{name} +0\.\d{{3}} \(0\.\d{{3}} to [01]\.\d{{3}}\), 62 studies", told)
+    for name, units in (("sensitivity", "22 diseased studies"), ("specificity", "40 healthy studies")):
+        assert re.search(rf"{name} +0\.\d{{3}} \(0\.\d{{3}} to [01]\.\d{{3}}\), \d\d of {units}", told)
     assert re.search(r"mean IoU +0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\), 119 images", told)
     assert str(report) in told
     assert len(list(report.parents[2].glob("runs/run_id=*/_SUCCESS"))) == 1

@@ -1,8 +1,12 @@
 """Definitions, versions, and the limits of use that the model's card states."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from diagchd_batch.evaluation.cohort.definitions import DEFINITIONS
 from diagchd_batch.evaluation.cohort.schemas import ANALYSIS_SETS
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS as OF_COMPARISONS
+from diagchd_batch.model.caution import describes, trained_on_phantoms
 from diagchd_batch.report.blocks import Section, Table
 from diagchd_batch.report.formatting import words
 from diagchd_batch.report.source import Source
@@ -47,18 +51,15 @@ def versions(source: Source) -> Section:
 
 
 def limits(source: Source) -> Section:
-    card = source.record.model.card
-    training = card.get("training_data") or {}
-    pairs = [
-        ("intended use", card.get("intended_use")),
-        ("limitations", card.get("limitations")),
-        ("training data", training.get("description")),
-        ("licence", card.get("licence")),
-    ]
-    stated = [(name, str(text)) for name, text in pairs if text]
+    model = source.record.model
     text = ["For research only. Not a medical device: no result here may decide about a patient."]
     if source.record.simulated:
         text.append("The images of this run are SIMULATED; its figures say nothing about patients.")
+    elif trained_on_phantoms(model.card, model.weights_digest):
+        text.append(
+            "The weights were trained on SIMULATED phantoms; their scores of these images mean nothing clinically."
+        )
+    stated = _stated(model.card, model.weights_digest)
     return Section(
         "limits",
         "Limits of use",
@@ -66,3 +67,20 @@ def limits(source: Source) -> Section:
         tables=[Table("From the model's card", ("", ""), stated)] if stated else [],
         left_out=[] if stated else ["the model's card states no limits"],
     )
+
+
+def _stated(card: Mapping[str, Any], weights_digest: str) -> list[tuple[str, str]]:
+    """What the card says, as far as it holds for these weights: a user's own have another history."""
+    foreign = bool(card.get("weights")) and not describes(card, weights_digest)
+    training = (card.get("training_data") or {}).get("description")
+    pairs = [
+        ("intended use", None if foreign else card.get("intended_use")),
+        ("limitations", None if foreign else card.get("limitations")),
+        ("training data", None if foreign else training),
+        (
+            "weights",
+            "not those of the card: what they were trained on, and for, is not known here" if foreign else None,
+        ),
+        ("licence", card.get("licence")),
+    ]
+    return [(name, str(text)) for name, text in pairs if text]

@@ -21,11 +21,11 @@ _RATER_STEPS = (
 
 def flow(source: Source) -> Section:
     rows = source.tables["flow"]
-    notes = [row["note"] for row in rows if row["name"] == "left_out" and row["note"]]
+    notes = [_sentence(row["note"]) for row in rows if row["name"] == "left_out" and row["note"]]
     cohort = [row for row in rows if row["subject_kind"] is None and row["name"] not in _NOTES]
     steps = {row["name"]: row for row in cohort if row["reason"] is None}
     if not all(name in steps for name in _KEPT):
-        return Section("flow", "Flow of studies", left_out=["the table flow has no rows", *notes])
+        return Section("flow", "Flow of studies", notes, left_out=["the table flow has no rows"])
     reasons = {
         name: [
             f"{count(row['n_studies'])} {words(row['reason'])}"
@@ -43,7 +43,7 @@ def flow(source: Source) -> Section:
         (words(row["reason"]), count(row["n_studies"])) for row in matching(rows, name="unmatched") if row["n_studies"]
     ]
     tables = [
-        Table("Flow by step and reason", _COLUMNS, [_cells(row) for row in cohort]),
+        Table("Flow by step and reason", _COLUMNS, [_cells(row, bool(reasons[row["name"]])) for row in cohort]),
         raters,
         Table("Study ids that the inventory lacks, by table; listed in the private tree", ("table", "ids"), unmatched),
     ]
@@ -51,25 +51,30 @@ def flow(source: Source) -> Section:
     return Section(
         "flow",
         "Flow of studies",
-        [prevalence + indeterminate],
+        [prevalence + indeterminate, *notes],
         figures=[Figure("From the plan to the analysis", caption, svg)],
         tables=[table for table in tables if table.rows],
-        left_out=notes,
     )
 
 
 _COLUMNS = ("step", "reason", "studies", "subjects", "diseased", "healthy", "frames")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, has_reasons: bool) -> tuple[str, ...]:
+    """A step's total, which its reasons repeat in parts, or one reason."""
+    total = "all reasons" if has_reasons else NONE
     numbers = (row[name] for name in ("n_studies", "n_subjects", "n_positive", "n_negative", "n_frames"))
-    return (words(row["name"]), NONE if row["reason"] is None else words(row["reason"]), *map(count, numbers))
+    return (words(row["name"]), total if row["reason"] is None else words(row["reason"]), *map(count, numbers))
 
 
 def _step(row: Row, reasons: list[str] | None = None) -> Step:
     by_label = f"{count(row['n_positive'])} diseased, {count(row['n_negative'])} healthy"
     counts = f"{counted(row['n_studies'], 'study')}: {by_label}" if row["n_studies"] else "none"
     return Step(words(row["name"]), counts, tuple(reasons or ()))
+
+
+def _sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}."
 
 
 def _prevalence(analysed: Row) -> str:

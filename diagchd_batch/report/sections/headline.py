@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from diagchd_batch.evaluation.cohort.schemas import ANALYSIS_SETS
 from diagchd_batch.report.blocks import Section, Table, Tile
-from diagchd_batch.report.formatting import count, interval, number, p_value, signed, words
+from diagchd_batch.report.formatting import interval, number, p_value, signed, words
 from diagchd_batch.report.measures import Measure, comparison_cell, measure_table, method_table
 from diagchd_batch.report.source import Row, Source
 from diagchd_batch.report.summary import KeyFigure, key_figures
@@ -34,8 +34,12 @@ _KINDS = ("model", "reader", "readers_mean", "majority")
 
 def headline(source: Source) -> Section:
     rows = sorted(source.estimates(headline=True), key=lambda row: (_KINDS.index(row["subject_kind"]), row["subject"]))
-    if not rows:
-        return Section("headline", "Headline", left_out=[NO_REFERENCE])
+    tiles = [
+        Tile(figure.name, number(figure.value), f"{_limits(figure)}{figure.basis}")
+        for figure in key_figures(source.tables["estimates"])
+    ]
+    if not any(row["n_units"] for row in rows):
+        return Section("headline", "Headline", tiles=tiles, left_out=[NO_REFERENCE])
     compared = source.compared(headline=True, subject_kind="model", comparator_kind=_KINDS)
     compared.sort(key=lambda row: (_KINDS.index(row["comparator_kind"]), row["comparator"]))
     whom, against = ("", source.subject), ("model minus", source.comparator)
@@ -52,10 +56,6 @@ def headline(source: Source) -> Section:
         caption = "Differences model − reader on the studies that both called: 95 % interval, p (adjusted p)"
         tables.append(measure_table(caption, compared, [against], RATES, cell=comparison_cell))
     tables += _second_rank(source, rows, compared)
-    tiles = [
-        Tile(figure.name, number(figure.value), f"{_limits(figure)}{count(figure.n)} {figure.units}")
-        for figure in key_figures(source.tables["estimates"])
-    ]
     left_out = [] if source.readers else ["no readers: the model stands alone"]
     return Section(
         "headline",

@@ -12,6 +12,7 @@ def run(source: Source) -> Section:
         ("run", record.run_id),
         ("continues", record.parent_run_id or "no other run"),
         ("began", f"{record.started_at:%Y-%m-%d %H:%M} UTC"),
+        ("ended", f"{record.ended_at:%Y-%m-%d %H:%M} UTC" if record.ended_at else NONE),
         ("status", words(record.status)),
         ("model", f"{model.name}, version {model.card.get('version', NONE)}"),
         ("architecture", f"{model.architecture}, grid {model.height} × {model.width}, {model.precision}"),
@@ -19,7 +20,7 @@ def run(source: Source) -> Section:
         ("weights (SHA-256)", model.weights_digest),
         ("fingerprint", record.fingerprint),
         (
-            "planned",
+            "to be scored",  # what is excluded before is in the flow of studies
             f"{counted(plan.n_studies, 'study')} of {counted(plan.n_subjects, 'subject')}, "
             f"{counted(plan.n_images, 'image')}, {counted(plan.n_masks, 'reference mask')}",
         ),

@@ -9,7 +9,9 @@ from diagchd_batch.config.models import EvaluationConfig, OperatingPoint
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.evaluation.comparison.compare import compare_runs
+from diagchd_batch.model.card import load_card
 from diagchd_batch.report import write_report
+from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 from tests.support.html_pages import HtmlPage
 from tests.support.reference_frames import overlap
@@ -205,6 +207,37 @@ def test_a_comparison_with_an_earlier_run_is_shown(made):
     flips = page.table(f"Calls that changed since {RUN_ID}")
     assert len(flips.rows) == sum(s.images[0][0] < 0.5 for s in studies)
     assert {row[-3:-1] == ["negative", "positive"] for row in flips.rows} == {True}
+
+
+def with_model(made: MadeOutput, weights_digest: str, card: dict) -> HtmlPage:
+    """The report again, of a run whose record has this model."""
+    record = read_private_run_record(made.private, RUN_ID)
+    model = record.model.model_copy(update={"weights_digest": weights_digest, "card": card})
+    write_run_record(made.output, made.private, record.model_copy(update={"model": model}))
+    return HtmlPage(made.output.read(write_report(made.output, RUN_ID)).decode())
+
+
+def test_scores_of_images_by_weights_that_saw_phantoms_alone_say_so_at_the_top(made):
+    report(made, cohort(), simulated=False)
+    card = load_card("diagchd-compact").model_dump(mode="json")
+    bundled = with_model(made, card["weights"]["sha256"], card)
+    assert bundled.words.index("NO CLINICAL MEANING") < bundled.words.index("Flow of studies")
+    assert card["limitations"] in bundled.words
+    own = with_model(made, "a" * 64, card)  # the user's, to which the card's words of the bundled ones do not apply
+    assert "phantoms" not in own.words.lower()
+    assert "what they were trained on, and for, is not known here" in own.words
+
+
+def test_a_cohort_without_labels_shows_no_table_of_nothing(made):
+    page = HtmlPage(report(made, cohort(labels=(None,))))
+    assert "no units" not in page.words
+    assert "AUC and calibration are left out" in page.words
+
+
+def test_a_printed_page_says_which_run_it_is_of(made):
+    text = report(made, cohort())
+    assert f'@bottom-left {{ content: "SIMULATED · made, run {RUN_ID}"' in text
+    assert "counter(page)" in text
 
 
 def test_own_names_are_text_and_never_markup(made):

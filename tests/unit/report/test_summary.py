@@ -22,9 +22,11 @@ def test_are_of_studies_at_the_headline_threshold_and_of_images_for_masks(tmp_pa
     figures = _figures(MadeOutput(tmp_path), studies, operating_points=points)
     assert list(figures) == ["AUC", "sensitivity", "specificity", "mean IoU"]
     assert figures["AUC"].startswith("0.938 (")  # 15 of the 16 pairs
+    assert figures["AUC"].endswith("), 8 studies")
     assert figures["sensitivity"].startswith("0.750 (")
+    assert figures["sensitivity"].endswith("), 3 of 4 diseased studies")  # not all 8: those are not its denominator
     assert figures["specificity"].startswith("0.750 (")
-    assert figures["specificity"].endswith("), 8 studies")
+    assert figures["specificity"].endswith("), 3 of 4 healthy studies")
     assert figures["mean IoU"] == "0.333, 16 images"  # of Dice 1/2 each: without spread there is no interval
 
 
@@ -32,7 +34,7 @@ def test_what_a_run_has_no_value_of_is_left_out(tmp_path):
     assert _figures(MadeOutput(tmp_path / "a"), [MadeStudy("s", [[0.4]])]) == {}
     one_class = _figures(MadeOutput(tmp_path / "b"), [MadeStudy("s", [[0.4]], label=0)])
     assert list(one_class) == ["specificity"]
-    assert one_class["specificity"].endswith("1 study")
+    assert one_class["specificity"].endswith("1 of 1 healthy study")
 
 
 def test_a_run_that_was_not_evaluated_has_none(tmp_path):

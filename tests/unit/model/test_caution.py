@@ -1,0 +1,21 @@
+"""Who scores with weights that never learned from a patient is told before, and only then."""
+
+import pytest
+
+from diagchd_batch.model.caution import caution
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "simulated", "said"),
+    [
+        ("diagchd-compact", "bundled", False, "SIMULATED phantoms"),
+        ("diagchd-compact", "bundled", True, None),
+        ("diagchd-compact", "/models/own.h5", False, None),
+        ("diagchd", "seed:0", False, "pseudo-random (seed:0)"),
+        ("diagchd-compact", "seed:7", True, "pseudo-random (seed:7)"),
+        ("diagchd", "/models/diagchd.h5", False, None),
+    ],
+)
+def test_caution(name, weights, simulated, said):
+    told = caution(name, weights, simulated_images=simulated)
+    assert told is None if said is None else said in told
