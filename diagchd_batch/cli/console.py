@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -18,7 +19,11 @@ def fail(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """A result for a program."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def print_pairs(pairs: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> None:
@@ -27,6 +32,11 @@ def print_pairs(pairs: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> None:
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
+
+
+def moment(time: datetime | None) -> str:
+    """To the minute, in UTC."""
+    return "not known" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def size(size_bytes: float) -> str:

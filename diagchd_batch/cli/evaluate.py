@@ -76,11 +76,13 @@ def compare(
     from diagchd_batch.report import write_report
     from diagchd_batch.report.source import is_evaluated
     from diagchd_batch.results import open_output
+    from diagchd_batch.storage import join_uri
 
     opened = open_output(output, private_uri)
     summary = compare_in_output(opened, os.environ, first, second, config=_evaluation(config, overrides), masks=masks)
+    report = "evaluate the second run to have it in its report"
     if is_evaluated(opened.storage, second):
-        write_report(opened.storage, second)  # its report tells of the comparison
+        report = join_uri(output, write_report(opened.storage, second)) + "#comparison"
     if as_json:
         print_json(asdict(summary))
         return
@@ -90,6 +92,7 @@ def compare(
             ("scored by both", f"{summary.n_studies:,} studies"),
             ("calls changed", f"{summary.n_flips:,} studies"),
             *((name, f"{n:,} rows") for name, n in summary.n_rows.items()),
+            ("report", report),
         ]
     )
     _say_notes(summary.notes)

@@ -92,13 +92,6 @@ def worklist(
 
 
 def _record(output: "Output", run_id: str | None) -> "RunRecord":
-    from diagchd_batch.errors import UsageError
-    from diagchd_batch.evaluation.outputs import latest_finished_run
-    from diagchd_batch.results.run_record import read_run_record
+    from diagchd_batch.evaluation.outputs import latest_finished_run, named_run
 
-    if run_id is None:
-        return latest_finished_run(output)
-    record = read_run_record(output.storage, run_id)
-    if record is None:
-        raise UsageError(f"this output holds no run {run_id}; `diagchd-batch list` shows those it has")
-    return record
+    return named_run(output, run_id) if run_id else latest_finished_run(output)

@@ -1,12 +1,12 @@
 """`verify`: proves what an output holds."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diagchd_batch.cli.console import print_json, say
-from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption
+from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption
 from diagchd_batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     output: OutputArgument,
-    run_id: RunIdOption = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="A run; default: all of the output.")] = None,
     private_uri: PrivateUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -29,18 +29,21 @@ def verify(
 
     Example: diagchd-batch verify out/sample
     """
-    from diagchd_batch.results import open_output
+    from diagchd_batch.results import layout
     from diagchd_batch.results.lineage import newest_runs
+    from diagchd_batch.results.readers import holds_no_run, open_output
     from diagchd_batch.results.verify import verify_run
     from diagchd_batch.results.verify_lineage import verify_lineage
     from diagchd_batch.studies.plan import open_plan
 
     opened = open_output(output, private_uri)
-    run_ids = [run_id] if run_id else opened.run_ids()
-    if not run_ids:
-        raise UsageError(f"{output} holds no run; name the directory or prefix that is output.uri in the job file")
+    run_ids = opened.run_ids()
+    if not run_ids and not run_id:
+        raise holds_no_run(output)
+    if run_id and run_id not in run_ids and opened.private.stat(layout.plan_head(run_id)) is None:
+        raise UsageError(f"the output holds no run {run_id}; `diagchd-batch list` names those it holds")
     reports = []
-    for name in run_ids:
+    for name in [run_id] if run_id else run_ids:
         plan = open_plan(opened.private, name)
         reports.append(verify_run(opened.storage, opened.private, plan, name))
         if not as_json:

@@ -2,11 +2,12 @@
 
 import os
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diagchd_batch.cli.console import duration, print_json, print_pairs, say
+from diagchd_batch.cli.console import duration, moment, print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption
 from diagchd_batch.errors import DiagchdBatchError, UsageError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 RunArgument = Annotated[
     str | None, typer.Argument(help="The run's id; default: all runs of --output.", show_default=False)
 ]
+_NEWEST = datetime.max.replace(tzinfo=UTC)  # of a run that still plans: it has no record yet
 AddressOption = Annotated[str | None, typer.Option(help="The Ray cluster; else RAY_API_SERVER_ADDRESS or RAY_ADDRESS.")]
 
 
@@ -42,7 +44,9 @@ def status(
     if as_json:
         print_json([asdict(state) for state in states])
         return
-    for state in states:
+    for place, state in enumerate(states):
+        if place:
+            print()
         print_pairs(_pairs(state))
 
 
@@ -69,7 +73,7 @@ def list_runs(
         print_json([asdict(state) for state in states])
         return
     for state in states:
-        print(f"{state.run_id}  {state.status}  shards {state.shards_done} of {_known(state.n_shards)}")
+        print(_line(state, width=max(len(other.run_id) for other in states)))
 
 
 def logs(
@@ -176,18 +180,21 @@ def _latest(run_id: str, address: str | None) -> tuple["ClusterJobs", str]:
 
 
 def _states(output: str, private_uri: str | None, run_id: str | None) -> list["RunState"]:
-    from diagchd_batch.results import open_output
+    from diagchd_batch.results.readers import open_output
     from diagchd_batch.scoring.run_state import run_state
 
     opened = open_output(output, private_uri)
-    return [run_state(opened, name) for name in _run_ids(opened, output, run_id)]
+    states = [run_state(opened, name) for name in _run_ids(opened, output, run_id)]
+    return sorted(states, key=lambda state: (state.started_at or _NEWEST, state.run_id))
 
 
 def _run_ids(opened: "Output", output: str, run_id: str | None) -> list[str]:
     """The run that was named, or all that the output holds."""
+    from diagchd_batch.results.readers import holds_no_run
+
     run_ids = [run_id] if run_id else opened.run_ids()
     if not run_ids:
-        raise UsageError(f"{output} holds no run; name the directory or prefix that is output.uri in the job file")
+        raise holds_no_run(output)
     return run_ids
 
 
@@ -200,18 +207,37 @@ def _newest_run(output: str, private_uri: str | None) -> str:
     return max(_run_ids(opened, output, None), key=lambda name: begun.get(name, 0.0))
 
 
+def _line(state: "RunState", width: int) -> str:
+    columns = [
+        f"{state.run_id:<{width}}",
+        f"{state.status:<11}",  # as wide as "interrupted"
+        moment(state.started_at),
+        f"{state.model or '?'} {state.precision or ''}".rstrip(),
+        f"shards {state.shards_done:,} of {_known(state.n_shards)}",
+    ]
+    if state.failures:
+        columns.append(f"{sum(state.failures.values()):,} rows failed")
+    return "  ".join(columns)
+
+
 def _pairs(state: "RunState") -> list[tuple[str, Any]]:
     pairs: list[tuple[str, Any]] = [
         ("run", state.run_id),
         ("status", state.status + ("; its driver died: the same submit resumes it" if state.status == "lost" else "")),
+        *([("reason", state.reason)] if state.reason else []),
+        ("model", f"{state.model}, {state.precision}" if state.model else "not known"),
+        ("began", moment(state.started_at)),
+        *([("ended", moment(state.ended_at))] if state.ended_at else []),
         ("shards", f"{state.shards_done:,} of {_known(state.n_shards)}, {state.attempts:,} attempts"),
         ("rows", f"{state.n_ok:,} ok, {sum(state.failures.values()):,} failed"),
         *((f"  {code}", f"{n:,}") for code, n in state.failures.items()),
-        ("workers", f"{state.workers:,} live, {state.n_in_flight:,} images of open shards done"),
         ("submissions", state.submissions),
     ]
+    if state.workers:
+        pairs.append(("workers", f"{state.workers:,} live, {state.n_in_flight:,} images of open shards done"))
     if state.images_per_s:
-        pairs.append(("images/s", f"{state.images_per_s:.1f}"))
+        over = "" if state.workers else ", the start of the workers included"
+        pairs.append(("images/s", f"{state.images_per_s:.1f}{over}"))
     if state.remaining_s is not None:
         pairs.append(("remaining", duration(state.remaining_s)))
     return pairs

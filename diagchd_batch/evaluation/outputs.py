@@ -6,8 +6,8 @@ from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.errors import ConfigError, UsageError
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate_run
 from diagchd_batch.evaluation.comparison.compare import ComparisonSummary, compare_runs
-from diagchd_batch.results.readers import Output
-from diagchd_batch.results.run_record import RunRecord, read_private_run_record
+from diagchd_batch.results.readers import Output, holds_no_run
+from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, find_key
 
@@ -20,17 +20,28 @@ def evaluate_output(
     Raises UsageError where there is no such run, ConfigError where the key is not at hand, and what `evaluate_run`
     raises.
     """
-    run_id = run_id or latest_finished_run(output).run_id
+    run_id = (named_run(output, run_id) if run_id else latest_finished_run(output)).run_id
     config = config or submitted_config(output, run_id)
     return evaluate_run(output.storage, output.private, run_id, config, pseudonymizer_of(output, environ))
 
 
 def latest_finished_run(output: Output) -> RunRecord:
     """The finished run that ended last. Raises UsageError where there is none."""
-    finished = [record for record in output.runs() if record.status == "finished" and record.ended_at]
+    records = output.runs()
+    finished = [record for record in records if record.status == "finished" and record.ended_at]
+    if not records:
+        raise holds_no_run(output.storage.uri)
     if not finished:
         raise UsageError("this output holds no finished run; resume one with its job file, or name one with --run-id")
     return max(finished, key=lambda record: (record.ended_at, record.run_id))
+
+
+def named_run(output: Output, run_id: str) -> RunRecord:
+    """The record of that run. Raises UsageError where the output has none."""
+    record = read_run_record(output.storage, run_id)
+    if record is None:
+        raise UsageError(f"this output holds no run {run_id}; `diagchd-batch list` shows those it has")
+    return record
 
 
 def submitted_config(output: Output, run_id: str) -> EvaluationConfig:
@@ -70,6 +81,8 @@ def compare_in_output(
     """
     if first == second:
         raise UsageError("a run compared with itself shows nothing; name two runs, the earlier one first")
+    for run_id in (first, second):
+        named_run(output, run_id)
     config = config or submitted_config(output, second)
     tokens = pseudonymizer_of(output, environ)
     return compare_runs(output.storage, output.private, first, second, config, tokens, masks=masks)

@@ -136,6 +136,11 @@ class Output:
         return decode_mask(stored[0])
 
 
+def holds_no_run(uri: str) -> UsageError:
+    """To be raised where an output has nothing of any run, mostly because it was misnamed."""
+    return UsageError(f"{uri} holds no run; name the directory or prefix that is output.uri in the job file")
+
+
 def open_output(uri: str, private_uri: str | None = None) -> Output:
     """Opens an output for reading: a path or ``s3://bucket/prefix``.
 

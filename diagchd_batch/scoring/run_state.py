@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results import layout
 from diagchd_batch.results.readers import Output, committed_shards
-from diagchd_batch.results.run_record import RunRecord, read_run_record
+from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
 from diagchd_batch.results.schema import STATUS_OK
 from diagchd_batch.scoring.heartbeats import SubmissionState, driver_name, read_worker_beats, submission_state
 from diagchd_batch.scoring.watch import outcomes_so_far
 
 _DRIVER = driver_name("")
+_ENDED_EARLY = ("failed", "interrupted", "stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,16 @@ class RunState:
 
     `n_in_flight`: images of shards not yet committed that are done. `failures`: error code → committed rows.
     `images_per_s`: of the live workers together, else of all submissions of a run that ended. `remaining_s` supposes
-    that shards are of one size.
+    that shards are of one size. `reason`: why it ended early, where the private record can be read; may name files.
     """
 
     run_id: str
     status: str
+    reason: str | None
+    model: str | None
+    precision: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
     exit_code: int | None
     n_shards: int | None
     shards_done: int
@@ -64,6 +71,11 @@ def run_state(output: Output, run_id: str) -> RunState:
     return RunState(
         run_id=run_id,
         status=status,
+        reason=_reason(output, run_id) if status in _ENDED_EARLY else None,
+        model=record.model.name if record else None,
+        precision=record.model.precision if record else None,
+        started_at=record.started_at if record else None,
+        ended_at=record.ended_at if record and not live else None,
         exit_code=record.exit_code if record else None,
         n_shards=record.plan.n_shards if record else None,
         shards_done=len(done),
@@ -77,6 +89,11 @@ def run_state(output: Output, run_id: str) -> RunState:
         images_per_s=images_per_s or None,
         remaining_s=n_left / images_per_s if live and n_left is not None and images_per_s else None,
     )
+
+
+def _reason(output: Output, run_id: str) -> str | None:
+    record = read_private_run_record(output.private, run_id)
+    return record.reason if record else None
 
 
 def live_submissions(output: Output, run_id: str) -> list[str]:

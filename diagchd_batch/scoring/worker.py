@@ -50,6 +50,7 @@ class ShardWorker:
 
             model = Predictor(settings.model, settings.batch_size, settings.intra_op_threads)
             self._devices = list(model.devices)
+            self._heartbeat.beat()  # a short run may end before the next one, and its record would name no device
             self._scorer = ShardScorer(settings, model, self._worker)
         except Exception as error:
             fault = self._fault(error)

@@ -178,7 +178,10 @@ def open_plan(private: Storage, run_id: str) -> Plan:
     """The plan of an existing run. Raises RunFault where there is none, or a damaged one."""
     key = layout.plan_head(run_id)
     if private.stat(key) is None:
-        raise RunFault(f"run {run_id} has no plan in the private tree; submit its job file to make one")
+        raise RunFault(
+            f"run {run_id} has no plan in the private tree; name that tree with --private-uri if it lies elsewhere, or "
+            "submit the run's job file to make one"
+        )
     try:
         return Plan(private, run_id, PlanHead.from_json(private.read(key)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 from diagchd_batch.errors import StorageFault, UsageError
 from diagchd_batch.results import layout
 from diagchd_batch.results.query.lineages import Generation, all_lineages, lineage_of
-from diagchd_batch.results.readers import Output, parquet_files
+from diagchd_batch.results.readers import Output, holds_no_run, parquet_files
 from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.storage import Storage
 from diagchd_batch.studies.plan import open_plan
@@ -43,9 +43,7 @@ class Catalog:
     def require_runs(self) -> None:
         """Raises UsageError where the output holds nothing of any run: no rows would read as no failures."""
         if not self.run_ids and next(iter(self._storage.list("scores/")), None) is None:
-            raise UsageError(
-                f"{self._storage.uri} holds no run; name the directory or prefix that is output.uri in the job file"
-            )
+            raise holds_no_run(self._storage.uri)
 
     def files(self, prefix: str, file_name: str, schema: pa.Schema) -> ds.Dataset:
         """The files ``<prefix>run_id=R/<file_name>``, a regular expression, with these columns and `run_id`."""

@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 import pytest
 from typer.testing import CliRunner
@@ -11,10 +12,11 @@ from diagchd_batch.cli.main import app
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results import layout
 from diagchd_batch.results.readers import Output, open_output
-from diagchd_batch.results.run_record import write_run_record
+from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from diagchd_batch.scoring.ending import request_stop
 from diagchd_batch.scoring.heartbeats import LOST_AFTER_S, Heartbeat, driver_name, worker_name
 from diagchd_batch.scoring.run_state import live_submissions, run_state
+from tests.support.command_line import diagchd_batch
 from tests.unit.results.made_run import RUN_ID, make_run, run_record
 
 N_SHARDS, IMAGES_PER_SHARD = 4, 4
@@ -78,3 +80,30 @@ def test_a_driver_that_died_is_lost(output):
 def test_an_unknown_run_is_refused(output):
     with pytest.raises(UsageError, match="holds no run other"):
         run_state(output, "other")
+
+
+def test_a_run_that_failed_says_why_and_which_it_was(output):
+    record = failed_record(output)
+    write_run_record(output.storage, output.private, record)
+    state = run_state(output, RUN_ID)
+    assert (state.status, state.exit_code, state.reason) == ("failed", 1, "the disk is full")
+    assert (state.model, state.precision, state.started_at) == (record.model.name, "float32", record.started_at)
+    assert state.ended_at == record.ended_at
+
+
+def test_status_and_list_tell_people_the_reason_and_put_the_newest_run_last(output):
+    failed = failed_record(output)
+    older = failed.model_copy(update={"run_id": "ffffffff-00000000-1", "started_at": datetime(2023, 1, 1, tzinfo=UTC)})
+    for record in (failed, older):
+        write_run_record(output.storage, output.private, record)
+    status = diagchd_batch("status", output.storage.uri).printed
+    assert "reason       the disk is full" in status
+    assert "2024-01-02 03:04 UTC" in status
+    lines = diagchd_batch("list", output.storage.uri).printed.splitlines()
+    assert [line.split()[0] for line in lines] == [older.run_id, RUN_ID]
+    assert lines[1].split()[1:5] == ["failed", "2024-01-02", "03:04", "UTC"]
+
+
+def failed_record(output):
+    record = read_private_run_record(output.private, RUN_ID)
+    return record.model_copy(update={"status": "failed", "exit_code": 1, "reason": "the disk is full"})

@@ -1,0 +1,48 @@
+"""Commands that are given an output or a run that is not there: exit code 2, what was meant is asked for."""
+
+import pytest
+
+from tests.support.command_line import diagchd_batch
+from tests.unit.results.made_run import RUN_ID, make_run
+
+OUTPUT_COMMANDS = (
+    ("status",),
+    ("list",),
+    ("verify",),
+    ("evaluate",),
+    ("report",),
+    ("export", "worklist"),
+)
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory) -> str:
+    return make_run(tmp_path_factory.mktemp("output"), 2).storage.uri
+
+
+@pytest.mark.parametrize("command", OUTPUT_COMMANDS, ids=" ".join)
+def test_an_output_that_is_not_there_is_named(command, tmp_path):
+    done = diagchd_batch(*command, str(tmp_path / "mistyped"))
+    assert (done.exit_code, done.printed) == (2, "")
+    assert "mistyped holds no run; name the directory or prefix that is output.uri" in done.messages
+    assert not (tmp_path / "mistyped").exists()
+
+
+@pytest.mark.parametrize("command", [c for c in OUTPUT_COMMANDS if c != ("list",)], ids=" ".join)
+def test_a_run_that_is_not_there_is_named_with_where_to_look(command, output):
+    done = diagchd_batch(*command, output, "--run-id", "no-such-run")
+    assert (done.exit_code, done.printed) == (2, "")
+    assert "no-such-run" in done.messages and "diagchd-batch list" in done.messages
+
+
+@pytest.mark.parametrize("runs", [(RUN_ID, "no-such-run"), ("no-such-run", RUN_ID)])
+def test_compare_names_the_run_that_is_not_there(runs, output):
+    done = diagchd_batch("compare", output, *runs)
+    assert done.exit_code == 2
+    assert "holds no run no-such-run" in done.messages
+
+
+def test_another_private_tree_is_asked_for(output, tmp_path):
+    done = diagchd_batch("verify", output, "--private-uri", str(tmp_path))
+    assert done.exit_code == 1
+    assert "--private-uri" in done.messages
