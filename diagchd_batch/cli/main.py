@@ -63,3 +63,8 @@ def main() -> None:
         # the reader of our output (`| head`) went away; not worth a message, and stdout must not be flushed again
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail(f"{error.filename}: {error.strerror}; check the path, its rights and the space on its disk")
+        sys.exit(1)

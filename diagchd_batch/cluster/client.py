@@ -259,6 +259,12 @@ def _ray_errors(address: str) -> Iterator[None]:
             f"the cluster at {address} refuses this client: no token, or a wrong one. Set RAY_AUTH_MODE=token and the "
             "cluster's token in RAY_AUTH_TOKEN, or its file in RAY_AUTH_TOKEN_PATH (mode 600)"
         ) from error
+    except ValueError as error:
+        if "address" not in str(error).lower():
+            raise
+        raise ConfigError(
+            f"{address!r} is no address of a cluster; give that of its dashboard, such as http://head:8265"
+        ) from error
     except (ConnectionError, RequestException) as error:
         raise RunFault(
             f"no answer from {address}; give the address of the cluster's dashboard (http://head:8265), and see that "

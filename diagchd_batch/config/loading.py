@@ -12,6 +12,15 @@ from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "DIAGCHD_BATCH__"
+_MISTYPED_PREFIX = "DIAGCHD_BATCH_"
+_PLAIN = {
+    "model_type": "a block of keys belongs here",
+    "model_attributes_type": "a block of keys belongs here",
+    "dict_type": "a block of keys belongs here",
+    "list_type": "a list belongs here",
+    "missing": "is missing",
+}
+"""What pydantic says in the words of Python, in those of a job file."""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -55,10 +64,15 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[s
         if name.startswith(ENVIRONMENT_PREFIX):
             applied.append(name)
             keys = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+            if not all(keys):
+                raise ConfigError(f"environment variable {name}: expected {ENVIRONMENT_PREFIX}BLOCK__KEY")
             _assign(document, keys, value, source=f"environment variable {name}")
+        elif name.startswith(_MISTYPED_PREFIX) and "__" in name:
+            meant = ENVIRONMENT_PREFIX + name.removeprefix(_MISTYPED_PREFIX)
+            raise ConfigError(f"environment variable {name} would be ignored; is {meant} meant?")
     for override in overrides:
         key, separator, value = override.partition("=")
-        if not separator or not key.strip():
+        if not separator or not all(part.strip() for part in key.split(".")):
             raise ConfigError(f"--set {override}: expected key=value, such as --set model.precision=bfloat16")
         applied.append(f"--set {key.strip()}")
         _assign(document, key.strip().split("."), value, source=f"--set {override}")
@@ -89,14 +103,23 @@ def _assign(document: dict[str, Any], keys: Sequence[str], text: str, source: st
 
 
 def _problems(error: ValidationError) -> Iterator[str]:
+    """A line a key: what the branches of a union say of it (``auto`` or a number) stands together."""
+    texts: dict[str, list[str]] = {}
+    got: dict[str, str] = {}
     for problem in error.errors():
         location = problem["loc"]
         # pydantic adds the branch of a union ("literal['auto']", "constrained-int") to the location: not the user's key
         shown = ".".join(str(part) for part in location if not _is_union_branch(part)) or "the file"
         if problem["type"] == "extra_forbidden":
-            yield f"  {shown}: unknown key{_nearest(location)}"
+            text = f"unknown key{_nearest(location)}"
         else:
-            yield f"  {shown}: {problem['msg'].removeprefix('Value error, ')} (got {_shorten(problem.get('input'))})"
+            text = _PLAIN.get(problem["type"], problem["msg"])
+            text = text.removeprefix("Value error, ").removeprefix("Input ")
+            if problem["type"] != "missing":
+                got[shown] = f" (got {_shorten(problem.get('input'))})"
+        texts.setdefault(shown, []).append(text)
+    for shown, said in texts.items():
+        yield f"  {shown}: {', or '.join(dict.fromkeys(said))}{got.get(shown, '')}"
 
 
 def _is_union_branch(part: int | str) -> bool:

@@ -1,6 +1,5 @@
 """What a report is made from: the run's public record and its metrics tables, never the private tree."""
 
-import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.headline import HEADLINE_SQL
@@ -17,6 +15,7 @@ from diagchd_batch.evaluation.cohort.schemas import TABLES
 from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
 from diagchd_batch.report.blocks import Cell
 from diagchd_batch.results import layout
+from diagchd_batch.results.derived import read_derived, read_metrics
 from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.storage import Storage
 
@@ -83,7 +82,7 @@ def read_source(output: Storage, run_id: str) -> Source:
     record = read_run_record(output, run_id)
     if record is None:
         raise UsageError(f"this output holds no record of run {run_id}; diagchd-batch list shows its runs")
-    found = {name: _read(output, layout.metrics_file(run_id, name)) for name in TABLES if name not in _NOT_READ}
+    found = {name: read_metrics(output, run_id, name) for name in TABLES if name not in _NOT_READ}
     if found["estimates"] is None:
         raise UsageError(f"run {run_id} has no metrics; make them with diagchd-batch evaluate")
     filled = {name: TABLES[name].empty_table() if table is None else table for name, table in found.items()}
@@ -109,9 +108,5 @@ def _compared_to(output: Storage, run_id: str) -> Iterator[str]:
 
 
 def _comparison(output: Storage, run_id: str, other: str) -> dict[str, list[Row]]:
-    found = {name: _read(output, layout.comparison_file(run_id, other, name)) for name in COMPARISON_TABLES}
+    found = {name: read_derived(output, layout.comparison_file(run_id, other, name)) for name in COMPARISON_TABLES}
     return {name: [] if table is None else table.to_pylist() for name, table in found.items()}
-
-
-def _read(output: Storage, key: str) -> pa.Table | None:
-    return None if output.stat(key) is None else pq.read_table(io.BytesIO(output.read(key)))

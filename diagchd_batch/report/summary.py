@@ -1,14 +1,11 @@
 """The few figures that a run's end shows: how well the model ranks, calls and segments, each with its interval."""
 
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from diagchd_batch.report.formatting import count, counted, interval, number
-from diagchd_batch.results import layout
+from diagchd_batch.results.derived import read_metrics
 from diagchd_batch.storage import Storage
 
 _OF_SEGMENTATION = {"unit": "image", "analysis_set": "segmentation", "class": "all_classes"}
@@ -58,7 +55,5 @@ def _basis(row: dict[str, Any], counts: str) -> str:
 
 def read_key_figures(output: Storage, run_id: str) -> list[KeyFigure]:
     """Of a run; empty where it was not evaluated."""
-    key = layout.metrics_file(run_id, "estimates")
-    if output.stat(key) is None:
-        return []
-    return list(key_figures(pq.read_table(io.BytesIO(output.read(key))).to_pylist()))
+    estimates = read_metrics(output, run_id, "estimates")
+    return [] if estimates is None else list(key_figures(estimates.to_pylist()))

@@ -139,4 +139,7 @@ def _read(storage: Storage, key: str, kind: type[Record]) -> Record | None:
     try:
         return kind.model_validate_json(storage.read(key))
     except ValidationError as error:
-        raise RunFault(f"{key} is damaged or of another version of this program: {error}") from error
+        raise RunFault(
+            f"{key} is damaged or of another version of this program ({error.errors()[0]['msg']}); restore it from a "
+            "backup, or delete it and the run's _SUCCESS and resume the run to write it again"
+        ) from error

@@ -1,13 +1,10 @@
 """`export shareable`: aggregates of a run for people outside, as CSV files with a README that says what is missing."""
 
 import hashlib
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.evaluation.cohort.schemas import METRICS, TABLES
@@ -17,7 +14,7 @@ from diagchd_batch.evaluation.disclosure.curves import ScoreCutsOfRaters, merged
 from diagchd_batch.evaluation.disclosure.rows import NEVER_PUBLISHED, Publication
 from diagchd_batch.evaluation.disclosure.suppression import protect
 from diagchd_batch.evaluation.spreadsheets import to_csv
-from diagchd_batch.results import layout
+from diagchd_batch.results.derived import read_metrics
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Storage
 
@@ -140,10 +137,10 @@ def _without_tokens(
 
 
 def _read(output: Storage, run_id: str, name: str) -> list[dict[str, Any]]:
-    key = layout.metrics_file(run_id, name)
-    if output.stat(key) is None:
+    table = read_metrics(output, run_id, name)
+    if table is None:
         raise UsageError(f"run {run_id} has no table {name}; make its metrics with `diagchd-batch evaluate`")
-    return pq.read_table(io.BytesIO(output.read(key)), columns=TABLES[name].names).to_pylist()
+    return table.select(TABLES[name].names).to_pylist()
 
 
 def _names_note(record: RunRecord) -> list[str]:

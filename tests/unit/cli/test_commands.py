@@ -115,3 +115,26 @@ def test_a_submit_that_contradicts_itself_does_nothing(call, tmp_path, options, 
     assert isinstance(done.exception, UsageError)
     assert message in str(done.exception)
     assert not output.exists()
+
+
+def test_a_path_that_cannot_be_written_is_named_without_a_traceback(tmp_path):
+    (tmp_path / "file").touch()
+    done = diagchd_batch("sample", str(tmp_path / "file" / "demo"))
+    assert done.exit_code == 1
+    assert done.messages.startswith(f"error: {tmp_path / 'file'}") and "Traceback" not in done.messages
+
+
+def test_an_address_that_is_none_is_refused():
+    done = diagchd_batch("list", "--address", "foo")
+    assert done.exit_code == 2
+    assert "'foo' is no address of a cluster; give that of its dashboard" in done.messages
+
+
+def test_weights_that_saw_phantoms_alone_are_told_before_real_images_are_planned(tmp_path):
+    simulated = diagchd_batch("plan", SAMPLE, "--no-measure", "--set", f"output.uri={tmp_path}")
+    assert "caution" not in simulated.messages
+    real = diagchd_batch(
+        "plan", SAMPLE, "--no-measure", "--set", f"output.uri={tmp_path}", "--set", "input.simulated=false"
+    )
+    assert "caution: the bundled weights of diagchd-compact were trained on SIMULATED phantoms" in real.messages
+    assert real.printed == simulated.printed

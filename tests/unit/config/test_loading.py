@@ -100,3 +100,29 @@ def test_byte_order_mark_and_yaml_values_in_overrides(job_file):
 def test_label_map_keys_are_grey_values(job_file):
     job = load_job(job_file(MINIMAL.replace("layout: tree", "layout: tree, label_map: {0: 0, 127: 1, 255: 2}")))
     assert job.input.label_map == {0: 0, 127: 1, 255: 2}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("shards.images_per_shard=0", "\n  shards.images_per_shard: should be 'auto', or should be greater than or"),
+        ("model=3", "\n  model: a block of keys belongs here (got 3)"),
+        ("evaluation.prevalence=0.1", "\n  evaluation.prevalence: a list belongs here (got 0.1)"),
+        ("evaluation.operating_points=[{name: a, threshold: 0.5}]", "operating_points.0.chosen_on: is missing"),
+        ("model.=x", "--set model.=x: expected key=value"),
+    ],
+)
+def test_reasons_are_in_a_job_files_words_one_line_a_key(job_file, override, message):
+    with pytest.raises(ConfigError) as caught:
+        load_job(job_file(MINIMAL), [override])
+    text = str(caught.value)
+    assert message in text
+    assert text.count("\n") <= 1
+    assert "dictionary" not in text and "Config" not in text
+
+
+@pytest.mark.parametrize("name", ["DIAGCHD_BATCH_MODEL__PRECISION", "DIAGCHD_BATCH__", "DIAGCHD_BATCH__MODEL__"])
+def test_a_variable_that_would_change_nothing_is_refused(job_file, name):
+    with pytest.raises(ConfigError, match=f"environment variable {name}.* DIAGCHD_BATCH__"):
+        load_job(job_file(MINIMAL), environ={name: "bfloat16"})
+    assert load_job(job_file(MINIMAL), environ={"DIAGCHD_BATCH_LOG": "json"}) == load_job(job_file(MINIMAL))

@@ -1,0 +1,36 @@
+"""Reads tables that were derived from scores, telling a damaged file from a mistake of ours."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagchd_batch.errors import RunFault
+from diagchd_batch.results import layout
+from diagchd_batch.storage import Storage
+
+
+def read_metrics(storage: Storage, run_id: str, name: str) -> pa.Table | None:
+    """A metrics table of a run, None where there is none. Raises RunFault where its file is damaged."""
+    return read_derived(storage, layout.metrics_file(run_id, name))
+
+
+def read_derived(storage: Storage, key: str) -> pa.Table | None:
+    """As `read_metrics`, of any small table that `evaluate` or `compare` made."""
+    if storage.stat(key) is None:
+        return None
+    try:
+        return pq.read_table(io.BytesIO(storage.read(key)))
+    except pa.ArrowException as error:
+        raise RunFault(f"{key} is damaged: {error}; `diagchd-batch evaluate` (or `compare`) makes it again") from error
+
+
+@contextmanager
+def damage_told() -> Iterator[None]:
+    """Raises RunFault where a table of a run that is read meanwhile is damaged."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        raise RunFault(f"a table cannot be read: {error} Run `diagchd-batch verify` on this output.") from error

@@ -1,0 +1,48 @@
+"""A damaged table is named with the way on, whichever command meets it."""
+
+import pytest
+
+from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
+from diagchd_batch.results import layout
+from tests.support.command_line import diagchd_batch
+from tests.support.evaluated_runs import KEY, RUN_ID, MadeOutput, MadeStudy
+
+LATER = "0a1b2c3d-4e5f6071-2"
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch) -> MadeOutput:
+    monkeypatch.setenv("DIAGCHD_ID_KEY", KEY.decode())
+    made = MadeOutput(tmp_path)
+    studies = [MadeStudy(f"s{n}", [[(n + 1) / 10]], n % 2) for n in range(8)]
+    for run in (RUN_ID, LATER):
+        made.write_run(studies, run)
+        evaluate_run(made.output, made.private, run, EvaluationConfig(resamples=100), made.tokens)
+    return made
+
+
+@pytest.mark.parametrize("command", [("report",), ("export", "shareable")], ids=" ".join)
+def test_metrics(made, command, tmp_path):
+    made.output.replace(layout.metrics_file(LATER, "estimates"), b"PAR1 cut")
+    destination = [str(tmp_path / "shared")] if "shareable" in command else []
+    done = diagchd_batch(*command, made.output.uri, *destination, "--run-id", LATER)
+    assert (done.exit_code, done.printed) == (1, "")
+    assert f"run_id={LATER}/estimates.parquet is damaged" in done.messages
+    assert "`diagchd-batch evaluate`" in done.messages
+
+
+@pytest.mark.parametrize("command", [("evaluate", "--run-id", LATER), ("compare", RUN_ID, LATER)], ids=" ".join)
+def test_predictions(made, command):
+    made.output.replace(layout.predictions_file(LATER, 0), b"PAR1 cut")
+    done = diagchd_batch(command[0], made.output.uri, *command[1:])
+    assert (done.exit_code, done.printed) == (1, "")
+    assert "part-00000.parquet" in done.messages and "`diagchd-batch verify`" in done.messages
+
+
+def test_the_run_record(made):
+    made.output.replace(layout.run_record(LATER), b"{")
+    done = diagchd_batch("list", made.output.uri)
+    assert done.exit_code == 1
+    assert f"run_id={LATER}/run.json is damaged" in done.messages and "resume the run" in done.messages
+    assert "pydantic" not in done.messages
