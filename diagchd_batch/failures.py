@@ -32,21 +32,25 @@ REMEDIES: dict[FailureCode, str] = {
     FailureCode.ACCESS_DENIED: "this one object may not be read; grant the worker's role or user access to it",
     FailureCode.ARCHIVED: "the object lies in an archive tier; restore it first",
     FailureCode.UNREADABLE: "the file could not be read (a broken link, a directory, an I/O error); check the storage",
-    FailureCode.UNSUPPORTED_FORMAT: "not a PNG, JPEG, TIFF or BMP image, whatever its name says",
+    FailureCode.UNSUPPORTED_FORMAT: "not a PNG, JPEG, TIFF or BMP image, whatever its name says; convert it, or "
+    "take it out",
     FailureCode.DECODE_ERROR: "the image is damaged or truncated; fetch it again from the archive",
     FailureCode.TOO_LARGE: "over limits.max_pixels or limits.max_file_bytes; raise the limit if the image is genuine",
     FailureCode.EMPTY_IMAGE: "the file is empty or the picture has no pixels; fetch it again from the archive",
-    FailureCode.FRAME_NOT_FOUND: "the manifest asks for a frame that the file does not have",
+    FailureCode.FRAME_NOT_FOUND: "the manifest asks for a frame that the file does not have; correct its column frame",
     FailureCode.SOURCE_CHANGED: "the file changed after planning; start a new run to score it as it is now",
-    FailureCode.DECODE_TIMEOUT: "decoding did not end within limits.decode_timeout_s, twice, in a process of its own",
+    FailureCode.DECODE_TIMEOUT: "decoding did not end within limits.decode_timeout_s, twice, in a process of its own; "
+    "raise the limit if the image is genuine",
     FailureCode.WORKER_CRASHED: "decoding this file killed its process twice; look at the file in a sandbox",
-    FailureCode.SHARD_CRASHED: "the worker died on this shard again and again although files were isolated",
+    FailureCode.SHARD_CRASHED: "the worker died on this shard again and again although files were isolated; "
+    "give workers more memory, then --retry failed",
     FailureCode.NOT_FINITE: "the model gave no number as this frame's probability; check the weights, or try float32",
-    FailureCode.MASK_NOT_FOUND: "the reference mask named for this image does not exist",
-    FailureCode.MASK_UNREADABLE: "the reference mask is damaged or not an image",
+    FailureCode.MASK_NOT_FOUND: "the reference mask named for this image does not exist; correct mask_uri or "
+    "restore the file",
+    FailureCode.MASK_UNREADABLE: "the reference mask is damaged or not an image; export it again as PNG",
     FailureCode.MASK_CHANGED: "the reference mask changed after planning; start a new run to use it as it is now",
     FailureCode.MASK_INVALID_VALUES: "the mask has values other than classes 0, 1, 2; set input.label_map, or "
     "export it without lossy compression",
-    FailureCode.MASK_SIZE_MISMATCH: "the mask is not of its image's size",
+    FailureCode.MASK_SIZE_MISMATCH: "the mask is not of its image's size; export it with the image's height and width",
 }
 """What a person can do about each code; shown in summaries and in `docs/`."""

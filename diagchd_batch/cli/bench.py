@@ -42,6 +42,11 @@ def bench(
     predictor = measure_predictor(spec, images)
     say(f"scoring {images} images end to end")
     throughput = measure_throughput(spec, images, decoder_threads=cores)
+    if images < throughput.batch_size:
+        say(
+            f"{images} images do not fill one batch of {throughput.batch_size}: the end-to-end figure is too low; "
+            f"give --images {4 * throughput.batch_size} or more"
+        )
     suggestions = _suggestions(predictor, throughput, cores)
     if as_json:
         print_json(_as_json(predictor, throughput, suggestions))

@@ -1,6 +1,7 @@
 """`plan` and `submit`: what a job would do, and doing it."""
 
 import os
+import shlex
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -24,6 +25,12 @@ RunId = Annotated[
     str | None,
     typer.Option("--run-id", help="Name the run yourself; an existing one is resumed if its fingerprint is the same."),
 ]
+
+
+WHICH_FILES = (
+    "SELECT uri, error_code, reference_status FROM current JOIN plan USING (run_id, image_id) "
+    "WHERE error_code IS NOT NULL OR reference_status <> 'ok'"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -100,6 +107,7 @@ def submit(
     from diagchd_batch.cluster.local import EmbeddedRay
     from diagchd_batch.cluster.this_machine import this_machine
     from diagchd_batch.config.loading import load_job
+    from diagchd_batch.errors import UsageError
     from diagchd_batch.evaluation.outputs import evaluate_output
     from diagchd_batch.report import write_report
     from diagchd_batch.results import open_output
@@ -108,12 +116,15 @@ def submit(
     from diagchd_batch.scoring.interrupts import RunInterrupted
     from diagchd_batch.scoring.preview import read_evaluation_files
 
+    cluster = cluster_address(address, os.environ)
+    if no_wait and not cluster:
+        raise UsageError("--no-wait goes with a cluster; name it with --address, or leave --no-wait out")
     deadline = parse_deadline(until, datetime.now(UTC)) if until else None
     request = _request(run_id, new_run, only, retry)
     job = load_job(config, overrides, os.environ)
     _say_caution(job)
     read_evaluation_files(job.evaluation)  # a mistake in them is told now, not when the night is over
-    if cluster := cluster_address(address, os.environ):
+    if cluster:
         _submit_to_cluster(job, cluster, request, deadline, no_wait, as_json)
     notes: list[str] = []
     try:
@@ -282,6 +293,12 @@ def _outcome_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
     }
 
 
+def _quoted(job: "JobConfig", run_id: str) -> str:
+    """A run for `query` as a shell takes it, and where its private tree lies if not in the output."""
+    private = ["--private-uri", job.output.private_uri] if job.output.private_uri else []
+    return shlex.join([job.output.uri, "--run-id", run_id, *private])
+
+
 def _report_uri(job: "JobConfig", run_id: str) -> str | None:
     from diagchd_batch.results import layout, open_output
     from diagchd_batch.storage import join_uri
@@ -324,5 +341,7 @@ def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
             pairs.append(("report", report))
     pairs.append(("output", job.output.uri))
     print_pairs(pairs)
+    if counts and (counts.n_failed or any(status != "ok" for status in counts.reference_status)):
+        say(f'which files: diagchd-batch query {_quoted(job, outcome.run_id)} "{WHICH_FILES}"')
     if counts:
         say(f"check it with: diagchd-batch verify {job.output.uri}")

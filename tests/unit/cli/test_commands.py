@@ -107,6 +107,7 @@ def test_info_names_versions_and_models_without_loading_them(call):
         (["--only", "new", "--retry", "failed"], "two runs"),
         (["--only", "new", "--new-run"], "--new-run"),
         (["--until", "soon"], "7h30m"),
+        (["--no-wait"], "--address"),
     ],
 )
 def test_a_submit_that_contradicts_itself_does_nothing(call, tmp_path, options, message):
