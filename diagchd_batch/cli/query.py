@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS_OF_A_TABLE = 1_000
+_FOLDED_WIDTH, _GAP = 24, 3  # of a column on a terminal
 
 
 class Format(StrEnum):
@@ -110,16 +111,38 @@ def _print_table(rows: "pa.RecordBatchReader", file: Any) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for field in rows.schema:
         table.add_column(Text(_shown(field.name)), justify="right" if _is_number(field.type) else "left")
+    shown: list[list[str]] = []
     left = _ROWS_OF_A_TABLE
     for batch in rows:
-        for row in row_values(batch.slice(0, left)):
-            table.add_row(*(Text(_shown(value)) for value in row))
+        shown += ([_shown(value) for value in row] for row in row_values(batch.slice(0, left)))
         left -= batch.num_rows
         if left < 0:
             say(f"these are the first {_ROWS_OF_A_TABLE:,} rows; --format csv, json or parquet gives all")
             break
     is_terminal = file.isatty()
-    Console(file=file, width=None if is_terminal else 10_000, no_color=not is_terminal).print(table)
+    console = Console(file=file, width=None if is_terminal else 10_000, no_color=not is_terminal)
+    names = [_shown(name) for name in rows.schema.names]
+    if is_terminal and shown and _least_width(names, shown) > console.width:
+        _print_records(names, shown, file)
+        return
+    for row in shown:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _least_width(names: list[str], rows: list[list[str]]) -> int:
+    """Of a table whose cells keep to one line up to a width that can still be read when it is folded."""
+    columns = zip(names, *rows, strict=True)
+    return sum(min(_FOLDED_WIDTH, max(map(len, column))) + _GAP for column in columns)
+
+
+def _print_records(names: list[str], rows: list[list[str]], file: Any) -> None:
+    """A row as a block of lines, one a column: what a terminal can show of many columns."""
+    width = max(map(len, names))
+    for number, row in enumerate(rows, start=1):
+        print(f"row {number}", file=file)
+        for name, value in zip(names, row, strict=True):
+            print(f"  {name:<{width}}  {value}".rstrip(), file=file)
 
 
 def _is_number(kind: "pa.DataType") -> bool:

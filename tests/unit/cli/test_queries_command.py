@@ -6,9 +6,11 @@ import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from diagchd_batch.cli.query import _print_table
 from tests.support.command_line import diagchd_batch
 from tests.support.evaluated_runs import FAILED, RUN_ID, MadeOutput, MadeStudy
 
@@ -230,3 +232,21 @@ def test_an_ending_of_no_known_format_is_refused(query, tmp_path):
     assert ".csv, .json, .parquet" in ended.messages
     assert not file.exists()
     assert query("SELECT 1", "--out", str(file), "--format", "csv").exit_code == 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("n_columns", "as_records"), [(4, False), (30, True)])
+def test_a_terminal_too_narrow_for_a_tables_columns_gets_rows_as_blocks(monkeypatch, n_columns, as_records):
+    monkeypatch.setenv("COLUMNS", "80")
+    table = pa.table({f"column_{n}": [f"a{n}", f"b{n}"] for n in range(n_columns)})
+    terminal = Terminal()
+    _print_table(table.to_reader(), terminal)
+    lines = terminal.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert ("row 2" in lines) is as_records
+    for n in range(n_columns):  # every name and value is there, whole
+        assert all(any(text in line.split() for line in lines) for text in (f"column_{n}", f"a{n}", f"b{n}"))
