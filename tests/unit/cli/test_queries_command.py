@@ -242,6 +242,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(("n_columns", "as_records"), [(4, False), (30, True)])
 def test_a_terminal_too_narrow_for_a_tables_columns_gets_rows_as_blocks(monkeypatch, n_columns, as_records):
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")  # no bold face
     table = pa.table({f"column_{n}": [f"a{n}", f"b{n}"] for n in range(n_columns)})
     terminal = Terminal()
     _print_table(table.to_reader(), terminal)
