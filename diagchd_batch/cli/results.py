@@ -63,7 +63,7 @@ def verify(
 
 
 def _print_report(report: "VerifyReport") -> None:
-    counts = report.counts
+    counts, name = report.counts, f"run {report.run_id}"
     if report.ok and counts:
         print(
             f"run {report.run_id}: {counts.n_images:,} planned images, {counts.n_rows:,} rows "
@@ -72,7 +72,8 @@ def _print_report(report: "VerifyReport") -> None:
         )
         return
     for problem in report.problems:
-        print(f"run {report.run_id}: {problem}")
+        place = "" if problem.place == name else f"{problem.place}: "
+        print(f"{name}: {problem.kind}: {place}{problem.detail} ({problem.remedy})")
     say(f"run {report.run_id}: {report.n_problems:,} problems")
 
 

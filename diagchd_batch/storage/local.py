@@ -158,6 +158,7 @@ class LocalStorage:
 
     def _temporary(self, final: Path, data: bytes | Path) -> AbstractContextManager[Path]:
         directory = final.parent
+        make_directories(self._root.parent, 0o777)  # an output is not closed because its private part was made first
         make_directories(directory, 0o700 if self._owner_only else 0o777)
         if directory not in self._swept:
             remove_leftovers(directory)

@@ -168,11 +168,12 @@ def _explaining(reader: pa.RecordBatchReader, missing: Sequence[str], known: Ite
 def _as_ours(message: str, missing: Sequence[str], known: Iterable[str]) -> UsageError | RunFault:
     if _SCAN_FAILED in message:
         return RunFault(f"{message}\nRun `diagchd-batch verify` on this output.")
-    if any(f"with name {name} " in message for name in missing):
-        return UsageError(
-            f"{message}\nThis view needs the private tree, which cannot be read from here; "
-            "name it with --private-uri or ask its owner."
-        )
+    for name in missing:
+        if f"with name {name} " in message:
+            return UsageError(
+                f"the view {name} needs the private tree, which cannot be read from here; "
+                "name it with --private-uri or ask its owner"
+            )
     # DuckDB knows only the views that the statement names, so its own guess would be a table of its own
     message = _UNKNOWN_TABLE.sub(rf"\1; the views are: {', '.join(known)} (`diagchd-batch query --list`)", message)
     return UsageError(f"the query cannot be answered. {message}")

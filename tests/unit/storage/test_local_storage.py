@@ -352,7 +352,7 @@ def test_everything_is_flushed_before_it_has_its_name_and_the_name_before_we_ret
 def test_owner_only(tmp_path):
     old = os.umask(0o022)
     try:
-        private = open_storage(str(tmp_path / "private"), owner_only=True)
+        private = open_storage(str(tmp_path / "new/output/private"), owner_only=True)
         private.create("runs/plan", b"x")
         private.replace("runs/record", b"x")
         open_storage(str(tmp_path / "public")).create("runs/record", b"x")
@@ -362,7 +362,10 @@ def test_owner_only(tmp_path):
     def mode(path: str) -> int:
         return stat.S_IMODE((tmp_path / path).stat().st_mode)
 
-    assert [mode(f"private{path}") for path in ("", "/runs", "/runs/plan", "/runs/record")] == [0o700] * 2 + [0o600] * 2
+    assert [mode(path) for path in ("new", "new/output")] == [0o755] * 2  # others may read the tables that follow
+    assert [mode(f"new/output/private{path}") for path in ("", "/runs", "/runs/plan", "/runs/record")] == [
+        0o700
+    ] * 2 + [0o600] * 2
     assert [mode(f"public{path}") for path in ("", "/runs", "/runs/record")] == [0o755, 0o755, 0o644]
 
 
