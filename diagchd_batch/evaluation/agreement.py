@@ -15,10 +15,10 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.evaluation.clustered import clustered_proportion
 from diagchd_batch.evaluation.estimate import Estimate, NullReason
-from diagchd_batch.evaluation.inputs import check_level, subject_codes
+from diagchd_batch.evaluation.inputs import as_floats, check_level, subject_codes
 from diagchd_batch.evaluation.krippendorff import krippendorff_alpha
 from diagchd_batch.evaluation.proportions import normal_quantile, proportion
-from diagchd_batch.evaluation.ratings import MISSING, count_ratings, cross_table, encode_ratings
+from diagchd_batch.evaluation.ratings import MISSING, count_ratings, cross_table, encode_ratings, square_table
 from diagchd_batch.evaluation.resampling import DEFAULT_RESAMPLES, subject_interval, totals_by_subject
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "percent_agreement",
 ]
 
-Weights = Literal["linear", "quadratic"] | None
+Weights = Literal["linear", "quadratic"] | ArrayLike | None
 
 #: Agreement expected by chance from the category shares (…, K), and the derivative-like weight of each category.
 _Chance = Callable[[np.ndarray], np.ndarray]
@@ -41,27 +41,31 @@ _Chance = Callable[[np.ndarray], np.ndarray]
 def cohen_kappa(table: ArrayLike, weights: Weights = None, level: float = 0.95) -> Estimate:
     """Cohen's kappa from a square table of counts (rows: one rater, columns: the other, same order of categories).
 
-    weights: None, `linear` (Cicchetti-Allison) or `quadratic` (Fleiss-Cohen), categories equally spaced.
+    table: K × K; a DataFrame whose rows and columns are named by the categories, such as pandas' `crosstab`, may lack
+    categories that one rater never used (`square_table`).
+    weights: None, `linear` (Cicchetti-Allison) or `quadratic` (Fleiss-Cohen), categories equally spaced; or K × K of
+    one's own, either disagreement (0 on the diagonal, Cohen 1968) or agreement (1 on the diagonal, at most 1).
     Standard error of the non-null case, normal interval, upper limit at most 1; n counts units. Null with a reason:
     `no_units` (all counts 0), `constant_ratings` (both raters use one and the same category). Where the standard
     error is 0 (e.g. perfect agreement) there is a value without interval, `zero_variance`.
-    Raises StatisticsError if the table is not square, or holds negative or missing counts.
+    Raises StatisticsError if the table is not square, holds negative or missing counts, or for other weights.
     Source: Cohen (1960), Educ Psychol Meas 20:37; (1968), Psychol Bull 70:213; standard error: Fleiss, Cohen &
     Everitt (1969), Psychol Bull 72:323.
     """
     z = normal_quantile(level)
-    counts = _counts(table, "table")
+    counts = _counts(square_table(table), "table")
     if counts.shape[0] != counts.shape[1]:
-        raise StatisticsError(f"the table of two raters must be square, got shape {counts.shape}")
-    if weights not in (None, "linear", "quadratic"):
-        raise StatisticsError(f"unknown weights {weights!r}: use None, 'linear' or 'quadratic'")
+        raise StatisticsError(
+            f"the table of two raters must be square (a row and a column for every category), got shape {counts.shape}"
+        )
+    disagreement = _disagreement(weights, len(counts))
     n = int(counts.sum())
     if n == 0:
         return Estimate.null(NullReason.NO_UNITS)
-    if np.isnan(_kappa_of_tables(counts[np.newaxis], weights)[0]):
+    if np.isnan(_kappa_of_tables(counts[np.newaxis], disagreement)[0]):
         return Estimate.null(NullReason.CONSTANT_RATINGS, n)
     with np.errstate(divide="ignore", invalid="ignore"):  # statsmodels also makes a z value, 0 / 0 where kappa is 0
-        result = cohens_kappa(counts, wt=weights)
+        result = cohens_kappa(counts) if weights is None else cohens_kappa(counts, disagreement)
     value = float(result.kappa)
     if not result.var_kappa > 1e-15:
         return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE)
@@ -96,9 +100,11 @@ def cohen_kappa_of_ratings(
     size = len(categories)
     cells = np.eye(size * size)[codes[both, 0] * size + codes[both, 1]]
 
+    disagreement = _disagreement(weights, size)
+
     def kappa(totals: np.ndarray) -> np.ndarray:
         tables = totals.reshape(-1, size, size)
-        return _kappa_of_tables(tables, weights).reshape(totals.shape[:-1])
+        return _kappa_of_tables(tables, disagreement).reshape(totals.shape[:-1])
 
     totals = totals_by_subject(cells, of_units)
     return subject_interval(totals, kappa, n=estimate.n, level=level, resamples=resamples, seed=seed)
@@ -287,11 +293,30 @@ def _chance_corrected(
     )
 
 
-def _kappa_of_tables(tables: np.ndarray, weights: Weights) -> np.ndarray:
+def _disagreement(weights: Weights, size: int) -> np.ndarray:
+    """(K × K) float64 from 0 (agreement) to 1 (the greatest disagreement)."""
+    distance = np.abs(np.arange(size)[:, np.newaxis] - np.arange(size)) / max(size - 1, 1)
+    if weights is None:
+        return np.sign(distance)
+    if isinstance(weights, str):
+        if weights not in ("linear", "quadratic"):
+            raise StatisticsError(f"unknown weights {weights!r}: use None, 'linear', 'quadratic' or a matrix")
+        return distance if weights == "linear" else distance**2
+    matrix = as_floats(weights, "weights")
+    if matrix.shape != (size, size) or np.isnan(matrix).any():
+        raise StatisticsError(f"a matrix of weights must have the table's shape {(size, size)} and nothing missing")
+    diagonal = np.diag(matrix)
+    if np.all(diagonal == 1) and matrix.max() == 1:
+        matrix = 1 - matrix
+    elif np.any(diagonal != 0) or matrix.min() < 0:
+        raise StatisticsError(
+            "weights must have a diagonal of 0 (disagreement, not negative) or 1 (agreement, at most 1)"
+        )
+    return matrix / max(float(matrix.max()), 1e-300)
+
+
+def _kappa_of_tables(tables: np.ndarray, disagreement: np.ndarray) -> np.ndarray:
     """Kappa of each of (resamples × K × K) tables, NaN where disagreement by chance is impossible."""
-    size = tables.shape[-1]
-    distance = np.abs(np.arange(size)[:, np.newaxis] - np.arange(size)).astype(np.float64)
-    disagreement = {None: np.sign(distance), "linear": distance, "quadratic": distance**2}[weights]
     n = tables.sum(axis=(1, 2))
     observed = np.einsum("rij,ij->r", tables, disagreement)
     expected = np.einsum("ri,rj,ij->r", tables.sum(axis=2), tables.sum(axis=1), disagreement)
@@ -300,14 +325,11 @@ def _kappa_of_tables(tables: np.ndarray, weights: Weights) -> np.ndarray:
 
 
 def _counts(values: ArrayLike, name: str) -> np.ndarray:
-    try:
-        counts = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise StatisticsError(f"{name} must hold counts: {error}") from error
+    counts = as_floats(values, name)
     if counts.ndim != 2:
         raise StatisticsError(f"{name} must be two-dimensional, got shape {counts.shape}")
     if not np.all(counts >= 0) or np.any(counts != np.round(counts)):
-        raise StatisticsError(f"{name} must hold counts: whole numbers, not negative, not missing")
+        raise StatisticsError(f"{name} must hold counts of units: whole numbers, not negative, not missing")
     return counts
 
 

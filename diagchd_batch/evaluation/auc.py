@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
+from diagchd_batch.errors import StatisticsError
 from diagchd_batch.evaluation.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.evaluation.inputs import as_binary, as_column, complete, count_subjects, subject_codes
 from diagchd_batch.evaluation.proportions import normal_quantile
@@ -42,6 +43,8 @@ def delong_interval(
     21:1389; clusters: Obuchowski (1997), Biometrics 53:567; Newcombe (2006), Stat Med 25:559, method 5.
     """
     z = normal_quantile(level)
+    if scale not in ("linear", "logit"):
+        raise StatisticsError(f"unknown scale {scale!r}: use 'linear' or 'logit'")
     truth, score = as_binary(truth, "truth"), as_column(score, "score")
     known = complete(truth, score)
     n = int(known.sum())

@@ -1,5 +1,7 @@
 """Turning what callers pass (lists, pandas, numpy) into checked float arrays."""
 
+import numbers
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -9,7 +11,7 @@ from diagchd_batch.errors import StatisticsError
 
 def as_column(values: ArrayLike, name: str) -> np.ndarray:
     """A 1-d float64 copy; None, NaN and pandas' NA become NaN, infinities are refused."""
-    column = _as_float(np.asarray(values), name)
+    column = as_floats(values, name)
     if column.ndim != 1:
         raise StatisticsError(f"{name} must be one-dimensional, got shape {column.shape}")
     return column
@@ -24,7 +26,7 @@ def as_binary(values: ArrayLike, name: str) -> np.ndarray:
 
 def as_reads(values: ArrayLike, name: str, n_units: int, *, binary: bool = False) -> np.ndarray:
     """A units × readers float64 matrix, NaN = not read; one column may be given as a vector."""
-    matrix = _as_float(np.asarray(values), name)
+    matrix = as_floats(values, name)
     if matrix.ndim == 1:
         matrix = matrix[:, np.newaxis]
     if matrix.ndim != 2 or matrix.shape[0] != n_units:
@@ -49,7 +51,8 @@ def subject_codes(subjects: ArrayLike | None, kept: np.ndarray) -> np.ndarray:
     """
     if subjects is None:
         return np.arange(int(kept.sum()))
-    labels = np.asarray(subjects)
+    # numpy alone would turn a missing value in a list of strings into the string "nan", and 1 beside "a" into "1".
+    labels = np.asarray(subjects) if hasattr(subjects, "dtype") else np.asarray(subjects, dtype=object)
     if labels.shape != kept.shape:
         raise StatisticsError(f"subjects must have one entry for each of {len(kept)} units, got shape {labels.shape}")
     codes, _ = pd.factorize(labels[kept])
@@ -65,20 +68,29 @@ def count_subjects(codes: np.ndarray) -> int:
 
 def check_level(level: float) -> None:
     """Refuses a confidence level outside (0, 1), such as 95 where 0.95 is meant."""
-    if not 0 < level < 1:
+    if not isinstance(level, numbers.Real) or not 0 < level < 1:
         raise StatisticsError(f"the confidence level must lie between 0 and 1, got {level!r} (95 % is 0.95)")
 
 
-def _as_float(values: np.ndarray, name: str) -> np.ndarray:
-    if values.dtype == object:
-        values = np.where(pd.isna(values), np.nan, values)
+def as_floats(values: ArrayLike, name: str) -> np.ndarray:
+    """A float64 copy of any shape; None, NaN and pandas' NA become NaN, infinities are refused."""
     try:
-        floats = values.astype(np.float64)
+        array = np.asarray(unmasked(values))
+        if array.dtype == object:
+            array = np.where(pd.isna(array), np.nan, array)
+        floats = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise StatisticsError(f"{name} must be numbers or missing: {error}") from error
     if np.isinf(floats).any():
         raise StatisticsError(f"{name} holds an infinite value; use a missing value where there is none")
     return floats
+
+
+def unmasked(values: ArrayLike) -> ArrayLike:
+    """The same with NaN in place of what a masked array masks: other arrays lose the mask without a word."""
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.filled(values.astype(object), np.nan)
+    return values
 
 
 def _check_binary(values: np.ndarray, name: str) -> None:

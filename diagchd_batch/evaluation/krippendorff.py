@@ -102,6 +102,8 @@ def _values(categories: list, level: Level) -> np.ndarray:
         values = np.array(categories, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise StatisticsError(f"{level} ratings must be numbers: {error}") from error
+    if np.isinf(values).any():
+        raise StatisticsError(f"{level} ratings must be finite; use a missing value where there is none")
     if level == "ratio" and np.any(values < 0):
         raise StatisticsError(f"ratio ratings must not be negative, got {values.min():g}")
     return values

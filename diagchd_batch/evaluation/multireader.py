@@ -15,7 +15,15 @@ from scipy import stats
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.evaluation.auc import jackknife_auc
 from diagchd_batch.evaluation.estimate import Comparison, Estimate, NullReason
-from diagchd_batch.evaluation.inputs import as_binary, as_column, as_reads, check_level, complete, subject_codes
+from diagchd_batch.evaluation.inputs import (
+    as_binary,
+    as_column,
+    as_floats,
+    as_reads,
+    check_level,
+    complete,
+    subject_codes,
+)
 
 Measure = Literal["auc", "sensitivity", "specificity"]
 
@@ -29,7 +37,7 @@ class ObuchowskiRockette:
 
     values: measure by modality and reader (2 × J); comparison: first − second modality, with F, its degrees of freedom
     and p; variance, cov1 (same reader, different modality), cov2 (different readers, same modality), cov3 (different
-    both): of the jackknife.
+    both): of the jackknife. What the comparison holds can be read from the result itself, too.
     """
 
     comparison: Comparison
@@ -39,6 +47,40 @@ class ObuchowskiRockette:
     cov2: float | None
     cov3: float | None
 
+    @property
+    def difference(self) -> float | None:
+        """Mean of the first − mean of the second modality."""
+        return self.comparison.difference
+
+    @property
+    def se(self) -> float | None:
+        """Standard error of the difference."""
+        return self.comparison.se
+
+    @property
+    def low(self) -> float | None:
+        """Lower confidence limit of the difference."""
+        return self.comparison.low
+
+    @property
+    def high(self) -> float | None:
+        """Upper confidence limit of the difference."""
+        return self.comparison.high
+
+    @property
+    def statistic(self) -> float | None:
+        """F."""
+        return self.comparison.statistic
+
+    @property
+    def df2(self) -> float | None:
+        """Denominator degrees of freedom of F."""
+        return self.comparison.df2
+
+    @property
+    def p(self) -> float | None:
+        return self.comparison.p
+
 
 def obuchowski_rockette(
     truth: ArrayLike,
@@ -46,19 +88,24 @@ def obuchowski_rockette(
     measure: Measure = "auc",
     subjects: ArrayLike | None = None,
     level: float = 0.95,
+    fixed: Literal["readers", "cases"] | None = None,
 ) -> ObuchowskiRockette:
-    """Mean difference between two modalities over readers and cases, both random.
+    """Mean difference between two modalities over readers and cases, both random unless `fixed` names one of them.
 
     truth: 0/1 for each of N cases; scores: 2 × J × N (modality, reader, case), 0/1 calls unless `measure` is `auc`.
     Fully crossed: cases with any missing value are left out, and `comparison.n` says how many stayed. J ≥ 2 readers;
     with fewer than 3 the test and interval are about these readers only (method `obuchowski_rockette_fixed_readers`).
+    fixed: `readers` speaks of these readers and of cases in general (normal), `cases` of readers in general on these
+    cases (method `obuchowski_rockette_fixed_cases`, J − 1 degrees of freedom; one reader: null, `one_reader`).
     Null with a reason: `no_units`, `one_class`, `too_few_subjects`, `identical_calls`, `zero_variance`.
     Source: Obuchowski & Rockette (1995), Commun Stat Simul 24:285; degrees of freedom: Hillis (2007), Stat Med
     26:596; fixed readers: Hillis, Berbaum & Metz (2008), Acad Radiol 15:647.
     """
     check_level(level)
+    if fixed not in (None, "readers", "cases"):
+        raise StatisticsError(f"unknown fixed factor {fixed!r}: use None, 'readers' or 'cases'")
     truth = as_binary(truth, "truth")
-    cube = np.asarray(scores, dtype=np.float64)
+    cube = as_floats(scores, "scores")
     if cube.ndim != 3 or cube.shape[0] != 2 or cube.shape[2] != len(truth):
         raise StatisticsError(f"scores must be 2 modalities × readers × {len(truth)} cases, got shape {cube.shape}")
     n_readers = cube.shape[1]
@@ -94,12 +141,16 @@ def obuchowski_rockette(
     parts: dict[str, Any] = {"values": table, "variance": variance, "cov1": cov1, "cov2": cov2, "cov3": cov3}
 
     effect = n_readers * float(np.sum((means - means.mean()) ** 2))
-    if n_readers < MIN_RANDOM_READERS:
+    residual = table - table.mean(axis=0) - means[:, np.newaxis] + table.mean()
+    interaction = float(np.sum(residual**2)) / max(n_readers - 1, 1)
+    if fixed == "cases" and n_readers == 1:
+        return ObuchowskiRockette(Comparison.null(NullReason.ONE_READER, n, **head), **parts)
+    if fixed == "cases":
+        error, df2, method = interaction, float(n_readers - 1), "obuchowski_rockette_fixed_cases"
+    elif fixed == "readers" or n_readers < MIN_RANDOM_READERS:
         error, df2 = variance - cov1 + (n_readers - 1) * (cov2 - cov3), math.inf
         method = "obuchowski_rockette_fixed_readers"
     else:
-        residual = table - table.mean(axis=0) - means[:, np.newaxis] + table.mean()
-        interaction = float(np.sum(residual**2)) / (n_readers - 1)
         error = interaction + max(n_readers * (cov2 - cov3), 0.0)
         df2 = error**2 * (n_readers - 1) / interaction**2 if interaction > 1e-18 else math.inf
         method = "obuchowski_rockette"

@@ -2,8 +2,9 @@
 
 import math
 import numbers
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
@@ -25,7 +26,7 @@ def proportion_interval(k: int, n: int, method: IntervalMethod = "wilson", level
     Source: Wilson (1927), J Am Stat Assoc 22:209; Clopper & Pearson (1934), Biometrika 26:404.
     """
     check_level(level)
-    if method not in _STATSMODELS_NAMES:
+    if not isinstance(method, str) or method not in _STATSMODELS_NAMES:
         raise StatisticsError(f"unknown interval method {method!r}: use 'wilson' or 'exact'")
     k, n = _count(k, "k"), _count(n, "n")
     if n == 0:
@@ -121,7 +122,9 @@ def normal_quantile(level: float) -> float:
     return float(stats.norm.ppf((1 + level) / 2))
 
 
-def _count(value: int, name: str) -> int:
-    if not isinstance(value, numbers.Real) or value != int(value) or value < 0:
+def _count(value: Any, name: str) -> int:
+    if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, numbers.Real) or not float(value).is_integer() or value < 0:
         raise StatisticsError(f"{name} must be a whole number of units, not negative, got {value!r}")
-    return int(value)
+    return int(float(value))

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from diagchd_batch.errors import StatisticsError
+from diagchd_batch.evaluation.inputs import unmasked
 
 MISSING = -1
 
@@ -19,7 +20,8 @@ def encode_ratings(
     None, NaN and NA are missing. Without `categories` they are the ratings that occur, sorted where they can be.
     Raises StatisticsError for another shape or for a rating that is not among the given categories.
     """
-    matrix = np.array(ratings, dtype=object)  # object: numpy would turn a NaN among strings into the string "nan"
+    # object: numpy would turn a NaN among strings into the string "nan"
+    matrix = np.array(unmasked(ratings), dtype=object)
     if matrix.ndim != 2:
         raise StatisticsError(f"ratings must be units × raters, got shape {matrix.shape}")
     if matrix.size == 0:
@@ -45,6 +47,30 @@ def count_ratings(codes: np.ndarray, n_categories: int) -> np.ndarray:
     units, raters = np.nonzero(codes != MISSING)
     np.add.at(counts, (units, codes[units, raters]), 1.0)
     return counts
+
+
+def square_table(table: ArrayLike) -> ArrayLike:
+    """A table of two raters with one order of categories in rows and columns.
+
+    A DataFrame whose rows and columns are named by categories, such as pandas' `crosstab`, lacks the row or column of
+    a category that one rater never used: it is put in with zeros, and columns follow the order of the rows. Numbered
+    axes, labels of rows and columns that have nothing in common, and plain arrays are taken as they stand.
+    """
+    if not isinstance(table, pd.DataFrame):
+        return table
+    rows, columns = table.index, table.columns
+    named = [axis.is_unique and not isinstance(axis, pd.RangeIndex) for axis in (rows, columns)]
+    if not all(named) or rows.equals(columns) or rows.intersection(columns).empty:
+        return table
+    categories = [*rows, *columns.difference(rows, sort=False)]
+    if len(categories) > len(rows):
+        try:
+            categories = sorted(categories)
+        except TypeError as error:
+            raise StatisticsError(
+                f"rows {list(rows)} and columns {list(columns)} name different categories, which have no order"
+            ) from error
+    return table.reindex(index=categories, columns=categories, fill_value=0)
 
 
 def cross_table(

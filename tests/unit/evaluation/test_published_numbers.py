@@ -335,6 +335,14 @@ def test_van_dyke_obuchowski_rockette(van_dyke: tuple[np.ndarray, np.ndarray]) -
     assert digits(result.cov3, "0.00023902837")
 
 
+def test_van_dyke_with_fixed_readers_or_cases(van_dyke: tuple[np.ndarray, np.ndarray]) -> None:
+    # RJafroc's analyses FRRC and RRFC of the same data.
+    readers, cases = (obuchowski_rockette(*van_dyke, fixed=factor) for factor in ("readers", "cases"))
+    assert digits(readers.statistic, "5.475953") and digits(readers.p, "0.0193")
+    assert digits(cases.statistic, "8.704") and digits(cases.p, "0.0420") and cases.df2 == 4
+    assert readers.difference == cases.difference == obuchowski_rockette(*van_dyke).difference
+
+
 def test_van_dyke_one_sample(van_dyke: tuple[np.ndarray, np.ndarray]) -> None:
     truth, ratings = van_dyke
     result = model_versus_readers(truth, ratings[1, 0], ratings[0].T, "auc")
