@@ -31,6 +31,7 @@ PREVALENCE = 1 / 3
 SUBJECT_CORRELATION = 0.5
 MODEL, READER = READERS[1], READERS[2]
 RATE_NAMES = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "f1", "mcc", "balanced_accuracy")
+GROUP_RATES = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "f1")
 READER_COUNT = 6
 LARGE = 400_000  # units of the one cohort from which true values without a closed form are read
 
@@ -73,13 +74,19 @@ def draw_cohort(group: list[Reader], n_subjects: int, clustered: bool, rng: np.r
 
 
 def readers_for(kind: str, rng: np.random.Generator) -> list[Reader]:
-    """Who reads: the model and a reader; two equals; or the model and a fresh draw of readers in general."""
+    """Who reads: the model and a reader; two equals; two unlike readers of equal PPV or NPV (`alike_ppv`); the model
+    and a fresh draw of readers in general (`group`), as good as they are in the mean (`group_auc`); such readers in two
+    arms."""
     if kind == "pair":
         return [MODEL, READER]
     if kind == "equals":
         return [MODEL, replace(MODEL, name="equal")]
-    model = {"group_auc": average_reader("auc"), "group_sensitivity": average_reader("sensitivity")}.get(kind, MODEL)
-    return [model, *draw_readers(READER_COUNT, rng)]
+    if kind.startswith("alike"):
+        return [MODEL, alike(kind.removeprefix("alike_"))]
+    group = draw_readers(READER_COUNT, rng)
+    if kind == "arms":
+        return [*group, *group]
+    return [average_reader(kind.removeprefix("group_")) if kind != "group" else MODEL, *group]
 
 
 # --- true values -----------------------------------------------------------------------------------------------------
@@ -94,20 +101,30 @@ def true_rate(name: str, reader: Reader) -> float:
 @lru_cache(maxsize=1)
 def population() -> dict[str, float]:
     """Mean accuracy of readers in general."""
-    many = draw_readers(50_000, np.random.default_rng(1))
-    return {
-        "auc": float(np.mean([true_auc(r) for r in many])),
-        "sensitivity": float(np.mean([true_sensitivity_of(r) for r in many])),
-    }
+    many = draw_readers(20_000, np.random.default_rng(1))
+    return {measure: float(np.mean([true_value(measure, r) for r in many])) for measure in ("auc", *GROUP_RATES)}
 
 
-@lru_cache(maxsize=2)
+def true_value(measure: str, reader: Reader) -> float:
+    return true_auc(reader) if measure == "auc" else true_rate(measure, reader)
+
+
+@lru_cache
 def average_reader(measure: str) -> Reader:
     """A model exactly as good as readers are in the mean."""
-    measured = {"auc": true_auc, "sensitivity": true_sensitivity_of}[measure]
     aim = population()[measure]
-    skill = optimize.brentq(lambda s: measured(replace(MODEL, skill=s)) - aim, 0.1, 6.0)
+    skill = optimize.brentq(lambda s: true_value(measure, replace(MODEL, skill=s)) - aim, 0.1, 6.0)
     return replace(MODEL, skill=skill)
+
+
+@lru_cache
+def alike(rate: str) -> Reader:
+    """A reader of less skill than the model with the same PPV or NPV: their calls are not exchangeable."""
+    weaker = replace(MODEL, skill=MODEL.skill - 0.4)
+    threshold = optimize.brentq(
+        lambda t: true_rate(rate, replace(weaker, threshold=t)) - true_rate(rate, MODEL), -0.5, 2.0
+    )
+    return replace(weaker, threshold=threshold)
 
 
 @lru_cache(maxsize=1)
@@ -178,6 +195,8 @@ def checks(resamples: int) -> Iterator[Check]:
             lambda name=name: true_rate(name, MODEL) - true_rate(name, READER),
         )
         yield Check(f"test: difference of {name}", "equals", compare)
+        if name in ("ppv", "npv"):
+            yield Check(f"test: difference of {name}, unlike calls", f"alike_{name}", compare)
 
     def compare_auc(c: Cohort) -> Comparison:
         return classification.delong_paired(c.label, c.rating[:, 0], c.rating[:, 1], c.subject)
@@ -217,14 +236,33 @@ def checks(resamples: int) -> Iterator[Check]:
             values = c.rating if measure == "auc" else c.call
             return multireader.model_versus_readers(c.label, values[:, 0], values[:, 1:], measure, c.subject)
 
-        own = {"auc": true_auc, "sensitivity": true_sensitivity_of}[measure]
+        yield from group_checks(measure, against_group)
+    for name in ("ppv", "npv", "f1"):
+
+        def rate_against_group(c: Cohort, name: str = name) -> Comparison:
+            return readers.model_versus_readers_rate(name, c.label, c.call[:, 0], c.call[:, 1:], c.subject, **options)
+
+        yield from group_checks(name, rate_against_group)
         yield Check(
-            f"interval: model − readers in general, {measure}",
+            f"interval: readers in general, mean {name}",
             "group",
-            against_group,
-            lambda measure=measure, own=own: own(MODEL) - population()[measure],
+            lambda c, name=name: readers.readers_rate(name, c.label, c.call[:, 1:], c.subject, **options),
+            lambda name=name: population()[name],
         )
-        yield Check(f"test: model − readers in general, {measure}", f"group_{measure}", against_group)
+    yield Check(
+        "interval: readers in general, mean sensitivity",
+        "group",
+        lambda c: multireader.readers_mean(c.label, c.call[:, 1:], "sensitivity", c.subject),
+        lambda: population()["sensitivity"],
+    )
+    for measure in ("auc", "sensitivity"):
+
+        def between_arms(c: Cohort, measure: str = measure) -> Comparison:
+            values = (c.rating if measure == "auc" else c.call).T.reshape(2, READER_COUNT, -1)
+            return multireader.obuchowski_rockette(c.label, values, measure, c.subject).comparison
+
+        yield Check(f"interval: two arms of readers, {measure}", "arms", between_arms, lambda: 0.0)
+        yield Check(f"test: two arms of readers, {measure}", "arms", between_arms)
     for name in ("ppv", "f1"):
         yield Check(
             f"interval: these readers' mean {name}",
@@ -242,6 +280,13 @@ def checks(resamples: int) -> Iterator[Check]:
         return replace(Comparison.null(result.null_reason, result.n), p=result.p, test=result.test)
 
     yield Check("test: sensitivity differs between three levels", "equals", interaction)
+
+
+def group_checks(measure: str, method: Callable[[Cohort], Result]) -> Iterator[Check]:
+    """The model against readers in general: interval of the difference, and test where there is none."""
+    name = f"model − readers in general, {measure}"
+    yield Check(f"interval: {name}", "group", method, lambda: true_value(measure, MODEL) - population()[measure])
+    yield Check(f"test: {name}", f"group_{measure}", method)
 
 
 def replaced_checks(resamples: int) -> Iterator[Check]:

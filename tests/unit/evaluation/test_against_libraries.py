@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
@@ -26,6 +27,7 @@ from diagchd_batch.evaluation.classification import (
     delong_interval,
     estimate_rate,
     estimate_score,
+    paired_predictive_values,
 )
 from diagchd_batch.evaluation.confusion import FP, RATES, TN
 from diagchd_batch.evaluation.multiplicity import holm
@@ -262,3 +264,20 @@ def test_logit_interval_of_the_auc_is_symmetric_on_its_scale(seed: int) -> None:
     assert 0 < logit.low < logit.high < 1
     slope = logit.value * (1 - logit.value)  # of the inverse logit: to first order both intervals are the same
     assert slope * (transformed[2] - transformed[1]) == pytest.approx(stats.norm.ppf(0.975) * linear.se, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clustered_predictive_values_equal_statsmodels_score_test(seed: int) -> None:
+    """Leisenring's generalised score test is that of a GEE of the truth on which of the two tests made the call."""
+    generator, truth, score = cohort(seed, n=120)
+    calls = [(score + generator.normal(size=len(score)) > 0).astype(int) for _ in range(2)]
+    subject = np.arange(len(truth)) // 3
+    made = np.concatenate(calls) == 1
+    outcome, of_b = np.tile(truth, 2)[made], np.repeat([0, 1], len(truth))[made]
+    design, groups = np.column_stack([np.ones(made.sum()), of_b]), np.tile(subject, 2)[made]
+    options = {"groups": groups, "family": sm.families.Binomial(), "cov_struct": sm.cov_struct.Independence()}
+    null = sm.GEE(outcome, design[:, :1], **options).fit()
+    expected = sm.GEE(outcome, design, **options).compare_score_test(null)
+    result = paired_predictive_values(truth, *calls, subject).ppv
+    assert result.test == "clustered_generalised_score"
+    assert (result.statistic, result.p) == pytest.approx((expected["statistic"], expected["p-value"]), rel=1e-6)
