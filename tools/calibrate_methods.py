@@ -75,12 +75,16 @@ def draw_cohort(group: list[Reader], n_subjects: int, clustered: bool, rng: np.r
 
 def readers_for(kind: str, rng: np.random.Generator) -> list[Reader]:
     """Who reads: the model and a reader; two equals; two unlike readers of equal PPV or NPV (`alike_ppv`); the model
-    and a fresh draw of readers in general (`group`), as good as they are in the mean (`group_auc`); such readers in two
-    arms."""
+    and three readers (`these`), or its equals; the model and a fresh draw of readers in general (`group`), as good as
+    they are in the mean (`group_auc`); such readers in two arms."""
     if kind == "pair":
         return [MODEL, READER]
     if kind == "equals":
         return [MODEL, replace(MODEL, name="equal")]
+    if kind == "these":
+        return [MODEL, *READERS[2:5]]
+    if kind == "these_equals":
+        return [MODEL] * 4
     if kind.startswith("alike"):
         return [MODEL, alike(kind.removeprefix("alike_"))]
     group = draw_readers(READER_COUNT, rng)
@@ -243,6 +247,19 @@ def checks(resamples: int) -> Iterator[Check]:
             return readers.model_versus_readers_rate(name, c.label, c.call[:, 0], c.call[:, 1:], c.subject, **options)
 
         yield from group_checks(name, rate_against_group)
+
+        def rate_against_these(c: Cohort, name: str = name) -> Comparison:
+            return readers.model_versus_readers_rate(
+                name, c.label, c.call[:, 0], c.call[:, 1:], c.subject, random_readers=False, **options
+            )
+
+        yield Check(
+            f"interval: model − these readers, {name}",
+            "these",
+            rate_against_these,
+            lambda name=name: true_rate(name, MODEL) - float(np.mean([true_rate(name, r) for r in READERS[2:5]])),
+        )
+        yield Check(f"test: model − these readers, {name}", "these_equals", rate_against_these)
         yield Check(
             f"interval: readers in general, mean {name}",
             "group",

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.evaluation.auc import jackknife_auc
@@ -217,25 +217,10 @@ def model_versus_readers(
         return Comparison.null(NullReason.ONE_CLASS, n, **head)
     head |= {"value": float(values[:n_readers].mean()), "comparator_value": float(values[n_readers:].mean())}
     head["difference"] = float(differences.mean())
-    result = _one_sample(differences, left_out[:, :n_readers] - left_out[:, n_readers:], level)
-    if isinstance(result, NullReason):
-        alike = np.array_equal(of_model, reads, equal_nan=True)
-        return Comparison.null(NullReason.IDENTICAL_CALLS if alike else result, n, **head)
-    se, df, quantile, suffix = result
-    statistic = head["difference"] / se
-    return Comparison(
-        se=se,
-        low=max(-1.0, head["difference"] - quantile * se),
-        high=min(1.0, head["difference"] + quantile * se),
-        n=n,
-        method="one_sample_obuchowski_rockette" + suffix,
-        test="one_sample_obuchowski_rockette" + suffix,
-        statistic=statistic,
-        df1=1,
-        df2=df,
-        p=float(2 * stats.t.sf(abs(statistic), df)),
-        **head,
-    )
+    result = one_sample(differences, left_out[:, :n_readers] - left_out[:, n_readers:], level)
+    if result == NullReason.ZERO_VARIANCE and np.array_equal(of_model, reads, equal_nan=True):
+        result = NullReason.IDENTICAL_CALLS
+    return one_sample_comparison(result, n, **head)
 
 
 def readers_mean(
@@ -248,7 +233,7 @@ def readers_mean(
     """Mean of the readers' values with an interval for readers and cases in general.
 
     Arguments, formula, source and reasons as in `model_versus_readers`, with the readers' own values in place of the
-    differences.
+    differences. The interval is on the logit scale (method `one_sample_obuchowski_rockette_logit`).
     """
     check_level(level)
     truth = as_binary(truth, "truth")
@@ -265,31 +250,75 @@ def readers_mean(
     if np.isnan(values).any():
         return Estimate.null(NullReason.ONE_CLASS, n, n_subjects=n_subjects)
     value = float(values.mean())
-    result = _one_sample(values, left_out, level)
-    if isinstance(result, NullReason):
-        return Estimate(value, None, None, None, n, null_reason=result, n_subjects=n_subjects)
-    se, _, quantile, suffix = result
-    low, high = max(0.0, value - quantile * se), min(1.0, value + quantile * se)
-    return Estimate(value, se, low, high, n, "one_sample_obuchowski_rockette" + suffix, n_subjects=n_subjects)
+    return one_sample_estimate(value, one_sample(values, left_out, level), n, n_subjects)
 
 
-def _one_sample(values: np.ndarray, left_out: np.ndarray, level: float) -> NullReason | tuple[float, float, float, str]:
-    """(standard error, degrees of freedom, quantile, suffix of the method) of the mean of J values."""
+@dataclass(frozen=True, slots=True)
+class OneSample:
+    """The mean of J readers' values as an estimate for readers and cases in general: Student's t on `df`."""
+
+    se: float
+    df: float
+    half_width: float  # of the confidence interval
+    method: str
+
+
+def one_sample(values: np.ndarray, left_out: np.ndarray, level: float) -> OneSample | NullReason:
+    """The one-sample Obuchowski–Rockette analysis of J values, from these (J,) and those without each subject (S × J).
+
+    Null with a reason: `too_few_subjects` (a value is undefined without one of them), `zero_variance`.
+    """
     if np.isnan(left_out).any():
         return NullReason.TOO_FEW_SUBJECTS
     covariance = _jackknife_covariance(left_out)
-    n_readers = len(values)
+    n_readers, method = len(values), "one_sample_obuchowski_rockette"
     if n_readers < MIN_RANDOM_READERS:
-        variance, df, suffix = float(covariance.mean()), math.inf, "_fixed_readers"
+        variance, df, method = float(covariance.mean()), math.inf, method + "_fixed_readers"
     else:
         between = float(values.var(ddof=1))
         cov2 = float(covariance[~np.eye(n_readers, dtype=bool)].mean())
         total = between + n_readers * max(cov2, 0.0)
-        variance, suffix = total / n_readers, ""
+        variance = total / n_readers
         df = total**2 * (n_readers - 1) / between**2 if between > 1e-18 else math.inf
     if variance <= 1e-15:
         return NullReason.ZERO_VARIANCE
-    return math.sqrt(variance), df, float(stats.t.ppf((1 + level) / 2, df)), suffix
+    se = math.sqrt(variance)
+    return OneSample(se, df, float(stats.t.ppf((1 + level) / 2, df)) * se, method)
+
+
+def one_sample_estimate(
+    value: float, result: OneSample | NullReason, n: int, n_subjects: int, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Estimate:
+    """The mean with its interval: for shares (within 0 and 1) on the logit scale, which covers better near an end."""
+    if isinstance(result, NullReason):
+        return Estimate(value, None, None, None, n, null_reason=result, n_subjects=n_subjects)
+    low, high, method = value - result.half_width, value + result.half_width, result.method
+    if bounds == (0.0, 1.0) and 0 < value < 1:
+        half = result.half_width / (value * (1 - value))
+        low, high = (float(special.expit(special.logit(value) + step)) for step in (-half, half))
+        method += "_logit"
+    low, high = max(bounds[0], low), min(bounds[1], high)
+    return Estimate(value, result.se, low, high, n, method, n_subjects=n_subjects)
+
+
+def one_sample_comparison(result: OneSample | NullReason, n: int, *, bound: float = 1.0, **head: Any) -> Comparison:
+    """The comparison that a one-sample analysis of differences makes; differences lie within ± bound."""
+    if isinstance(result, NullReason):
+        return Comparison.null(result, n, **head)
+    statistic = head["difference"] / result.se
+    return Comparison(
+        se=result.se,
+        low=max(-bound, head["difference"] - result.half_width),
+        high=min(bound, head["difference"] + result.half_width),
+        n=n,
+        method=result.method,
+        test=result.method,
+        statistic=statistic,
+        df1=1,
+        df2=result.df,
+        p=float(2 * stats.t.sf(abs(statistic), result.df)),
+        **head,
+    )
 
 
 def _missing_class(truth: np.ndarray, measure: Measure) -> NullReason | None:

@@ -1,5 +1,7 @@
-"""The readers as a group: majority, leave-one-out, and means by bootstrap where no closed form exists."""
+"""The readers as a group: majority, leave-one-out, and the mean and pooled value of any rate."""
 
+import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -9,12 +11,17 @@ from diagchd_batch.errors import StatisticsError
 from diagchd_batch.evaluation.confusion import RATES, confusion_cells
 from diagchd_batch.evaluation.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.evaluation.inputs import as_binary, as_reads, complete, subject_codes
+from diagchd_batch.evaluation.multireader import (
+    MIN_RANDOM_READERS,
+    one_sample,
+    one_sample_comparison,
+    one_sample_estimate,
+)
 from diagchd_batch.evaluation.resampling import (
     DEFAULT_RESAMPLES,
     acceleration,
     bootstrap_estimate,
-    patterns,
-    resample_weights,
+    bootstrap_totals,
     totals_by_subject,
 )
 
@@ -66,13 +73,14 @@ def readers_rate(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """A rate of `confusion.RATES` for the readers as a group, with a bootstrap interval.
+    """A rate of `confusion.RATES` for the readers as a group, with its interval.
 
     readers: units × J of 0/1, missing where not read. averaging: `mean` of the readers' rates, or the `pooled` rate
-    of all their reads. random_readers: resample readers and subjects (readers in general, method
-    `reader_subject_bootstrap_percentile`), or subjects only (these readers, `subject_bootstrap_bca`). A reader
-    whose rate is undefined makes the mean undefined: null, `zero_denominator`.
-    Source: resampling both: Gallas, Bandos, Samuelson & Wagner (2009), Commun Stat Theory 38:2586.
+    of all their reads. random_readers: readers and subjects are random (readers in general: the one-sample
+    Obuchowski–Rockette analysis of the readers' contributions), or subjects only (these readers: subject bootstrap,
+    `subject_bootstrap_bca`). A reader whose rate is undefined makes the mean undefined: null, `zero_denominator`.
+    Resampling readers with the subjects was tried for readers in general and covers too little, because a few readers
+    resampled vary too little (docs/statistics.md). Source: as `multireader.readers_mean`.
     """
     truth = as_binary(truth, "truth")
     reads = as_reads(readers, "readers", len(truth), binary=True)
@@ -80,22 +88,25 @@ def readers_rate(
     n = int(known.sum())
     if n == 0:
         return Estimate.null(NullReason.NO_UNITS)
-    codes = subject_codes(subjects, known)
-    cells = np.stack([confusion_cells(truth[known], column) for column in reads[known].T], axis=1)
-    value, resampled, left_out = _bootstrap(name, cells, None, codes, averaging, random_readers, resamples, seed)
-    n_subjects = len(left_out)
-    if np.isnan(value[0]):
+    totals = _reader_totals(truth[known], reads[known], subject_codes(subjects, known))
+    n_subjects = len(totals)
+    contributions = _contributions(name, averaging)
+    value = float(contributions(totals.sum(axis=0)).mean())
+    if np.isnan(value):
         return Estimate.null(NullReason.ZERO_DENOMINATOR, n, n_subjects=n_subjects)
     if n_subjects == 1:
-        return Estimate(float(value[0]), None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=1)
+        return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=1)
+    left_out = contributions(totals.sum(axis=0) - totals)
+    if random_readers:
+        result = one_sample(contributions(totals.sum(axis=0)), left_out, level)
+        return one_sample_estimate(value, result, n, n_subjects, _bounds(name))
     return bootstrap_estimate(
-        float(value[0]),
-        resampled[:, 0],
+        value,
+        _resampled(totals, lambda cells: contributions(cells).mean(axis=-1), resamples, seed),
         level=level,
         n=n,
         n_subjects=n_subjects,
-        method=_method(random_readers),
-        accelerated_by=None if random_readers else acceleration(left_out[:, 0]),
+        accelerated_by=acceleration(left_out.mean(axis=-1)),
     )
 
 
@@ -114,9 +125,12 @@ def model_versus_readers_rate(
 ) -> Comparison:
     """Model − readers as a group for any rate of `confusion.RATES`; arguments as in `readers_rate`.
 
-    The model is judged on the units where its call is known and at least one reader read. The p is that of the
-    bootstrap: twice the smaller share of resampled differences on either side of 0 (test `bootstrap_percentile`).
-    Source: Efron & Tibshirani (1993), ch. 15 (achieved significance from the percentile interval).
+    Each reader is compared with the model on the units that it read; `value` is the model's over those comparisons
+    (its plain value where all read all). Readers in general: interval and test of the one-sample Obuchowski–Rockette
+    analysis. These readers: percentile interval of the subject bootstrap, and its p, twice the smaller share of
+    resampled differences on either side of 0 (test `bootstrap_percentile`).
+    Source: as `multireader.model_versus_readers`; Efron & Tibshirani (1993), ch. 15 (achieved significance from the
+    percentile interval).
     """
     truth, model = as_binary(truth, "truth"), as_binary(model, "model")
     reads = as_reads(readers, "readers", len(truth), binary=True)
@@ -124,29 +138,40 @@ def model_versus_readers_rate(
     n = int(known.sum())
     if n == 0:
         return Comparison.null(NullReason.NO_UNITS)
-    codes = subject_codes(subjects, known)
-    cells = np.stack([confusion_cells(truth[known], column) for column in reads[known].T], axis=1)
-    of_model = confusion_cells(truth[known], model[known])
-    value, resampled, left_out = _bootstrap(name, cells, of_model, codes, averaging, random_readers, resamples, seed)
-    n_subjects = len(left_out)
-    of_readers, of_model_value = (None if np.isnan(v) else float(v) for v in value)
-    head: dict[str, Any] = {"value": of_model_value, "comparator_value": of_readers, "n_subjects": n_subjects}
-    if of_readers is None or of_model_value is None:
+    codes, truth, reads = subject_codes(subjects, known), truth[known], reads[known]
+    # The model with the same gaps as each reader, so that both are judged on the same units.
+    of_model = np.where(np.isnan(reads), np.nan, model[known, np.newaxis])
+    totals = np.stack([_reader_totals(truth, calls, codes) for calls in (of_model, reads)], axis=1)
+    n_subjects = len(totals)
+    contributions = _contributions(name, averaging)
+
+    def difference(cells: np.ndarray) -> np.ndarray:
+        """(…, 2, J, 4) → (…, J)"""
+        both = contributions(cells)
+        return both[..., 0, :] - both[..., 1, :]
+
+    whole = totals.sum(axis=0)
+    values = [None if np.isnan(v) else float(v) for v in contributions(whole).mean(axis=-1)]
+    head: dict[str, Any] = {"value": values[0], "comparator_value": values[1], "n_subjects": n_subjects}
+    if values[0] is None or values[1] is None:
         return Comparison.null(NullReason.ZERO_DENOMINATOR, n, **head)
-    difference = of_model_value - of_readers
+    head["difference"] = values[0] - values[1]
     if n_subjects == 1:
-        return Comparison.null(NullReason.TOO_FEW_SUBJECTS, n, difference=difference, **head)
-    differences = resampled[:, 1] - resampled[:, 0]
-    interval = bootstrap_estimate(
-        difference, differences, level=level, n=n, n_subjects=n_subjects, method=_method(random_readers)
-    )
+        return Comparison.null(NullReason.TOO_FEW_SUBJECTS, n, **head)
+    if random_readers:
+        result = one_sample(difference(whole), difference(whole - totals), level)
+        if result == NullReason.ZERO_VARIANCE and np.array_equal(of_model, reads, equal_nan=True):
+            result = NullReason.IDENTICAL_CALLS
+        low, high = _bounds(name)
+        return one_sample_comparison(result, n, bound=high - low, **head)
+    differences = _resampled(totals, lambda cells: difference(cells).mean(axis=-1), resamples, seed)
+    interval = bootstrap_estimate(head["difference"], differences, level=level, n=n, n_subjects=n_subjects)
     test = p = None
     if interval.low is not None:
         defined = differences[~np.isnan(differences)]
         tail = min(np.sum(defined <= 0), np.sum(defined >= 0))
         test, p = "bootstrap_percentile", float(min(1.0, 2 * (tail + 1) / (len(defined) + 1)))
     return Comparison(
-        difference=difference,
         se=interval.se,
         low=interval.low,
         high=interval.high,
@@ -161,55 +186,50 @@ def model_versus_readers_rate(
     )
 
 
-def _bootstrap(
-    name: str,
-    cells: np.ndarray,
-    of_model: np.ndarray | None,
-    codes: np.ndarray,
-    averaging: Averaging,
-    random_readers: bool,
-    resamples: int,
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values (readers, model), their resamples (resamples × 2) and their values without each subject (S × 2).
+def _bounds(name: str) -> tuple[float, float]:
+    """Least and greatest value of a rate."""
+    return -1.0 if name == "mcc" else 0.0, math.inf if name in ("lr_positive", "lr_negative") else 1.0
 
-    cells: units × J × 4; the model's values are NaN where `of_model` is None.
+
+def _reader_totals(truth: np.ndarray, reads: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """subjects × J × 4: each reader's TP, FP, FN, TN."""
+    cells = np.concatenate([confusion_cells(truth, column) for column in reads.T], axis=1)
+    totals = totals_by_subject(cells, codes)
+    return totals.reshape(len(totals), reads.shape[1], 4)
+
+
+def _contributions(name: str, averaging: Averaging) -> Callable[[np.ndarray], np.ndarray]:
+    """(…, J, 4) → (…, J): what each reader adds to the group's value, which is the mean of these.
+
+    For `mean` the readers' own rates. For `pooled` the jackknife's pseudo-values over readers, moved so that their mean
+    is the pooled rate itself. NaN where a rate is undefined.
     """
     if name not in RATES:
         raise StatisticsError(f"unknown rate {name!r}: use one of {', '.join(RATES)}")
     if averaging not in ("mean", "pooled"):
         raise StatisticsError(f"unknown averaging {averaging!r}: use 'mean' or 'pooled'")
-    n_readers = cells.shape[1]
-    columns = cells.reshape(len(cells), -1)
-    if of_model is not None:
-        columns = np.hstack([columns, of_model])
-    totals = totals_by_subject(columns, codes)
-    rows, multiplicity = patterns(totals)
-    draw_readers = np.random.default_rng([seed, n_readers])
+    rate = RATES[name]
+    if averaging == "mean":
+        return rate
 
-    def group(sums: np.ndarray, reader_weights: np.ndarray) -> np.ndarray:
-        """sums: resamples × (J · 4 [+ 4]) → resamples × 2."""
-        by_reader = sums[:, : 4 * n_readers].reshape(-1, n_readers, 4)
-        if averaging == "pooled":
-            of_readers = RATES[name](np.einsum("rj,rjc->rc", reader_weights, by_reader))
-        else:
-            rates = np.where(reader_weights > 0, RATES[name](by_reader), 0.0)  # readers not drawn may be undefined
-            of_readers = np.sum(rates * reader_weights, axis=1) / n_readers
-        model = np.full(len(sums), np.nan) if of_model is None else RATES[name](sums[:, -4:])
-        return np.stack([of_readers, model], axis=1)
+    def pooled(cells: np.ndarray) -> np.ndarray:
+        n_readers = cells.shape[-2]
+        whole = cells.sum(axis=-2, keepdims=True)
+        value = rate(whole)
+        if n_readers == 1:
+            return value
+        without = rate(whole - cells)
+        without = np.where(np.isnan(without) & (n_readers < MIN_RANDOM_READERS), value, without)  # not needed there
+        return value + (n_readers - 1) * (without.mean(axis=-1, keepdims=True) - without)
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        shape = (len(weights), n_readers)
-        drawn = np.ones(shape)
-        if random_readers:
-            drawn = draw_readers.multinomial(n_readers, np.full(n_readers, 1 / n_readers), size=len(weights))
-        return group(weights @ rows, drawn.astype(np.float64))
-
-    total = totals.sum(axis=0, keepdims=True)
-    value = group(total, np.ones((1, n_readers)))[0]
-    left_out = group(total - totals, np.ones((len(totals), n_readers)))
-    return value, resample_weights(multiplicity, statistic, resamples, seed), left_out
+    return pooled
 
 
-def _method(random_readers: bool) -> str:
-    return "reader_subject_bootstrap" if random_readers else "subject_bootstrap"
+def _resampled(
+    totals: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], resamples: int, seed: int
+) -> np.ndarray:
+    """Subject bootstrap of a statistic of (…, *shape) sums over subjects; totals: subjects × shape."""
+    shape = totals.shape[1:]
+    return bootstrap_totals(
+        totals.reshape(len(totals), -1), lambda sums: statistic(sums.reshape(*sums.shape[:-1], *shape)), resamples, seed
+    )

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagchd_batch.evaluation.cohort.accuracy import HEADLINE_RATES, call_rows, score_rows
+from diagchd_batch.evaluation.cohort.accuracy import HEADLINE_RATES, call_rows, score_rows, scored_by
 from diagchd_batch.evaluation.cohort.agreement_rows import pair_rows
 from diagchd_batch.evaluation.cohort.reader_study import ReaderStudy, Reads, reader_study, session_order
 from diagchd_batch.evaluation.cohort.rows import Row, Rows
-from diagchd_batch.evaluation.cohort.units import Rater, Units, entered
+from diagchd_batch.evaluation.cohort.units import REASONS, Rater, Units, entered
 from diagchd_batch.evaluation.multireader import Measure, obuchowski_rockette
 
 
@@ -35,10 +35,12 @@ def two_arm_rows(rows: Rows, first: ReaderStudy, second: ReaderStudy, names: tup
     if all(reader.score is not None for arm in arms for reader in arm):
         measures.append("auc")
     for measure in measures:
-        cube = np.stack([np.stack([_reading(reader, measure) for reader in arm]) for arm in arms])
-        complete = ~np.isnan(cube).any(axis=(0, 1))
-        reasons = np.max([reader.reason for arm in arms for reader in arm], axis=0)
-        everyone = Rater("readers_mean", names[1], np.where(complete, 0.0, np.nan), np.where(complete, 0, reasons))
+        raters = [[scored_by(reader) if measure == "auc" else reader for reader in arm] for arm in arms]
+        cube = np.array([[reader.scores if measure == "auc" else reader.call for reader in arm] for arm in raters])
+        # A unit without a reading of any reader in any arm does not enter; its reason is the first in the flow.
+        reasons = np.stack([reader.reason for arm in raters for reader in arm])
+        reason = np.where((reasons == 0).all(axis=0), 0, np.where(reasons == 0, len(REASONS), reasons).min(axis=0))
+        everyone = Rater("readers_mean", names[1], np.where(reason == 0, 0.0, np.nan), reason.astype(np.int8))
         part = entered(units, everyone)
         here = rows.of(units, everyone).over(units, part)
         here = here.having(analysis_set="determinate", covariate="arm", level=f"{names[1]} − {names[0]}")
@@ -65,9 +67,3 @@ def session_rows(rows: Rows, reads: Reads, cohort: Units, excluded: np.ndarray) 
                 comparator = Rater("session", f"session {later}", again.call, again.reason)
                 here = rows.having(analysis_set="agreement", covariate="session", level=f"{sessions[0]}, {later}")
                 yield from pair_rows(here, first.units, first.readers[0], comparator)
-
-
-def _reading(reader: Rater, measure: Measure) -> np.ndarray:
-    if measure != "auc":
-        return reader.call
-    return reader.scores

@@ -9,7 +9,7 @@ DEFINITIONS = {
     "fn": "diseased and called negative" + _READERS_MEAN,
     "tn": "healthy and called negative" + _READERS_MEAN,
     "indeterminate": "units with a reference label whose result is failed, indeterminate or undecided",
-    "prevalence": "diseased / all units with a reference label",
+    "prevalence": "diseased / all units with a reference label and a call",
     # rates of calls
     "sensitivity": "recall: TP / (TP + FN)" + _READERS_MEAN,
     "specificity": "TN / (TN + FP)" + _READERS_MEAN,
@@ -40,7 +40,7 @@ DEFINITIONS = {
     "negative_agreement": "of the units that the comparator calls negative, the share called negative",
     "percent_agreement": "share of equal calls; among several raters the mean over pairs of ratings",
     "cohen_kappa": "Cohen's kappa of two raters, unweighted",
-    "fleiss_kappa": "Fleiss' kappa, units read by all raters",
+    "fleiss_kappa": "Fleiss' kappa: agreement over units with two calls or more, chance from all units with a call",
     "gwet_ac1": "Gwet's AC1: chance agreement from the mean of the categories' p (1 − p); stands beside kappa because "
     "kappa drops at low prevalence though sensitivity and specificity stay",
     "krippendorff_alpha": "Krippendorff's alpha, nominal; takes missing reads",

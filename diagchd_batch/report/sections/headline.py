@@ -77,7 +77,7 @@ def _introduction(source: Source, row: Row, compared: list[Row]) -> Iterator[str
     if row["cluster"] == "subject":
         yield (
             "Some subjects have several studies, so intervals and tests are those for clusters (effective number of "
-            "units, subject bootstrap, sign flips of subjects)."
+            "units, subject bootstrap, sign flips of subjects, scores summed within subjects)."
         )
     else:
         yield "Every subject has one study."

@@ -122,7 +122,7 @@ def test_unread_units_concern_only_their_reader() -> None:
 def test_mean_and_pooled_rates_are_what_they_say() -> None:
     generator = np.random.default_rng(0)
     truth = generator.integers(0, 2, 100).astype(float)
-    reads = np.where(generator.random((100, 3)) < 0.8, truth[:, np.newaxis], 1 - truth[:, np.newaxis])
+    reads = np.where(generator.random((100, 3)) < [0.95, 0.8, 0.6], truth[:, np.newaxis], 1 - truth[:, np.newaxis])
     reads[:30, 2] = NAN
     each = [float(RATES["ppv"](confusion(truth, column).counts())) for column in reads.T]
     pooled = sum(confusion(truth, column).counts() for column in reads.T)
@@ -148,3 +148,49 @@ def test_model_against_one_reader_agrees_with_the_paired_analysis() -> None:
     assert group.difference == pytest.approx(paired.difference, abs=1e-12)
     assert (group.low, group.high) == pytest.approx((paired.low, paired.high), abs=0.01)
     assert (group.p < 0.01) == (paired.p < 0.01)
+
+
+def study_of_readers(seed: int, n: int = 300) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """truth, model, reads (units × 4), subject; two units a subject."""
+    generator = np.random.default_rng(seed)
+    truth = np.repeat(generator.integers(0, 2, n // 2), 2).astype(float)
+    right = generator.random((n, 5)) < [0.9, 0.9, 0.85, 0.8, 0.7]
+    calls = np.where(right, truth[:, np.newaxis], 1 - truth[:, np.newaxis])
+    return truth, calls[:, 0], calls[:, 1:], np.arange(n) // 2
+
+
+@pytest.mark.parametrize("measure", ["sensitivity", "specificity"])
+def test_any_rate_of_readers_in_general_is_analysed_as_the_sensitivity_is(measure: str) -> None:
+    truth, model, reads, subject = study_of_readers(3)
+    rate, mean = readers_rate(measure, truth, reads, subject), readers_mean(truth, reads, measure, subject)
+    assert (rate.value, rate.method) == (pytest.approx(mean.value, abs=1e-12), mean.method)
+    assert (rate.se, rate.low, rate.high) == pytest.approx((mean.se, mean.low, mean.high), rel=2e-3)
+    rate = model_versus_readers_rate(measure, truth, model, reads, subject)
+    group = model_versus_readers(truth, model, reads, measure, subject)
+    assert (rate.difference, rate.test) == (pytest.approx(group.difference, abs=1e-12), group.test)
+    assert (rate.se, rate.df2, rate.p) == pytest.approx((group.se, group.df2, group.p), rel=1e-2)
+
+
+@pytest.mark.parametrize("averaging", ["mean", "pooled"])
+def test_the_model_is_judged_on_the_units_that_each_reader_read(averaging: str) -> None:
+    truth, model, reads, subject = study_of_readers(4)
+    hard = (model != truth)[:, np.newaxis] & (np.arange(4) < 2)  # two readers leave out what the model gets wrong
+    gaps = np.where(hard, NAN, reads)
+    for random_readers in (True, False):
+        options = {"averaging": averaging, "random_readers": random_readers, "resamples": 200}
+        result = model_versus_readers_rate("accuracy", truth, model, gaps, subject, **options)
+        right, read = (model == truth)[:, np.newaxis], ~np.isnan(gaps)
+        of_each = [right[read[:, j], 0].mean() for j in range(4)]
+        expected = np.mean(of_each) if averaging == "mean" else (right & read).sum() / read.sum()
+        assert result.value == pytest.approx(expected)
+        assert result.value > (model == truth).mean()
+        mirrored = model_versus_readers_rate("accuracy", 1 - truth, model, gaps, subject, **options)
+        assert mirrored.value == pytest.approx(1 - expected)
+
+
+def test_pooled_rate_of_readers_who_read_alike_varies_as_their_mean_does() -> None:
+    truth, _, reads, subject = study_of_readers(5, n=2000)
+    mean, pooled = (readers_rate("accuracy", truth, reads, subject, averaging=a) for a in ("mean", "pooled"))
+    assert (pooled.value, pooled.se) == pytest.approx((mean.value, mean.se), rel=1e-9)  # one denominator for all
+    mean, pooled = (readers_rate("ppv", truth, reads, subject, averaging=a) for a in ("mean", "pooled"))
+    assert pooled.se == pytest.approx(mean.se, rel=0.1)
