@@ -122,6 +122,9 @@ class EvaluationConfig(Section):
     operating_points: list[OperatingPoint] = [OperatingPoint(name="default", threshold=0.5, chosen_on="model card")]
     prevalence: list[Annotated[float, Field(gt=0, lt=1)]] = Field([0.01], description="For PPV and NPV elsewhere.")
     primary: PrimaryEndpoint | None = None
+    proportion_interval: Literal["wilson", "exact"] = Field(
+        "wilson", description="Of sensitivity, specificity, PPV, NPV, accuracy; exact: Clopper-Pearson."
+    )
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 2_000
     seed: int = 20_240_229
     disclose: bool = Field(False, description="Readers' and covariates' own names in tables, not tokens.")

@@ -42,7 +42,7 @@ def call_rows(
         for cell, count in zip(COUNTS, cells.sum(axis=0), strict=True):
             yield here.count(cell, float(count), headline=shown)
         for rate in rates:
-            result = rate_of_cells(rate, cells, **rows.settings.bootstrap)
+            result = rate_of_cells(rate, cells, **rows.settings.rate)
             yield here.estimate(rate, result, headline=shown and rate in HEADLINE_RATES)
         if analysis_set == "determinate":
             yield here.count("indeterminate", float(rater.n_indeterminate(units.truth)))
@@ -61,7 +61,7 @@ def prevalence_rows(rows: Rows, units: Units, rater: Rater) -> Iterator[Row]:
     here = rows.of(units, rater).over(units, part).having(analysis_set="determinate")
     truth, subject = units.truth[part.rows], units.subject[part.rows]
     everyone = subject_cells(truth, np.ones(len(truth)), subject)  # prevalence is the PPV of calling everyone positive
-    yield here.estimate("prevalence", rate_of_cells("ppv", everyone))
+    yield here.estimate("prevalence", rate_of_cells("ppv", everyone, **rows.settings.rate))
 
 
 def other_prevalence_rows(rows: Rows, units: Units, rater: Rater, prevalences: Sequence[float]) -> Iterator[Row]:

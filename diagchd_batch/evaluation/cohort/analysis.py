@@ -90,7 +90,7 @@ def analyse(
 ) -> Results:
     """All rows of the metrics tables that hold aggregates. `primary_comparator`: as tables name it."""
     config = analysis.config
-    rows = Rows(Settings(config.study_score, config.resamples, config.seed))
+    rows = Rows(Settings(config.study_score, config.resamples, config.seed, config.proportion_interval))
     results = Results()
     for table in ("estimates", "comparisons", "cross_tabulation", "curves", "calibration", "worst_cases"):
         results.add(table, [])

@@ -51,5 +51,5 @@ def _original_rows(rows: Rows, units: Units, model: Rater) -> Iterator[Row]:
     for class_, flipped in (("chd", False), ("normal", True)):
         of_class = (1 - truth, 1 - call) if flipped else (truth, call)
         for endpoint, rate in (("class_precision", "ppv"), ("class_recall", "sensitivity"), ("class_f1", "f1")):
-            result = estimate_rate(rate, *of_class, subject, **rows.settings.bootstrap)
+            result = estimate_rate(rate, *of_class, subject, **rows.settings.rate)
             yield here.estimate(endpoint, result, **{"class": class_})

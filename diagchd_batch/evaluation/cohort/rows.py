@@ -11,6 +11,7 @@ from diagchd_batch.evaluation.cohort.definitions import DEFINITIONS
 from diagchd_batch.evaluation.cohort.units import Entered, Rater, Units
 from diagchd_batch.evaluation.estimate import Comparison, Estimate
 from diagchd_batch.evaluation.inputs import count_subjects
+from diagchd_batch.evaluation.proportions import IntervalMethod
 
 Row = dict[str, Any]
 
@@ -26,11 +27,17 @@ class Settings:
     study_score: str
     resamples: int
     seed: int
+    proportion_interval: IntervalMethod = "wilson"
 
     @property
     def bootstrap(self) -> dict[str, Any]:
         """Keyword arguments of the statistics that resample."""
         return {"resamples": self.resamples, "seed": self.seed}
+
+    @property
+    def rate(self) -> dict[str, Any]:
+        """Keyword arguments of one rate's estimate."""
+        return self.bootstrap | {"method": self.proportion_interval}
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,16 @@ def test_rates_and_wilson_intervals(paired):
     assert (round(ppv["ci_low"], 4), round(ppv["ci_high"], 4)) == (0.7889, 0.8567)
 
 
+def test_clopper_pearson_on_request(tmp_path):
+    made = MadeOutput(tmp_path)  # R binom: 18 of 20
+    made.write_run([MadeStudy(f"{number}", [[0.9 if number < 18 else 0.1]], 1) for number in range(20)])
+    config = EvaluationConfig(proportion_interval="exact")
+    evaluate_run(made.output, made.private, RUN_ID, config, made.tokens)
+    row = one(made.metrics("estimates"), endpoint="sensitivity", **MAIN)
+    assert row["ci_method"] == "clopper_pearson"
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((0.683017, 0.987651), abs=5e-7)
+
+
 def test_weighted_generalised_score_of_predictive_values(paired):
     comparisons = paired.metrics("comparisons")
     ppv = one(comparisons, endpoint="ppv", comparator_kind="reader", **MAIN)
