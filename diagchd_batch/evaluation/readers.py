@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.evaluation.confusion import RATES, confusion_cells
@@ -18,10 +19,13 @@ from diagchd_batch.evaluation.multireader import (
     one_sample_estimate,
 )
 from diagchd_batch.evaluation.resampling import (
+    BOOTSTRAP_SUBJECTS_LIMIT,
     DEFAULT_RESAMPLES,
-    acceleration,
+    TotalsStatistic,
     bootstrap_estimate,
     bootstrap_totals,
+    linearised_estimate,
+    subject_interval,
     totals_by_subject,
 )
 
@@ -91,23 +95,17 @@ def readers_rate(
     totals = _reader_totals(truth[known], reads[known], subject_codes(subjects, known))
     n_subjects = len(totals)
     contributions = _contributions(name, averaging)
-    value = float(contributions(totals.sum(axis=0)).mean())
+    whole = totals.sum(axis=0)
+    value = float(contributions(whole).mean())
     if np.isnan(value):
         return Estimate.null(NullReason.ZERO_DENOMINATOR, n, n_subjects=n_subjects)
     if n_subjects == 1:
         return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=1)
-    left_out = contributions(totals.sum(axis=0) - totals)
     if random_readers:
-        result = one_sample(contributions(totals.sum(axis=0)), left_out, level)
+        result = one_sample(contributions(whole), contributions(whole - totals), level)
         return one_sample_estimate(value, result, n, n_subjects, _bounds(name))
-    return bootstrap_estimate(
-        value,
-        _resampled(totals, lambda cells: contributions(cells).mean(axis=-1), resamples, seed),
-        level=level,
-        n=n,
-        n_subjects=n_subjects,
-        accelerated_by=acceleration(left_out.mean(axis=-1)),
-    )
+    columns, mean = _of_columns(totals, lambda cells: contributions(cells).mean(axis=-1))
+    return subject_interval(columns, mean, n=n, level=level, resamples=resamples, seed=seed)
 
 
 def model_versus_readers_rate(
@@ -128,7 +126,8 @@ def model_versus_readers_rate(
     Each reader is compared with the model on the units that it read; `value` is the model's over those comparisons
     (its plain value where all read all). Readers in general: interval and test of the one-sample Obuchowski–Rockette
     analysis. These readers: percentile interval of the subject bootstrap, and its p, twice the smaller share of
-    resampled differences on either side of 0 (test `bootstrap_percentile`).
+    resampled differences on either side of 0 (test `bootstrap_percentile`); above `BOOTSTRAP_SUBJECTS_LIMIT` subjects
+    the linearised interval and its test.
     Source: as `multireader.model_versus_readers`; Efron & Tibshirani (1993), ch. 15 (achieved significance from the
     percentile interval).
     """
@@ -164,13 +163,19 @@ def model_versus_readers_rate(
             result = NullReason.IDENTICAL_CALLS
         low, high = _bounds(name)
         return one_sample_comparison(result, n, bound=high - low, **head)
-    differences = _resampled(totals, lambda cells: difference(cells).mean(axis=-1), resamples, seed)
-    interval = bootstrap_estimate(head["difference"], differences, level=level, n=n, n_subjects=n_subjects)
+    columns, mean = _of_columns(totals, lambda cells: difference(cells).mean(axis=-1))
     test = p = None
-    if interval.low is not None:
-        defined = differences[~np.isnan(differences)]
-        tail = min(np.sum(defined <= 0), np.sum(defined >= 0))
-        test, p = "bootstrap_percentile", float(min(1.0, 2 * (tail + 1) / (len(defined) + 1)))
+    if n_subjects > BOOTSTRAP_SUBJECTS_LIMIT:
+        interval = linearised_estimate(columns, mean, n=n, level=level)
+        if interval.se is not None:
+            test, p = interval.method, float(2 * stats.t.sf(abs(head["difference"] / interval.se), n_subjects - 1))
+    else:
+        differences = bootstrap_totals(columns, mean, resamples, seed)
+        interval = bootstrap_estimate(head["difference"], differences, level=level, n=n, n_subjects=n_subjects)
+        if interval.low is not None:
+            defined = differences[~np.isnan(differences)]
+            tail = min(np.sum(defined <= 0), np.sum(defined >= 0))
+            test, p = "bootstrap_percentile", float(min(1.0, 2 * (tail + 1) / (len(defined) + 1)))
     return Comparison(
         se=interval.se,
         low=interval.low,
@@ -225,11 +230,7 @@ def _contributions(name: str, averaging: Averaging) -> Callable[[np.ndarray], np
     return pooled
 
 
-def _resampled(
-    totals: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], resamples: int, seed: int
-) -> np.ndarray:
-    """Subject bootstrap of a statistic of (…, *shape) sums over subjects; totals: subjects × shape."""
+def _of_columns(totals: np.ndarray, statistic: TotalsStatistic) -> tuple[np.ndarray, TotalsStatistic]:
+    """Totals (subjects × shape) as subjects × columns, and the statistic of (…, *shape) as one of (…, columns)."""
     shape = totals.shape[1:]
-    return bootstrap_totals(
-        totals.reshape(len(totals), -1), lambda sums: statistic(sums.reshape(*sums.shape[:-1], *shape)), resamples, seed
-    )
+    return totals.reshape(len(totals), -1), lambda sums: statistic(sums.reshape(*sums.shape[:-1], *shape))

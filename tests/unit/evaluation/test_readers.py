@@ -194,3 +194,20 @@ def test_pooled_rate_of_readers_who_read_alike_varies_as_their_mean_does() -> No
     assert (pooled.value, pooled.se) == pytest.approx((mean.value, mean.se), rel=1e-9)  # one denominator for all
     mean, pooled = (readers_rate("ppv", truth, reads, subject, averaging=a) for a in ("mean", "pooled"))
     assert pooled.se == pytest.approx(mean.se, rel=0.1)
+
+
+def test_above_the_limit_of_the_bootstrap_these_readers_are_linearised(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, model, reads, subject = study_of_readers(6, n=2000)
+    options = {"random_readers": False, "resamples": 4000}
+    rate, difference = (
+        lambda: readers_rate("ppv", truth, reads, subject, **options),
+        lambda: model_versus_readers_rate("ppv", truth, model, reads, subject, **options),
+    )
+    resampled = rate(), difference()
+    for module in ("readers", "resampling"):
+        monkeypatch.setattr(f"diagchd_batch.evaluation.{module}.BOOTSTRAP_SUBJECTS_LIMIT", 10)
+    linearised = rate(), difference()
+    assert [result.method for result in linearised] == ["subject_linearised"] * 2
+    for one, other in zip(resampled, linearised, strict=True):
+        assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.003)
+    assert linearised[1].test == "subject_linearised" and linearised[1].p < 0.01
