@@ -30,8 +30,9 @@ def verify(
     Example: diagchd-batch verify out/sample
     """
     from diagchd_batch.results import layout
+    from diagchd_batch.results.datasets import holds_no_run
     from diagchd_batch.results.lineage import newest_runs
-    from diagchd_batch.results.readers import holds_no_run, open_output
+    from diagchd_batch.results.readers import open_output
     from diagchd_batch.results.verify import verify_run
     from diagchd_batch.results.verify_lineage import verify_lineage
     from diagchd_batch.studies.plan import open_plan

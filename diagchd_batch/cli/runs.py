@@ -190,7 +190,7 @@ def _states(output: str, private_uri: str | None, run_id: str | None) -> list["R
 
 def _run_ids(opened: "Output", output: str, run_id: str | None) -> list[str]:
     """The run that was named, or all that the output holds."""
-    from diagchd_batch.results.readers import holds_no_run
+    from diagchd_batch.results.datasets import holds_no_run
 
     run_ids = [run_id] if run_id else opened.run_ids()
     if not run_ids:

@@ -6,8 +6,9 @@ from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.errors import ConfigError, UsageError
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate_run
 from diagchd_batch.evaluation.comparison.compare import ComparisonSummary, compare_runs
+from diagchd_batch.results.datasets import holds_no_run
 from diagchd_batch.results.derived import damage_told
-from diagchd_batch.results.readers import Output, holds_no_run
+from diagchd_batch.results.readers import Output
 from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, find_key

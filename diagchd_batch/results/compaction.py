@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch.results.counts import RowCounter, RunCounts
+from diagchd_batch.results.datasets import damage_as_fault, predictions_keys, read_scores, shard_of
 from diagchd_batch.results.layout import predictions_file
-from diagchd_batch.results.readers import damage_as_fault, predictions_keys, read_scores, shard_of
 from diagchd_batch.results.schema import PREDICTIONS
 from diagchd_batch.results.scratch import scratch_faults
 from diagchd_batch.results.shard_writer import parquet_options

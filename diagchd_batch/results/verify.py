@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.results import layout
 from diagchd_batch.results.counts import RowCounter, RunCounts
-from diagchd_batch.results.readers import committed_shards, foreign_tables
+from diagchd_batch.results.datasets import committed_shards, foreign_tables
 from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.results.verify_predictions import PredictionsCheck

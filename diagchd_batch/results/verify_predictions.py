@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from diagchd_batch.results.readers import predictions_keys, read_predictions
+from diagchd_batch.results.datasets import predictions_keys, read_predictions
 from diagchd_batch.results.schema import PREDICTIONS
 from diagchd_batch.results.verify_report import REMEDIES, Problem, ProblemKind
 from diagchd_batch.storage.base import Storage

@@ -11,7 +11,7 @@ from diagchd_batch.errors import DiagchdBatchError, RunFault
 from diagchd_batch.results import layout
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.counts import RunCounts
-from diagchd_batch.results.readers import committed_shards
+from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.scoring.actors import Cluster
 from diagchd_batch.scoring.ending import EXIT_STOPPED, Ending, RunEnding

@@ -11,7 +11,8 @@ from diagchd_batch.config.fingerprint import fingerprint
 from diagchd_batch.config.models import EvaluationConfig, JobConfig
 from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.results import layout
-from diagchd_batch.results.readers import committed_shards, open_output
+from diagchd_batch.results.datasets import committed_shards
+from diagchd_batch.results.readers import open_output
 from diagchd_batch.scoring.identity import RunRegistry, RunRequest, fingerprint_fields, input_fields
 from diagchd_batch.scoring.preflight import check_limits
 from diagchd_batch.scoring.selecting import selection_of

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results import layout
-from diagchd_batch.results.readers import Output, committed_shards
+from diagchd_batch.results.datasets import committed_shards
+from diagchd_batch.results.readers import Output
 from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
 from diagchd_batch.results.schema import STATUS_OK
 from diagchd_batch.scoring.heartbeats import SubmissionState, driver_name, read_worker_beats, submission_state

@@ -1,7 +1,7 @@
 """What a run that builds on another one plans of its input."""
 
+from diagchd_batch.results.datasets import read_predictions
 from diagchd_batch.results.lineage import resolve_lineage
-from diagchd_batch.results.readers import read_predictions
 from diagchd_batch.scoring.identity import Identity
 from diagchd_batch.storage.base import Storage
 from diagchd_batch.studies.plan import Plan, open_plan

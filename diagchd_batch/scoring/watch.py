@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.errors import ItemError, RunFault, StorageFault
-from diagchd_batch.results.readers import damage_as_fault, read_scores
+from diagchd_batch.results.datasets import damage_as_fault, read_scores
 from diagchd_batch.results.schema import STATUS_OK
 from diagchd_batch.scoring.actors import ActorPlan
 from diagchd_batch.scoring.heartbeats import WorkerBeats, read_worker_beats

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diagchd_batch.results import layout, open_output
-from diagchd_batch.results.readers import committed_shards
+from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.verify import verify_run
 from tests.unit.results.made_run import RUN_ID, label_map, make_run
 

@@ -25,8 +25,8 @@ from diagchd_batch.evaluation.cohort.schemas import TABLES
 from diagchd_batch.evaluation.cohort.units import Units
 from diagchd_batch.evaluation.cohort.writing import metrics_table, write_table
 from diagchd_batch.results import layout
+from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.lineage import resolve_lineage
-from diagchd_batch.results.readers import predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.storage import Storage

@@ -29,8 +29,8 @@ from diagchd_batch.evaluation.comparison.tables import (
     score_test_row,
 )
 from diagchd_batch.results import layout
+from diagchd_batch.results.datasets import committed_shards, read_predictions
 from diagchd_batch.results.lineage import resolve_lineage
-from diagchd_batch.results.readers import committed_shards, read_predictions
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.storage import Storage

@@ -16,8 +16,9 @@ from diagchd_batch.images.decode import open_image
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.report.gallery.cases import Case
 from diagchd_batch.results import layout
+from diagchd_batch.results.datasets import parquet_files
 from diagchd_batch.results.mask_codec import decode_mask
-from diagchd_batch.results.readers import Output, parquet_files
+from diagchd_batch.results.readers import Output
 from diagchd_batch.results.run_record import read_private_run_record
 from diagchd_batch.results.schema import SCORES
 from diagchd_batch.storage import Storage, open_storage

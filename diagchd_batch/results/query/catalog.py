@@ -8,8 +8,8 @@ import pyarrow.dataset as ds
 
 from diagchd_batch.errors import StorageFault, UsageError
 from diagchd_batch.results import layout
+from diagchd_batch.results.datasets import OutputTrees, holds_no_run, parquet_files
 from diagchd_batch.results.query.lineages import Generation, all_lineages, lineage_of
-from diagchd_batch.results.readers import Output, holds_no_run, parquet_files
 from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.storage import Storage
 from diagchd_batch.studies.plan import open_plan
@@ -24,7 +24,7 @@ class Catalog:
     UsageError where the output lacks the run.
     """
 
-    def __init__(self, output: Output, run_id: str | None = None) -> None:
+    def __init__(self, output: OutputTrees, run_id: str | None = None) -> None:
         self._storage = output.storage
         self._private = output.private
         held = sorted(_runs_of(output.storage, (layout.RUNS_PREFIX, "predictions/")))

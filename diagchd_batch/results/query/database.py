@@ -10,9 +10,9 @@ import duckdb
 import pyarrow as pa
 
 from diagchd_batch.errors import ItemError, RunFault, StorageFault, UsageError
+from diagchd_batch.results.datasets import OutputTrees
 from diagchd_batch.results.query.catalog import Catalog
 from diagchd_batch.results.query.views import DerivedView, View, views
-from diagchd_batch.results.readers import Output
 
 _BATCH_ROWS = 65_536
 _UNKNOWN_TABLE = re.compile(r"(Table with name .+? does not exist)!.*", re.DOTALL)
@@ -35,7 +35,7 @@ _LOCKS = (
 class QueryDatabase:
     """What `open_query` gives. Each query gets a database of its own with the views that it names."""
 
-    def __init__(self, output: Output, metrics: Mapping[str, pa.Schema], run_id: str | None) -> None:
+    def __init__(self, output: OutputTrees, metrics: Mapping[str, pa.Schema], run_id: str | None) -> None:
         self._catalog = Catalog(output, run_id)
         self._views = views(metrics)
 
@@ -94,7 +94,7 @@ class QueryDatabase:
         return True
 
 
-def open_query(output: Output, metrics: Mapping[str, pa.Schema], run_id: str | None = None) -> QueryDatabase:
+def open_query(output: OutputTrees, metrics: Mapping[str, pa.Schema], run_id: str | None = None) -> QueryDatabase:
     """SQL over an output, read-only: all runs, or with `run_id` those of the lineage that ends with it.
 
     `metrics`: the metrics tables' names and schemas (`evaluation.cohort.schemas.TABLES`). Raises UsageError for a run

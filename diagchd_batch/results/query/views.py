@@ -10,9 +10,9 @@ import pyarrow.dataset as ds
 
 from diagchd_batch.failures import REMEDIES
 from diagchd_batch.results import layout
+from diagchd_batch.results.datasets import RUN_ID
 from diagchd_batch.results.query.catalog import Catalog
 from diagchd_batch.results.query.run_rows import RUNS, run_rows
-from diagchd_batch.results.readers import RUN_ID
 from diagchd_batch.results.schema import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES
 from diagchd_batch.studies.plan import PLAN_IMAGES, PLAN_STUDIES
 

@@ -16,7 +16,7 @@ from diagchd_batch.report.gallery import write_gallery
 from diagchd_batch.report.gallery.cases import choose_cases
 from diagchd_batch.report.gallery.outlines import outline_path
 from diagchd_batch.results import open_output
-from diagchd_batch.results.readers import read_predictions
+from diagchd_batch.results.datasets import read_predictions
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 from tests.support.reference_frames import overlap
 

@@ -11,7 +11,7 @@ import pytest
 from diagchd_batch.errors import RunFault
 from diagchd_batch.results import layout
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY, commit_shard, file_sha256, record_sources
-from diagchd_batch.results.readers import committed_shards
+from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.schema import SOURCES
 from diagchd_batch.storage import open_storage
 

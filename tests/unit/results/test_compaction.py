@@ -8,7 +8,7 @@ import pytest
 from diagchd_batch.errors import RunFault
 from diagchd_batch.results import compaction, layout
 from diagchd_batch.results.compaction import compact_predictions
-from diagchd_batch.results.readers import predictions_keys, read_predictions, read_scores
+from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.schema import PREDICTIONS
 from tests.unit.results.made_run import METADATA, RUN_ID, MadeRun, make_run
 

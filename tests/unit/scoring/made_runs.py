@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
-from diagchd_batch.results.readers import read_scores
+from diagchd_batch.results.datasets import read_scores
 from diagchd_batch.scoring.attempts import AttemptLog, Worker
 from diagchd_batch.scoring.heartbeats import SubmissionState
 from diagchd_batch.scoring.settings import RunSettings
