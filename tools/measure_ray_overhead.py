@@ -26,10 +26,9 @@ from PIL import Image
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.model.spec import resolve_model
 from diagchd_batch.results import layout
-from diagchd_batch.scoring.actor import OUTCOME
 from diagchd_batch.scoring.run import SHARDS_IN_FLIGHT_PER_ACTOR
 from diagchd_batch.scoring.settings import RunSettings
-from diagchd_batch.scoring.worker import ShardWorker, read_outcome
+from diagchd_batch.scoring.worker import ShardWorker, read_outcomes
 from diagchd_batch.storage import open_storage
 from diagchd_batch.studies.plan import open_plan
 
@@ -117,7 +116,7 @@ def score_every_other(archive: Path, output: Path, first: int) -> None:
     rows = [{name: [value] for name, value in asdict(shard).items()} for shard in shards]
     with ThreadPoolExecutor(SHARDS_IN_FLIGHT_PER_ACTOR) as calls:
         for outcome in calls.map(actor, rows):
-            read_outcome({OUTCOME: [outcome]})
+            read_outcomes([outcome])
 
 
 def scores(output: Path) -> dict[str, bytes]:

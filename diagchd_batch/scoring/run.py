@@ -10,11 +10,11 @@ from dataclasses import asdict
 from typing import Any
 
 from diagchd_batch.errors import RunFault
-from diagchd_batch.scoring.actor import ShardActor
+from diagchd_batch.scoring.actor import OUTCOME, ShardActor
 from diagchd_batch.scoring.actors import ActorPlan
 from diagchd_batch.scoring.progress import ShardSummary
 from diagchd_batch.scoring.settings import RunSettings
-from diagchd_batch.scoring.worker import read_outcome
+from diagchd_batch.scoring.worker import read_outcomes
 from diagchd_batch.studies.records import ShardReference
 
 SHARDS_IN_FLIGHT_PER_ACTOR = 2
@@ -54,7 +54,7 @@ def run_shards(
             return
         if isinstance(outcome, BaseException):
             raise RunFault(f"Ray gave up: {type(outcome).__name__}; give the same command again") from outcome
-        for summary in read_outcome(outcome):
+        for summary in read_outcomes(outcome[OUTCOME]):
             on_summary(summary)
 
 

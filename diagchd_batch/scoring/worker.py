@@ -6,7 +6,7 @@ Faults are answers, not exceptions: Ray would retry those for ever, and log what
 import json
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 from diagchd_batch import errors
 from diagchd_batch.errors import DiagchdBatchError, ItemError, RunFault, StorageFault
 from diagchd_batch.results import layout
-from diagchd_batch.scoring.actor import OUTCOME
 from diagchd_batch.scoring.attempts import Worker
 from diagchd_batch.scoring.ending import Ending, ShardGate
 from diagchd_batch.scoring.heartbeats import Heartbeat, worker_name
@@ -57,7 +56,7 @@ class ShardWorker:
             self._start_fault = fault | {"message": f"node {self._worker.node}: {fault['message']}"}
 
     def __call__(self, batch: Mapping[str, Any]) -> str:
-        """A summary or a fault, for `read_outcome`."""
+        """A summary or a fault, for `read_outcomes`."""
         reference = ShardReference(**{name: int(values[0]) for name, values in batch.items()})
         if self._scorer is None:
             return json.dumps({"fault": self._start_fault})
@@ -101,10 +100,10 @@ class ShardWorker:
         return {"kind": RunFault.__name__, "message": message}
 
 
-def read_outcome(batch: Mapping[str, Any]) -> list[ShardSummary]:
-    """The summaries in a batch of results. Raises the worker's fault where there is one."""
+def read_outcomes(texts: Iterable[str]) -> list[ShardSummary]:
+    """The summaries in workers' answers. Raises the worker's fault where there is one."""
     summaries = []
-    for text in batch[OUTCOME]:
+    for text in texts:
         outcome = json.loads(text)
         if "fault" in outcome:
             kind = getattr(errors, outcome["fault"]["kind"], RunFault)

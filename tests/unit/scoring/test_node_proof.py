@@ -10,9 +10,9 @@ import pytest
 from diagchd_batch.errors import RunFault
 from diagchd_batch.results import layout
 from diagchd_batch.scoring import fitness
-from diagchd_batch.scoring.actor import ShardActor
+from diagchd_batch.scoring.actor import OUTCOME, ShardActor
 from diagchd_batch.scoring.node_proof import check_node, node_proof
-from diagchd_batch.scoring.worker import read_outcome
+from diagchd_batch.scoring.worker import read_outcomes
 from diagchd_batch.storage import open_storage
 from tests.unit.scoring.made_runs import RUN, SUBMISSION, make_run
 
@@ -76,5 +76,5 @@ def test_an_actor_on_such_a_node_scores_nothing_and_says_so(made, tmp_path, monk
     (shard,) = made.plan.shards()
     answer = actor({"shard": [shard.shard], **{name: [getattr(shard, name)] for name in shard.__slots__[1:]}})
     with pytest.raises(RunFault, match=r"^node .* (lacks not_there_at_all|input\.uri is not the same place)"):
-        read_outcome(answer)
+        read_outcomes(answer[OUTCOME])
     assert made.rows() == []
