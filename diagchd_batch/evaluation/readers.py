@@ -19,12 +19,9 @@ from diagchd_batch.evaluation.multireader import (
     one_sample_estimate,
 )
 from diagchd_batch.evaluation.resampling import (
-    BOOTSTRAP_SUBJECTS_LIMIT,
     DEFAULT_RESAMPLES,
     TotalsStatistic,
-    bootstrap_estimate,
-    bootstrap_totals,
-    linearised_estimate,
+    linearised_standard_error,
     subject_interval,
     totals_by_subject,
 )
@@ -125,11 +122,10 @@ def model_versus_readers_rate(
 
     Each reader is compared with the model on the units that it read; `value` is the model's over those comparisons
     (its plain value where all read all). Readers in general: interval and test of the one-sample Obuchowski–Rockette
-    analysis. These readers: percentile interval of the subject bootstrap, and its p, twice the smaller share of
-    resampled differences on either side of 0 (test `bootstrap_percentile`); above `BOOTSTRAP_SUBJECTS_LIMIT` subjects
-    the linearised interval and its test.
-    Source: as `multireader.model_versus_readers`; Efron & Tibshirani (1993), ch. 15 (achieved significance from the
-    percentile interval).
+    analysis. These readers: percentile interval of the subject bootstrap, above `BOOTSTRAP_SUBJECTS_LIMIT` subjects the
+    linearised one; Student's t test with the linearised standard error (the p of the percentile interval was tried and
+    rejected 9.6 % for NPV in 800 cohorts of 100 subjects: few calls are wrong there, and resamples are lumpy).
+    Source: as `multireader.model_versus_readers`, and `resampling.linearised_estimate`.
     """
     truth, model = as_binary(truth, "truth"), as_binary(model, "model")
     reads = as_reads(readers, "readers", len(truth), binary=True)
@@ -164,18 +160,12 @@ def model_versus_readers_rate(
         low, high = _bounds(name)
         return one_sample_comparison(result, n, bound=high - low, **head)
     columns, mean = _of_columns(totals, lambda cells: difference(cells).mean(axis=-1))
+    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
+    interval = subject_interval(columns, mean, n=n, difference=True, **options)
+    se = linearised_standard_error(columns, mean)
     test = p = None
-    if n_subjects > BOOTSTRAP_SUBJECTS_LIMIT:
-        interval = linearised_estimate(columns, mean, n=n, level=level)
-        if interval.se is not None:
-            test, p = interval.method, float(2 * stats.t.sf(abs(head["difference"] / interval.se), n_subjects - 1))
-    else:
-        differences = bootstrap_totals(columns, mean, resamples, seed)
-        interval = bootstrap_estimate(head["difference"], differences, level=level, n=n, n_subjects=n_subjects)
-        if interval.low is not None:
-            defined = differences[~np.isnan(differences)]
-            tail = min(np.sum(defined <= 0), np.sum(defined >= 0))
-            test, p = "bootstrap_percentile", float(min(1.0, 2 * (tail + 1) / (len(defined) + 1)))
+    if interval.low is not None and se:
+        test, p = "subject_linearised", float(2 * stats.t.sf(abs(head["difference"]) / se, n_subjects - 1))
     return Comparison(
         se=interval.se,
         low=interval.low,
