@@ -70,7 +70,7 @@ def test_an_override_that_is_at_fault_is_named(job_file):
         (MINIMAL + "model: {precision: float16}\n", "'float32' or 'bfloat16'"),
         (MINIMAL.replace("version: 1", "version: 2"), "version"),
         (MINIMAL + "? [a, b]\n: 1\n", "a list or block stands for a key"),
-        (MINIMAL + "limits: {stall_timeout_s: .inf}\n", "limits.stall_timeout_s: Input should be a finite number"),
+        (MINIMAL + "limits: {stall_timeout_s: .inf}\n", "limits.stall_timeout_s: should be a finite number"),
     ],
 )
 def test_invalid_files_name_the_key_and_the_reason(job_file, text, message):
