@@ -162,19 +162,20 @@ def model_versus_readers_rate(
     columns, mean = _of_columns(totals, lambda cells: difference(cells).mean(axis=-1))
     options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
     interval = subject_interval(columns, mean, n=n, difference=True, **options)
+    if interval.low is None:
+        counted = {"resamples": interval.resamples, "degenerate_resamples": interval.degenerate_resamples}
+        return Comparison.null(interval.null_reason or NullReason.ZERO_VARIANCE, n, **counted, **head)
     se = linearised_standard_error(columns, mean)
-    test = p = None
-    if interval.low is not None and se:
-        test, p = "subject_linearised", float(2 * stats.t.sf(abs(head["difference"]) / se, n_subjects - 1))
+    if se is None or se <= 1e-12:  # of a few subjects, where the resamples' spread is not that of their values
+        return Comparison.null(NullReason.TOO_FEW_SUBJECTS, n, **head)
     return Comparison(
         se=interval.se,
         low=interval.low,
         high=interval.high,
         n=n,
         method=interval.method,
-        test=test,
-        p=p,
-        null_reason=interval.null_reason,
+        test="subject_linearised",
+        p=float(2 * stats.t.sf(abs(head["difference"]) / se, n_subjects - 1)),
         resamples=interval.resamples,
         degenerate_resamples=interval.degenerate_resamples,
         **head,
