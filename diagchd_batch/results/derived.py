@@ -22,7 +22,10 @@ def read_derived(storage: Storage, key: str) -> pa.Table | None:
     if storage.stat(key) is None:
         return None
     try:
-        return pq.read_table(io.BytesIO(storage.read(key)))
+        # Not pq.read_table: its scan lets go of the bytes on a thread of Arrow's, which aborts a process that ends just
+        # then (exit code 134 of a run that was done).
+        with pq.ParquetFile(io.BytesIO(storage.read(key))) as file:
+            return file.read(use_threads=False)
     except pa.ArrowException as error:
         raise RunFault(f"{key} is damaged: {error}; `diagchd-batch evaluate` (or `compare`) makes it again") from error
 

@@ -1,0 +1,45 @@
+"""Derived tables are read without leaving anything to Arrow's threads."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from diagchd_batch.results.derived import read_derived
+from diagchd_batch.storage import open_storage
+
+KEY = "table.parquet"
+N_PROCESSES = 60  # read as a dataset's scan, about one in twelve aborts
+READ_AND_END = f"""
+import sys
+from diagchd_batch.results.derived import read_derived
+from diagchd_batch.storage import open_storage
+read_derived(open_storage(sys.argv[1]), {KEY!r})
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> pa.Table:
+    table = pa.table({f"column_{number}": np.arange(2000.0) for number in range(40)})
+    pq.write_table(table, tmp_path / KEY, row_group_size=500)
+    return table
+
+
+def test_the_whole_table_is_read(tmp_path, table):
+    storage = open_storage(str(tmp_path))
+    assert read_derived(storage, KEY) == table
+    assert read_derived(storage, "none.parquet") is None
+
+
+@pytest.mark.slow
+def test_a_process_may_end_right_after_it(tmp_path, table):
+    def exit_code(_: int) -> int:
+        return subprocess.run([sys.executable, "-c", READ_AND_END, tmp_path], capture_output=True).returncode
+
+    with ThreadPoolExecutor(4) as pool:  # busy cores: Arrow's threads come late
+        assert set(pool.map(exit_code, range(N_PROCESSES))) == {0}
