@@ -6,8 +6,7 @@ from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.errors import ConfigError, UsageError
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate_run
 from diagchd_batch.evaluation.comparison.compare import ComparisonSummary, compare_runs
-from diagchd_batch.results.datasets import holds_no_run
-from diagchd_batch.results.derived import damage_told
+from diagchd_batch.results.datasets import damage_as_fault, holds_no_run
 from diagchd_batch.results.readers import Output
 from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -24,7 +23,7 @@ def evaluate_output(
     """
     run_id = (named_run(output, run_id) if run_id else latest_finished_run(output)).run_id
     config = config or submitted_config(output, run_id)
-    with damage_told():
+    with damage_as_fault(run_id):
         return evaluate_run(output.storage, output.private, run_id, config, pseudonymizer_of(output, environ))
 
 
@@ -88,5 +87,5 @@ def compare_in_output(
         named_run(output, run_id)
     config = config or submitted_config(output, second)
     tokens = pseudonymizer_of(output, environ)
-    with damage_told():
+    with damage_as_fault(f"{first} or {second}"):
         return compare_runs(output.storage, output.private, first, second, config, tokens, masks=masks)

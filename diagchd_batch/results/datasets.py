@@ -53,12 +53,14 @@ def read_predictions(storage: Storage, run_id: str | None = None) -> ds.Dataset:
 
 
 @contextmanager
-def damage_as_fault(run_id: str) -> Iterator[None]:
-    """What pyarrow raises at a score file of the run that cannot be read, as a RunFault."""
+def damage_as_fault(runs: str) -> Iterator[None]:
+    """What pyarrow raises at a table of these runs that cannot be read, as a RunFault."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        raise RunFault(f"a score file of run {run_id} cannot be read ({error}); run verify on this output") from error
+        raise RunFault(
+            f"a table of run {runs} cannot be read ({error}); run `diagchd-batch verify` on this output"
+        ) from error
 
 
 def predictions_keys(storage: Storage, run_id: str) -> list[str]:

@@ -1,8 +1,6 @@
 """Reads tables that were derived from scores, telling a damaged file from a mistake of ours."""
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,12 +26,3 @@ def read_derived(storage: Storage, key: str) -> pa.Table | None:
             return file.read(use_threads=False)
     except pa.ArrowException as error:
         raise RunFault(f"{key} is damaged: {error}; `diagchd-batch evaluate` (or `compare`) makes it again") from error
-
-
-@contextmanager
-def damage_told() -> Iterator[None]:
-    """Raises RunFault where a table of a run that is read meanwhile is damaged."""
-    try:
-        yield
-    except pa.ArrowException as error:
-        raise RunFault(f"a table cannot be read: {error} Run `diagchd-batch verify` on this output.") from error
