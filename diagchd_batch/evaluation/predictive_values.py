@@ -18,7 +18,6 @@ from diagchd_batch.evaluation.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.evaluation.inputs import as_binary, complete, subject_codes
 from diagchd_batch.evaluation.proportions import normal_quantile
 from diagchd_batch.evaluation.resampling import (
-    DEFAULT_RESAMPLES,
     linearised_estimate,
     totals_by_subject,
 )
@@ -39,15 +38,12 @@ def paired_predictive_values(
     subjects: ArrayLike | None = None,
     *,
     level: float = 0.95,
-    resamples: int = DEFAULT_RESAMPLES,
-    seed: int = 0,
 ) -> PairedPredictiveValues:
     """Compares the predictive values of two tests (0/1 calls) applied to the same units.
 
     Units with a missing truth or call are left out. With one unit a subject: the weighted generalised score test
     (chi-squared, 1 df). With several: the generalised score test with the scores summed within subjects. The interval
     is Student's with the linearised variance over subjects.
-    `resamples` and `seed` are those of the other comparisons; nothing here is random.
     Null with a reason: `no_units`, `identical_calls`, `zero_denominator` (a test without such calls).
     Source: Kosinski (2013), Stat Med 32:964; clusters: Leisenring, Alonzo & Pepe (2000), Biometrics 56:345, whose
     generalised score test (Boos 1992, Am Stat 46:327) takes its variance from independent clusters. Sign flips and

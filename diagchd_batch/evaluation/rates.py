@@ -108,14 +108,13 @@ def compare_rates(
         return Comparison.null(NullReason.NO_UNITS, n_subjects=0)
     codes = subject_codes(subjects, known)
     truth, a, b = truth[known], a[known], b[known]
-    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
     if name in ("ppv", "npv"):
-        pair = paired_predictive_values(truth, a, b, codes, **options)
+        pair = paired_predictive_values(truth, a, b, codes, level=level)
         return pair.ppv if name == "ppv" else pair.npv
     if name in PROPORTION_CELLS:
         units = {"sensitivity": truth == 1, "specificity": truth == 0, "accuracy": np.full(n, True)}[name]
         return _compare_correctness((a == truth)[units], (b == truth)[units], codes[units], codes.max() + 1 < n, level)
-    return _compare_by_bootstrap(rate, truth, a, b, codes, **options)
+    return _compare_by_bootstrap(rate, truth, a, b, codes, level=level, resamples=resamples, seed=seed)
 
 
 def _rate(name: str) -> Rate:

@@ -73,7 +73,7 @@ def test_accuracy_of_degenerate_cohorts(cohort: str, sharing: str) -> None:
     assert_honest(calibration.calibration_intercept(truth, score, subjects))
     assert_honest(calibration.calibration_slope(truth, score, subjects))
     assert_honest(calibration.expected_calibration_error(truth, score))
-    pair = classification.paired_predictive_values(truth, a, b, subjects, resamples=50)
+    pair = classification.paired_predictive_values(truth, a, b, subjects)
     assert_honest(pair.ppv), assert_honest(pair.npv)
     table = classification.confusion(truth, a)
     for estimate in classification.predictive_values_at(table, 0.01):
