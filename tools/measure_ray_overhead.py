@@ -1,6 +1,6 @@
 """How fast two one-core actors are through Ray, against the same two scorers side by side without it.
 
-    python -m tools.measure_ray_overhead [--images 320] [--repeats 3]
+    python -m tools.measure_ray_overhead [--images 2560] [--images-per-shard 128] [--repeats 3]
 
 Both score the same shards of simulated pictures from and to this disk, with the small network's bundled weights. Speed
 is images/s from the second commit to the last, so that neither starting Ray nor loading the model counts. The score
@@ -34,13 +34,13 @@ from diagchd_batch.studies.plan import open_plan
 
 MODEL = "diagchd-compact"
 RUN_ID = "overhead"
-IMAGES_PER_SHARD = 16
 SCORERS = 2
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=320)
+    parser.add_argument("--images", type=int, default=2560)
+    parser.add_argument("--images-per-shard", type=int, default=128, help="auto gives 256 to 2,048")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     ratios = []
@@ -49,10 +49,10 @@ def main() -> None:
         write_pictures(archive, arguments.images)
         for number in range(arguments.repeats):
             with_ray, without = Path(directory) / f"ray-{number}", Path(directory) / f"plain-{number}"
-            score_with_ray(archive, with_ray)
+            score_with_ray(archive, with_ray, arguments.images_per_shard)
             score_without_ray(archive, with_ray, without)
             assert scores(with_ray) == scores(without), "the two must agree to the byte"
-            speeds = speed(with_ray), speed(without)
+            speeds = [speed(output, arguments.images_per_shard) for output in (with_ray, without)]
             ratios.append(speeds[0] / speeds[1])
             print(f"{speeds[0]:.2f} images/s through Ray, {speeds[1]:.2f} without: {ratios[-1]:.3f}", flush=True)
     print(f"median of {len(ratios)}: {statistics.median(ratios):.3f}")
@@ -68,13 +68,13 @@ def write_pictures(directory: Path, n_images: int) -> None:
         Image.fromarray(coarse).resize((800, 600), Image.Resampling.BILINEAR).save(study / "image.png")
 
 
-def score_with_ray(archive: Path, output: Path) -> None:
+def score_with_ray(archive: Path, output: Path, images_per_shard: int) -> None:
     job = output.with_suffix(".yaml")
     settings = {
         "input": {"uri": str(archive), "layout": "tree"},
         "model": {"name": MODEL},
         "output": {"uri": str(output)},
-        "shards": {"images_per_shard": IMAGES_PER_SHARD},
+        "shards": {"images_per_shard": images_per_shard},
         "cluster": {"actors": {"min": SCORERS, "max": SCORERS}, "cpus_per_actor": 1},
     }
     job.write_text(json.dumps(settings))  # JSON is YAML
@@ -123,11 +123,11 @@ def scores(output: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (output / "scores").rglob("*.parquet")}
 
 
-def speed(output: Path) -> float:
+def speed(output: Path, images_per_shard: int) -> float:
     """Images/s after the first commits."""
     committed_ns = sorted(path.stat().st_mtime_ns for path in (output / "scores").rglob("*.parquet"))
     began_ns, timed = committed_ns[SCORERS - 1], committed_ns[SCORERS:]
-    return len(timed) * IMAGES_PER_SHARD * 1e9 / (timed[-1] - began_ns)
+    return len(timed) * images_per_shard * 1e9 / (timed[-1] - began_ns)
 
 
 if __name__ == "__main__":
