@@ -3,15 +3,18 @@
 import random
 import signal
 import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.scoring_runs import ScoringRun, descendants, kill, verify, write_cohort
+from tests.support.scoring_runs import Driver, ScoringRun, descendants, kill, verify, write_cohort
 
 pytestmark = pytest.mark.timeout(900)
 
 N_IMAGES = 64
+N_SHARDS = N_IMAGES // 8
 
 
 @pytest.fixture(scope="session")
@@ -74,9 +77,9 @@ def test_two_actors_give_the_same_bytes_with_the_full_network_if_their_threads_a
     settings |= {"cluster.threads_per_actor": 1}
     one = ScoringRun(tmp_path / "one", cohort, settings | {"cluster.actors.max": 1})
     two = ScoringRun(tmp_path / "two", cohort, settings | {"cluster.actors.max": 2, "cluster.cpus_per_actor": 1})
-    for run in (one, two):
-        ending = run.finish()
-        assert ending.exit_code == 0, ending.messages
+    with one.started() as first, two.started() as second:
+        endings = [first.ending(), second.ending()]
+    assert [ending.exit_code for ending in endings] == [0, 0], [ending.messages for ending in endings]
     assert len(one.score_bytes()) == 2
     assert one.score_bytes() == two.score_bytes()
 
@@ -122,34 +125,58 @@ def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path):
     assert not session.exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", ["before the plan", "before a worker", "at the first shard", "at the last shard"])
-def test_driver_killed_at_several_moments(cohort, undisturbed, tmp_path, moment):
-    run = ScoringRun(tmp_path, cohort)
-    conditions = {
-        "before the plan": lambda: (run.private_run / "identity.json").exists(),
-        "before a worker": lambda: (run.private_run / "plan.json").exists(),
-        "at the first shard": lambda: list(run.private_run.glob("attempts/*/*.open.json")),
-        "at the last shard": lambda: len(run.committed()) >= len(undisturbed) - 1,
-    }
-    with run.started() as driver:
-        driver.wait_until(conditions[moment])
-        driver.kill()
-    _assert_finishes_as(run, undisturbed)
+def _kill_the_driver(driver: Driver) -> None:
+    driver.kill()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n_committed", [0, 3])
-def test_all_ray_processes_killed(cohort, undisturbed, tmp_path, n_committed):
-    run = ScoringRun(tmp_path, cohort)
-    with run.started() as driver:
-        driver.wait_until(lambda: driver.workers() and len(run.committed()) >= n_committed)
-        for pid in descendants(driver.process.pid):
-            kill(pid)
-        ending = driver.ending(timeout_s=120)
+def _kill_all_of_ray(driver: Driver) -> None:
+    for pid in descendants(driver.process.pid):
+        kill(pid)
+    ending = driver.ending(timeout_s=120)
     assert ending.exit_code == 1
     assert "same command again" in ending.messages
-    _assert_finishes_as(run, undisturbed)
+
+
+Killing = tuple[Callable[[ScoringRun, Driver], object], Callable[[Driver], None]]
+KILLINGS: Mapping[str, Killing] = {
+    "driver before the plan": (lambda run, _: (run.private_run / "identity.json").exists(), _kill_the_driver),
+    "driver before a worker": (lambda run, _: (run.private_run / "plan.json").exists(), _kill_the_driver),
+    "driver at the first shard": (
+        lambda run, _: list(run.private_run.glob("attempts/*/*.open.json")),
+        _kill_the_driver,
+    ),
+    "driver at the last shard": (lambda run, _: len(run.committed()) >= N_SHARDS - 1, _kill_the_driver),
+    "all of Ray at the first shard": (lambda _, driver: driver.workers(), _kill_all_of_ray),
+    "all of Ray at the fourth shard": (
+        lambda run, driver: driver.workers() and len(run.committed()) >= 3,
+        _kill_all_of_ray,
+    ),
+}
+"""What is killed, and when: name → condition, killing."""
+
+
+@pytest.fixture(scope="module")
+def killed_and_resumed(cohort, undisturbed, tmp_path_factory, request) -> Iterator[dict[str, Future[None]]]:
+    """The selected KILLINGS, two at a time: a run spends most of its time where it needs one core."""
+    directory = tmp_path_factory.mktemp("killed")
+
+    def kill_and_resume(name: str) -> None:
+        run = ScoringRun(directory / name.replace(" ", "-"), cohort)
+        condition, kill_it = KILLINGS[name]
+        with run.started() as driver:
+            driver.wait_until(lambda: condition(run, driver))
+            kill_it(driver)
+        _assert_finishes_as(run, undisturbed)
+
+    selected = [name for name in KILLINGS if any(f"[{name}]" in item.name for item in request.session.items)]
+    with ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(kill_and_resume, name) for name in selected}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", KILLINGS)
+def test_killed_at_several_moments(killed_and_resumed, what):
+    killed_and_resumed[what].result()
 
 
 @pytest.mark.slow

@@ -145,10 +145,14 @@ def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_pat
     assert (second.exit_code, second.summary["counts"]["n_images"]) == (0, 9), second.messages
 
     shutil.copy(archive / "study-0001" / "image-0002.png", archive / "study-0000" / "broken.png")
-    third = _submit(run, "--retry", "failed")
-    assert (third.exit_code, third.summary["counts"]["n_images"]) == (0, 1), third.messages
-    assert _submit(run, "--retry", "failed").summary["nothing_selected"]
-    assert _submit(run, "--only", "new").summary["nothing_selected"]
+    whole = ScoringRun(tmp_path / "whole", archive, run_id=None)
+    with whole.started() as at_once:
+        third = _submit(run, "--retry", "failed")
+        assert (third.exit_code, third.summary["counts"]["n_images"]) == (0, 1), third.messages
+        assert _submit(run, "--retry", "failed").summary["nothing_selected"]
+        assert _submit(run, "--only", "new").summary["nothing_selected"]
+        of_all = at_once.ending()
+    assert of_all.exit_code == 0, of_all.messages
 
     ids = [ending.summary["run_id"] for ending in (first, second, third)]
     records = {record.run_id: record for record in open_output(str(run.output)).runs()}
@@ -156,8 +160,6 @@ def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_pat
     assert [records[name].selection for name in ids] == ["all", "new", "failed"]
     assert verify(str(run.output)) == 0
 
-    whole = ScoringRun(tmp_path / "whole", archive, run_id=None)
-    assert _submit(whole).exit_code == 0
     assert _current(run.output) == _current(whole.output)
     assert len(_current(run.output)) == 25
     (whole_id,) = open_output(str(whole.output)).run_ids()
