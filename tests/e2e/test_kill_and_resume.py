@@ -4,12 +4,13 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from tests.support.scoring_runs import Driver, ScoringRun, descendants, kill, verify, write_cohort
+from tests.support.at_once import running_at_once
+from tests.support.scoring_runs import ScoringRun, descendants, kill, verify, write_cohort
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -85,20 +86,6 @@ def test_two_actors_give_the_same_bytes_with_the_full_network_if_their_threads_a
 
 
 @pytest.mark.slow
-def test_sigterm_leaves_a_resumable_run(cohort, undisturbed, tmp_path):
-    run = ScoringRun(tmp_path, cohort)
-    with run.started() as driver:
-        driver.wait_until(run.committed)
-        started = descendants(driver.process.pid)
-        driver.process.send_signal(signal.SIGTERM)
-        ending = driver.ending()
-        assert ending.exit_code == 143, ending.messages
-        assert "resumes" in ending.messages
-        assert _all_gone(started, within_s=120)
-    _assert_finishes_as(run, undisturbed)
-
-
-@pytest.mark.slow
 def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path):
     """Canaries in paths, file names, the key and the environment; then all that Ray keeps on disk is searched."""
     canary = "canary7f3e"
@@ -125,65 +112,35 @@ def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path):
     assert not session.exists()
 
 
-def _kill_the_driver(driver: Driver) -> None:
-    driver.kill()
+def _kill_the_driver(run: ScoringRun, once: Callable[[], object]) -> None:
+    with run.started() as driver:
+        driver.wait_until(once)
+        driver.kill()
 
 
-def _kill_all_of_ray(driver: Driver) -> None:
-    for pid in descendants(driver.process.pid):
-        kill(pid)
-    ending = driver.ending(timeout_s=120)
+def _kill_all_of_ray(run: ScoringRun, n_committed: int) -> None:
+    with run.started() as driver:
+        driver.wait_until(lambda: driver.workers() and len(run.committed()) >= n_committed)
+        for pid in descendants(driver.process.pid):
+            kill(pid)
+        ending = driver.ending(timeout_s=120)
     assert ending.exit_code == 1
     assert "same command again" in ending.messages
 
 
-Killing = tuple[Callable[[ScoringRun, Driver], object], Callable[[Driver], None]]
-KILLINGS: Mapping[str, Killing] = {
-    "driver before the plan": (lambda run, _: (run.private_run / "identity.json").exists(), _kill_the_driver),
-    "driver before a worker": (lambda run, _: (run.private_run / "plan.json").exists(), _kill_the_driver),
-    "driver at the first shard": (
-        lambda run, _: list(run.private_run.glob("attempts/*/*.open.json")),
-        _kill_the_driver,
-    ),
-    "driver at the last shard": (lambda run, _: len(run.committed()) >= N_SHARDS - 1, _kill_the_driver),
-    "all of Ray at the first shard": (lambda _, driver: driver.workers(), _kill_all_of_ray),
-    "all of Ray at the fourth shard": (
-        lambda run, driver: driver.workers() and len(run.committed()) >= 3,
-        _kill_all_of_ray,
-    ),
-}
-"""What is killed, and when: name → condition, killing."""
+def _terminate(run: ScoringRun) -> None:
+    with run.started() as driver:
+        driver.wait_until(run.committed)
+        started = descendants(driver.process.pid)
+        driver.process.send_signal(signal.SIGTERM)
+        ending = driver.ending()
+        assert ending.exit_code == 143, ending.messages
+        assert "resumes" in ending.messages
+        assert _all_gone(started, within_s=120)
 
 
-@pytest.fixture(scope="module")
-def killed_and_resumed(cohort, undisturbed, tmp_path_factory, request) -> Iterator[dict[str, Future[None]]]:
-    """The selected KILLINGS, two at a time: a run spends most of its time where it needs one core."""
-    directory = tmp_path_factory.mktemp("killed")
-
-    def kill_and_resume(name: str) -> None:
-        run = ScoringRun(directory / name.replace(" ", "-"), cohort)
-        condition, kill_it = KILLINGS[name]
-        with run.started() as driver:
-            driver.wait_until(lambda: condition(run, driver))
-            kill_it(driver)
-        _assert_finishes_as(run, undisturbed)
-
-    selected = [name for name in KILLINGS if any(f"[{name}]" in item.name for item in request.session.items)]
-    with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(kill_and_resume, name) for name in selected}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("what", KILLINGS)
-def test_killed_at_several_moments(killed_and_resumed, what):
-    killed_and_resumed[what].result()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_ten_kills_in_one_run(cohort, undisturbed, tmp_path):
+def _kill_ten_times(run: ScoringRun) -> None:
     """Workers, drivers and everything, at random moments."""
-    run = ScoringRun(tmp_path, cohort)
     moments = random.Random(20)
     kills = 0
     while kills < 10:
@@ -201,10 +158,43 @@ def test_ten_kills_in_one_run(cohort, undisturbed, tmp_path):
                 for pid in pids:
                     kill(pid)
                 kills += bool(pids)
-        if len(run.committed()) == len(undisturbed):
+        if len(run.committed()) == N_SHARDS:
             break
-    assert kills >= 10 or len(run.committed()) == len(undisturbed)
-    _assert_finishes_as(run, undisturbed)
+    assert kills >= 10 or len(run.committed()) == N_SHARDS
+
+
+DISTURBANCES: Mapping[str, Callable[[ScoringRun], None]] = {
+    "ten kills": _kill_ten_times,  # the longest one first
+    "driver before the plan": lambda run: _kill_the_driver(run, (run.private_run / "identity.json").exists),
+    "driver before a worker": lambda run: _kill_the_driver(run, (run.private_run / "plan.json").exists),
+    "driver at the first shard": lambda run: _kill_the_driver(
+        run, lambda: list(run.private_run.glob("attempts/*/*.open.json"))
+    ),
+    "driver at the last shard": lambda run: _kill_the_driver(run, lambda: len(run.committed()) >= N_SHARDS - 1),
+    "all of Ray at the first shard": lambda run: _kill_all_of_ray(run, 0),
+    "all of Ray after three shards": lambda run: _kill_all_of_ray(run, 3),
+    "SIGTERM": _terminate,
+}
+
+
+@pytest.fixture(scope="module")
+def disturbed(cohort, undisturbed, tmp_path_factory, request) -> Iterator[dict[str, Future[None]]]:
+    directory = tmp_path_factory.mktemp("disturbed")
+
+    def disturb_and_resume(name: str) -> None:
+        run = ScoringRun(directory / name.replace(" ", "-"), cohort)
+        DISTURBANCES[name](run)
+        _assert_finishes_as(run, undisturbed)
+
+    with running_at_once(disturb_and_resume, DISTURBANCES, request) as futures:
+        yield futures
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("how", DISTURBANCES)
+def test_a_disturbed_run_goes_on_to_the_same_bytes(disturbed, how):
+    disturbed[how].result()
 
 
 @pytest.mark.slow
