@@ -1,4 +1,4 @@
-"""Planning large archives: memory stays bounded, and the time it takes is reported."""
+"""Planning large archives: memory stays bounded, and the time it takes, one beside another, is reported."""
 
 import json
 import subprocess
