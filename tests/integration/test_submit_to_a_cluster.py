@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch.results import open_output
-from tests.support.scoring_runs import ID_KEY, ScoringRun, write_cohort
+from tests.support.scoring_runs import ID_KEY, ScoringRun, descendants, kill, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -83,7 +83,8 @@ def _answering(head: Head, command: Sequence[object], environ: Mapping[str, str]
         yield
     finally:
         if ray is not None:
-            ray.terminate()
+            for pid in (ray.pid, *descendants(ray.pid)):  # asked to end, it would take half a minute
+                kill(pid)
             ray.wait(timeout=90)
 
 
