@@ -66,7 +66,8 @@ def load_network(spec: ModelSpec) -> keras.Model:
 def compile_frozen(network: keras.Model, spec: ModelSpec, batch_size: int) -> Run:
     """For the CPU."""
     score = _scorer(build_inference_network(spec.name, network, for_cpu=True), network)
-    frozen = convert_variables_to_constants_v2(tf.function(score).get_concrete_function(*_signature(spec, batch_size)))
+    traced = tf.function(score, autograph=False)  # there is no control flow to translate, which takes half a second
+    frozen = convert_variables_to_constants_v2(traced.get_concrete_function(*_signature(spec, batch_size)))
     # One operation at a time, on all threads: convolutions side by side only fight for the cores and their caches.
     options = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=1, use_per_session_threads=True)
     # Once: on its second round TensorFlow's remapper trips over its own fusions where a tensor has two readers.

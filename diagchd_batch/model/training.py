@@ -79,6 +79,7 @@ def _fit_network(model: keras.Model, training: Cohort, validation: Cohort, stage
         loss_weights={SEGMENTATION: stage.segmentation_weight, CLASSIFICATION: stage.classification_weight},
         metrics={CLASSIFICATION: [_ChdAuc(name="auc")]},
     )
+    model.optimizer.build(model.trainable_variables)  # else within the first step, which is then slow to trace
     monitor, mode = ("loss", "min") if stage.classification_weight == 0 else (f"{CLASSIFICATION}_auc", "max")
     model.fit(
         batches,

@@ -24,7 +24,7 @@ from diagchd_batch.scoring.identity import (
 )
 from diagchd_batch.scoring.preflight import check_limits, check_places
 from diagchd_batch.scoring.selecting import selection_of
-from diagchd_batch.scoring.settings import IMPATIENCE_S, RunSettings
+from diagchd_batch.scoring.settings import RunSettings, impatience_s
 from diagchd_batch.storage import Storage, join_uri, open_storage
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Progress
@@ -67,9 +67,10 @@ class Job:
 
     def impatient(self) -> tuple[Storage, Storage]:
         """Output and private tree with a short time-out."""
+        timeout_s = impatience_s(self.config.limits)
         return (
-            open_storage(self.output.uri, object_timeout_s=IMPATIENCE_S),
-            open_storage(self.private.uri, object_timeout_s=IMPATIENCE_S, owner_only=True),
+            open_storage(self.output.uri, object_timeout_s=timeout_s),
+            open_storage(self.private.uri, object_timeout_s=timeout_s, owner_only=True),
         )
 
     def plan(self, progress: Progress) -> Plan:

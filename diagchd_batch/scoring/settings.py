@@ -11,6 +11,11 @@ IMPATIENCE_S = 20.0
 """Time-out of storage for what must not wait as long as work may: watching, signs of life, last words."""
 
 
+def impatience_s(limits: LimitsConfig) -> float:
+    """As IMPATIENCE_S, where work itself waits no longer than `limits.object_timeout_s`."""
+    return min(IMPATIENCE_S, limits.object_timeout_s)
+
+
 @dataclass(frozen=True, slots=True)
 class RunSettings:
     """One submission of one run, as its workers see it.

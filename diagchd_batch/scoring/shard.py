@@ -23,7 +23,7 @@ from diagchd_batch.scoring.inputs import FileReader, FrameInput, Source
 from diagchd_batch.scoring.isolation import IsolatedDecoder
 from diagchd_batch.scoring.pipeline import Model, ShardPipeline, Turn
 from diagchd_batch.scoring.progress import ShardSummary
-from diagchd_batch.scoring.settings import IMPATIENCE_S, RunSettings
+from diagchd_batch.scoring.settings import RunSettings, impatience_s
 from diagchd_batch.scoring.watchdog import StallWatchdog
 from diagchd_batch.storage import open_storage
 from diagchd_batch.studies.plan import open_plan
@@ -61,7 +61,7 @@ class ShardScorer:
         )
         self._attempts = AttemptLog(
             self._private,
-            open_storage(settings.private_uri, object_timeout_s=IMPATIENCE_S, owner_only=True),
+            open_storage(settings.private_uri, object_timeout_s=impatience_s(settings.limits), owner_only=True),
             settings.run_id,
             settings.submission,
             worker,

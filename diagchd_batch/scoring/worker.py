@@ -19,7 +19,7 @@ from diagchd_batch.scoring.ending import Ending, ShardGate
 from diagchd_batch.scoring.heartbeats import Heartbeat, worker_name
 from diagchd_batch.scoring.node_proof import check_node
 from diagchd_batch.scoring.progress import ShardSummary
-from diagchd_batch.scoring.settings import IMPATIENCE_S, RunSettings
+from diagchd_batch.scoring.settings import RunSettings, impatience_s
 from diagchd_batch.scoring.shard import ShardScorer
 from diagchd_batch.storage import open_storage
 from diagchd_batch.studies.records import ShardReference
@@ -30,7 +30,8 @@ class ShardWorker:
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
-        self._private = open_storage(settings.private_uri, object_timeout_s=IMPATIENCE_S, owner_only=True)
+        patience_s = impatience_s(settings.limits)
+        self._private = open_storage(settings.private_uri, object_timeout_s=patience_s, owner_only=True)
         self._worker = Worker.this_process()
         self._scorer: ShardScorer | None = None
         self._start_fault: dict[str, Any] | None = None

@@ -105,7 +105,7 @@ def test_a_node_that_comes_during_a_run_is_used(run, expected):
     client = None
     try:
         # Enough images for some shards, then none until the other node is at work.
-        cluster.proxy.add(Fault(method="GET", key_contains=IMAGES, skip=3 * IMAGES_PER_SHARD, status=503))
+        cluster.proxy.add(Fault(method="GET", key_contains=IMAGES, skip=3 * IMAGES_PER_SHARD, hold=True))
         client = run.submitting()
         run.wait_until_committed(client, 1)
         assert run.attempts("worker-2") == set()
@@ -136,7 +136,7 @@ def test_actors_are_killed_ten_times(run, expected):
     client = run.submitting()
     try:
         run.wait_until(client, run.attempts, "work begins")
-        for number in (1, 2, 2, 1, 1, 2, 1, 2, 2, 1):
+        for number in (1, 2) * 5:  # in turn, so that one node's actor starts while the other's is waited for
             name, other = f"worker-{number}", f"worker-{3 - number}"
             with run.images_held_from(other):
                 if deaths[name] == 3:

@@ -20,6 +20,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = directory.glob("*.whl")
     _run([sys.executable, "-m", "venv", str(directory / "venv")])
     pip = [str(directory / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--retries", "10"]
+    pip += ["--no-compile"]  # what is imported is compiled then; all of TensorFlow would take half a minute
     _run([*pip, "--constraint", str(PROJECT / "constraints.txt"), str(wheel)])
     return directory / "venv/bin/diagchd-batch"
 

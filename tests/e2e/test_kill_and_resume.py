@@ -3,15 +3,19 @@
 import random
 import signal
 import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
+from tests.support.at_once import running_at_once
 from tests.support.scoring_runs import ScoringRun, descendants, kill, verify, write_cohort
 
 pytestmark = pytest.mark.timeout(900)
 
 N_IMAGES = 64
+N_SHARDS = N_IMAGES // 8
 
 
 @pytest.fixture(scope="session")
@@ -74,25 +78,11 @@ def test_two_actors_give_the_same_bytes_with_the_full_network_if_their_threads_a
     settings |= {"cluster.threads_per_actor": 1}
     one = ScoringRun(tmp_path / "one", cohort, settings | {"cluster.actors.max": 1})
     two = ScoringRun(tmp_path / "two", cohort, settings | {"cluster.actors.max": 2, "cluster.cpus_per_actor": 1})
-    for run in (one, two):
-        ending = run.finish()
-        assert ending.exit_code == 0, ending.messages
+    with one.started() as first, two.started() as second:
+        endings = [first.ending(), second.ending()]
+    assert [ending.exit_code for ending in endings] == [0, 0], [ending.messages for ending in endings]
     assert len(one.score_bytes()) == 2
     assert one.score_bytes() == two.score_bytes()
-
-
-@pytest.mark.slow
-def test_sigterm_leaves_a_resumable_run(cohort, undisturbed, tmp_path):
-    run = ScoringRun(tmp_path, cohort)
-    with run.started() as driver:
-        driver.wait_until(run.committed)
-        started = descendants(driver.process.pid)
-        driver.process.send_signal(signal.SIGTERM)
-        ending = driver.ending()
-        assert ending.exit_code == 143, ending.messages
-        assert "resumes" in ending.messages
-        assert _all_gone(started, within_s=120)
-    _assert_finishes_as(run, undisturbed)
 
 
 @pytest.mark.slow
@@ -122,26 +112,13 @@ def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path):
     assert not session.exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", ["before the plan", "before a worker", "at the first shard", "at the last shard"])
-def test_driver_killed_at_several_moments(cohort, undisturbed, tmp_path, moment):
-    run = ScoringRun(tmp_path, cohort)
-    conditions = {
-        "before the plan": lambda: (run.private_run / "identity.json").exists(),
-        "before a worker": lambda: (run.private_run / "plan.json").exists(),
-        "at the first shard": lambda: list(run.private_run.glob("attempts/*/*.open.json")),
-        "at the last shard": lambda: len(run.committed()) >= len(undisturbed) - 1,
-    }
+def _kill_the_driver(run: ScoringRun, once: Callable[[], object]) -> None:
     with run.started() as driver:
-        driver.wait_until(conditions[moment])
+        driver.wait_until(once)
         driver.kill()
-    _assert_finishes_as(run, undisturbed)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("n_committed", [0, 3])
-def test_all_ray_processes_killed(cohort, undisturbed, tmp_path, n_committed):
-    run = ScoringRun(tmp_path, cohort)
+def _kill_all_of_ray(run: ScoringRun, n_committed: int) -> None:
     with run.started() as driver:
         driver.wait_until(lambda: driver.workers() and len(run.committed()) >= n_committed)
         for pid in descendants(driver.process.pid):
@@ -149,14 +126,21 @@ def test_all_ray_processes_killed(cohort, undisturbed, tmp_path, n_committed):
         ending = driver.ending(timeout_s=120)
     assert ending.exit_code == 1
     assert "same command again" in ending.messages
-    _assert_finishes_as(run, undisturbed)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_ten_kills_in_one_run(cohort, undisturbed, tmp_path):
+def _terminate(run: ScoringRun) -> None:
+    with run.started() as driver:
+        driver.wait_until(run.committed)
+        started = descendants(driver.process.pid)
+        driver.process.send_signal(signal.SIGTERM)
+        ending = driver.ending()
+        assert ending.exit_code == 143, ending.messages
+        assert "resumes" in ending.messages
+        assert _all_gone(started, within_s=120)
+
+
+def _kill_ten_times(run: ScoringRun) -> None:
     """Workers, drivers and everything, at random moments."""
-    run = ScoringRun(tmp_path, cohort)
     moments = random.Random(20)
     kills = 0
     while kills < 10:
@@ -174,10 +158,43 @@ def test_ten_kills_in_one_run(cohort, undisturbed, tmp_path):
                 for pid in pids:
                     kill(pid)
                 kills += bool(pids)
-        if len(run.committed()) == len(undisturbed):
+        if len(run.committed()) == N_SHARDS:
             break
-    assert kills >= 10 or len(run.committed()) == len(undisturbed)
-    _assert_finishes_as(run, undisturbed)
+    assert kills >= 10 or len(run.committed()) == N_SHARDS
+
+
+DISTURBANCES: Mapping[str, Callable[[ScoringRun], None]] = {
+    "ten kills": _kill_ten_times,  # the longest one first
+    "driver before the plan": lambda run: _kill_the_driver(run, (run.private_run / "identity.json").exists),
+    "driver before a worker": lambda run: _kill_the_driver(run, (run.private_run / "plan.json").exists),
+    "driver at the first shard": lambda run: _kill_the_driver(
+        run, lambda: list(run.private_run.glob("attempts/*/*.open.json"))
+    ),
+    "driver at the last shard": lambda run: _kill_the_driver(run, lambda: len(run.committed()) >= N_SHARDS - 1),
+    "all of Ray at the first shard": lambda run: _kill_all_of_ray(run, 0),
+    "all of Ray after three shards": lambda run: _kill_all_of_ray(run, 3),
+    "SIGTERM": _terminate,
+}
+
+
+@pytest.fixture(scope="module")
+def disturbed(cohort, undisturbed, tmp_path_factory, request) -> Iterator[dict[str, Future[None]]]:
+    directory = tmp_path_factory.mktemp("disturbed")
+
+    def disturb_and_resume(name: str) -> None:
+        run = ScoringRun(directory / name.replace(" ", "-"), cohort)
+        DISTURBANCES[name](run)
+        _assert_finishes_as(run, undisturbed)
+
+    with running_at_once(disturb_and_resume, DISTURBANCES, request) as futures:
+        yield futures
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("how", DISTURBANCES)
+def test_a_disturbed_run_goes_on_to_the_same_bytes(disturbed, how):
+    disturbed[how].result()
 
 
 @pytest.mark.slow

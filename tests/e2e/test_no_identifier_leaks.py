@@ -5,6 +5,7 @@ too: the tables have numbers for them.
 """
 
 import csv
+import itertools
 import json
 import os
 import re
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +28,8 @@ from tests.support.scoring_runs import PROJECT, TIMEOUT_S, descendants, kill
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 N_STUDIES = 40
+AT_ONCE = 3
+FORMS = ((), ("--json",))
 SIZE = (64, 48)
 DESCRIPTION, PATIENT_NAME_TAG = 270, 65_000
 
@@ -115,7 +120,7 @@ class User:
         for path in (self.kept, self.said, directory / "site"):
             path.mkdir()
         (directory / "site" / "sitecustomize.py").write_text(_SITE)
-        self._n_commands = 0
+        self._numbers = itertools.count(1)
 
     def job(self, name: str = "job", **changes: object) -> str:
         tables = self.archive.tables
@@ -135,14 +140,15 @@ class User:
         path.write_text(yaml.safe_dump(job))
         return str(path)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
-        self._n_commands += 1
+    def start(self, *arguments: str, **environment: str) -> tuple[subprocess.Popen, list[Path]]:
+        """The running command, and where its stdout and stderr go."""
+        number = next(self._numbers)
         paths = os.pathsep.join([str(self.directory / "site"), str(PROJECT)])
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DATABASE_PASSWORD")
         secrets = {name: f"{SECRET}{name.lower().replace('_', '')}" for name in names}
-        streams = [self.said / f"{self._n_commands:02d}-{arguments[0]}.{name}" for name in ("stdout", "stderr")]
+        streams = [self.said / f"{number:02d}-{arguments[0]}.{name}" for name in ("stdout", "stderr")]
         with streams[0].open("wb") as stdout, streams[1].open("wb") as stderr:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "diagchd_batch", *arguments],
                 stdout=stdout,
                 stderr=stderr,
@@ -150,20 +156,24 @@ class User:
                 cwd=self.directory,
                 start_new_session=True,
             )
+        return process, streams
 
     def give(self, *arguments: str, ends_with: tuple[int, ...] = (0,), **environment: str) -> str:
         """Runs a command to its end; returns what it printed."""
-        process = self.start(*arguments, **environment)
+        process, streams = self.start(*arguments, **environment)
         exit_code = process.wait(TIMEOUT_S)
-        printed, messages = (
-            (self.said / f"{self._n_commands:02d}-{arguments[0]}.{name}").read_text() for name in ("stdout", "stderr")
-        )
+        printed, messages = (stream.read_text() for stream in streams)
         assert exit_code in ends_with, f"{arguments}: {exit_code}\n{printed}\n{messages}"
         return printed
 
+    def give_all(self, *commands: Sequence[str], ends_with: tuple[int, ...] = (0,)) -> None:
+        """Runs commands that do not wait for each other, some at a time."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(lambda arguments: self.give(*arguments, ends_with=ends_with), commands))
+
     def submit_and_kill(self, job: str) -> None:
         """Kills the driver, and all of Ray with it, once a shard is committed."""
-        process = self.start("submit", job)
+        process, _ = self.start("submit", job)
         deadline_s = time.monotonic() + TIMEOUT_S
         while not list(self.output.glob("scores/run_id=*/shard-*.parquet")):
             assert process.poll() is None and time.monotonic() < deadline_s
@@ -216,27 +226,33 @@ def user(tmp_path_factory):
     user = User(tmp_path_factory.mktemp("user"), archive)
     output, job = str(user.output), user.job()
     _make_mistakes(user)
-    user.give("plan", job)
-    user.give("plan", job, "--json")
+    user.give_all(["plan", job], ["plan", job, "--json"])
     user.submit_and_kill(job)
     user.give("status", output)
     user.give("verify", output, ends_with=(0, 1))
     user.give("submit", job, ends_with=(3,))
-    second = json.loads(user.give("submit", job, "--new-run", "--json", ends_with=(3,)))["run_id"]
-    user.give("submit", job, "--set", "model.weights=seed:1", ends_with=(1,), FAULT=canary("fault"))
+    with ThreadPoolExecutor(1) as pool:
+        faulty = ("submit", job, "--set", "model.weights=seed:1")
+        fault = pool.submit(user.give, *faulty, ends_with=(1,), FAULT=canary("fault"))
+        second = json.loads(user.give("submit", job, "--new-run", "--json", ends_with=(3,)))["run_id"]
+        fault.result()
     runs = [path.name.partition("=")[2] for path in user.output.glob("runs/run_id=*")]
     first = min(run for run in runs if run.rpartition("-")[0] == second.rpartition("-")[0])
-    for command in ("status", "list", "verify", "evaluate"):
-        more = ("--run-id", first) if command in ("verify", "evaluate") else ()
-        for form in ((), ("--json",)):
-            user.give(command, output, *more, *form, ends_with=(0, 1) if command == "verify" else (0,))
+    user.give_all(*([command, output, *form] for command in ("status", "list") for form in FORMS))
+    user.give_all(*(["verify", output, "--run-id", first, *form] for form in FORMS), ends_with=(0, 1))
+    for form in FORMS:
+        user.give("evaluate", output, "--run-id", first, *form)
     user.give("compare", output, first, second)
     user.give("report", output, "--run-id", first)
-    for form in ("table", "csv", "json"):
-        for view in ("predictions", "runs", "failures", "study_results", "reads", "flow", "cohort_characteristics"):
-            user.give("query", output, f"SELECT * FROM {view}", "--format", form)
-    user.give("export", "shareable", output, str(user.directory / "shared"), "--run-id", first)
-    user.give("export", "worklist", output, "--run-id", first)
+    user.give_all(
+        *(
+            ["query", output, f"SELECT * FROM {view}", "--format", form]
+            for form in ("table", "csv", "json")
+            for view in ("predictions", "runs", "failures", "study_results", "reads", "flow", "cohort_characteristics")
+        ),
+        ["export", "shareable", output, str(user.directory / "shared"), "--run-id", first],
+        ["export", "worklist", output, "--run-id", first],
+    )
     return user
 
 
@@ -250,13 +266,13 @@ def _make_mistakes(user: User) -> None:
     )
     read = {"study_id": canary("study", 0), "reader": canary("reader", 0), "status": "read", "call": 1}
     reads = user.archive.table("reads-twice", [read, read])
-    for name, changes in {
+    mistakes = {
         "outside": {"input__manifest": outside},
         "twice": {"input__manifest": twice},
         "wrong": {"evaluation__reference": wrong},
         "reads": {"evaluation__readers": reads},
-    }.items():
-        user.give("plan", user.job(name, **changes), ends_with=(0, 2))
+    }
+    user.give_all(*(["plan", user.job(name, **changes)] for name, changes in mistakes.items()), ends_with=(0, 2))
     user.job()
 
 

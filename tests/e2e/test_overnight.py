@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,12 +16,14 @@ from diagchd_batch.results import layout, open_output
 from diagchd_batch.scoring.ending import request_stop
 from diagchd_batch.storage import open_storage
 from diagchd_batch.studies.identifiers import Pseudonymizer
+from tests.support.at_once import running_at_once
 from tests.support.patient_pictures import PATIENT, Patience
 from tests.support.scoring_runs import ID_KEY, RUN_ID, Ending, ScoringRun, verify, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 N_IMAGES = 64
+HOW = ("deadline", "stop")
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +60,23 @@ def test_a_deadline_that_has_passed_stops_at_once_and_the_same_command_goes_on(c
     assert verify(str(run.output)) == 0
 
 
-@pytest.mark.parametrize("how", ["deadline", "stop"])
-def test_shards_in_hand_are_finished_and_no_other_begins(cohort, undisturbed, tmp_path, how):
+@pytest.mark.parametrize("how", HOW)
+def test_shards_in_hand_are_finished_and_no_other_begins(stopped_and_resumed, how):
     """Shards 0 to 3 are scored; 4 and 5 are in hand when the clock passes the deadline, or the end is asked for."""
-    patience = Patience(tmp_path)
-    run = ScoringRun(tmp_path / "run", cohort, environment={"PYTHONPATH": str(tmp_path)})
+    stopped_and_resumed[how].result()
+
+
+@pytest.fixture(scope="module")
+def stopped_and_resumed(cohort, undisturbed, tmp_path_factory, request) -> Iterator[dict[str, Future[None]]]:
+    directory = tmp_path_factory.mktemp("stopped")
+    with running_at_once(lambda how: _stop_and_resume(cohort, undisturbed, directory / how, how), HOW, request) as all_:
+        yield all_
+
+
+def _stop_and_resume(cohort: Path, undisturbed: dict[str, bytes], directory: Path, how: str) -> None:
+    directory.mkdir()
+    patience = Patience(directory)
+    run = ScoringRun(directory / "run", cohort, environment={"PYTHONPATH": str(directory)})
     with run.started("--until", "1h") as driver:
         driver.wait_until(lambda: len(run.committed()) == 4 and len(_begun(run)) == 6)
         if how == "deadline":
@@ -145,10 +161,14 @@ def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_pat
     assert (second.exit_code, second.summary["counts"]["n_images"]) == (0, 9), second.messages
 
     shutil.copy(archive / "study-0001" / "image-0002.png", archive / "study-0000" / "broken.png")
-    third = _submit(run, "--retry", "failed")
-    assert (third.exit_code, third.summary["counts"]["n_images"]) == (0, 1), third.messages
-    assert _submit(run, "--retry", "failed").summary["nothing_selected"]
-    assert _submit(run, "--only", "new").summary["nothing_selected"]
+    whole = ScoringRun(tmp_path / "whole", archive, run_id=None)
+    with whole.started() as at_once:
+        third = _submit(run, "--retry", "failed")
+        assert (third.exit_code, third.summary["counts"]["n_images"]) == (0, 1), third.messages
+        assert _submit(run, "--retry", "failed").summary["nothing_selected"]
+        assert _submit(run, "--only", "new").summary["nothing_selected"]
+        of_all = at_once.ending()
+    assert of_all.exit_code == 0, of_all.messages
 
     ids = [ending.summary["run_id"] for ending in (first, second, third)]
     records = {record.run_id: record for record in open_output(str(run.output)).runs()}
@@ -156,8 +176,6 @@ def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_pat
     assert [records[name].selection for name in ids] == ["all", "new", "failed"]
     assert verify(str(run.output)) == 0
 
-    whole = ScoringRun(tmp_path / "whole", archive, run_id=None)
-    assert _submit(whole).exit_code == 0
     assert _current(run.output) == _current(whole.output)
     assert len(_current(run.output)) == 25
     (whole_id,) = open_output(str(whole.output)).run_ids()

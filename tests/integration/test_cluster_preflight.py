@@ -141,7 +141,7 @@ def _events(messages: str) -> list[dict]:
 def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_on(run):
     cluster = run.cluster
     # Enough images for some shards, then none until the stop was asked for.
-    cluster.proxy.add(Fault(method="GET", key_contains=IMAGES, skip=6 * IMAGES_PER_SHARD, status=503))
+    cluster.proxy.add(Fault(method="GET", key_contains=IMAGES, skip=6 * IMAGES_PER_SHARD, hold=True))
     client = run.submitting()
     try:
         run.wait_until_committed(client, 1)

@@ -1,24 +1,39 @@
-"""Planning large archives: memory stays bounded, and the time it takes is reported."""
+"""Planning large archives: memory stays bounded, and the time it takes, one beside another, is reported."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 
+from tests.support.at_once import running_at_once
+
 MAX_PEAK_BYTES = 1_500_000_000
+INVENTORIES = ("tree", "manifest", "frames", "new")
+SIZES = (10_000, 1_000_000)
 
 
-@pytest.mark.parametrize("inventory", ["tree", "manifest", "frames", "new"])
-@pytest.mark.parametrize("n_images", [10_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
-def test_planning_and_a_drivers_start_stay_below_1500_mb(n_images, inventory, tmp_path, record_property):
-    answer = subprocess.run(
-        [sys.executable, "-m", "tests.support.plan_simulated_archive", str(n_images), inventory, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    measured = json.loads(answer.stdout)
+@pytest.fixture(scope="module")
+def measurements(tmp_path_factory, request) -> Iterator[dict[str, Future[dict]]]:
+    directory = tmp_path_factory.mktemp("plans")
+
+    def measure(which: str) -> dict:
+        (directory / which).mkdir()
+        words = [sys.executable, "-m", "tests.support.plan_simulated_archive", *which.split("-"), directory / which]
+        answer = subprocess.run(list(map(str, words)), capture_output=True, text=True)
+        assert answer.returncode == 0, answer.stderr
+        return json.loads(answer.stdout)
+
+    with running_at_once(measure, [f"{size}-{name}" for size in SIZES for name in INVENTORIES], request) as futures:
+        yield futures
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES)
+@pytest.mark.parametrize("n_images", [SIZES[0], pytest.param(SIZES[1], marks=pytest.mark.slow)])
+def test_planning_and_a_drivers_start_stay_below_1500_mb(measurements, n_images, inventory, record_property):
+    measured = measurements[f"{n_images}-{inventory}"].result()
     print(measured)
     record_property("measured", measured)
     assert measured["n_images"] == n_images

@@ -16,7 +16,7 @@ from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, verify, writ
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
     """The environment of a client of a running cluster."""
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
@@ -59,15 +59,17 @@ def _score(run: ScoringRun, environment: dict[str, str], *options: str) -> subpr
 def test_scores_as_an_embedded_ray_does_and_refuses_a_wrong_token(cluster, tmp_path):
     cohort = write_cohort(tmp_path / "cohort", 24)
     embedded = ScoringRun(tmp_path / "embedded", cohort)
-    assert embedded.finish().exit_code == 0
     joined = ScoringRun(tmp_path / "joined", cohort)
-    refused = _score(joined, cluster | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
-    assert refused.returncode == 1, refused.stderr
-    assert "Traceback" not in refused.stderr
-    assert "its token" in refused.stderr
-    assert joined.committed() == []
-    ended = _score(joined, cluster)
-    assert ended.returncode == 0, ended.stderr
+    with embedded.started() as at_once:
+        refused = _score(joined, cluster | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+        assert refused.returncode == 1, refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert "its token" in refused.stderr
+        assert joined.committed() == []
+        ended = _score(joined, cluster)
+        assert ended.returncode == 0, ended.stderr
+        ending = at_once.ending()
+    assert ending.exit_code == 0, ending.messages
     assert json.loads(ended.stdout)["counts"]["n_ok"] == 24
     assert joined.score_bytes() == embedded.score_bytes()
     again = _score(joined, cluster)

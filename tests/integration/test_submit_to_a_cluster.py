@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch.results import open_output
-from tests.support.scoring_runs import ID_KEY, ScoringRun, write_cohort
+from tests.support.scoring_runs import ID_KEY, ScoringRun, descendants, kill, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -83,7 +83,8 @@ def _answering(head: Head, command: Sequence[object], environ: Mapping[str, str]
         yield
     finally:
         if ray is not None:
-            ray.terminate()
+            for pid in (ray.pid, *descendants(ray.pid)):  # asked to end, it would take half a minute
+                kill(pid)
             ray.wait(timeout=90)
 
 
@@ -173,19 +174,21 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
     cohort = write_cohort(tmp_path / "cohort-canary-patient-name", 24)
     (cohort / "study-0000" / "broken.png").write_bytes(b"not a picture")
     local = ScoringRun(tmp_path / "local", cohort)
-    assert local.finish().exit_code == 3
     run = ScoringRun(tmp_path / "joined", cohort)
     words = [
         *(PROGRAMS / "diagchd-batch", "submit", _job_file(run), "--run-id", run.run_id),
         *("--address", head.address, "--json"),
     ]
-    both = [
-        subprocess.Popen(
-            words, env=os.environ | head.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    answers = [one.communicate(timeout=600) for one in both]
+    with local.started() as at_once:
+        both = [
+            subprocess.Popen(
+                words, env=os.environ | head.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            for _ in range(2)
+        ]
+        answers = [one.communicate(timeout=600) for one in both]
+        ending = at_once.ending()
+    assert ending.exit_code == 3, ending.messages
     assert [one.returncode for one in both] == [3, 3], answers
     assert {json.loads(stdout)["submission_id"] for stdout, _ in answers} == {f"{run.run_id}-s1"}
     assert run.score_bytes() == local.score_bytes()

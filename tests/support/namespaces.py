@@ -76,6 +76,9 @@ class HostNetwork:
         self._hosts: list[Host] = []
         self._plugs = 0
         self._own_device = f"dcb{os.getpid()}"
+        self._files = tempfile.TemporaryDirectory(prefix="hosts-")
+        self._names = Path(self._files.name) / "hosts"
+        self._names.write_text("127.0.0.1 localhost\n")
         self._switch = _unshared(["--net"], "exec sleep infinity", os.environ, subprocess.DEVNULL)
         _wait_for_own_network(self._switch)
         _inside(self._switch.pid, "ip", "link", "add", "bridge", "type", "bridge")
@@ -97,6 +100,7 @@ class HostNetwork:
             _run("ip", "link", "delete", self._own_device)
         self._switch.kill()
         self._switch.wait()
+        self._files.cleanup()
 
     @staticmethod
     def why_not() -> str | None:
@@ -129,8 +133,18 @@ class HostNetwork:
         log: IO[bytes],
         own_directories: Sequence[Path] = (),
     ) -> Host:
-        """Run `program` on a host with address number 1 to 253. `own_directories` are empty there, and its own."""
+        """Run `program` on a host with address number 1 to 253. `own_directories` are empty there, and its own.
+
+        Hosts know each other's names. They have no name server: this machine's would not answer them, and whatever
+        asks for a name would wait for it.
+        """
+        entry = f"{self.address(number)} {name}\n"
+        if entry not in self._names.read_text():
+            with self._names.open("a") as names:
+                names.write(entry)
         mounts = "".join(f"mount -t tmpfs own {shlex.quote(str(path))} && " for path in own_directories)
+        mounts += f"mount --bind {shlex.quote(str(self._names))} /etc/hosts && "
+        mounts += "if [ -e /etc/resolv.conf ]; then mount --bind /dev/null /etc/resolv.conf; fi && "
         script = f"hostname {name} && {mounts}read -r _ && exec {shlex.join(map(str, program))} < /dev/null"
         namespaces = ["--net", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         process = _unshared(namespaces, script, environ, log)

@@ -1,18 +1,34 @@
 """The methods keep their promises on simulated cohorts; docs/statistics.md has the table of a longer run."""
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+
 import numpy as np
 import pytest
 
-from tools.calibrate_methods import measure
+from tools.calibrate_methods import Tally, measure
 
 REPLICATES = 300
+
+
+@pytest.fixture(scope="module")
+def measured() -> Iterator[dict[bool, Future[dict[str, Tally]]]]:
+    """By `clustered`; the two are measured at the same time."""
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        yield {
+            clustered: pool.submit(
+                measure, n_subjects=150, clustered=clustered, replicates=REPLICATES, resamples=400, seed=1
+            )
+            for clustered in (False, True)
+        }
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("clustered", [False, True], ids=["one unit a subject", "two or three units"])
-def test_intervals_cover_and_tests_keep_their_size(clustered: bool) -> None:
-    tallies = measure(n_subjects=150, clustered=clustered, replicates=REPLICATES, resamples=400, seed=1)
+def test_intervals_cover_and_tests_keep_their_size(measured, clustered: bool) -> None:
+    tallies = measured[clustered].result()
     slack = 3.5 * np.sqrt(0.05 * 0.95 / REPLICATES)  # of the simulation itself, over some fifty methods
     wrong = {}
     for name, tally in tallies.items():

@@ -163,6 +163,26 @@ def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch):
     assert submit(config).exit_code == 0
 
 
+@pytest.mark.parametrize(("object_timeout_s", "longest_s"), [(3.0, {3.0}), (300.0, {300.0, IMPATIENCE_S})])
+def test_nothing_waits_for_storage_longer_than_work_does(config, monkeypatch, object_timeout_s, longest_s):
+    limits = config.limits.model_copy(update={"object_timeout_s": object_timeout_s})
+    replace, create, waits_s = LocalStorage.replace, LocalStorage.create, set()
+
+    def noted(write):
+        def write_and_note(storage, key, data):
+            if key.startswith(layout.RUNS_PREFIX):
+                waits_s.add(storage._object_timeout_s)
+            return write(storage, key, data)
+
+        return write_and_note
+
+    monkeypatch.setattr(ray_run, "run_shards", score_here)
+    monkeypatch.setattr(LocalStorage, "replace", noted(replace))
+    monkeypatch.setattr(LocalStorage, "create", noted(create))
+    assert submit(config.model_copy(update={"limits": limits})).exit_code == 0
+    assert waits_s == longest_s
+
+
 def test_a_damaged_score_file_is_a_fault_of_the_run_when_it_resumes(config, monkeypatch):
     monkeypatch.setattr(ray_run, "run_shards", stop_after_one)
     with pytest.raises(RunInterrupted):
