@@ -11,7 +11,7 @@ from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.results import layout
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import committed_shards, foreign_tables
-from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record
+from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_private_run_record, read_run_record
 from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.results.verify_predictions import PredictionsCheck
 from diagchd_batch.results.verify_report import REMEDIES, Problem, ProblemKind, VerifyReport
@@ -47,6 +47,7 @@ def verify_run(
     report = VerifyReport(run_id)
     try:
         record = read_run_record(storage, run_id)
+        private_record = read_private_run_record(private, run_id)
     except DamagedRecordError as error:
         _add(report, ProblemKind.DAMAGED_RUN_RECORD, f"run {run_id}", str(error))
         return report
@@ -54,6 +55,12 @@ def verify_run(
         _add(report, ProblemKind.NO_RUN_RECORD, f"run {run_id}", _without_record(storage, plan, run_id))
         return report
     finished = _check_record(storage, record, plan, report)
+    if private_record is None:
+        detail = f"there is no {layout.private_run_record(run_id)} in the private tree"
+        _add(report, ProblemKind.NO_RUN_RECORD, f"run {run_id}", detail)
+    elif private_record.plan_digest != plan.head.digest:  # the digests stay private: they would tell which archive
+        detail = f"its digest is not the one in {layout.private_run_record(run_id)}, by which the run was scored"
+        _add(report, ProblemKind.ALTERED_PLAN, f"plan of run {run_id}", detail)
     if not plan.is_intact():
         detail = "its rows, images or studies, are not those that it was frozen with"
         _add(report, ProblemKind.ALTERED_PLAN, f"plan of run {run_id}", detail)
