@@ -7,7 +7,6 @@ import typer
 
 from diagchd_batch.cli.console import print_json, say
 from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption
-from diagchd_batch.errors import UsageError
 
 if TYPE_CHECKING:
     from diagchd_batch.results.verify_report import LineageReport, VerifyReport
@@ -29,31 +28,16 @@ def verify(
 
     Example: diagchd-batch verify out/sample
     """
-    from diagchd_batch.results import layout
-    from diagchd_batch.results.datasets import holds_no_run
-    from diagchd_batch.results.lineage import newest_runs
     from diagchd_batch.results.readers import open_output
-    from diagchd_batch.results.verify import verify_run
-    from diagchd_batch.results.verify_lineage import verify_lineage
-    from diagchd_batch.studies.plan import open_plan
+    from diagchd_batch.results.verify_output import verify_lineages, verify_runs
 
     opened = open_output(output, private_uri)
-    run_ids = opened.run_ids()
-    if not run_ids and not run_id:
-        raise holds_no_run(output)
-    if run_id and run_id not in run_ids and opened.private.stat(layout.plan_head(run_id)) is None:
-        raise UsageError(f"the output holds no run {run_id}; `diagchd-batch list` names those it holds")
     reports = []
-    for name in [run_id] if run_id else run_ids:
-        plan = open_plan(opened.private, name)
-        reports.append(verify_run(opened.storage, opened.private, plan, name))
+    for report in verify_runs(opened, run_id):
+        reports.append(report)
         if not as_json:
-            _print_report(reports[-1])
-    lineages = [
-        verify_lineage(opened, record.run_id)
-        for record in newest_runs(opened.storage)
-        if record.parent_run_id and run_id in (None, record.run_id)
-    ]
+            _print_report(report)
+    lineages = list(verify_lineages(opened, run_id))
     if as_json:
         print_json([*map(_report_json, reports), *map(_lineage_json, lineages)])
     else:

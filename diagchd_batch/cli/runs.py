@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diagchd_batch.cli.console import duration, moment, print_json, print_pairs, say
+from diagchd_batch.cli.console import duration, fail, moment, print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption
 from diagchd_batch.errors import DiagchdBatchError, UsageError
 
@@ -43,11 +43,13 @@ def status(
     states = _states(output, private_uri, run_id)
     if as_json:
         print_json([asdict(state) for state in states])
+        _end_with_damage(states)
         return
     for place, state in enumerate(states):
         if place:
             print()
         print_pairs(_pairs(state))
+    _end_with_damage(states)
 
 
 def list_runs(
@@ -71,9 +73,11 @@ def list_runs(
     states = _states(output, private_uri, None)
     if as_json:
         print_json([asdict(state) for state in states])
+        _end_with_damage(states)
         return
     for state in states:
         print(_line(state, width=max(len(other.run_id) for other in states)))
+    _end_with_damage(states)
 
 
 def logs(
@@ -188,6 +192,17 @@ def _states(output: str, private_uri: str | None, run_id: str | None) -> list["R
     return sorted(states, key=lambda state: (state.started_at or _NEWEST, state.run_id))
 
 
+def _end_with_damage(states: list["RunState"]) -> None:
+    """Exit code 1 where a run's record is damaged, with a line for each; to be called once the runs are shown."""
+    from diagchd_batch.scoring.run_state import DAMAGED
+
+    damaged = [state for state in states if state.status == DAMAGED]
+    for state in damaged:
+        fail(f"run {state.run_id}: {state.reason}")
+    if damaged:
+        raise typer.Exit(1)
+
+
 def _run_ids(opened: "Output", output: str, run_id: str | None) -> list[str]:
     """The run that was named, or all that the output holds."""
     from diagchd_batch.results.datasets import holds_no_run
@@ -221,10 +236,12 @@ def _line(state: "RunState", width: int) -> str:
 
 
 def _pairs(state: "RunState") -> list[tuple[str, Any]]:
+    from diagchd_batch.scoring.run_state import DAMAGED
+
     pairs: list[tuple[str, Any]] = [
         ("run", state.run_id),
         ("status", state.status + ("; its driver died: the same submit resumes it" if state.status == "lost" else "")),
-        *([("reason", state.reason)] if state.reason else []),
+        *([("reason", state.reason)] if state.reason and state.status != DAMAGED else []),
         ("model", f"{state.model}, {state.precision}" if state.model else "not known"),
         ("began", moment(state.started_at)),
         *([("ended", moment(state.ended_at))] if state.ended_at else []),

@@ -16,6 +16,7 @@ from diagchd_batch.storage import Storage
 # Exact names, so that no temporary file of a writer and no copy of a table is ever taken for a table.
 _SHARD_FILE = re.compile(rf"scores/run_id=([^/]+)/shard-({layout.NUMBER})\.parquet")
 _PREDICTIONS_FILE = re.compile(rf"predictions/run_id=([^/]+)/part-({layout.NUMBER})\.parquet")
+_PLAN_HEAD = re.compile(r"runs/run_id=([^/]+)/plan\.json")
 _RUN_RECORD = re.compile(r"runs/run_id=([^/]+)/run\.json")
 
 RUN_ID = pa.field("run_id", pa.string())
@@ -34,6 +35,11 @@ class OutputTrees:
         keys = (info.key for prefix in (layout.RUNS_PREFIX, "scores/") for info in self.storage.list(prefix))
         found = (_RUN_RECORD.fullmatch(key) or _SHARD_FILE.fullmatch(key) for key in keys)
         return sorted({match[1] for match in found if match})
+
+    def planned_run_ids(self) -> list[str]:
+        """All runs whose frozen plan is in the private tree, in order, whatever became of their results."""
+        matches = (_PLAN_HEAD.fullmatch(info.key) for info in self.private.list(layout.RUNS_PREFIX))
+        return sorted(match[1] for match in matches if match)
 
 
 def committed_shards(storage: Storage, run_id: str) -> set[int]:

@@ -4,7 +4,7 @@ import re
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results import layout
-from diagchd_batch.results.run_record import RunRecord, read_run_record
+from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record
 from diagchd_batch.storage.base import Storage
 
 _RUN_RECORD = re.compile(r"runs/run_id=([^/]+)/run\.json")
@@ -24,10 +24,20 @@ def resolve_lineage(output: Storage, run_id: str) -> list[RunRecord]:
     return records[::-1]
 
 
-def newest_runs(output: Storage) -> list[RunRecord]:
-    """The recorded runs that no other continues, the one begun last first."""
+def newest_runs(output: Storage, *, without_damaged: bool = False) -> list[RunRecord]:
+    """The recorded runs that no other continues, the one begun last first. Raises DamagedRecordError, unless records
+    that cannot be read shall be left out.
+    """
     run_ids = (match[1] for info in output.list(layout.RUNS_PREFIX) if (match := _RUN_RECORD.fullmatch(info.key)))
-    records = [record for run_id in run_ids if (record := read_run_record(output, run_id))]
+    records = []
+    for run_id in run_ids:
+        try:
+            record = read_run_record(output, run_id)
+        except DamagedRecordError:
+            if not without_damaged:
+                raise
+        else:
+            records += [record] if record else []
     continued = {record.parent_run_id for record in records}
     newest = [record for record in records if record.run_id not in continued]
     return sorted(newest, key=lambda record: (record.started_at, record.run_id), reverse=True)

@@ -48,6 +48,10 @@ class PlanRecord(_Section):
     subjects_given: bool
 
 
+class DamagedRecordError(RunFault):
+    """A run record is there and cannot be read; the message names the file and the way on."""
+
+
 class RunRecord(_Section):
     """`runs/run_id=R/run.json`, public: no URI, no secret, no identifier.
 
@@ -117,12 +121,12 @@ def write_run_record(storage: Storage, private: Storage, record: PrivateRunRecor
 
 
 def read_run_record(storage: Storage, run_id: str) -> RunRecord | None:
-    """The public record of a run, None where there is none. Raises RunFault where it is damaged."""
+    """The public record of a run, None where there is none. Raises DamagedRecordError."""
     return _read(storage, layout.run_record(run_id), RunRecord)
 
 
 def read_private_run_record(private: Storage, run_id: str) -> PrivateRunRecord | None:
-    """The full record of a run, None where there is none. Raises RunFault where it is damaged."""
+    """The full record of a run, None where there is none. Raises DamagedRecordError."""
     return _read(private, layout.private_run_record(run_id), PrivateRunRecord)
 
 
@@ -139,7 +143,7 @@ def _read(storage: Storage, key: str, kind: type[Record]) -> Record | None:
     try:
         return kind.model_validate_json(storage.read(key))
     except ValidationError as error:
-        raise RunFault(
+        raise DamagedRecordError(
             f"{key} is damaged or of another version of this program ({error.errors()[0]['msg']}); restore it from a "
             "backup, or delete it and the run's _SUCCESS and resume the run to write it again"
         ) from error

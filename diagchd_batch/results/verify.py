@@ -11,7 +11,7 @@ from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.results import layout
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import committed_shards, foreign_tables
-from diagchd_batch.results.run_record import RunRecord, read_run_record
+from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_private_run_record, read_run_record
 from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.results.verify_predictions import PredictionsCheck
 from diagchd_batch.results.verify_report import REMEDIES, Problem, ProblemKind, VerifyReport
@@ -42,14 +42,25 @@ def verify_run(
     counts equal the score files; no other table lies beside them.
 
     Streams: memory holds the rows, without masks, of a few shards at a time. `progress` gets the number of planned
-    images checked so far. Raises RunFault where the plan or a record cannot be read.
+    images checked so far. Raises RunFault where the plan cannot be read.
     """
     report = VerifyReport(run_id)
-    record = read_run_record(storage, run_id)
+    try:
+        record = read_run_record(storage, run_id)
+        private_record = read_private_run_record(private, run_id)
+    except DamagedRecordError as error:
+        _add(report, ProblemKind.DAMAGED_RUN_RECORD, f"run {run_id}", str(error))
+        return report
     if record is None:
-        _add(report, ProblemKind.NO_RUN_RECORD, f"run {run_id}", f"there is no {layout.run_record(run_id)}")
+        _add(report, ProblemKind.NO_RUN_RECORD, f"run {run_id}", _without_record(storage, plan, run_id))
         return report
     finished = _check_record(storage, record, plan, report)
+    if private_record is None:
+        detail = f"there is no {layout.private_run_record(run_id)} in the private tree"
+        _add(report, ProblemKind.NO_RUN_RECORD, f"run {run_id}", detail)
+    elif private_record.plan_digest != plan.head.digest:  # the digests stay private: they would tell which archive
+        detail = f"its digest is not the one in {layout.private_run_record(run_id)}, by which the run was scored"
+        _add(report, ProblemKind.ALTERED_PLAN, f"plan of run {run_id}", detail)
     if not plan.is_intact():
         detail = "its rows, images or studies, are not those that it was frozen with"
         _add(report, ProblemKind.ALTERED_PLAN, f"plan of run {run_id}", detail)
@@ -79,6 +90,14 @@ def verify_run(
     if finished:
         _check_counts(record.counts, report.counts, report)
     return report
+
+
+def _without_record(storage: Storage, plan: "Plan", run_id: str) -> str:
+    """Also whether anything of the run is left: its plan alone tells that it was there."""
+    missing = f"there is no {layout.run_record(run_id)}"
+    if committed_shards(storage, run_id):
+        return missing
+    return f"{missing} and no score file; {plan.head.n_images:,} planned images have no result"
 
 
 def _check_record(storage: Storage, record: RunRecord, plan: "Plan", report: VerifyReport) -> bool:

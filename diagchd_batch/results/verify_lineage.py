@@ -5,7 +5,7 @@ from diagchd_batch.results import layout
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.query.database import QueryDatabase, open_query
 from diagchd_batch.results.readers import Output
-from diagchd_batch.results.run_record import RunRecord
+from diagchd_batch.results.run_record import DamagedRecordError, RunRecord
 from diagchd_batch.results.verify_report import REMEDIES, LineageReport, Problem, ProblemKind
 
 _SHOWN = 5
@@ -24,7 +24,7 @@ def verify_lineage(output: Output, run_id: str) -> LineageReport:
     """`run_id` is the newest run's. Raises RunFault where a table or a record cannot be read."""
     try:
         records = resolve_lineage(output.storage, run_id)
-    except UsageError as error:
+    except (UsageError, DamagedRecordError) as error:
         return LineageReport((run_id,), 0, 0, (_problem(ProblemKind.BROKEN_LINEAGE, f"run {run_id}", str(error)),))
     problems = [problem for record in records for problem in _of_run(output, record, records[-1])]
     database = open_query(output, {}, run_id)

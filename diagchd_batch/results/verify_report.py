@@ -13,6 +13,8 @@ class ProblemKind(StrEnum):
     """What can be wrong with an output."""
 
     NO_RUN_RECORD = "no_run_record"
+    DAMAGED_RUN_RECORD = "damaged_run_record"
+    UNREADABLE_PLAN = "unreadable_plan"
     UNFINISHED = "unfinished"
     ALTERED_PLAN = "altered_plan"
     FOREIGN_FILE = "foreign_file"
@@ -41,6 +43,8 @@ _REPORT = "the program that wrote it is at fault: report this, and score again w
 
 REMEDIES: dict[ProblemKind, str] = {
     ProblemKind.NO_RUN_RECORD: "delete the run's _SUCCESS if there is one, then resume it to write the record again",
+    ProblemKind.DAMAGED_RUN_RECORD: "without it nothing else of the run can be checked",
+    ProblemKind.UNREADABLE_PLAN: "without it nothing else of the run can be checked",
     ProblemKind.UNFINISHED: _RESUME,
     ProblemKind.ALTERED_PLAN: "restore the private tree from a backup; until then its labels and files are in doubt",
     ProblemKind.FOREIGN_FILE: "find out who put it there, then remove it",

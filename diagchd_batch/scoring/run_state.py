@@ -8,7 +8,12 @@ from diagchd_batch.errors import UsageError
 from diagchd_batch.results import layout
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.readers import Output
-from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
+from diagchd_batch.results.run_record import (
+    DamagedRecordError,
+    RunRecord,
+    read_private_run_record,
+    read_run_record,
+)
 from diagchd_batch.results.schema import STATUS_OK
 from diagchd_batch.scoring.heartbeats import SubmissionState, driver_name, read_worker_beats, submission_state
 from diagchd_batch.scoring.watch import outcomes_so_far
@@ -16,11 +21,14 @@ from diagchd_batch.scoring.watch import outcomes_so_far
 _DRIVER = driver_name("")
 _ENDED_EARLY = ("failed", "interrupted", "stopped")
 
+DAMAGED = "damaged"
+"""The status of a run whose record cannot be read. What its other files tell is told all the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """`status`: planning, running, stopping (it was asked to), stopped, finished, failed, interrupted, or lost (its
-    driver died without a word).
+    """`status`: planning, running, stopping (it was asked to), stopped, finished, failed, interrupted, lost (its
+    driver died without a word), or damaged (its record cannot be read, which `reason` names with the remedy).
 
     `n_in_flight`: images of shards not yet committed that are done. `failures`: error code → committed rows.
     `images_per_s`: of the live workers together, else of all submissions of a run that ended. `remaining_s` supposes
@@ -50,14 +58,21 @@ class RunState:
 
 def run_state(output: Output, run_id: str) -> RunState:
     """Raises UsageError where the output holds nothing of such a run."""
-    record = read_run_record(output.storage, run_id)
+    damage: str | None = None
+    record: RunRecord | None = None
+    try:
+        record = read_run_record(output.storage, run_id)
+    except DamagedRecordError as error:  # of one run: a list of all must not end with it
+        damage = str(error)
     drivers = _drivers(output, run_id)
     done = committed_shards(output.storage, run_id)
-    if record is None and not drivers and not done:
+    if record is None and not damage and not drivers and not done:
         raise UsageError(f"the output holds no run {run_id}; `diagchd-batch list` names those it holds")
     live = live_submissions(output, run_id)
     status = record.status if record else "planning"
-    if status in ("running", "planning") and not live:
+    if damage:
+        status = DAMAGED
+    elif status in ("running", "planning") and not live:
         status = "lost"
     elif live and status != "finished":
         status = "running" if record else "planning"
@@ -72,7 +87,7 @@ def run_state(output: Output, run_id: str) -> RunState:
     return RunState(
         run_id=run_id,
         status=status,
-        reason=_reason(output, run_id) if status in _ENDED_EARLY else None,
+        reason=damage or (_reason(output, run_id) if status in _ENDED_EARLY else None),
         model=record.model.name if record else None,
         precision=record.model.precision if record else None,
         started_at=record.started_at if record else None,

@@ -6,12 +6,15 @@ from pathlib import Path
 
 from PIL import Image
 
-KILLER, HANGER, GLUTTON, KILLS_ONCE = (40, 41), (40, 42), (40, 43), (40, 44)
+KILLER, HANGER, GLUTTON, KILLED_ONCE, KILLED, GREEDY_AND_KILLED = ((40, width) for width in range(41, 47))
 """Sizes (height, width) that spring a trap: a segmentation fault, an endless wait that never lets Python's lock go, a
-greed for memory, and a kill that happens once."""
+greed for memory beyond the process's limit; and, as the kernel kills where memory runs out, a SIGKILL that comes once,
+one that comes every time, and one that comes once `GREED_BYTES` were taken."""
+
+GREED_BYTES = 600 << 20
 
 _SITE = """
-    import ctypes, os, signal
+    import ctypes, os, signal, time
     from pathlib import Path
     from PIL import ImageFile
 
@@ -25,8 +28,14 @@ _SITE = """
             ctypes.PyDLL(None).sleep(3600)
         if (height, width) == {glutton}:
             bytearray(64 << 30)
-        if (height, width) == {kills_once} and not Path({marker!r}).exists():
+        if (height, width) == {killed_once} and not Path({marker!r}).exists():
             Path({marker!r}).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if (height, width) == {killed}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if (height, width) == {greedy_and_killed}:
+            taken = b"1" * {greed_bytes}
+            time.sleep(0.5)  # out of memory, the kernel tries to find some first
             os.kill(os.getpid(), signal.SIGKILL)
         return load(self)
 
@@ -37,7 +46,14 @@ _SITE = """
 def set_traps(directory: Path) -> Path:
     """A directory that, on PYTHONPATH, traps the image library of every Python process."""
     site = textwrap.dedent(_SITE).format(
-        killer=KILLER, hanger=HANGER, glutton=GLUTTON, kills_once=KILLS_ONCE, marker=str(directory / "killed-once")
+        killer=KILLER,
+        hanger=HANGER,
+        glutton=GLUTTON,
+        killed_once=KILLED_ONCE,
+        killed=KILLED,
+        greedy_and_killed=GREEDY_AND_KILLED,
+        greed_bytes=GREED_BYTES,
+        marker=str(directory / "killed-once"),
     )
     (directory / "sitecustomize.py").write_text(site)
     return directory

@@ -28,12 +28,12 @@ class Catalog:
         self._storage = output.storage
         self._private = output.private
         held = sorted(_runs_of(output.storage, (layout.RUNS_PREFIX, "predictions/")))
-        records = {name: read_run_record(output.storage, name) for name in held}
-        parents = {name: record.parent_run_id if record else None for name, record in records.items()}
-        if run_id is not None and run_id not in parents:
+        if run_id is not None and run_id not in held:
             raise UsageError(
                 f"this output holds no run {run_id}; it has: {', '.join(held) or 'none; is this the output.uri?'}"
             )
+        records = _read_records(output.storage, held, run_id)
+        parents = {name: record.parent_run_id if record else None for name, record in records.items()}
         self.lineages: list[Generation] = all_lineages(parents) if run_id is None else lineage_of(run_id, parents)
         in_lineages = {place.run_id for place in self.lineages}
         self.run_ids = [name for name in held if name in in_lineages]
@@ -74,6 +74,18 @@ class Catalog:
 def _runs_of(storage: Storage, prefixes: Iterable[str]) -> set[str]:
     keys = (info.key for prefix in prefixes for info in storage.list(prefix))
     return {match[1] for match in map(_RUN_OF_KEY.match, keys) if match}
+
+
+def _read_records(storage: Storage, held: list[str], run_id: str | None) -> dict[str, RunRecord | None]:
+    """Of all runs held; with `run_id` of its lineage alone, which a damaged record elsewhere does not concern."""
+    if run_id is None:
+        return {name: read_run_record(storage, name) for name in held}
+    records: dict[str, RunRecord | None] = {}
+    wanted: str | None = run_id
+    while wanted in held and wanted not in records:
+        record = records[wanted] = read_run_record(storage, wanted)
+        wanted = record.parent_run_id if record else None
+    return records
 
 
 def _dataset(storage: Storage, directories: Iterable[str], pattern: str, schema: pa.Schema) -> ds.Dataset:

@@ -1,5 +1,7 @@
 """A damaged table is named with the way on, whichever command meets it."""
 
+import json
+
 import pytest
 
 from diagchd_batch.config.models import EvaluationConfig
@@ -40,9 +42,16 @@ def test_predictions(made, command):
     assert "part-00000.parquet" in done.messages and "`diagchd-batch verify`" in done.messages
 
 
-def test_the_run_record(made):
-    made.output.replace(layout.run_record(LATER), b"{")
-    done = diagchd_batch("list", made.output.uri)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]"])
+@pytest.mark.parametrize("command", ["list", "status"])
+def test_a_run_record_is_named_once_and_the_other_run_is_listed(made, command, content):
+    made.output.replace(layout.run_record(LATER), content)
+    done = diagchd_batch(command, made.output.uri)
     assert done.exit_code == 1
-    assert f"run_id={LATER}/run.json is damaged" in done.messages and "resume the run" in done.messages
-    assert "pydantic" not in done.messages
+    (line,) = done.messages.splitlines()
+    assert f"run {LATER}:" in line and f"run_id={LATER}/run.json is damaged" in line and "resume the run" in line
+    assert "pydantic" not in line
+    assert RUN_ID in done.printed and "finished" in done.printed
+    assert LATER in done.printed and "damaged" in done.printed
+    states = json.loads(diagchd_batch(command, made.output.uri, "--json").printed)
+    assert {state["run_id"]: state["status"] for state in states} == {RUN_ID: "finished", LATER: "damaged"}

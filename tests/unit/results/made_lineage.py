@@ -52,7 +52,7 @@ class MadeLineage:
         self.plans.append(plan)
         images = [image for shard in plan.shards() for image in plan.read_shard(shard)]
         self.write_predictions(run_id, [self._row(image, image.uri in broken) for image in images])
-        values = {"run_id": run_id, "parent_run_id": parent, **record}
+        values = {"run_id": run_id, "parent_run_id": parent, "plan_digest": plan.head.digest, **record}
         write_run_record(self.output.storage, self.output.private, run_record(MadePlan([images]), **values))
         self.output.storage.create(layout.success_marker(run_id), b"")
         return run_id

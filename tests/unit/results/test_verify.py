@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -136,6 +137,22 @@ def test_copies_that_a_glob_would_read(run: MadeRun, key: str):
 def test_a_plan_that_was_altered(run: MadeRun):
     run.plan.intact = False
     assert kinds(verified(run)) == {"altered_plan"}
+
+
+def test_another_plan_in_place_of_the_one_that_was_scored(run: MadeRun):
+    """Whole in itself, and with the same counts: its digest is not the one in the run's record."""
+    run.plan.head = replace(run.plan.head, digest="c" * 64)
+    (problem,) = verified(run).problems
+    assert problem.kind is ProblemKind.ALTERED_PLAN
+    assert layout.private_run_record(RUN_ID) in problem.detail
+    assert "c" * 16 not in str(problem) and "d" * 16 not in str(problem)  # an unkeyed digest tells which archive
+
+
+def test_the_private_record_is_missed(run: MadeRun):
+    run.private.delete(layout.private_run_record(RUN_ID))
+    assert kinds(verified(run)) == {"no_run_record"}
+    run.private.replace(layout.private_run_record(RUN_ID), b"{")
+    assert kinds(verified(run)) == {"damaged_run_record"}
 
 
 def test_another_writers_file_with_the_same_rows_is_noticed(run: MadeRun):

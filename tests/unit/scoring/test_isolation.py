@@ -13,10 +13,21 @@ from PIL import Image
 from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.failures import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.scoring import isolation
 from diagchd_batch.scoring.byte_budget import ByteBudget
 from diagchd_batch.scoring.decoding import DecodeSettings, InProcessDecoder, MaskRequest
 from diagchd_batch.scoring.isolation import IsolatedDecoder
-from tests.support.trapped_decoder import GLUTTON, HANGER, KILLER, KILLS_ONCE, set_traps, trap
+from tests.support.trapped_decoder import (
+    GLUTTON,
+    GREED_BYTES,
+    GREEDY_AND_KILLED,
+    HANGER,
+    KILLED,
+    KILLED_ONCE,
+    KILLER,
+    set_traps,
+    trap,
+)
 from tests.unit.scoring.made_inputs import HEIGHT, WIDTH, png, tiff
 
 SETTINGS = DecodeSettings(DecodeLimits(), HEIGHT, WIDTH, {0: 0, 255: 2})
@@ -83,8 +94,40 @@ def test_a_file_that_kills_or_hangs_twice_gets_its_code_and_the_next_is_decoded(
     assert _frame(decoder, png(9)).image_hwc_u8[0, 0, 0] == 9
 
 
-def test_one_death_is_forgiven(decoder):
-    assert _frame(decoder, trap(KILLS_ONCE)).source_width == KILLS_ONCE[1]
+@pytest.fixture
+def short_pauses(monkeypatch) -> None:
+    monkeypatch.setattr(isolation, "KILL_PAUSES_S", (0.1, 0.1, 0.1))
+
+
+def test_one_death_is_forgiven(decoder, short_pauses):
+    assert _frame(decoder, trap(KILLED_ONCE)).source_width == KILLED_ONCE[1]
+
+
+def test_kills_from_outside_are_the_machines_fault_not_the_files(decoder, short_pauses):
+    with pytest.raises(RunFault, match=r"killed 4 times on node .* \(SIGKILL\).*memory is used up.*more memory"):
+        _frame(decoder, trap(KILLED))
+    with pytest.raises(RunFault, match="killed 4 times"):
+        decoder.mask(trap(KILLED, mode="L"), MaskRequest(*KILLED, 0, True))
+    assert _frame(decoder, png(9)).image_hwc_u8[0, 0, 0] == 9
+
+
+def test_a_file_that_was_taking_much_memory_when_it_was_killed_is_at_fault(decoder, short_pauses):
+    """Where the machine has less to spare than the child may take, the kernel kills it before its limit is reached."""
+    decoder._memory_bytes = int(1.5 * GREED_BYTES)
+    with pytest.raises(ItemError) as error:
+        _frame(decoder, trap(GREEDY_AND_KILLED))
+    assert error.value.code == FailureCode.WORKER_CRASHED
+    assert "-9, twice" in error.value.detail
+
+
+def test_waiting_after_a_kill_is_no_stall(decoder, monkeypatch):
+    monkeypatch.setattr(isolation, "KILL_PAUSES_S", (0.3,))
+    monkeypatch.setattr(isolation, "_SIGN_OF_LIFE_S", 0.1)
+    signs: list[float] = []
+    decoder._on_event = lambda: signs.append(time.monotonic())
+    with pytest.raises(RunFault):
+        _frame(decoder, trap(KILLED))
+    assert len(signs) >= 5
 
 
 def test_a_mask_that_kills_is_unreadable_and_its_image_goes_on(decoder):
