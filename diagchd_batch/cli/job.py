@@ -107,6 +107,7 @@ def submit(
     from diagchd_batch.cluster.local import EmbeddedRay
     from diagchd_batch.cluster.this_machine import this_machine
     from diagchd_batch.config.loading import load_job
+    from diagchd_batch.config.places import refuse_output_in_input
     from diagchd_batch.errors import UsageError
     from diagchd_batch.evaluation.outputs import evaluate_output
     from diagchd_batch.report import write_report
@@ -123,6 +124,7 @@ def submit(
     request = _request(run_id, new_run, only, retry)
     job = load_job(config, overrides, os.environ)
     _say_caution(job)
+    refuse_output_in_input(job)
     read_evaluation_files(job.evaluation)  # a mistake in them is told now, not when the night is over
     if cluster:
         _submit_to_cluster(job, cluster, request, deadline, no_wait, as_json)
