@@ -6,6 +6,7 @@ import typer
 
 from diagchd_batch.cli.console import print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption
+from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.model.benchmark import PredictorBenchmark
@@ -40,12 +41,12 @@ def bench(
     cores = this_machine().cpus
     say("comparing the predictor with Keras")
     predictor = measure_predictor(spec, images)
-    say(f"scoring {images} images end to end")
+    say(f"scoring {counted(images, 'image')} end to end")
     throughput = measure_throughput(spec, images, decoder_threads=cores)
     if images < throughput.batch_size:
         say(
-            f"{images} images do not fill one batch of {throughput.batch_size}: the end-to-end figure is too low; "
-            f"give --images {4 * throughput.batch_size} or more"
+            f"{counted(images, 'image')} cannot fill one batch of {throughput.batch_size}: the end-to-end figure is "
+            f"too low; give --images {4 * throughput.batch_size} or more"
         )
     suggestions = _suggestions(predictor, throughput, cores)
     if as_json:

@@ -10,6 +10,7 @@ import typer
 
 from diagchd_batch.cli.console import print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption, SetOption
+from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import EvaluationConfig
@@ -50,11 +51,11 @@ def evaluate(
     if as_json:
         print_json(asdict(summary))
         return
-    tables = ((name, f"{n:,} rows") for name, n in summary.n_rows.items())
+    tables = ((name, counted(n, "row")) for name, n in summary.n_rows.items())
     print_pairs([("run", summary.run_id), *tables, ("report", report)])
     for table, n in summary.n_unmatched.items():
         if n:
-            say(f"{n:,} studies of {table} are not in the inventory; they are listed in the private tree")
+            say(f"not in the inventory: {counted(n, 'study')} of {table}, listed in the private tree")
     _say_notes(summary.notes)
 
 
@@ -89,9 +90,9 @@ def compare(
     print_pairs(
         [
             ("runs", f"{summary.second} − {summary.first}"),
-            ("scored by both", f"{summary.n_studies:,} studies"),
-            ("calls changed", f"{summary.n_flips:,} studies"),
-            *((name, f"{n:,} rows") for name, n in summary.n_rows.items()),
+            ("scored by both", counted(summary.n_studies, "study")),
+            ("calls changed", counted(summary.n_flips, "study")),
+            *((name, counted(n, "row")) for name, n in summary.n_rows.items()),
             ("report", report),
         ]
     )

@@ -7,6 +7,7 @@ import typer
 
 from diagchd_batch.cli.console import print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption
+from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.results.readers import Output
@@ -44,7 +45,7 @@ def shareable(
         [
             ("run", summary.run_id),
             *(
-                (f"{name}.csv", f"{n:,} rows, {summary.n_withheld[name]:,} withheld")
+                (f"{name}.csv", f"{counted(n, 'row')}, {summary.n_withheld[name]:,} withheld")
                 for name, n in summary.n_rows.items()
             ),
         ]
@@ -83,8 +84,8 @@ def worklist(
     print_pairs(
         [
             ("run", summary.run_id),
-            (SCORED, f"{summary.n_scored:,} studies, {summary.n_called_chd:,} called CHD"),
-            (FAILED, f"{summary.n_failed:,} studies"),
+            (SCORED, f"{counted(summary.n_scored, 'study')}, {summary.n_called_chd:,} called CHD"),
+            (FAILED, f"{counted(summary.n_failed, 'study')}"),
             ("in", place),
         ]
     )

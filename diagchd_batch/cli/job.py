@@ -10,6 +10,7 @@ import typer
 
 from diagchd_batch.cli.console import duration, print_json, print_pairs, say, size
 from diagchd_batch.cli.options import ConfigArgument, JsonOption, SetOption
+from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig
@@ -107,6 +108,7 @@ def submit(
     from diagchd_batch.cluster.local import EmbeddedRay
     from diagchd_batch.cluster.this_machine import this_machine
     from diagchd_batch.config.loading import load_job
+    from diagchd_batch.config.places import refuse_output_in_input
     from diagchd_batch.errors import UsageError
     from diagchd_batch.evaluation.outputs import evaluate_output
     from diagchd_batch.report import write_report
@@ -123,6 +125,7 @@ def submit(
     request = _request(run_id, new_run, only, retry)
     job = load_job(config, overrides, os.environ)
     _say_caution(job)
+    refuse_output_in_input(job)
     read_evaluation_files(job.evaluation)  # a mistake in them is told now, not when the night is over
     if cluster:
         _submit_to_cluster(job, cluster, request, deadline, no_wait, as_json)
@@ -214,31 +217,32 @@ def _plan_pairs(
     left = head.n_images - preview.done_images
     pairs: list[tuple[str, Any]] = [
         ("model", f"{preview.model.name}, {preview.model.precision}, weights {preview.model.weights_digest[:12]}"),
-        ("studies", f"{head.n_studies:,} of {head.n_subjects:,} subjects"),
+        ("studies", f"{head.n_studies:,} of {counted(head.n_subjects, 'subject')}"),
         ("images", f"{head.n_images:,} ({size(head.size_bytes)}), {head.n_masks:,} with a reference mask"),
-        ("shards", f"{head.n_shards:,} of up to {head.images_per_shard:,} images"),
+        ("shards", f"{head.n_shards:,} of up to {counted(head.images_per_shard, 'image')}"),
         ("run", _run_meant(preview)),
-        ("left to score", f"{left:,} images"),
+        ("left to score", counted(left, "image")),
     ]
     if images_per_s:
         pairs.append(("time expected", f"{duration(left / images_per_s)} at {images_per_s:.1f} images/s ({source})"))
     else:
         pairs.append(("time expected", "not known: no earlier run, and --no-measure"))
     if head.n_excluded:
-        pairs.append(("excluded", f"{head.n_excluded:,} rows; {head.n_excluded_studies:,} studies have no other image"))
+        lost = counted(head.n_excluded_studies, "study")
+        pairs.append(("excluded", f"{counted(head.n_excluded, 'row')}; without another image: {lost}"))
     if head.n_missing:
-        note = f"{head.n_missing:,} planned files are not there"
-        pairs.append(("missing", f"{note}, {head.n_missing_masks:,} of them masks; they will be failed rows"))
+        note = f"{counted(head.n_missing, 'file', 'planned')} not there"
+        pairs.append(("missing", f"{note}, {head.n_missing_masks:,} of them masks: failed rows to be"))
     if head.n_unlisted:
-        pairs.append(("not in the manifest", f"{head.n_unlisted:,} image files below input.uri"))
+        pairs.append(("not in the manifest", f"{counted(head.n_unlisted, 'image file')} below input.uri"))
     if not head.subjects_given:
         pairs.append(
-            ("subjects", f"not given for {head.n_studies_without_subject:,} studies: each study stands for one")
+            ("subjects", f"not given for {counted(head.n_studies_without_subject, 'study')}: each study stands for one")
         )
     for name, match in preview.matches.items():
-        text = f"{match.n_matched:,} studies matched, {match.n_without_row:,} without a row"
+        text = f"{counted(match.n_matched, 'study')} matched, {match.n_without_row:,} without a row"
         if match.unmatched_ids:
-            text += f"; {len(match.unmatched_ids):,} of its studies are not in the inventory"
+            text += f"; not in the inventory: {counted(len(match.unmatched_ids), 'study')} of it"
         pairs.append((f"evaluation.{name}", text))
     pairs.append(("output", job.output.uri))
     return pairs
@@ -246,7 +250,7 @@ def _plan_pairs(
 
 def _run_meant(preview: "JobPreview") -> str:
     if preview.run_id:
-        return f"{preview.run_id}, {preview.done_images:,} images done"
+        return f"{preview.run_id}, {counted(preview.done_images, 'image')} done"
     return f"a new one, which builds on {preview.builds_on}" if preview.builds_on else "a new one"
 
 
@@ -321,18 +325,17 @@ def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
     if outcome.nothing_selected:
         pairs.append(("", "nothing to score since then; no run was begun"))
     if outcome.ending:
-        pairs.append(("left", f"{outcome.n_images_left:,} images; the same command goes on with them"))
+        pairs.append(("left", f"{counted(outcome.n_images_left, 'image')}; the same command goes on"))
     if counts:
-        pairs.append(
-            ("scored", f"{counts.n_ok:,} frames of {counts.n_images:,} images, {counts.n_chd_calls:,} called CHD")
-        )
+        scored = f"{counted(counts.n_ok, 'frame')} of {counted(counts.n_images, 'image')}"
+        pairs.append(("scored", f"{scored}, {counts.n_chd_calls:,} called CHD"))
         if counts.n_failed:
             pairs.append(("failed", f"{counts.n_failed:,}"))
             for code, n in counts.failures.items():
                 pairs.append((f"  {code}", f"{n:,}: {REMEDIES[FailureCode(code)]}"))
         bad_masks = {status: n for status, n in counts.reference_status.items() if status != "ok"}
         for code, n in bad_masks.items():
-            pairs.append((f"  {code}", f"{n:,} reference masks: {REMEDIES[FailureCode(code)]}"))
+            pairs.append((f"  {code}", f"{counted(n, 'reference mask')}: {REMEDIES[FailureCode(code)]}"))
         if counts.quality_flags:
             pairs.append(("flagged", ", ".join(f"{flag} {n:,}" for flag, n in counts.quality_flags.items())))
         output = open_output(job.output.uri).storage

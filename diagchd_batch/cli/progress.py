@@ -10,6 +10,7 @@ from typing import Self
 from diagchd_batch.cli.console import duration, say
 from diagchd_batch.cli.json_progress import JsonProgress
 from diagchd_batch.scoring.progress import RunStart, ShardSummary
+from diagchd_batch.wording import counted
 
 LINE_INTERVAL_S = 10.0
 LOG_VARIABLE = "DIAGCHD_BATCH_LOG"
@@ -79,7 +80,7 @@ class LineProgress:
 
     def listed(self, n_objects: int) -> None:
         if self._due():
-            self._write(f"planning: {n_objects:,} objects listed")
+            self._write(f"planning: {counted(n_objects, 'object')} listed")
 
     def started(self, start: RunStart) -> None:
         self._counts = _Counts(start)
@@ -113,7 +114,7 @@ class LineProgress:
         if counts and (self._due() or last):
             shards = counts.start.done_shards + counts.shards
             self._write(
-                f"scoring: {counts.done:,} of {counts.start.n_images:,} images · shard {shards:,} of "
+                f"scoring: {counts.done:,} of {counted(counts.start.n_images, 'image')} · shard {shards:,} of "
                 f"{counts.start.n_shards:,} · {counts.images_per_s:.1f} images/s · "
                 f"remaining {counts.remaining} · workers: {self._workers} · {counts.failed}"
             )
@@ -149,7 +150,7 @@ class BarProgress:
         self._progress.stop()
 
     def listed(self, n_objects: int) -> None:
-        self._progress.update(self._task, detail=f"{n_objects:,} objects listed")
+        self._progress.update(self._task, detail=f"{counted(n_objects, 'object')} listed")
 
     def started(self, start: RunStart) -> None:
         self._counts = _Counts(start)
@@ -197,7 +198,9 @@ def log_progress(environ: Mapping[str, str], write: Callable[[str], None] = say)
 
 
 def _headline(start: RunStart) -> str:
-    text = f"run {start.run_id}: {start.n_images:,} images in {start.n_shards:,} shards"
+    text = f"run {start.run_id}: {counted(start.n_images, 'image')} in {counted(start.n_shards, 'shard')}"
     if start.resumed:
-        text += f"; resumed, {start.done_shards:,} shards ({start.done_images:,} images) are done already"
+        text += (
+            f"; resumed, done already: {counted(start.done_shards, 'shard')} ({counted(start.done_images, 'image')})"
+        )
     return text

@@ -7,6 +7,7 @@ import typer
 
 from diagchd_batch.cli.console import print_json, say
 from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption
+from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.results.verify_report import LineageReport, VerifyReport
@@ -51,21 +52,22 @@ def _print_report(report: "VerifyReport") -> None:
     counts, name = report.counts, f"run {report.run_id}"
     if report.ok and counts:
         print(
-            f"run {report.run_id}: {counts.n_images:,} planned images, {counts.n_rows:,} rows "
-            f"({counts.n_ok:,} scored, {counts.n_failed:,} failed) in {report.n_shards_checked:,} shards: "
+            f"run {report.run_id}: {counted(counts.n_images, 'image', 'planned')}, {counted(counts.n_rows, 'row')} "
+            f"({counts.n_ok:,} scored, {counts.n_failed:,} failed) in {counted(report.n_shards_checked, 'shard')}: "
             "every planned frame exactly once, all files whole"
         )
         return
     for problem in report.problems:
         place = "" if problem.place == name else f"{problem.place}: "
         print(f"{name}: {problem.kind}: {place}{problem.detail} ({problem.remedy})")
-    say(f"run {report.run_id}: {report.n_problems:,} problems")
+    say(f"run {report.run_id}: {counted(report.n_problems, 'problem')}")
 
 
 def _print_lineage(report: "LineageReport") -> None:
     name = f"runs {' → '.join(report.run_ids)} together"
     if report.ok:
-        print(f"{name}: {report.n_images:,} planned images, {report.n_rows:,} rows: every frame exactly once")
+        rows = f"{counted(report.n_images, 'image', 'planned')}, {counted(report.n_rows, 'row')}"
+        print(f"{name}: {rows}: every frame exactly once")
     for problem in report.problems:
         print(f"{name}: {problem}")
 

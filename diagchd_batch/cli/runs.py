@@ -10,6 +10,7 @@ import typer
 from diagchd_batch.cli.console import duration, fail, moment, print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption
 from diagchd_batch.errors import DiagchdBatchError, UsageError
+from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.cluster.client import ClusterJobs
@@ -231,7 +232,7 @@ def _line(state: "RunState", width: int) -> str:
         f"shards {state.shards_done:,} of {_known(state.n_shards)}",
     ]
     if state.failures:
-        columns.append(f"{sum(state.failures.values()):,} rows failed")
+        columns.append(f"{counted(sum(state.failures.values()), 'row')} failed")
     return "  ".join(columns)
 
 
@@ -245,13 +246,13 @@ def _pairs(state: "RunState") -> list[tuple[str, Any]]:
         ("model", f"{state.model}, {state.precision}" if state.model else "not known"),
         ("began", moment(state.started_at)),
         *([("ended", moment(state.ended_at))] if state.ended_at else []),
-        ("shards", f"{state.shards_done:,} of {_known(state.n_shards)}, {state.attempts:,} attempts"),
+        ("shards", f"{state.shards_done:,} of {_known(state.n_shards)}, {counted(state.attempts, 'attempt')}"),
         ("rows", f"{state.n_ok:,} ok, {sum(state.failures.values()):,} failed"),
         *((f"  {code}", f"{n:,}") for code, n in state.failures.items()),
         ("submissions", state.submissions),
     ]
     if state.workers:
-        pairs.append(("workers", f"{state.workers:,} live, {state.n_in_flight:,} images of open shards done"))
+        pairs.append(("workers", f"{state.workers:,} live, {counted(state.n_in_flight, 'image')} of open shards done"))
     if state.images_per_s:
         over = "" if state.workers else ", the start of the workers included"
         pairs.append(("images/s", f"{state.images_per_s:.1f}{over}"))

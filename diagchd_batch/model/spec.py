@@ -11,6 +11,7 @@ from pathlib import Path
 from diagchd_batch.bundled import bundled_path
 from diagchd_batch.errors import ConfigError, RunFault, WeightsError
 from diagchd_batch.model.card import ModelCard, load_card
+from diagchd_batch.model.checkpoint_file import refuse_no_checkpoint
 
 BUNDLED = "bundled"
 PRECISIONS = ("float32", "bfloat16")
@@ -39,7 +40,8 @@ class ModelSpec:
 def resolve_model(name: str, weights: str, precision: str) -> ModelSpec:
     """Resolve a job's model block. `weights` is ``bundled``, ``seed:N`` or a local path.
 
-    Raises ConfigError for an unknown model or precision, WeightsError for weights that are not there.
+    Raises ConfigError for an unknown model or precision, WeightsError for weights that are not there, or
+    are no checkpoint.
     """
     card = load_card(name)
     if precision not in PRECISIONS:
@@ -96,7 +98,9 @@ def _resolve_weights(card: ModelCard, weights: str) -> tuple[str, str]:
             f"model.weights: there is no file {weights}; give a checkpoint's path (on a disk, not on S3), 'bundled' or "
             "'seed:N'"
         )
-    return str(path.resolve()), _digest(path)
+    digest = _digest(path)
+    refuse_no_checkpoint(str(path))
+    return str(path.resolve()), digest
 
 
 def _bundled_path(card: ModelCard) -> Path:

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-NONE = "–"
+from diagchd_batch.wording import NONE, count, counted
+
+__all__ = ["NONE", "count", "counted", "interval", "number", "p_value", "reasons", "signed", "words"]
 
 _MINUS = "\N{MINUS SIGN}"
-_PLURALS = {"study": "studies"}
 _SPELLED = {
     **{word: word.upper() for word in ("npv", "ppv", "auc", "roc", "iou", "hd95", "assd", "mcc", "f1")},
     **{name.lower(): name for name in ("Wilson", "McNemar", "DeLong", "Newcombe", "Obuchowski", "Rockette", "BCa")},
@@ -22,19 +23,6 @@ def signed(value: float | None, digits: int = 3) -> str:
         return NONE
     text = f"{value:+.{digits}f}"
     return (text if text.strip("+-0.") else text[1:]).replace("-", _MINUS)
-
-
-def count(value: float | None) -> str:
-    """A count without, a mean of counts with one decimal."""
-    if value is None:
-        return NONE
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
-
-
-def counted(n: float | None, noun: str, adjective: str = "") -> str:
-    """``1 study``, ``2 studies``, ``2 healthy studies``."""
-    named = noun if n == 1 else _PLURALS.get(noun, noun + "s")
-    return " ".join(word for word in (count(n), adjective, named) if word)
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:

@@ -20,9 +20,9 @@ def read_derived(storage: Storage, key: str) -> pa.Table | None:
     if storage.stat(key) is None:
         return None
     try:
-        # Not pq.read_table: its scan lets go of the bytes on a thread of Arrow's, which aborts a process that ends just
-        # then (exit code 134 of a run that was done).
-        with pq.ParquetFile(io.BytesIO(storage.read(key))) as file:
+        # Neither pq.read_table nor pre-buffered (the default): a thread of Arrow's would let go of the bytes late, and
+        # abort a process that ends just then (exit code 134 of a run that was done).
+        with pq.ParquetFile(io.BytesIO(storage.read(key)), pre_buffer=False) as file:
             return file.read(use_threads=False)
     except pa.ArrowException as error:
         raise RunFault(f"{key} is damaged: {error}; `diagchd-batch evaluate` (or `compare`) makes it again") from error

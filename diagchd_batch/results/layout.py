@@ -50,8 +50,9 @@ RUNS_PREFIX = "runs/"
 
 
 def node_mark(run_id: str, submission: str) -> str:
-    """By which a node sees that its output is the run's; there while a submission lives."""
-    return f"{RUNS_PREFIX}preflight/{run_id}.{submission}"
+    """By which a node sees that its output is the run's; there while a submission lives. In no directory of its own,
+    which would stay behind on a disk."""
+    return f"{RUNS_PREFIX}node-mark.{run_id}.{submission}"
 
 
 # Below: keys in the private storage.

@@ -18,6 +18,7 @@ from diagchd_batch.results.verify_report import REMEDIES, Problem, ProblemKind, 
 from diagchd_batch.results.verify_rows import Expectations
 from diagchd_batch.results.verify_shard import ShardCheck, ShardFindings
 from diagchd_batch.storage.base import Storage
+from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.studies.plan import Plan
@@ -97,7 +98,7 @@ def _without_record(storage: Storage, plan: "Plan", run_id: str) -> str:
     missing = f"there is no {layout.run_record(run_id)}"
     if committed_shards(storage, run_id):
         return missing
-    return f"{missing} and no score file; {plan.head.n_images:,} planned images have no result"
+    return f"{missing} and no score file; without a result: {counted(plan.head.n_images, 'image', 'planned')}"
 
 
 def _check_record(storage: Storage, record: RunRecord, plan: "Plan", report: VerifyReport) -> bool:
@@ -134,7 +135,7 @@ def _checked_shards(
     with ThreadPoolExecutor(n_workers, thread_name_prefix="verify") as pool:
         for reference in plan.shards():
             if reference.shard not in committed:
-                detail = f"it is not committed; {reference.n_images} planned images have no result"
+                detail = f"it is not committed; without a result: {counted(reference.n_images, 'image', 'planned')}"
                 _add(report, ProblemKind.MISSING_SHARD, f"shard {reference.shard}", detail)
                 continue
             planned = plan.read_shard(reference)

@@ -99,11 +99,11 @@ class ShardCheck:
         n_read = 0
         for key in keys:
             try:
-                file = pq.ParquetFile(io.BytesIO(self.private.read(key)))
+                file = pq.ParquetFile(io.BytesIO(self.private.read(key)), pre_buffer=False)  # as in `derived`
                 recorded = (file.schema_arrow.metadata or {}).get(SCORES_DIGEST_KEY)
                 n_read += 1
                 if recorded == digest.encode():
-                    return file.read(columns=["image_id", "uri", "sha256"])
+                    return file.read(columns=["image_id", "uri", "sha256"], use_threads=False)
             except (ItemError, pa.ArrowException) as error:
                 findings.add_for_file(ProblemKind.MISSING_SOURCES, f"a sources file of it cannot be read: {error}")
         if n_read:

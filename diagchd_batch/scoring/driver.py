@@ -29,6 +29,7 @@ from diagchd_batch.scoring.watch import RunWatch, outcomes_so_far
 from diagchd_batch.studies.plan import Plan
 from diagchd_batch.studies.planning import count_new_images
 from diagchd_batch.studies.records import ShardReference
+from diagchd_batch.wording import counted
 
 EXIT_DONE = 0
 EXIT_DONE_WITH_FAILED_INPUTS = 3
@@ -114,12 +115,12 @@ def _run(
         n_left = sum(shard.n_images for shard in left)
         if ending and left:
             recorder.stopped(ending, n_left, scoring_s, _devices(job))
-            progress.message(f"stopped {_ENDINGS[ending]}, {n_left:,} images left")
+            progress.message(f"stopped {_ENDINGS[ending]}, {counted(n_left, 'image')} left")
             return RunOutcome(job.run_id, EXIT_STOPPED, None, job.claim.resumed, ending=ending, n_images_left=n_left)
         if left:  # workers said that they were committed; a run without them must never look finished
             raise RunFault(
-                f"{len(left)} shard(s), first {left[0].shard}, with {n_left:,} images are not in the output although "
-                "they were scored; find out who removes files there, then give the same command again"
+                f"{counted(len(left), 'shard')}, first {left[0].shard}, with {counted(n_left, 'image')} not in the "
+                "output although scored; find out who removes files there, then give the same command again"
             )
         counts = compact_predictions(job.output, job.run_id, job.table_metadata)
         if derive:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from diagchd_batch.config.models import JobConfig, LimitsConfig
+from diagchd_batch.config.places import refuse_output_in_input
 from diagchd_batch.model.batch_size import choose_batch_size
 from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.results import layout
@@ -181,6 +182,7 @@ def prepare_job(
 ) -> PreparedJob:
     """Raises DiagchdBatchError for anything that would stop the run later anyway, before any work is done."""
     check_limits(config.limits)
+    refuse_output_in_input(config)
     model = resolve_model(config.model.name, config.model.weights, config.model.precision)
     timeout_s = config.limits.object_timeout_s
     private_uri = config.output.private_uri or join_uri(config.output.uri, layout.PRIVATE)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from diagchd_batch.config.fingerprint import fingerprint
 from diagchd_batch.config.models import EvaluationConfig, JobConfig
+from diagchd_batch.config.places import refuse_output_in_input
 from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.results import layout
 from diagchd_batch.results.datasets import committed_shards
@@ -64,6 +65,7 @@ def preview_job(
     Raises what `submit` would: ConfigError, InputError, WeightsError, StorageFault, FingerprintMismatchError.
     """
     check_limits(config.limits)
+    refuse_output_in_input(config)
     timeout_s = config.limits.object_timeout_s
     model = resolve_model(config.model.name, config.model.weights, config.model.precision)
     input_storage = open_storage(config.input.uri, object_timeout_s=timeout_s)

@@ -28,6 +28,7 @@ from diagchd_batch.scoring.interrupts import RunInterrupted
 from diagchd_batch.scoring.versions import package_versions
 from diagchd_batch.storage.base import Storage
 from diagchd_batch.studies.plan import PlanHead
+from diagchd_batch.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class RunRecorder:
         )
 
     def stopped(self, ending: Ending, n_images_left: int, scoring_s: float, devices: Iterable[str]) -> None:
-        reason = f"{ending}: {n_images_left} images left"
+        reason = f"{ending}: {counted(n_images_left, 'image')} left"
         self._write(status="stopped", exit_code=EXIT_STOPPED, reason=reason, **self._ending(scoring_s, devices))
 
     def ended_early(self, reason: RunInterrupted | DiagchdBatchError, scoring_s: float) -> None:

@@ -11,7 +11,6 @@ from diagchd_batch.results.readers import Output
 from diagchd_batch.results.run_record import (
     DamagedRecordError,
     RunRecord,
-    read_private_run_record,
     read_run_record,
 )
 from diagchd_batch.results.schema import STATUS_OK
@@ -19,7 +18,8 @@ from diagchd_batch.scoring.heartbeats import SubmissionState, driver_name, read_
 from diagchd_batch.scoring.watch import outcomes_so_far
 
 _DRIVER = driver_name("")
-_ENDED_EARLY = ("failed", "interrupted", "stopped")
+_KINDS = {"failed": "a fault of the run", "interrupted": "a signal", "stopped": "a deadline or a stop"}
+_ENDED_EARLY = tuple(_KINDS)
 
 DAMAGED = "damaged"
 """The status of a run whose record cannot be read. What its other files tell is told all the same."""
@@ -32,7 +32,8 @@ class RunState:
 
     `n_in_flight`: images of shards not yet committed that are done. `failures`: error code → committed rows.
     `images_per_s`: of the live workers together, else of all submissions of a run that ended. `remaining_s` supposes
-    that shards are of one size. `reason`: why it ended early, where the private record can be read; may name files.
+    that shards are of one size. `reason`: of what kind it was that ended it early, and where the full
+    text lies; names no file of the input.
     """
 
     run_id: str
@@ -87,7 +88,7 @@ def run_state(output: Output, run_id: str) -> RunState:
     return RunState(
         run_id=run_id,
         status=status,
-        reason=damage or (_reason(output, run_id) if status in _ENDED_EARLY else None),
+        reason=damage or (_reason(record) if record and status in _ENDED_EARLY else None),
         model=record.model.name if record else None,
         precision=record.model.precision if record else None,
         started_at=record.started_at if record else None,
@@ -107,9 +108,10 @@ def run_state(output: Output, run_id: str) -> RunState:
     )
 
 
-def _reason(output: Output, run_id: str) -> str | None:
-    record = read_private_run_record(output.private, run_id)
-    return record.reason if record else None
+def _reason(record: RunRecord) -> str:
+    """Without the text itself, which may name places and files."""
+    text = f"in the private tree, {layout.private_run_record(record.run_id)}, reason; `diagchd-batch logs` prints it"
+    return f"{_KINDS[record.status]}, exit code {record.exit_code}; the full text is {text}"
 
 
 def live_submissions(output: Output, run_id: str) -> list[str]:

@@ -12,6 +12,7 @@ from diagchd_batch.scoring.actors import ActorPlan
 from diagchd_batch.scoring.heartbeats import WorkerBeats, read_worker_beats
 from diagchd_batch.scoring.progress import RunProgress, ShardSummary
 from diagchd_batch.storage.base import Storage
+from diagchd_batch.wording import counted
 
 FAILURES_JUDGED_FROM = 200
 """Frames; of fewer, even all may fail by chance or in a test of one bad folder."""
@@ -89,7 +90,9 @@ class RunWatch:
         if beats.images_done != self._beats.images_done:
             self._moved_s = time.monotonic()
         if lost := self._beats.workers - beats.workers:
-            self._progress.message(f"{len(lost)} worker(s) ended and are replaced; their shards are tried again")
+            self._progress.message(
+                f"{counted(len(lost), 'worker')} ended, to be replaced; shards in hand are tried again"
+            )
         self._beats = beats
         self._workers_seen |= beats.workers
         self._ever_moved |= bool(beats.images_done)
@@ -103,17 +106,17 @@ class RunWatch:
         if total >= FAILURES_JUDGED_FROM and failed > limit * total:
             codes = ", ".join(f"{code} {n:,}" for code, n in self._outcomes.most_common() if n and code != STATUS_OK)
             raise RunFault(
-                f"{failed:,} of {total:,} frames failed ({codes}), more than limits.max_failed_fraction = {limit:g} "
-                "allows; something is wrong with the input as a whole. Set it right and begin a new run, or resume "
-                "this one with a higher limit"
+                f"{failed:,} of {counted(total, 'frame')} failed ({codes}), more than limits.max_failed_fraction = "
+                f"{limit:g} allows; something is wrong with the input as a whole. Set it right and begin a new run, or "
+                "resume this one with a higher limit"
             )
 
     def _say_if_waiting(self, now_s: float) -> None:
         if not (self._said_waiting or self._beats.workers) and now_s - self._began_s > _SAY_WAITING_AFTER_S:
             self._said_waiting = True
             self._progress.message(
-                f"still waiting for the first worker; it needs a node with {self._actors.cpus:g} free cores and "
-                f"{self._actors.gpus:g} GPUs"
+                f"still waiting for the first worker; it needs a node with {counted(self._actors.cpus, 'core', 'free')}"
+                f" and {counted(self._actors.gpus, 'GPU')}"
             )
 
     def _refuse_dying_starts(self) -> None:
@@ -125,10 +128,11 @@ class RunWatch:
             )
 
     def _refuse_standstill(self, now_s: float) -> None:
+        n_live = len(self._beats.workers)
         limit_s = _STALLS * self._limits.stall_timeout_s
         if now_s - self._moved_s > limit_s:
             at_work = ", ".join(str(shard) for shard in sorted(self._beats.images_done)[:10]) or "none"
             raise RunFault(
-                f"nothing moved for {limit_s:.0f} s: {len(self._beats.workers)} live worker(s), shards at work: "
+                f"nothing moved for {limit_s:.0f} s: {counted(n_live, 'worker', 'live')}, shards at work: "
                 f"{at_work}; look at the workers' logs and nodes, then give the same command again"
             )

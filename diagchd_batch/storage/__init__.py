@@ -3,7 +3,7 @@
 from diagchd_batch.storage.base import ObjectInfo, Storage
 from diagchd_batch.storage.uris import S3_SCHEME, join_uri, normalize_uri
 
-__all__ = ["ObjectInfo", "Storage", "join_uri", "normalize_uri", "open_storage"]
+__all__ = ["S3_SCHEME", "ObjectInfo", "Storage", "join_uri", "normalize_uri", "open_storage"]
 
 
 def open_storage(

@@ -40,6 +40,9 @@ _TRANSIENT = {
     errno.EHOSTUNREACH,
     errno.ENETUNREACH,
 }
+# Of a soft mount whose server was away, or of a bad block: worth a few more tries, not as many as a server.
+_DOUBTFUL = {errno.EIO}
+DOUBT_S = 5.0
 # This process or machine is exhausted; any other file would fail just so.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
@@ -91,12 +94,16 @@ class LocalStorage:
             progress(seen)
 
     def stat(self, key: str) -> ObjectInfo | None:
-        try:
-            status = self._path(key).stat()
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
-                return None
-            self._refuse_item(key, error)
+        patience = _Patience(self._object_timeout_s)
+        while True:
+            try:
+                status = self._path(key).stat()
+                break
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+                    return None
+                if not patience.wait_after(error):
+                    self._refuse_item(key, error)
         return None if stat.S_ISDIR(status.st_mode) else _info(key, status)
 
     def read(self, key: str, max_bytes: int | None = None) -> bytes:
@@ -168,7 +175,7 @@ class LocalStorage:
     def _with_file(self, key: str, use: Callable[[BinaryIO], T]) -> T:
         """`use` on the open file, again while a file server is away for a moment; ItemError or StorageFault else."""
         path = self._path(key)
-        backoff = Backoff(self._object_timeout_s)
+        patience = _Patience(self._object_timeout_s)
         if self._device is None:
             self.probe()
         while True:
@@ -179,7 +186,7 @@ class LocalStorage:
                         raise ItemError(FailureCode.UNREADABLE, f"{key}: not a regular file")
                     return use(file)
             except OSError as error:
-                if error.errno not in _TRANSIENT or not backoff.wait():
+                if not patience.wait_after(error):
                     self._refuse_item(key, error)
 
     def _refuse_item(self, key: str, error: OSError) -> NoReturn:
@@ -207,6 +214,20 @@ class LocalStorage:
         else:
             remedy = "check the disk or the mount, then give the same command again"
         raise StorageFault(f"cannot write below {self.uri}: {reason}; {remedy}") from None
+
+
+class _Patience:
+    """How long one file is tried again: a server as long as it may take, what may be damage for a moment."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._transient = Backoff(timeout_s)
+        self._doubtful = Backoff(min(DOUBT_S, timeout_s))
+
+    def wait_after(self, error: OSError) -> bool:
+        """False, at once, where the file shall not be tried again."""
+        if error.errno in _TRANSIENT:
+            return self._transient.wait()
+        return error.errno in _DOUBTFUL and self._doubtful.wait()
 
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:

@@ -129,8 +129,8 @@ class Plan:
     def read_shard(self, reference: ShardReference) -> list[PlannedImage]:
         """The shard's images by position. Raises RunFault where the plan's part is gone or damaged."""
         key = layout.plan_part(self.run_id, self.head.digest, reference.part)
-        with self._open(key) as file:
-            table = file.read_row_group(reference.row_group, columns=PLAN_IMAGES.names)
+        with self._open(key, fetched_row_group=reference.row_group) as file:
+            table = file.read_row_group(reference.row_group, columns=PLAN_IMAGES.names, use_threads=False)
         if table.num_rows != reference.n_images:
             raise RunFault(f"shard {reference.shard} has {table.num_rows} rows, its plan {reference.n_images}")
         return [
@@ -141,8 +141,8 @@ class Plan:
     def images(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """These columns of all planned images, streamed in the order of shards and positions."""
         for part in range(self.head.n_parts):
-            with self._open(layout.plan_part(self.run_id, self.head.digest, part)) as file:
-                yield from file.iter_batches(columns=columns)
+            with self._open(layout.plan_part(self.run_id, self.head.digest, part), WHOLE_READ_AHEAD_BYTES) as file:
+                yield from file.iter_batches(columns=columns, use_threads=False)
 
     def is_intact(self) -> bool:
         """Whether the rows of images and studies still are those that the plan was frozen with, by its digest."""
@@ -151,7 +151,7 @@ class Plan:
         for key in (*keys, layout.plan_studies(self.run_id, self.head.digest)):
             with self._open(key, WHOLE_READ_AHEAD_BYTES) as file:
                 for row_group in range(file.num_row_groups):  # cut as the digest was when the plan was written
-                    digest.update(file.read_row_group(row_group))
+                    digest.update(file.read_row_group(row_group, use_threads=False))
         return digest.hexdigest() == self.head.digest
 
     def studies(self) -> pa.RecordBatchReader:
@@ -159,19 +159,37 @@ class Plan:
         return pa.RecordBatchReader.from_batches(PLAN_STUDIES, self._study_batches())
 
     def _study_batches(self) -> Iterator[pa.RecordBatch]:
-        with self._open(layout.plan_studies(self.run_id, self.head.digest)) as file:
-            yield from file.iter_batches(columns=PLAN_STUDIES.names)
+        with self._open(layout.plan_studies(self.run_id, self.head.digest), WHOLE_READ_AHEAD_BYTES) as file:
+            yield from file.iter_batches(columns=PLAN_STUDIES.names, use_threads=False)
 
     @contextmanager
-    def _open(self, key: str, read_ahead_bytes: int = READ_AHEAD_BYTES) -> Iterator[pq.ParquetFile]:
+    def _open(
+        self, key: str, read_ahead_bytes: int = READ_AHEAD_BYTES, *, fetched_row_group: int | None = None
+    ) -> Iterator[pq.ParquetFile]:
+        """Neither pre-buffered nor read with threads: Arrow's would let go of the Python file late, which aborts a
+        process that ends just then (as in `results.derived`). `fetched_row_group` is one request all the same.
+        """
         info = self._private.stat(key)
         if info is None:
             raise RunFault(f"the plan of run {self.run_id} is incomplete: {key} is gone from the private tree")
         try:
-            file = io.BufferedReader(RangeReader(self._private, key, info.size_bytes), read_ahead_bytes)
-            yield pq.ParquetFile(file, pre_buffer=True)
+            stored = RangeReader(self._private, key, info.size_bytes)
+            with pq.ParquetFile(io.BufferedReader(stored, read_ahead_bytes), pre_buffer=False) as file:
+                if fetched_row_group is not None:
+                    stored.fetch(*_extent(file.metadata.row_group(fetched_row_group)))
+                yield file
         except (pa.ArrowException, ItemError) as error:
             raise RunFault(f"the plan of run {self.run_id} cannot be read: {key}: {error}") from error
+
+
+def _extent(row_group: pq.RowGroupMetaData) -> tuple[int, int]:
+    """(start, length) of a row group's column chunks, dictionaries included."""
+    columns = [row_group.column(number) for number in range(row_group.num_columns)]
+    starts = [
+        min(filter(None, (column.dictionary_page_offset, column.data_page_offset)), default=0) for column in columns
+    ]
+    ends = [start + column.total_compressed_size for start, column in zip(starts, columns, strict=True)]
+    return min(starts), max(ends) - min(starts)
 
 
 def open_plan(private: Storage, run_id: str) -> Plan:

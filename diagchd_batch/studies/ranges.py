@@ -13,6 +13,12 @@ class RangeReader(io.RawIOBase):
         self._key = key
         self._size_bytes = size_bytes
         self._position = 0
+        self._fetched_from = 0
+        self._fetched = b""
+
+    def fetch(self, start: int, length: int) -> None:
+        """Read this range now, in one request; later reads of any part of it are answered from memory."""
+        self._fetched_from, self._fetched = start, self._storage.read_range(self._key, start, length)
 
     def readable(self) -> bool:
         return True
@@ -32,7 +38,11 @@ class RangeReader(io.RawIOBase):
         length = min(len(buffer), self._size_bytes - self._position)
         if length <= 0:
             return 0
-        data = self._storage.read_range(self._key, self._position, length)
+        skipped = self._position - self._fetched_from
+        if 0 <= skipped < len(self._fetched):
+            data = self._fetched[skipped : skipped + length]
+        else:
+            data = self._storage.read_range(self._key, self._position, length)
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)

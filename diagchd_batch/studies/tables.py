@@ -162,13 +162,13 @@ def _csv_batch(source: str, header: list[str], numbers: list[int], rows: list[li
 
 def _read_parquet(file: io.BufferedReader, source: str, columns: TableColumns) -> Iterator[TableBatch]:
     try:
-        table = pq.ParquetFile(file)
+        table = pq.ParquetFile(file, pre_buffer=False)  # no thread of Arrow's shall hold a Python file
         header = _header(table.schema_arrow.names, source, columns)
         for name, kind in zip(header, table.schema_arrow.types, strict=True):
             if pa.types.is_floating(kind) and name in _TEXT_ONLY:
                 raise InputError(f"{source}: column {name} holds floating-point numbers; store identifiers as strings")
         first = 1
-        for batch in table.iter_batches(BATCH_ROWS):
+        for batch in table.iter_batches(BATCH_ROWS, use_threads=False):
             cells = {name: _strings(column) for name, column in zip(header, batch.columns, strict=True)}
             rows = range(first, first + batch.num_rows)
             yield TableBatch(source, "row", rows, cells)

@@ -12,7 +12,7 @@ import diagchd_batch
 
 PACKAGE = Path(diagchd_batch.__file__).parent
 LAYERS = [
-    {"errors", "failures", "bundled"},
+    {"errors", "failures", "bundled", "wording"},
     {"config", "storage"},
     {"studies", "images", "model", "results"},
     {"cluster", "scoring", "evaluation", "report"},

@@ -13,6 +13,7 @@ from diagchd_batch.evaluation.cohort.database import CohortDatabase
 from diagchd_batch.evaluation.cohort.names import MISSING, Names
 from diagchd_batch.studies.checks import read_covariates
 
+SOURCE_RESOLUTION = "source_resolution"
 MAX_LEVELS = 50
 """A text with more levels is not a covariate but an identifier or a note."""
 _MAX_NUMBERS_AS_LEVELS = 6
@@ -55,10 +56,10 @@ def own_covariates(database: CohortDatabase, cut_points: Mapping[str, Sequence[f
         order = sorted(set(texts.dropna()), key=lambda text: [int(side) for side in text.split("×")])
         resolution = _from_texts("source_resolution", texts, order, {text: text for text in order})
     else:
-        resolution = _from_numbers("source_resolution", pixels, cut_points.get("source_resolution"))
+        resolution = _from_numbers(SOURCE_RESOLUTION, pixels, cut_points.get("source_resolution"))
     images = columns["n_images"].astype(np.float64)
     images[images == 0] = np.nan
-    number = _from_numbers("number_of_images", images, cut_points.get("number_of_images", (2, 3, 4)))
+    number = _from_numbers("number_of_images", images, cut_points.get("number_of_images", (2, 3, 4)), least=1)
     return [resolution, number]
 
 
@@ -104,8 +105,13 @@ def _from_texts(name: str, texts: pd.Series, levels: Sequence[str], shown: Mappi
     return _with_missing(name, [shown[level] for level in levels], code)
 
 
-def _from_numbers(name: str, numbers: np.ndarray, cut_points: Sequence[float] | None) -> Covariate:
-    """Levels between the cut points, each of which begins a level; without cut points the terciles."""
+def _from_numbers(
+    name: str, numbers: np.ndarray, cut_points: Sequence[float] | None, least: int | None = None
+) -> Covariate:
+    """Levels between the cut points, each of which begins a level; without cut points the terciles.
+
+    Whole numbers cut at whole numbers are named by those that a level holds: 2, 3 to 5. `least`: none can be below.
+    """
     known = ~np.isnan(numbers)
     if cut_points is None:
         cut_points = np.quantile(numbers[known], [1 / 3, 2 / 3]).round(6).tolist() if known.any() else []
@@ -113,10 +119,22 @@ def _from_numbers(name: str, numbers: np.ndarray, cut_points: Sequence[float] | 
     code = np.where(known, np.searchsorted(cuts, numbers, side="right"), -1)
     if not cuts:
         labels = ["all"]
+    elif name != SOURCE_RESOLUTION and _are_whole(cuts) and _are_whole(numbers[known]):
+        below = f"< {cuts[0]:g}" if least is None else _whole_numbers(least, cuts[0])
+        labels = [below, *(_whole_numbers(low, high) for low, high in pairwise(cuts)), f"≥ {cuts[-1]:g}"]
     else:
         inner = [f"{low:g} to < {high:g}" for low, high in pairwise(cuts)]
         labels = [f"< {cuts[0]:g}", *inner, f"≥ {cuts[-1]:g}"]
     return _with_missing(name, labels, code.astype(np.int64), numbers)
+
+
+def _are_whole(numbers: Sequence[float] | np.ndarray) -> bool:
+    return bool(np.equal(np.mod(numbers, 1), 0).all())
+
+
+def _whole_numbers(low: float, high: float) -> str:
+    """Those from `low` to below `high`."""
+    return f"{low:g}" if high - low <= 1 else f"{low:g} to {high - 1:g}"
 
 
 def _with_missing(name: str, levels: Sequence[str], code: np.ndarray, number: np.ndarray | None = None) -> Covariate:

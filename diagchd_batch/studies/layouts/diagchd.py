@@ -4,6 +4,7 @@ from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import InputError
 from diagchd_batch.studies.database import ScratchDatabase
 from diagchd_batch.studies.layouts.names import IS_HIDDEN, IS_IMAGE
+from diagchd_batch.wording import counted
 
 _PARTS = r"'^IMAGE/([01])/([^/]+)\.[^./]+$'"
 
@@ -16,8 +17,8 @@ def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
     """)
     if misplaced and misplaced[0]:
         raise InputError(
-            f"{misplaced[0]} image files below IMAGE/ lie neither in IMAGE/0/ (normal) nor in IMAGE/1/ (CHD); move "
-            "them there, or name the studies in a manifest (layout: manifest)"
+            f"{counted(misplaced[0], 'image file')} below IMAGE/ neither in IMAGE/0/ (normal) nor in IMAGE/1/ (CHD); "
+            "move them there, or name the studies in a manifest (layout: manifest)"
         )
     database.execute(f"""
         INSERT INTO entries (row, study, uri, label, mask_uri)

@@ -4,6 +4,7 @@ from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import InputError
 from diagchd_batch.studies.database import ScratchDatabase
 from diagchd_batch.studies.layouts.names import IS_HIDDEN, IS_IMAGE
+from diagchd_batch.wording import counted
 
 
 def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
@@ -16,7 +17,7 @@ def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
     at_root = database.row("SELECT count(*) FROM entries WHERE study = ''")
     if at_root and at_root[0]:
         raise InputError(
-            f"{at_root[0]} image files lie directly in input.uri and so belong to no study; put each study's files "
+            f"{counted(at_root[0], 'image file')} directly in input.uri, hence of no study; put each study's files "
             "into a directory of its own, or name the studies in a manifest (layout: manifest)"
         )
     return None

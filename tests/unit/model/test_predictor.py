@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 
@@ -104,6 +105,7 @@ def test_bfloat16_agrees_and_its_heads_are_not_rounded(spec, images, reference, 
 
 COMPILE = """
 from dataclasses import replace
+import h5py
 import numpy as np
 from diagchd_batch.model import Predictor, resolve_model
 for precision in ("float32", "bfloat16"):
@@ -171,13 +173,15 @@ def test_an_empty_batch_and_a_second_number_of_threads_are_refused(spec, predict
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
-    (tmp_path / "weights.h5").write_bytes(b"nothing")
-    with pytest.raises(WeightsError, match="not a readable HDF5 file"):
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        file.attrs["diagchd_batch_weights"] = 1  # a checkpoint of ours as far as can be told without the network
+    with pytest.raises(WeightsError, match=r"does not fit .*: \d+ variables are missing"):
         Predictor(resolve_model("diagchd-compact", str(tmp_path / "weights.h5"), "float32"), 1)
 
 
 DIGEST_OF_A_RUN = """
 import hashlib, sys
+import h5py
 import numpy as np
 from diagchd_batch.model import Predictor, resolve_model
 threads, precision = int(sys.argv[1]), sys.argv[2]

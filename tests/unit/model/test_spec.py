@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import h5py
 import pytest
 
 from diagchd_batch.bundled import bundled_path
@@ -61,10 +62,34 @@ def test_bundled_weights_resolve():
 
 
 def test_a_path_gives_the_file_s_digest(tmp_path):
-    (tmp_path / "mine.h5").write_bytes(b"some weights")
-    spec = resolve_model("diagchd", str(tmp_path / "mine.h5"), "float32")
-    assert spec.weights_digest == hashlib.sha256(b"some weights").hexdigest()
-    assert spec.weights == str(tmp_path / "mine.h5")
+    path = bundled_path("configs/models/diagchd-compact/weights.h5")
+    mine = tmp_path / "mine.h5"
+    mine.write_bytes(path.read_bytes())
+    spec = resolve_model("diagchd", str(mine), "float32")
+    assert spec.weights_digest == load_card("diagchd-compact").weights.sha256
+    assert spec.weights == str(mine)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it is empty"),
+        (b"PK\x03\x04 and so on", "Keras 3"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"\x89HDF\r\n\x1a\n cut short", "cut short"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_refused_before_any_work(tmp_path, content, message):
+    (tmp_path / "mine.h5").write_bytes(content)
+    with pytest.raises(WeightsError, match=f"model.weights: .*mine.h5 is no readable HDF5 file: .*{message}.*give a"):
+        resolve_model("diagchd", str(tmp_path / "mine.h5"), "float32")
+
+
+def test_hdf5_of_something_else_is_refused_too(tmp_path):
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["values"] = [1.0]
+    with pytest.raises(WeightsError, match="neither a Keras 2 checkpoint nor one of ours"):
+        resolve_model("diagchd", str(tmp_path / "mine.h5"), "float32")
 
 
 def test_a_seed_needs_no_file():

@@ -1,7 +1,9 @@
 """Derived tables are read without leaving anything to Arrow's threads."""
 
+import io
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from diagchd_batch.results import derived
 from diagchd_batch.results.derived import read_derived
 from diagchd_batch.storage import open_storage
 
@@ -34,6 +37,19 @@ def test_the_whole_table_is_read(tmp_path, table):
     storage = open_storage(str(tmp_path))
     assert read_derived(storage, KEY) == table
     assert read_derived(storage, "none.parquet") is None
+
+
+def test_no_thread_of_arrow_s_touches_the_bytes(tmp_path, table, monkeypatch):
+    threads = set()
+
+    class WatchedBytes(io.BytesIO):
+        def read(self, *arguments):
+            threads.add(threading.get_ident())
+            return super().read(*arguments)
+
+    monkeypatch.setattr(derived.io, "BytesIO", WatchedBytes)
+    assert read_derived(open_storage(str(tmp_path)), KEY) == table
+    assert threads == {threading.get_ident()}
 
 
 @pytest.mark.slow

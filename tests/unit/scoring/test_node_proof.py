@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,12 @@ def test_the_drivers_own_node_passes_and_nothing_is_left_behind(tmp_path):
     before = {info.key for info in made.output.list()}
     with node_proof(RUN, SUBMISSION, open_storage(made.settings.input_uri), made.output, made.private):
         check_node(made.settings)
+        mark = Path(made.output.uri) / layout.node_mark(RUN, SUBMISSION)
+        assert (
+            mark.is_file() and mark.parent.name == "runs"
+        )  # a driver that is killed leaves no directory behind either
     assert {info.key for info in made.output.list()} == before
+    assert list((Path(made.output.uri) / "runs").iterdir()) == []
 
 
 def test_files_that_go_while_a_run_goes_on_are_no_obstacle(made):

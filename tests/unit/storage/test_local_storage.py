@@ -16,7 +16,7 @@ import pytest
 
 from diagchd_batch.errors import InputError, ItemError, StorageFault
 from diagchd_batch.failures import FailureCode
-from diagchd_batch.storage import local_commit, open_storage
+from diagchd_batch.storage import local, local_commit, open_storage
 from diagchd_batch.storage.preflight import check_create_if_absent, check_readable
 from tests.support.ordinary_user import as_ordinary_user, reachable_directory
 
@@ -176,6 +176,62 @@ def test_a_file_server_away_for_a_moment_is_waited_for(storage, tmp_path, monkey
     monkeypatch.setattr(os, "open", open_with_trouble)
     assert storage.read("image.png") == b"x"
     assert not answers
+
+
+@pytest.mark.parametrize("answers", [[errno.ESTALE, errno.EIO], [errno.EIO, errno.EIO]])
+def test_also_for_one_that_answers_with_an_input_output_error_or_a_stale_handle(
+    storage, tmp_path, monkeypatch, answers
+):
+    (tmp_path / "image.png").write_bytes(b"x")
+    real_stat, real_open, left = Path.stat, os.open, {"stat": list(answers), "open": list(answers)}
+    storage.probe()
+
+    def stat_with_trouble(path, **keywords):
+        if left["stat"] and path.name == "image.png":
+            raise OSError(left["stat"].pop(), "the file server")
+        return real_stat(path, **keywords)
+
+    def open_with_trouble(path, *arguments, **keywords):
+        if left["open"] and str(path).endswith("image.png"):
+            raise OSError(left["open"].pop(), "the file server")
+        return real_open(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "stat", stat_with_trouble)
+    monkeypatch.setattr(os, "open", open_with_trouble)
+    assert storage.stat("image.png").size_bytes == 1
+    assert storage.read("image.png") == b"x"
+    assert left == {"stat": [], "open": []}
+
+
+def test_a_block_that_stays_unreadable_is_that_files_fault_soon(storage, tmp_path, monkeypatch):
+    (tmp_path / "image.png").write_bytes(b"x")
+    monkeypatch.setattr(local, "DOUBT_S", 0.2)
+    real_open = os.open
+
+    def open_bad_block(path, *arguments, **keywords):
+        if str(path).endswith("image.png"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real_open(path, *arguments, **keywords)
+
+    storage.probe()
+    monkeypatch.setattr(os, "open", open_bad_block)
+    assert code_of(storage, "image.png") is FailureCode.UNREADABLE
+
+
+@pytest.mark.parametrize("step", ["link", "fsync"])
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO])
+def test_a_commit_that_a_file_server_breaks_off_is_a_fault_and_can_be_repeated(
+    storage, tmp_path, monkeypatch, step, code
+):
+    def refuse(*arguments, **keywords):
+        raise OSError(code, "the file server")
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(os, step, refuse)
+        with pytest.raises(StorageFault, match="check the disk or the mount, then give the same command again"):
+            storage.create("scores/shard.parquet", b"x")
+    assert [info.key for info in storage.list()] == []
+    assert storage.create("scores/shard.parquet", b"x")
 
 
 def test_too_many_open_files_condemn_no_image(storage, tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
+import io
 import multiprocessing
 import pickle
 import subprocess
 import sys
+import threading
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -197,6 +199,47 @@ def test_heads_survive_json_and_plans_pickle_small(private):
 def test_a_plan_of_a_later_format_is_refused(private):
     with pytest.raises(RunFault, match="format 99"):
         PlanHead.from_json(freeze(private).head.to_json().replace(b'"format":1', b'"format":99'))
+
+
+class WatchedStorage:
+    """Notes the ranges read and the threads that read them."""
+
+    def __init__(self, storage):
+        self._storage = storage
+        self.ranges, self.threads = [], set()
+
+    def __getattr__(self, name):
+        return getattr(self._storage, name)
+
+    def read_range(self, key, start, length):
+        self.ranges.append((start, length))
+        self.threads.add(threading.get_ident())
+        return self._storage.read_range(key, start, length)
+
+
+@pytest.mark.parametrize("images_per_shard", [7, 2_000])
+def test_plans_are_read_by_the_thread_that_asks_and_a_shard_in_one_request(private, images_per_shard):
+    """A thread of Arrow's that lets go of a Python file late aborts a process that ends just then."""
+    keys = [f"{study:05d}/{'long name ' * 9}{study * 7919 % 100_003}.png" for study in range(6_000)]
+    plan = freeze(private, keys, images_per_shard=images_per_shard)
+    watched = WatchedStorage(private)
+    again = open_plan(watched, "run")
+    references = list(again.shards())
+    assert len(again.read_shard(references[1])) == references[1].n_images
+    rows_of_shard = [extent for extent in watched.ranges if extent[0] == _row_group_start(private, plan, 1)]
+    assert len(rows_of_shard) == 1 and len(watched.ranges) <= 4  # the footer may take more than one
+    watched.ranges.clear()
+    assert sum(batch.num_rows for batch in again.images(["uri"])) == 6_000
+    assert again.studies().read_all().num_rows == 6_000 and again.is_intact()
+    assert len(watched.ranges) <= 12 * again.head.n_parts
+    assert watched.threads == {threading.get_ident()}
+
+
+def _row_group_start(private, plan, row_group):
+    key = layout.plan_part("run", plan.head.digest, 0)
+    columns = pq.read_metadata(io.BytesIO(private.read(key))).row_group(row_group)
+    first = columns.column(0)
+    return min(filter(None, (first.dictionary_page_offset, first.data_page_offset)))
 
 
 def test_damage_is_a_fault_of_the_run(private, tmp_path):

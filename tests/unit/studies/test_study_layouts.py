@@ -45,7 +45,7 @@ def test_tree_on_disk(archive):
 
 def test_tree_refuses_images_that_belong_to_no_study(archive):
     archive.add_files("a.png", "b.png", "one/c.png")
-    with pytest.raises(InputError, match="2 image files lie directly"):
+    with pytest.raises(InputError, match=r"2 image files directly in input\.uri"):
         archive.preview()
 
 
@@ -72,7 +72,7 @@ def test_diagchd_takes_labels_from_folders_and_finds_masks(archive):
     ("keys", "expected"),
     [
         (["IMAGE/0/a.png", "IMAGE/1/a.jpg"], "both label 0 and label 1"),
-        (["IMAGE/0/a.png", "IMAGE/2/b.png"], "1 image files below IMAGE/"),
+        (["IMAGE/0/a.png", "IMAGE/2/b.png"], "1 image file below IMAGE/"),
         (["IMAGE/0/a.png", "IMAGE/0/deeper/b.png", "IMAGE/c.png"], "2 image files below IMAGE/"),
     ],
 )

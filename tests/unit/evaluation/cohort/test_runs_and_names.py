@@ -260,7 +260,7 @@ def test_levels_partition_the_cohort_and_missing_is_a_level(made, evaluate):
     for row in rows:
         by_covariate.setdefault(row["covariate"], {})[row["level"]] = row["n_units"]
     assert by_covariate["site"] == {"site level 1": 24, "site level 2": 24, "missing": 12}
-    assert list(by_covariate["maternal_age"]) == ["< 30", "30 to < 40", "≥ 40"]
+    assert list(by_covariate["maternal_age"]) == ["< 30", "30 to 39", "≥ 40"]
     assert all(sum(levels.values()) == 60 for levels in by_covariate.values())
     assert {"source_resolution", "number_of_images"} <= set(by_covariate)
     tests = [row for row in made.metrics("comparisons") if row["covariate"] == "site"]

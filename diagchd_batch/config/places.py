@@ -1,0 +1,33 @@
+"""Whether the places that a job names go together."""
+
+import os
+
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.errors import ConfigError
+from diagchd_batch.storage import S3_SCHEME, normalize_uri
+
+
+def refuse_output_in_input(config: JobConfig) -> None:
+    """Raises ConfigError where the product's own files would lie among those that a later inventory takes.
+
+    With a manifest nothing but what it names is taken.
+    """
+    if config.input.layout == "manifest":
+        return
+    for name in ("uri", "private_uri"):
+        uri = getattr(config.output, name)
+        if uri is not None and _lies_in(_real(uri), _real(config.input.uri)):
+            raise ConfigError(
+                f"output.{name} ({uri}) lies in input.uri ({config.input.uri}), where layout {config.input.layout} "
+                "takes whatever it finds: the next run would score pictures of reports. Put the output elsewhere, or "
+                "name the images in a manifest (layout: manifest)"
+            )
+
+
+def _real(uri: str) -> str:
+    uri = normalize_uri(uri)
+    return uri if uri.startswith(S3_SCHEME) else os.path.realpath(uri)
+
+
+def _lies_in(inner: str, outer: str) -> bool:
+    return f"{inner}/".startswith(f"{outer.rstrip('/')}/")
