@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from diagchd_batch.config.models import ClusterConfig
 from diagchd_batch.errors import RunFault
 from diagchd_batch.scoring.actors import NodeResources
+from diagchd_batch.wording import counted
 
 NODE_TIMEOUT_S = 1800.0
 """How long the first node that an actor fits on is waited for: a cloud may have to find a machine with a GPU."""
@@ -44,7 +45,7 @@ class JoinedRay:
             if any(node.cpus >= self._cpus and node.gpus >= self._gpus for node in nodes):
                 return nodes
             now_s = time.monotonic()
-            needed = f"{self._cpus:g} cores and {self._gpus:g} GPUs"
+            needed = f"{counted(self._cpus, 'core')} and {counted(self._gpus, 'GPU')}"
             if now_s - began_s > self._node_timeout_s:
                 raise RunFault(
                     f"no node with {needed} came in {self._node_timeout_s:.0f} s; start one, look at the autoscaler, "
