@@ -11,26 +11,26 @@ from keras import layers, ops
 from diagchd_batch.model.card import load_card
 from diagchd_batch.model.layout import CLASSIFIER_DENSE
 from diagchd_batch.model.network import NetworkBuilder, Tensor, leaky
+from diagchd_batch.model.winograd import WinogradConvolution, pays_off, transform_kernel
 
 _LAST, _SKIP = "_conv2", "_skip_bn"
 """Of a residual block: its last convolution, and the normalisation of its input that is added to that."""
 
 
 def build_inference_network(
-    name: str, network: keras.Model, dtype_policy: str = "float32", *, for_cpu: bool = False
+    name: str, network: keras.Model, form: type["FoldedBuilder"], dtype_policy: str = "float32"
 ) -> keras.Model:
     """Model `name` (from `build_network`) with its batch normalisation folded.
 
     Input as the network's; outputs: logits ``[batch, height, width, 3]`` and the bottleneck's features
-    ``[batch, height / 32, width / 32, channels]``. `dtype_policy`: Keras's, such as ``mixed_bfloat16``. `for_cpu`: in
-    the operations that TensorFlow is fastest with where no compiler fuses them.
+    ``[batch, height / 32, width / 32, channels]``. `form`: in which operations. `dtype_policy`: Keras's, such as
+    ``mixed_bfloat16``.
     """
     image = keras.Input(network.input_shape[1:], name="image")
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy)
     try:
-        builder = _CpuBuilder if for_cpu else _FoldedBuilder
-        outputs = builder(load_card(name).architecture.width_factor).segment(image)
+        outputs = form(load_card(name).architecture.width_factor).segment(image)
     finally:
         keras.config.set_dtype_policy(before)
     folded = keras.Model(image, outputs)
@@ -41,8 +41,7 @@ def build_inference_network(
     for layer in folded.layers:
         if isinstance(layer, _NegatedScale):
             last = folded.get_layer(layer.name.removesuffix(_SKIP) + _LAST)
-            kernel, bias = _arrays(last)
-            last.set_weights([kernel, bias + _affine(source[layer.name])[1]])
+            last.bias.assign(_array(last.bias) + _affine(source[layer.name])[1])
     return folded
 
 
@@ -55,7 +54,9 @@ def classifier_matrix(network: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     return matrix, bias
 
 
-class _FoldedBuilder(NetworkBuilder):
+class FoldedBuilder(NetworkBuilder):
+    """For a compiler that fuses elementwise operations."""
+
     def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options) -> Tensor:
         options = {"kernel_size": 3, "padding": "same"} | options | {"use_bias": True}
         return kind(channels, name=name, **options)(tensor)
@@ -64,7 +65,7 @@ class _FoldedBuilder(NetworkBuilder):
         return _ChannelAffine(name=name)(tensor)
 
 
-class _CpuBuilder(_FoldedBuilder):
+class CpuBuilder(FoldedBuilder):
     """Fewer passes over the tensors: on a CPU each elementwise operation is one."""
 
     def normalise(self, tensor: Tensor, name: str) -> Tensor:
@@ -83,6 +84,20 @@ class _CpuBuilder(_FoldedBuilder):
         # One axis after the other takes TensorFlow half the time that both at once take.
         mean, maximum = ops.mean(tensor, axis=1, keepdims=True), ops.max(tensor, axis=1, keepdims=True)
         return ops.mean(mean, axis=2, keepdims=True), ops.max(maximum, axis=2, keepdims=True)
+
+
+class CpuFloat32Builder(CpuBuilder):
+    """Fewer multiplications too, where float32 has the digits for it (bfloat16 does not)."""
+
+    def convolve(self, tensor: Tensor, channels: int, name: str) -> Tensor:
+        if pays_off(tensor.shape[-1], channels):
+            return WinogradConvolution(channels, name)(tensor)
+        return super().convolve(tensor, channels, name)
+
+    def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options) -> Tensor:
+        if kind is layers.Conv2D and not options:
+            return self.convolve(tensor, channels, name)
+        return super().convolve_and_normalise(tensor, kind, channels, name, **options)
 
 
 class _ChannelAffine(layers.Layer):
@@ -113,14 +128,14 @@ def _weights(layer: keras.Layer, source: dict[str, keras.Layer]) -> list[np.ndar
         if isinstance(layer, _NegatedScale):
             return [-scale]
         return [scale, shift] if isinstance(layer, _ChannelAffine) else [scale[None, None, :, None], shift]
+    arrays = _arrays(original)
     normalisation = source.get(f"{layer.name}_bn")
-    if normalisation is None:
-        return _arrays(original)
-    kernels = _arrays(original)
-    bias = kernels.pop() if original.use_bias else 0
-    scale, shift = _affine(normalisation)
-    kernels[-1] = kernels[-1] * scale  # the last axis of the last kernel is the output channel
-    return [*kernels, bias * scale + shift]
+    if normalisation is not None:
+        bias = arrays.pop() if original.use_bias else 0
+        scale, shift = _affine(normalisation)
+        arrays[-1] = arrays[-1] * scale  # the last axis of the last kernel is the output channel
+        arrays.append(bias * scale + shift)
+    return [transform_kernel(arrays[0]), arrays[1]] if isinstance(layer, WinogradConvolution) else arrays
 
 
 def _affine(normalisation: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
@@ -131,4 +146,8 @@ def _affine(normalisation: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _arrays(layer: keras.Layer) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(weight).astype(np.float64) for weight in layer.weights]
+    return [_array(weight) for weight in layer.weights]
+
+
+def _array(weight: keras.Variable) -> np.ndarray:
+    return keras.ops.convert_to_numpy(weight).astype(np.float64)

@@ -87,6 +87,10 @@ class NetworkBuilder:
     def __init__(self, width_factor: float) -> None:
         self._width_factor = width_factor
 
+    def convolve(self, tensor: Tensor, channels: int, name: str) -> Tensor:
+        """A 3 x 3 convolution that no normalisation follows."""
+        return layers.Conv2D(channels, 3, padding="same", name=name)(tensor)
+
     def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options) -> Tensor:
         """A 3 x 3 (or, in `options`, other) convolution `name`, then batch normalisation `name`_bn."""
         options = {"kernel_size": 3, "padding": "same"} | options
@@ -169,7 +173,7 @@ class NetworkBuilder:
         return up(tensor)
 
     def _stage(self, tensor: Tensor, channels: int, name: str) -> Tensor:
-        tensor = layers.Conv2D(self._scaled(channels), 3, padding="same", name=f"{name}_conv")(tensor)
+        tensor = self.convolve(tensor, self._scaled(channels), f"{name}_conv")
         for residual in (f"{name}_r1", f"{name}_r2"):
             tensor = self.residual(tensor, self._scaled(channels), residual)
         return leaky(tensor)

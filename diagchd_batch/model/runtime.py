@@ -13,7 +13,13 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from diagchd_batch.errors import UsageError
-from diagchd_batch.model.inference import build_inference_network, classifier_matrix
+from diagchd_batch.model.inference import (
+    CpuBuilder,
+    CpuFloat32Builder,
+    FoldedBuilder,
+    build_inference_network,
+    classifier_matrix,
+)
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
 from diagchd_batch.model.network import CLASSES, build_network
 from diagchd_batch.model.spec import ModelSpec, refuse_replaced_weights, seed_of, weights_path
@@ -65,7 +71,8 @@ def load_network(spec: ModelSpec) -> keras.Model:
 
 def compile_frozen(network: keras.Model, spec: ModelSpec, batch_size: int) -> Run:
     """For the CPU."""
-    score = _scorer(build_inference_network(spec.name, network, for_cpu=True), network)
+    form = CpuFloat32Builder if spec.precision == "float32" else CpuBuilder
+    score = _scorer(build_inference_network(spec.name, network, form), network)
     traced = tf.function(score, autograph=False)  # there is no control flow to translate, which takes half a second
     frozen = convert_variables_to_constants_v2(traced.get_concrete_function(*_signature(spec, batch_size)))
     # One operation at a time, on all threads: convolutions side by side only fight for the cores and their caches.
@@ -90,7 +97,7 @@ def compile_frozen(network: keras.Model, spec: ModelSpec, batch_size: int) -> Ru
 def compile_with_xla(network: keras.Model, spec: ModelSpec, batch_size: int) -> Run:
     """For GPUs; works on a CPU too, but slowly."""
     dtype_policy = "mixed_bfloat16" if spec.precision == "bfloat16" else "float32"
-    score = _scorer(build_inference_network(spec.name, network, dtype_policy), network)
+    score = _scorer(build_inference_network(spec.name, network, FoldedBuilder, dtype_policy), network)
     images, reference = _signature(spec, batch_size)
     plain = tf.function(score, jit_compile=True).get_concrete_function(images)
     referenced = tf.function(score, jit_compile=True).get_concrete_function(images, reference)

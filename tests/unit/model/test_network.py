@@ -6,12 +6,15 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.model import network as network_module
+from diagchd_batch.model.inference import CpuFloat32Builder, build_inference_network, classifier_matrix
 from diagchd_batch.model.layout import automatic_layers
 from diagchd_batch.model.network import build_network, scale_channels
 from diagchd_batch.model.weights import fill_from_seed
+from diagchd_batch.model.winograd import WinogradConvolution
 
 REFERENCE = Path(__file__).parent / "data" / "diagchd_reference_96x128.npz"
 
@@ -28,6 +31,16 @@ def test_it_computes_what_the_original_computes(full_network):
     segmentation, classification = full_network.predict(reference["image"], verbose=0)
     assert np.abs(segmentation - reference["seg"]).max() < 2e-4
     assert np.abs(classification - reference["cls"]).max() < 2e-4
+
+
+def test_so_does_the_form_that_scores_fastest_on_a_cpu(full_network):
+    reference = np.load(REFERENCE)
+    fastest = build_inference_network("diagchd", full_network, CpuFloat32Builder)
+    assert sum(isinstance(layer, WinogradConvolution) for layer in fastest.layers) == 11
+    logits, features = fastest.predict(reference["image"], verbose=0)
+    matrix, bias = classifier_matrix(full_network)
+    assert np.abs(softmax(logits, axis=-1) - reference["seg"]).max() < 2e-4
+    assert np.abs(softmax(features.mean((1, 2)) @ matrix + bias, axis=-1) - reference["cls"]).max() < 2e-4
 
 
 def test_encoder_is_that_of_keras(full_network):

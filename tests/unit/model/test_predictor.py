@@ -13,7 +13,7 @@ import pytest
 
 from diagchd_batch.errors import RunFault, UsageError, WeightsError
 from diagchd_batch.model import Predictor, build_network, resolve_model, save_checkpoint
-from diagchd_batch.model.inference import build_inference_network, classifier_matrix
+from diagchd_batch.model.inference import CpuBuilder, FoldedBuilder, build_inference_network, classifier_matrix
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
 from diagchd_batch.model.runtime import compile_with_xla, load_network
 from diagchd_batch.model.weights import fill_from_seed
@@ -136,13 +136,13 @@ def test_the_gpu_s_way_of_compiling_agrees(spec, network, images, reference, exp
     assert np.all((dice > 0) & (dice < 1))
 
 
-@pytest.mark.parametrize("for_cpu", [False, True])
+@pytest.mark.parametrize("form", [FoldedBuilder, CpuBuilder])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_folding_changes_nothing(seed, for_cpu):
+def test_folding_changes_nothing(seed, form):
     network = build_network("diagchd-compact", 64, 32)
     fill_from_seed(network, seed)
     image = np.random.default_rng(seed).random((2, 64, 32, 3), np.float32)
-    logits, features = build_inference_network("diagchd-compact", network, for_cpu=for_cpu)(image)
+    logits, features = build_inference_network("diagchd-compact", network, form)(image)
     segmentation, classification = network(image, training=False)
     matrix, bias = classifier_matrix(network)
     scores = np.exp(np.asarray(features, np.float64).mean((1, 2)) @ matrix + bias)
