@@ -439,7 +439,8 @@ def randomised_exchange(name: str, cohort: Cohort, resamples: int) -> Comparison
     values = np.abs(RATES[name](sums_a + moved) - RATES[name](sums_b - moved))
     observed = abs(float(RATES[name](sums_a) - RATES[name](sums_b)))
     ties = np.abs(values - observed) < 1e-9
-    p = float(((values > observed) & ~ties).mean() + rng.random() * ties.mean())
+    more, alike = np.sum((values > observed) & ~ties), 1 + np.sum(ties)  # the cohort is one of its resamples
+    p = float(more + rng.random() * alike) / (1 + resamples)
     return test_alone(p, len(cohort.label), "randomised_exchange")
 
 
