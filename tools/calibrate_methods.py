@@ -6,6 +6,7 @@ share its label and, in part, its difficulty. Each method sees the cohort as the
 its 95 % interval holds the true value, and how often its 5 % test rejects where nothing differs.
 
     python -m tools.calibrate_methods --write docs/statistics.md
+    python -m tools.calibrate_methods --why     # what docs/statistics.md explains its exceptions by
 """
 
 import argparse
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import optimize, stats
@@ -23,7 +25,8 @@ from dataset.phantom.readers import true_sensitivity as true_sensitivity_of
 from dataset.phantom.readers import true_specificity as true_specificity_of
 from diagchd_batch.evaluation import agreement, calibration, classification, multireader, readers, segmentation
 from diagchd_batch.evaluation.confusion import RATES, confusion_cells
-from diagchd_batch.evaluation.estimate import Comparison, Estimate
+from diagchd_batch.evaluation.estimate import Comparison, Estimate, NullReason
+from diagchd_batch.evaluation.randomisation import exchange_test
 from diagchd_batch.evaluation.resampling import bootstrap_totals, totals_by_subject
 from diagchd_batch.evaluation.subgroups import interaction_test
 
@@ -48,6 +51,7 @@ class Cohort:
     case: np.ndarray
     rating: np.ndarray
     call: np.ndarray
+    readers: tuple[Reader, ...]
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,14 @@ def draw_cohort(group: list[Reader], n_subjects: int, clustered: bool, rng: np.r
         )
         parts.append((read.subject + first, read.label, read.case, read.rating, read.call))
         first += count
-    return Cohort(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return Cohort(*(np.concatenate(columns) for columns in zip(*parts, strict=True)), readers=tuple(group))
 
 
-def readers_for(kind: str, rng: np.random.Generator) -> list[Reader]:
+def readers_for(kind: str, rng: np.random.Generator, n_readers: int = READER_COUNT) -> list[Reader]:
     """Who reads: the model and a reader; two equals; two unlike readers of equal PPV or NPV (`alike_ppv`); the model
-    and three readers (`these`), or its equals; the model and a fresh draw of readers in general (`group`), as good as
-    they are in the mean (`group_auc`); such readers in two arms."""
+    at two thresholds of equal F1 (`thresholds_f1`); the model and three readers (`these`), or its equals; the model and
+    a fresh draw of readers in general (`group`), as good as they are in the mean (`group_auc`); such readers in two
+    arms."""
     if kind == "pair":
         return [MODEL, READER]
     if kind == "equals":
@@ -87,7 +92,9 @@ def readers_for(kind: str, rng: np.random.Generator) -> list[Reader]:
         return [MODEL] * 4
     if kind.startswith("alike"):
         return [MODEL, alike(kind.removeprefix("alike_"))]
-    group = draw_readers(READER_COUNT, rng)
+    if kind.startswith("thresholds"):
+        return two_thresholds(kind.removeprefix("thresholds_"))
+    group = draw_readers(n_readers, rng)
     if kind == "arms":
         return [*group, *group]
     return [average_reader(kind.removeprefix("group_")) if kind != "group" else MODEL, *group]
@@ -129,6 +136,16 @@ def alike(rate: str) -> Reader:
         lambda t: true_rate(rate, replace(weaker, threshold=t)) - true_rate(rate, MODEL), -0.5, 2.0
     )
     return replace(weaker, threshold=threshold)
+
+
+@lru_cache
+def two_thresholds(rate: str) -> list[Reader]:
+    """The model at a low threshold, and at the high one that gives the same rate."""
+    low = replace(MODEL, threshold=0.57)
+    threshold = optimize.brentq(
+        lambda t: true_rate(rate, replace(MODEL, threshold=t)) - true_rate(rate, low), MODEL.skill / 2, 6.0
+    )
+    return [low, replace(MODEL, threshold=threshold)]
 
 
 @lru_cache(maxsize=1)
@@ -275,7 +292,7 @@ def checks(resamples: int) -> Iterator[Check]:
     for measure in ("auc", "sensitivity"):
 
         def between_arms(c: Cohort, measure: str = measure) -> Comparison:
-            values = (c.rating if measure == "auc" else c.call).T.reshape(2, READER_COUNT, -1)
+            values = (c.rating if measure == "auc" else c.call).T.reshape(2, len(c.readers) // 2, -1)
             return multireader.obuchowski_rockette(c.label, values, measure, c.subject).comparison
 
         yield Check(f"interval: two arms of readers, {measure}", "arms", between_arms, lambda: 0.0)
@@ -294,7 +311,7 @@ def checks(resamples: int) -> Iterator[Check]:
         diseased = c.label == 1
         levels = np.digitize(np.random.default_rng(int(c.subject.sum())).random(c.subject.max() + 1), [0.3, 0.6])
         result = interaction_test(c.call[diseased, 0], levels[c.subject][diseased].astype(str), c.subject[diseased])
-        return replace(Comparison.null(result.null_reason, result.n), p=result.p, test=result.test)
+        return test_alone(result.p, result.n, result.test)
 
     yield Check("test: sensitivity differs between three levels", "equals", interaction)
 
@@ -341,6 +358,92 @@ def replaced_checks(resamples: int) -> Iterator[Check]:
     )
 
 
+def reasons(resamples: int) -> Iterator[Check]:
+    """What docs/statistics.md explains by: the same question with the suspected cause taken away, or left alone."""
+
+    def of_true_values(c: Cohort) -> Comparison:
+        model, *others = map(true_sensitivity_of, c.readers)
+        p = float(stats.ttest_1samp(others, model).pvalue)
+        return test_alone(p, len(others), "student_t")
+
+    yield Check("why: true sensitivities of readers in general, no cases", "group_sensitivity", of_true_values)
+
+    def on_linear_scale(c: Cohort) -> Estimate:
+        """The interval of the mean, without the logit: that of its difference from a model that is never wrong."""
+        against = multireader.model_versus_readers(c.label, c.label, c.call[:, 1:], "sensitivity", c.subject)
+        if against.low is None:
+            return Estimate.null(against.null_reason, against.n)
+        return Estimate(against.comparator_value, None, 1 - against.high, 1 - against.low, against.n, against.method)
+
+    yield Check(
+        "why: mean sensitivity on the linear scale", "group", on_linear_scale, lambda: population()["sensitivity"]
+    )
+    for name in RATE_NAMES:
+        if name not in ("ppv", "npv"):
+            yield Check(
+                f"why: exchange test of {name}, p drawn among ties",
+                "equals",
+                lambda c, name=name: randomised_exchange(name, c, 4 * resamples),
+            )
+    for name in ("f1", "mcc", "balanced_accuracy"):
+
+        def compare(c: Cohort, name: str = name) -> Comparison:
+            return classification.compare_rates(
+                name, c.label, c.call[:, 0], c.call[:, 1], c.subject, resamples=resamples
+            )
+
+        yield Check(f"why: exchange test of {name} between two thresholds", f"thresholds_{name}", compare)
+        yield Check(f"why: interval of {name} between two thresholds", f"thresholds_{name}", compare, lambda: 0.0)
+
+    def exchanged(c: Cohort) -> Comparison:
+        p = exchange_test(*cells_of_both(c), RATES["npv"], resamples=4 * resamples)
+        return test_alone(p, len(c.label), "subject_exchange")
+
+    yield Check("why: exchange test of npv, unlike calls", "alike_npv", exchanged)
+    for name in ("ppv", "npv"):
+
+        def by_percentiles(c: Cohort, name: str = name) -> Comparison:
+            result = readers.model_versus_readers_rate(
+                name, c.label, c.call[:, 0], c.call[:, 1:], c.subject, random_readers=False, resamples=resamples
+            )
+            rejects = result.low is not None and not result.low <= 0 <= result.high
+            return replace(result, p=None if result.low is None else 1.0 - rejects, test=result.method)
+
+        yield Check(f"why: these readers' {name} by percentiles", "these_equals", by_percentiles)
+
+
+def test_alone(p: float | None, n: int, test: str) -> Comparison:
+    return replace(Comparison.null(NullReason.NO_VALID_INTERVAL, n), p=p, test=test)
+
+
+def cells_of_both(cohort: Cohort) -> tuple[np.ndarray, np.ndarray]:
+    """TP, FP, FN, TN by subject of the first two readers."""
+    first, second = (
+        totals_by_subject(confusion_cells(cohort.label.astype(float), cohort.call[:, place]), cohort.subject)
+        for place in (0, 1)
+    )
+    return first, second
+
+
+def randomised_exchange(name: str, cohort: Cohort, resamples: int) -> Comparison:
+    """The exchange test whose p is drawn among the resamples that tie with the cohort: exact whatever the ties.
+
+    With one rate a subject's correct calls are all that is exchanged, so for sensitivity, specificity and accuracy it
+    is McNemar's test or that of the sign flips. Source: Lehmann & Romano (2005), Testing Statistical Hypotheses, 15.2.
+    """
+    cells_a, cells_b = cells_of_both(cohort)
+    rng = np.random.default_rng(int(1e6 * abs(cohort.rating[0, 0])))
+    exchanged = rng.random((resamples, len(cells_a))) < 0.5
+    moved = exchanged @ (cells_b - cells_a)
+    sums_a, sums_b = cells_a.sum(axis=0), cells_b.sum(axis=0)
+    values = np.abs(RATES[name](sums_a + moved) - RATES[name](sums_b - moved))
+    observed = abs(float(RATES[name](sums_a) - RATES[name](sums_b)))
+    ties = np.abs(values - observed) < 1e-9
+    more, alike = np.sum((values > observed) & ~ties), 1 + np.sum(ties)  # the cohort is one of its resamples
+    p = float(more + rng.random() * alike) / (1 + resamples)
+    return test_alone(p, len(cohort.label), "randomised_exchange")
+
+
 # --- counting --------------------------------------------------------------------------------------------------------
 
 
@@ -368,26 +471,34 @@ class Tally:
 
 
 def measure(
-    n_subjects: int, clustered: bool, replicates: int, resamples: int, seed: int, only: str = ""
+    n_subjects: int,
+    clustered: bool,
+    replicates: int,
+    resamples: int,
+    seed: int,
+    only: str = "",
+    why: bool = False,
+    n_readers: int = READER_COUNT,
 ) -> dict[str, Tally]:
     """Share of hits of each check over `replicates` cohorts; checks of one kind see the same cohorts."""
-    every = [check for check in (*checks(resamples), *replaced_checks(resamples)) if re.search(only, check.name)]
+    listed = reasons(resamples) if why else (*checks(resamples), *replaced_checks(resamples))
+    every = [check for check in listed if re.search(only, check.name)]
     truths = {check.name: None if check.truth is None else check.truth() for check in every}
     tallies = {check.name: Tally() for check in every}
     for kind in dict.fromkeys(check.kind for check in every):
         rng = np.random.default_rng([seed, n_subjects, clustered, sum(map(ord, kind))])
         for _ in range(replicates):
-            cohort = draw_cohort(readers_for(kind, rng), n_subjects, clustered, rng)
+            cohort = draw_cohort(readers_for(kind, rng, n_readers), n_subjects, clustered, rng)
             for check in every:
                 if check.kind == kind:
                     tallies[check.name].add(check.method(cohort), truths[check.name])
     return tallies
 
 
-def table(sizes: list[int], replicates: int, resamples: int, seed: int, only: str) -> str:
+def table(sizes: list[int], replicates: int, resamples: int, seed: int, **selected: Any) -> str:
     """The Markdown table: a row a method, a column a number of subjects and of units a subject."""
     columns = [(size, clustered) for clustered in (False, True) for size in sizes]
-    results = [measure(size, clustered, replicates, resamples, seed, only) for size, clustered in columns]
+    results = [measure(size, clustered, replicates, resamples, seed, **selected) for size, clustered in columns]
     heads = [f"{size} subjects, {'2–3 units' if clustered else '1 unit'}" for size, clustered in columns]
     lines = ["| what | " + " | ".join(heads) + " |", "|---" * (len(columns) + 1) + "|"]
     for name in results[0]:
@@ -408,9 +519,19 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 400], help="numbers of subjects")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--only", default="", help="only checks whose name matches this regular expression")
+    parser.add_argument("--why", action="store_true", help="the reasons that the page gives, in place of the methods")
+    parser.add_argument("--readers", type=int, default=READER_COUNT, help="readers drawn where readers are random")
     parser.add_argument("--write", type=Path, help="Markdown file whose coverage table is replaced")
     arguments = parser.parse_args()
-    text = table(arguments.sizes, arguments.replicates, arguments.resamples, arguments.seed, arguments.only)
+    text = table(
+        arguments.sizes,
+        arguments.replicates,
+        arguments.resamples,
+        arguments.seed,
+        only=arguments.only,
+        why=arguments.why,
+        n_readers=arguments.readers,
+    )
     print(text)
     if arguments.write:
         page = arguments.write.read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from diagchd_batch.errors import StatisticsError
 from diagchd_batch.evaluation.inputs import unmasked
 
 MISSING = -1
+_LOST = ("", "nan")
 
 
 def encode_ratings(
@@ -18,7 +19,8 @@ def encode_ratings(
     """Ratings (units × raters) as integer codes, `MISSING` (−1) where not read, and the categories they stand for.
 
     None, NaN and NA are missing. Without `categories` they are the ratings that occur, sorted where they can be.
-    Raises StatisticsError for another shape or for a rating that is not among the given categories.
+    Raises StatisticsError for another shape, for a rating that is not among the given categories, and for the texts
+    "" and "nan": the second is what numpy makes of a missing value among texts.
     """
     # object: numpy would turn a NaN among strings into the string "nan"
     matrix = np.array(unmasked(ratings), dtype=object)
@@ -28,6 +30,9 @@ def encode_ratings(
         return np.empty(matrix.shape, dtype=np.int64), list(categories or [])
     codes, found = pd.factorize(matrix.ravel())
     found = list(found)
+    lost = [value for value in found if isinstance(value, str) and value.strip().lower() in _LOST]
+    if lost:
+        raise StatisticsError(f"ratings hold the text {lost[0]!r}; where a unit was not read, give None or NaN")
     if categories is None:
         try:
             categories = sorted(found)

@@ -123,8 +123,8 @@ def model_versus_readers_rate(
     Each reader is compared with the model on the units that it read; `value` is the model's over those comparisons
     (its plain value where all read all). Readers in general: interval and test of the one-sample Obuchowski–Rockette
     analysis. These readers: percentile interval of the subject bootstrap, above `BOOTSTRAP_SUBJECTS_LIMIT` subjects the
-    linearised one; Student's t test with the linearised standard error (the p of the percentile interval was tried and
-    rejected 9.6 % for NPV in 800 cohorts of 100 subjects: few calls are wrong there, and resamples are lumpy).
+    linearised one; Student's t test with the linearised standard error (where few calls are wrong the percentile
+    interval leaves 0 out too often, of NPV in 10 % of cohorts of 100 subjects: docs/statistics.md).
     Source: as `multireader.model_versus_readers`, and `resampling.linearised_estimate`.
     """
     truth, model = as_binary(truth, "truth"), as_binary(model, "model")

@@ -13,7 +13,6 @@ from diagchd_batch.evaluation.cohort.database import CohortDatabase
 from diagchd_batch.evaluation.cohort.names import MISSING, Names
 from diagchd_batch.studies.checks import read_covariates
 
-SOURCE_RESOLUTION = "source_resolution"
 MAX_LEVELS = 50
 """A text with more levels is not a covariate but an identifier or a note."""
 _MAX_NUMBERS_AS_LEVELS = 6
@@ -52,11 +51,12 @@ def own_covariates(database: CohortDatabase, cut_points: Mapping[str, Sequence[f
     columns = database.arrays("SELECT source_pixels, source_resolution, n_images FROM results ORDER BY study")
     pixels = columns["source_pixels"].astype(np.float64)
     texts = pd.Series(columns["source_resolution"], dtype="string")
-    if "source_resolution" not in cut_points and texts.nunique() <= _MAX_NUMBERS_AS_LEVELS:
+    cuts = cut_points.get("source_resolution")
+    if cuts is None and texts.nunique() <= _MAX_NUMBERS_AS_LEVELS:
         order = sorted(set(texts.dropna()), key=lambda text: [int(side) for side in text.split("×")])
         resolution = _from_texts("source_resolution", texts, order, {text: text for text in order})
     else:
-        resolution = _from_numbers(SOURCE_RESOLUTION, pixels, cut_points.get("source_resolution"))
+        resolution = _from_numbers("source_resolution", pixels, cuts, name_whole=False)
     images = columns["n_images"].astype(np.float64)
     images[images == 0] = np.nan
     number = _from_numbers("number_of_images", images, cut_points.get("number_of_images", (2, 3, 4)), least=1)
@@ -106,11 +106,17 @@ def _from_texts(name: str, texts: pd.Series, levels: Sequence[str], shown: Mappi
 
 
 def _from_numbers(
-    name: str, numbers: np.ndarray, cut_points: Sequence[float] | None, least: int | None = None
+    name: str,
+    numbers: np.ndarray,
+    cut_points: Sequence[float] | None,
+    *,
+    name_whole: bool = True,
+    least: int | None = None,
 ) -> Covariate:
     """Levels between the cut points, each of which begins a level; without cut points the terciles.
 
-    Whole numbers cut at whole numbers are named by those that a level holds: 2, 3 to 5. `least`: none can be below.
+    name_whole: whole numbers cut at whole numbers are named by those that a level holds, 2 or 3 to 5; not wanted of
+    numbers so large that the next one does not matter, as pixels are. least: none can be below.
     """
     known = ~np.isnan(numbers)
     if cut_points is None:
@@ -119,7 +125,7 @@ def _from_numbers(
     code = np.where(known, np.searchsorted(cuts, numbers, side="right"), -1)
     if not cuts:
         labels = ["all"]
-    elif name != SOURCE_RESOLUTION and _are_whole(cuts) and _are_whole(numbers[known]):
+    elif name_whole and _are_whole(cuts) and _are_whole(numbers[known]):
         below = f"< {cuts[0]:g}" if least is None else _whole_numbers(least, cuts[0])
         labels = [below, *(_whole_numbers(low, high) for low, high in pairwise(cuts)), f"≥ {cuts[-1]:g}"]
     else:

@@ -16,6 +16,7 @@ from diagchd_batch.evaluation.disclosure.cells import (
     flow_cell,
     total_cell,
 )
+from diagchd_batch.evaluation.disclosure.groups import groups_that_tell
 from diagchd_batch.evaluation.disclosure.suppression import Cell, Counts, is_small
 
 NEVER_PUBLISHED = ("n_excluded", "excluded_reasons", "degenerate_resamples")
@@ -71,6 +72,8 @@ class Publication:
         self._withheld = withheld
         self._min_cell = min_cell
         self._open_pairs = self._publishable_pairs(tables["cross_tabulation"])
+        pairs = ((pair[1], frozenset((pair[2:4], pair[4:6]))) for pair in self._open_pairs)
+        self._telling_groups = groups_that_tell(tables, pairs, min_cell)
         counted = [cell for cell in counts.values if cell[0] == "calls"]
         self._readers = {cell[4] for cell in counted if cell[3] == "reader"}
         self._covariates = {cell[5] for cell in counted} - {None}
@@ -184,7 +187,9 @@ class Publication:
         if row["covariate"] != ARM and row["level"] is not None:
             return [row]
         levels = sorted({cell[6] for cell in self._counts.values if cell[0] == "calls" and cell[5] == row["covariate"]})
-        return [{**row, "level": level} for level in levels if row["level"] in (None, level) or " − " in row["level"]]
+        of_arms = row["covariate"] == ARM and " − " in (row["level"] or "")
+        first_arm = [_overall(row)] if of_arms else []  # its rows bear no covariate
+        return first_arm + [{**row, "level": level} for level in levels if row["level"] in (None, level) or of_arms]
 
     def _publishable_pairs(self, rows: Sequence[Row]) -> set[tuple]:
         """Pairs of raters whose cross table has no small cell and tells no withheld count."""
@@ -209,9 +214,8 @@ class Publication:
     def _agreement(self, row: Row) -> dict[str, Any] | None:
         if row["comparator_kind"]:
             return self._cleaned(row) if _pair(row) in self._open_pairs else None
-        n_raters = len(self._readers) + (row["subject_kind"] == "readers_and_model")
-        is_group = row["subject_kind"].startswith("readers") and n_raters >= _RATERS_OF_A_GROUP
-        if not is_group or not self._is_of_many(row):
+        is_group = row["subject_kind"] == "readers" and len(self._readers) >= _RATERS_OF_A_GROUP
+        if not is_group or row["subject"] in self._telling_groups or not self._is_of_many(row):
             return None
         return {**self._cleaned(row), **dict.fromkeys((*TOTALS, "n_subjects", "numerator", "denominator"))}
 

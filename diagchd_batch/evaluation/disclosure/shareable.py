@@ -175,7 +175,8 @@ def _readme(record: RunRecord, summary: ShareableSummary) -> str:
         "",
         *_names_note(record),
         "These are aggregates of pseudonymised data. Whether they may be given away is for the data's owner to decide; "
-        "what other people know of the cohort is not known here.",
+        "what other people know of the cohort is not known here. Give away one export of these studies only: from two, "
+        "of nearly the same studies or with another limit, what both withhold can follow.",
         "",
     ]
     return "\n".join(lines)

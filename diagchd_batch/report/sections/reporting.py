@@ -1,97 +1,115 @@
 """The result items that reporting guidelines ask for, each with its place in this report.
 
-The items are in our own words and without the guidelines' numbers: after the results part of STARD 2015, which STARD-AI
-extends for artificial intelligence, and of TRIPOD+AI (doi:10.1136/bmj-2023-078378).
+In our own words, numbered as STARD-AI (doi:10.1038/s41591-025-03953-8) and TRIPOD+AI (doi:10.1136/bmj-2023-078378)
+number them. Compared item by item, the results parts whole, with public transcriptions of both checklists (two of each,
+which agree) and of STARD 2015 (doi:10.1136/bmj.h5527), whose items 19 to 25 are 24 to 27 and 30 to 32 of STARD-AI; not
+with the journals' own pages. Of the methods parts only the items stand here that have results: 19, 20, 21 and 23 of
+STARD-AI, and decision curves, as 12e of TRIPOD+AI asks for clinical utility.
 """
 
+from collections.abc import Iterator
+
+from diagchd_batch.evaluation.cohort.names import MISSING
 from diagchd_batch.report.blocks import Section, Table
 from diagchd_batch.report.source import Source
 
 NOT_SUPPLIED = "not supplied"
 
-_DIAGNOSTIC, _PREDICTION = "STARD-AI", "TRIPOD+AI"
+_STARD, _TRIPOD = "STARD-AI", "TRIPOD+AI"
+_OF_EVERY_RUN = {"studies", "diagnosis", "source_resolution", "number_of_images"}
+"""Characteristics that are no covariates of the job."""
+
+Item = tuple[str, str, str, str | None]
+"""Guideline, its number, the item, and where this report has it."""
 
 
 def reporting(source: Source) -> Section:
-    record = source.record
-    tables = source.tables
-    estimates = tables["estimates"]
-    has_headline = bool(source.headline)
-    has_curve = any(row["curve"] == "roc" and row["unit"] == "study" for row in tables["curves"])
-    has_bins = any(row["n"] for row in tables["calibration"])
-    characteristics = {row["variable"] for row in tables["cohort_characteristics"]} - {"studies"}
-    subgroups = any(row["covariate"] and row["subject_kind"] == "model" for row in estimates)
-    versions = record.model.card.get("changelog")
-    items: list[tuple[str, str, str | None]] = [
-        (_DIAGNOSTIC, "flow of participants, as a diagram", "Flow of studies" if tables["flow"] else None),
-        (_DIAGNOSTIC, "baseline characteristics of participants", "Cohort" if characteristics else None),
-        (
-            _DIAGNOSTIC,
-            "distribution of severity among those with the condition",
-            "Cohort and Subgroups, as diagnoses" if "diagnosis" in characteristics else None,
-        ),
-        (_DIAGNOSTIC, "distribution of alternative diagnoses among those without the condition", None),
-        (_DIAGNOSTIC, "time and interventions between index test and reference standard", None),
-        (
-            _DIAGNOSTIC,
-            "cross tabulation of the index test's results by those of the reference standard",
-            "Confusion" if has_headline else None,
-        ),
-        (_DIAGNOSTIC, "estimates of accuracy and their precision", "Headline; ROC curve" if has_headline else None),
-        (
-            _DIAGNOSTIC,
-            "indeterminate and missing results",
-            "Flow of studies; Headline, counted both ways" if tables["flow"] else None,
-        ),
-        (_DIAGNOSTIC, "performance in subgroups", "Subgroups" if subgroups else None),
-        (
-            _DIAGNOSTIC,
-            "errors and failures of the algorithm",
-            "Worst cases; Failures and quality flags" if record.counts else None,
-        ),
-        (_DIAGNOSTIC, "adverse events from performing the tests", None),
-        (
-            _PREDICTION,
-            "flow of participants, with and without the outcome",
-            "Flow of studies" if has_headline else None,
-        ),
-        (
-            _PREDICTION,
-            "characteristics of participants, missing values included",
-            "Cohort" if characteristics else None,
-        ),
-        (_PREDICTION, "comparison of development and evaluation data", None),
-        (
-            _PREDICTION,
-            "numbers of participants and outcome events in each analysis",
-            "Headline" if has_headline else None,
-        ),
-        (
-            _PREDICTION,
-            "the model, so that predictions can be made from it",
-            "What was run: architecture and the digest of the weights",
-        ),
-        (_PREDICTION, "discrimination with intervals", "ROC curve" if has_curve else None),
-        (_PREDICTION, "calibration with a plot", "Calibration" if has_bins else None),
-        (_PREDICTION, "performance in key subgroups and heterogeneity", "Subgroups" if subgroups else None),
-        (
-            _PREDICTION,
-            "model updating: which model, and performance after it",
-            "Earlier runs" if source.comparisons else "What was run: version" if versions else None,
-        ),
-    ]
+    items = [*_diagnostic_accuracy(source), *_prediction_model(source)]
     return Section(
         "reporting",
         "Reporting items",
         [
-            "Items of the results parts, in our own words: check them against the guidelines before you publish. The "
-            "guidelines have further items, on methods and discussion, that no software can fill."
+            "Items of the results parts, and those of the methods parts that have results, in our own words and by the "
+            "guidelines' numbers: check them against the guidelines before you publish. What the guidelines ask for in "
+            "title, introduction, methods, discussion and declarations is for the authors."
         ],
         tables=[
             Table(
                 "Result items of STARD-AI and TRIPOD+AI, and where this report has them",
-                ("guideline", "item", "where"),
-                [(guideline, item, where or NOT_SUPPLIED) for guideline, item, where in items],
+                ("guideline", "no.", "item", "where"),
+                [(guideline, number, item, where or NOT_SUPPLIED) for guideline, number, item, where in items],
             )
         ],
     )
+
+
+def _diagnostic_accuracy(source: Source) -> Iterator[Item]:
+    headline = "Headline" if _has_headline(source) else None
+    flow = "Flow of studies" if source.tables["flow"] else None
+    given, technical = _described_by_the_job(source), _has(source, "source_resolution")
+    failures = "Worst cases; Failures and quality flags" if source.record.counts else None
+    diseased, healthy = (_has_diagnoses(source, group) for group in ("positive", "negative"))
+    yield _STARD, "19–20", "indeterminate and missing results", flow and f"{flow}; Headline, counted both ways"
+    yield _STARD, "21", "variability of accuracy", "Subgroups" if headline and (given or technical) else None
+    yield _STARD, "23", "errors of the algorithm", failures
+    yield _STARD, "23", "bias and fairness, by what is known of the people", "Subgroups" if headline and given else None
+    yield _STARD, "24", "flow of participants, as a diagram", flow
+    yield _STARD, "25", "demographic and clinical characteristics of those evaluated", "Cohort" if given else None
+    yield _STARD, "25", "technical characteristics of the data evaluated", "Cohort" if technical else None
+    yield _STARD, "25", "all these of the training and validation sets", None
+    yield _STARD, "26a", "severity among those with the condition", "Cohort; Subgroups, by lesion" if diseased else None
+    yield _STARD, "26b", "other diagnoses among those without it", "Cohort" if healthy else None
+    yield _STARD, "27", "time and interventions between index test and reference standard", None
+    yield _STARD, "28", "whether the condition is distributed as among those the test is meant for", None
+    yield _STARD, "29", "how an external data set differs from those of development", None
+    yield _STARD, "30", "index test's results against those of the reference standard", headline and "Confusion"
+    yield _STARD, "31", "estimates of accuracy and their precision", headline and f"{headline}; ROC curve"
+    yield _STARD, "32", "adverse events of either test", None
+
+
+def _prediction_model(source: Source) -> Iterator[Item]:
+    headline = "Headline" if _has_headline(source) else None
+    given = _described_by_the_job(source)
+    of_model = [row for row in source.tables["curves"] if row["unit"] == "study" and row["subject_kind"] == "model"]
+    curves = {row["curve"] for row in of_model}
+    calibrated = any(row["n"] for row in source.tables["calibration"])
+    updated = "Earlier runs, where one is of an earlier model" if source.comparisons else None
+    decision = "not drawn here: the table curves, curve = decision" if "decision" in curves else None
+    yield _TRIPOD, "12e", "clinical utility: decision curve", decision
+    yield _TRIPOD, "20a", "flow of participants, with and without the outcome", headline and "Flow of studies"
+    yield _TRIPOD, "20b", "characteristics, and how much is missing of them", "Cohort" if given else None
+    yield _TRIPOD, "20b", "dates, settings and treatments", None
+    yield _TRIPOD, "20c", "comparison with the development data", None
+    yield _TRIPOD, "21", "participants and outcome events in each analysis", headline
+    yield _TRIPOD, "22", "the model itself (where it is developed)", "What was run: architecture, digest of the weights"
+    yield _TRIPOD, "23a", "discrimination with intervals", "ROC curve" if "roc" in curves else None
+    yield _TRIPOD, "23a", "calibration with a plot", "Calibration" if calibrated else None
+    yield _TRIPOD, "23a", "performance in key subgroups", "Subgroups" if headline and given else None
+    yield _TRIPOD, "23b", "heterogeneity between clusters, as hospitals are", _heterogeneity(source)
+    yield _TRIPOD, "24", "updating of the model, and performance after it", updated
+
+
+def _has_headline(source: Source) -> bool:
+    """Whether any study entered it: without labels its rows are empty."""
+    return any(row["n_units"] for row in source.estimates(headline=True))
+
+
+def _has(source: Source, variable: str) -> bool:
+    return any(row["variable"] == variable for row in source.tables["cohort_characteristics"])
+
+
+def _described_by_the_job(source: Source) -> bool:
+    """Whether the studies have covariates beyond those that every run knows."""
+    return bool({row["variable"] for row in source.tables["cohort_characteristics"]} - _OF_EVERY_RUN)
+
+
+def _has_diagnoses(source: Source, group: str) -> bool:
+    return any(
+        row["variable"] == "diagnosis" and row["group"] == group and row["level"] != MISSING and row["value"]
+        for row in source.tables["cohort_characteristics"]
+    )
+
+
+def _heterogeneity(source: Source) -> str | None:
+    tested = {row["covariate"] for row in source.tables["comparisons"] if row["endpoint"].endswith("_interaction")}
+    return "Subgroups: interaction tests, where a covariate names the clusters" if tested - _OF_EVERY_RUN else None

@@ -10,6 +10,7 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 from statsmodels.stats import inter_rater
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from diagchd_batch.evaluation.agreement import (
     cohen_kappa,
@@ -235,6 +236,7 @@ def test_holm_is_monotone_and_at_least_the_raw_p(p_values: list[float]) -> None:
     order = np.argsort(p_values, kind="stable")
     assert np.all(np.diff(np.array(adjusted)[order]) >= -1e-12)
     assert holm([None, *p_values, None]) == [None, *adjusted, None]
+    assert adjusted == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
 @few

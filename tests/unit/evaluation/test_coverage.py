@@ -42,3 +42,12 @@ def test_intervals_cover_and_tests_keep_their_size(measured, clustered: bool) ->
         if not kept:
             wrong[name] = (tally.method, round(tally.share, 3))
     assert not wrong
+
+
+@pytest.mark.slow
+def test_ties_are_what_keeps_permutation_tests_below_their_size() -> None:
+    drawn = measure(100, False, 1000, 500, seed=1, only="sensitivity, p drawn among", why=True)
+    whole = measure(100, False, 1000, 500, seed=1, only="test: difference of sensitivity$")
+    (with_ties,), (without,) = drawn.values(), whole.values()
+    assert abs(with_ties.share - 0.05) < 3.5 * np.sqrt(0.05 * 0.95 / 1000)
+    assert without.share < 0.02

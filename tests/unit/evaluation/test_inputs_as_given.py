@@ -121,6 +121,8 @@ def test_scores_of_readers_with_gaps(nothing: object) -> None:
         lambda: cohen_kappa([[1, 2], [3, 4]], [[0, 1, 2], [1, 0, 1], [2, 1, 0]]),
         lambda: cohen_kappa(pd.DataFrame([[1, 2], [3, 4]], index=["a", 1], columns=["a", "b"])),
         lambda: krippendorff_alpha([[1.0, float("inf")], [2, 2], [1, 1]], "interval"),
+        lambda: krippendorff_alpha(np.array([["a", "a"], ["b", NAN], ["a", "b"]])),  # numpy makes it the text "nan"
+        lambda: gwet_ac1([["a", "a"], ["b", ""], ["a", "b"]]),
         lambda: obuchowski_rockette(TRUTH, "scores"),
         lambda: obuchowski_rockette(TRUTH, [[[1, 2], [1]], [[1, 2], [1, 2]]]),
         lambda: obuchowski_rockette(TRUTH, np.zeros((2, 3, 8)), fixed="both"),
