@@ -44,7 +44,8 @@ def main(load: Callable[[str, Sequence[str], Mapping[str, str]], JobConfig] = lo
     selections.add_argument("--retry", choices=["failed"], dest="selection")
     parser.add_argument("--until", help="as of `submit`; a time of day is one where this process runs")
     with RunLog() as run_log:
-        return _run(parser.parse_args(), load, run_log)
+        # intermixed: else KEY=VALUE after an option is refused
+        return _run(parser.parse_intermixed_args(), load, run_log)
 
 
 def _run(

@@ -99,7 +99,7 @@ def submit(
     """Score a cohort and evaluate it: here, with a Ray of its own, or on a cluster. Again: it resumes or repeats.
 
     Exit codes: 0 done, 1 failed (resumable), 2 usage or configuration, 3 done with failed inputs,
-    4 fingerprint mismatch, 130/143 interrupted (resumable).
+    4 fingerprint mismatch, 130/143 interrupted (resumable; a run on a cluster goes on without the client).
 
     Example: diagchd-batch submit configs/sample.yaml --set model.precision=bfloat16
     """
@@ -191,23 +191,51 @@ def _submit_to_cluster(
     as_json: bool,
 ) -> NoReturn:
     from diagchd_batch.cluster.client import ClusterJobs
-    from diagchd_batch.cluster.submission import run_meant, submit_and_follow
+    from diagchd_batch.cluster.submission import follow_to_end, run_meant
+    from diagchd_batch.results import open_output
+    from diagchd_batch.scoring.interrupts import RunInterrupted, interruptible
 
     jobs = ClusterJobs(address)
     run = run_meant(job, os.environ, request)
     options = {"new": ["--only", "new"], "failed": ["--retry", "failed"]}.get(request.selection, [])
     if until:
         options += ["--until", until.isoformat()]
+    submission_id, exit_code = "", 0
     try:
-        submission_id, exit_code = submit_and_follow(jobs, job, run, options, wait=not no_wait, say=say)
-    except KeyboardInterrupt:
-        say(f"detached; run {run} goes on. The same command comes back to it, `diagchd-batch stop` ends it")
-        raise typer.Exit(130) from None
+        with interruptible():
+            private = open_output(job.output.uri, job.output.private_uri).private
+            submission_id, was_there = jobs.submit(job, private, run, options)
+            say(f"{'attached to' if was_there else 'submitted'} {submission_id}")
+            if no_wait:
+                _say_ways_back(job, run, request)
+            else:
+                exit_code = follow_to_end(jobs, job, run, submission_id, say)
+    except RunInterrupted as interruption:
+        if submission_id:
+            say(f"detached ({interruption}); run {run} goes on on the cluster")
+            _say_ways_back(job, run, request)
+        else:
+            say(f"interrupted ({interruption}) before the cluster had answered; the same command submits, or attaches")
+        raise typer.Exit(interruption.exit_code) from None
     if as_json:
         print_json({"run_id": run, "submission_id": submission_id, "exit_code": None if no_wait else exit_code})
     else:
         print(submission_id)
     raise typer.Exit(exit_code)
+
+
+def _say_ways_back(job: "JobConfig", run: str, request: "RunRequest") -> None:
+    """To a run that goes on without us, as commands that a shell takes."""
+    # The same command, but for what would not wait again, or begin one more run.
+    words = [word for word in sys.argv[1:] if word not in ("--no-wait", "--new-run")]
+    named = ["--run-id", run] if request.new_run else []
+    output, *private = _output_words(job)
+    for what, command in (
+        ("follow it", [*words, *named]),
+        ("see how far it is", ["status", output, "--run-id", run, *private]),
+        ("end it", ["stop", run, "--output", output, *private]),
+    ):
+        say(f"{what}: {shlex.join(['diagchd-batch', *command])}")
 
 
 def _plan_pairs(
@@ -299,8 +327,14 @@ def _outcome_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
 
 def _quoted(job: "JobConfig", run_id: str) -> str:
     """A run for `query` as a shell takes it, and where its private tree lies if not in the output."""
+    output, *private = _output_words(job)
+    return shlex.join([output, "--run-id", run_id, *private])
+
+
+def _output_words(job: "JobConfig") -> list[str]:
+    """The output as commands take it, and where its private tree lies if not in it."""
     private = ["--private-uri", job.output.private_uri] if job.output.private_uri else []
-    return shlex.join([job.output.uri, "--run-id", run_id, *private])
+    return [job.output.uri, *private]
 
 
 def _report_uri(job: "JobConfig", run_id: str) -> str | None:

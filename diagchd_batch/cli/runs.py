@@ -153,17 +153,18 @@ def stop(
 
 
 def _kept_log(output: str, private_uri: str | None, run_id: str) -> str:
-    """Of the latest driver on a cluster; where none left a log, what the run's record says."""
+    """Of the latest driver on a cluster; where none left a log, what `status` says: like it, not the record's own
+    text, which may name places and files.
+    """
     from diagchd_batch.results import open_output
-    from diagchd_batch.results.run_record import read_private_run_record
     from diagchd_batch.scoring.run_log import read_log
     from diagchd_batch.scoring.run_state import run_state
 
     opened = open_output(output, private_uri)
     if (text := read_log(opened.private, run_id)) is not None:
         return text
-    state, record = run_state(opened, run_id), read_private_run_record(opened.private, run_id)
-    reason = f": {record.reason}" if record and record.reason else ""
+    state = run_state(opened, run_id)
+    reason = f": {state.reason}" if state.reason else ""
     return f"no log is kept of run {run_id}, which ran on one machine; it is {state.status}{reason}\n"
 
 
@@ -215,11 +216,12 @@ def _run_ids(opened: "Output", output: str, run_id: str | None) -> list[str]:
 
 
 def _newest_run(output: str, private_uri: str | None) -> str:
-    """The one that was begun last, as far as runs have a record."""
+    """The one that was begun last, as far as runs have a record that tells when."""
     from diagchd_batch.results import open_output
 
     opened = open_output(output, private_uri)
-    begun = {record.run_id: record.started_at.timestamp() for record in opened.runs()}
+    records = opened.runs(on_damaged=lambda name, error: say(f"run {name} is left out, it may be newer: {error}"))
+    begun = {record.run_id: record.started_at.timestamp() for record in records}
     return max(_run_ids(opened, output, None), key=lambda name: begun.get(name, 0.0))
 
 

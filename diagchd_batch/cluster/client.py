@@ -118,10 +118,10 @@ class ClusterJobs:
     ) -> bool:
         """False where another client took the id meanwhile."""
         job_name = f"{submission_id}-{secrets.token_hex(4)}"
-        private.create(layout.submitted_job(job_name), for_cluster(config).model_dump_json().encode())
         entrypoint = shlex.join(["python", "-m", _ENTRYPOINT, job_name, "--run-id", run_id, *options])
         with tempfile.TemporaryDirectory(prefix="diagchd-batch-submit-") as directory:
-            _stage(Path(directory), private.uri)
+            _stage(Path(directory), private.uri)  # first, since it may refuse, and nothing should be left then
+            private.create(layout.submitted_job(job_name), for_cluster(config).model_dump_json().encode())
             return self._send(submission_id, run_id, entrypoint, directory)
 
     def _send(self, submission_id: str, run_id: str, entrypoint: str, directory: str) -> bool:

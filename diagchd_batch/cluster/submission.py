@@ -1,7 +1,7 @@
 """A submit to a cluster, from the client's side: which run it means, starting or joining it, its exit code."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from diagchd_batch.cluster.client import ClusterJobs
 from diagchd_batch.config.models import JobConfig
@@ -28,29 +28,15 @@ def run_meant(config: JobConfig, environ: Mapping[str, str], request: RunRequest
     return registry.target(fields, input_fields(config.input), request).identity.run_id
 
 
-def submit_and_follow(
-    jobs: ClusterJobs,
-    config: JobConfig,
-    run_id: str,
-    options: Sequence[str],
-    *,
-    wait: bool,
-    say: Callable[[str], None],
-) -> tuple[str, int]:
-    """Submission id and exit code (0 where not waited for). A KeyboardInterrupt meanwhile leaves the job running.
-
-    `options` are for ``jobs/score.py``; a submission that is there already keeps those it was begun with.
-    """
-    output = open_output(config.output.uri, config.output.private_uri)
-    submission_id, was_there = jobs.submit(config, output.private, run_id, options)
-    say(f"{'attached to' if was_there else 'submitted'} {submission_id}")
-    if not wait:
-        return submission_id, 0
+def follow_to_end(
+    jobs: ClusterJobs, config: JobConfig, run_id: str, submission_id: str, say: Callable[[str], None]
+) -> int:
+    """The exit code of a run that was submitted, once it has ended; the job's log is passed on meanwhile."""
     status, driver_exit_code = jobs.follow(submission_id, lambda text: print(text, end="", file=sys.stderr, flush=True))
-    record = read_run_record(output.storage, run_id)
+    record = read_run_record(open_output(config.output.uri, config.output.private_uri).storage, run_id)
     if status == "SUCCEEDED" and record is None:
-        return submission_id, 0  # nothing was new, or nothing had failed, so that no run was begun
+        return 0  # nothing was new, or nothing had failed, so that no run was begun
     if status == "SUCCEEDED" and record is not None and record.exit_code is not None:
-        return submission_id, record.exit_code
+        return record.exit_code
     say(f"Ray says: {status.lower()}; the same command resumes the run")
-    return submission_id, driver_exit_code if driver_exit_code in _TOLD_EXIT_CODES else EXIT_FAILED
+    return driver_exit_code if driver_exit_code in _TOLD_EXIT_CODES else EXIT_FAILED

@@ -1,10 +1,11 @@
 """Runs that build on others: a run, its parent, its parent's parent; later results stand for earlier ones."""
 
 import re
+from collections.abc import Callable
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results import layout
-from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record
+from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record, read_run_records
 from diagchd_batch.storage.base import Storage
 
 _RUN_RECORD = re.compile(r"runs/run_id=([^/]+)/run\.json")
@@ -24,20 +25,14 @@ def resolve_lineage(output: Storage, run_id: str) -> list[RunRecord]:
     return records[::-1]
 
 
-def newest_runs(output: Storage, *, without_damaged: bool = False) -> list[RunRecord]:
-    """The recorded runs that no other continues, the one begun last first. Raises DamagedRecordError, unless records
-    that cannot be read shall be left out.
+def newest_runs(
+    output: Storage, on_damaged: Callable[[str, DamagedRecordError], object] | None = None
+) -> list[RunRecord]:
+    """The recorded runs that no other continues, the one begun last first. Records that cannot be read are treated as
+    in `read_run_records`.
     """
     run_ids = (match[1] for info in output.list(layout.RUNS_PREFIX) if (match := _RUN_RECORD.fullmatch(info.key)))
-    records = []
-    for run_id in run_ids:
-        try:
-            record = read_run_record(output, run_id)
-        except DamagedRecordError:
-            if not without_damaged:
-                raise
-        else:
-            records += [record] if record else []
+    records = read_run_records(output, run_ids, on_damaged)
     continued = {record.parent_run_id for record in records}
     newest = [record for record in records if record.run_id not in continued]
     return sorted(newest, key=lambda record: (record.started_at, record.run_id), reverse=True)

@@ -1,5 +1,7 @@
 """An output for notebooks and commands: its runs, predictions, scores and masks. Imports neither Keras nor Ray."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -8,7 +10,7 @@ from diagchd_batch.errors import UsageError
 from diagchd_batch.results import layout
 from diagchd_batch.results.datasets import OutputTrees, parquet_files, predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.mask_codec import decode_mask
-from diagchd_batch.results.run_record import RunRecord, read_run_record
+from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_records
 from diagchd_batch.results.schema import SCORES
 from diagchd_batch.storage import join_uri, open_storage
 
@@ -16,10 +18,11 @@ from diagchd_batch.storage import join_uri, open_storage
 class Output(OutputTrees):
     """An output directory or prefix: what `open_output` gives."""
 
-    def runs(self) -> list[RunRecord]:
-        """The records of all runs that have one, by run id."""
-        records = [read_run_record(self.storage, run_id) for run_id in self.run_ids()]
-        return [record for record in records if record is not None]
+    def runs(self, on_damaged: Callable[[str, DamagedRecordError], object] | None = None) -> list[RunRecord]:
+        """The records of all runs that have one, by run id. One that cannot be read raises DamagedRecordError, or is
+        left out once `on_damaged` was told of it.
+        """
+        return read_run_records(self.storage, self.run_ids(), on_damaged)
 
     def predictions(self, run_id: str | None = None) -> ds.Dataset:
         """Schema PREDICTIONS and `run_id`: one row a frame. Raises UsageError where the run has none (yet)."""

@@ -1,5 +1,6 @@
 """The run record: what was run, with what, when, and what came of it. One public, one full and private."""
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
@@ -123,6 +124,25 @@ def write_run_record(storage: Storage, private: Storage, record: PrivateRunRecor
 def read_run_record(storage: Storage, run_id: str) -> RunRecord | None:
     """The public record of a run, None where there is none. Raises DamagedRecordError."""
     return _read(storage, layout.run_record(run_id), RunRecord)
+
+
+def read_run_records(
+    storage: Storage, run_ids: Iterable[str], on_damaged: Callable[[str, DamagedRecordError], object] | None = None
+) -> list[RunRecord]:
+    """The public records of those runs, as far as they have one. One that cannot be read raises DamagedRecordError, or
+    is left out once `on_damaged` was told of it.
+    """
+    records = []
+    for run_id in run_ids:
+        try:
+            record = read_run_record(storage, run_id)
+        except DamagedRecordError as error:
+            if on_damaged is None:
+                raise
+            on_damaged(run_id, error)
+        else:
+            records += [record] if record else []
+    return records
 
 
 def read_private_run_record(private: Storage, run_id: str) -> PrivateRunRecord | None:

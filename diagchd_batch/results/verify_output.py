@@ -42,7 +42,7 @@ def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyRep
 
 def verify_lineages(output: Output, run_id: str | None = None) -> Iterator[LineageReport]:
     """Of the newest run of each lineage, or of the run named if it is one. Runs that build on none are left out."""
-    for record in newest_runs(output.storage, without_damaged=True):
+    for record in newest_runs(output.storage, on_damaged=lambda *_: None):
         if record.parent_run_id is None or run_id not in (None, record.run_id):
             continue
         try:

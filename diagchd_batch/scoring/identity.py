@@ -14,7 +14,7 @@ from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results import layout
 from diagchd_batch.results.lineage import newest_runs
-from diagchd_batch.results.run_record import Selection
+from diagchd_batch.results.run_record import DamagedRecordError, Selection
 from diagchd_batch.results.schema import SCHEMA_VERSION
 from diagchd_batch.storage import normalize_uri
 from diagchd_batch.storage.base import Storage
@@ -188,15 +188,27 @@ class RunRegistry:
 
     def _newest(self, wanted: Identity, latest: Identity | None) -> Identity | None:
         """What a selection builds on: `latest` while it is not finished, since its plan may still be in the making;
-        else the newest recorded run of this fingerprint and input, the manifest left aside.
+        else the newest recorded run of this fingerprint and input, the manifest left aside. Raises DamagedRecordError
+        where it could be one whose record cannot be read: what that scored would be scored again, beside it.
         """
+
+        def refuse_if_meant(run_id: str, error: DamagedRecordError) -> None:
+            identity = self._read(run_id)
+            if identity is None or self._could_build_on(identity, wanted):
+                raise error
+
         if latest and not self._is_finished(latest.run_id):
             return latest
-        for record in newest_runs(self._output):
+        for record in newest_runs(self._output, on_damaged=refuse_if_meant):
             identity = self._read(record.run_id) if record.fingerprint == wanted.fingerprint else None
-            if identity and not _input_differences(identity, wanted, with_manifest=False):
+            if identity and self._could_build_on(identity, wanted):
                 return identity
         return None
+
+    @staticmethod
+    def _could_build_on(run: Identity, wanted: Identity) -> bool:
+        same_model = run.fingerprint == wanted.fingerprint
+        return same_model and not _input_differences(run, wanted, with_manifest=False)
 
     def _unfinished(self, run: Identity, request: RunRequest) -> Target:
         if request.run_id is not None:

@@ -110,8 +110,8 @@ def run_state(output: Output, run_id: str) -> RunState:
 
 def _reason(record: RunRecord) -> str:
     """Without the text itself, which may name places and files."""
-    text = f"in the private tree, {layout.private_run_record(record.run_id)}, reason; `diagchd-batch logs` prints it"
-    return f"{_KINDS[record.status]}, exit code {record.exit_code}; the full text is {text}"
+    place = f"in the private tree, {layout.private_run_record(record.run_id)}, reason"
+    return f"{_KINDS[record.status]}, exit code {record.exit_code}; the full text is {place}"
 
 
 def live_submissions(output: Output, run_id: str) -> list[str]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,12 +19,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
+    with _head(gpus=0) as environment:
+        yield environment
+
+
+@contextmanager
+def _head(gpus: int) -> Iterator[dict[str, str]]:
     """The environment of a client of a running cluster."""
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environment["PYTHONPATH"] = str(PROJECT)
     with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as directory:
         head = subprocess.Popen(
-            [sys.executable, str(PROJECT / "tests" / "support" / "ray_head.py"), directory],
+            [sys.executable, str(PROJECT / "tests" / "support" / "ray_head.py"), directory, str(gpus)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -74,6 +81,58 @@ def test_scores_as_an_embedded_ray_does_and_refuses_a_wrong_token(cluster, tmp_p
     assert joined.score_bytes() == embedded.score_bytes()
     again = _score(joined, cluster)
     assert json.loads(again.stdout)["repeated"]
+
+
+_LOOK_FOR_A_NODE = """
+import sys
+from diagchd_batch.cluster.joined import JoinedRay
+from diagchd_batch.config.models import ClusterConfig
+from diagchd_batch.errors import RunFault
+from diagchd_batch.scoring.actors import plan_actors
+
+config = ClusterConfig(cpus_per_actor=float(sys.argv[1]), gpus_per_actor=float(sys.argv[2]))
+try:
+    actors = plan_actors(config, JoinedRay(config, print, node_timeout_s=3).nodes(), elastic=True)
+    print(f"{actors.initial_actors} actor with {actors.cpus:g} cores and {actors.gpus:g} GPUs")
+except RunFault as fault:
+    print(f"refused: {fault}")
+"""
+"""A driver's check that an actor fits a node, with three seconds in place of half an hour. It joins the cluster, so it
+gets a process of its own."""
+
+
+def _look_for_a_node(environment: dict[str, str], cpus: int, gpus: int) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-c", _LOOK_FOR_A_NODE, str(cpus), str(gpus)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def _assert_refused(told: str, needed: str) -> None:
+    assert f"waiting for a node with {needed}" in told
+    assert f"refused: no node with {needed} came in 3 s; start one, look at the autoscaler, or lower " in told
+    assert "cluster.cpus_per_actor and cluster.gpus_per_actor" in told
+
+
+def test_an_actor_that_fits_no_node_is_refused_with_the_remedy(cluster):
+    _assert_refused(_look_for_a_node(cluster, 1, 1), "1 core and 1 GPU")
+    _assert_refused(_look_for_a_node(cluster, 3, 0), "3 cores and 0 GPUs")
+
+
+def test_where_a_node_has_the_gpu_that_an_actor_asks_for_the_run_is_scored(tmp_path):
+    """The node only claims one: what is looked at is who gets it, not what computes on it."""
+    with _head(gpus=1) as cluster:
+        assert _look_for_a_node(cluster, 2, 1) == "1 actor with 2 cores and 1 GPUs\n"
+        _assert_refused(_look_for_a_node(cluster, 1, 2), "1 core and 2 GPUs")
+        run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 8))
+        ended = _score(run, cluster, "cluster.gpus_per_actor=1", "cluster.cpus_per_actor=2")
+        assert ended.returncode == 0, ended.stderr
+        assert json.loads(ended.stdout)["counts"]["n_ok"] == 8
 
 
 def test_nights(cluster, tmp_path):

@@ -2,7 +2,11 @@
 
 import json
 import os
+import re
 import secrets
+import shlex
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -10,15 +14,16 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from diagchd_batch.cluster.client import UPLOAD_LIMIT_BYTES
 from diagchd_batch.results import open_output
-from tests.support.scoring_runs import ID_KEY, ScoringRun, descendants, kill, write_cohort
+from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, descendants, kill, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -113,6 +118,44 @@ def _command(head: Head, *words: object, **environ: str) -> subprocess.Completed
         text=True,
         timeout=600,
     )
+
+
+def _started(head: Head, *words: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [PROGRAMS / "diagchd-batch", *map(str, words)],
+        env=os.environ | head.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _ways_back(messages: str) -> dict[str, list[str]]:
+    """What a client that goes says of each command: ``follow it`` → its words, without the program."""
+    told = (line.partition(": diagchd-batch ") for line in messages.splitlines())
+    return {what: shlex.split(words) for what, found, words in told if found}
+
+
+def _interrupt_once_it_follows(client: subprocess.Popen, number: signal.Signals) -> str:
+    """A real signal, as soon as the client passes on the job's log; its messages."""
+    lines = [next(client.stderr)]
+    while not (len(lines) > 1 and lines[-2].startswith("attached to ")):
+        lines.append(next(client.stderr))
+    assert client.poll() is None, lines
+    client.send_signal(number)
+    stdout, rest = client.communicate(timeout=60)
+    assert stdout == ""
+    return "".join(lines) + rest
+
+
+def _drivers(run_id: str) -> list[int]:
+    """Process ids of a job on the cluster."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and f"jobs.submitted\0{run_id}-s1" in (entry / "cmdline").read_text():
+                found.append(int(entry.name))
+    return found
 
 
 def _job_file(run: ScoringRun) -> Path:
@@ -235,3 +278,69 @@ def test_only_what_is_new_is_scored_in_the_next_night(head, tmp_path):
     assert '"nothing_selected": true' in nothing.stderr
     assert set(records) == set(open_output(str(run.output)).run_ids())
     assert _command(head, "verify", run.output).returncode == 0
+
+
+def test_a_client_that_goes_leaves_its_run_to_the_cluster_and_says_how_to_come_back(head, tmp_path):
+    """By --no-wait, at Ctrl-C, at SIGTERM: each next client is what the one before said. The job's driver is frozen
+    meanwhile, so that the run cannot end before they have come and gone.
+    """
+    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 16), run_id=None)
+    words = ("submit", _job_file(run), "--address", head.address, "--new-run", "--json")
+    gone = _command(head, *words, "--no-wait")
+    assert gone.returncode == 0, gone.stderr
+    told = json.loads(gone.stdout)
+    run_id, submission_id = told["run_id"], told["submission_id"]
+    assert (submission_id, told["exit_code"]) == (f"{run_id}-s1", None)
+    assert f"submitted {submission_id}" in gone.stderr
+    success = run.output / "runs" / f"run_id={run_id}" / "_SUCCESS"
+    assert not success.exists()
+    ways = _ways_back(gone.stderr)
+
+    messages = _interrupt_once_it_follows(client := _started(head, *ways["follow it"]), signal.SIGINT)
+    frozen = _drivers(run_id)
+    assert frozen, messages
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        assert client.returncode == 130, messages
+        assert f"detached (SIGINT); run {run_id} goes on on the cluster" in messages
+        assert "Traceback" not in messages and "Error" not in messages
+        assert _ways_back(messages) == ways
+
+        messages = _interrupt_once_it_follows(client := _started(head, *ways["follow it"]), signal.SIGTERM)
+        assert client.returncode == 143, messages
+        assert f"attached to {submission_id}" in messages and "detached (SIGTERM)" in messages
+        assert "Traceback" not in messages and "Error" not in messages
+        assert run_id in _command(head, *ways["see how far it is"]).stdout
+        assert not success.exists()
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+
+    deadline_s = time.monotonic() + 300
+    while not success.exists():
+        assert time.monotonic() < deadline_s, _command(head, "logs", run_id, "--address", head.address).stdout
+        time.sleep(1)
+    back = _command(head, *ways["follow it"])
+    assert back.returncode == 0 and json.loads(back.stdout)["run_id"] == run_id, back.stderr
+    assert re.search(r"status +finished", _command(head, *ways["see how far it is"]).stdout)
+    assert "does not run: it is finished" in _command(head, *ways["end it"]).stderr
+    assert open_output(str(run.output)).run_ids() == [run_id]
+    assert _command(head, "verify", run.output).returncode == 0
+
+
+def test_a_package_too_large_for_ray_is_refused_with_the_remedy_and_leaves_nothing(head, tmp_path):
+    """A copy of the project in which somebody keeps large weights under configs/."""
+    copy = tmp_path / "project"
+    for name in ("diagchd_batch", "jobs", "configs"):
+        shutil.copytree(PROJECT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "configs" / "models" / "ours").mkdir()
+    with (copy / "configs" / "models" / "ours" / "weights.h5").open("wb") as file:
+        file.truncate(UPLOAD_LIMIT_BYTES)  # what lies beside it makes the sum larger
+    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2))
+    refused = _command(head, "submit", _job_file(run), "--address", head.address, PYTHONPATH=str(copy))
+    assert refused.returncode == 2, refused.stderr
+    assert "MB, above Ray's limit of 105 MB; name large weights by model.weights" in refused.stderr
+    assert "Traceback" not in refused.stderr and "submitted" not in refused.stderr
+    assert not list(run.output.rglob("submitted/*"))
+    assert str(run.output) not in head.get("/api/jobs/")

@@ -10,7 +10,7 @@ from diagchd_batch.errors import StorageFault, UsageError
 from diagchd_batch.results import layout
 from diagchd_batch.results.datasets import OutputTrees, holds_no_run, parquet_files
 from diagchd_batch.results.query.lineages import Generation, all_lineages, lineage_of
-from diagchd_batch.results.run_record import RunRecord, read_run_record
+from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record, read_run_records
 from diagchd_batch.storage import Storage
 from diagchd_batch.studies.plan import open_plan
 
@@ -22,6 +22,9 @@ class Catalog:
 
     Scores are listed only where they are asked for: an archive of many runs has very many score files. Raises
     UsageError where the output lacks the run.
+
+    Of all runs, one whose record cannot be read is no obstacle to most tables, which are whole without it; `records`
+    and `lineages` would be wrong, and raise DamagedRecordError.
     """
 
     def __init__(self, output: OutputTrees, run_id: str | None = None) -> None:
@@ -32,13 +35,25 @@ class Catalog:
             raise UsageError(
                 f"this output holds no run {run_id}; it has: {', '.join(held) or 'none; is this the output.uri?'}"
             )
-        records = _read_records(output.storage, held, run_id)
-        parents = {name: record.parent_run_id if record else None for name, record in records.items()}
-        self.lineages: list[Generation] = all_lineages(parents) if run_id is None else lineage_of(run_id, parents)
-        in_lineages = {place.run_id for place in self.lineages}
-        self.run_ids = [name for name in held if name in in_lineages]
-        self.records: list[RunRecord] = [record for name in self.run_ids if (record := records[name])]
         self._is_whole = run_id is None
+        self._damage: DamagedRecordError | None = None
+        self._records = self._all_records(held) if run_id is None else _lineage_records(output.storage, held, run_id)
+        parents = {record.run_id: record.parent_run_id for record in self._records}
+        if run_id is None:
+            parents = dict.fromkeys(held) | parents
+        self._lineages = all_lineages(parents) if run_id is None else lineage_of(run_id, parents)
+        in_lineages = {place.run_id for place in self._lineages}
+        self.run_ids = [name for name in held if name in in_lineages]
+
+    @property
+    def records(self) -> list[RunRecord]:
+        self._refuse_damage()
+        return self._records
+
+    @property
+    def lineages(self) -> list[Generation]:
+        self._refuse_damage()
+        return self._lineages
 
     def require_runs(self) -> None:
         """Raises UsageError where the output holds nothing of any run: no rows would read as no failures."""
@@ -63,6 +78,19 @@ class Catalog:
         directories = [layout.sources_prefix(run_id) for run_id in self._planned_runs()]
         return _dataset(self._private, directories, r"[^\0]+/shard-[^/]+\.parquet", schema)
 
+    def _all_records(self, held: list[str]) -> list[RunRecord]:
+        def keep_first(_: str, error: DamagedRecordError) -> None:
+            self._damage = self._damage or error
+
+        return read_run_records(self._storage, held, keep_first)
+
+    def _refuse_damage(self) -> None:
+        if self._damage:
+            raise DamagedRecordError(
+                f"{self._damage}. Until then --run-id asks another run with those that it continues; predictions and "
+                "the other views that need no lineages can be asked of all runs"
+            ) from self._damage
+
     def _planned_runs(self) -> list[str]:
         """Runs that the private tree knows. Raises StorageFault if it knows none: another tree would look empty."""
         known = [run_id for run_id in self.run_ids if self._private.stat(layout.plan_head(run_id))]
@@ -76,16 +104,14 @@ def _runs_of(storage: Storage, prefixes: Iterable[str]) -> set[str]:
     return {match[1] for match in map(_RUN_OF_KEY.match, keys) if match}
 
 
-def _read_records(storage: Storage, held: list[str], run_id: str | None) -> dict[str, RunRecord | None]:
-    """Of all runs held; with `run_id` of its lineage alone, which a damaged record elsewhere does not concern."""
-    if run_id is None:
-        return {name: read_run_record(storage, name) for name in held}
-    records: dict[str, RunRecord | None] = {}
+def _lineage_records(storage: Storage, held: list[str], run_id: str) -> list[RunRecord]:
+    """A damaged record elsewhere does not concern it."""
+    records: dict[str, RunRecord] = {}
     wanted: str | None = run_id
-    while wanted in held and wanted not in records:
-        record = records[wanted] = read_run_record(storage, wanted)
-        wanted = record.parent_run_id if record else None
-    return records
+    while wanted in held and wanted not in records and (record := read_run_record(storage, wanted)):
+        records[wanted] = record
+        wanted = record.parent_run_id
+    return [records[name] for name in sorted(records)]
 
 
 def _dataset(storage: Storage, directories: Iterable[str], pattern: str, schema: pa.Schema) -> ds.Dataset:

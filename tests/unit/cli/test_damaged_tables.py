@@ -9,7 +9,9 @@ from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.results import layout
 from tests.support.command_line import diagchd_batch
 from tests.support.evaluated_runs import KEY, RUN_ID, MadeOutput, MadeStudy
+from tests.support.scoring_runs import PROJECT
 
+SAMPLE = str(PROJECT / "configs" / "sample.yaml")
 LATER = "0a1b2c3d-4e5f6071-2"
 
 
@@ -55,3 +57,36 @@ def test_a_run_record_is_named_once_and_the_other_run_is_listed(made, command, c
     assert LATER in done.printed and "damaged" in done.printed
     states = json.loads(diagchd_batch(command, made.output.uri, "--json").printed)
     assert {state["run_id"]: state["status"] for state in states} == {RUN_ID: "finished", LATER: "damaged"}
+
+
+def test_a_plan_has_nothing_to_do_with_the_record_of_another_run(made):
+    made.output.replace(layout.run_record(LATER), b"{")
+    settings = (f"output.uri={made.output.uri}", "model.weights=seed:0")
+    done = diagchd_batch(
+        "plan", SAMPLE, "--no-measure", "--json", *(word for one in settings for word in ("--set", one))
+    )
+    assert done.exit_code == 0, done.messages
+    assert json.loads(done.printed)["run_id"] is None
+
+
+def test_the_newest_log_is_looked_for_among_the_others_and_that_is_said(made):
+    made.output.replace(layout.run_record(LATER), b"{")
+    done = diagchd_batch("logs", "--output", made.output.uri)
+    assert done.exit_code == 0, done.messages
+    assert f"no log is kept of run {RUN_ID}" in done.printed
+    assert f"run {LATER} is left out, it may be newer" in done.messages and "run.json is damaged" in done.messages
+
+
+def test_queries_that_need_no_record_are_answered_in_full_and_those_that_do_are_refused(made):
+    both = "SELECT run_id, count(*) AS n FROM predictions GROUP BY ALL ORDER BY run_id"
+    before = diagchd_batch("query", made.output.uri, both, "--format", "csv")
+    made.output.replace(layout.run_record(LATER), b"{")
+    after = diagchd_batch("query", made.output.uri, both, "--format", "csv")
+    assert (after.exit_code, after.written) == (0, before.written)
+    assert RUN_ID in after.printed and LATER in after.printed
+    for view in ("runs", "lineages", "current"):  # a run left out, or taken for one that continues nothing
+        refused = diagchd_batch("query", made.output.uri, f"SELECT count(*) FROM {view}")
+        assert (refused.exit_code, refused.printed) == (1, "")
+        assert f"run_id={LATER}/run.json is damaged" in refused.messages and "--run-id" in refused.messages
+        other = diagchd_batch("query", made.output.uri, f"SELECT count(*) FROM {view}", "--run-id", RUN_ID)
+        assert other.exit_code == 0, other.messages

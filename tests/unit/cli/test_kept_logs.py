@@ -5,9 +5,11 @@ from typer.testing import CliRunner
 
 from diagchd_batch.cli.main import app
 from diagchd_batch.errors import RunFault, UsageError
+from diagchd_batch.results import layout
 from diagchd_batch.results.readers import Output, open_output
 from diagchd_batch.results.run_record import write_run_record
 from diagchd_batch.scoring.run_log import RunLog
+from tests.support.canaries import canary
 from tests.unit.results.made_run import RUN_ID, make_run, run_record
 
 NOBODY = "http://127.0.0.1:9"
@@ -18,7 +20,8 @@ def output(tmp_path, monkeypatch) -> Output:
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     run = make_run(tmp_path, 1)
-    record = run_record(run.plan, status="failed", exit_code=1).model_copy(update={"reason": "the disk is full"})
+    record = run_record(run.plan, status="failed", exit_code=1)
+    record = record.model_copy(update={"reason": f"/archive/{canary('file')} is full"})
     write_run_record(run.storage, run.private, record)
     return open_output(run.storage.uri)
 
@@ -39,10 +42,13 @@ def test_the_log_of_the_latest_driver_is_printed(output, options):
     assert ("no answer from" in printed.stderr) is bool(options)
 
 
-def test_of_a_run_without_a_log_the_record_tells(output):
+def test_of_a_run_without_a_log_it_tells_the_kind_of_its_end_and_where_the_private_text_lies(output):
     printed = _logs("--output", output.storage.uri)
     assert printed.exit_code == 0
-    assert "it is failed: the disk is full" in printed.stdout
+    assert "it is failed: a fault of the run, exit code 1; the full text is in the private tree" in printed.stdout
+    assert layout.private_run_record(RUN_ID) in printed.stdout
+    assert canary("file").encode() in output.private.read(layout.private_run_record(RUN_ID))
+    assert canary("file") not in printed.output
 
 
 def test_without_output_and_cluster_it_says_what_to_give(output):

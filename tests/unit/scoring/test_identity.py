@@ -8,7 +8,7 @@ import pytest
 from diagchd_batch.config.models import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.results import layout
-from diagchd_batch.results.run_record import write_run_record
+from diagchd_batch.results.run_record import DamagedRecordError, write_run_record
 from diagchd_batch.scoring.identity import RunRegistry, RunRequest, fingerprint_fields, input_fields
 from diagchd_batch.storage import open_storage
 from tests.unit.results.made_run import MadePlan, run_record
@@ -197,6 +197,24 @@ def test_of_several_lineages_the_one_begun_last_goes_on(registry, output):
     runs.append(_claim(registry, new_run=True))
     _finish(output, runs[1], 1)
     assert _claim(registry, selection="new").identity.parent_run_id == runs[0].identity.run_id
+
+
+def test_a_damaged_record_stops_a_selection_that_could_build_on_its_run_and_no_other(registry, output):
+    """Passing over it would score all again that it scored, in a lineage beside it."""
+    first = _claim(registry)
+    _finish(output, first, 1)
+    second = _claim(registry, selection="new")
+    _finish(output, second, 2)
+    other = fingerprint_fields(replace(SPEC, precision="bfloat16"), INPUT, LimitsConfig())
+    elsewhere = input_fields(InputConfig(uri="elsewhere", layout="tree"))
+    for fields, inputs in ((other, INPUTS), (FIELDS, elsewhere)):
+        _finish(output, _claim(registry, fields, inputs), 3)
+    output.replace(layout.run_record(second.identity.run_id), b"{")
+    for selection in ("new", "failed"):
+        with pytest.raises(DamagedRecordError, match=f"{second.identity.run_id}/run.json is damaged"):
+            _claim(registry, selection=selection)
+    for fields, inputs in ((other, INPUTS), (FIELDS, elsewhere)):
+        assert _claim(registry, fields, inputs, selection="new").identity.parent_run_id
 
 
 @pytest.mark.parametrize("request_", [{"run_id": "a", "new_run": True}, {"new_run": True, "selection": "new"}])
