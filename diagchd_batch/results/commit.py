@@ -1,15 +1,16 @@
 """The commit of a shard: one file, created only if absent, so one decision and one winner."""
 
 import hashlib
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from diagchd_batch.results.layout import shard_file, sources_file
 from diagchd_batch.results.schema import SOURCES
-from diagchd_batch.results.scratch import scratch_faults
-from diagchd_batch.results.shard_writer import ShardWriter
+from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, parquet_options
 from diagchd_batch.storage.base import Storage
 
 SCORES_DIGEST_KEY = b"diagchd_batch.scores_sha256"
@@ -41,12 +42,12 @@ def record_sources(
     To be called before `commit_shard`, so that no committed shard lacks its sources; `verify` finds the attempt that
     won by the digest.
     """
-    with tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory:
-        path = Path(directory) / "sources.parquet"
-        digest = {SCORES_DIGEST_KEY: file_sha256(scores_path).encode()}
-        with scratch_faults(), ShardWriter(path, {**metadata, **digest}, SOURCES) as writer:
-            writer.write(rows)
-        private.create(sources_file(run_id, shard, attempt), path)
+    stamped = {**metadata, SCORES_DIGEST_KEY: file_sha256(scores_path).encode()}
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=SOURCES.with_metadata(stamped))
+    # In memory: they name patients, and a worker that is killed would leave a temporary file behind.
+    file = pa.BufferOutputStream()
+    pq.write_table(table, file, row_group_size=ROWS_PER_GROUP, **parquet_options(SOURCES))
+    private.create(sources_file(run_id, shard, attempt), file.getvalue().to_pybytes())
 
 
 def commit_shard(storage: Storage, run_id: str, shard: int, local_path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from diagchd_batch.results import layout
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY, commit_shard, file_sha256, record_sources
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.schema import SOURCES
+from diagchd_batch.results.scratch import scratch_faults
+from diagchd_batch.results.shard_writer import ShardWriter
 from diagchd_batch.storage import open_storage
 
 
@@ -57,9 +60,19 @@ def test_a_full_temporary_disk_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     def full(*arguments, **named):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    (tmp_path / "scores.parquet").write_bytes(b"scores")
     monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
-    with pytest.raises(RunFault, match=r"temporary directory .* No space left"):
-        record_sources(
-            open_storage(str(tmp_path)), "r", 5, "one", tmp_path / "scores.parquet", [{"image_id": "i", "uri": "u"}], {}
-        )
+    with (
+        pytest.raises(RunFault, match=r"temporary directory .* No space left"),
+        scratch_faults(),
+        ShardWriter(tmp_path / "shard.parquet", {}) as writer,
+    ):
+        writer.write([{"image_id": "i"}])
+
+
+def test_sources_never_lie_in_the_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """They name patients, and a worker that is killed would leave them there."""
+    (tmp_path / "scores.parquet").write_bytes(b"scores")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "there is none"))
+    private = open_storage(str(tmp_path / "private"), owner_only=True)
+    record_sources(private, "r", 5, "one", tmp_path / "scores.parquet", [{"image_id": "i", "uri": "u"}], {})
+    assert private.read(layout.sources_file("r", 5, "one"))
