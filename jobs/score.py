@@ -16,20 +16,20 @@ from datetime import UTC, datetime
 
 from diagchd_batch.cli.progress import log_progress
 from diagchd_batch.cluster.joined import JoinedRay
-from diagchd_batch.cluster.metrics import MeasuredProgress
-from diagchd_batch.cluster.preflight import check_nodes
+from diagchd_batch.cluster.node_checks.check_nodes import check_nodes
 from diagchd_batch.config.loading import load_job
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import DiagchdBatchError
-from diagchd_batch.evaluation.outputs import evaluate_output
+from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.report import write_report
 from diagchd_batch.results import open_output
-from diagchd_batch.scoring.deadline import parse_deadline
-from diagchd_batch.scoring.driver import EXIT_DONE, EXIT_DONE_WITH_FAILED_INPUTS, run_job
-from diagchd_batch.scoring.identity import RunRequest
-from diagchd_batch.scoring.interrupts import RunInterrupted
-from diagchd_batch.scoring.preview import read_evaluation_files
-from diagchd_batch.scoring.run_log import RunLog
+from diagchd_batch.runs.evaluate import evaluate_output
+from diagchd_batch.runs.plan import read_evaluation_files
+from diagchd_batch.scoring.driver.identity import RunRequest
+from diagchd_batch.scoring.driver.lifecycle import EXIT_DONE, EXIT_DONE_WITH_FAILED_INPUTS, run_job
+from diagchd_batch.scoring.liveness.deadline import parse_deadline
+from diagchd_batch.scoring.liveness.prometheus import MeasuredProgress
+from diagchd_batch.scoring.liveness.run_log import RunLog
 
 
 def main(load: Callable[[str, Sequence[str], Mapping[str, str]], JobConfig] = load_job) -> int:

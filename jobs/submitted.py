@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diagchd_batch.scoring.fitness import unfit
+from diagchd_batch.cluster.node_checks.requirements import unfit
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig
@@ -26,14 +26,14 @@ def main() -> int:
 
 
 def _load(name: str, _overrides: Sequence[str], _environ: Mapping[str, str]) -> "JobConfig":
+    from diagchd_batch import output_layout
     from diagchd_batch.config.models import JobConfig
     from diagchd_batch.errors import ConfigError, ItemError, StorageFault
-    from diagchd_batch.results import layout
     from diagchd_batch.storage import open_storage
 
     private = open_storage(PRIVATE_URI_FILE.read_text(), owner_only=True)
     try:
-        return JobConfig.model_validate_json(private.read(layout.submitted_job(name)))
+        return JobConfig.model_validate_json(private.read(output_layout.submitted_job(name)))
     except (ItemError, StorageFault) as error:
         reason = error.code.value if isinstance(error, ItemError) else str(error)
         raise ConfigError(

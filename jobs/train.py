@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `dataset` lies b
 from dataset.arrays import Selection, digest, phantom_arrays
 
 if TYPE_CHECKING:  # the processes that generate images import this file too and need no TensorFlow
-    from diagchd_batch.evaluation.estimate import Estimate
     from diagchd_batch.model import Predictor
+    from diagchd_batch.statistics.estimate import Estimate
 
 MODELS = Path("configs/models")
 CLASSES = (0, 1, 2)
@@ -34,7 +34,7 @@ CLASSES = (0, 1, 2)
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class TrainingConfig:
-    """`stages`: fields of `diagchd_batch.model.training.Stage` by the stage's name."""
+    """`stages`: fields of `diagchd_batch.training.stages.Stage` by the stage's name."""
 
     model: str
     seed: int
@@ -47,7 +47,7 @@ class TrainingConfig:
 
 def make_weights(config: TrainingConfig, config_path: Path) -> None:
     from diagchd_batch.model import save_checkpoint
-    from diagchd_batch.model.training import Cohort, Stage, train
+    from diagchd_batch.training.stages import Cohort, Stage, train
 
     stages = TypeAdapter(dict[str, Stage]).validate_python(config.stages)
     training, validation = arrays(config, config.training), arrays(config, config.validation)
@@ -69,9 +69,9 @@ def make_weights(config: TrainingConfig, config_path: Path) -> None:
 
 def evaluate(config: TrainingConfig, config_path: Path) -> None:
     """Pooled mean IoU over all images, and the AUC of the studies' mean probabilities, with 95 % intervals."""
-    from diagchd_batch.evaluation.auc import delong_interval
-    from diagchd_batch.evaluation.segmentation import mean_iou_pooled
     from diagchd_batch.model import Predictor, choose_batch_size, resolve_model
+    from diagchd_batch.statistics.classification.auc import delong_interval
+    from diagchd_batch.statistics.segmentation import mean_iou_pooled
 
     spec = resolve_model(config.model, "bundled", "float32")
     gate = arrays(config, config.gate)
@@ -121,7 +121,7 @@ def predict(predictor: "Predictor", images: np.ndarray) -> tuple[np.ndarray, np.
 
 def pixel_counts(predicted: np.ndarray, reference: np.ndarray) -> Any:
     """Images × classes."""
-    from diagchd_batch.evaluation.segmentation import PixelCounts
+    from diagchd_batch.statistics.segmentation import PixelCounts
 
     ours = np.stack([predicted == value for value in CLASSES], axis=-1)
     theirs = np.stack([reference == value for value in CLASSES], axis=-1)

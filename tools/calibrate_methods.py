@@ -23,12 +23,14 @@ from scipy import optimize, stats
 from dataset.phantom.readers import READERS, Reader, draw_readers, simulate_reads, true_auc
 from dataset.phantom.readers import true_sensitivity as true_sensitivity_of
 from dataset.phantom.readers import true_specificity as true_specificity_of
-from diagchd_batch.evaluation import agreement, calibration, classification, multireader, readers, segmentation
-from diagchd_batch.evaluation.confusion import RATES, confusion_cells
-from diagchd_batch.evaluation.estimate import Comparison, Estimate, NullReason
-from diagchd_batch.evaluation.randomisation import exchange_test
-from diagchd_batch.evaluation.resampling import bootstrap_totals, totals_by_subject
-from diagchd_batch.evaluation.subgroups import interaction_test
+from diagchd_batch.statistics import calibration, classification, segmentation
+from diagchd_batch.statistics.agreement import coefficients
+from diagchd_batch.statistics.classification.confusion import RATES, confusion_cells
+from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
+from diagchd_batch.statistics.multireader import obuchowski_rockette, reader_groups
+from diagchd_batch.statistics.randomisation import exchange_test
+from diagchd_batch.statistics.resampling import bootstrap_totals, totals_by_subject
+from diagchd_batch.statistics.subgroups import interaction_test
 
 PREVALENCE = 1 / 3
 SUBJECT_CORRELATION = 0.5
@@ -226,17 +228,17 @@ def checks(resamples: int) -> Iterator[Check]:
     yield Check("test: difference of auc", "equals", compare_auc)
 
     agreements: dict[str, Callable[[Cohort, int], Estimate]] = {
-        "Cohen's kappa": lambda c, count: agreement.cohen_kappa_of_ratings(
+        "Cohen's kappa": lambda c, count: coefficients.cohen_kappa_of_ratings(
             c.call[:, 0], c.call[:, 1], None, (0, 1), subjects(c), resamples=count
         ),
-        "Fleiss' kappa": lambda c, count: agreement.fleiss_kappa(
+        "Fleiss' kappa": lambda c, count: coefficients.fleiss_kappa(
             np.stack([2 - c.call.sum(axis=1), c.call.sum(axis=1)], axis=1), subjects(c), resamples=count
         ),
-        "Gwet's AC1": lambda c, count: agreement.gwet_ac1(c.call, (0, 1), subjects(c), resamples=count),
-        "Krippendorff's alpha": lambda c, count: agreement.krippendorff_alpha(
+        "Gwet's AC1": lambda c, count: coefficients.gwet_ac1(c.call, (0, 1), subjects(c), resamples=count),
+        "Krippendorff's alpha": lambda c, count: coefficients.krippendorff_alpha(
             c.call, "nominal", subjects(c), resamples=count
         ),
-        "percent agreement": lambda c, count: agreement.percent_agreement(c.call, subjects(c), resamples=count),
+        "percent agreement": lambda c, count: coefficients.percent_agreement(c.call, subjects(c), resamples=count),
     }
     for name, method in agreements.items():
         yield Check(
@@ -255,18 +257,20 @@ def checks(resamples: int) -> Iterator[Check]:
 
         def against_group(c: Cohort, measure: str = measure) -> Comparison:
             values = c.rating if measure == "auc" else c.call
-            return multireader.model_versus_readers(c.label, values[:, 0], values[:, 1:], measure, c.subject)
+            return obuchowski_rockette.model_versus_readers(c.label, values[:, 0], values[:, 1:], measure, c.subject)
 
         yield from group_checks(measure, against_group)
     for name in ("ppv", "npv", "f1"):
 
         def rate_against_group(c: Cohort, name: str = name) -> Comparison:
-            return readers.model_versus_readers_rate(name, c.label, c.call[:, 0], c.call[:, 1:], c.subject, **options)
+            return reader_groups.model_versus_readers_rate(
+                name, c.label, c.call[:, 0], c.call[:, 1:], c.subject, **options
+            )
 
         yield from group_checks(name, rate_against_group)
 
         def rate_against_these(c: Cohort, name: str = name) -> Comparison:
-            return readers.model_versus_readers_rate(
+            return reader_groups.model_versus_readers_rate(
                 name, c.label, c.call[:, 0], c.call[:, 1:], c.subject, random_readers=False, **options
             )
 
@@ -280,20 +284,20 @@ def checks(resamples: int) -> Iterator[Check]:
         yield Check(
             f"interval: readers in general, mean {name}",
             "group",
-            lambda c, name=name: readers.readers_rate(name, c.label, c.call[:, 1:], c.subject, **options),
+            lambda c, name=name: reader_groups.readers_rate(name, c.label, c.call[:, 1:], c.subject, **options),
             lambda name=name: population()[name],
         )
     yield Check(
         "interval: readers in general, mean sensitivity",
         "group",
-        lambda c: multireader.readers_mean(c.label, c.call[:, 1:], "sensitivity", c.subject),
+        lambda c: obuchowski_rockette.readers_mean(c.label, c.call[:, 1:], "sensitivity", c.subject),
         lambda: population()["sensitivity"],
     )
     for measure in ("auc", "sensitivity"):
 
         def between_arms(c: Cohort, measure: str = measure) -> Comparison:
             values = (c.rating if measure == "auc" else c.call).T.reshape(2, len(c.readers) // 2, -1)
-            return multireader.obuchowski_rockette(c.label, values, measure, c.subject).comparison
+            return obuchowski_rockette.obuchowski_rockette(c.label, values, measure, c.subject).comparison
 
         yield Check(f"interval: two arms of readers, {measure}", "arms", between_arms, lambda: 0.0)
         yield Check(f"test: two arms of readers, {measure}", "arms", between_arms)
@@ -301,7 +305,7 @@ def checks(resamples: int) -> Iterator[Check]:
         yield Check(
             f"interval: these readers' mean {name}",
             "pair",
-            lambda c, name=name: readers.readers_rate(
+            lambda c, name=name: reader_groups.readers_rate(
                 name, c.label, c.call, c.subject, random_readers=False, **options
             ),
             lambda name=name: (true_rate(name, MODEL) + true_rate(name, READER)) / 2,
@@ -370,7 +374,7 @@ def reasons(resamples: int) -> Iterator[Check]:
 
     def on_linear_scale(c: Cohort) -> Estimate:
         """The interval of the mean, without the logit: that of its difference from a model that is never wrong."""
-        against = multireader.model_versus_readers(c.label, c.label, c.call[:, 1:], "sensitivity", c.subject)
+        against = obuchowski_rockette.model_versus_readers(c.label, c.label, c.call[:, 1:], "sensitivity", c.subject)
         if against.low is None:
             return Estimate.null(against.null_reason, against.n)
         return Estimate(against.comparator_value, None, 1 - against.high, 1 - against.low, against.n, against.method)
@@ -403,7 +407,7 @@ def reasons(resamples: int) -> Iterator[Check]:
     for name in ("ppv", "npv"):
 
         def by_percentiles(c: Cohort, name: str = name) -> Comparison:
-            result = readers.model_versus_readers_rate(
+            result = reader_groups.model_versus_readers_rate(
                 name, c.label, c.call[:, 0], c.call[:, 1:], c.subject, random_readers=False, resamples=resamples
             )
             rejects = result.low is not None and not result.low <= 0 <= result.high

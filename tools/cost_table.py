@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diagchd_batch.results import layout
+from diagchd_batch import output_layout
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import open_storage
 from diagchd_batch.storage.base import Storage
@@ -75,7 +75,7 @@ def stored_bytes_per_image(output: Storage) -> float:
     size_bytes, n_images = 0, 0
     for info in output.list():
         size_bytes += info.size_bytes
-        if re.fullmatch(layout.run_record("[^/]+"), info.key):
+        if re.fullmatch(output_layout.run_record("[^/]+"), info.key):
             counts = RunRecord.model_validate_json(output.read(info.key)).counts
             n_images += counts.n_images if counts else 0
     if not n_images:

@@ -22,11 +22,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagchd_batch import __version__
-from diagchd_batch.results import layout
+from diagchd_batch import __version__, output_layout
+from diagchd_batch.results.columns import CLASSES, SCORES, SURFACE_CLASSES, table_metadata
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
-from diagchd_batch.results.schema import CLASSES, SCORES, SURFACE_CLASSES, table_metadata
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, parquet_options, shard_metadata
 from diagchd_batch.storage import Storage, join_uri, open_storage
 from diagchd_batch.studies.keys import load_or_create_key
@@ -152,20 +151,20 @@ def write_run(output: Storage, private: Storage, size: Size, cohort: Cohort, run
             table = shard_table(size, cohort, shard, seed)
             with pq.ParquetWriter(path, schema, **parquet_options(SCORES)) as writer:
                 writer.write_table(table, row_group_size=ROWS_PER_GROUP)
-            output.replace(layout.shard_file(run_id, shard), path)
+            output.replace(output_layout.shard_file(run_id, shard), path)
 
     with ThreadPoolExecutor(2) as pool:
         for _ in pool.map(write_shard, range(size.n_shards)):
             pass
     counts = compact_predictions(output, run_id, metadata)
     head = _plan_head(size, cohort)
-    private.replace(layout.plan_head(run_id), head.to_json())
+    private.replace(output_layout.plan_head(run_id), head.to_json())
     with tempfile.TemporaryDirectory(prefix="generate-scores-") as directory:
         path = Path(directory) / "studies.parquet"
         with pq.ParquetWriter(path, PLAN_STUDIES, compression="zstd") as writer:
             for part in _studies(size, cohort):
                 writer.write_table(part)
-        private.replace(layout.plan_studies(run_id, head.digest), path)
+        private.replace(output_layout.plan_studies(run_id, head.digest), path)
     moment = datetime.now(UTC)
     record = PrivateRunRecord(
         run_id=run_id,
@@ -202,7 +201,7 @@ def write_run(output: Storage, private: Storage, size: Size, cohort: Cohort, run
         input_digest=fingerprint,
     )
     write_run_record(output, private, record)
-    output.create(layout.success_marker(run_id), b"")
+    output.create(output_layout.success_marker(run_id), b"")
 
 
 def _where(present: np.ndarray, values: np.ndarray) -> pa.Array:
@@ -286,7 +285,7 @@ def main() -> None:
     )
     cohort = Cohort.make(size, given.seed)
     output = open_storage(given.output)
-    private = open_storage(join_uri(given.output, layout.PRIVATE), owner_only=True)
+    private = open_storage(join_uri(given.output, output_layout.PRIVATE), owner_only=True)
     load_or_create_key(private, os.environ)  # `evaluate` asks for one, though no token here is made with it
     for number in range(given.runs):
         write_run(output, private, size, cohort, f"made{number:04d}-{given.rows:08x}-1", given.seed + number)

@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.model.spec import resolve_model
-from diagchd_batch.results import layout
-from diagchd_batch.scoring.run import SHARDS_IN_FLIGHT_PER_ACTOR
-from diagchd_batch.scoring.settings import RunSettings
-from diagchd_batch.scoring.worker import ShardWorker, read_outcomes
+from diagchd_batch.scoring.driver.ray_data import SHARDS_IN_FLIGHT_PER_ACTOR
+from diagchd_batch.scoring.worker.settings import RunSettings
+from diagchd_batch.scoring.worker.shard_actor import ShardWorker, read_outcomes
 from diagchd_batch.storage import open_storage
 from diagchd_batch.studies.plan import open_plan
 
@@ -85,14 +85,14 @@ def score_with_ray(archive: Path, output: Path, images_per_shard: int) -> None:
 def score_without_ray(archive: Path, scored: Path, output: Path) -> None:
     """The shards of the run at `scored` again, by two processes that take every other shard each."""
     shutil.copytree(scored / "private", output / "private")
-    shutil.rmtree(output / "private" / layout.attempts_prefix(RUN_ID))
+    shutil.rmtree(output / "private" / output_layout.attempts_prefix(RUN_ID))
     with get_context("spawn").Pool(SCORERS) as pool:
         pool.starmap(score_every_other, [(archive, output, first) for first in range(SCORERS)], chunksize=1)
 
 
 def score_every_other(archive: Path, output: Path, first: int) -> None:
     private = open_storage(str(output / "private"))
-    identity = json.loads(private.read(layout.identity_file(RUN_ID)))
+    identity = json.loads(private.read(output_layout.identity_file(RUN_ID)))
     settings = RunSettings(
         run_id=RUN_ID,
         submission="plain",

@@ -9,8 +9,8 @@ from diagchd_batch.cli.options import JsonOption
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
-    from diagchd_batch.model.benchmark import PredictorBenchmark
-    from diagchd_batch.scoring.benchmark import Throughput
+    from diagchd_batch.model.speed import PredictorBenchmark
+    from diagchd_batch.runs.bench import Throughput
 
 _MIN_SPEED_GAIN = 1.2  # below it a change of precision, which needs a new validation, is not worth suggesting
 _MIN_SAME_PIXELS = 0.995
@@ -33,9 +33,9 @@ def bench(
 
     Example: diagchd-batch bench --model diagchd --weights seed:0 --images 40
     """
-    from diagchd_batch.cluster.this_machine import this_machine
     from diagchd_batch.model.spec import resolve_model
-    from diagchd_batch.scoring.benchmark import measure_predictor, measure_throughput
+    from diagchd_batch.process.machine import this_machine
+    from diagchd_batch.runs.bench import measure_predictor, measure_throughput
 
     spec = resolve_model(model, weights, precision)
     cores = this_machine().cpus

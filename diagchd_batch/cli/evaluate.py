@@ -40,9 +40,9 @@ def evaluate(
 
     Example: diagchd-batch evaluate out/sample --config job.yaml --set evaluation.study_score=max
     """
-    from diagchd_batch.evaluation.outputs import evaluate_output
     from diagchd_batch.report import write_report
     from diagchd_batch.results import open_output
+    from diagchd_batch.runs.evaluate import evaluate_output
     from diagchd_batch.storage import join_uri
 
     opened = open_output(output, private_uri)
@@ -73,10 +73,10 @@ def compare(
 
     Example: diagchd-batch compare out/archive 1f0c22aa-90ab12cd-1 5d7e01bb-90ab12cd-1
     """
-    from diagchd_batch.evaluation.outputs import compare_in_output
     from diagchd_batch.report import write_report
     from diagchd_batch.report.source import is_evaluated
     from diagchd_batch.results import open_output
+    from diagchd_batch.runs.evaluate import compare_in_output
     from diagchd_batch.storage import join_uri
 
     opened = open_output(output, private_uri)

@@ -10,7 +10,7 @@ from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOpti
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
-    from diagchd_batch.results.readers import Output
+    from diagchd_batch.results.output import Output
     from diagchd_batch.results.run_record import RunRecord
 
 app = typer.Typer(no_args_is_help=True, help="Export aggregates that may be shared, or the clinic's worklist.")
@@ -32,7 +32,7 @@ def shareable(
 
     Example: diagchd-batch export shareable out/sample for-the-paper
     """
-    from diagchd_batch.evaluation.disclosure.shareable import export_shareable
+    from diagchd_batch.exports.shareable import export_shareable
     from diagchd_batch.results import open_output
     from diagchd_batch.storage import open_storage
 
@@ -70,13 +70,14 @@ def worklist(
 
     Example: diagchd-batch export worklist out/sample
     """
-    from diagchd_batch.evaluation.worklist import FAILED, SCORED, export_worklist
-    from diagchd_batch.results import layout, open_output
+    from diagchd_batch import output_layout
+    from diagchd_batch.exports.worklist import FAILED, SCORED, export_worklist
+    from diagchd_batch.results import open_output
     from diagchd_batch.storage import join_uri, open_storage
 
     opened = open_output(output, private_uri)
     record = _record(opened, run_id)
-    place = destination or join_uri(opened.private.uri, layout.worklist_prefix(record.run_id))
+    place = destination or join_uri(opened.private.uri, output_layout.worklist_prefix(record.run_id))
     summary = export_worklist(opened, record, open_storage(place, owner_only=True))
     if as_json:
         print_json({**asdict(summary), "destination": place})
@@ -93,6 +94,6 @@ def worklist(
 
 
 def _record(output: "Output", run_id: str | None) -> "RunRecord":
-    from diagchd_batch.evaluation.outputs import latest_finished_run, named_run
+    from diagchd_batch.runs.evaluate import latest_finished_run, named_run
 
     return named_run(output, run_id) if run_id else latest_finished_run(output)

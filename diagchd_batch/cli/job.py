@@ -14,9 +14,9 @@ from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig
-    from diagchd_batch.scoring.driver import RunOutcome
-    from diagchd_batch.scoring.identity import RunRequest
-    from diagchd_batch.scoring.preview import JobPreview
+    from diagchd_batch.runs.plan import JobPreview
+    from diagchd_batch.scoring.driver.identity import RunRequest
+    from diagchd_batch.scoring.driver.lifecycle import RunOutcome
 
 OnlyOption = Annotated[
     Literal["new"] | None, typer.Option("--only", help="Score what is new or changed since earlier runs.")
@@ -58,7 +58,7 @@ def plan(
     """
     from diagchd_batch.cli.progress import run_progress
     from diagchd_batch.config.loading import load_job
-    from diagchd_batch.scoring.preview import preview_job
+    from diagchd_batch.runs.plan import preview_job
 
     request = _request(run_id, False, only, retry)
     job = load_job(config, overrides, os.environ)
@@ -67,7 +67,7 @@ def plan(
         preview = preview_job(job, os.environ, request=request, on_listed=progress.listed)
     images_per_s, source = preview.images_per_s, "the latest run with this fingerprint"
     if images_per_s is None and measure:
-        from diagchd_batch.scoring.benchmark import measure_model
+        from diagchd_batch.runs.bench import measure_model
 
         say("timing the model on this machine (--no-measure leaves that out)")
         images_per_s, device = measure_model(preview.model)
@@ -104,19 +104,19 @@ def submit(
     Example: diagchd-batch submit configs/sample.yaml --set model.precision=bfloat16
     """
     from diagchd_batch.cli.progress import run_progress
-    from diagchd_batch.cluster.client import cluster_address
-    from diagchd_batch.cluster.local import EmbeddedRay
-    from diagchd_batch.cluster.this_machine import this_machine
+    from diagchd_batch.cluster.embedded import EmbeddedRay
+    from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.config.loading import load_job
-    from diagchd_batch.config.places import refuse_output_in_input
+    from diagchd_batch.config.output_places import refuse_output_in_input
     from diagchd_batch.errors import UsageError
-    from diagchd_batch.evaluation.outputs import evaluate_output
+    from diagchd_batch.process.interrupts import RunInterrupted
+    from diagchd_batch.process.machine import this_machine
     from diagchd_batch.report import write_report
     from diagchd_batch.results import open_output
-    from diagchd_batch.scoring.deadline import parse_deadline
-    from diagchd_batch.scoring.driver import run_job
-    from diagchd_batch.scoring.interrupts import RunInterrupted
-    from diagchd_batch.scoring.preview import read_evaluation_files
+    from diagchd_batch.runs.evaluate import evaluate_output
+    from diagchd_batch.runs.plan import read_evaluation_files
+    from diagchd_batch.scoring.driver.lifecycle import run_job
+    from diagchd_batch.scoring.liveness.deadline import parse_deadline
 
     cluster = cluster_address(address, os.environ)
     if no_wait and not cluster:
@@ -168,7 +168,7 @@ def submit(
 
 def _request(run_id: str | None, new_run: bool, only: str | None, retry: str | None) -> "RunRequest":
     from diagchd_batch.errors import UsageError
-    from diagchd_batch.scoring.identity import RunRequest
+    from diagchd_batch.scoring.driver.identity import RunRequest
 
     if only and retry:
         raise UsageError("--only new and --retry failed are two runs: give the one, then the other")
@@ -190,10 +190,10 @@ def _submit_to_cluster(
     no_wait: bool,
     as_json: bool,
 ) -> NoReturn:
-    from diagchd_batch.cluster.client import ClusterJobs
-    from diagchd_batch.cluster.submission import follow_to_end, run_meant
+    from diagchd_batch.cluster.job_api import ClusterJobs
+    from diagchd_batch.process.interrupts import RunInterrupted, interruptible
     from diagchd_batch.results import open_output
-    from diagchd_batch.scoring.interrupts import RunInterrupted, interruptible
+    from diagchd_batch.runs.cluster_submit import follow_to_end, run_meant
 
     jobs = ClusterJobs(address)
     run = run_meant(job, os.environ, request)
@@ -338,10 +338,11 @@ def _output_words(job: "JobConfig") -> list[str]:
 
 
 def _report_uri(job: "JobConfig", run_id: str) -> str | None:
-    from diagchd_batch.results import layout, open_output
+    from diagchd_batch import output_layout
+    from diagchd_batch.results import open_output
     from diagchd_batch.storage import join_uri
 
-    key = layout.report_file(run_id)
+    key = output_layout.report_file(run_id)
     return join_uri(job.output.uri, key) if open_output(job.output.uri).storage.stat(key) else None
 
 

@@ -56,7 +56,7 @@ def query(
         return
     if output is None or sql is None:
         raise UsageError("query needs an output and a statement; `diagchd-batch query --list` shows the views")
-    from diagchd_batch.evaluation.cohort.schemas import TABLES
+    from diagchd_batch.evaluation.tables.schemas import TABLES
     from diagchd_batch.results import open_output
     from diagchd_batch.results.query.database import open_query
     from diagchd_batch.results.query.formats import FORMATS
@@ -90,7 +90,7 @@ def _opened(out: Path, mode: str, encoding: str | None = None) -> Any:
 
 
 def _print_views() -> None:
-    from diagchd_batch.evaluation.cohort.schemas import TABLES
+    from diagchd_batch.evaluation.tables.schemas import TABLES
     from diagchd_batch.results.query.database import describe_views
 
     for view, columns in describe_views(TABLES):

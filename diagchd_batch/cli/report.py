@@ -33,10 +33,10 @@ def report(
 
     Example: diagchd-batch report out/sample --gallery 5 --open
     """
-    from diagchd_batch.evaluation.outputs import latest_finished_run
     from diagchd_batch.report import write_report
     from diagchd_batch.report.gallery import write_gallery
     from diagchd_batch.results import open_output
+    from diagchd_batch.runs.evaluate import latest_finished_run
     from diagchd_batch.storage import join_uri
 
     opened = open_output(output, private_uri)

@@ -10,7 +10,7 @@ from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOpti
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
-    from diagchd_batch.results.verify_report import LineageReport, VerifyReport
+    from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
 
 
 def register(app: typer.Typer) -> None:
@@ -29,8 +29,8 @@ def verify(
 
     Example: diagchd-batch verify out/sample
     """
-    from diagchd_batch.results.readers import open_output
-    from diagchd_batch.results.verify_output import verify_lineages, verify_runs
+    from diagchd_batch.results.output import open_output
+    from diagchd_batch.results.verify.output import verify_lineages, verify_runs
 
     opened = open_output(output, private_uri)
     reports = []

@@ -13,9 +13,9 @@ from diagchd_batch.errors import DiagchdBatchError, UsageError
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
-    from diagchd_batch.cluster.client import ClusterJobs
-    from diagchd_batch.results.readers import Output
-    from diagchd_batch.scoring.run_state import RunState
+    from diagchd_batch.cluster.job_api import ClusterJobs
+    from diagchd_batch.results.output import Output
+    from diagchd_batch.scoring.liveness.run_status import RunState
 
 RunArgument = Annotated[
     str | None, typer.Argument(help="The run's id; default: all runs of --output.", show_default=False)
@@ -95,7 +95,7 @@ def logs(
 
     Example: diagchd-batch logs 1f3a5c7e-9b2d4f60-1 --output out/sample
     """
-    from diagchd_batch.cluster.client import cluster_address
+    from diagchd_batch.cluster.job_api import cluster_address
 
     if run_id is None:
         if output is None:
@@ -137,8 +137,8 @@ def stop(
             "--address, to end it at once"
         )
     from diagchd_batch.results import open_output
-    from diagchd_batch.scoring.ending import request_stop
-    from diagchd_batch.scoring.run_state import live_submissions, run_state
+    from diagchd_batch.scoring.liveness.run_status import live_submissions, run_state
+    from diagchd_batch.scoring.liveness.shard_gate import request_stop
 
     opened = open_output(output, private_uri)
     for name in _run_ids(opened, output, run_id):
@@ -157,8 +157,8 @@ def _kept_log(output: str, private_uri: str | None, run_id: str) -> str:
     text, which may name places and files.
     """
     from diagchd_batch.results import open_output
-    from diagchd_batch.scoring.run_log import read_log
-    from diagchd_batch.scoring.run_state import run_state
+    from diagchd_batch.scoring.liveness.run_log import read_log
+    from diagchd_batch.scoring.liveness.run_status import run_state
 
     opened = open_output(output, private_uri)
     if (text := read_log(opened.private, run_id)) is not None:
@@ -169,7 +169,7 @@ def _kept_log(output: str, private_uri: str | None, run_id: str) -> str:
 
 
 def _cluster(address: str | None) -> "ClusterJobs":
-    from diagchd_batch.cluster.client import ClusterJobs, cluster_address
+    from diagchd_batch.cluster.job_api import ClusterJobs, cluster_address
 
     found = cluster_address(address, os.environ)
     if found is None:
@@ -186,8 +186,8 @@ def _latest(run_id: str, address: str | None) -> tuple["ClusterJobs", str]:
 
 
 def _states(output: str, private_uri: str | None, run_id: str | None) -> list["RunState"]:
-    from diagchd_batch.results.readers import open_output
-    from diagchd_batch.scoring.run_state import run_state
+    from diagchd_batch.results.output import open_output
+    from diagchd_batch.scoring.liveness.run_status import run_state
 
     opened = open_output(output, private_uri)
     states = [run_state(opened, name) for name in _run_ids(opened, output, run_id)]
@@ -196,7 +196,7 @@ def _states(output: str, private_uri: str | None, run_id: str | None) -> list["R
 
 def _end_with_damage(states: list["RunState"]) -> None:
     """Exit code 1 where a run's record is damaged, with a line for each; to be called once the runs are shown."""
-    from diagchd_batch.scoring.run_state import DAMAGED
+    from diagchd_batch.scoring.liveness.run_status import DAMAGED
 
     damaged = [state for state in states if state.status == DAMAGED]
     for state in damaged:
@@ -239,7 +239,7 @@ def _line(state: "RunState", width: int) -> str:
 
 
 def _pairs(state: "RunState") -> list[tuple[str, Any]]:
-    from diagchd_batch.scoring.run_state import DAMAGED
+    from diagchd_batch.scoring.liveness.run_status import DAMAGED
 
     pairs: list[tuple[str, Any]] = [
         ("run", state.run_id),

@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.model.card import load_card
-from diagchd_batch.model.layout import CLASSIFIER_DENSE, CLASSIFIER_PREFIX, RESIDUAL_BLOCKS, SKIP_STAGES
+from diagchd_batch.model.weights.layer_names import CLASSIFIER_DENSE, CLASSIFIER_PREFIX, RESIDUAL_BLOCKS, SKIP_STAGES
 
 CLASSES = 3
 STRIDE = 32

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagchd_batch.errors import UsageError
-from diagchd_batch.model.runtime import compile_network, start_tensorflow
+from diagchd_batch.model.runtimes.tensorflow.compiled import compile_network, start_tensorflow
 from diagchd_batch.model.spec import ModelSpec
 
 

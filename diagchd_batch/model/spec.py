@@ -11,7 +11,7 @@ from pathlib import Path
 from diagchd_batch.bundled import bundled_path
 from diagchd_batch.errors import ConfigError, RunFault, WeightsError
 from diagchd_batch.model.card import ModelCard, load_card
-from diagchd_batch.model.checkpoint_file import refuse_no_checkpoint
+from diagchd_batch.model.weights.checkpoint_file import refuse_no_checkpoint
 
 BUNDLED = "bundled"
 PRECISIONS = ("float32", "bfloat16")

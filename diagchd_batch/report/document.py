@@ -5,6 +5,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from diagchd_batch import output_layout
 from diagchd_batch.model.caution import trained_on_phantoms
 from diagchd_batch.report.sections import cases, closing, scores
 from diagchd_batch.report.sections.agreement import agreement
@@ -17,7 +18,6 @@ from diagchd_batch.report.sections.run import run
 from diagchd_batch.report.sections.segmentation import segmentation
 from diagchd_batch.report.sections.subgroups import subgroups
 from diagchd_batch.report.source import Source, read_source
-from diagchd_batch.results import layout
 from diagchd_batch.storage import Storage
 
 _SECTIONS = (
@@ -47,7 +47,7 @@ def write_report(output: Storage, run_id: str) -> str:
 
     The same tables give the same bytes. Raises UsageError where the run has no record or was not evaluated.
     """
-    key = layout.report_file(run_id)
+    key = output_layout.report_file(run_id)
     output.replace(key, render(read_source(output, run_id)).encode())
     return key
 

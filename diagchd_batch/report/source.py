@@ -9,12 +9,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
-from diagchd_batch.evaluation.cohort.headline import HEADLINE_SQL
-from diagchd_batch.evaluation.cohort.schemas import TABLES
 from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
+from diagchd_batch.evaluation.tables.headline import HEADLINE_SQL
+from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.report.blocks import Cell
-from diagchd_batch.results import layout
 from diagchd_batch.results.derived import read_derived, read_metrics
 from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.storage import Storage
@@ -74,7 +74,7 @@ def matching(rows: Iterable[Row], **wanted: Any) -> list[Row]:
 
 def is_evaluated(output: Storage, run_id: str) -> bool:
     """Whether a run has what a report is made from."""
-    return output.stat(layout.metrics_file(run_id, "estimates")) is not None
+    return output.stat(output_layout.metrics_file(run_id, "estimates")) is not None
 
 
 def read_source(output: Storage, run_id: str) -> Source:
@@ -108,5 +108,7 @@ def _compared_to(output: Storage, run_id: str) -> Iterator[str]:
 
 
 def _comparison(output: Storage, run_id: str, other: str) -> dict[str, list[Row]]:
-    found = {name: read_derived(output, layout.comparison_file(run_id, other, name)) for name in COMPARISON_TABLES}
+    found = {
+        name: read_derived(output, output_layout.comparison_file(run_id, other, name)) for name in COMPARISON_TABLES
+    }
     return {name: [] if table is None else table.to_pylist() for name, table in found.items()}

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagchd_batch.results.layout import shard_file, sources_file
-from diagchd_batch.results.schema import SOURCES
+from diagchd_batch.output_layout import shard_file, sources_file
+from diagchd_batch.results.columns import SOURCES
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, parquet_options
 from diagchd_batch.storage.base import Storage
 

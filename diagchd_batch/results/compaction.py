@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diagchd_batch.output_layout import predictions_file
+from diagchd_batch.process.scratch import scratch_faults
+from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import damage_as_fault, predictions_keys, read_scores, shard_of
-from diagchd_batch.results.layout import predictions_file
-from diagchd_batch.results.schema import PREDICTIONS
-from diagchd_batch.results.scratch import scratch_faults
 from diagchd_batch.results.shard_writer import parquet_options
 from diagchd_batch.storage.base import Storage
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from diagchd_batch.results.schema import STATUS_FAILED, STATUS_OK
+from diagchd_batch.results.columns import STATUS_FAILED, STATUS_OK
 
 
 class RunCounts(BaseModel):

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, UsageError
-from diagchd_batch.results import layout
-from diagchd_batch.results.schema import PREDICTIONS, SCORES
+from diagchd_batch.results.columns import PREDICTIONS, SCORES
 from diagchd_batch.storage import Storage
 
 # Exact names, so that no temporary file of a writer and no copy of a table is ever taken for a table.
-_SHARD_FILE = re.compile(rf"scores/run_id=([^/]+)/shard-({layout.NUMBER})\.parquet")
-_PREDICTIONS_FILE = re.compile(rf"predictions/run_id=([^/]+)/part-({layout.NUMBER})\.parquet")
+_SHARD_FILE = re.compile(rf"scores/run_id=([^/]+)/shard-({output_layout.NUMBER})\.parquet")
+_PREDICTIONS_FILE = re.compile(rf"predictions/run_id=([^/]+)/part-({output_layout.NUMBER})\.parquet")
 _PLAN_HEAD = re.compile(r"runs/run_id=([^/]+)/plan\.json")
 _RUN_RECORD = re.compile(r"runs/run_id=([^/]+)/run\.json")
 
@@ -32,29 +32,29 @@ class OutputTrees:
 
     def run_ids(self) -> list[str]:
         """All runs that the output holds anything of, in order; one whose record is lost is among them."""
-        keys = (info.key for prefix in (layout.RUNS_PREFIX, "scores/") for info in self.storage.list(prefix))
+        keys = (info.key for prefix in (output_layout.RUNS_PREFIX, "scores/") for info in self.storage.list(prefix))
         found = (_RUN_RECORD.fullmatch(key) or _SHARD_FILE.fullmatch(key) for key in keys)
         return sorted({match[1] for match in found if match})
 
     def planned_run_ids(self) -> list[str]:
         """All runs whose frozen plan is in the private tree, in order, whatever became of their results."""
-        matches = (_PLAN_HEAD.fullmatch(info.key) for info in self.private.list(layout.RUNS_PREFIX))
+        matches = (_PLAN_HEAD.fullmatch(info.key) for info in self.private.list(output_layout.RUNS_PREFIX))
         return sorted(match[1] for match in matches if match)
 
 
 def committed_shards(storage: Storage, run_id: str) -> set[int]:
     """Numbers of the shards of a run that are committed."""
-    return {shard for shard, _ in _numbered(storage, layout.scores_prefix(run_id), _SHARD_FILE)}
+    return {shard for shard, _ in _numbered(storage, output_layout.scores_prefix(run_id), _SHARD_FILE)}
 
 
 def read_scores(storage: Storage, run_id: str | None = None) -> ds.Dataset:
     """Committed score files, masks included, of a run or (None) of all, with a column `run_id`; ordered by shard."""
-    return _dataset(storage, "scores/" if run_id is None else layout.scores_prefix(run_id), _SHARD_FILE, SCORES)
+    return _dataset(storage, "scores/" if run_id is None else output_layout.scores_prefix(run_id), _SHARD_FILE, SCORES)
 
 
 def read_predictions(storage: Storage, run_id: str | None = None) -> ds.Dataset:
     """Predictions of a run or (None) of all that have them, with a column `run_id`; in the order of the scores."""
-    prefix = "predictions/" if run_id is None else layout.predictions_prefix(run_id)
+    prefix = "predictions/" if run_id is None else output_layout.predictions_prefix(run_id)
     return _dataset(storage, prefix, _PREDICTIONS_FILE, PREDICTIONS)
 
 
@@ -71,13 +71,16 @@ def damage_as_fault(runs: str) -> Iterator[None]:
 
 def predictions_keys(storage: Storage, run_id: str) -> list[str]:
     """Keys of a run's predictions, in their order."""
-    return [key for _, key in _numbered(storage, layout.predictions_prefix(run_id), _PREDICTIONS_FILE)]
+    return [key for _, key in _numbered(storage, output_layout.predictions_prefix(run_id), _PREDICTIONS_FILE)]
 
 
 def foreign_tables(storage: Storage, run_id: str) -> list[str]:
     """Keys of Parquet files beside a run's scores and predictions that are none of its own. Readers here pass them
     over, but whoever reads the archive by a glob takes them for results."""
-    places = ((layout.scores_prefix(run_id), _SHARD_FILE), (layout.predictions_prefix(run_id), _PREDICTIONS_FILE))
+    places = (
+        (output_layout.scores_prefix(run_id), _SHARD_FILE),
+        (output_layout.predictions_prefix(run_id), _PREDICTIONS_FILE),
+    )
     keys = ((info.key, pattern) for prefix, pattern in places for info in storage.list(prefix))
     return sorted(key for key, pattern in keys if key.endswith(".parquet") and not pattern.fullmatch(key))
 

@@ -5,14 +5,14 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
-from diagchd_batch.results import layout
 from diagchd_batch.storage import Storage
 
 
 def read_metrics(storage: Storage, run_id: str, name: str) -> pa.Table | None:
     """A metrics table of a run, None where there is none. Raises RunFault where its file is damaged."""
-    return read_derived(storage, layout.metrics_file(run_id, name))
+    return read_derived(storage, output_layout.metrics_file(run_id, name))
 
 
 def read_derived(storage: Storage, key: str) -> pa.Table | None:

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
-from diagchd_batch.results import layout
 from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record, read_run_records
 from diagchd_batch.storage.base import Storage
 
@@ -31,7 +31,9 @@ def newest_runs(
     """The recorded runs that no other continues, the one begun last first. Records that cannot be read are treated as
     in `read_run_records`.
     """
-    run_ids = (match[1] for info in output.list(layout.RUNS_PREFIX) if (match := _RUN_RECORD.fullmatch(info.key)))
+    run_ids = (
+        match[1] for info in output.list(output_layout.RUNS_PREFIX) if (match := _RUN_RECORD.fullmatch(info.key))
+    )
     records = read_run_records(output, run_ids, on_damaged)
     continued = {record.parent_run_id for record in records}
     newest = [record for record in records if record.run_id not in continued]

@@ -6,9 +6,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import RunFault
-from diagchd_batch.results import layout
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.storage.base import Storage
 
@@ -117,13 +117,13 @@ def public_config(config: JobConfig) -> dict[str, Any]:
 
 def write_run_record(storage: Storage, private: Storage, record: PrivateRunRecord) -> None:
     """Replaces both records atomically, the full one first."""
-    private.replace(layout.private_run_record(record.run_id), _to_json(record))
-    storage.replace(layout.run_record(record.run_id), _to_json(record.public()))
+    private.replace(output_layout.private_run_record(record.run_id), _to_json(record))
+    storage.replace(output_layout.run_record(record.run_id), _to_json(record.public()))
 
 
 def read_run_record(storage: Storage, run_id: str) -> RunRecord | None:
     """The public record of a run, None where there is none. Raises DamagedRecordError."""
-    return _read(storage, layout.run_record(run_id), RunRecord)
+    return _read(storage, output_layout.run_record(run_id), RunRecord)
 
 
 def read_run_records(
@@ -147,7 +147,7 @@ def read_run_records(
 
 def read_private_run_record(private: Storage, run_id: str) -> PrivateRunRecord | None:
     """The full record of a run, None where there is none. Raises DamagedRecordError."""
-    return _read(private, layout.private_run_record(run_id), PrivateRunRecord)
+    return _read(private, output_layout.private_run_record(run_id), PrivateRunRecord)
 
 
 Record = TypeVar("Record", bound=RunRecord)

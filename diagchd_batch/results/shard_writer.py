@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagchd_batch.results.schema import MASK_COLUMNS, SCORES
+from diagchd_batch.results.columns import MASK_COLUMNS, SCORES
 
 ROWS_PER_GROUP = 256
 """Rows of a row group: what is held in memory (some kB a mask), and what a reader of one mask fetches."""

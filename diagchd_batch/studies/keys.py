@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.results import layout
 from diagchd_batch.storage.base import Storage
 from diagchd_batch.studies.identifiers import MIN_KEY_BYTES
 
@@ -28,10 +28,10 @@ def load_or_create_key(private: Storage, environ: Mapping[str, str]) -> bytes:
     """
     key = find_key(private, environ)
     if key is None:
-        private.create(layout.ID_KEY, secrets.token_hex(32).encode())
+        private.create(output_layout.ID_KEY, secrets.token_hex(32).encode())
         key = _stored_key(private)
         assert key is not None  # just created, by us or by another driver
-    private.create(layout.ID_KEY_CHECK, _check_value(key))
+    private.create(output_layout.ID_KEY_CHECK, _check_value(key))
     _refuse_another_key(private, key)
     return key
 
@@ -41,7 +41,7 @@ def find_key(private: Storage, environ: Mapping[str, str]) -> bytes | None:
     key = _given_key(environ) or _stored_key(private)
     if key is not None:
         _refuse_another_key(private, key)
-    elif private.stat(layout.ID_KEY_CHECK) is not None:
+    elif private.stat(output_layout.ID_KEY_CHECK) is not None:
         raise ConfigError(
             "this output's identifiers were made with a key given from outside, and none is given now; "
             f"set {KEY_VARIABLE} or {KEY_FILE_VARIABLE} to that key"
@@ -86,9 +86,9 @@ def _parse_key(text: str, source: str) -> bytes:
 
 
 def _stored_key(private: Storage) -> bytes | None:
-    if private.stat(layout.ID_KEY) is None:
+    if private.stat(output_layout.ID_KEY) is None:
         return None
-    return _parse_key(private.read(layout.ID_KEY).decode(), f"{layout.ID_KEY} in the private tree")
+    return _parse_key(private.read(output_layout.ID_KEY).decode(), f"{output_layout.ID_KEY} in the private tree")
 
 
 def _check_value(key: bytes) -> bytes:
@@ -96,9 +96,9 @@ def _check_value(key: bytes) -> bytes:
 
 
 def _refuse_another_key(private: Storage, key: bytes) -> None:
-    if private.stat(layout.ID_KEY_CHECK) is None:
+    if private.stat(output_layout.ID_KEY_CHECK) is None:
         return
-    if not hmac.compare_digest(private.read(layout.ID_KEY_CHECK), _check_value(key)):
+    if not hmac.compare_digest(private.read(output_layout.ID_KEY_CHECK), _check_value(key)):
         raise ConfigError(
             "the identifier key is not the one this output was made with, so its tokens would not match; set "
             f"{KEY_VARIABLE} or {KEY_FILE_VARIABLE} to that key (unset both if the output made its own), or choose "

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, RunFault
-from diagchd_batch.results import layout
 from diagchd_batch.storage.base import Storage
 from diagchd_batch.studies.digest import TableDigest
 from diagchd_batch.studies.ranges import RangeReader
@@ -128,7 +128,7 @@ class Plan:
 
     def read_shard(self, reference: ShardReference) -> list[PlannedImage]:
         """The shard's images by position. Raises RunFault where the plan's part is gone or damaged."""
-        key = layout.plan_part(self.run_id, self.head.digest, reference.part)
+        key = output_layout.plan_part(self.run_id, self.head.digest, reference.part)
         with self._open(key, fetched_row_group=reference.row_group) as file:
             table = file.read_row_group(reference.row_group, columns=PLAN_IMAGES.names, use_threads=False)
         if table.num_rows != reference.n_images:
@@ -141,14 +141,16 @@ class Plan:
     def images(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """These columns of all planned images, streamed in the order of shards and positions."""
         for part in range(self.head.n_parts):
-            with self._open(layout.plan_part(self.run_id, self.head.digest, part), WHOLE_READ_AHEAD_BYTES) as file:
+            with self._open(
+                output_layout.plan_part(self.run_id, self.head.digest, part), WHOLE_READ_AHEAD_BYTES
+            ) as file:
                 yield from file.iter_batches(columns=columns, use_threads=False)
 
     def is_intact(self) -> bool:
         """Whether the rows of images and studies still are those that the plan was frozen with, by its digest."""
         digest = TableDigest()
-        keys = [layout.plan_part(self.run_id, self.head.digest, part) for part in range(self.head.n_parts)]
-        for key in (*keys, layout.plan_studies(self.run_id, self.head.digest)):
+        keys = [output_layout.plan_part(self.run_id, self.head.digest, part) for part in range(self.head.n_parts)]
+        for key in (*keys, output_layout.plan_studies(self.run_id, self.head.digest)):
             with self._open(key, WHOLE_READ_AHEAD_BYTES) as file:
                 for row_group in range(file.num_row_groups):  # cut as the digest was when the plan was written
                     digest.update(file.read_row_group(row_group, use_threads=False))
@@ -159,7 +161,7 @@ class Plan:
         return pa.RecordBatchReader.from_batches(PLAN_STUDIES, self._study_batches())
 
     def _study_batches(self) -> Iterator[pa.RecordBatch]:
-        with self._open(layout.plan_studies(self.run_id, self.head.digest), WHOLE_READ_AHEAD_BYTES) as file:
+        with self._open(output_layout.plan_studies(self.run_id, self.head.digest), WHOLE_READ_AHEAD_BYTES) as file:
             yield from file.iter_batches(columns=PLAN_STUDIES.names, use_threads=False)
 
     @contextmanager
@@ -194,7 +196,7 @@ def _extent(row_group: pq.RowGroupMetaData) -> tuple[int, int]:
 
 def open_plan(private: Storage, run_id: str) -> Plan:
     """The plan of an existing run. Raises RunFault where there is none, or a damaged one."""
-    key = layout.plan_head(run_id)
+    key = output_layout.plan_head(run_id)
     if private.stat(key) is None:
         raise RunFault(
             f"run {run_id} has no plan in the private tree; name that tree with --private-uri if it lies elsewhere, or "

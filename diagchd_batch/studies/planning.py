@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import RunFault
-from diagchd_batch.results import layout
 from diagchd_batch.storage.base import Storage
 from diagchd_batch.studies.draft import STUDIES_FILE, part_file, write_draft
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -42,9 +42,9 @@ class PlanDraft:
     def freeze(self, private: Storage, run_id: str) -> Plan:
         """Of two drivers that freeze a plan of one run at once, both get the first one's."""
         for part in range(self.head.n_parts):
-            private.create(layout.plan_part(run_id, self.head.digest, part), part_file(self.directory, part))
-        private.create(layout.plan_studies(run_id, self.head.digest), self.directory / STUDIES_FILE)
-        private.create(layout.plan_head(run_id), self.head.to_json())
+            private.create(output_layout.plan_part(run_id, self.head.digest, part), part_file(self.directory, part))
+        private.create(output_layout.plan_studies(run_id, self.head.digest), self.directory / STUDIES_FILE)
+        private.create(output_layout.plan_head(run_id), self.head.to_json())
         return open_plan(private, run_id)
 
 
@@ -67,7 +67,7 @@ def freeze_plan(
     objects listed so far. Raises InputError (exit 2) for an inventory that cannot be used, StorageFault and RunFault
     for faults of storage, disk and memory.
     """
-    if private.stat(layout.plan_head(run_id)) is None:
+    if private.stat(output_layout.plan_head(run_id)) is None:
         with draft_plan(
             config,
             shards,

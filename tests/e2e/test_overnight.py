@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from diagchd_batch import output_layout
 from diagchd_batch.cli.main import app
-from diagchd_batch.results import layout, open_output
-from diagchd_batch.scoring.ending import request_stop
+from diagchd_batch.results import open_output
+from diagchd_batch.scoring.liveness.shard_gate import request_stop
 from diagchd_batch.storage import open_storage
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from tests.support.at_once import running_at_once
@@ -133,9 +134,9 @@ def _tables(output: Path, run_id: str) -> dict[str, list]:
     """Metrics tables that do not say how the rows came about."""
     output_ = open_output(str(output))
     return {
-        name: pq.read_table(output / layout.metrics_file(run_id, name), partitioning=None).to_pylist()
+        name: pq.read_table(output / output_layout.metrics_file(run_id, name), partitioning=None).to_pylist()
         for name in ("estimates", "study_results", "flow", "cohort_characteristics", "calibration", "curves")
-        if output_.storage.stat(layout.metrics_file(run_id, name))
+        if output_.storage.stat(output_layout.metrics_file(run_id, name))
     }
 
 

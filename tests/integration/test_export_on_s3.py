@@ -5,9 +5,9 @@ import io
 
 import pytest
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
-from diagchd_batch.results import layout
 from diagchd_batch.storage import open_storage
 from tests.support.command_line import diagchd_batch
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
@@ -40,7 +40,7 @@ def test_exports_from_s3_to_s3_are_those_of_a_disk(output, s3_uri, tmp_path):
 
     ended = diagchd_batch("export", "worklist", bucket.uri, "--run-id", RUN_ID)
     assert ended.exit_code == 0, ended.messages
-    key = f"{layout.PRIVATE}/{layout.worklist_prefix(RUN_ID)}worklist.csv"
+    key = f"{output_layout.PRIVATE}/{output_layout.worklist_prefix(RUN_ID)}worklist.csv"
     first, *_ = csv.DictReader(io.StringIO(bucket.read(key).decode()))
     assert first["study_id"] == "study 39"
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from diagchd_batch.results import layout, open_output
+from diagchd_batch import output_layout
+from diagchd_batch.results import open_output
 from diagchd_batch.results.datasets import committed_shards
-from diagchd_batch.results.verify import verify_run
+from diagchd_batch.results.verify.run import verify_run
 from tests.unit.results.made_run import RUN_ID, label_map, make_run
 
 pytestmark = pytest.mark.s3
@@ -20,11 +21,11 @@ def test_results_on_s3(s3_uri):
     report = verify_run(run.storage, run.private, run.plan, RUN_ID)
     assert report.problems == []
 
-    key = layout.shard_file(RUN_ID, 1)
+    key = output_layout.shard_file(RUN_ID, 1)
     altered = bytearray(run.storage.read(key))
     altered[len(altered) // 2] ^= 1
     run.storage.replace(key, bytes(altered))
-    run.storage.delete(layout.shard_file(RUN_ID, 2))
+    run.storage.delete(output_layout.shard_file(RUN_ID, 2))
     found = {(p.kind.value, p.place) for p in verify_run(run.storage, run.private, run.plan, RUN_ID).problems}
     assert ("altered_shard", "shard 1") in found
     assert ("missing_shard", "shard 2") in found

@@ -88,7 +88,7 @@ import sys
 from diagchd_batch.cluster.joined import JoinedRay
 from diagchd_batch.config.models import ClusterConfig
 from diagchd_batch.errors import RunFault
-from diagchd_batch.scoring.actors import plan_actors
+from diagchd_batch.scoring.driver.actor_plan import plan_actors
 
 config = ClusterConfig(cpus_per_actor=float(sys.argv[1]), gpus_per_actor=float(sys.argv[2]))
 try:

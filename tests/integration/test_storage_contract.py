@@ -16,7 +16,7 @@ import pytest
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failures import FailureCode
 from diagchd_batch.storage import Storage, join_uri, open_storage
-from diagchd_batch.storage.preflight import check_create_if_absent, check_readable
+from diagchd_batch.storage.checks import check_create_if_absent, check_readable
 
 KEYS = [
     "top.png",

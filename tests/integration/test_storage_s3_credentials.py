@@ -8,7 +8,7 @@ import pytest
 
 from diagchd_batch.errors import StorageFault
 from diagchd_batch.storage import Storage, open_storage
-from diagchd_batch.storage.preflight import check_readable
+from diagchd_batch.storage.checks import check_readable
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.radosgw import S3Server
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from diagchd_batch.cluster.client import UPLOAD_LIMIT_BYTES
+from diagchd_batch.cluster.job_api import UPLOAD_LIMIT_BYTES
 from diagchd_batch.results import open_output
 from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, descendants, kill, write_cohort
 

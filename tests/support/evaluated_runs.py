@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagchd_batch.results import layout
+from diagchd_batch import output_layout
+from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, table_metadata
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
-from diagchd_batch.results.schema import MASK_COLUMNS, PREDICTIONS, SCORES, table_metadata
 from diagchd_batch.storage import Storage, open_storage
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import PLAN_STUDIES, PlanHead
@@ -55,7 +55,7 @@ class MadeOutput:
 
     def __post_init__(self) -> None:
         self.output = open_storage(str(self.root / "output"))
-        self.private = open_storage(str(self.root / "output" / layout.PRIVATE), owner_only=True)
+        self.private = open_storage(str(self.root / "output" / output_layout.PRIVATE), owner_only=True)
         self.tokens = Pseudonymizer(KEY)
 
     def write_run(
@@ -69,18 +69,18 @@ class MadeOutput:
         ]
         metadata = table_metadata(run_id=run_id, fingerprint=FINGERPRINT, simulated=simulated)
         unmasked = [{name: row[name] for name in row if name not in MASK_COLUMNS} for row in rows]
-        self._put(self.output, layout.predictions_file(run_id, 0), unmasked, PREDICTIONS.with_metadata(metadata))
+        self._put(self.output, output_layout.predictions_file(run_id, 0), unmasked, PREDICTIONS.with_metadata(metadata))
         for shard in sorted({row["shard"] for row in rows if "mask_png" in row}):
             scores = [{name: row[name] for name in row if name != "shard"} for row in rows if row["shard"] == shard]
-            self._put(self.output, layout.shard_file(run_id, shard), scores, SCORES.with_metadata(metadata))
+            self._put(self.output, output_layout.shard_file(run_id, shard), scores, SCORES.with_metadata(metadata))
         head = plan_head(ordered)
         self._put(
             self.private,
-            layout.plan_studies(run_id, head.digest),
+            output_layout.plan_studies(run_id, head.digest),
             [self._planned(study) for study in ordered],
             PLAN_STUDIES,
         )
-        self.private.replace(layout.plan_head(run_id), head.to_json())
+        self.private.replace(output_layout.plan_head(run_id), head.to_json())
         write_run_record(self.output, self.private, run_record(head, run_id, parent, simulated))
         return run_id
 
@@ -96,7 +96,9 @@ class MadeOutput:
         return str(path)
 
     def metrics(self, name: str, run_id: str = RUN_ID) -> list[dict[str, Any]]:
-        return pq.read_table(Path(self.output.uri) / layout.metrics_file(run_id, name), partitioning=None).to_pylist()
+        return pq.read_table(
+            Path(self.output.uri) / output_layout.metrics_file(run_id, name), partitioning=None
+        ).to_pylist()
 
     def _subject(self, study: MadeStudy) -> str:
         if study.subject_id is None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from diagchd_batch.results.schema import CLASSES, SURFACE_CLASSES
+from diagchd_batch.results.columns import CLASSES, SURFACE_CLASSES
 
 _PIXELS = 100
 

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from diagchd_batch.results.readers import open_output
+from diagchd_batch.results.output import open_output
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN_ID = "test-run"

@@ -12,14 +12,15 @@ import diagchd_batch
 
 PACKAGE = Path(diagchd_batch.__file__).parent
 LAYERS = [
-    {"errors", "failures", "bundled", "wording"},
+    {"errors", "failures", "bundled", "output_layout", "process", "wording"},
     {"config", "storage"},
-    {"studies", "images", "model", "results"},
-    {"cluster", "scoring", "evaluation", "report"},
+    {"images", "model", "results", "statistics", "studies"},
+    {"cluster", "evaluation", "exports", "report", "scoring", "training"},
+    {"runs"},
     {"cli"},
 ]
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
-HEAVY = {"ray": {"scoring", "cluster"}, "keras": {"model"}, "tensorflow": {"model"}, "jax": {"model"}}
+HEAVY = {"ray": {"scoring", "cluster"}, "keras": {"model", "training"}, "tensorflow": {"model"}, "jax": {"model"}}
 
 
 def _imports(path: Path) -> set[str]:

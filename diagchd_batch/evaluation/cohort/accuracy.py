@@ -4,18 +4,18 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from diagchd_batch.evaluation.classification import (
+from diagchd_batch.evaluation.cohort.units import NOT_READ, Rater, Units, entered
+from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.statistics.classification import (
     compare_rates,
     delong_paired,
     estimate_score,
     predictive_values_at,
 )
-from diagchd_batch.evaluation.cohort.rows import Row, Rows
-from diagchd_batch.evaluation.cohort.units import NOT_READ, Rater, Units, entered
-from diagchd_batch.evaluation.confusion import RATES, Confusion, sensitivity, specificity
-from diagchd_batch.evaluation.estimate import Estimate
-from diagchd_batch.evaluation.rates import rate_of_cells
-from diagchd_batch.evaluation.resampling import TotalsStatistic, subject_interval
+from diagchd_batch.statistics.classification.confusion import RATES, Confusion, sensitivity, specificity
+from diagchd_batch.statistics.classification.rates import rate_of_cells
+from diagchd_batch.statistics.estimate import Estimate
+from diagchd_batch.statistics.resampling import TotalsStatistic, subject_interval
 
 COUNTS = ("tp", "fp", "fn", "tn")
 HEADLINE_RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from diagchd_batch.evaluation.calibration import calibration_intercept, calibration_slope, expected_calibration_error
 from diagchd_batch.evaluation.cohort.describe import CALIBRATION_BINS
-from diagchd_batch.evaluation.cohort.rows import Row, Rows
 from diagchd_batch.evaluation.cohort.units import Rater, Units, entered
+from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.statistics.calibration import calibration_intercept, calibration_slope, expected_calibration_error
 
 
 def calibration_estimate_rows(rows: Rows, units: Units, model: Rater) -> Iterator[Row]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.dataset
 
 from diagchd_batch.errors import RunFault
-from diagchd_batch.results.schema import PREDICTIONS
+from diagchd_batch.results.columns import PREDICTIONS
 
 MEMORY_LIMIT_BYTES = 1_200_000_000
 """Of the database; what it cannot hold it spills to a temporary directory. Arrays and tables come on top."""

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from diagchd_batch.evaluation.calibration import calibration_bins, decision_curve
-from diagchd_batch.evaluation.clustered import clustered_proportion
-from diagchd_batch.evaluation.cohort.covariates import Covariate
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.cohort.rows import Row
 from diagchd_batch.evaluation.cohort.units import COUNTED_BOTH_WAYS, EXCLUDED, Rater, Units
-from diagchd_batch.evaluation.proportions import proportion
+from diagchd_batch.evaluation.subgroups.covariates import Covariate
+from diagchd_batch.evaluation.tables.rows import Row
+from diagchd_batch.statistics.calibration import calibration_bins, decision_curve
+from diagchd_batch.statistics.classification.clustered import clustered_proportion
+from diagchd_batch.statistics.classification.proportions import proportion
 
 MAX_CURVE_POINTS = 500
 CALIBRATION_BINS = 10

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.analysis import Analysis, analyse
 from diagchd_batch.evaluation.cohort.annotations import (
@@ -14,21 +15,20 @@ from diagchd_batch.evaluation.cohort.annotations import (
     match_readers,
     match_reference,
 )
-from diagchd_batch.evaluation.cohort.covariates import Covariate, all_covariates, diagnoses
 from diagchd_batch.evaluation.cohort.database import CohortDatabase, RunTables
 from diagchd_batch.evaluation.cohort.flow import create_results, flow_rows, study_results, table_rows
-from diagchd_batch.evaluation.cohort.names import Names
-from diagchd_batch.evaluation.cohort.raters import with_headline
-from diagchd_batch.evaluation.cohort.reader_study import Reads
-from diagchd_batch.evaluation.cohort.reads_table import reads_table
-from diagchd_batch.evaluation.cohort.schemas import TABLES
 from diagchd_batch.evaluation.cohort.units import Units
-from diagchd_batch.evaluation.cohort.writing import metrics_table, write_table
-from diagchd_batch.results import layout
+from diagchd_batch.evaluation.readers.raters import with_headline
+from diagchd_batch.evaluation.readers.reader_study import Reads
+from diagchd_batch.evaluation.readers.reads_table import reads_table
+from diagchd_batch.evaluation.subgroups.covariates import Covariate, all_covariates, diagnoses
+from diagchd_batch.evaluation.tables.names import Names
+from diagchd_batch.evaluation.tables.schemas import TABLES
+from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
+from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.run_record import RunRecord
-from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.storage import Storage
 from diagchd_batch.studies.checks import read_readers, read_reference
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -103,11 +103,11 @@ class _Writer:
         self.n_rows: dict[str, int] = {}
 
     def write(self, name: str, table: pa.Table | pa.RecordBatchReader) -> None:
-        key = layout.metrics_file(self._run_id, name)
+        key = output_layout.metrics_file(self._run_id, name)
         self.n_rows[name] = write_table(self._output, key, table, TABLES[name], self._metadata)
 
     def write_private(self, name: str, schema: pa.Schema, rows: Sequence[dict[str, str]]) -> None:
-        key = layout.private_evaluation_file(self._run_id, name)
+        key = output_layout.private_evaluation_file(self._run_id, name)
         write_table(self._private, key, pa.Table.from_pylist(list(rows), schema), schema, self._metadata)
 
 

@@ -7,10 +7,10 @@ import pyarrow as pa
 
 from diagchd_batch.config.models import OperatingPoint
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.cohort.names import Names
-from diagchd_batch.evaluation.cohort.rows import Row
 from diagchd_batch.evaluation.cohort.units import REASONS, WITHOUT_REFERENCE, Rater, Units
-from diagchd_batch.evaluation.inputs import count_subjects
+from diagchd_batch.evaluation.tables.names import Names
+from diagchd_batch.evaluation.tables.rows import Row
+from diagchd_batch.statistics.inputs import count_subjects
 
 STATUS = (
     "CASE WHEN NOT included THEN 'excluded' WHEN n_frames_ok + n_frames_failed = 0 THEN 'not_scored' "

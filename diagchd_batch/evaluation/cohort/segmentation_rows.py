@@ -1,6 +1,6 @@
 """Overlap and surface distances of predicted and reference masks, from the counts in the score tables.
 
-One quantity of all images is in memory at a time. Definitions are those of `diagchd_batch.evaluation.segmentation`.
+One quantity of all images is in memory at a time. Definitions are those of `diagchd_batch.statistics.segmentation`.
 """
 
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.cohort.rows import Row, Rows
-from diagchd_batch.evaluation.estimate import Estimate, NullReason
-from diagchd_batch.evaluation.resampling import TotalsStatistic, subject_interval
-from diagchd_batch.evaluation.segmentation import Distribution, distribution
-from diagchd_batch.results.schema import CLASSES, SURFACE_CLASSES
+from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.results.columns import CLASSES, SURFACE_CLASSES
+from diagchd_batch.statistics.estimate import Estimate, NullReason
+from diagchd_batch.statistics.resampling import TotalsStatistic, subject_interval
+from diagchd_batch.statistics.segmentation import Distribution, distribution
 
 WHOLE_HEART = "whole_heart"
 MEANS_OVER = {"all_classes": CLASSES, "foreground": ("septum", "heart")}

@@ -6,18 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.annotations import Matching, match_reference
-from diagchd_batch.evaluation.cohort.covariates import Covariate, all_covariates
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
 from diagchd_batch.evaluation.cohort.evaluate import run_tables
 from diagchd_batch.evaluation.cohort.flow import create_results
-from diagchd_batch.evaluation.cohort.multiplicity_rows import adjusted
-from diagchd_batch.evaluation.cohort.names import Names
-from diagchd_batch.evaluation.cohort.raters import at_operating_point, point_columns, with_headline
-from diagchd_batch.evaluation.cohort.rows import Row, Rows, Settings
 from diagchd_batch.evaluation.cohort.units import EXCLUDED, FAILED, NOT_SCORED, Units
-from diagchd_batch.evaluation.cohort.writing import metrics_table, write_table
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS
 from diagchd_batch.evaluation.comparison.masks import MaskPairs, ShardRange, compare_masks
 from diagchd_batch.evaluation.comparison.schemas import TABLES
@@ -28,11 +23,16 @@ from diagchd_batch.evaluation.comparison.tables import (
     paired_rows,
     score_test_row,
 )
-from diagchd_batch.results import layout
+from diagchd_batch.evaluation.readers.raters import at_operating_point, point_columns, with_headline
+from diagchd_batch.evaluation.subgroups.covariates import Covariate, all_covariates
+from diagchd_batch.evaluation.tables.multiplicity_rows import adjusted
+from diagchd_batch.evaluation.tables.names import Names
+from diagchd_batch.evaluation.tables.rows import Row, Rows, Settings
+from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
+from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import committed_shards, read_predictions
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.run_record import RunRecord
-from diagchd_batch.results.schema import table_metadata
 from diagchd_batch.storage import Storage
 from diagchd_batch.studies.checks import read_reference
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -228,6 +228,6 @@ def _write(output: Storage, record: RunRecord, first: str, tables: Mapping[str, 
     n_rows = {}
     for name, schema in TABLES.items():
         rows = [{key: value for key, value in row.items() if key != "step"} for row in tables.get(name, [])]
-        key = layout.comparison_file(record.run_id, first, name)
+        key = output_layout.comparison_file(record.run_id, first, name)
         n_rows[name] = write_table(output, key, metrics_table(name, rows, schema), schema, metadata)
     return n_rows

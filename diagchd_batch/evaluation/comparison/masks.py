@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 
-from diagchd_batch.evaluation.segmentation import PixelCounts
+from diagchd_batch import output_layout
 from diagchd_batch.images.resize import resize_labels
-from diagchd_batch.results import layout
+from diagchd_batch.results.columns import CLASSES
 from diagchd_batch.results.mask_codec import decode_mask
-from diagchd_batch.results.schema import CLASSES
+from diagchd_batch.statistics.segmentation import PixelCounts
 from diagchd_batch.storage import Storage
 
 _COLUMNS = ["study_id", "image_id", "frame", "mask_png"]
@@ -136,7 +136,7 @@ class _Files:
 
     def _read(self, shard: ShardRange) -> dict[FrameKey, tuple[str, bytes]]:
         if shard not in self._kept:
-            path = f"{self._root}/{layout.shard_file(shard.run_id, shard.shard)}"
+            path = f"{self._root}/{output_layout.shard_file(shard.run_id, shard.shard)}"
             table = pq.ParquetFile(self._filesystem.open_input_file(path)).read(_COLUMNS)
             studies, images, frames, masks = (table[name].to_pylist() for name in _COLUMNS)
             self._kept[shard] = {

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from diagchd_batch.evaluation.cohort.schemas import METRICS
+from diagchd_batch.evaluation.tables.schemas import METRICS
 
 _text, _count, _number = pa.string(), pa.int64(), pa.float64()
 

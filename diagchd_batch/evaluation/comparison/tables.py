@@ -5,18 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from diagchd_batch.evaluation.classification import delong_paired
 from diagchd_batch.evaluation.cohort.accuracy import comparison_rows, scored_by
-from diagchd_batch.evaluation.cohort.agreement_rows import pair_rows
-from diagchd_batch.evaluation.cohort.covariates import Covariate
-from diagchd_batch.evaluation.cohort.rows import Row, Rows
 from diagchd_batch.evaluation.cohort.units import Rater, Units, entered
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS
 from diagchd_batch.evaluation.comparison.masks import MaskPairs
-from diagchd_batch.evaluation.estimate import Estimate
-from diagchd_batch.evaluation.resampling import subject_interval, totals_by_subject
-from diagchd_batch.evaluation.segmentation import dice, distribution, mean_of_studies, pooled_dice
-from diagchd_batch.results.schema import CLASSES
+from diagchd_batch.evaluation.readers.agreement_rows import pair_rows
+from diagchd_batch.evaluation.subgroups.covariates import Covariate
+from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.results.columns import CLASSES
+from diagchd_batch.statistics.classification import delong_paired
+from diagchd_batch.statistics.estimate import Estimate
+from diagchd_batch.statistics.resampling import subject_interval, totals_by_subject
+from diagchd_batch.statistics.segmentation import dice, distribution, mean_of_studies, pooled_dice
 
 MASK_CLASSES = {**{name: (place,) for place, name in enumerate(CLASSES)}, "whole_heart": (1, 2)}
 WORST_MASKS = 20

@@ -8,6 +8,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.evaluate import resolve_lineage
 from diagchd_batch.report.formatting import number, words
@@ -15,8 +16,7 @@ from diagchd_batch.report.gallery.cases import Case, choose_cases
 from diagchd_batch.report.gallery.outlines import outline_path
 from diagchd_batch.report.gallery.pictures import Picture, RunPictures
 from diagchd_batch.report.source import read_source
-from diagchd_batch.results import layout
-from diagchd_batch.results.readers import Output
+from diagchd_batch.results.output import Output
 
 _SEPTUM = 1
 
@@ -62,7 +62,7 @@ def write_gallery(output: Output, run_id: str, n: int) -> str:
         },
         style=Markup(style),
     )
-    key = layout.gallery_file(run_id)
+    key = output_layout.gallery_file(run_id)
     output.private.replace(key, text.encode())
     return key
 

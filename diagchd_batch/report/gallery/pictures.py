@@ -9,18 +9,18 @@ import numpy as np
 import pyarrow.dataset as ds
 from PIL import Image
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ItemError, UsageError
 from diagchd_batch.failures import FailureCode
 from diagchd_batch.images.decode import open_image
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.report.gallery.cases import Case
-from diagchd_batch.results import layout
+from diagchd_batch.results.columns import SCORES
 from diagchd_batch.results.datasets import parquet_files
 from diagchd_batch.results.mask_codec import decode_mask
-from diagchd_batch.results.readers import Output
+from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import read_private_run_record
-from diagchd_batch.results.schema import SCORES
 from diagchd_batch.storage import Storage, open_storage
 from diagchd_batch.studies.plan import Plan, open_plan
 from diagchd_batch.studies.records import PlannedImage, ShardReference
@@ -71,7 +71,7 @@ class RunPictures:
         """By (image id, frame), of cases of one shard."""
         planned = {image.image_id: image for image in self._plan.read_shard(self._shards[shard])}
         wanted = ds.field("image_id").isin([case.image_id for case in cases])
-        scores = parquet_files(self._output.storage, [layout.shard_file(self._run_id, shard)], SCORES)
+        scores = parquet_files(self._output.storage, [output_layout.shard_file(self._run_id, shard)], SCORES)
         rows = scores.to_table(columns=["image_id", "frame", "mask_png", "reference_png"], filter=wanted).to_pylist()
         masks = {(row["image_id"], row["frame"]): (row["mask_png"], row["reference_png"]) for row in rows}
         pictures = {}

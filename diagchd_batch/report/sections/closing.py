@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from diagchd_batch.evaluation.cohort.definitions import DEFINITIONS
-from diagchd_batch.evaluation.cohort.schemas import ANALYSIS_SETS
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS as OF_COMPARISONS
+from diagchd_batch.evaluation.tables.definitions import DEFINITIONS
+from diagchd_batch.evaluation.tables.schemas import ANALYSIS_SETS
 from diagchd_batch.model.caution import describes, trained_on_phantoms
 from diagchd_batch.report.blocks import Section, Table
 from diagchd_batch.report.formatting import words

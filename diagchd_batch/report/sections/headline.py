@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from diagchd_batch.evaluation.cohort.schemas import ANALYSIS_SETS
+from diagchd_batch.evaluation.tables.schemas import ANALYSIS_SETS
 from diagchd_batch.report.blocks import Section, Table, Tile
 from diagchd_batch.report.formatting import interval, number, p_value, signed, words
 from diagchd_batch.report.measures import Measure, comparison_cell, measure_table, method_table

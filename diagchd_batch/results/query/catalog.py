@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import StorageFault, UsageError
-from diagchd_batch.results import layout
 from diagchd_batch.results.datasets import OutputTrees, holds_no_run, parquet_files
 from diagchd_batch.results.query.lineages import Generation, all_lineages, lineage_of
 from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record, read_run_records
@@ -30,7 +30,7 @@ class Catalog:
     def __init__(self, output: OutputTrees, run_id: str | None = None) -> None:
         self._storage = output.storage
         self._private = output.private
-        held = sorted(_runs_of(output.storage, (layout.RUNS_PREFIX, "predictions/")))
+        held = sorted(_runs_of(output.storage, (output_layout.RUNS_PREFIX, "predictions/")))
         if run_id is not None and run_id not in held:
             raise UsageError(
                 f"this output holds no run {run_id}; it has: {', '.join(held) or 'none; is this the output.uri?'}"
@@ -68,14 +68,14 @@ class Catalog:
     def plan_files(self, file_name: str, schema: pa.Schema) -> ds.Dataset:
         """Files of each run's own plan: drivers that planned at the same time and lost may have left others."""
         directories = [
-            layout.plan_studies(run_id, open_plan(self._private, run_id).head.digest).rpartition("/")[0] + "/"
+            output_layout.plan_studies(run_id, open_plan(self._private, run_id).head.digest).rpartition("/")[0] + "/"
             for run_id in self._planned_runs()
         ]
         return _dataset(self._private, directories, f"[^\0]+/{file_name}", schema)
 
     def source_files(self, schema: pa.Schema) -> ds.Dataset:
         """What attempts at shards wrote down of what they read."""
-        directories = [layout.sources_prefix(run_id) for run_id in self._planned_runs()]
+        directories = [output_layout.sources_prefix(run_id) for run_id in self._planned_runs()]
         return _dataset(self._private, directories, r"[^\0]+/shard-[^/]+\.parquet", schema)
 
     def _all_records(self, held: list[str]) -> list[RunRecord]:
@@ -93,7 +93,7 @@ class Catalog:
 
     def _planned_runs(self) -> list[str]:
         """Runs that the private tree knows. Raises StorageFault if it knows none: another tree would look empty."""
-        known = [run_id for run_id in self.run_ids if self._private.stat(layout.plan_head(run_id))]
+        known = [run_id for run_id in self.run_ids if self._private.stat(output_layout.plan_head(run_id))]
         if self.run_ids and not known:
             raise StorageFault(f"{self._private.uri} is not the private tree of these runs")
         return known

@@ -8,12 +8,12 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from diagchd_batch import output_layout
 from diagchd_batch.failures import REMEDIES
-from diagchd_batch.results import layout
+from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES
 from diagchd_batch.results.datasets import RUN_ID
 from diagchd_batch.results.query.catalog import Catalog
 from diagchd_batch.results.query.run_rows import RUNS, run_rows
-from diagchd_batch.results.schema import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES
 from diagchd_batch.studies.plan import PLAN_IMAGES, PLAN_STUDIES
 
 Rows: TypeAlias = pa.Table | ds.Dataset
@@ -83,7 +83,7 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
         "predictions",
         "one row a frame of finished runs, or one for a file that failed; without masks",
         _per_run(PREDICTIONS),
-        lambda catalog: catalog.files("predictions/", rf"part-{layout.NUMBER}\.parquet", PREDICTIONS),
+        lambda catalog: catalog.files("predictions/", rf"part-{output_layout.NUMBER}\.parquet", PREDICTIONS),
     ),
     DerivedView(
         "current",
@@ -128,7 +128,7 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
         "plan",
         "planned image files with their URIs (identified)",
         _per_run(PLAN_IMAGES),
-        lambda catalog: catalog.plan_files(rf"part-{layout.NUMBER}\.parquet", PLAN_IMAGES),
+        lambda catalog: catalog.plan_files(rf"part-{output_layout.NUMBER}\.parquet", PLAN_IMAGES),
         private=True,
     ),
     View(
@@ -161,4 +161,4 @@ def _metrics_view(name: str, schema: pa.Schema) -> View:
 
 
 def _score_files(catalog: Catalog, schema: pa.Schema) -> ds.Dataset:
-    return catalog.files("scores/", rf"shard-{layout.NUMBER}\.parquet", schema)
+    return catalog.files("scores/", rf"shard-{output_layout.NUMBER}\.parquet", schema)

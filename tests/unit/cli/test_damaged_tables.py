@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
-from diagchd_batch.results import layout
 from tests.support.command_line import diagchd_batch
 from tests.support.evaluated_runs import KEY, RUN_ID, MadeOutput, MadeStudy
 from tests.support.scoring_runs import PROJECT
@@ -28,7 +28,7 @@ def made(tmp_path, monkeypatch) -> MadeOutput:
 
 @pytest.mark.parametrize("command", [("report",), ("export", "shareable")], ids=" ".join)
 def test_metrics(made, command, tmp_path):
-    made.output.replace(layout.metrics_file(LATER, "estimates"), b"PAR1 cut")
+    made.output.replace(output_layout.metrics_file(LATER, "estimates"), b"PAR1 cut")
     destination = [str(tmp_path / "shared")] if "shareable" in command else []
     done = diagchd_batch(*command, made.output.uri, *destination, "--run-id", LATER)
     assert (done.exit_code, done.printed) == (1, "")
@@ -38,7 +38,7 @@ def test_metrics(made, command, tmp_path):
 
 @pytest.mark.parametrize("command", [("evaluate", "--run-id", LATER), ("compare", RUN_ID, LATER)], ids=" ".join)
 def test_predictions(made, command):
-    made.output.replace(layout.predictions_file(LATER, 0), b"PAR1 cut")
+    made.output.replace(output_layout.predictions_file(LATER, 0), b"PAR1 cut")
     done = diagchd_batch(command[0], made.output.uri, *command[1:])
     assert (done.exit_code, done.printed) == (1, "")
     assert "part-00000.parquet" in done.messages and "`diagchd-batch verify`" in done.messages
@@ -47,7 +47,7 @@ def test_predictions(made, command):
 @pytest.mark.parametrize("content", [b"", b"{", b"[]"])
 @pytest.mark.parametrize("command", ["list", "status"])
 def test_a_run_record_is_named_once_and_the_other_run_is_listed(made, command, content):
-    made.output.replace(layout.run_record(LATER), content)
+    made.output.replace(output_layout.run_record(LATER), content)
     done = diagchd_batch(command, made.output.uri)
     assert done.exit_code == 1
     (line,) = done.messages.splitlines()
@@ -60,7 +60,7 @@ def test_a_run_record_is_named_once_and_the_other_run_is_listed(made, command, c
 
 
 def test_a_plan_has_nothing_to_do_with_the_record_of_another_run(made):
-    made.output.replace(layout.run_record(LATER), b"{")
+    made.output.replace(output_layout.run_record(LATER), b"{")
     settings = (f"output.uri={made.output.uri}", "model.weights=seed:0")
     done = diagchd_batch(
         "plan", SAMPLE, "--no-measure", "--json", *(word for one in settings for word in ("--set", one))
@@ -70,7 +70,7 @@ def test_a_plan_has_nothing_to_do_with_the_record_of_another_run(made):
 
 
 def test_the_newest_log_is_looked_for_among_the_others_and_that_is_said(made):
-    made.output.replace(layout.run_record(LATER), b"{")
+    made.output.replace(output_layout.run_record(LATER), b"{")
     done = diagchd_batch("logs", "--output", made.output.uri)
     assert done.exit_code == 0, done.messages
     assert f"no log is kept of run {RUN_ID}" in done.printed
@@ -80,7 +80,7 @@ def test_the_newest_log_is_looked_for_among_the_others_and_that_is_said(made):
 def test_queries_that_need_no_record_are_answered_in_full_and_those_that_do_are_refused(made):
     both = "SELECT run_id, count(*) AS n FROM predictions GROUP BY ALL ORDER BY run_id"
     before = diagchd_batch("query", made.output.uri, both, "--format", "csv")
-    made.output.replace(layout.run_record(LATER), b"{")
+    made.output.replace(output_layout.run_record(LATER), b"{")
     after = diagchd_batch("query", made.output.uri, both, "--format", "csv")
     assert (after.exit_code, after.written) == (0, before.written)
     assert RUN_ID in after.printed and LATER in after.printed

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
-from diagchd_batch.results import layout
 from tests.support.command_line import diagchd_batch
 from tests.support.evaluated_runs import FAILED, RUN_ID, MadeOutput, MadeStudy
 
@@ -54,7 +54,7 @@ def test_the_worklist_ranks_own_ids_and_is_closed_to_others(made):
     done = diagchd_batch("export", "worklist", made.output.uri, "--run-id", RUN_ID, "--json")
     assert done.exit_code == 0, done.messages
     place = Path(json.loads(done.printed)["destination"])
-    assert place.is_relative_to(Path(made.output.uri) / layout.PRIVATE)
+    assert place.is_relative_to(Path(made.output.uri) / output_layout.PRIVATE)
     scored = rows_of(place / "worklist.csv")
     assert [row["study_id"] for row in scored[:2]] == [f"'{FORMULA}", "study 39"]  # no formula in a spreadsheet
     assert [float(row["chd_probability"]) for row in scored] == sorted(

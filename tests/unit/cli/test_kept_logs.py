@@ -3,12 +3,12 @@
 import pytest
 from typer.testing import CliRunner
 
+from diagchd_batch import output_layout
 from diagchd_batch.cli.main import app
 from diagchd_batch.errors import RunFault, UsageError
-from diagchd_batch.results import layout
-from diagchd_batch.results.readers import Output, open_output
+from diagchd_batch.results.output import Output, open_output
 from diagchd_batch.results.run_record import write_run_record
-from diagchd_batch.scoring.run_log import RunLog
+from diagchd_batch.scoring.liveness.run_log import RunLog
 from tests.support.canaries import canary
 from tests.unit.results.made_run import RUN_ID, make_run, run_record
 
@@ -46,8 +46,8 @@ def test_of_a_run_without_a_log_it_tells_the_kind_of_its_end_and_where_the_priva
     printed = _logs("--output", output.storage.uri)
     assert printed.exit_code == 0
     assert "it is failed: a fault of the run, exit code 1; the full text is in the private tree" in printed.stdout
-    assert layout.private_run_record(RUN_ID) in printed.stdout
-    assert canary("file").encode() in output.private.read(layout.private_run_record(RUN_ID))
+    assert output_layout.private_run_record(RUN_ID) in printed.stdout
+    assert canary("file").encode() in output.private.read(output_layout.private_run_record(RUN_ID))
     assert canary("file") not in printed.output
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from diagchd_batch.cli import progress
-from diagchd_batch.scoring.progress import RunStart, ShardSummary
+from diagchd_batch.scoring.liveness.progress import RunStart, ShardSummary
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from diagchd_batch.cluster import metrics
+from diagchd_batch.scoring.liveness import prometheus
 
 DASHBOARD = json.loads((Path(__file__).parents[3] / "deploy" / "grafana" / "diagchd-batch.json").read_text())
 SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}
@@ -22,8 +22,8 @@ class Recorder:
 
 def test_its_queries_name_only_metrics_that_exist(monkeypatch):
     for kind in SUFFIXES:
-        monkeypatch.setattr(metrics, kind, type(kind, (Recorder,), {}))
-    metrics.MeasuredProgress(None)
+        monkeypatch.setattr(prometheus, kind, type(kind, (Recorder,), {}))
+    prometheus.MeasuredProgress(None)
     queries = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
     queries += [entry["query"]["query"] for entry in DASHBOARD["templating"]["list"] if entry["type"] == "query"]
     named = {name for query in queries for name in re.findall(r"ray_\w+", query)}

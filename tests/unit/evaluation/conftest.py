@@ -1,12 +1,25 @@
-"""Statistics must be quiet: in these tests every warning is an error."""
+"""Shared by the tests of the metrics tables."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate_run
+from tests.support.evaluated_runs import RUN_ID, MadeOutput
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents and "cohort" not in item.path.parts:
-            item.add_marker(pytest.mark.filterwarnings("error"))
+
+@pytest.fixture
+def made(tmp_path) -> MadeOutput:
+    return MadeOutput(tmp_path)
+
+
+@pytest.fixture
+def evaluate():
+    """Evaluates a made run with few resamples."""
+
+    def run(made: MadeOutput, run_id: str = RUN_ID, **config: Any) -> EvaluationSummary:
+        settings = EvaluationConfig(**{"resamples": 200, **config})
+        return evaluate_run(made.output, made.private, run_id, settings, made.tokens)
+
+    return run

@@ -10,11 +10,15 @@ from scipy.special import softmax
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.model import network as network_module
-from diagchd_batch.model.inference import CpuFloat32Builder, build_inference_network, classifier_matrix
-from diagchd_batch.model.layout import automatic_layers
 from diagchd_batch.model.network import build_network, scale_channels
-from diagchd_batch.model.weights import fill_from_seed
-from diagchd_batch.model.winograd import WinogradConvolution
+from diagchd_batch.model.runtimes.tensorflow.inference import (
+    CpuFloat32Builder,
+    build_inference_network,
+    classifier_matrix,
+)
+from diagchd_batch.model.runtimes.tensorflow.winograd import WinogradConvolution
+from diagchd_batch.model.weights.checkpoints import fill_from_seed
+from diagchd_batch.model.weights.layer_names import automatic_layers
 
 REFERENCE = Path(__file__).parent / "data" / "diagchd_reference_96x128.npz"
 

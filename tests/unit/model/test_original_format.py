@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from diagchd_batch.errors import WeightsError
 from diagchd_batch.model import build_network, load_checkpoint
-from diagchd_batch.model.layout import automatic_layers
-from diagchd_batch.model.weights import fill_from_seed
+from diagchd_batch.model.weights.checkpoints import fill_from_seed
+from diagchd_batch.model.weights.layer_names import automatic_layers
 from tests.unit.model.original import build_original
 
 POISON = b'{"class_name": "Lambda", "config": {"function": ["this is not base64", null, null]}}'

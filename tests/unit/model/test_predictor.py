@@ -13,10 +13,15 @@ import pytest
 
 from diagchd_batch.errors import RunFault, UsageError, WeightsError
 from diagchd_batch.model import Predictor, build_network, resolve_model, save_checkpoint
-from diagchd_batch.model.inference import CpuBuilder, FoldedBuilder, build_inference_network, classifier_matrix
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
-from diagchd_batch.model.runtime import compile_with_xla, load_network
-from diagchd_batch.model.weights import fill_from_seed
+from diagchd_batch.model.runtimes.tensorflow.compiled import compile_with_xla, load_network
+from diagchd_batch.model.runtimes.tensorflow.inference import (
+    CpuBuilder,
+    FoldedBuilder,
+    build_inference_network,
+    classifier_matrix,
+)
+from diagchd_batch.model.weights.checkpoints import fill_from_seed
 
 BATCH = 4
 

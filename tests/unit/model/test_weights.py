@@ -9,7 +9,7 @@ import pytest
 
 from diagchd_batch.errors import WeightsError
 from diagchd_batch.model import build_network, load_checkpoint, save_checkpoint
-from diagchd_batch.model.weights import fill_from_seed
+from diagchd_batch.model.weights.checkpoints import fill_from_seed
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagchd_batch.model.winograd import WinogradConvolution, pays_off, transform_kernel
+from diagchd_batch.model.runtimes.tensorflow.winograd import WinogradConvolution, pays_off, transform_kernel
 
 
 def _both(height: int, width: int, channels_in: int, channels_out: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:

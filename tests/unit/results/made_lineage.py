@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import InputConfig, ShardsConfig
-from diagchd_batch.results import layout
-from diagchd_batch.results.readers import Output
+from diagchd_batch.results.columns import PREDICTIONS
+from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import write_run_record
-from diagchd_batch.results.schema import PREDICTIONS
 from diagchd_batch.storage import open_storage
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import Plan
@@ -54,13 +54,13 @@ class MadeLineage:
         self.write_predictions(run_id, [self._row(image, image.uri in broken) for image in images])
         values = {"run_id": run_id, "parent_run_id": parent, "plan_digest": plan.head.digest, **record}
         write_run_record(self.output.storage, self.output.private, run_record(MadePlan([images]), **values))
-        self.output.storage.create(layout.success_marker(run_id), b"")
+        self.output.storage.create(output_layout.success_marker(run_id), b"")
         return run_id
 
     def write_predictions(self, run_id: str, rows: list[dict]) -> None:
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, PREDICTIONS), buffer)
-        self.output.storage.replace(layout.predictions_file(run_id, 0), buffer.getvalue())
+        self.output.storage.replace(output_layout.predictions_file(run_id, 0), buffer.getvalue())
 
     def predictions(self, run_id: str) -> list[dict]:
         return self.output.predictions(run_id).to_table(columns=PREDICTIONS.names).to_pylist()

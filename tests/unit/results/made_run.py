@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from diagchd_batch.results import layout
+from diagchd_batch import output_layout
+from diagchd_batch.results.columns import SCORES, table_metadata
 from diagchd_batch.results.commit import commit_shard, record_sources
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
-from diagchd_batch.results.schema import SCORES, table_metadata
 from diagchd_batch.results.shard_writer import ShardWriter, shard_metadata
 from diagchd_batch.storage import Storage, join_uri, open_storage
 from diagchd_batch.studies.plan import PlanHead
@@ -78,7 +78,7 @@ class MadeRun:
         return Path(self.storage.uri) / key
 
     def shard_path(self, shard: int) -> Path:
-        return self.path(layout.shard_file(RUN_ID, shard))
+        return self.path(output_layout.shard_file(RUN_ID, shard))
 
     def write_shard(self, shard: int, rows: list[Row], attempt: str = "first", metadata: dict | None = None) -> None:
         """As a worker does: a local file, its sources, the commit."""
@@ -100,7 +100,7 @@ class MadeRun:
     def finish(self) -> None:
         counts = compact_predictions(self.storage, RUN_ID, METADATA)
         write_run_record(self.storage, self.private, run_record(self.plan, counts=counts))
-        self.storage.create(layout.success_marker(RUN_ID), b"")
+        self.storage.create(output_layout.success_marker(RUN_ID), b"")
 
 
 def label_map(seed: int) -> np.ndarray:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
-from diagchd_batch.results import layout
+from diagchd_batch.process.scratch import scratch_faults
+from diagchd_batch.results.columns import SOURCES
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY, commit_shard, file_sha256, record_sources
 from diagchd_batch.results.datasets import committed_shards
-from diagchd_batch.results.schema import SOURCES
-from diagchd_batch.results.scratch import scratch_faults
 from diagchd_batch.results.shard_writer import ShardWriter
 from diagchd_batch.storage import open_storage
 
@@ -29,7 +29,7 @@ def test_one_winner(tmp_path: Path):
     with ThreadPoolExecutor(8) as pool:
         won = list(pool.map(lambda path: commit_shard(storage, "r", 5, path), files))
     assert sum(won) == 1
-    assert storage.read(layout.shard_file("r", 5)) == files[won.index(True)].read_bytes()
+    assert storage.read(output_layout.shard_file("r", 5)) == files[won.index(True)].read_bytes()
     assert committed_shards(storage, "r") == {5}
     assert commit_shard(storage, "r", 5, files[won.index(True)]) is False
 
@@ -40,7 +40,7 @@ def test_sources_carry_the_digest_of_what_was_made_of_them(tmp_path: Path):
     scores.write_bytes(b"0123456789" * 300_000)  # more than one piece
     rows = [{"image_id": f"i-{k}", "uri": f"{k}.png", "sha256": "a" * 64} for k in range(300)]
     record_sources(private, "r", 5, "one", scores, iter(rows), {b"some": b"thing"})
-    stored = pq.read_table(Path(private.uri) / layout.sources_file("r", 5, "one"))
+    stored = pq.read_table(Path(private.uri) / output_layout.sources_file("r", 5, "one"))
     assert stored.schema.equals(SOURCES)
     assert stored.select(["image_id", "uri", "sha256"]).to_pylist() == rows
     digest = hashlib.sha256(scores.read_bytes()).hexdigest()
@@ -51,7 +51,7 @@ def test_sources_carry_the_digest_of_what_was_made_of_them(tmp_path: Path):
 def test_leftovers_are_not_shards(tmp_path: Path):
     storage = open_storage(str(tmp_path))
     for name in ("shard-00001.parquet.tmp", ".shard-00002.parquet", "shard-3.parquet", "shard-00004.parquet"):
-        storage.create(layout.scores_prefix("r") + name, b"")
+        storage.create(output_layout.scores_prefix("r") + name, b"")
     assert committed_shards(storage, "r") == {4}
     assert committed_shards(storage, "another") == set()
 
@@ -75,4 +75,4 @@ def test_sources_never_lie_in_the_temporary_directory(tmp_path: Path, monkeypatc
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "there is none"))
     private = open_storage(str(tmp_path / "private"), owner_only=True)
     record_sources(private, "r", 5, "one", tmp_path / "scores.parquet", [{"image_id": "i", "uri": "u"}], {})
-    assert private.read(layout.sources_file("r", 5, "one"))
+    assert private.read(output_layout.sources_file("r", 5, "one"))

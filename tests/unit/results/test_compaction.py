@@ -5,11 +5,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
-from diagchd_batch.results import compaction, layout
+from diagchd_batch.results import compaction
+from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
-from diagchd_batch.results.schema import PREDICTIONS
 from tests.unit.results.made_run import METADATA, RUN_ID, MadeRun, make_run
 
 
@@ -24,7 +25,7 @@ def parts(run: MadeRun) -> list[bytes]:
 
 def test_one_part_with_the_contracts_schema(run: MadeRun):
     (key,) = predictions_keys(run.storage, RUN_ID)
-    assert key == layout.predictions_file(RUN_ID, 0)
+    assert key == output_layout.predictions_file(RUN_ID, 0)
     schema = pq.read_schema(run.path(key))
     assert schema.equals(PREDICTIONS)
     assert dict(schema.metadata) == METADATA

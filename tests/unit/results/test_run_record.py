@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import RunFault
-from diagchd_batch.results import layout
 from diagchd_batch.results.run_record import (
     public_config,
     read_private_run_record,
@@ -47,14 +47,14 @@ def test_round_trip(tmp_path: Path):
     assert read_private_run_record(private, RUN_ID) == record
     public = read_run_record(storage, RUN_ID)
     assert public == record.public()
-    text = storage.read(layout.run_record(RUN_ID)).decode()
+    text = storage.read(output_layout.run_record(RUN_ID)).decode()
     for identified in ("HOSPITAL", "someone", "node-a", record.plan_digest, record.input_digest):
         assert identified not in text
-        assert identified in private.read(layout.private_run_record(RUN_ID)).decode()
+        assert identified in private.read(output_layout.private_run_record(RUN_ID)).decode()
 
 
 def test_a_damaged_record_is_said_to_be_one(tmp_path: Path):
     storage = open_storage(str(tmp_path))
-    storage.replace(layout.run_record(RUN_ID), b'{"run_id": "r"')
+    storage.replace(output_layout.run_record(RUN_ID), b'{"run_id": "r"')
     with pytest.raises(RunFault, match=r"run\.json"):
         read_run_record(storage, RUN_ID)

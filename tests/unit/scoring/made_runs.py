@@ -5,10 +5,10 @@ from pathlib import Path
 
 from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
 from diagchd_batch.results.datasets import read_scores
-from diagchd_batch.scoring.attempts import AttemptLog, Worker
-from diagchd_batch.scoring.heartbeats import SubmissionState
-from diagchd_batch.scoring.settings import RunSettings
-from diagchd_batch.scoring.shard import ShardScorer
+from diagchd_batch.scoring.liveness.attempts import AttemptLog, Worker
+from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
+from diagchd_batch.scoring.worker.settings import RunSettings
+from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage import Storage, open_storage
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import Plan

@@ -17,7 +17,7 @@ import pytest
 from diagchd_batch.errors import InputError, ItemError, StorageFault
 from diagchd_batch.failures import FailureCode
 from diagchd_batch.storage import local, local_commit, open_storage
-from diagchd_batch.storage.preflight import check_create_if_absent, check_readable
+from diagchd_batch.storage.checks import check_create_if_absent, check_readable
 from tests.support.ordinary_user import as_ordinary_user, reachable_directory
 
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import ConfigError, InputError, RunFault
-from diagchd_batch.results import layout
 from diagchd_batch.storage import open_storage
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import PLAN_STUDIES, PlanHead, open_plan
@@ -132,7 +132,7 @@ def test_of_two_drivers_at_once_both_get_one_plan(private):
 
 def test_a_driver_that_died_between_parts_and_head_is_made_good(private):
     plan = freeze(private)
-    private.delete(layout.plan_head("run"))
+    private.delete(output_layout.plan_head("run"))
     assert freeze(private).head == plan.head
 
 
@@ -172,7 +172,10 @@ def test_a_plan_that_somebody_edited_is_noticed(archive, private, tmp_path):
     shards = ShardsConfig(images_per_shard=1)
     plan = freeze_plan(config, shards, open_storage(config.uri), private, "run", PSEUDONYMIZER)
     assert plan.is_intact()
-    images, studies = (layout.plan_part("run", plan.head.digest, 0), layout.plan_studies("run", plan.head.digest))
+    images, studies = (
+        output_layout.plan_part("run", plan.head.digest, 0),
+        output_layout.plan_studies("run", plan.head.digest),
+    )
     for key, column, values in (
         (studies, "label", [1, 1, None]),
         (images, "uri", ["a.png", "b.png", "d.png"]),
@@ -236,7 +239,7 @@ def test_plans_are_read_by_the_thread_that_asks_and_a_shard_in_one_request(priva
 
 
 def _row_group_start(private, plan, row_group):
-    key = layout.plan_part("run", plan.head.digest, 0)
+    key = output_layout.plan_part("run", plan.head.digest, 0)
     columns = pq.read_metadata(io.BytesIO(private.read(key))).row_group(row_group)
     first = columns.column(0)
     return min(filter(None, (first.dictionary_page_offset, first.data_page_offset)))
@@ -245,7 +248,7 @@ def _row_group_start(private, plan, row_group):
 def test_damage_is_a_fault_of_the_run(private, tmp_path):
     plan = freeze(private)
     reference = next(plan.shards())
-    part = tmp_path / "private" / layout.plan_part("run", plan.head.digest, 0)
+    part = tmp_path / "private" / output_layout.plan_part("run", plan.head.digest, 0)
     part.write_bytes(b"PAR1" + b"\0" * 100)
     with pytest.raises(RunFault, match="cannot be read"):
         plan.read_shard(reference)
@@ -254,7 +257,7 @@ def test_damage_is_a_fault_of_the_run(private, tmp_path):
         plan.read_shard(reference)
     with pytest.raises(RunFault, match="no plan"):
         open_plan(private, "another run")
-    head = tmp_path / "private" / layout.plan_head("run")
+    head = tmp_path / "private" / output_layout.plan_head("run")
     for damaged in (b"", head.read_bytes()[:50], b"[]", b'{"format":1}'):
         head.write_bytes(damaged)
         with pytest.raises(RunFault, match="the plan of run run is damaged"):

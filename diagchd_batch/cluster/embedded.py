@@ -1,0 +1,149 @@
+"""An embedded Ray on this machine, for one run: private, quiet, and gone afterwards."""
+
+import logging
+import os
+import re
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from diagchd_batch.errors import RunFault
+from diagchd_batch.process.interrupts import RunInterrupted
+from diagchd_batch.process.native_stderr import native_stderr_silenced
+from diagchd_batch.scoring.driver.actor_plan import NodeResources
+
+OBJECT_STORE_BYTES = 256 << 20
+"""Nothing but summaries of a few hundred bytes crosses it."""
+
+_TOKEN = secrets.token_hex(32)  # one per process, because Ray's library keeps the first it sees
+
+_SESSION_PREFIX = "dcb-"  # short: a socket's path may have 107 characters, and Ray's part of it is long
+_VITAL_PROCESSES = {"gcs_server", "raylet"}
+_MAX_BASE_CHARACTERS = 16
+_SESSION_NAME = re.compile(re.escape(_SESSION_PREFIX) + r"(\d+)-\w+")
+
+
+class EmbeddedRay:
+    """The `scoring.actors.Cluster` of a run on this machine alone."""
+
+    elastic = False
+
+    def __init__(self, node: NodeResources) -> None:
+        self._node = node
+
+    def nodes(self) -> list[NodeResources]:
+        return [self._node]
+
+    def connected(self) -> AbstractContextManager[None]:
+        return embedded_ray(self._node)
+
+    def check(self) -> None:
+        """Raise RunFault if Ray's own processes ended: its library would wait a minute and end this process unsaid."""
+        from ray._private import worker  # there is no public way to ask
+
+        node = worker._global_node
+        ended: set[str] = {kind for kind, _ in node.dead_processes()} if node else set()
+        if ended & _VITAL_PROCESSES:
+            raise RunFault("Ray's processes on this machine were ended from outside; give the same command again")
+
+
+@contextmanager
+def embedded_ray(node: NodeResources) -> Iterator[None]:
+    """Start a Ray of our own with `node`'s resources, and stop it at the end, whatever the end is.
+
+    It listens on this machine's interfaces, as Ray always does, so every call must carry a random token, which exists
+    in the environment of its processes alone. Should this process be killed, Ray's processes end by themselves; what
+    they leave behind on disk is removed by the next start.
+    """
+    _remove_sessions_of_the_dead()
+    session = Path(tempfile.mkdtemp(prefix=f"{_SESSION_PREFIX}{os.getpid()}-", dir=_base_directory()))  # mode 700
+    environment = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": _TOKEN,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_BACKEND_LOG_LEVEL": "fatal",  # else Ray's own remarks about its internals reach the terminal,
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # and its notices of dead workers, with addresses; we tell of them ourselves
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_ENABLE_AUTO_CONNECT": "0",  # or a late call would start another Ray, without any of this
+        "RAY_memory_monitor_refresh_ms": "0",  # else workers are killed when other programs fill the memory
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers use this interpreter as it is
+        "TMPDIR": str(session),  # workers that are killed leave their temporary files where we remove them
+    }
+    removed = ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH")
+    before = {name: os.environ.get(name) for name in (*environment, *removed)}
+    os.environ.update(environment)
+    for name in removed:
+        os.environ.pop(name, None)
+    try:
+        _start(node, session)
+        yield
+    finally:
+        _stop()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        shutil.rmtree(session, ignore_errors=True)
+
+
+def _start(node: NodeResources, session: Path) -> None:
+    import ray
+
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        with native_stderr_silenced():
+            ray.init(
+                address="local",
+                num_cpus=node.cpus,
+                num_gpus=node.gpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=str(session),
+            )
+    except SystemExit:  # what Ray makes of a SIGTERM meanwhile
+        raise RunInterrupted(signal.SIGTERM) from None
+    except Exception as error:
+        raise RunFault(
+            f"Ray could not be started on this machine ({type(error).__name__}); is it short of memory, or of room "
+            f"below {session.parent}? Give the same command again"
+        ) from error
+    finally:
+        if on_main_thread:
+            signal.signal(signal.SIGTERM, sigterm)  # Ray puts its own in the place of whatever the caller had
+
+
+def _stop() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def _base_directory() -> str:
+    directory = tempfile.gettempdir()
+    return directory if len(directory) <= _MAX_BASE_CHARACTERS else "/tmp"
+
+
+def _remove_sessions_of_the_dead() -> None:
+    for path in Path(_base_directory()).glob(f"{_SESSION_PREFIX}*"):
+        match = _SESSION_NAME.fullmatch(path.name)
+        if match and path.stat().st_uid == os.getuid() and not _is_alive(int(match[1])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

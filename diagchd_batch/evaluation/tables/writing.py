@@ -1,0 +1,77 @@
+"""Writes metrics tables: explicit schema, deterministic bytes, replaced atomically."""
+
+import math
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagchd_batch.evaluation.tables.rows import Row
+from diagchd_batch.evaluation.tables.schemas import TABLES
+from diagchd_batch.process.scratch import scratch_faults
+from diagchd_batch.storage import Storage
+
+ROW_GROUP_ROWS = 131_072
+UNDEFINED = "undefined"
+"""`null_reason` of a figure that came out as no finite number and whose method gave no reason of its own."""
+
+
+def metrics_table(name: str, rows: Iterable[Row], schema: pa.Schema | None = None) -> pa.Table:
+    """Rows as a table of the schema. Raises KeyError for a column that the schema lacks: it would vanish unseen."""
+    schema = schema or TABLES[name]
+    known = set(schema.names)
+    checked = []
+    for row in rows:
+        if unknown := row.keys() - known:
+            raise KeyError(f"table {name} has no column {', '.join(sorted(unknown))}")
+        checked.append(_finite(row, "null_reason" in known))
+    return pa.Table.from_pylist(checked, schema)
+
+
+def write_table(
+    storage: Storage,
+    key: str,
+    table: pa.Table | pa.RecordBatchReader,
+    schema: pa.Schema,
+    metadata: Mapping[bytes, bytes],
+) -> int:
+    """Writes the table under `key`, in place of what is there; returns its number of rows. Streams."""
+    schema = schema.with_metadata(dict(metadata))
+    batches = table.to_batches() if isinstance(table, pa.Table) else table
+    n_rows = 0
+    with tempfile.TemporaryDirectory(prefix="diagchd-metrics-") as directory:
+        path = Path(directory) / "table.parquet"
+        with scratch_faults(), pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for part in _row_groups(batches, schema):
+                writer.write_table(part, row_group_size=ROW_GROUP_ROWS)
+                n_rows += part.num_rows
+        storage.replace(key, path)
+    return n_rows
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Tables of ROW_GROUP_ROWS rows however the batches were cut, so that the bytes do not depend on it."""
+    waiting: list[pa.RecordBatch] = []
+    n_waiting = 0
+    for batch in batches:
+        waiting.append(batch.select(schema.names).cast(schema.remove_metadata()))
+        n_waiting += batch.num_rows
+        while n_waiting >= ROW_GROUP_ROWS:
+            table = pa.Table.from_batches(waiting, schema.remove_metadata())
+            yield table.slice(0, ROW_GROUP_ROWS).combine_chunks().cast(schema)
+            rest = table.slice(ROW_GROUP_ROWS)
+            waiting, n_waiting = rest.to_batches(), rest.num_rows
+    if n_waiting:
+        yield pa.Table.from_batches(waiting, schema.remove_metadata()).combine_chunks().cast(schema)
+
+
+def _finite(row: Row, says_why: bool) -> Row:
+    broken = [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
+    if not broken:
+        return row
+    row = {**row, **dict.fromkeys(broken)}
+    if says_why and not row.get("null_reason"):
+        row["null_reason"] = UNDEFINED
+    return row

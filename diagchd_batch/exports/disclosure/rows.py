@@ -1,0 +1,307 @@
+"""Which rows of the tables may be published: those made of published counts alone."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from diagchd_batch.exports.disclosure.cells import (
+    ARM,
+    CALLS,
+    MAIN_SET,
+    TOTALS,
+    Row,
+    Tables,
+    call_cell,
+    characteristic_cell,
+    flow_cell,
+    total_cell,
+)
+from diagchd_batch.exports.disclosure.groups import groups_that_tell
+from diagchd_batch.exports.disclosure.suppression import Cell, Counts, is_small
+
+NEVER_PUBLISHED = ("n_excluded", "excluded_reasons", "degenerate_resamples")
+"""Columns of `estimates` and `comparisons` that are left out: they tell of small counts that nothing else here does."""
+
+_OF_CALLS: Mapping[str, tuple[str, ...]] = {
+    **{name: (name,) for name in CALLS},
+    "sensitivity": ("tp", "fn"),
+    "specificity": ("fp", "tn"),
+    "sensitivity_interaction": ("tp", "fn"),
+    "specificity_interaction": ("fp", "tn"),
+}
+_OF_ONE_CLASS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("tp", "fn", "fp", "tn"), ()),
+    **dict.fromkeys(("sensitivity", "sensitivity_interaction"), ("n_positive",)),
+    **dict.fromkeys(("specificity", "specificity_interaction"), ("n_negative",)),
+}
+_CALL_NAMES = {
+    ("positive", "positive"): "tp",
+    ("positive", "negative"): "fn",
+    ("negative", "positive"): "fp",
+    ("negative", "negative"): "tn",
+}
+"""By reference label and call."""
+
+_OF_SCORES = (
+    "roc_auc",
+    "average_precision",
+    "brier",
+    "calibration_intercept",
+    "calibration_slope",
+    "expected_calibration_error",
+    "roc_auc_interaction",
+)
+_OF_TOTALS = ("prevalence",)
+_SINGLE_UNITS = ("minimum", "maximum")
+_PARTS_OF_QUANTILES = {"q1": 4, "median": 2, "q3": 4}
+"""A quantile cuts as many parts off, each of which has to be large."""
+
+_FAMILY = ("family", "analysis_set", "unit", "operating_point", "generalises_to")
+"""What p values are adjusted within."""
+
+_RATERS_OF_A_GROUP = 3
+"""From a coefficient of two raters their cross table could be worked out."""
+
+
+class Publication:
+    """Decides row by row. `n_withheld` counts what was not let through, by table."""
+
+    def __init__(self, tables: Tables, counts: Counts, withheld: set[Cell], min_cell: int) -> None:
+        self._tables = tables
+        self._counts = counts
+        self._withheld = withheld
+        self._min_cell = min_cell
+        self._open_pairs = self._publishable_pairs(tables["cross_tabulation"])
+        pairs = ((pair[1], frozenset((pair[2:4], pair[4:6]))) for pair in self._open_pairs)
+        self._telling_groups = groups_that_tell(tables, pairs, min_cell)
+        counted = [cell for cell in counts.values if cell[0] == "calls"]
+        self._readers = {cell[4] for cell in counted if cell[3] == "reader"}
+        self._covariates = {cell[5] for cell in counted} - {None}
+        self.n_withheld: dict[str, int] = {}
+
+    def is_public(self, cell: Cell) -> bool:
+        return cell in self._counts.values and cell not in self._withheld
+
+    def value(self, cell: Cell) -> int | None:
+        """The count, if it is published."""
+        return self._counts.values[cell] if self.is_public(cell) else None
+
+    def estimates(self) -> list[dict[str, Any]]:
+        return self._let_through("estimates", map(self._estimate, self._tables["estimates"]))
+
+    def comparisons(self) -> list[dict[str, Any]]:
+        rows = self._let_through("comparisons", map(self._comparison, self._tables["comparisons"]))
+        n_shown, n_made = (Counter(map(_family, t)) for t in (rows, self._tables["comparisons"]))
+        # within a family one adjusted p can be that of another row, which may be withheld
+        return [row if n_shown[_family(row)] == n_made[_family(row)] else {**row, "p_adjusted": None} for row in rows]
+
+    def cross_tabulation(self) -> list[dict[str, Any]]:
+        """Whole tables of two raters; against the reference label only what TP, FN, FP and TN are, too."""
+        return self._let_through("cross_tabulation", map(self._cross_row, self._tables["cross_tabulation"]))
+
+    def flow(self) -> list[dict[str, Any]]:
+        """The cohort's steps, without the reasons, labels and readers into which they are divided."""
+        rows = [
+            {"step": row["step"], "name": row["name"], "n_studies": self.value(flow_cell(row["name"]))}
+            for row in self._tables["flow"]
+            if row["reason"] is None and row["subject_kind"] is None and row["n_studies"] is not None
+        ]
+        self.n_withheld["flow"] = sum(row["n_studies"] is None for row in rows)
+        return rows
+
+    def cohort_characteristics(self) -> list[dict[str, Any]]:
+        return self._let_through(
+            "cohort_characteristics", map(self._characteristic, self._tables["cohort_characteristics"])
+        )
+
+    def _let_through(self, table: str, rows: Iterable[dict[str, Any] | None]) -> list[dict[str, Any]]:
+        every = list(rows)
+        kept = [row for row in every if row is not None]
+        self.n_withheld[table] = len(every) - len(kept)
+        return kept
+
+    def _estimate(self, row: Row) -> dict[str, Any] | None:
+        if row["endpoint"] == "indeterminate" or self._tells_a_small_count(row):
+            return None
+        if row["analysis_set"] == MAIN_SET:
+            return self._cleaned(row) if self._may_be_known(row) else None
+        if row["analysis_set"] == "agreement":
+            return self._agreement(row)
+        if row["analysis_set"] in ("segmentation", "original"):
+            return self._of_images(row)
+        return None  # sensitivity analyses differ from the main one by the few indeterminate units
+
+    def _tells_a_small_count(self, row: Row) -> bool:
+        k, n = row["numerator"], row["denominator"]
+        return k is not None and n is not None and (is_small(k, self._min_cell) or is_small(n - k, self._min_cell))
+
+    def _comparison(self, row: Row) -> dict[str, Any] | None:
+        if row["analysis_set"] != MAIN_SET:
+            return None
+        paired = row["comparator_kind"] in ("reader", "majority") and row["endpoint"] not in _OF_SCORES
+        if paired and (_pair(row) not in self._open_pairs or row["covariate"]):
+            return None  # a paired test tells the cells in which the two differ
+        return self._cleaned(row) if self._may_be_known(row) else None
+
+    def _may_be_known(self, row: Row) -> bool:
+        """Whether all counts that a figure is made of are published, and it is of the same studies as they."""
+        raters = [(row["subject_kind"], row["subject"])]
+        if row["comparator_kind"]:
+            raters.append((row["comparator_kind"], row["comparator"]))
+        return all(
+            self._all_public(self._rates_of(row, kind, subject)) and self._is_of_all(row, kind, subject)
+            for kind, subject in raters
+        )
+
+    def _is_of_all(self, row: Row, kind: str, subject: str) -> bool:
+        """Whether no small group lies between the rater's studies and those of the figure."""
+        if kind == "readers_mean":
+            return all(self._is_of_all(row, "reader", reader) for reader in self._readers)
+        places = [_overall(row)] if row["level"] is None and row["covariate"] != ARM else self._levels(row)
+        between = (
+            self._counts.values.get(total_cell(place, name, kind=kind, subject=subject), 0) - row[name]
+            for place in places
+            for name in ("n_positive", "n_negative")
+            if row[name] is not None
+        )
+        return not any(is_small(abs(n), self._min_cell) for n in between)
+
+    def _rates_of(self, row: Row, kind: str, subject: str) -> Iterator[Cell]:
+        """The counts that a figure of this rater is made of; of a group, those of each reader."""
+        if kind == "readers_mean":
+            for reader in sorted(self._readers):
+                yield from self._rates_of(row, "reader", reader)
+            return
+        for place in self._levels(row):
+            totals = _OF_ONE_CLASS.get(row["endpoint"], ("n_positive", "n_negative"))
+            yield from (total_cell(place, name, kind=kind, subject=subject) for name in totals)
+            # a reader's score has a few steps only: the area below its curve is nearly the calls
+            if row["endpoint"] not in _OF_TOTALS and not (row["endpoint"] in _OF_SCORES and kind == "model"):
+                names = CALLS if row["endpoint"] in _OF_SCORES else _OF_CALLS.get(row["endpoint"], CALLS)
+                yield from (call_cell(place, name, kind=kind, subject=subject) for name in names)
+
+    def _levels(self, row: Row) -> list[Row]:
+        """The row's own level; all levels for a test over them; no level where the column holds a parameter."""
+        if row["covariate"] not in self._covariates:
+            return [_overall(row)]
+        if row["covariate"] != ARM and row["level"] is not None:
+            return [row]
+        levels = sorted({cell[6] for cell in self._counts.values if cell[0] == "calls" and cell[5] == row["covariate"]})
+        of_arms = row["covariate"] == ARM and " − " in (row["level"] or "")
+        first_arm = [_overall(row)] if of_arms else []  # its rows bear no covariate
+        return first_arm + [{**row, "level": level} for level in levels if row["level"] in (None, level) or of_arms]
+
+    def _publishable_pairs(self, rows: Sequence[Row]) -> set[tuple]:
+        """Pairs of raters whose cross table has no small cell and tells no withheld count."""
+        pairs: dict[tuple, list[Row]] = defaultdict(list)
+        for row in rows:
+            if row["comparator_kind"] != "reference":
+                pairs[_pair(row)].append(row)
+        return {
+            pair
+            for pair, own in pairs.items()
+            if not any(is_small(row["n"], self._min_cell) for row in own)
+            and self._all_public(cell for row in own for cell in _calls_of_both(row))
+        }
+
+    def _cross_row(self, row: Row) -> dict[str, Any] | None:
+        if row["comparator_kind"] != "reference":
+            return dict(row) if _pair(row) in self._open_pairs else None
+        name = _CALL_NAMES.get((row["reference_label"], row["call"]))
+        cell = call_cell(_overall(row), name) if name else None
+        return dict(row) if cell and self.value(cell) == row["n"] else None
+
+    def _agreement(self, row: Row) -> dict[str, Any] | None:
+        if row["comparator_kind"]:
+            return self._cleaned(row) if _pair(row) in self._open_pairs else None
+        is_group = row["subject_kind"] == "readers" and len(self._readers) >= _RATERS_OF_A_GROUP
+        if not is_group or row["subject"] in self._telling_groups or not self._is_of_many(row):
+            return None
+        return {**self._cleaned(row), **dict.fromkeys((*TOTALS, "n_subjects", "numerator", "denominator"))}
+
+    def _of_images(self, row: Row) -> dict[str, Any] | None:
+        """Segmentation. Counts of images, and what follows from them, stay here: they may be of a few people."""
+        counts_images = row["endpoint"].startswith(("class_", "n_"))
+        statistic = row["endpoint"].rpartition("_")[2]
+        if counts_images or statistic in _SINGLE_UNITS or not self._is_of_many(row, _PARTS_OF_QUANTILES.get(statistic)):
+            return None
+        n_images = max(other["n_units"] or 0 for other in self._tables["estimates"] if _same_images(other, row))
+        shown = {"n_units": n_images if row["n_units"] == n_images else None}
+        return {**self._cleaned(row), **dict.fromkeys((*TOTALS, "n_subjects", "numerator", "denominator")), **shown}
+
+    def _is_of_many(self, row: Row, parts: int | None = None) -> bool:
+        """Whether a figure is about enough people, for each of the `parts` into which it divides them."""
+        least = min((row[name] for name in ("n_units", "n_subjects") if row[name] is not None), default=0)
+        return least >= (parts or 1) * self._min_cell
+
+    def _characteristic(self, row: Row) -> dict[str, Any] | None:
+        count = characteristic_cell({**row, "statistic": "n"})
+        total = characteristic_cell({**row, "variable": "studies", "level": None})
+        if row["statistic"] == "n":
+            return {**row, "n": self.value(total)} if self.is_public(count) else None
+        if row["level"] is not None:  # a share
+            return dict(row) if self._all_public((count, total)) else None
+        if row["statistic"] in _SINGLE_UNITS or not self._is_of_large_groups(row):
+            return None
+        n_all = self._counts.values.get(total, 0)
+        shown = self.is_public(total) and not is_small(n_all - row["n"], self._min_cell)
+        return {**row, "n": row["n"] if shown else None}
+
+    def _is_of_large_groups(self, row: Row) -> bool:
+        """Whether the group is large, and no small group follows from the number's figures for all and for others."""
+        n_of = {
+            other["group"]: other["n"]
+            for other in self._tables["cohort_characteristics"]
+            if (other["variable"], other["statistic"], other["level"]) == (row["variable"], row["statistic"], None)
+        }
+        parts = _PARTS_OF_QUANTILES.get(row["statistic"], 1)
+        of_two = row["group"] in ("positive", "negative")
+        others = [n for group, n in n_of.items() if group != "all"] if not of_two else []
+        return row["n"] >= parts * self._min_cell and not any(is_small(n, self._min_cell) for n in others)
+
+    def _all_public(self, cells: Iterable[Cell]) -> bool:
+        return all(map(self.is_public, cells))
+
+    def _cleaned(self, row: Row) -> dict[str, Any]:
+        """Without the columns that would tell a withheld count."""
+        kept = {name: value for name, value in row.items() if name not in NEVER_PUBLISHED}
+        if row["analysis_set"] == MAIN_SET:
+            place = self._levels(row)[0]
+            for name in TOTALS:
+                if row[name] != self.value(total_cell(place, name)):
+                    kept[name] = None
+        n_units, n_subjects = row["n_units"] or 0, row["n_subjects"] or 0
+        of_cohort = row["subject_kind"] == "model" and not row["comparator_kind"] and not row["covariate"]
+        repeated = is_small(n_units - n_subjects, self._min_cell)
+        if not of_cohort or repeated or kept["n_units"] is None:
+            kept["n_subjects"] = None
+        return kept
+
+
+def _pair(row: Row) -> tuple:
+    return tuple(
+        row[name] for name in ("unit", "operating_point", "subject_kind", "subject", "comparator_kind", "comparator")
+    )
+
+
+def _family(row: Row) -> tuple:
+    return tuple(row[name] for name in _FAMILY)
+
+
+def _overall(row: Row) -> dict[str, Any]:
+    return {**row, "covariate": None, "level": None}
+
+
+def _calls_of_both(row: Row) -> Iterator[Cell]:
+    """The calls that a row of a cross table of two raters adds to."""
+    raters = (
+        (row["subject_kind"], row["subject"], row["call"]),
+        (row["comparator_kind"], row["comparator"], row["comparator_call"]),
+    )
+    for kind, subject, call in raters:
+        if name := _CALL_NAMES.get((row["reference_label"], call)):
+            yield call_cell(_overall(row), name, kind=kind, subject=subject)
+
+
+def _same_images(other: Row, row: Row) -> bool:
+    return (other["analysis_set"], other["unit"]) == (row["analysis_set"], row["unit"])

@@ -1,0 +1,269 @@
+"""Which counts must be withheld so that no small one can be read or worked out from the others.
+
+Primary suppression withholds the small counts, and the zeros that are parts of them: who knows which parts of a few
+people are empty knows where these people are. Complementary suppression withholds further counts until linear algebra
+shows that the published ones leave every small one open, and until linear programming shows that they do so although no
+count is negative (Hundepool et al., Statistical Disclosure Control, 2012, chapter 4; here over any system
+of sums, not one table).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from diagchd_batch.exports.disclosure.bounds import pinned
+
+Cell = Any
+"""Anything hashable that names a count."""
+
+_NOTHING = 1e-9
+"""Rounding errors of matrices of −1, 0 and 1 are below it, what is not zero is far above."""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """`total` is the sum of `parts`: something that whoever reads the tables knows."""
+
+    total: Cell
+    parts: tuple[Cell, ...]
+
+
+def _all_of(relation: Sum) -> tuple[Cell, ...]:
+    return (relation.total, *relation.parts)
+
+
+@dataclass
+class Counts:
+    """Counts and the sums that hold among them.
+
+    `rank`: the higher, the rather a count is withheld for the sake of others. `unpublished`: counts that stand in no
+    table but follow from others, such as a difference of two totals.
+    """
+
+    values: dict[Cell, int] = field(default_factory=dict)
+    sums: list[Sum] = field(default_factory=list)
+    rank: dict[Cell, int] = field(default_factory=dict)
+    unpublished: set[Cell] = field(default_factory=set)
+
+    def add(self, cell: Cell, value: int, rank: int = 0) -> None:
+        self.values[cell] = value
+        self.rank[cell] = rank
+
+    def relate(self, total: Cell, parts: Iterable[Cell]) -> None:
+        """States the sum if all its counts are there and it holds; a reader of the tables would notice that it does."""
+        parts = tuple(parts)
+        known = total in self.values and parts and all(part in self.values for part in parts)
+        if known and self.values[total] == sum(self.values[part] for part in parts):
+            self.sums.append(Sum(total, parts))
+
+    def relate_difference(self, name: Cell, more: Cell, less: Cell) -> None:
+        """Guards what two counts differ by; if they are equal, each tells the other."""
+        if more not in self.values or less not in self.values:
+            return
+        difference = self.values[more] - self.values[less]
+        if difference == 0:
+            self.sums.append(Sum(more, (less,)))
+        elif difference > 0:
+            self.add(name, difference)
+            self.unpublished.add(name)
+            self.sums.append(Sum(more, (less, name)))
+
+
+def is_small(value: float, min_cell: int) -> bool:
+    """From 1 to below `min_cell`. Nobody is in an empty cell."""
+    return 0 < value < min_cell
+
+
+def protect(counts: Counts, min_cell: int) -> set[Cell]:
+    """The counts to withhold: all small ones, and as many others as it takes that none of those follows from the rest.
+
+    Neither does a sum of withheld counts that is small itself. Every small count could be at least two numbers.
+    """
+    small = {cell for cell, value in counts.values.items() if is_small(value, min_cell)}
+    unseen = counts.unpublished | _parts_of(counts, small)
+    withheld = _close(counts, small | unseen, small, min_cell)
+    withheld = _released(counts, withheld, small | unseen, small, min_cell)
+    while further := _against_signs(counts, withheld, small):
+        withheld = _close(counts, withheld | further, small, min_cell)
+    return withheld
+
+
+def _parts_of(counts: Counts, small: set[Cell]) -> set[Cell]:
+    """The zeros among the parts of small totals, and theirs."""
+    parts: set[Cell] = set()
+    while new := {c for sum_ in counts.sums if sum_.total in small | parts for c in sum_.parts} - small - parts:
+        parts |= new
+    return parts
+
+
+def _close(counts: Counts, withheld: set[Cell], small: set[Cell], min_cell: int) -> set[Cell]:
+    """The withheld counts and those without which, by sums alone, a small one would follow."""
+    withheld = set(withheld)
+    while True:
+        _close_single_sums(counts, withheld, small, min_cell)
+        if not (exposed := _exposed_by_several_sums(counts, withheld, small)):
+            break
+        withheld |= {_least_missed(counts, published) for published in exposed}  # too many: see `_released`
+    return withheld
+
+
+def _against_signs(counts: Counts, withheld: set[Cell], small: set[Cell]) -> set[Cell]:
+    """What to withhold, too, as small counts can be one number only because no count is negative.
+
+    Nothing where all that hangs together with such a count is withheld: nobody can compute anything there.
+    """
+    further, sums_of = set(), _sums_of(counts)
+    for cells, sums in _connected(counts.sums, withheld):
+        published = [c for sum_ in sums for c in _all_of(sum_) if c not in withheld]
+        values = np.array([counts.values[cell] for cell in cells], dtype=np.float64)
+        questions = [place for place, cell in enumerate(cells) if cell in small]
+        for place in pinned(_matrix(cells, sums), values, questions) if published else ():
+            near = [c for sum_ in sums_of[cells[place]] for c in _all_of(sum_) if c not in withheld]
+            further.add(_least_missed(counts, near or published))
+    return further
+
+
+def _sums_of(counts: Counts) -> Mapping[Cell, list[Sum]]:
+    found: dict[Cell, list[Sum]] = defaultdict(list)
+    for relation in counts.sums:
+        for cell in set(_all_of(relation)):
+            found[cell].append(relation)
+    return found
+
+
+def _released(counts: Counts, withheld: set[Cell], kept: set[Cell], small: set[Cell], min_cell: int) -> set[Cell]:
+    """Publishes again what was withheld on the way and turned out not to be needed, what is missed most first.
+
+    `kept`: what stays withheld anyhow.
+    """
+    withheld, sums_of = set(withheld), _sums_of(counts)
+    for cells, sums in _connected(counts.sums, withheld):
+        directions = _OpenDirections(cells, sums, small)
+        others = sorted(set(cells) - kept, key=lambda cell: (counts.rank[cell], -counts.values[cell], repr(cell)))
+        for cell in others:
+            fewer = withheld - {cell}
+            exposed = any(_exposes(counts, sum_, fewer, small, min_cell) for sum_ in sums_of[cell])
+            if not exposed and directions.fix(cell):
+                withheld = fewer
+    return withheld
+
+
+class _OpenDirections:
+    """In which directions withheld counts can move while all their sums stay: a basis, a row a count.
+
+    A count follows from the sums where its row is zero; publishing another count takes one direction away.
+    """
+
+    def __init__(self, cells: Sequence[Cell], sums: Sequence[Sum], small: set[Cell]) -> None:
+        self._place = {cell: row for row, cell in enumerate(cells)}
+        _, singular, right = np.linalg.svd(_matrix(cells, sums))
+        self._basis = right[int((singular > _NOTHING).sum()) :].T
+        self._small = np.array([cell in small for cell in cells])
+
+    def fix(self, cell: Cell) -> bool:
+        """Publishes the count, unless a small one would follow; whether it could."""
+        row = self._basis[self._place[cell]]
+        length = float(row @ row)
+        if length > _NOTHING:
+            rest = self._basis - np.outer(self._basis @ row / length, row)
+            if ((rest[self._small] ** 2).sum(axis=1) < _NOTHING).any():
+                return False
+            self._basis = rest
+        return True
+
+
+def _least_missed(counts: Counts, published: Sequence[Cell]) -> Cell:
+    """By rank, then the smallest that is not zero."""
+    useful = [cell for cell in published if counts.values[cell]] or published
+    return min(useful, key=lambda cell: (-counts.rank[cell], counts.values[cell], repr(cell)))
+
+
+def _close_single_sums(counts: Counts, withheld: set[Cell], small: set[Cell], min_cell: int) -> None:
+    """Withholds further counts until no sum by itself gives a small count, or a small group, away."""
+    changed = True
+    while changed:
+        changed = False
+        for relation in counts.sums:
+            if _exposes(counts, relation, withheld, small, min_cell):
+                published = [cell for cell in (*relation.parts, relation.total) if cell not in withheld]
+                withheld.add(_least_missed(counts, published))
+                changed = True
+
+
+def _exposes(counts: Counts, relation: Sum, withheld: set[Cell], small: set[Cell], min_cell: int) -> bool:
+    hidden = [cell for cell in relation.parts if cell in withheld]
+    if relation.total in withheld:
+        return not hidden and relation.total in small
+    if small.isdisjoint(hidden):
+        return False
+    return len(hidden) == 1 or sum(counts.values[cell] for cell in hidden) < min_cell
+
+
+def _exposed_by_several_sums(counts: Counts, withheld: set[Cell], small: set[Cell]) -> list[list[Cell]]:
+    """For each small count that several sums give away together: the published counts that it takes."""
+    exposed, sums_of = [], _sums_of(counts)
+    for cells, sums in _connected(counts.sums, withheld):
+        for cell, weights in _derivations(cells, sums).items():
+            if cell in small:
+                taken: dict[Cell, float] = defaultdict(float)
+                for weight, relation in zip(weights, sums, strict=True):
+                    taken[relation.total] -= weight
+                    for part in relation.parts:
+                        taken[part] += weight
+                published = [c for c, weight in taken.items() if abs(weight) > _NOTHING and c not in withheld]
+                near = {c for sum_ in sums_of[cell] for c in _all_of(sum_)}
+                exposed.append([c for c in published if c in near] or published)
+    return exposed
+
+
+def _derivations(cells: Sequence[Cell], sums: Sequence[Sum]) -> dict[Cell, np.ndarray]:
+    """The withheld counts that the sums have only one solution for, once the published counts are put in.
+
+    With each the weights of the sums whose combination leaves that count alone.
+    """
+    left, singular, right = np.linalg.svd(_matrix(cells, sums), full_matrices=False)
+    real = singular > _NOTHING
+    left, singular, right = left[:, real], singular[real], right[real]
+    reached = (right**2).sum(axis=0)  # 1: the count lies in the space that the sums span
+    return {
+        cell: left @ (right[:, column] / singular)
+        for column, cell in enumerate(cells)
+        if reached[column] > 1 - _NOTHING
+    }
+
+
+def _matrix(cells: Sequence[Cell], sums: Sequence[Sum]) -> np.ndarray:
+    """float64 [sums, cells]: 1 for a part, −1 for the total."""
+    place = {cell: column for column, cell in enumerate(cells)}
+    matrix = np.zeros((len(sums), len(cells)))
+    for row, relation in enumerate(sums):
+        for cell, sign in ((relation.total, -1), *((part, 1) for part in relation.parts)):
+            if cell in place:
+                matrix[row, place[cell]] += sign
+    return matrix
+
+
+def _connected(sums: Iterable[Sum], withheld: set[Cell]) -> list[tuple[list[Cell], list[Sum]]]:
+    """Withheld counts in groups that share no sum, each with its sums."""
+    leader: dict[Cell, Cell] = {}
+
+    def find(cell: Cell) -> Cell:
+        while leader.setdefault(cell, cell) != cell:
+            leader[cell] = leader[leader[cell]]
+            cell = leader[cell]
+        return cell
+
+    hidden_of = {relation: [c for c in _all_of(relation) if c in withheld] for relation in sums}
+    for hidden in hidden_of.values():
+        for cell in hidden[1:]:
+            leader[find(cell)] = find(hidden[0])
+    groups: Mapping[Cell, tuple[dict[Cell, None], list[Sum]]] = defaultdict(lambda: ({}, []))
+    for relation, hidden in hidden_of.items():
+        if hidden:
+            cells, own = groups[find(hidden[0])]
+            cells.update(dict.fromkeys(hidden))
+            own.append(relation)
+    return [(list(cells), own) for cells, own in groups.values()]

@@ -1,0 +1,153 @@
+"""The network in the form that scores fastest: the same function of the image, without what only training needs.
+
+Batch normalisation is folded into the convolution before it, in float64; one without a convolution before it becomes a
+scale and a shift per channel. The classifier's dense layers have no activation, so they are one matrix.
+"""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from diagchd_batch.model.card import load_card
+from diagchd_batch.model.network import NetworkBuilder, Tensor, leaky
+from diagchd_batch.model.runtimes.tensorflow.winograd import WinogradConvolution, pays_off, transform_kernel
+from diagchd_batch.model.weights.layer_names import CLASSIFIER_DENSE
+
+_LAST, _SKIP = "_conv2", "_skip_bn"
+"""Of a residual block: its last convolution, and the normalisation of its input that is added to that."""
+
+
+def build_inference_network(
+    name: str, network: keras.Model, form: type["FoldedBuilder"], dtype_policy: str = "float32"
+) -> keras.Model:
+    """Model `name` (from `build_network`) with its batch normalisation folded.
+
+    Input as the network's; outputs: logits ``[batch, height, width, 3]`` and the bottleneck's features
+    ``[batch, height / 32, width / 32, channels]``. `form`: in which operations. `dtype_policy`: Keras's, such as
+    ``mixed_bfloat16``.
+    """
+    image = keras.Input(network.input_shape[1:], name="image")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype_policy)
+    try:
+        outputs = form(load_card(name).architecture.width_factor).segment(image)
+    finally:
+        keras.config.set_dtype_policy(before)
+    folded = keras.Model(image, outputs)
+    source = {layer.name: layer for layer in network.layers}
+    for layer in folded.layers:
+        if layer.weights:
+            layer.set_weights(_weights(layer, source))
+    for layer in folded.layers:
+        if isinstance(layer, _NegatedScale):
+            last = folded.get_layer(layer.name.removesuffix(_SKIP) + _LAST)
+            last.bias.assign(_array(last.bias) + _affine(source[layer.name])[1])
+    return folded
+
+
+def classifier_matrix(network: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+    """The classifier as one affine map of the pooled features: matrix ``[channels, 2]`` and bias ``[2]``, float64."""
+    *earlier, last = (_arrays(network.get_layer(name)) for name in CLASSIFIER_DENSE)
+    matrix, bias = last
+    for kernel, offset in reversed(earlier):
+        matrix, bias = kernel @ matrix, offset @ matrix + bias
+    return matrix, bias
+
+
+class FoldedBuilder(NetworkBuilder):
+    """For a compiler that fuses elementwise operations."""
+
+    def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options) -> Tensor:
+        options = {"kernel_size": 3, "padding": "same"} | options | {"use_bias": True}
+        return kind(channels, name=name, **options)(tensor)
+
+    def normalise(self, tensor: Tensor, name: str) -> Tensor:
+        return _ChannelAffine(name=name)(tensor)
+
+
+class CpuBuilder(FoldedBuilder):
+    """Fewer passes over the tensors: on a CPU each elementwise operation is one."""
+
+    def normalise(self, tensor: Tensor, name: str) -> Tensor:
+        return layers.DepthwiseConv2D(1, name=name)(tensor)  # scale and shift in one pass
+
+    def residual(self, tensor: Tensor, channels: int, name: str) -> Tensor:
+        """As the network's, with the shift of the skip's normalisation in the bias of the last convolution."""
+        inner = self.normalise(leaky(tensor), f"{name}_in_bn")
+        inner = leaky(self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv1"))
+        inner = self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}{_LAST}")
+        # Subtracted, with its sign in the weights: TensorFlow's remapper would take an addition into the convolution
+        # although its result has two readers, fail, and leave the whole graph without its fusions.
+        return layers.Subtract()([inner, _NegatedScale(name=f"{name}{_SKIP}")(tensor)])
+
+    def pool_space(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        # One axis after the other takes TensorFlow half the time that both at once take.
+        mean, maximum = ops.mean(tensor, axis=1, keepdims=True), ops.max(tensor, axis=1, keepdims=True)
+        return ops.mean(mean, axis=2, keepdims=True), ops.max(maximum, axis=2, keepdims=True)
+
+
+class CpuFloat32Builder(CpuBuilder):
+    """Fewer multiplications too, where float32 has the digits for it (bfloat16 does not)."""
+
+    def convolve(self, tensor: Tensor, channels: int, name: str) -> Tensor:
+        if pays_off(tensor.shape[-1], channels):
+            return WinogradConvolution(channels, name)(tensor)
+        return super().convolve(tensor, channels, name)
+
+    def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options) -> Tensor:
+        if kind is layers.Conv2D and not options:
+            return self.convolve(tensor, channels, name)
+        return super().convolve_and_normalise(tensor, kind, channels, name, **options)
+
+
+class _ChannelAffine(layers.Layer):
+    """x · scale + shift, per channel."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.scale = self.add_weight(shape=input_shape[-1:], name="scale")
+        self.shift = self.add_weight(shape=input_shape[-1:], name="shift")
+
+    def call(self, tensor: Tensor) -> Tensor:
+        return tensor * self.scale + self.shift
+
+
+class _NegatedScale(layers.Layer):
+    """-x · scale, per channel."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.negated_scale = self.add_weight(shape=input_shape[-1:], name="negated_scale")
+
+    def call(self, tensor: Tensor) -> Tensor:
+        return tensor * self.negated_scale
+
+
+def _weights(layer: keras.Layer, source: dict[str, keras.Layer]) -> list[np.ndarray]:
+    original = source[layer.name]
+    if isinstance(original, layers.BatchNormalization):
+        scale, shift = _affine(original)
+        if isinstance(layer, _NegatedScale):
+            return [-scale]
+        return [scale, shift] if isinstance(layer, _ChannelAffine) else [scale[None, None, :, None], shift]
+    arrays = _arrays(original)
+    normalisation = source.get(f"{layer.name}_bn")
+    if normalisation is not None:
+        bias = arrays.pop() if original.use_bias else 0
+        scale, shift = _affine(normalisation)
+        arrays[-1] = arrays[-1] * scale  # the last axis of the last kernel is the output channel
+        arrays.append(bias * scale + shift)
+    return [transform_kernel(arrays[0]), arrays[1]] if isinstance(layer, WinogradConvolution) else arrays
+
+
+def _affine(normalisation: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
+    """(scale, shift) per channel of a batch normalisation at inference, float64."""
+    gamma, beta, mean, variance = _arrays(normalisation)
+    scale = gamma / np.sqrt(variance + normalisation.epsilon)
+    return scale, beta - mean * scale
+
+
+def _arrays(layer: keras.Layer) -> list[np.ndarray]:
+    return [_array(weight) for weight in layer.weights]
+
+
+def _array(weight: keras.Variable) -> np.ndarray:
+    return keras.ops.convert_to_numpy(weight).astype(np.float64)

@@ -1,0 +1,103 @@
+"""Reads the original's Keras 2 checkpoints: HDF5 files of a whole model or of its weights.
+
+The arrays lie under `model_weights` (whole model) or at the root (weights alone): a group per layer, whose
+`weight_names` attribute lists its arrays. The files also hold the model's configuration with pickled byte code; it is
+not looked at. Layers with names of their own are matched by name, the others by their order of creation (`layout`).
+"""
+
+import re
+
+import h5py
+import keras
+import numpy as np
+
+from diagchd_batch.errors import WeightsError
+from diagchd_batch.model.weights.hdf5_arrays import own_array
+from diagchd_batch.model.weights.layer_names import automatic_layers
+
+Arrays = dict[str, np.ndarray]
+Stored = dict[str, h5py.Dataset]
+"""Variable name -> array in the file, not read before its shape is checked: it could be larger than memory."""
+
+_AUTOMATIC_NAME = re.compile(r"(conv2d|conv2d_transpose|batch_normalization)(?:_(\d+))?")
+
+
+def read(file: h5py.File, model: keras.Model) -> Arrays:
+    """Variable path of `model` -> float32 array of its shape. Raises WeightsError that says what differs."""
+    stored = _find_layers(file)
+    names = _match_names(stored)
+    arrays: Arrays = {}
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        if layer.name not in names:
+            raise WeightsError(f"it has no layer {layer.name}")
+        theirs = names[layer.name]
+        arrays |= _match_arrays(layer, theirs, stored[theirs])
+    known = {names[layer.name] for layer in model.layers if layer.weights}
+    if surplus := sorted(stored.keys() - known):
+        raise WeightsError(f"{len(surplus)} of its layers are not of this network, the first is {surplus[0]}")
+    return arrays
+
+
+def _find_layers(file: h5py.File) -> dict[str, Stored]:
+    """Layer name in the file -> its arrays, for the layers that have some."""
+    group = file.get("model_weights", file)
+    if "layer_names" not in group.attrs and "layer_names0" not in group.attrs:
+        raise WeightsError("it is HDF5, but has no layer names: neither a Keras 2 checkpoint nor one of ours")
+    layers = {}
+    for name in _texts(group, "layer_names"):
+        layer = group[name]
+        weights = {_variable_name(weight): own_array(layer[weight], file) for weight in _texts(layer, "weight_names")}
+        if weights:
+            layers[name] = weights
+    return layers
+
+
+def _texts(group: h5py.Group, name: str) -> list[str]:
+    """A list-of-names attribute. Keras splits one that is too long for HDF5 into `name0`, `name1`, …"""
+    if name in group.attrs:
+        parts = [group.attrs[name]]
+    else:
+        parts = []
+        while f"{name}{len(parts)}" in group.attrs:
+            parts.append(group.attrs[f"{name}{len(parts)}"])
+    return [text.decode() if isinstance(text, bytes) else str(text) for part in parts for text in part]
+
+
+def _variable_name(weight: str) -> str:
+    """`conv2d_17/kernel:0` -> `kernel`."""
+    return weight.rsplit("/", 1)[-1].split(":")[0]
+
+
+def _match_names(stored: dict[str, Stored]) -> dict[str, str]:
+    """Our layer name -> the file's."""
+    automatic: dict[str, list[tuple[int, str]]] = {kind: [] for kind in automatic_layers()}
+    names = {}
+    for name in stored:
+        if match := _AUTOMATIC_NAME.fullmatch(name):
+            automatic[match[1]].append((int(match[2] or 0), name))
+        else:
+            names[name] = name
+    for kind, ours in automatic_layers().items():
+        theirs = [name for _, name in sorted(automatic[kind])]
+        if len(theirs) != len(ours):
+            raise WeightsError(f"it has {len(theirs)} layers named {kind}_…, the network has {len(ours)}")
+        names |= dict(zip(ours, theirs, strict=True))
+    return names
+
+
+def _match_arrays(layer: keras.Layer, theirs: str, stored: Stored) -> Arrays:
+    label = layer.name if theirs == layer.name else f"{theirs} (our {layer.name})"
+    arrays = {}
+    for variable in layer.weights:
+        if variable.name not in stored:
+            raise WeightsError(f"layer {label} has no {variable.name}, only {', '.join(sorted(stored))}")
+        values = stored[variable.name]
+        if values.shape != tuple(variable.shape):
+            shape = tuple(variable.shape)
+            raise WeightsError(f"{variable.name} of layer {label} has shape {values.shape}, the network needs {shape}")
+        arrays[variable.path] = values[...].astype(np.float32)
+    if len(stored) > len(arrays):
+        raise WeightsError(f"layer {label} has {len(stored)} arrays, the network's has {len(arrays)}")
+    return arrays

@@ -1,0 +1,42 @@
+"""Cores, memory and GPUs of this machine that this process may use, containers' limits respected."""
+
+import os
+from pathlib import Path
+
+from diagchd_batch.scoring.driver.actor_plan import NodeResources
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def this_machine() -> NodeResources:
+    return NodeResources(_cpus(), _gpus(), _memory_bytes())
+
+
+def _cpus() -> int:
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")  # "max 100000" or "150000 100000"
+    if quota.isdigit() and period.isdigit():
+        return max(1, min(affinity, int(quota) // int(period)))
+    return affinity
+
+
+def _memory_bytes() -> int:
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _read(_CGROUP / "memory.max")
+    return min(physical, int(limit)) if limit.isdigit() else physical
+
+
+def _gpus() -> int:
+    """NVIDIA GPUs, by their device files, or those that CUDA_VISIBLE_DEVICES leaves."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    present = [path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()]
+    if visible is None:
+        return len(present)
+    return min(len(present), len([name for name in visible.split(",") if name.strip() not in ("", "-1")]))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,144 @@
+"""Fetches one shard's score file and checks it: bytes, metadata, rows, sources."""
+
+import hashlib
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from diagchd_batch.errors import ItemError
+from diagchd_batch.output_layout import shard_file
+from diagchd_batch.process.scratch import scratch_faults
+from diagchd_batch.results.columns import MASK_COLUMNS, SCORES, STATUS_OK
+from diagchd_batch.results.commit import SCORES_DIGEST_KEY
+from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, shard_metadata
+from diagchd_batch.results.verify.findings import REMEDIES, RESTORE, Problem, ProblemKind
+from diagchd_batch.results.verify.rows import Expectations, RowAudit
+from diagchd_batch.storage.base import Storage
+from diagchd_batch.studies.records import PlannedImage
+
+_CHUNK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFindings:
+    """One shard's problems, and its rows without the masks (None where the file could not be read)."""
+
+    shard: int
+    problems: list[Problem]
+    rows: pa.Table | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardCheck:
+    """Checks shards of one run; shared among threads. `metadata` is what every score file of the run must carry."""
+
+    storage: Storage
+    private: Storage
+    run_id: str
+    expected: Expectations
+    metadata: Mapping[bytes, bytes]
+
+    def check(self, shard: int, planned: Sequence[PlannedImage], source_keys: Sequence[str]) -> ShardFindings:
+        """`source_keys`: the shard's files below `sources/` in the private tree, one an attempt."""
+        findings = _Findings(shard)
+        with tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory:
+            local = Path(directory) / "shard.parquet"
+            try:
+                digest = self._fetch(shard_file(self.run_id, shard), local)
+                sources = self._winning_sources(source_keys, digest, findings)
+                rows = self._check_rows(local, planned, findings)
+            except (ItemError, OSError, pa.ArrowException) as error:
+                findings.add_for_file(ProblemKind.UNREADABLE_SHARD, str(error))
+                return ShardFindings(shard, findings.problems, None)
+        if sources is not None and rows is not None:
+            _check_sources(sources, planned, rows, findings)
+        return ShardFindings(shard, findings.problems, rows)
+
+    def _fetch(self, key: str, local: Path) -> str:
+        """Copies the object to the local disk, in pieces, and gives its SHA-256."""
+        info = self.storage.stat(key)
+        size_bytes = info.size_bytes if info else 0
+        digest = hashlib.sha256()
+        with scratch_faults(), local.open("wb") as file:
+            for start in range(0, size_bytes, _CHUNK_BYTES):
+                chunk = self.storage.read_range(key, start, _CHUNK_BYTES)
+                digest.update(chunk)
+                file.write(chunk)
+        return digest.hexdigest()
+
+    def _check_rows(self, local: Path, planned: Sequence[PlannedImage], findings: "_Findings") -> pa.Table | None:
+        with pq.ParquetFile(local, page_checksum_verification=True) as file:
+            self._check_metadata(file.schema_arrow.metadata or {}, findings)
+            if not file.schema_arrow.equals(SCORES):
+                findings.add_for_file(ProblemKind.FOREIGN_SHARD, "its columns are not those of this schema version")
+                return None
+            audit = RowAudit(planned, self.expected, findings.add)
+            kept = [SCORES.empty_table().drop_columns(MASK_COLUMNS)]
+            for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
+                audit.add(batch)
+                rows = pa.Table.from_batches([batch]).replace_schema_metadata()
+                kept.append(rows.drop_columns(MASK_COLUMNS))
+        audit.finish()
+        return pa.concat_tables(kept)
+
+    def _check_metadata(self, stored: Mapping[bytes, bytes], findings: "_Findings") -> None:
+        for key, value in shard_metadata(self.metadata, findings.shard).items():
+            if stored.get(key) != value:
+                found = stored.get(key, b"absent").decode(errors="replace")
+                detail = f"{key.decode()} in its metadata is {found}, expected {value.decode()}"
+                findings.add_for_file(ProblemKind.FOREIGN_SHARD, detail)
+
+    def _winning_sources(self, keys: Sequence[str], digest: str, findings: "_Findings") -> pa.Table | None:
+        """What the attempt that wrote these very bytes read its images from."""
+        n_read = 0
+        for key in keys:
+            try:
+                file = pq.ParquetFile(io.BytesIO(self.private.read(key)), pre_buffer=False)  # as in `derived`
+                recorded = (file.schema_arrow.metadata or {}).get(SCORES_DIGEST_KEY)
+                n_read += 1
+                if recorded == digest.encode():
+                    return file.read(columns=["image_id", "uri", "sha256"], use_threads=False)
+            except (ItemError, pa.ArrowException) as error:
+                findings.add_for_file(ProblemKind.MISSING_SOURCES, f"a sources file of it cannot be read: {error}")
+        if n_read:
+            findings.altered = True
+            findings.add_for_file(ProblemKind.ALTERED_SHARD, "its bytes are not those that any attempt recorded")
+        elif not keys:
+            findings.add_for_file(ProblemKind.MISSING_SOURCES, "the private tree has no sources file of it")
+        return None
+
+
+class _Findings:
+    """Collects one shard's problems."""
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+        self.altered = False
+        self.problems: list[Problem] = []
+
+    def add(self, kind: ProblemKind, place: str, detail: str) -> None:
+        remedy = RESTORE if self.altered else REMEDIES[kind]
+        self.problems.append(Problem(kind, f"shard {self.shard}, {place}", detail, remedy))
+
+    def add_for_file(self, kind: ProblemKind, detail: str) -> None:
+        self.problems.append(Problem(kind, f"shard {self.shard}", detail, REMEDIES[kind]))
+
+
+def _check_sources(sources: pa.Table, planned: Sequence[PlannedImage], rows: pa.Table, findings: _Findings) -> None:
+    recorded = {row["image_id"]: row for row in sources.to_pylist()}
+    scored = set(rows.filter(pc.equal(rows["status"], STATUS_OK))["image_id"].to_pylist())
+    for image in planned:
+        source = recorded.get(image.image_id)
+        if source is None or source["uri"] != image.uri:
+            detail = "its source is not recorded, or not as planned"
+        elif image.image_id in scored and source["sha256"] is None:
+            detail = "it is scored, but no digest of what was read is recorded"
+        else:
+            continue
+        findings.add(ProblemKind.MISSING_SOURCES, f"image {image.image_id}", detail)

@@ -1,0 +1,207 @@
+"""How fast this machine decodes, scores and writes: figures of one run, so that their ratios mean something."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diagchd_batch import output_layout
+from diagchd_batch.bundled import bundled_path
+from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
+from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.model.spec import ModelSpec
+from diagchd_batch.process.native_stderr import native_stderr_silenced
+from diagchd_batch.results.columns import table_metadata
+from diagchd_batch.results.shard_writer import ShardWriter
+from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
+from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput
+from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder
+from diagchd_batch.scoring.liveness.attempts import Worker
+from diagchd_batch.scoring.worker.pipeline import Model
+from diagchd_batch.scoring.worker.score_rows import FramePrediction, scored_row
+from diagchd_batch.scoring.worker.settings import RunSettings
+from diagchd_batch.scoring.worker.shard_scorer import PIXEL_BYTES_IN_FLIGHT, ShardScorer
+from diagchd_batch.storage import open_storage
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.plan import Plan
+from diagchd_batch.studies.planning import freeze_plan
+from diagchd_batch.studies.records import PlannedImage
+
+if TYPE_CHECKING:
+    from diagchd_batch.model.predictor import Predictor
+    from diagchd_batch.model.speed import PredictorBenchmark
+
+_RUN_ID = "bench"
+_KEY = b"bench: tokens of the bundled sample, seen by nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Images per second of each step alone (decode and write on one core), and of all steps together."""
+
+    batch_size: int
+    n_images: int
+    decode_per_core: float
+    model: float
+    write_per_core: float
+    end_to_end: float
+
+    @property
+    def end_to_end_of_model(self) -> float:
+        """End to end as a fraction of the model alone: 1 would be a pipeline that costs nothing."""
+        return self.end_to_end / self.model
+
+
+def measure_model(spec: ModelSpec, min_seconds: float = 3.0) -> tuple[float, str]:
+    """Images per second of `spec` on this machine, and the device it ran on."""
+    predictor = _predictor(spec)
+    return _model_images_per_s(predictor, min_seconds), predictor.devices[0]
+
+
+def measure_predictor(spec: ModelSpec, n_images: int | None = None) -> "PredictorBenchmark":
+    """Each precision of `spec` against Keras's own predict, on the bundled sample's images (the first `n_images`)."""
+    grid = DecodeSettings(_decode_limits(), spec.height, spec.width, None)
+    decoder = InProcessDecoder(grid, ByteBudget(PIXEL_BYTES_IN_FLIGHT))
+    frames = []
+    for path in _sample_images()[:n_images]:
+        decoder.open(path.read_bytes())
+        frames.append(decoder.frame(0).image_hwc_u8)
+    with native_stderr_silenced():
+        from diagchd_batch.model.speed import compare_with_keras
+
+        return compare_with_keras(spec, np.stack(frames))
+
+
+def measure_throughput(spec: ModelSpec, n_images: int, decoder_threads: int, min_seconds: float = 5.0) -> Throughput:
+    """Each step and all steps together, over the bundled sample's images (repeated to `n_images` files).
+
+    The model alone is timed before and after the whole, so that a machine whose speed drifts does not favour either.
+    """
+    model = _predictor(spec)
+    with _scratch_run(model, n_images, decoder_threads) as (settings, plan):
+        reference = next(plan.shards())
+        images = plan.read_shard(reference)
+        decode, frames = _decode_images_per_s(settings, images)
+        write = _write_images_per_s(settings, frames)
+        scorer = ShardScorer(settings, model, Worker.this_process())
+        before = _model_images_per_s(model, min_seconds)
+        began_s = time.perf_counter()
+        scorer.score(reference)
+        seconds = time.perf_counter() - began_s
+        after = _model_images_per_s(model, min_seconds)
+    return Throughput(
+        batch_size=model.batch_size,
+        n_images=len(images),
+        decode_per_core=decode,
+        model=2 / (1 / before + 1 / after),
+        write_per_core=write,
+        end_to_end=len(images) / seconds,
+    )
+
+
+def _predictor(spec: ModelSpec) -> "Predictor":
+    from diagchd_batch.model.batch_size import choose_batch_size
+
+    with native_stderr_silenced():
+        from diagchd_batch.model.predictor import Predictor
+
+        return Predictor(spec, choose_batch_size(spec))
+
+
+def _sample_images() -> list[Path]:
+    return sorted(path for path in bundled_path("dataset/sample/images").iterdir() if path.is_file())
+
+
+def _decode_limits() -> DecodeLimits:
+    limits = LimitsConfig()
+    return DecodeLimits(max_pixels=limits.max_pixels, max_file_bytes=limits.max_file_bytes)
+
+
+def _model_images_per_s(model: Model, min_seconds: float) -> float:
+    spec = model.spec
+    shape = (model.batch_size, spec.height, spec.width, 3)
+    images_bhwc_u8 = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    model.predict(images_bhwc_u8)  # the first call may still allocate
+    return model.batch_size * _calls_per_s(lambda: model.predict(images_bhwc_u8), min_seconds)
+
+
+def _calls_per_s(call: Callable[[], Any], min_seconds: float) -> float:
+    """The rate of at least two calls and `min_seconds`."""
+    began_s, calls = time.perf_counter(), 0
+    while calls < 2 or time.perf_counter() - began_s < min_seconds:
+        call()
+        calls += 1
+    return calls / (time.perf_counter() - began_s)
+
+
+def _decode_images_per_s(settings: RunSettings, images: list[PlannedImage]) -> tuple[float, list[FrameInput]]:
+    reader = FileReader(open_storage(settings.input_uri), settings.frame_rule, settings.limits.max_file_bytes)
+    decode_settings = DecodeSettings(settings.decode_limits, settings.model.height, settings.model.width, None)
+    decoder = InProcessDecoder(decode_settings, ByteBudget(PIXEL_BYTES_IN_FLIGHT))
+    began_s = time.perf_counter()
+    frames = [item for image in images for item in reader.read(image, decoder) if isinstance(item, FrameInput)]
+    return len(images) / (time.perf_counter() - began_s), frames
+
+
+def _write_images_per_s(settings: RunSettings, frames: list[FrameInput]) -> float:
+    """Masks, quality flags and Parquet, from label maps shaped like a heart: what is written is of the usual size."""
+    spec = settings.model
+    rows_hw, columns_hw = np.mgrid[-1 : 1 : spec.height * 1j, -1 : 1 : spec.width * 1j]
+    label_map_hw_u8 = np.where(np.hypot(rows_hw, columns_hw) < 0.5, 2, 0).astype(np.uint8)
+    label_map_hw_u8[(np.abs(columns_hw) < 0.05) & (np.abs(rows_hw) < 0.3)] = 1
+    prediction = FramePrediction(label_map_hw_u8, np.float32(0.5), None, None)
+    metadata = table_metadata(run_id=_RUN_ID, fingerprint="", simulated=True)
+    began_s = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory,
+        ShardWriter(Path(directory) / "shard.parquet", metadata) as writer,
+    ):
+        for frame in frames:
+            writer.write([scored_row(replace(frame, reference=None), prediction, spec.chd_threshold)])
+    return len(frames) / (time.perf_counter() - began_s)
+
+
+@contextmanager
+def _scratch_run(model: Model, n_images: int, decoder_threads: int) -> Iterator[tuple[RunSettings, Plan]]:
+    """A run of one shard over links to the sample's images, in a directory that is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="diagchd-batch-bench-") as name:
+        directory = Path(name)
+        study = directory / "input" / "study"
+        study.mkdir(parents=True)
+        sample = _sample_images()
+        for number in range(n_images):
+            source = sample[number % len(sample)]
+            (study / f"{number:06d}{source.suffix}").write_bytes(source.read_bytes())
+        input_config = InputConfig(uri=str(directory / "input"), layout="tree", simulated=True)
+        private = open_storage(str(directory / "output" / output_layout.PRIVATE), owner_only=True)
+        plan = freeze_plan(
+            input_config,
+            ShardsConfig(images_per_shard=n_images),
+            open_storage(input_config.uri),
+            private,
+            _RUN_ID,
+            Pseudonymizer(_KEY),
+        )
+        settings = RunSettings(
+            run_id=_RUN_ID,
+            submission=_RUN_ID,
+            fingerprint="",
+            input_uri=input_config.uri,
+            output_uri=str(directory / "output"),
+            private_uri=private.uri,
+            model=model.spec,
+            batch_size=model.batch_size,
+            intra_op_threads=0,
+            decoder_threads=decoder_threads,
+            frame_rule="all",
+            label_map=None,
+            limits=LimitsConfig(),
+            simulated=True,
+            has_masks=False,
+        )
+        yield settings, plan

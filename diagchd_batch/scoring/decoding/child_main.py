@@ -1,0 +1,68 @@
+"""The process of an isolated decoder: reads requests from its parent, decodes, answers; ends with its parent.
+
+Run as a module. Imports what decoding needs and no more, so that it starts in a fraction of a second.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from diagchd_batch.errors import ItemError
+from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
+from diagchd_batch.scoring.decoding.in_process import InProcessDecoder, MaskRequest
+from diagchd_batch.scoring.decoding.messages import receive, send, settings_from_json
+
+Answer = tuple[dict[str, Any], bytes | memoryview]
+
+_PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+
+def main(descriptor: int, parent_pid: int, settings_json: str) -> None:
+    _die_with_parent(parent_pid)
+    settings, memory_bytes = settings_from_json(settings_json)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    decoder = InProcessDecoder(settings, ByteBudget(sys.maxsize))
+    with Connection(descriptor) as connection:
+        while True:
+            try:
+                request, data = receive(connection)
+            except (EOFError, OSError):
+                return
+            try:
+                answer, payload = _answer(decoder, request, data)
+            except ItemError as error:
+                answer, payload = {"code": error.code.value, "detail": error.detail}, b""
+            send(connection, answer, payload)
+
+
+def _answer(decoder: InProcessDecoder, request: dict[str, Any], data: bytes) -> Answer:
+    match request.pop("do"):
+        case "open":
+            return {"n_frames": decoder.open(data)}, b""
+        case "frame":
+            frame = decoder.frame(request["index"])
+            size = {"source_height": frame.source_height, "source_width": frame.source_width}
+            return size, np.ascontiguousarray(frame.image_hwc_u8).data.cast("B")
+        case "mask":
+            return {}, np.ascontiguousarray(decoder.mask(data, MaskRequest(**request))).data.cast("B")
+        case unknown:
+            raise ValueError(f"unknown request {unknown!r}")
+
+
+def _die_with_parent(parent_pid: int) -> None:
+    """A decoder that hangs would outlive its parent otherwise. (Linux; elsewhere the closed pipe ends an idle one.)"""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent_pid:  # it died before the call
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

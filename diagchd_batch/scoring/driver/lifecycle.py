@@ -1,0 +1,225 @@
+"""Takes a job from its configuration to finished tables: claim, plan, score, compact, record. One call does it all."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from diagchd_batch import output_layout
+from diagchd_batch.cluster.node_checks.shared_proof import node_proof
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.errors import DiagchdBatchError, RunFault
+from diagchd_batch.process.interrupts import RunInterrupted, interruptible
+from diagchd_batch.results.compaction import compact_predictions
+from diagchd_batch.results.counts import RunCounts
+from diagchd_batch.results.datasets import committed_shards
+from diagchd_batch.results.run_record import read_run_record
+from diagchd_batch.scoring.driver.actor_plan import Cluster
+from diagchd_batch.scoring.driver.identity import RunRequest
+from diagchd_batch.scoring.driver.job import Job, prepare_job
+from diagchd_batch.scoring.driver.lineage_selection import lineage_plans
+from diagchd_batch.scoring.driver.run_recorder import RunFacts, RunRecorder
+from diagchd_batch.scoring.driver.submit_checks import check_space
+from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, driver_name, read_worker_beats
+from diagchd_batch.scoring.liveness.progress import RunProgress, RunStart, ShardSummary
+from diagchd_batch.scoring.liveness.run_log import RunLog
+from diagchd_batch.scoring.liveness.run_monitor import RunWatch, outcomes_so_far
+from diagchd_batch.scoring.liveness.shard_gate import EXIT_STOPPED, Ending, RunEnding
+from diagchd_batch.studies.plan import Plan
+from diagchd_batch.studies.planning import count_new_images
+from diagchd_batch.studies.records import ShardReference
+from diagchd_batch.wording import counted
+
+EXIT_DONE = 0
+EXIT_DONE_WITH_FAILED_INPUTS = 3
+
+_ENDINGS = {Ending.DEADLINE: "at the deadline", Ending.STOP: "as it was asked to"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """A run that ended. `resumed`: it was begun before. `repeated`: it was finished before and nothing was done;
+    `n_new_images` have come into its input since it was planned. `ending`: it was stopped with so many images left, and
+    can be resumed. `nothing_selected`: nothing is new since it, or nothing failed in it, so that no run was begun.
+    """
+
+    run_id: str
+    exit_code: int
+    counts: RunCounts | None
+    resumed: bool = False
+    repeated: bool = False
+    n_new_images: int = 0
+    ending: Ending | None = None
+    n_images_left: int = 0
+    nothing_selected: bool = False
+
+
+def run_job(
+    config: JobConfig,
+    cluster: Cluster,
+    progress: RunProgress,
+    *,
+    environ: Mapping[str, str],
+    command: Sequence[str],
+    request: RunRequest = RunRequest(),
+    until: datetime | None = None,
+    derive: Callable[[str], None] | None = None,
+    conclude: Callable[[str], None] | None = None,
+    log: RunLog | None = None,
+) -> RunOutcome:
+    """Begin, resume or repeat the run that `config` and `request` mean, to its end, or to the last shard that ends by
+    `until`.
+
+    `derive` gets the run id once predictions are there, and makes whatever else shall exist before the run counts as
+    finished; `conclude` gets it once the run's record is final, and makes what is made from that. `log` is kept in the
+    private tree once the run is claimed. Raises DiagchdBatchError, whose `exit_code` says of which kind; RunInterrupted
+    at SIGINT and SIGTERM. In every case what is committed stays, and the same call resumes.
+    """
+    with interruptible():
+        prepared = prepare_job(config, cluster, environ, request, until)
+        if prepared.builds_on is None:
+            job = prepared.claim()
+        else:
+            with prepared.draft(progress.listed) as draft:
+                if not draft.head.n_images:
+                    return RunOutcome(prepared.builds_on, EXIT_DONE, None, nothing_selected=True)
+                job = prepared.claim()
+                draft.freeze(job.private, job.run_id)
+        if job.claim.finished:
+            return _repeat(job, progress)
+        _, private = job.impatient()
+        if log:
+            log.keep(private, job.run_id, job.submission)
+        with Heartbeat(private, job.run_id, driver_name(job.submission), dict):
+            return _run(job, job.plan(progress.listed), cluster, progress, command, derive, conclude)
+
+
+def _run(
+    job: Job,
+    plan: Plan,
+    cluster: Cluster,
+    progress: RunProgress,
+    command: Sequence[str],
+    derive: Callable[[str], None] | None,
+    conclude: Callable[[str], None] | None,
+) -> RunOutcome:
+    facts = RunFacts(job.config, job.identity, job.model, plan.head, command)
+    recorder = RunRecorder(job.output, job.private, job.impatient(), facts)
+    began_s = time.monotonic()
+    try:
+        recorder.running()
+        ending = _score(job, plan, cluster, progress, recorder, began_s)
+        scoring_s = time.monotonic() - began_s
+        left = _pending(job, plan)
+        n_left = sum(shard.n_images for shard in left)
+        if ending and left:
+            recorder.stopped(ending, n_left, scoring_s, _devices(job))
+            progress.message(f"stopped {_ENDINGS[ending]}, {counted(n_left, 'image')} left")
+            return RunOutcome(job.run_id, EXIT_STOPPED, None, job.claim.resumed, ending=ending, n_images_left=n_left)
+        if left:  # workers said that they were committed; a run without them must never look finished
+            raise RunFault(
+                f"{counted(len(left), 'shard')}, first {left[0].shard}, with {counted(n_left, 'image')} not in the "
+                "output although scored; find out who removes files there, then give the same command again"
+            )
+        counts = compact_predictions(job.output, job.run_id, job.table_metadata)
+        if derive:
+            derive(job.run_id)
+        exit_code = EXIT_DONE_WITH_FAILED_INPUTS if counts.n_failed else EXIT_DONE
+        recorder.finished(counts, exit_code, scoring_s, _devices(job))
+        if conclude:
+            conclude(job.run_id)
+        job.output.create(output_layout.success_marker(job.run_id), b"")
+    except (RunInterrupted, DiagchdBatchError) as reason:
+        recorder.ended_early(reason, time.monotonic() - began_s)
+        raise
+    return RunOutcome(job.run_id, exit_code, counts, job.claim.resumed)
+
+
+def _pending(job: Job, plan: Plan) -> list[ShardReference]:
+    """The shards that are not committed."""
+    done = committed_shards(job.output, job.run_id)
+    return [shard for shard in plan.shards() if shard.shard not in done]
+
+
+def _score(
+    job: Job, plan: Plan, cluster: Cluster, progress: RunProgress, recorder: RunRecorder, began_s: float
+) -> Ending | None:
+    """Score what is not committed yet; where the job's gate did not let all of it begin, why."""
+    pending = _pending(job, plan)
+    n_done_shards = plan.head.n_shards - len(pending)
+    n_pending_images = sum(shard.n_images for shard in pending)
+    progress.started(
+        RunStart(
+            run_id=job.run_id,
+            n_images=plan.head.n_images,
+            n_shards=plan.head.n_shards,
+            done_images=plan.head.n_images - n_pending_images,
+            done_shards=n_done_shards,
+            resumed=job.claim.resumed,
+        )
+    )
+    gate = job.gate()
+    if not pending:
+        return None
+    if ending := gate.closed():
+        return ending
+    check_space(job.output, n_pending_images)
+    watch = RunWatch(
+        progress,
+        job.watched_limits,
+        job.actors,
+        job.impatient()[1],
+        job.run_id,
+        job.submission,
+        outcomes_so_far(job.output, job.run_id) if n_done_shards else Counter(),
+    )
+    ending = None
+
+    def on_summary(summary: ShardSummary) -> None:
+        nonlocal ending
+        if summary.declined is None:
+            watch.on_summary(summary)
+        elif ending is None:
+            ending = summary.declined
+            progress.message(f"no further shard begins ({ending}); those in hand are finished")
+
+    def on_tick() -> None:
+        cluster.check()
+        watch.on_tick()
+        if not watch.has_seen_workers and (reason := gate.closed()):
+            raise RunEnding(reason)
+
+    proof = node_proof(job.run_id, job.submission, job.input, job.output, job.private)
+    with cluster.connected(), proof:
+        from diagchd_batch.scoring.driver.ray_data import run_shards  # Ray, which nothing before this point needs
+
+        try:
+            run_shards(job.settings(plan.head), pending, job.actors, on_summary=on_summary, on_tick=on_tick)
+        except RunEnding as end:
+            ending = end.ending
+        except (RunInterrupted, DiagchdBatchError) as reason:
+            # Now, not only once Ray is gone: its shutdown, with tasks in hand, has been seen to end the process unsaid.
+            progress.message(f"ending the run: {reason}")
+            recorder.ended_early(reason, time.monotonic() - began_s)
+            raise
+    return ending
+
+
+def _repeat(job: Job, progress: RunProgress) -> RunOutcome:
+    record = read_run_record(job.output, job.run_id)
+    if record is None or record.exit_code is None:
+        raise RunFault(f"run {job.run_id} is marked as finished but has no record; begin another with --new-run")
+    n_new = count_new_images(
+        job.config.input,
+        job.input,
+        lineage_plans(job.run_id, job.output, job.private),
+        job.pseudonymizer,
+        progress=progress.listed,
+    )
+    return RunOutcome(job.run_id, record.exit_code, record.counts, resumed=True, repeated=True, n_new_images=n_new)
+
+
+def _devices(job: Job) -> frozenset[str]:
+    """What the submission's workers computed on, dead ones included."""
+    return read_worker_beats(job.private, job.run_id, job.submission, ended=True).devices

@@ -1,0 +1,47 @@
+"""What is checked before a run begins, so that it is refused now rather than stopped at four in the morning."""
+
+import shutil
+from pathlib import Path
+
+from diagchd_batch import output_layout
+from diagchd_batch.config.models import LimitsConfig
+from diagchd_batch.errors import ConfigError, StorageFault
+from diagchd_batch.storage import Storage
+from diagchd_batch.storage.checks import check_create_if_absent, check_readable
+from diagchd_batch.storage.uris import S3_SCHEME
+
+BYTES_PER_IMAGE = 16_000
+"""Of scores, masks, predictions and sources on disk; measured 4 to 12 kB an image with a reference mask."""
+
+
+def check_places(input_storage: Storage, output: Storage, private: Storage) -> None:
+    """The input can be read; output and private tree can be written, and refuse a second create of one key."""
+    check_readable(input_storage)
+    check_create_if_absent(private, output_layout.RUNS_PREFIX)
+    check_create_if_absent(output, output_layout.RUNS_PREFIX)
+
+
+def check_limits(limits: LimitsConfig) -> None:
+    """A worker must not be taken for stalled while it waits as long as it may."""
+    for name in ("decode_timeout_s", "object_timeout_s"):
+        if limits.stall_timeout_s <= getattr(limits, name):
+            raise ConfigError(
+                f"limits.stall_timeout_s ({limits.stall_timeout_s:g}) must exceed limits.{name} "
+                f"({getattr(limits, name):g}); raise the first or lower the second"
+            )
+
+
+def check_space(output: Storage, n_images: int) -> None:
+    """A local disk has room for the results of `n_images`; elsewhere it is not asked."""
+    if output.uri.startswith(S3_SCHEME):
+        return
+    needed, free = n_images * BYTES_PER_IMAGE, shutil.disk_usage(_nearest_directory(Path(output.uri))).free
+    if free < needed:
+        raise StorageFault(
+            f"{output.uri} has {free / 1e9:.1f} GB free, {n_images:,} images need about {needed / 1e9:.1f} GB; "
+            "free some space or choose another output.uri"
+        )
+
+
+def _nearest_directory(path: Path) -> Path:
+    return path if path.is_dir() else _nearest_directory(path.parent)

@@ -1,0 +1,101 @@
+"""The log of a run's driver, kept in the private tree: what it said can be read when its machine or cluster is gone."""
+
+import sys
+import threading
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from diagchd_batch import output_layout
+from diagchd_batch.errors import ItemError, StorageFault
+from diagchd_batch.scoring.liveness.heartbeats import INTERVAL_S
+from diagchd_batch.storage.base import Storage
+
+PART_CHARACTERS = 100_000
+"""A full part is not written again, so that a long night does not write its whole log every few seconds."""
+
+
+class RunLog:
+    """Messages of one driver, each passed on to stderr at once. Use as a context manager.
+
+    From `keep` on they are also written to `private`, those before it included: every few seconds, and when the block
+    is left. A driver that is killed leaves what it said until then. Storage that fails for a while delays that.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._parts = [""]
+        self._first_unwritten = 0
+        self._is_changed = False
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def write(self, line: str) -> None:
+        """One message, without its line's end. From any thread."""
+        print(line, file=sys.stderr, flush=True)
+        self.note(line)
+
+    def note(self, line: str) -> None:
+        """As `write`, but for what the caller shows by itself."""
+        with self._lock:
+            if len(self._parts[-1]) > PART_CHARACTERS:
+                self._parts.append("")
+            self._parts[-1] += line + "\n"
+            self._is_changed = True
+
+    def keep(self, private: Storage, run_id: str, submission: str) -> None:
+        """Begin to write, as the log of that submission of a run. `private` should have a short time-out."""
+        if self._thread is None:
+            # the time makes a run's logs sort in their order
+            name = f"{time.time_ns() // 1_000_000:013d}-{submission}"
+            self._thread = threading.Thread(target=self._run, args=(private, run_id, name), name="run-log", daemon=True)
+            self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        if self._thread:
+            self._thread.join()
+
+    def _run(self, private: Storage, run_id: str, name: str) -> None:
+        while not self._ending.wait(INTERVAL_S):
+            self._save(private, run_id, name)
+        self._save(private, run_id, name)
+
+    def _save(self, private: Storage, run_id: str, name: str) -> None:
+        with self._lock:
+            if not self._is_changed:
+                return
+            first, parts = self._first_unwritten, self._parts[self._first_unwritten :]
+            self._is_changed = False
+        try:
+            for number, text in enumerate(parts, first):
+                private.replace(output_layout.log_part(run_id, name, number), text.encode())
+        except (StorageFault, ItemError):
+            with self._lock:
+                self._is_changed = True  # all of it again, next time
+            return
+        with self._lock:
+            self._first_unwritten = first + len(parts) - 1
+            for number in range(self._first_unwritten):
+                self._parts[number] = ""
+
+
+def read_log(private: Storage, run_id: str) -> str | None:
+    """What the latest driver of a run said, as far as it is kept; None where none left a log."""
+    prefix = output_layout.logs_prefix(run_id)
+    keys = sorted(info.key for info in private.list(prefix))
+    if not keys:
+        return None
+    latest = keys[-1].removeprefix(prefix).partition("/")[0]
+    parts = [key for key in keys if key.startswith(f"{prefix}{latest}/")]
+    text = ""
+    for key in parts:
+        with suppress(ItemError):
+            text += private.read(key).decode()
+    return text

@@ -1,0 +1,138 @@
+"""The driver's watch over a run: passes progress on, and ends a run that fails too much or stands still."""
+
+import time
+from collections import Counter
+from contextlib import suppress
+
+from diagchd_batch.config.models import LimitsConfig
+from diagchd_batch.errors import ItemError, RunFault, StorageFault
+from diagchd_batch.results.columns import STATUS_OK
+from diagchd_batch.results.datasets import damage_as_fault, read_scores
+from diagchd_batch.scoring.driver.actor_plan import ActorPlan
+from diagchd_batch.scoring.liveness.heartbeats import WorkerBeats, read_worker_beats
+from diagchd_batch.scoring.liveness.progress import RunProgress, ShardSummary
+from diagchd_batch.storage.base import Storage
+from diagchd_batch.wording import counted
+
+FAILURES_JUDGED_FROM = 200
+"""Frames; of fewer, even all may fail by chance or in a test of one bad folder."""
+
+_LOOK_EVERY_S = 5.0
+_SAY_WAITING_AFTER_S = 60.0
+_STARTS = 5
+_STALLS = 2.5
+"""Stall time-outs without progress until the driver gives up: a worker may stall once and be replaced meanwhile."""
+
+
+def outcomes_so_far(output: Storage, run_id: str) -> Counter[str]:
+    """`ok` or error code → rows, of all shards committed so far. Raises RunFault for a damaged score file."""
+    counts: Counter[str] = Counter()
+    with damage_as_fault(run_id):
+        for batch in read_scores(output, run_id).to_batches(columns=["error_code"]):
+            counts.update(code or STATUS_OK for code in batch["error_code"].to_pylist())
+    return counts
+
+
+class RunWatch:
+    """Its methods are `run_shards`'s callbacks; each raises RunFault to end the run. `private` should have a short
+    time-out: watching must not wait as long as work may.
+    """
+
+    def __init__(
+        self,
+        progress: RunProgress,
+        limits: LimitsConfig,
+        actors: ActorPlan,
+        private: Storage,
+        run_id: str,
+        submission: str,
+        outcomes: Counter[str],
+    ) -> None:
+        self._progress = progress
+        self._limits = limits
+        self._actors = actors
+        self._private = private
+        self._run_id = run_id
+        self._submission = submission
+        self._outcomes = outcomes
+        self._done: set[int] = set()
+        self._workers_seen: frozenset[str] = frozenset()
+        self._ever_moved = False
+        self._beats = WorkerBeats()
+        self._began_s = self._looked_s = self._moved_s = time.monotonic()
+        self._said_waiting = False
+
+    @property
+    def has_seen_workers(self) -> bool:
+        return bool(self._workers_seen)
+
+    def on_summary(self, summary: ShardSummary) -> None:
+        self._done.add(summary.shard)
+        self._ever_moved = True
+        self._moved_s = time.monotonic()
+        self._outcomes.update({STATUS_OK: summary.n_ok, **summary.failures})
+        self._progress.shard_done(summary)
+        self._refuse_failures()
+
+    def on_tick(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._looked_s < _LOOK_EVERY_S:
+            return
+        self._looked_s = now_s
+        with suppress(StorageFault, ItemError):  # workers will tell, with more patience, if it is more than a moment
+            self._look()
+        self._say_if_waiting(now_s)
+        self._refuse_dying_starts()
+        self._refuse_standstill(now_s)
+
+    def _look(self) -> None:
+        beats = read_worker_beats(self._private, self._run_id, self._submission)
+        if beats.images_done != self._beats.images_done:
+            self._moved_s = time.monotonic()
+        if lost := self._beats.workers - beats.workers:
+            self._progress.message(
+                f"{counted(len(lost), 'worker')} ended, to be replaced; shards in hand are tried again"
+            )
+        self._beats = beats
+        self._workers_seen |= beats.workers
+        self._ever_moved |= bool(beats.images_done)
+        self._progress.workers(len(beats.workers))
+        self._progress.in_flight(sum(n for shard, n in beats.images_done.items() if shard not in self._done))
+
+    def _refuse_failures(self) -> None:
+        total = self._outcomes.total()
+        failed = total - self._outcomes[STATUS_OK]
+        limit = self._limits.max_failed_fraction
+        if total >= FAILURES_JUDGED_FROM and failed > limit * total:
+            codes = ", ".join(f"{code} {n:,}" for code, n in self._outcomes.most_common() if n and code != STATUS_OK)
+            raise RunFault(
+                f"{failed:,} of {counted(total, 'frame')} failed ({codes}), more than limits.max_failed_fraction = "
+                f"{limit:g} allows; something is wrong with the input as a whole. Set it right and begin a new run, or "
+                "resume this one with a higher limit"
+            )
+
+    def _say_if_waiting(self, now_s: float) -> None:
+        if not (self._said_waiting or self._beats.workers) and now_s - self._began_s > _SAY_WAITING_AFTER_S:
+            self._said_waiting = True
+            self._progress.message(
+                f"still waiting for the first worker; it needs a node with {counted(self._actors.cpus, 'core', 'free')}"
+                f" and {counted(self._actors.gpus, 'GPU')}"
+            )
+
+    def _refuse_dying_starts(self) -> None:
+        """Ray replaces workers for ever; some that die one after the other before their first image are enough."""
+        if not self._ever_moved and len(self._workers_seen) > _STARTS * self._actors.initial_actors:
+            raise RunFault(
+                f"{len(self._workers_seen)} workers were started and none came as far as its first image; look for "
+                "what kills them while the model is loaded (memory, GPU driver), then give the same command again"
+            )
+
+    def _refuse_standstill(self, now_s: float) -> None:
+        n_live = len(self._beats.workers)
+        limit_s = _STALLS * self._limits.stall_timeout_s
+        if now_s - self._moved_s > limit_s:
+            at_work = ", ".join(str(shard) for shard in sorted(self._beats.images_done)[:10]) or "none"
+            raise RunFault(
+                f"nothing moved for {limit_s:.0f} s: {counted(n_live, 'worker', 'live')}, shards at work: "
+                f"{at_work}; look at the workers' logs and nodes, then give the same command again"
+            )

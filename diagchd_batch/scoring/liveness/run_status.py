@@ -1,0 +1,134 @@
+"""What a run is doing, read from its output alone: no cluster is asked, so it also tells of one that is gone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from diagchd_batch import output_layout
+from diagchd_batch.errors import UsageError
+from diagchd_batch.results.columns import STATUS_OK
+from diagchd_batch.results.datasets import committed_shards
+from diagchd_batch.results.output import Output
+from diagchd_batch.results.run_record import (
+    DamagedRecordError,
+    RunRecord,
+    read_run_record,
+)
+from diagchd_batch.scoring.liveness.heartbeats import SubmissionState, driver_name, read_worker_beats, submission_state
+from diagchd_batch.scoring.liveness.run_monitor import outcomes_so_far
+
+_DRIVER = driver_name("")
+_KINDS = {"failed": "a fault of the run", "interrupted": "a signal", "stopped": "a deadline or a stop"}
+_ENDED_EARLY = tuple(_KINDS)
+
+DAMAGED = "damaged"
+"""The status of a run whose record cannot be read. What its other files tell is told all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """`status`: planning, running, stopping (it was asked to), stopped, finished, failed, interrupted, lost (its
+    driver died without a word), or damaged (its record cannot be read, which `reason` names with the remedy).
+
+    `n_in_flight`: images of shards not yet committed that are done. `failures`: error code → committed rows.
+    `images_per_s`: of the live workers together, else of all submissions of a run that ended. `remaining_s` supposes
+    that shards are of one size. `reason`: of what kind it was that ended it early, and where the full
+    text lies; names no file of the input.
+    """
+
+    run_id: str
+    status: str
+    reason: str | None
+    model: str | None
+    precision: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    exit_code: int | None
+    n_shards: int | None
+    shards_done: int
+    n_images: int | None
+    n_ok: int
+    failures: Mapping[str, int]
+    submissions: int
+    attempts: int
+    workers: int
+    n_in_flight: int
+    images_per_s: float | None
+    remaining_s: float | None
+
+
+def run_state(output: Output, run_id: str) -> RunState:
+    """Raises UsageError where the output holds nothing of such a run."""
+    damage: str | None = None
+    record: RunRecord | None = None
+    try:
+        record = read_run_record(output.storage, run_id)
+    except DamagedRecordError as error:  # of one run: a list of all must not end with it
+        damage = str(error)
+    drivers = _drivers(output, run_id)
+    done = committed_shards(output.storage, run_id)
+    if record is None and not damage and not drivers and not done:
+        raise UsageError(f"the output holds no run {run_id}; `diagchd-batch list` names those it holds")
+    live = live_submissions(output, run_id)
+    status = record.status if record else "planning"
+    if damage:
+        status = DAMAGED
+    elif status in ("running", "planning") and not live:
+        status = "lost"
+    elif live and status != "finished":
+        status = "running" if record else "planning"
+        if all(output.private.stat(output_layout.stop_request(run_id, name)) for name in live):
+            status = "stopping"
+    beats = [read_worker_beats(output.private, run_id, name) for name in live]
+    outcomes = outcomes_so_far(output.storage, run_id) if done else {}
+    n_in_flight = sum(n for beat in beats for shard, n in beat.images_done.items() if shard not in done)
+    n_left = _images_left(record, len(done), n_in_flight)
+    images_per_s = sum(beat.images_per_s for beat in beats) if live else record.images_per_s if record else None
+    keys = [info.key for info in output.private.list(output_layout.attempts_prefix(run_id))]
+    return RunState(
+        run_id=run_id,
+        status=status,
+        reason=damage or (_reason(record) if record and status in _ENDED_EARLY else None),
+        model=record.model.name if record else None,
+        precision=record.model.precision if record else None,
+        started_at=record.started_at if record else None,
+        ended_at=record.ended_at if record and not live else None,
+        exit_code=record.exit_code if record else None,
+        n_shards=record.plan.n_shards if record else None,
+        shards_done=len(done),
+        n_images=record.plan.n_images if record else None,
+        n_ok=outcomes.get(STATUS_OK, 0),
+        failures={code: n for code, n in outcomes.items() if code != STATUS_OK},
+        submissions=record.submissions if record else len(drivers),
+        attempts=sum(key.endswith(".open.json") for key in keys),
+        workers=sum(len(beat.workers) for beat in beats),
+        n_in_flight=n_in_flight,
+        images_per_s=images_per_s or None,
+        remaining_s=n_left / images_per_s if live and n_left is not None and images_per_s else None,
+    )
+
+
+def _reason(record: RunRecord) -> str:
+    """Without the text itself, which may name places and files."""
+    place = f"in the private tree, {output_layout.private_run_record(record.run_id)}, reason"
+    return f"{_KINDS[record.status]}, exit code {record.exit_code}; the full text is {place}"
+
+
+def live_submissions(output: Output, run_id: str) -> list[str]:
+    """The submissions of a run whose drivers live."""
+    names = _drivers(output, run_id)
+    return [name for name in names if submission_state(output.private, run_id, name) is SubmissionState.LIVE]
+
+
+def _images_left(record: RunRecord | None, n_shards_done: int, n_in_flight: int) -> float | None:
+    if record is None:
+        return None
+    share_left = 1 - n_shards_done / record.plan.n_shards if record.plan.n_shards else 0.0
+    return max(0.0, record.plan.n_images * share_left - n_in_flight)
+
+
+def _drivers(output: Output, run_id: str) -> list[str]:
+    """The submissions that left a driver's heartbeat."""
+    prefix = output_layout.heartbeats_prefix(run_id) + _DRIVER
+    keys = [info.key for info in output.private.list(output_layout.heartbeats_prefix(run_id))]
+    return [key.removeprefix(prefix).removesuffix(".json") for key in keys if key.startswith(prefix)]

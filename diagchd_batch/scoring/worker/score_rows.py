@@ -1,0 +1,91 @@
+"""From a frame and its prediction to its row of `schema.SCORES`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diagchd_batch.images.quality import quality_flags
+from diagchd_batch.images.surface import surface_distances
+from diagchd_batch.results.columns import CLASSES, STATUS_FAILED, STATUS_OK, SURFACE_CLASSES
+from diagchd_batch.results.mask_codec import encode_mask
+from diagchd_batch.scoring.decoding.file_reader import FrameInput
+
+Row = dict[str, Any]
+
+_WHOLE_HEART = "whole_heart"
+
+
+@dataclass(frozen=True, slots=True)
+class FramePrediction:
+    """What the model says of one frame: uint8 classes [height, width] on its grid, and a probability in [0, 1].
+
+    `seg_loss` and `soft_dice` mean something only where the frame has a usable reference.
+    """
+
+    label_map_hw_u8: np.ndarray
+    chd_probability: np.float32
+    seg_loss: np.float32 | None
+    soft_dice: np.float32 | None
+
+
+def failed_row(frame: FrameInput) -> Row:
+    assert frame.error is not None
+    return _identity(frame) | {"status": STATUS_FAILED, "error_code": frame.error.value}
+
+
+def scored_row(frame: FrameInput, prediction: FramePrediction, chd_threshold: float) -> Row:
+    assert frame.decoded is not None
+    label_map = prediction.label_map_hw_u8
+    probability = float(prediction.chd_probability)
+    pixels = np.bincount(label_map.ravel(), minlength=len(CLASSES))
+    row = _identity(frame) | {
+        "status": STATUS_OK,
+        "chd_probability": probability,
+        "chd_call": probability >= chd_threshold,
+        **{f"{name}_px": int(count) for name, count in zip(CLASSES, pixels, strict=True)},
+        "quality_flags": list(quality_flags(label_map, probability)),
+        "source_height": frame.decoded.source_height,
+        "source_width": frame.decoded.source_width,
+        "mask_png": encode_mask(label_map),
+    }
+    if frame.reference is not None:
+        row["reference_status"] = frame.reference.status
+        if frame.reference.label_map_hw_u8 is not None:
+            row |= _comparison(frame, prediction, frame.reference.label_map_hw_u8)
+    return row
+
+
+def _identity(frame: FrameInput) -> Row:
+    return {
+        "subject_id": frame.image.subject_id,
+        "study_id": frame.image.study_id,
+        "image_id": frame.image.image_id,
+        "frame": frame.frame,
+        "source_frames": frame.source_frames,
+    }
+
+
+def _comparison(frame: FrameInput, prediction: FramePrediction, reference: np.ndarray) -> Row:
+    """How the predicted label map agrees with the reference: areas on the grid, distances in source pixels."""
+    assert frame.decoded is not None
+    label_map = prediction.label_map_hw_u8
+    height, width = label_map.shape
+    source_pixels_per_grid_pixel = (frame.decoded.source_height / height, frame.decoded.source_width / width)
+    row: Row = {
+        "seg_loss": None if prediction.seg_loss is None else float(prediction.seg_loss),
+        "soft_dice": None if prediction.soft_dice is None else float(prediction.soft_dice),
+        "reference_png": encode_mask(reference),
+    }
+    predicted_areas = {name: label_map == value for value, name in enumerate(CLASSES)}
+    reference_areas = {name: reference == value for value, name in enumerate(CLASSES)}
+    for name, area in reference_areas.items():
+        row[f"reference_px_{name}"] = int(np.count_nonzero(area))
+    predicted_areas[_WHOLE_HEART], reference_areas[_WHOLE_HEART] = label_map > 0, reference > 0
+    for name, area in reference_areas.items():
+        row[f"intersection_px_{name}"] = int(np.count_nonzero(area & predicted_areas[name]))
+    for name in SURFACE_CLASSES:
+        distances = surface_distances(predicted_areas[name], reference_areas[name], source_pixels_per_grid_pixel)
+        row[f"hd95_source_px_{name}"] = distances.hd95
+        row[f"assd_source_px_{name}"] = distances.assd
+    return row

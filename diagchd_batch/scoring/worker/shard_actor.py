@@ -1,0 +1,113 @@
+"""One model and one scorer per worker process, for Ray to map over shards. Knows nothing of Ray.
+
+Faults are answers, not exceptions: Ray would retry those for ever, and log what they say.
+"""
+
+import json
+import time
+import traceback
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import Any
+
+from diagchd_batch import errors, output_layout
+from diagchd_batch.cluster.node_checks.shared_proof import check_node
+from diagchd_batch.errors import DiagchdBatchError, ItemError, RunFault, StorageFault
+from diagchd_batch.scoring.liveness.attempts import Worker
+from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, worker_name
+from diagchd_batch.scoring.liveness.progress import ShardSummary
+from diagchd_batch.scoring.liveness.shard_gate import Ending, ShardGate
+from diagchd_batch.scoring.worker.settings import RunSettings, impatience_s
+from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
+from diagchd_batch.storage import open_storage
+from diagchd_batch.studies.records import ShardReference
+
+
+class ShardWorker:
+    """Made once per worker; called with a shard reference as a batch of one row, several calls at a time."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings = settings
+        patience_s = impatience_s(settings.limits)
+        self._private = open_storage(settings.private_uri, object_timeout_s=patience_s, owner_only=True)
+        self._worker = Worker.this_process()
+        self._scorer: ShardScorer | None = None
+        self._start_fault: dict[str, Any] | None = None
+        self._gate = ShardGate(self._private, settings.run_id, settings.submission, settings.until_s)
+        self._devices: list[str] = []
+        self._began_s: float | None = None  # at the first shard
+        self._images = 0
+        self._heartbeat = Heartbeat(
+            self._private, settings.run_id, worker_name(settings.submission, self._worker.worker), self._beat
+        )
+        self._heartbeat.__enter__()  # for as long as the process lives
+        try:
+            if settings.has_node_proof:
+                check_node(settings)
+            from diagchd_batch.model.predictor import Predictor  # TensorFlow, in workers alone
+
+            model = Predictor(settings.model, settings.batch_size, settings.intra_op_threads)
+            self._devices = list(model.devices)
+            self._heartbeat.beat()  # a short run may end before the next one, and its record would name no device
+            self._scorer = ShardScorer(settings, model, self._worker)
+        except Exception as error:
+            fault = self._fault(error)
+            self._start_fault = fault | {"message": f"node {self._worker.node}: {fault['message']}"}
+
+    def __call__(self, batch: Mapping[str, Any]) -> str:
+        """A summary or a fault, for `read_outcomes`."""
+        reference = ShardReference(**{name: int(values[0]) for name, values in batch.items()})
+        if self._scorer is None:
+            return json.dumps({"fault": self._start_fault})
+        try:
+            outcome = {"summary": asdict(self._score(self._scorer, reference))}
+        except Exception as error:
+            outcome = {"fault": self._fault(error)}
+        return json.dumps(outcome)
+
+    def _score(self, scorer: ShardScorer, reference: ShardReference) -> ShardSummary:
+        if refusal := self._gate.refusal(reference.n_images):
+            return ShardSummary(reference.shard, reference.n_images, 0, 0, committed=False, declined=refusal)
+        self._began_s = self._began_s or time.monotonic()
+        summary = scorer.score(reference)
+        if summary.committed:
+            self._images += summary.n_images
+            self._gate.note(summary.n_images, summary.seconds)
+        return summary
+
+    def _beat(self) -> dict[str, Any]:
+        images_done = dict(self._scorer.images_done) if self._scorer else {}
+        working_s = 0.0 if self._began_s is None else time.monotonic() - self._began_s
+        return {
+            "worker": self._worker.worker,
+            "devices": self._devices,
+            "images_done": images_done,
+            "images_per_s": (self._images + sum(images_done.values())) / working_s if working_s else 0.0,
+        }
+
+    def _fault(self, error: Exception) -> dict[str, str]:
+        if isinstance(error, DiagchdBatchError):
+            return {"kind": type(error).__name__, "message": str(error)}
+        name = f"{self._settings.submission}-{self._worker.worker}-{time.time_ns()}"
+        key = output_layout.fault_file(self._settings.run_id, name)
+        with suppress(StorageFault, ItemError):
+            self._private.create(key, traceback.format_exc().encode())
+        # the text itself may name a file, so it stays under private/
+        message = (
+            f"a worker met a {type(error).__name__} that nobody foresaw; its traceback is in the private tree, {key}"
+        )
+        return {"kind": RunFault.__name__, "message": message}
+
+
+def read_outcomes(texts: Iterable[str]) -> list[ShardSummary]:
+    """The summaries in workers' answers. Raises the worker's fault where there is one."""
+    summaries = []
+    for text in texts:
+        outcome = json.loads(text)
+        if "fault" in outcome:
+            kind = getattr(errors, outcome["fault"]["kind"], RunFault)
+            raise kind(outcome["fault"]["message"])
+        summary = ShardSummary(**outcome["summary"])
+        summaries.append(replace(summary, declined=Ending(summary.declined)) if summary.declined else summary)
+    return summaries

@@ -1,0 +1,338 @@
+"""Agreement between raters, without a reference standard.
+
+Ratings are units (studies) × raters, missing where not read. With several units a subject, pass `subjects`: every
+interval then comes from the subject bootstrap.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+from statsmodels.stats.inter_rater import cohens_kappa
+
+from diagchd_batch.errors import StatisticsError
+from diagchd_batch.statistics.agreement.krippendorff import krippendorff_alpha
+from diagchd_batch.statistics.agreement.ratings import MISSING, count_ratings, cross_table, encode_ratings, square_table
+from diagchd_batch.statistics.classification.clustered import clustered_proportion
+from diagchd_batch.statistics.classification.proportions import normal_quantile, proportion
+from diagchd_batch.statistics.estimate import Estimate, NullReason
+from diagchd_batch.statistics.inputs import as_floats, check_level, subject_codes
+from diagchd_batch.statistics.resampling import DEFAULT_RESAMPLES, subject_interval, totals_by_subject
+
+__all__ = [
+    "brennan_prediger",
+    "cohen_kappa",
+    "cohen_kappa_of_ratings",
+    "cross_table",
+    "fleiss_kappa",
+    "gwet_ac1",
+    "krippendorff_alpha",
+    "percent_agreement",
+]
+
+Weights = Literal["linear", "quadratic"] | ArrayLike | None
+
+#: Agreement expected by chance from the category shares (…, K), and the derivative-like weight of each category.
+_Chance = Callable[[np.ndarray], np.ndarray]
+
+
+def cohen_kappa(table: ArrayLike, weights: Weights = None, level: float = 0.95) -> Estimate:
+    """Cohen's kappa from a square table of counts (rows: one rater, columns: the other, same order of categories).
+
+    table: K × K; a DataFrame whose rows and columns are named by the categories, such as pandas' `crosstab`, may lack
+    categories that one rater never used (`square_table`).
+    weights: None, `linear` (Cicchetti-Allison) or `quadratic` (Fleiss-Cohen), categories equally spaced; or K × K of
+    one's own, either disagreement (0 on the diagonal, Cohen 1968) or agreement (1 on the diagonal, at most 1).
+    Standard error of the non-null case, normal interval, upper limit at most 1; n counts units. Null with a reason:
+    `no_units` (all counts 0), `constant_ratings` (both raters use one and the same category). Where the standard
+    error is 0 (e.g. perfect agreement) there is a value without interval, `zero_variance`.
+    Raises StatisticsError if the table is not square, holds negative or missing counts, or for other weights.
+    Source: Cohen (1960), Educ Psychol Meas 20:37; (1968), Psychol Bull 70:213; standard error: Fleiss, Cohen &
+    Everitt (1969), Psychol Bull 72:323.
+    """
+    z = normal_quantile(level)
+    counts = _counts(square_table(table), "table")
+    if counts.shape[0] != counts.shape[1]:
+        raise StatisticsError(
+            f"the table of two raters must be square (a row and a column for every category), got shape {counts.shape}"
+        )
+    disagreement = _disagreement(weights, len(counts))
+    n = int(counts.sum())
+    if n == 0:
+        return Estimate.null(NullReason.NO_UNITS)
+    if np.isnan(_kappa_of_tables(counts[np.newaxis], disagreement)[0]):
+        return Estimate.null(NullReason.CONSTANT_RATINGS, n)
+    with np.errstate(divide="ignore", invalid="ignore"):  # statsmodels also makes a z value, 0 / 0 where kappa is 0
+        result = cohens_kappa(counts) if weights is None else cohens_kappa(counts, disagreement)
+    value = float(result.kappa)
+    if not result.var_kappa > 1e-15:
+        return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE)
+    se = float(np.sqrt(result.var_kappa))
+    return Estimate(value, se, max(-1.0, value - z * se), min(1.0, value + z * se), n, method="fleiss_cohen_everitt")
+
+
+def cohen_kappa_of_ratings(
+    a: ArrayLike,
+    b: ArrayLike,
+    weights: Weights = None,
+    categories: Sequence[Hashable] | None = None,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Cohen's kappa of two raters from their ratings, on the units that both rated.
+
+    With several units a subject the interval comes from the subject bootstrap; otherwise it is `cohen_kappa`.
+    """
+    table, categories = cross_table(a, b, categories)
+    estimate = cohen_kappa(table, weights, level) if table.size else Estimate.null(NullReason.NO_UNITS)
+    if subjects is None or estimate.value is None:
+        return estimate
+    codes, _ = encode_ratings(np.stack([np.array(a, dtype=object), np.array(b, dtype=object)], axis=1), categories)
+    both = (codes != MISSING).all(axis=1)
+    of_units = subject_codes(subjects, both)
+    if of_units.max() + 1 == len(of_units):
+        return estimate
+    size = len(categories)
+    cells = np.eye(size * size)[codes[both, 0] * size + codes[both, 1]]
+
+    disagreement = _disagreement(weights, size)
+
+    def kappa(totals: np.ndarray) -> np.ndarray:
+        tables = totals.reshape(-1, size, size)
+        return _kappa_of_tables(tables, disagreement).reshape(totals.shape[:-1])
+
+    totals = totals_by_subject(cells, of_units)
+    return subject_interval(totals, kappa, n=estimate.n, level=level, resamples=resamples, seed=seed)
+
+
+def fleiss_kappa(
+    counts: ArrayLike,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Fleiss' kappa from counts (units × categories): how many raters put each unit into each category.
+
+    Units may have different numbers of ratings: category shares are means over the units, agreement counts the units
+    with two ratings or more. `se` is the linearised one, the interval the subject bootstrap; n counts units with a
+    rating. Null with a reason: `no_units`, `one_rater`, `constant_ratings`.
+    Source: Fleiss (1971), Psychol Bull 76:378; missing ratings and standard error: Gwet (2014), Handbook of
+    Inter-Rater Reliability, 4th ed., ch. 2 and 5.
+    """
+    counts = _counts(counts, "counts")
+    chance = _fleiss_chance
+    return _chance_corrected(counts, chance, subjects, "bootstrap", level=level, resamples=resamples, seed=seed)
+
+
+def gwet_ac1(
+    ratings: ArrayLike,
+    categories: Sequence[Hashable] | None = None,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Gwet's AC1 from ratings (units × raters, missing where not read).
+
+    categories: all that raters could choose; if omitted, those that occur. AC1 depends on their number: name them
+    (0 and 1 for calls) where one of them may be absent.
+    Interval: Student's t on n − 1 degrees of freedom, limited to [−1, 1]; n counts units with a rating, including
+    those with one. Null with a reason: `no_units`, `one_rater`, `constant_ratings` (a single category).
+    Source: Gwet (2008), Br J Math Stat Psychol 61:29; missing ratings: Gwet (2014), ch. 2 and 5.
+    """
+    counts = _counts_of(ratings, categories)
+    return _chance_corrected(counts, _gwet_chance, subjects, "t", level=level, resamples=resamples, seed=seed)
+
+
+def brennan_prediger(
+    ratings: ArrayLike,
+    categories: Sequence[Hashable] | None = None,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Brennan and Prediger's coefficient: chance agreement is 1 / number of categories. Otherwise as `gwet_ac1`.
+
+    Source: Brennan & Prediger (1981), Educ Psychol Meas 41:687; missing ratings: Gwet (2014).
+    """
+    counts = _counts_of(ratings, categories)
+    return _chance_corrected(counts, _uniform_chance, subjects, "t", level=level, resamples=resamples, seed=seed)
+
+
+def percent_agreement(
+    ratings: ArrayLike,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Share of agreeing pairs of raters, averaged over units with two ratings or more (0 to 1).
+
+    Two raters: Wilson's interval (clustered: on the effective number of units). More: Student's t, or clustered the
+    subject bootstrap. Null with a reason: `no_units`, `one_rater`.
+    """
+    counts = _counts_of(ratings, None)
+    if counts.sum(axis=1).max(initial=0) == 2:
+        rated = counts.sum(axis=1) == 2
+        agree = counts[rated].max(axis=1) == 2
+        if subjects is None:
+            return proportion(int(agree.sum()), int(rated.sum()), level=level)
+        codes = subject_codes(subjects, rated)
+        if codes.max() + 1 == len(codes):
+            return proportion(int(agree.sum()), int(rated.sum()), level=level)
+        totals = totals_by_subject(np.stack([agree, np.ones(len(agree))], axis=1), codes)
+        agreeing, units = totals.T
+        return clustered_proportion(agreeing, units, level=level)
+    return _chance_corrected(counts, _no_chance, subjects, "t", level=level, resamples=resamples, seed=seed)
+
+
+def _fleiss_chance(shares: np.ndarray) -> np.ndarray:
+    return np.sum(shares**2, axis=-1)
+
+
+def _gwet_chance(shares: np.ndarray) -> np.ndarray:
+    if shares.shape[-1] == 1:
+        return np.ones(shares.shape[:-1])
+    return np.sum(shares * (1 - shares), axis=-1) / (shares.shape[-1] - 1)
+
+
+def _uniform_chance(shares: np.ndarray) -> np.ndarray:
+    return np.full(shares.shape[:-1], 1 / shares.shape[-1])
+
+
+def _no_chance(shares: np.ndarray) -> np.ndarray:
+    return np.zeros(shares.shape[:-1])
+
+
+def _chance_by_unit(chance: _Chance, mean: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Each unit's part in the chance agreement (their mean is the chance agreement itself)."""
+    if chance is _fleiss_chance:
+        return shares @ mean
+    if chance is _gwet_chance:
+        return shares @ (1 - mean) / (len(mean) - 1)
+    return np.full(len(shares), float(chance(mean)))
+
+
+def _chance_corrected(
+    counts: np.ndarray,
+    chance: _Chance,
+    subjects: ArrayLike | None,
+    interval: Literal["t", "bootstrap"],
+    *,
+    level: float,
+    resamples: int,
+    seed: int,
+) -> Estimate:
+    """(pa − pe) / (1 − pe) of counts (units × categories) with Gwet's linearised standard error."""
+    check_level(level)
+    rated = counts.sum(axis=1) > 0
+    of_units, counts = subject_codes(subjects, rated), counts[rated]
+    n_ratings = counts.sum(axis=1)
+    n = len(counts)
+    if n == 0:
+        return Estimate.null(NullReason.NO_UNITS)
+    paired = n_ratings > 1
+    if not paired.any():
+        return Estimate.null(NullReason.ONE_RATER, n)
+    shares = counts / n_ratings[:, np.newaxis]
+    pairs = n_ratings * np.maximum(n_ratings - 1, 1)
+    agreement = np.sum(counts * (counts - 1), axis=1) / pairs  # 0 for a single rating
+    columns = np.column_stack([np.ones(n), paired, agreement, shares])
+
+    def coefficient(totals: np.ndarray) -> np.ndarray:
+        units, paired_units = totals[..., 0], totals[..., 1]
+        with np.errstate(invalid="ignore", divide="ignore"):  # a resample without a pair is undefined
+            observed = totals[..., 2] / paired_units
+        expected = chance(totals[..., 3:] / units[..., np.newaxis])
+        possible = expected < 1 - 1e-12
+        return np.where(possible, (observed - expected) / np.where(possible, 1 - expected, 1), np.nan)
+
+    value = float(coefficient(columns.sum(axis=0)))
+    if np.isnan(value):
+        return Estimate.null(NullReason.CONSTANT_RATINGS, n)
+    totals = totals_by_subject(columns, of_units)
+    clustered = len(totals) < n
+    if clustered:
+        return subject_interval(totals, coefficient, n=n, level=level, resamples=resamples, seed=seed)
+    if n == 1:
+        return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS)
+
+    mean = shares.mean(axis=0)
+    expected = float(chance(mean))
+    by_unit = n / paired.sum() * (agreement - expected * paired) / (1 - expected)
+    by_unit -= 2 * (1 - value) * (_chance_by_unit(chance, mean, shares) - expected) / (1 - expected)
+    se = float(np.sqrt(np.sum((by_unit - value) ** 2) / (n * (n - 1))))
+    if se <= 1e-12:
+        return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE)
+    if interval == "t":
+        half = float(stats.t.ppf((1 + level) / 2, n - 1)) * se
+        return Estimate(value, se, max(-1.0, value - half), min(1.0, value + half), n, method="student_t")
+    bootstrap = subject_interval(totals, coefficient, n=n, level=level, resamples=resamples, seed=seed)
+    return Estimate(
+        value,
+        se,
+        bootstrap.low,
+        bootstrap.high,
+        n,
+        method=bootstrap.method,
+        null_reason=bootstrap.null_reason,
+        n_subjects=bootstrap.n_subjects,
+        resamples=bootstrap.resamples,
+        degenerate_resamples=bootstrap.degenerate_resamples,
+    )
+
+
+def _disagreement(weights: Weights, size: int) -> np.ndarray:
+    """(K × K) float64 from 0 (agreement) to 1 (the greatest disagreement)."""
+    distance = np.abs(np.arange(size)[:, np.newaxis] - np.arange(size)) / max(size - 1, 1)
+    if weights is None:
+        return np.sign(distance)
+    if isinstance(weights, str):
+        if weights not in ("linear", "quadratic"):
+            raise StatisticsError(f"unknown weights {weights!r}: use None, 'linear', 'quadratic' or a matrix")
+        return distance if weights == "linear" else distance**2
+    matrix = as_floats(weights, "weights")
+    if matrix.shape != (size, size) or np.isnan(matrix).any():
+        raise StatisticsError(f"a matrix of weights must have the table's shape {(size, size)} and nothing missing")
+    diagonal = np.diag(matrix)
+    if np.all(diagonal == 1) and matrix.max() == 1:
+        matrix = 1 - matrix
+    elif np.any(diagonal != 0) or matrix.min() < 0:
+        raise StatisticsError(
+            "weights must have a diagonal of 0 (disagreement, not negative) or 1 (agreement, at most 1)"
+        )
+    return matrix / max(float(matrix.max()), 1e-300)
+
+
+def _kappa_of_tables(tables: np.ndarray, disagreement: np.ndarray) -> np.ndarray:
+    """Kappa of each of (resamples × K × K) tables, NaN where disagreement by chance is impossible."""
+    n = tables.sum(axis=(1, 2))
+    observed = np.einsum("rij,ij->r", tables, disagreement)
+    expected = np.einsum("ri,rj,ij->r", tables.sum(axis=2), tables.sum(axis=1), disagreement)
+    ratio = np.divide(observed * n, expected, out=np.full(len(tables), np.nan), where=expected > 0)
+    return 1 - ratio
+
+
+def _counts(values: ArrayLike, name: str) -> np.ndarray:
+    counts = as_floats(values, name)
+    if counts.ndim != 2:
+        raise StatisticsError(f"{name} must be two-dimensional, got shape {counts.shape}")
+    if not np.all(counts >= 0) or np.any(counts != np.round(counts)):
+        raise StatisticsError(f"{name} must hold counts of units: whole numbers, not negative, not missing")
+    return counts
+
+
+def _counts_of(ratings: ArrayLike, categories: Sequence[Hashable] | None) -> np.ndarray:
+    codes, found = encode_ratings(ratings, categories)
+    return count_ratings(codes, max(len(found), 1))

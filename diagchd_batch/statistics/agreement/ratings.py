@@ -1,0 +1,92 @@
+"""Ratings of any kind (numbers, strings, missing) as category codes and counts."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from diagchd_batch.errors import StatisticsError
+from diagchd_batch.statistics.inputs import unmasked
+
+MISSING = -1
+_LOST = ("", "nan")
+
+
+def encode_ratings(
+    ratings: ArrayLike, categories: Sequence[Hashable] | None = None
+) -> tuple[np.ndarray, list[Hashable]]:
+    """Ratings (units × raters) as integer codes, `MISSING` (−1) where not read, and the categories they stand for.
+
+    None, NaN and NA are missing. Without `categories` they are the ratings that occur, sorted where they can be.
+    Raises StatisticsError for another shape, for a rating that is not among the given categories, and for the texts
+    "" and "nan": the second is what numpy makes of a missing value among texts.
+    """
+    # object: numpy would turn a NaN among strings into the string "nan"
+    matrix = np.array(unmasked(ratings), dtype=object)
+    if matrix.ndim != 2:
+        raise StatisticsError(f"ratings must be units × raters, got shape {matrix.shape}")
+    if matrix.size == 0:
+        return np.empty(matrix.shape, dtype=np.int64), list(categories or [])
+    codes, found = pd.factorize(matrix.ravel())
+    found = list(found)
+    lost = [value for value in found if isinstance(value, str) and value.strip().lower() in _LOST]
+    if lost:
+        raise StatisticsError(f"ratings hold the text {lost[0]!r}; where a unit was not read, give None or NaN")
+    if categories is None:
+        try:
+            categories = sorted(found)
+        except TypeError:  # labels of mixed types have no order
+            categories = found
+    position = {category: index for index, category in enumerate(categories)}
+    unknown = [value for value in found if value not in position]
+    if unknown:
+        raise StatisticsError(f"rating {unknown[0]!r} is not among the categories {list(categories)!r}")
+    translation = np.array([position[value] for value in found] + [MISSING], dtype=np.int64)
+    return translation[codes].reshape(matrix.shape), list(categories)
+
+
+def count_ratings(codes: np.ndarray, n_categories: int) -> np.ndarray:
+    """(units × categories) float64: how many raters put each unit into each category."""
+    counts = np.zeros((codes.shape[0], n_categories))
+    units, raters = np.nonzero(codes != MISSING)
+    np.add.at(counts, (units, codes[units, raters]), 1.0)
+    return counts
+
+
+def square_table(table: ArrayLike) -> ArrayLike:
+    """A table of two raters with one order of categories in rows and columns.
+
+    A DataFrame whose rows and columns are named by categories, such as pandas' `crosstab`, lacks the row or column of
+    a category that one rater never used: it is put in with zeros, and columns follow the order of the rows. Numbered
+    axes, labels of rows and columns that have nothing in common, and plain arrays are taken as they stand.
+    """
+    if not isinstance(table, pd.DataFrame):
+        return table
+    rows, columns = table.index, table.columns
+    named = [axis.is_unique and not isinstance(axis, pd.RangeIndex) for axis in (rows, columns)]
+    if not all(named) or rows.equals(columns) or rows.intersection(columns).empty:
+        return table
+    categories = [*rows, *columns.difference(rows, sort=False)]
+    if len(categories) > len(rows):
+        try:
+            categories = sorted(categories)
+        except TypeError as error:
+            raise StatisticsError(
+                f"rows {list(rows)} and columns {list(columns)} name different categories, which have no order"
+            ) from error
+    return table.reindex(index=categories, columns=categories, fill_value=0)
+
+
+def cross_table(
+    a: ArrayLike, b: ArrayLike, categories: Sequence[Hashable] | None = None
+) -> tuple[np.ndarray, list[Hashable]]:
+    """Counts of the units both rated (rows: a, columns: b), and the categories of rows and columns."""
+    a, b = (np.array(column, dtype=object) for column in (a, b))
+    if a.shape != b.shape or a.ndim != 1:
+        raise StatisticsError(f"two raters' ratings must be two vectors of one length, got {a.shape} and {b.shape}")
+    codes, categories = encode_ratings(np.stack([a, b], axis=1), categories)
+    both = codes[(codes != MISSING).all(axis=1)]
+    table = np.zeros((len(categories), len(categories)), dtype=np.int64)
+    np.add.at(table, (both[:, 0], both[:, 1]), 1)
+    return table, categories

@@ -1,0 +1,207 @@
+"""Whether predicted probabilities mean what they say, and what acting on them is worth."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from diagchd_batch.errors import StatisticsError
+from diagchd_batch.statistics.classification.proportions import normal_quantile
+from diagchd_batch.statistics.estimate import Estimate, NullReason
+from diagchd_batch.statistics.inputs import as_binary, as_column, complete, subject_codes
+
+#: Probabilities are kept this far from 0 and 1 before the logit: one step of the float32 they were stored in.
+PROBABILITY_MARGIN = float(np.finfo(np.float32).eps)
+
+MAX_ITERATIONS = 200
+MAX_STEP = 4.0  # on the logit scale: keeps Newton's first steps from overshooting
+
+
+def calibration_intercept(
+    truth: ArrayLike, probability: ArrayLike, subjects: ArrayLike | None = None, level: float = 0.95
+) -> Estimate:
+    """Calibration in the large: the intercept of a logistic fit with the logit of the probability as offset.
+
+    0 is ideal; positive means that the predicted risk is too low on average. Wald interval, with several units a
+    subject from the cluster-robust variance. Null: `no_units`, `one_class`.
+    Source: Cox (1958), Biometrika 45:562; Van Calster et al. (2019), BMC Med 17:230.
+    """
+    truth, logit, codes = _prepared(truth, probability, subjects)
+    null = _null_reason(truth)
+    if null:
+        return Estimate.null(null, len(truth))
+    return _fit(truth, np.ones((len(truth), 1)), logit, codes, 0, level)
+
+
+def calibration_slope(
+    truth: ArrayLike, probability: ArrayLike, subjects: ArrayLike | None = None, level: float = 0.95
+) -> Estimate:
+    """Slope of a logistic fit on the logit of the probability; 1 is ideal, below 1 too extreme (overfitted).
+
+    Interval and source as in `calibration_intercept`. Null: `no_units`, `one_class`, `separation` (some threshold
+    divides the classes: the fit has no finite slope), `zero_variance` (all probabilities equal).
+    """
+    truth, logit, codes = _prepared(truth, probability, subjects)
+    null = _null_reason(truth)
+    if null:
+        return Estimate.null(null, len(truth))
+    if logit.min() == logit.max():
+        return Estimate.null(NullReason.ZERO_VARIANCE, len(truth))
+    of_diseased, of_healthy = logit[truth == 1], logit[truth == 0]
+    if of_diseased.min() >= of_healthy.max() or of_diseased.max() <= of_healthy.min():
+        return Estimate.null(NullReason.SEPARATION, len(truth))
+    return _fit(truth, np.column_stack([np.ones(len(truth)), logit]), None, codes, 1, level)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Units with a probability in (low, high], the first bin including 0; the means are None in an empty bin."""
+
+    low: float
+    high: float
+    n: int
+    n_positive: int
+    mean_probability: float | None
+    observed: float | None
+
+
+def calibration_bins(truth: ArrayLike, probability: ArrayLike, bins: int = 10) -> list[CalibrationBin]:
+    """Equal-width bins of the probability; a value on an edge belongs to the lower bin, as in scikit-learn."""
+    if bins < 1:
+        raise StatisticsError(f"at least one bin is needed, got {bins}")
+    truth, probability = as_binary(truth, "truth"), _probabilities(probability)
+    known = complete(truth, probability)
+    truth, probability = truth[known], probability[known]
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    index = np.searchsorted(edges[1:-1], probability)
+    n, positive, total = (np.bincount(index, weights=w, minlength=bins) for w in (None, truth, probability))
+    return [
+        CalibrationBin(
+            float(edges[i]),
+            float(edges[i + 1]),
+            int(n[i]),
+            int(positive[i]),
+            float(total[i] / n[i]) if n[i] else None,
+            float(positive[i] / n[i]) if n[i] else None,
+        )
+        for i in range(bins)
+    ]
+
+
+def expected_calibration_error(truth: ArrayLike, probability: ArrayLike, bins: int = 10) -> Estimate:
+    """Mean over units of |observed share − mean probability| of their bin (equal widths, see `calibration_bins`).
+
+    It depends on the bins, so report them beside it. Without an interval (`no_valid_interval`): it is biased upwards
+    in finite samples, and the bootstrap inherits the bias. Null: `no_units`.
+    Source: Naeini, Cooper & Hauskrecht (2015), AAAI 2901.
+    """
+    table = calibration_bins(truth, probability, bins)
+    n = sum(b.n for b in table)
+    if n == 0:
+        return Estimate.null(NullReason.NO_UNITS)
+    gaps = [
+        b.n * abs(b.observed - b.mean_probability)
+        for b in table
+        if b.observed is not None and b.mean_probability is not None
+    ]
+    value = sum(gaps) / n
+    return Estimate(value, None, None, None, n, null_reason=NullReason.NO_VALID_INTERVAL)
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionCurve:
+    """Net benefit per unit at each threshold probability, for the score, for calling all and for calling none (0)."""
+
+    threshold: np.ndarray
+    net_benefit: np.ndarray
+    net_benefit_all: np.ndarray
+    n: int
+
+
+def decision_curve(truth: ArrayLike, probability: ArrayLike, thresholds: ArrayLike | None = None) -> DecisionCurve:
+    """Net benefit TP / n − FP / n · t / (1 − t) of calling positive at probability ≥ t.
+
+    thresholds: strictly between 0 and 1, by default 0.01 to 0.99. Raises StatisticsError if no unit is left.
+    Source: Vickers & Elkin (2006), Med Decis Making 26:565.
+    """
+    truth, probability = as_binary(truth, "truth"), _probabilities(probability)
+    known = complete(truth, probability)
+    truth, probability, n = truth[known], probability[known], int(known.sum())
+    if n == 0:
+        raise StatisticsError("a decision curve needs at least one unit with reference and probability")
+    t = np.arange(1, 100) / 100 if thresholds is None else as_column(thresholds, "thresholds")
+    if not np.all((t > 0) & (t < 1)):
+        raise StatisticsError("thresholds of a decision curve must lie strictly between 0 and 1")
+    order = np.argsort(probability, kind="stable")
+    above = n - np.searchsorted(probability[order], t, side="left")
+    positives_below = np.concatenate([[0.0], np.cumsum(truth[order])])
+    true_positive = positives_below[-1] - positives_below[n - above]
+    odds = t / (1 - t)
+    prevalence = truth.mean()
+    return DecisionCurve(
+        threshold=t,
+        net_benefit=(true_positive - (above - true_positive) * odds) / n,
+        net_benefit_all=prevalence - (1 - prevalence) * odds,
+        n=n,
+    )
+
+
+def _prepared(
+    truth: ArrayLike, probability: ArrayLike, subjects: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    truth, probability = as_binary(truth, "truth"), _probabilities(probability)
+    known = complete(truth, probability)
+    codes = subject_codes(subjects, known)
+    clipped = np.clip(probability[known], PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
+    return truth[known], np.log(clipped) - np.log1p(-clipped), codes
+
+
+def _probabilities(values: ArrayLike) -> np.ndarray:
+    column = as_column(values, "probability")
+    if np.any((column < 0) | (column > 1)):
+        raise StatisticsError("probability must lie between 0 and 1; calibration of other scores is not defined")
+    return column
+
+
+def _null_reason(truth: np.ndarray) -> NullReason | None:
+    if len(truth) == 0:
+        return NullReason.NO_UNITS
+    return NullReason.ONE_CLASS if truth.min() == truth.max() else None
+
+
+def _fit(
+    truth: np.ndarray, design: np.ndarray, offset: np.ndarray | None, codes: np.ndarray, which: int, level: float
+) -> Estimate:
+    """Maximum likelihood by Newton's method; with several units a subject the cluster-robust variance.
+
+    Equal to statsmodels' GLM, which needs a gigabyte a million units for it. Source of the variance with its
+    small-sample factor: Cameron & Miller (2015), J Hum Resour 50:317, equation 12.
+    """
+    n, n_subjects = len(truth), int(codes.max()) + 1
+    clustered = n_subjects < n
+    coefficients = np.zeros(design.shape[1])
+    for _ in range(MAX_ITERATIONS):
+        risk = special.expit(design @ coefficients + (0.0 if offset is None else offset))
+        information = (design * (risk * (1 - risk))[:, np.newaxis]).T @ design
+        residual = truth - risk
+        if not np.isfinite(information).all() or np.linalg.matrix_rank(information) < len(information):
+            return Estimate.null(NullReason.SEPARATION, n, n_subjects=n_subjects)
+        step = np.linalg.solve(information, design.T @ residual)
+        if np.abs(step).max() <= 1e-10 * max(1.0, float(np.abs(coefficients).max())):
+            break
+        coefficients += np.clip(step, -MAX_STEP, MAX_STEP)
+    else:
+        return Estimate.null(NullReason.SEPARATION, n, n_subjects=n_subjects)
+    covariance = np.linalg.inv(information)
+    if clustered and n_subjects > 1:
+        scores = np.stack([np.bincount(codes, weights=column * residual) for column in design.T], axis=1)
+        factor = n_subjects / (n_subjects - 1) * (n - 1) / (n - design.shape[1])
+        covariance = factor * covariance @ (scores.T @ scores) @ covariance
+    value, se = float(coefficients[which]), math.sqrt(max(float(covariance[which, which]), 0.0))
+    if n_subjects < 2 or se <= 1e-12:
+        return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=n_subjects)
+    half = normal_quantile(level) * se
+    method = "wald_cluster_robust" if clustered else "wald"
+    return Estimate(value, se, value - half, value + half, n, method, n_subjects=n_subjects)

@@ -1,0 +1,35 @@
+"""Calls and scores against the reference standard: everything about one cohort's accuracy under one name.
+
+The parts live in `confusion` (counts, definitions), `proportions` and `clustered` (intervals), `predictive_values`,
+`rates` (the choice of interval and test for each rate), `auc` and `scores`.
+"""
+
+from diagchd_batch.statistics.classification.auc import delong_interval, delong_paired
+from diagchd_batch.statistics.classification.confusion import Confusion, confusion
+from diagchd_batch.statistics.classification.predictive_values import paired_predictive_values, predictive_values_at
+from diagchd_batch.statistics.classification.proportions import (
+    mcnemar_exact,
+    newcombe_paired_interval,
+    paired_proportions,
+    proportion,
+    proportion_interval,
+)
+from diagchd_batch.statistics.classification.rates import compare_rates, estimate_rate
+from diagchd_batch.statistics.classification.scores import estimate_score
+
+__all__ = [
+    "Confusion",
+    "compare_rates",
+    "confusion",
+    "delong_interval",
+    "delong_paired",
+    "estimate_rate",
+    "estimate_score",
+    "mcnemar_exact",
+    "newcombe_paired_interval",
+    "paired_predictive_values",
+    "paired_proportions",
+    "predictive_values_at",
+    "proportion",
+    "proportion_interval",
+]

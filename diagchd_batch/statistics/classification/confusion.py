@@ -1,0 +1,138 @@
+"""The confusion table, and the rates that are functions of it.
+
+Rates are functions of counts with the last axis TP, FP, FN, TN, so that one definition serves a single table, a table
+per reader and ten thousand resamples. They give NaN where they are undefined; `classification` turns that into a null
+with a reason.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from diagchd_batch.statistics.inputs import as_binary, complete
+
+TP, FP, FN, TN = range(4)
+
+Rate = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """Counts of calls against the reference standard; positive is diseased."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+    @property
+    def n(self) -> int:
+        return self.tp + self.fp + self.fn + self.tn
+
+    @property
+    def n_positive(self) -> int:
+        return self.tp + self.fn
+
+    @property
+    def n_negative(self) -> int:
+        return self.fp + self.tn
+
+    def counts(self) -> np.ndarray:
+        """(4,) float64: TP, FP, FN, TN."""
+        return np.array([self.tp, self.fp, self.fn, self.tn], dtype=np.float64)
+
+
+def confusion(truth: ArrayLike, call: ArrayLike) -> Confusion:
+    """Counts over the units on which neither truth nor call (0/1) is missing."""
+    cells = confusion_cells(as_binary(truth, "truth"), as_binary(call, "call"))
+    return Confusion(*(int(count) for count in cells.sum(axis=0)))
+
+
+def confusion_cells(truth: np.ndarray, call: np.ndarray) -> np.ndarray:
+    """units × 4: which cell each unit is in (one-hot); a unit with a missing truth or call is in none."""
+    known = complete(truth, call)
+    positive, called = truth == 1, call == 1
+    cells = np.stack([positive & called, ~positive & called, positive & ~called, ~positive & ~called], axis=1)
+    return (cells & known[:, np.newaxis]).astype(np.float64)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.divide(
+        numerator, denominator, out=np.full(np.shape(denominator), np.nan), where=np.asarray(denominator) > 0
+    )
+
+
+def _of(numerator_cells: tuple[int, ...], denominator_cells: tuple[int, ...]) -> Rate:
+    def rate(counts: np.ndarray) -> np.ndarray:
+        counts = np.asarray(counts, dtype=np.float64)
+        return _ratio(counts[..., numerator_cells].sum(axis=-1), counts[..., denominator_cells].sum(axis=-1))
+
+    return rate
+
+
+#: The cells that make each simple proportion: successes, and all units it is taken over.
+PROPORTION_CELLS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "sensitivity": ((TP,), (TP, FN)),
+    "specificity": ((TN,), (FP, TN)),
+    "ppv": ((TP,), (TP, FP)),
+    "npv": ((TN,), (FN, TN)),
+    "accuracy": ((TP, TN), (TP, FP, FN, TN)),
+}
+
+sensitivity = _of(*PROPORTION_CELLS["sensitivity"])
+specificity = _of(*PROPORTION_CELLS["specificity"])
+ppv = _of(*PROPORTION_CELLS["ppv"])
+npv = _of(*PROPORTION_CELLS["npv"])
+accuracy = _of(*PROPORTION_CELLS["accuracy"])
+
+
+def f1(counts: np.ndarray) -> np.ndarray:
+    """2 TP / (2 TP + FP + FN); undefined if nothing is positive by either (van Rijsbergen 1979)."""
+    counts = np.asarray(counts, dtype=np.float64)
+    return _ratio(2 * counts[..., TP], 2 * counts[..., TP] + counts[..., FP] + counts[..., FN])
+
+
+def balanced_accuracy(counts: np.ndarray) -> np.ndarray:
+    """Mean of sensitivity and specificity (Brodersen et al. 2010); undefined with one class."""
+    return (sensitivity(counts) + specificity(counts)) / 2
+
+
+def mcc(counts: np.ndarray) -> np.ndarray:
+    """Matthews' correlation coefficient (Matthews 1975); undefined if a margin is 0."""
+    counts = np.asarray(counts, dtype=np.float64)
+    tp, fp, fn, tn = (counts[..., cell] for cell in (TP, FP, FN, TN))
+    # Square roots one by one: the product of four margins of a large archive would overflow integers and lose digits.
+    root = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
+    return _ratio(tp * tn - fp * fn, root)
+
+
+def lr_positive(counts: np.ndarray) -> np.ndarray:
+    """Sensitivity / (1 − specificity); undefined with one class or without a false positive."""
+    return _ratio_of_rates(sensitivity(counts), 1 - specificity(counts))
+
+
+def lr_negative(counts: np.ndarray) -> np.ndarray:
+    """(1 − sensitivity) / specificity; undefined with one class or without a true negative."""
+    return _ratio_of_rates(1 - sensitivity(counts), specificity(counts))
+
+
+def _ratio_of_rates(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    usable = ~np.isnan(numerator) & ~np.isnan(denominator)
+    return np.where(usable, _ratio(np.where(usable, numerator, 0), np.where(usable, denominator, 0)), np.nan)
+
+
+#: Every rate by the name it has in tables.
+RATES: dict[str, Rate] = {
+    "sensitivity": sensitivity,
+    "specificity": specificity,
+    "ppv": ppv,
+    "npv": npv,
+    "accuracy": accuracy,
+    "f1": f1,
+    "mcc": mcc,
+    "balanced_accuracy": balanced_accuracy,
+    "lr_positive": lr_positive,
+    "lr_negative": lr_negative,
+}

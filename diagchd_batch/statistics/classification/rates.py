@@ -1,0 +1,212 @@
+"""Rates of calls against the reference standard: which interval and which test each one gets.
+
+Independent units (one a subject) have closed forms; as soon as any subject has several, they do not hold, and the
+effective number of units, the subject bootstrap, sign flips and exchanges within subjects take their place. `method`
+and `test` of the result name the choice.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from diagchd_batch.errors import StatisticsError
+from diagchd_batch.statistics.classification.clustered import clustered_paired_proportions, clustered_proportion
+from diagchd_batch.statistics.classification.confusion import (
+    FN,
+    FP,
+    PROPORTION_CELLS,
+    RATES,
+    TN,
+    TP,
+    Rate,
+    confusion_cells,
+)
+from diagchd_batch.statistics.classification.predictive_values import paired_predictive_values
+from diagchd_batch.statistics.classification.proportions import (
+    IntervalMethod,
+    normal_quantile,
+    paired_proportions,
+    proportion,
+)
+from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
+from diagchd_batch.statistics.inputs import as_binary, complete, subject_codes
+from diagchd_batch.statistics.randomisation import exchange_test
+from diagchd_batch.statistics.resampling import (
+    DEFAULT_RESAMPLES,
+    subject_interval,
+    totals_by_subject,
+)
+
+
+def estimate_rate(
+    name: str,
+    truth: ArrayLike,
+    call: ArrayLike,
+    subjects: ArrayLike | None = None,
+    *,
+    method: IntervalMethod = "wilson",
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """One rate of `confusion.RATES` (sensitivity, ppv, f1, mcc, …) with its interval.
+
+    truth, call: 0/1, missing left out; subjects: one id a unit, all distinct if omitted.
+    Independent units: Wilson or Clopper-Pearson (`method`) for simple proportions, the log method for likelihood
+    ratios, subject bootstrap for F1, MCC and balanced accuracy. Several units a subject: Wilson or Clopper-Pearson
+    on the effective number of units, and the subject bootstrap for the rest.
+    Null, `zero_denominator` or `no_units`, where the rate does not exist.
+    Source of the likelihood ratios' interval: Simel, Samsa & Matchar (1991), J Clin Epidemiol 44:763.
+    """
+    _rate(name)
+    truth, call = as_binary(truth, "truth"), as_binary(call, "call")
+    known = complete(truth, call)
+    if not known.any():
+        return Estimate.null(NullReason.NO_UNITS, n_subjects=0)
+    cells = totals_by_subject(confusion_cells(truth[known], call[known]), subject_codes(subjects, known))
+    return rate_of_cells(name, cells, method=method, level=level, resamples=resamples, seed=seed)
+
+
+def rate_of_cells(
+    name: str,
+    cells: np.ndarray,
+    *,
+    method: IntervalMethod = "wilson",
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """As `estimate_rate`, from counts that are summed within subjects already: for many rates of a large cohort.
+
+    cells: subjects × 4, TP, FP, FN, TN; every subject has a unit.
+    """
+    rate, n = _rate(name), int(cells.sum())
+    if n == 0:
+        return Estimate.null(NullReason.NO_UNITS, n_subjects=0)
+    clustered = len(cells) < n
+    if name in PROPORTION_CELLS:
+        hits, units = (cells[:, columns].sum(axis=1) for columns in PROPORTION_CELLS[name])
+        if clustered:
+            return clustered_proportion(hits, units, method, level)
+        return proportion(int(hits.sum()), int(units.sum()), method, level)
+    if name in ("lr_positive", "lr_negative") and not clustered:
+        return _likelihood_ratio(name, cells.sum(axis=0), level)
+    return subject_interval(cells, rate, n=n, level=level, resamples=resamples, seed=seed)
+
+
+def compare_rates(
+    name: str,
+    truth: ArrayLike,
+    a: ArrayLike,
+    b: ArrayLike,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Rate of a − rate of b on the units where truth and both calls are known.
+
+    Sensitivity, specificity and accuracy: exact McNemar and Newcombe's interval, within the units they are taken
+    over; PPV and NPV: `paired_predictive_values`; the rest: subject bootstrap and exchange of the two calls within
+    subjects. With several units a subject sign flips take McNemar's place (`clustered_paired_proportions`).
+    Calls that never differ: difference 0 without interval or test, `identical_calls`.
+    """
+    rate = _rate(name)
+    truth, a, b = as_binary(truth, "truth"), as_binary(a, "a"), as_binary(b, "b")
+    known = complete(truth, a, b)
+    n = int(known.sum())
+    if n == 0:
+        return Comparison.null(NullReason.NO_UNITS, n_subjects=0)
+    codes = subject_codes(subjects, known)
+    truth, a, b = truth[known], a[known], b[known]
+    if name in ("ppv", "npv"):
+        pair = paired_predictive_values(truth, a, b, codes, level=level)
+        return pair.ppv if name == "ppv" else pair.npv
+    if name in PROPORTION_CELLS:
+        units = {"sensitivity": truth == 1, "specificity": truth == 0, "accuracy": np.full(n, True)}[name]
+        return _compare_correctness((a == truth)[units], (b == truth)[units], codes[units], codes.max() + 1 < n, level)
+    return _compare_by_bootstrap(rate, truth, a, b, codes, level=level, resamples=resamples, seed=seed)
+
+
+def _rate(name: str) -> Rate:
+    if name not in RATES:
+        raise StatisticsError(f"unknown rate {name!r}: use one of {', '.join(RATES)}")
+    return RATES[name]
+
+
+def _likelihood_ratio(name: str, counts: np.ndarray, level: float) -> Estimate:
+    """Likelihood ratio of independent units with the log method's interval."""
+    n = int(counts.sum())
+    value = float(RATES[name](counts))
+    if math.isnan(value):
+        return Estimate.null(NullReason.ZERO_DENOMINATOR, n)
+    hit, false = (counts[TP], counts[FP]) if name == "lr_positive" else (counts[FN], counts[TN])
+    if hit == 0:
+        return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE)
+    variance = 1 / hit - 1 / (counts[TP] + counts[FN]) + 1 / false - 1 / (counts[FP] + counts[TN])
+    factor = math.exp(normal_quantile(level) * math.sqrt(variance))
+    if factor == 1.0:
+        return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE)
+    return Estimate(value, None, value / factor, value * factor, n, method="log")
+
+
+def _compare_correctness(
+    right_a: np.ndarray, right_b: np.ndarray, codes: np.ndarray, clustered: bool, level: float
+) -> Comparison:
+    if not clustered:
+        return paired_proportions(
+            int(np.sum(right_a & right_b)),
+            int(np.sum(right_a & ~right_b)),
+            int(np.sum(~right_a & right_b)),
+            int(np.sum(~right_a & ~right_b)),
+            level,
+        )
+    columns = np.stack([right_a, right_b, np.ones(len(right_a))], axis=1).astype(np.float64)
+    totals = totals_by_subject(columns, codes)
+    hits_a, hits_b, units = totals.T
+    return clustered_paired_proportions(hits_a, hits_b, units, level)
+
+
+def _compare_by_bootstrap(
+    rate: Rate,
+    truth: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    codes: np.ndarray,
+    *,
+    level: float,
+    resamples: int,
+    seed: int,
+) -> Comparison:
+    cells_a, cells_b = (totals_by_subject(confusion_cells(truth, call), codes) for call in (a, b))
+    n, n_subjects = len(truth), len(cells_a)
+    value_a, value_b = (None if math.isnan(v := float(rate(cells.sum(axis=0)))) else v for cells in (cells_a, cells_b))
+    known: dict[str, Any] = {"value": value_a, "comparator_value": value_b, "n_subjects": n_subjects}
+    if value_a is None or value_b is None:
+        return Comparison.null(NullReason.ZERO_DENOMINATOR, n, **known)
+    if np.array_equal(a, b):
+        return Comparison.null(NullReason.IDENTICAL_CALLS, n, difference=0.0, **known)
+
+    def difference(totals: np.ndarray) -> np.ndarray:
+        return rate(totals[..., :4]) - rate(totals[..., 4:])
+
+    interval = subject_interval(
+        np.hstack([cells_a, cells_b]), difference, n=n, level=level, resamples=resamples, seed=seed, difference=True
+    )
+    return Comparison(
+        difference=value_a - value_b,
+        se=interval.se,
+        low=interval.low,
+        high=interval.high,
+        n=n,
+        method=interval.method,
+        test="subject_exchange",
+        p=exchange_test(cells_a, cells_b, rate, seed=seed),
+        null_reason=interval.null_reason,
+        resamples=interval.resamples,
+        degenerate_resamples=interval.degenerate_resamples,
+        **known,
+    )

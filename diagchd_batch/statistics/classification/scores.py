@@ -1,0 +1,93 @@
+"""Scores against the reference standard: AUC, average precision and Brier score with their intervals."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from diagchd_batch.errors import StatisticsError
+from diagchd_batch.statistics.classification.auc import average_precision_under_weights, delong_interval
+from diagchd_batch.statistics.classification.proportions import normal_quantile
+from diagchd_batch.statistics.estimate import Estimate, NullReason
+from diagchd_batch.statistics.inputs import as_binary, as_column, complete, count_subjects, subject_codes
+from diagchd_batch.statistics.resampling import (
+    BOOTSTRAP_SUBJECTS_LIMIT,
+    DEFAULT_RESAMPLES,
+    acceleration_under_weights,
+    bootstrap_estimate,
+    resample_weights,
+    subject_interval,
+    totals_by_subject,
+)
+
+
+def estimate_score(
+    name: str,
+    truth: ArrayLike,
+    score: ArrayLike,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """`auc`, `average_precision` or `brier` of a score (for Brier: a probability) with its interval.
+
+    AUC: `delong_interval` on the logit scale, summed within subjects where they have several units; average precision
+    and Brier: subject bootstrap, above `BOOTSTRAP_SUBJECTS_LIMIT` subjects the logit interval of average precision (on
+    the positive subjects) and the linearised interval of Brier.
+    Null with a reason: `no_units`; AUC and average precision: `one_class`.
+    Source: Brier (1950), Mon Weather Rev 78:1; logit interval: Boyd, Eng & Page (2013), ECML PKDD 451.
+    """
+    if name not in ("auc", "average_precision", "brier"):
+        raise StatisticsError(f"unknown score measure {name!r}: use 'auc', 'average_precision' or 'brier'")
+    truth, score = as_binary(truth, "truth"), as_column(score, "score")
+    known = complete(truth, score)
+    truth, score, n = truth[known], score[known], int(known.sum())
+    codes = subject_codes(subjects, known)
+    if n == 0:
+        return Estimate.null(NullReason.NO_UNITS, n_subjects=0)
+    n_subjects = int(codes.max()) + 1
+    if name == "brier":
+        return _brier(truth, score, codes, level=level, resamples=resamples, seed=seed)
+    if truth.min() == truth.max():
+        return Estimate.null(NullReason.ONE_CLASS, n, n_subjects=n_subjects)
+    if name == "auc":
+        return delong_interval(truth, score, codes, level, scale="logit")
+    statistic = average_precision_under_weights(truth == 1, score, codes)
+    value = float(statistic(np.ones((1, n_subjects)))[0])
+    if n_subjects > BOOTSTRAP_SUBJECTS_LIMIT:
+        return _average_precision_logit(value, n, count_subjects(codes[truth == 1]), n_subjects, level)
+    if n_subjects == 1:
+        return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=1)
+    each = np.ones(n_subjects)
+    return bootstrap_estimate(
+        value,
+        resample_weights(each, statistic, resamples, seed),
+        level=level,
+        n=n,
+        n_subjects=n_subjects,
+        accelerated_by=acceleration_under_weights(each, statistic),
+    )
+
+
+def _brier(
+    truth: np.ndarray, score: np.ndarray, codes: np.ndarray, *, level: float, resamples: int, seed: int
+) -> Estimate:
+    if np.any((score < 0) | (score > 1)):
+        raise StatisticsError("the Brier score needs probabilities between 0 and 1")
+    totals = totals_by_subject(np.stack([(score - truth) ** 2, np.ones(len(truth))], axis=1), codes)
+
+    def mean(sums: np.ndarray) -> np.ndarray:
+        return sums[..., 0] / sums[..., 1]
+
+    return subject_interval(totals, mean, n=len(truth), level=level, resamples=resamples, seed=seed)
+
+
+def _average_precision_logit(value: float, n: int, n_positive: int, n_subjects: int, level: float) -> Estimate:
+    if value >= 1:
+        return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE, n_subjects=n_subjects)
+    logit = math.log(value / (1 - value))
+    half = normal_quantile(level) / math.sqrt(n_positive * value * (1 - value))
+    low, high = (1 / (1 + math.exp(-limit)) for limit in (logit - half, logit + half))
+    return Estimate(value, None, low, high, n, method="logit_positive_subjects", n_subjects=n_subjects)

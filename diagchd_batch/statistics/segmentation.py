@@ -1,0 +1,215 @@
+"""Overlap of masks, from pixel counts: no image is opened again.
+
+For each class: intersection (predicted and reference), reference and predicted pixels. Arrays end with the axis of the
+images, or of images × classes where a function says so.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from diagchd_batch.errors import StatisticsError
+from diagchd_batch.statistics.estimate import Estimate, NullReason
+from diagchd_batch.statistics.inputs import as_column, subject_codes
+from diagchd_batch.statistics.resampling import DEFAULT_RESAMPLES, subject_interval, totals_by_subject
+
+
+class OverlapStatus(StrEnum):
+    """Whether a class is there to be compared."""
+
+    OK = "ok"
+    BOTH_EMPTY = "both_empty"  # Dice and IoU are undefined
+    ONE_EMPTY = "one_empty"  # Dice and IoU are 0, distances undefined
+
+
+@dataclass(frozen=True, slots=True)
+class PixelCounts:
+    """Pixels of one class (or of images × classes) at one grid; arrays of one shape."""
+
+    intersection_px: np.ndarray
+    reference_px: np.ndarray
+    predicted_px: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name in ("intersection_px", "reference_px", "predicted_px"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+        if not self.intersection_px.shape == self.reference_px.shape == self.predicted_px.shape:
+            raise StatisticsError("pixel counts of one class must have one shape")
+        if np.any(self.intersection_px > np.minimum(self.reference_px, self.predicted_px) + 1e-9):
+            raise StatisticsError("an intersection holds more pixels than one of its masks: the counts are mixed up")
+
+    def status(self) -> np.ndarray:
+        """`OverlapStatus` of each entry (object array)."""
+        empty = (self.reference_px == 0).astype(int) + (self.predicted_px == 0)
+        names = np.array([OverlapStatus.OK, OverlapStatus.ONE_EMPTY, OverlapStatus.BOTH_EMPTY], dtype=object)
+        return names[empty]
+
+
+def whole_heart(background: PixelCounts, image_px: ArrayLike) -> PixelCounts:
+    """Septum ∪ heart from the counts of the background, its complement; image_px: pixels of the grid."""
+    pixels = np.asarray(image_px, dtype=np.float64)
+    reference, predicted = pixels - background.reference_px, pixels - background.predicted_px
+    either_background = background.reference_px + background.predicted_px - background.intersection_px
+    return PixelCounts(pixels - either_background, reference, predicted)
+
+
+def dice(counts: PixelCounts) -> np.ndarray:
+    """2 |A ∩ B| / (|A| + |B|) of each entry; NaN where both are empty (Dice 1945)."""
+    return _ratio(2 * counts.intersection_px, counts.reference_px + counts.predicted_px)
+
+
+def iou(counts: PixelCounts) -> np.ndarray:
+    """|A ∩ B| / |A ∪ B| of each entry; NaN where both are empty (Jaccard 1912)."""
+    return _ratio(counts.intersection_px, counts.reference_px + counts.predicted_px - counts.intersection_px)
+
+
+def mean_iou_per_image(counts: PixelCounts) -> np.ndarray:
+    """OneHotMeanIoU of each image from images × classes: the mean over the classes present in either mask.
+
+    NaN for an image without a pixel. Leave the background's column out for the figure without background. Averaging
+    these over images is what the original model reports under that name; never compare it with the pooled one.
+    Source: Keras, `OneHotMeanIoU`, called on one image.
+    """
+    per_class = iou(counts)
+    present = ~np.isnan(per_class)
+    return _ratio(np.where(present, per_class, 0).sum(axis=-1), present.sum(axis=-1))
+
+
+def mean_iou_pooled(
+    counts: PixelCounts,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """OneHotMeanIoU over all images from images × classes: pixels are summed first, then classes averaged.
+
+    Subject bootstrap. Null: `both_empty` if no class occurs in any image.
+    Source: Keras, `OneHotMeanIoU`, accumulated over a data set.
+    """
+    n = len(counts.intersection_px)
+    columns = np.hstack([counts.intersection_px, counts.reference_px, counts.predicted_px])
+    if n and columns.sum() == 0:
+        return Estimate.null(NullReason.BOTH_EMPTY, n)
+
+    def mean_iou(sums: np.ndarray) -> np.ndarray:
+        return mean_iou_per_image(PixelCounts(*np.split(sums, 3, axis=-1)))
+
+    totals = totals_by_subject(columns, subject_codes(subjects, np.full(n, True)))
+    return subject_interval(totals, mean_iou, n=n, level=level, resamples=resamples, seed=seed)
+
+
+def pooled_dice(
+    counts: PixelCounts,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Dice of all images' pixels together (large images weigh more); subject bootstrap. Null: `both_empty`."""
+    columns = np.stack([2 * counts.intersection_px, counts.reference_px + counts.predicted_px], axis=1)
+    return _pooled(columns, subjects, level=level, resamples=resamples, seed=seed)
+
+
+def pooled_iou(
+    counts: PixelCounts,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """IoU of all images' pixels together (large images weigh more); subject bootstrap. Null: `both_empty`."""
+    union = counts.reference_px + counts.predicted_px - counts.intersection_px
+    columns = np.stack([counts.intersection_px, union], axis=1)
+    return _pooled(columns, subjects, level=level, resamples=resamples, seed=seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Per-image values: mean, standard deviation (n − 1), quartiles, extremes; None where there are too few.
+
+    n: images with a value; n_undefined: images without (both masks empty, or a distance to an empty mask).
+    """
+
+    mean: float | None
+    sd: float | None
+    minimum: float | None
+    quartile_1: float | None
+    median: float | None
+    quartile_3: float | None
+    maximum: float | None
+    n: int
+    n_undefined: int
+
+
+def distribution(values: ArrayLike) -> Distribution:
+    """Describes per-image values, missing ones left out and counted."""
+    values = as_column(values, "values")
+    defined = values[~np.isnan(values)]
+    missing = len(values) - len(defined)
+    if len(defined) == 0:
+        return Distribution(None, None, None, None, None, None, None, 0, missing)
+    minimum, first, median, third, maximum = (float(q) for q in np.quantile(defined, [0, 0.25, 0.5, 0.75, 1]))
+    sd = float(defined.std(ddof=1)) if len(defined) > 1 else None
+    return Distribution(float(defined.mean()), sd, minimum, first, median, third, maximum, len(defined), missing)
+
+
+def mean_of_studies(
+    values: ArrayLike,
+    studies: ArrayLike | None = None,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Mean over studies of the study's mean image value, with the subject bootstrap; n counts studies.
+
+    values: one a image, missing left out; studies, subjects: one id an image (each image its own study, each study
+    its own subject, if omitted). A study lies within one subject. Null, `no_units`, if every value is missing.
+    """
+    values = as_column(values, "values")
+    defined = ~np.isnan(values)
+    values = values[defined]
+    if len(values) == 0:
+        return Estimate.null(NullReason.NO_UNITS)
+    study_codes = subject_codes(studies, defined)
+    means = np.bincount(study_codes, weights=values) / np.bincount(study_codes)
+    n = len(means)
+    of_images = study_codes if subjects is None else subject_codes(subjects, defined)
+    _, first_image = np.unique(study_codes, return_index=True)
+    totals = totals_by_subject(np.stack([means, np.ones(n)], axis=1), of_images[first_image])
+    return subject_interval(totals, _quotient, n=n, level=level, resamples=resamples, seed=seed)
+
+
+def penalised_distance(distance: ArrayLike, status: ArrayLike, diagonal: ArrayLike) -> np.ndarray:
+    """Distances in which one empty mask counts as the image's diagonal; NaN where both are empty.
+
+    distance: NaN where undefined; status: `OverlapStatus`; diagonal: in the distance's unit. Leaving images with one
+    empty mask out of a mean distance would hide the worst cases.
+    """
+    distance = as_column(distance, "distance")
+    penalty = np.broadcast_to(np.asarray(diagonal, dtype=np.float64), distance.shape)
+    return np.where(np.asarray(status, dtype=object) == OverlapStatus.ONE_EMPTY, penalty, distance)
+
+
+def _pooled(columns: np.ndarray, subjects: ArrayLike | None, *, level: float, resamples: int, seed: int) -> Estimate:
+    n = len(columns)
+    if n and columns[:, 1].sum() == 0:
+        return Estimate.null(NullReason.BOTH_EMPTY, n)
+    totals = totals_by_subject(columns, subject_codes(subjects, np.full(n, True)))
+    return subject_interval(totals, _quotient, n=n, level=level, resamples=resamples, seed=seed)
+
+
+def _quotient(sums: np.ndarray) -> np.ndarray:
+    return _ratio(sums[..., 0], sums[..., 1])
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    denominator = np.asarray(denominator, dtype=np.float64)
+    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)

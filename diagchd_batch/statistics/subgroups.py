@@ -1,0 +1,118 @@
+"""Does performance differ between the levels of a covariate? One test for each covariate."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from diagchd_batch.errors import StatisticsError
+from diagchd_batch.statistics.estimate import Estimate, NullReason
+from diagchd_batch.statistics.inputs import as_column, subject_codes
+
+MISSING_LEVEL = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionTest:
+    """Test that a quantity is the same in all levels; all None but the reason where it cannot be made."""
+
+    test: str | None
+    statistic: float | None
+    df: int | None
+    p: float | None
+    n: int
+    n_levels: int
+    null_reason: NullReason | None = None
+
+
+def covariate_levels(values: ArrayLike, cut_points: Sequence[float] | None = None) -> np.ndarray:
+    """The level of each unit as a string; missing values are the level `missing`, never left out.
+
+    Without cut points every distinct value is a level. With cut points c1 < c2 < … numbers become `<c1`, `c1–<c2`, …,
+    `≥ck`: a value on a cut point belongs to the upper level.
+    """
+    values = np.asarray(values, dtype=object)
+    missing = pd.isna(values)
+    levels = np.full(values.shape, MISSING_LEVEL, dtype=object)
+    if cut_points is None:
+        levels[~missing] = [str(value) for value in values[~missing]]
+        return levels
+    cuts = np.asarray(cut_points, dtype=np.float64)
+    if cuts.size == 0 or np.any(np.diff(cuts) <= 0):
+        raise StatisticsError(f"cut points must rise, got {list(cut_points)}")
+    names = [f"<{cuts[0]:g}", *(f"{low:g}–<{high:g}" for low, high in itertools.pairwise(cuts))]
+    names = np.array([*names, f"≥{cuts[-1]:g}"], dtype=object)
+    levels[~missing] = names[np.searchsorted(cuts, as_column(values[~missing], "covariate"), side="right")]
+    return levels
+
+
+def interaction_test(outcome: ArrayLike, levels: ArrayLike, subjects: ArrayLike | None = None) -> InteractionTest:
+    """Tests that the mean outcome is the same in all levels of a covariate.
+
+    outcome: one number a unit, missing left out: 1 for a right call and 0 for a wrong one among the diseased tests
+    the sensitivity, right by a minus right by b tests whether their difference depends on the covariate.
+    Independent units with a 0/1 outcome: Pearson's chi-squared. Otherwise the score test with the variance summed
+    over subjects, L − 1 degrees of freedom.
+    Null: `no_units`, `one_level`, `zero_variance` (one outcome only).
+    Source: Pearson (1900), Philos Mag 50:157; score test: Boos (1992), Am Stat 46:327.
+    """
+    outcome = as_column(outcome, "outcome")
+    levels = np.asarray(levels, dtype=object)
+    if levels.shape != outcome.shape:
+        raise StatisticsError(f"levels must have one entry for each of {len(outcome)} units, got {levels.shape}")
+    if pd.isna(levels).any():
+        raise StatisticsError("a unit has no level: make missing values a level with covariate_levels")
+    known = ~np.isnan(outcome)
+    outcome, n = outcome[known], int(known.sum())
+    codes, names = pd.factorize(levels[known])
+    of_units = subject_codes(subjects, known)
+    n_levels = len(names)
+    if n_levels < 2:
+        return _null(NullReason.NO_UNITS if n == 0 else NullReason.ONE_LEVEL, n, n_levels)
+    if outcome.min() == outcome.max():
+        return _null(NullReason.ZERO_VARIANCE, n, n_levels)
+    if of_units.max() + 1 == n and np.isin(outcome, (0, 1)).all():
+        table = np.zeros((n_levels, 2))
+        np.add.at(table, (codes, outcome.astype(int)), 1)
+        result = stats.chi2_contingency(table, correction=False)
+        return InteractionTest(
+            "pearson_chi_squared", float(result.statistic), int(result.dof), float(result.pvalue), n, n_levels
+        )
+    member = np.eye(n_levels)[codes]
+    residual = outcome - outcome.mean()
+    # The score of a level, with the common mean estimated: (in the level − its share) × residual, summed by subject.
+    of_each = (member - member.mean(axis=0)) * residual[:, np.newaxis]
+    scores = np.zeros((int(of_units.max()) + 1, n_levels))
+    np.add.at(scores, of_units, of_each)
+    variance = scores.T @ scores
+    df = min(n_levels - 1, int(np.linalg.matrix_rank(variance)))
+    if df == 0:
+        return _null(NullReason.ZERO_VARIANCE, n, n_levels)
+    total = scores.sum(axis=0)
+    statistic = float(total @ np.linalg.pinv(variance, hermitian=True) @ total)
+    return InteractionTest("cluster_score", statistic, df, float(stats.chi2.sf(statistic, df)), n, n_levels)
+
+
+def heterogeneity_test(estimates: Sequence[Estimate]) -> InteractionTest:
+    """Cochran's Q: are independent estimates, one a level (e.g. AUCs with their standard errors), the same?
+
+    Levels without a value or standard error are left out; `n_levels` counts those that stayed. Null: `one_level`.
+    Source: Cochran (1954), Biometrics 10:101.
+    """
+    usable = [(e.value, e.se, e.n) for e in estimates if e.value is not None and e.se]
+    n_levels, n = len(usable), sum(n for _, _, n in usable)
+    if n_levels < 2:
+        return _null(NullReason.ONE_LEVEL, n, n_levels)
+    values, errors, _ = np.array(usable).T
+    weights = errors**-2
+    statistic = float(weights @ (values - weights @ values / weights.sum()) ** 2)
+    df = n_levels - 1
+    return InteractionTest("cochran_q", statistic, df, float(stats.chi2.sf(statistic, df)), n, n_levels)
+
+
+def _null(reason: NullReason, n: int, n_levels: int) -> InteractionTest:
+    return InteractionTest(None, None, None, None, n, n_levels, reason)

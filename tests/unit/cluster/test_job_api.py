@@ -1,0 +1,110 @@
+"""Which submission of a run a submit starts or attaches to, against a job API that keeps its jobs in memory."""
+
+from dataclasses import dataclass
+
+import pytest
+from ray.job_submission import JobStatus
+
+from diagchd_batch.cluster import job_api as client_module
+from diagchd_batch.cluster.job_api import ClusterJobs, cluster_address
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.storage import open_storage
+
+CONFIG = JobConfig.model_validate({"input": {"uri": "/archive", "layout": "tree"}, "output": {"uri": "/out"}})
+
+
+@dataclass
+class Job:
+    submission_id: str
+    entrypoint: str
+    status: JobStatus = JobStatus.RUNNING
+    start_time: int = 0
+
+
+class MemoryApi:
+    """Ray's job API as far as a submit needs it: a taken id is refused with an error that does not say so."""
+
+    def __init__(self):
+        self.jobs: dict[str, Job] = {}
+        self.before_submit = lambda: None
+
+    def list_jobs(self):
+        return list(self.jobs.values())
+
+    def submit_job(self, *, entrypoint, submission_id, runtime_env):
+        before, self.before_submit = self.before_submit, lambda: None
+        before()
+        if submission_id in self.jobs:
+            raise RuntimeError("HTTP 500")
+        self.jobs[submission_id] = Job(submission_id, entrypoint)
+
+
+@pytest.fixture
+def api() -> MemoryApi:
+    return MemoryApi()
+
+
+@pytest.fixture
+def jobs(api, monkeypatch) -> ClusterJobs:
+    monkeypatch.setattr(client_module, "_stage", lambda *_: None)
+    jobs = object.__new__(ClusterJobs)
+    jobs.address, jobs._client = "http://head:8265", api
+    return jobs
+
+
+@pytest.fixture
+def private(tmp_path):
+    return open_storage(str(tmp_path / "one"))
+
+
+@pytest.fixture
+def another(tmp_path):
+    return open_storage(str(tmp_path / "another"))
+
+
+def test_the_same_run_twice_attaches_and_a_resume_gets_the_next_number(jobs, api, private):
+    assert jobs.submit(CONFIG, private, "run") == ("run-s1", False)
+    assert jobs.submit(CONFIG, private, "run") == ("run-s1", True)
+    api.jobs["run-s1"].status = JobStatus.FAILED
+    assert jobs.submit(CONFIG, private, "run", ["--until", "06:00"]) == ("run-s2", False)
+    assert api.jobs["run-s2"].entrypoint.endswith("--run-id run --until 06:00")
+    assert jobs.latest("run") == "run-s2"
+
+
+def test_a_run_of_the_same_name_in_another_output_is_another_run(jobs, private, another):
+    assert jobs.submit(CONFIG, private, "run") == ("run-s1", False)
+    assert jobs.submit(CONFIG, another, "run") == ("run-s2", False)
+    assert jobs.submit(CONFIG, private, "run") == ("run-s1", True)
+    assert jobs.submit(CONFIG, another, "run") == ("run-s2", True)
+
+
+def test_of_two_clients_at_once_the_second_attaches(jobs, api, private):
+    api.before_submit = lambda: jobs.submit(CONFIG, private, "run")
+    assert jobs.submit(CONFIG, private, "run") == ("run-s1", True)
+    assert list(api.jobs) == ["run-s1"]
+
+
+def test_of_two_clients_at_once_with_two_outputs_both_run(jobs, api, private, another):
+    api.before_submit = lambda: jobs.submit(CONFIG, another, "run")
+    assert jobs.submit(CONFIG, private, "run") == ("run-s2", False)
+    assert list(api.jobs) == ["run-s1", "run-s2"]
+
+
+def test_a_run_whose_name_begins_as_anothers_is_not_mistaken_for_it(jobs, private):
+    assert jobs.submit(CONFIG, private, "run-s1") == ("run-s1-s1", False)
+    assert jobs.submit(CONFIG, private, "run") == ("run-s1", False)
+    assert jobs.latest("run") == "run-s1"
+
+
+def test_nothing_of_the_job_file_is_in_what_ray_is_told(jobs, api, private):
+    jobs.submit(CONFIG, private, "run")
+    assert "/archive" not in api.jobs["run-s1"].entrypoint
+    (stored,) = private.list("submitted/")
+    assert JobConfig.model_validate_json(private.read(stored.key)).input.uri == "/archive"
+
+
+def test_the_address_that_was_given_wins_over_rays_variables():
+    environ = {"RAY_ADDRESS": "http://b:8265", "RAY_API_SERVER_ADDRESS": "http://a:8265"}
+    assert cluster_address("http://c:8265", environ) == "http://c:8265"
+    assert cluster_address(None, environ) == "http://a:8265"
+    assert cluster_address(None, {"RAY_ADDRESS": "local"}) is None

@@ -1,0 +1,90 @@
+"""What a node of a cluster tells of itself: whether it can do the work, and whether it sees what the driver sees."""
+
+import ast
+import re
+import tomllib
+from dataclasses import replace
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from diagchd_batch.cluster.node_checks import requirements
+from diagchd_batch.cluster.node_checks.probe import Answer, Question, look
+from diagchd_batch.cluster.node_checks.versions import package_versions
+from diagchd_batch.storage import open_storage
+
+PROJECT = Path(__file__).parents[3]
+
+
+def test_every_dependency_is_looked_for():
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
+    wanted = {re.match(r"[\w-]+", text)[0].lower() for text in declared}
+    distributions = packages_distributions()
+    assert {distributions[name][0].lower() for name in requirements.PACKAGES} == wanted
+
+
+def test_this_python_is_fit():
+    assert requirements.unfit() == ""
+
+
+def test_what_is_missing_is_named_with_the_remedy(monkeypatch, tmp_path):
+    (tmp_path / "left_behind" / "__pycache__").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(requirements, "PACKAGES", ("numpy", "not_there_at_all", "left_behind"))
+    assert "lacks not_there_at_all, left_behind" in requirements.unfit()
+    assert "deploy/Dockerfile" in requirements.unfit()
+    monkeypatch.setattr(requirements, "PYTHON_FROM", (9, 1))
+    assert "too old, 9.1 is needed" in requirements.unfit()
+
+
+@pytest.fixture
+def question(tmp_path) -> Question:
+    """As a driver asks it, of a node that shares its disk."""
+    tree, archive = open_storage(str(tmp_path / "out")), open_storage(str(tmp_path / "archive"))
+    tree.create("runs/preflight/token", b"token")
+    archive.create("study/image.png", b"")
+    return Question(
+        {"output.uri": (tree.uri, "runs/preflight/token", b"token")},
+        archive.uri,
+        "study/image.png",
+        "-n",
+        package_versions(),
+    )
+
+
+def test_a_node_that_sees_the_same_says_so_in_the_tree(question, tmp_path):
+    assert look(question) == Answer()
+    assert (tmp_path / "out" / "runs" / "preflight" / "token-n").read_bytes() == b"token"
+
+
+@pytest.mark.parametrize("change", ["no directory", "an empty directory", "another content"])
+def test_a_tree_of_its_own_is_told(question, tmp_path, change):
+    path = tmp_path / "out" / "runs" / "preflight" / "token"
+    path.unlink()
+    if change == "no directory":
+        for directory in (path.parent, path.parent.parent, path.parent.parent.parent):
+            directory.rmdir()
+    elif change == "another content":
+        path.write_bytes(b"other")
+    assert look(question).unshared == ("output.uri",)
+
+
+def test_another_version_of_a_package_is_told(question):
+    problem = look(replace(question, versions=question.versions | {"numpy": "1.0.0"})).problem
+    assert f"numpy {package_versions()['numpy']} instead of 1.0.0" in problem
+    minor = ".".join(question.versions["python"].split(".")[:2])
+    assert look(replace(question, versions=question.versions | {"python": f"{minor}.99"})) == Answer()
+    assert "instead of 3.99" in look(replace(question, versions=question.versions | {"python": "3.99.1"})).problem
+
+
+def test_an_input_of_its_own_is_told(question, tmp_path):
+    (tmp_path / "archive" / "study" / "image.png").unlink()
+    assert look(question).unshared == ("input.uri",)
+
+
+@pytest.mark.parametrize(
+    "name", ["jobs/submitted.py", "diagchd_batch/__init__.py", "diagchd_batch/cluster/node_checks/requirements.py"]
+)
+def test_a_python_that_is_too_old_can_read_what_says_so(name):
+    ast.parse((PROJECT / name).read_text(), feature_version=(3, 8))

@@ -1,0 +1,86 @@
+"""What a worker checks before its first shard: that its node is like the driver's."""
+
+import json
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diagchd_batch import output_layout
+from diagchd_batch.cluster.node_checks import requirements
+from diagchd_batch.cluster.node_checks.shared_proof import check_node, node_proof
+from diagchd_batch.errors import RunFault
+from diagchd_batch.scoring.worker.ray_entry import OUTCOME, ShardActor
+from diagchd_batch.scoring.worker.shard_actor import read_outcomes
+from diagchd_batch.storage import open_storage
+from tests.unit.scoring.made_runs import RUN, SUBMISSION, make_run
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A run whose driver lives."""
+    made = make_run(tmp_path, {f"study/{number}.png": b"" for number in range(30)})
+    inputs = open_storage(made.settings.input_uri)
+    with node_proof(RUN, SUBMISSION, inputs, made.output, made.private):
+        yield made
+
+
+def test_the_drivers_own_node_passes_and_nothing_is_left_behind(tmp_path):
+    made = make_run(tmp_path, {"study/0.png": b""})
+    before = {info.key for info in made.output.list()}
+    with node_proof(RUN, SUBMISSION, open_storage(made.settings.input_uri), made.output, made.private):
+        check_node(made.settings)
+        mark = Path(made.output.uri) / output_layout.node_mark(RUN, SUBMISSION)
+        assert (
+            mark.is_file() and mark.parent.name == "runs"
+        )  # a driver that is killed leaves no directory behind either
+    assert {info.key for info in made.output.list()} == before
+    assert list((Path(made.output.uri) / "runs").iterdir()) == []
+
+
+def test_files_that_go_while_a_run_goes_on_are_no_obstacle(made):
+    inputs = open_storage(made.settings.input_uri)
+    for number in range(15):
+        inputs.delete(f"study/{number}.png")
+    check_node(made.settings)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [("input_uri", "input.uri"), ("output_uri", "output.uri"), ("private_uri", "the private tree")],
+)
+@pytest.mark.parametrize("what", ["an empty directory", "a copy from yesterday"])
+def test_a_place_that_is_not_the_drivers_is_named(made, tmp_path, setting, told, what):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if what == "a copy from yesterday" and setting != "input_uri":
+        open_storage(str(elsewhere)).replace(output_layout.node_mark(RUN, "yesterday"), b"")
+        open_storage(str(elsewhere)).replace(output_layout.node_proof(RUN, "yesterday"), b"{}")
+    with pytest.raises(RunFault, match=f"^{told} is not the same place there"):
+        check_node(replace(made.settings, **{setting: str(elsewhere)}))
+
+
+def test_another_version_is_named(made):
+    key = output_layout.node_proof(RUN, SUBMISSION)
+    proof = json.loads(made.private.read(key))
+    proof["versions"]["tensorflow"] = "1.0.0"
+    made.private.replace(key, json.dumps(proof).encode())
+    with pytest.raises(RunFault, match=r"^it has tensorflow \S+ instead of 1\.0\.0"):
+        check_node(made.settings)
+
+
+@pytest.mark.parametrize("what", ["a package is missing", "another input"])
+def test_an_actor_on_such_a_node_scores_nothing_and_says_so(made, tmp_path, monkeypatch, what):
+    if what == "a package is missing":
+        monkeypatch.setattr(requirements, "PACKAGES", ("not_there_at_all",))
+    else:
+        shutil.rmtree(tmp_path / "input")
+        (tmp_path / "input").mkdir()
+    actor = ShardActor(pickle.dumps(replace(made.settings, has_node_proof=True)))
+    (shard,) = made.plan.shards()
+    answer = actor({"shard": [shard.shard], **{name: [getattr(shard, name)] for name in shard.__slots__[1:]}})
+    with pytest.raises(RunFault, match=r"^node .* (lacks not_there_at_all|input\.uri is not the same place)"):
+        read_outcomes(answer[OUTCOME])
+    assert made.rows() == []

@@ -1,0 +1,36 @@
+"""Readers in two arms: the counts beside a difference are those of the studies that it is made of."""
+
+import numpy as np
+
+from diagchd_batch.evaluation.cohort.units import EXCLUDED, INDETERMINATE, Rater, Units
+from diagchd_batch.evaluation.readers.arms import two_arm_rows
+from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
+from diagchd_batch.evaluation.tables.rows import Rows, Settings
+
+N = 40
+
+
+def arm(seed: int) -> ReaderStudy:
+    """Three readers; reader 0 calls study 5 without a score and finds study 6 indeterminate; study 7 is excluded."""
+    generator = np.random.default_rng(seed)
+    truth = np.arange(N) % 2.0
+    readers = []
+    for name in range(3):
+        score = truth + generator.normal(size=N)
+        reason = np.zeros(N, dtype=np.int8)
+        reason[7] = EXCLUDED
+        if name == 0:
+            score[5], reason[6] = np.nan, INDETERMINATE
+        call = np.where(reason == 0, np.nan_to_num(score) > 0.5, np.nan)
+        score[reason != 0] = np.nan
+        readers.append(Rater("reader", f"r-{name}", call, reason, score))
+    return ReaderStudy(np.arange(N), Units("study", np.arange(N), truth), tuple(readers))
+
+
+def test_a_call_without_a_score_does_not_enter_the_comparison_of_scores() -> None:
+    rows = {row["endpoint"]: row for row in two_arm_rows(Rows(Settings("mean", 100, 1)), arm(1), arm(2), ("a", "b"))}
+    assert rows["sensitivity"]["n_units"] == N - 2
+    assert rows["sensitivity"]["excluded_reasons"] == "excluded=1; indeterminate=1"
+    assert rows["roc_auc"]["n_units"] == N - 3
+    assert rows["roc_auc"]["n_excluded"] == 3
+    assert "not_read=" in rows["roc_auc"]["excluded_reasons"]

@@ -1,0 +1,246 @@
+"""Every query of docs/queries.md, on evaluated runs, against the same answer found with pandas or by hand."""
+
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from diagchd_batch import output_layout
+from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
+from diagchd_batch.evaluation.tables.schemas import TABLES
+from diagchd_batch.failures import REMEDIES
+from diagchd_batch.results import open_output
+from diagchd_batch.results.columns import SOURCES
+from diagchd_batch.results.query.database import open_query
+from diagchd_batch.results.run_record import read_private_run_record, write_run_record
+from tests.support.evaluated_runs import FAILED, RUN_ID, MadeOutput, MadeStudy
+
+PAGE = Path(__file__).parents[3] / "docs" / "queries.md"
+LATER = "aaaaaaaa-4e5f6071-1"
+DIGEST = "abcdef" + "0" * 58
+READERS = ("A", "B", "C")
+
+# study: label, probabilities in the two runs, the readers' calls, site
+STUDIES = {
+    "one": (1, 0.9, 0.8, (1, 1, 0), "north"),
+    "two": (1, 0.6, 0.2, (0, 0, 1), "north"),
+    "three": (0, 0.75, 0.1, (0, 0, 0), "south"),
+    "four": (0, 0.2, 0.3, (0, 1, 0), "south"),
+    "five": (1, 0.4, 0.9, (1, 1, 1), "north"),
+    "six": (0, 0.1, 0.1, (0, 0, 0), "south"),
+    "seven": (0, FAILED, 0.2, (0, 0, 0), "south"),
+}
+FLAGS = {"one": ["no_septum", "unsure"], "two": ["unsure"]}
+
+
+def queries() -> dict[str, str]:
+    found = re.findall(r"<!-- query: (\w+) -->\n```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    return dict(found)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    made = MadeOutput(tmp_path_factory.mktemp("output"))
+    for place, run_id in enumerate((RUN_ID, LATER)):
+        studies = [MadeStudy("left out", (), 1, exclude_reason="no consent")]
+        for name, (label, *scores, _, _) in STUDIES.items():
+            frame = scores[place]
+            if not isinstance(frame, str):
+                frame = {"chd_probability": frame, "quality_flags": FLAGS.get(name, [])}
+            studies.append(MadeStudy(name, [[frame]], label, size=(600, 800) if name == "one" else (300, 400)))
+        made.write_run(studies, run_id)
+    record = read_private_run_record(made.private, LATER)
+    model = record.model.model_copy(update={"name": "other", "weights_digest": DIGEST})
+    write_run_record(made.output, made.private, record.model_copy(update={"model": model}))
+    _write_sources(made)
+    reads = [
+        {"study_id": name, "reader": reader, "status": "read", "call": call}
+        for name, (*_, calls, _) in STUDIES.items()
+        for reader, call in zip(READERS, calls, strict=True)
+    ]
+    sites = [{"study_id": name, "site": site} for name, (*_, site) in STUDIES.items()]
+    config = EvaluationConfig(
+        readers=made.table("reads", reads), covariates=made.table("sites", sites), resamples=100, disclose=True
+    )
+    for run_id in (RUN_ID, LATER):
+        evaluate_run(made.output, made.private, run_id, config, made.tokens)
+    return made
+
+
+def _write_sources(made: MadeOutput) -> None:
+    """Of the files of two studies, which are the same."""
+    rows = [
+        {"image_id": made.tokens.image(f"{name}/0.png"), "uri": f"{name}/0.png", "sha256": digest * 32}
+        for name, digest in (("one", "1f"), ("two", "2e"), ("three", "1f"))
+    ]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, SOURCES), buffer)
+    made.private.replace(output_layout.sources_file(RUN_ID, 0, "a"), buffer.getvalue())
+
+
+@pytest.fixture(scope="module")
+def answer(made):
+    database = open_query(open_output(made.output.uri), TABLES)
+
+    def run(name: str) -> pd.DataFrame:
+        sql = queries()[name]
+        for word, value in {"RUN_A": RUN_ID, "RUN_B": LATER, "STUDY": "two", "DIGEST": "abcdef"}.items():
+            sql = re.sub(rf"\b{word}\b", value, sql)
+        return database.table(sql).to_pandas()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def own_name(made):
+    return {made.tokens.study(name): name for name in (*STUDIES, "left out")}
+
+
+def called(place: int, threshold: float = 0.5) -> dict[str, bool]:
+    """Study → the model's call in a run, without those that failed."""
+    return {name: row[1 + place] >= threshold for name, row in STUDIES.items() if not isinstance(row[1 + place], str)}
+
+
+def test_the_page_has_a_check_for_each_query():
+    checked = set(re.findall(r'answer\("(\w+)"\)', Path(__file__).read_text(encoding="utf-8")))
+    assert set(queries()) == checked
+    assert len(queries()) >= 10
+    text = PAGE.read_text(encoding="utf-8")
+    assert text.count("```sql") == len(queries())
+
+
+def test_model_against_readers(answer, own_name):
+    expected = {
+        (name, reader)
+        for name, positive in called(0).items()
+        for reader, call in zip(READERS, STUDIES[name][3], strict=True)
+        if positive and not call
+    }
+    found = answer("model_against_readers")
+    assert {(own_name[row.study_id], row.reader) for row in found.itertuples()} == expected
+    assert list(found.score) == sorted(found.score, reverse=True)
+
+
+def test_flips(answer, own_name):
+    before, now = called(0), called(1)
+    expected = [name for name in before if before[name] != now[name]]
+    found = answer("flips")
+    assert [own_name[study] for study in found.study_id] == sorted(
+        expected, key=lambda name: -abs(STUDIES[name][2] - STUDIES[name][1])
+    )
+    for row in found.itertuples():
+        name = own_name[row.study_id]
+        assert (row.call_before, row.call_now) == tuple("positive" if c[name] else "negative" for c in (before, now))
+
+
+def test_failures(answer):
+    (row,) = answer("failures").to_dict("records")
+    assert row == {"error_code": FAILED, "n_rows": 1, "n_studies": 1, "remedy": REMEDIES[FAILED]}
+
+
+def test_studies_without_a_result(answer, own_name):
+    found = answer("without_result")
+    assert [(own_name[row.study_id], row.error_codes) for row in found.itertuples()] == [("seven", FAILED)]
+
+
+def test_rows_by_weights(answer):
+    (row,) = answer("weights").to_dict("records")
+    assert row == {"run_id": LATER, "model": "other", "precision": "float32", "n_rows": 7, "n_ok": 7}
+
+
+def test_nothing_is_there_twice_and_a_doubled_row_would_be_found(made, answer):
+    assert answer("twice").empty
+    key = output_layout.predictions_file(LATER, 0)
+    before = made.output.read(key)
+    table = pq.read_table(io.BytesIO(before))
+    buffer = io.BytesIO()
+    pq.write_table(pa.concat_tables([table, table.slice(2, 1)]), buffer)
+    try:
+        made.output.replace(key, buffer.getvalue())
+        database = open_query(open_output(made.output.uri), TABLES)
+        (row,) = database.table(queries()["twice"]).to_pylist()
+    finally:
+        made.output.replace(key, before)
+    assert row["image_id"] == table["image_id"][2].as_py() and row["n_rows"] == 2
+
+
+def test_files_with_the_same_content(answer):
+    (row,) = answer("same_content").to_dict("records")
+    assert row["sha256"] == "1f" * 32 and list(row["uris"]) == ["one/0.png", "three/0.png"]
+
+
+def test_who_scored_a_study(answer):
+    found = answer("who_scored")
+    assert list(found.run_id) == [RUN_ID, LATER]
+    assert list(found.model) == ["made", "other"] and list(found.n_frames) == [1, 1]
+    assert list(found.mean_probability.round(4)) == [0.6, 0.2]
+    assert list(found.started_at) == [pd.Timestamp("2024-01-02 03:04")] * 2
+
+
+def test_headline(answer):
+    found = answer("headline").set_index(["subject_kind", "subject"])
+    calls = {("model", "made"): called(0)}
+    calls |= {("reader", r): {name: bool(row[3][i]) for name, row in STUDIES.items()} for i, r in enumerate(READERS)}
+    for subject, by_study in calls.items():
+        counts = pd.crosstab(pd.Series({name: STUDIES[name][0] for name in by_study}), pd.Series(by_study)).reindex(
+            index=[0, 1], columns=[False, True], fill_value=0
+        )
+        (tn, fp), (fn, tp) = counts.to_numpy()
+        row = found.loc[subject]
+        assert (row.tp, row.fp, row.fn, row.tn) == (tp, fp, fn, tn)
+        assert row.recall == pytest.approx(tp / (tp + fn)) and row.specificity == pytest.approx(tn / (tn + fp))
+        assert row.accuracy == pytest.approx((tp + tn) / len(by_study))
+        assert row.f1 == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    assert list(found.index.get_level_values(0)) == ["model", "reader", "reader", "reader", "readers_mean", "majority"]
+
+
+def test_differences(answer):
+    found = answer("differences")
+    pair = found[(found.endpoint == "accuracy") & (found.comparator == "A")].iloc[0]
+    both = called(0)
+    model = sum(call == bool(STUDIES[name][0]) for name, call in both.items()) / len(both)
+    reader = sum(bool(STUDIES[name][3][0]) == bool(STUDIES[name][0]) for name in both) / len(both)
+    assert (pair.value, pair.comparator_value) == pytest.approx((model, reader))
+    assert pair.difference == pytest.approx(model - reader) and pair.n_units == len(both)
+
+
+def test_subgroups(answer):
+    found = answer("subgroups").set_index(["endpoint", "level"])
+    for endpoint, label in (("sensitivity", 1), ("specificity", 0)):
+        for site in ("north", "south"):
+            own = [call == label for name, call in called(0).items() if STUDIES[name][::4] == (label, site)]
+            row = found.loc[(endpoint, site)]
+            assert row.value == pytest.approx(sum(own) / len(own)) if own else pd.isna(row.value)
+
+
+def test_flags(answer):
+    found = {(row.source_resolution, row.flag): row.n_frames for row in answer("flags").itertuples()}
+    assert found == {("600×800", "no_septum"): 1, ("600×800", "unsure"): 1, ("300×400", "unsure"): 1}
+
+
+def test_other_thresholds(answer):
+    for row in answer("threshold").itertuples():
+        positive = [name for name, call in called(0, float(row.threshold)).items() if call]
+        assert row.n_positive == len(positive)
+        assert row.tp == sum(STUDIES[name][0] for name in positive) and row.fp == len(positive) - row.tp
+
+
+def test_disagreement(answer, own_name):
+    expected = {name: sum(row[3]) for name, row in STUDIES.items() if 0 < sum(row[3]) < 3}
+    found = {own_name[row.study_id]: row.n_positive for row in answer("disagreement").itertuples()}
+    assert found == expected
+
+
+def test_missed(answer):
+    expected = [name for name, call in called(0).items() if STUDIES[name][0] and not call]
+    assert list(answer("missed").source_study_id) == expected
+
+
+def test_excluded(answer):
+    (row,) = answer("excluded").to_dict("records")
+    assert row["source_study_id"] == "left out" and list(row["exclude_reasons"]) == ["no consent"]

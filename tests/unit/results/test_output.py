@@ -1,0 +1,112 @@
+"""`open_output` and what it gives."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from diagchd_batch import output_layout
+from diagchd_batch.errors import UsageError
+from diagchd_batch.results import open_output
+from diagchd_batch.results.columns import MASK_COLUMNS, SCORES
+from diagchd_batch.results.output import Output
+from tests.unit.results.made_run import RUN_ID, MadeRun, label_map, make_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> MadeRun:
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def output(run: MadeRun) -> Output:
+    return open_output(run.storage.uri)
+
+
+def test_scores_and_predictions_hold_the_same_rows(run: MadeRun, output: Output):
+    scores = output.scores(RUN_ID).to_table()
+    assert scores["image_id"].to_pylist() == [row["image_id"] for shard in run.rows for row in shard]
+    predictions = output.predictions(RUN_ID).to_table()
+    assert set(predictions["run_id"].to_pylist()) == {RUN_ID}
+    assert predictions["shard"].to_pylist() == [shard for shard, rows in enumerate(run.rows) for _ in rows]
+    kept = [name for name in SCORES.names if name not in MASK_COLUMNS]
+    assert str(predictions.select(kept).to_pylist()) == str(scores.select(kept).to_pylist())
+
+
+def test_one_glob_is_the_whole_archive(run: MadeRun):
+    """As a person with DuckDB alone would read it."""
+    glob = f"{run.storage.uri}/predictions/*/*.parquet"
+    counted = duckdb.sql(f"SELECT run_id, status, count(*) FROM '{glob}' GROUP BY ALL ORDER BY ALL").fetchall()
+    assert counted == [(RUN_ID, "failed", 6), (RUN_ID, "ok", 15)]
+
+
+def test_masks(run: MadeRun, output: Output):
+    for shard in range(3):
+        for frame in range(3):
+            mask = output.mask(f"i-{shard:04d}000000000000", frame)
+            assert mask.dtype == np.uint8
+            np.testing.assert_array_equal(mask, label_map(100 * shard + frame))
+    np.testing.assert_array_equal(output.mask("i-0001000000000003", 1, RUN_ID), label_map(120))
+
+
+@pytest.mark.parametrize(
+    "image_id, frame, reason",
+    [("i-0001000000000003", 9, "frame_not_found"), ("i-0001000000000003", 2, "in no"), ("i-unknown", 0, "in no")],
+)
+def test_masks_that_are_not_there(output: Output, image_id: str, frame: int, reason: str):
+    with pytest.raises(UsageError, match=reason):
+        output.mask(image_id, frame)
+
+
+def test_mask_of_an_image_in_two_runs(tmp_path: Path):
+    run = make_run(tmp_path, n_shards=1)
+    for prefix in ("scores", "predictions"):
+        directory = Path(run.storage.uri) / prefix
+        (directory / f"run_id={RUN_ID}").rename(directory / "run_id=another")
+    run.write_shard(0, run.rows[0], attempt="second")
+    run.path(output_layout.success_marker(RUN_ID)).unlink()
+    run.finish()
+    output = open_output(run.storage.uri)
+    assert output.predictions().count_rows() == 14
+    with pytest.raises(UsageError, match=f"{RUN_ID}, another"):
+        output.mask("i-0000000000000000")
+    np.testing.assert_array_equal(output.mask("i-0000000000000000", run_id="another"), label_map(0))
+
+
+def test_runs(output: Output):
+    (record,) = output.runs()
+    assert (record.run_id, record.status, record.counts.n_rows) == (RUN_ID, "finished", 21)
+
+
+def test_a_run_whose_record_is_lost_is_not_forgotten(tmp_path: Path):
+    run = make_run(tmp_path, n_shards=1)
+    run.path(output_layout.run_record(RUN_ID)).unlink()
+    output = open_output(run.storage.uri)
+    assert output.run_ids() == [RUN_ID]
+    assert output.runs() == []
+
+
+def test_an_empty_output_and_an_unknown_run(tmp_path: Path, output: Output):
+    (tmp_path / "empty").mkdir()
+    empty = open_output(str(tmp_path / "empty"))
+    assert empty.runs() == []
+    assert empty.scores().count_rows() == empty.predictions().count_rows() == 0
+    with pytest.raises(UsageError, match="no-such-run"):
+        output.predictions("no-such-run")
+
+
+def test_private_tree_elsewhere(run: MadeRun, tmp_path: Path):
+    assert open_output(run.storage.uri).private.uri == f"{run.storage.uri}/private"
+    assert open_output(run.storage.uri, str(tmp_path)).private.uri == str(tmp_path)
+
+
+def test_reading_an_output_loads_neither_keras_nor_ray():
+    code = (
+        "import sys; from diagchd_batch.results import open_output; "
+        "print([m for m in ('keras', 'tensorflow', 'ray', 'boto3') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,82 @@
+"""Runs that build on one another are complete together, and what breaks that is found."""
+
+import pytest
+
+from diagchd_batch import output_layout
+from diagchd_batch.results.verify.findings import ProblemKind
+from diagchd_batch.results.verify.lineage import verify_lineage
+from diagchd_batch.studies.selection import failed_in
+from tests.unit.results.made_lineage import MadeLineage
+
+
+@pytest.fixture
+def lineage(tmp_path) -> MadeLineage:
+    """Three runs: two files and one that is broken; two more and one changed; the broken one, mended."""
+    made = MadeLineage(tmp_path)
+    made.add_files("a/1.png", "a/2.png", "b/1.png")
+    made.run(broken=("b/1.png",))
+    made.add_files("c/1.png", "c/2.png")
+    made.add_files("a/1.png", content=" changed")
+    made.run()
+    made.add_files("b/1.png", content=" mended")
+    results = [made.output.predictions(plan.run_id) for plan in made.plans]
+    made.run(select=failed_in(results, made.plans))
+    return made
+
+
+def _kinds(made: MadeLineage) -> list[ProblemKind]:
+    return [problem.kind for problem in verify_lineage(made.output, made.newest).problems]
+
+
+def test_a_lineage_is_complete_for_the_union_of_its_plans(lineage):
+    report = verify_lineage(lineage.output, lineage.newest)
+    assert report.ok, report.problems
+    assert report.run_ids == ("run-1", "run-2", "run-3")
+    assert (report.n_images, report.n_rows) == (5, 5)
+
+
+def test_an_image_without_any_row_is_found(lineage):
+    rows = lineage.predictions("run-2")
+    image_id = lineage.tokens.image("c/1.png")
+    lineage.write_predictions("run-2", [row for row in rows if row["image_id"] != image_id])
+    (problem,) = verify_lineage(lineage.output, lineage.newest).problems
+    assert problem.kind is ProblemKind.MISSING_IMAGE
+    assert image_id in problem.place
+
+
+def test_a_row_that_no_run_planned_is_found(lineage):
+    rows = lineage.predictions("run-1")
+    lineage.write_predictions("run-1", [*rows, rows[0] | {"image_id": "i-0000000000000000"}])
+    assert _kinds(lineage) == [ProblemKind.UNPLANNED_ROW]
+
+
+def test_a_file_that_failed_as_a_whole_in_two_runs_counts_once(tmp_path):
+    made = MadeLineage(tmp_path)
+    made.add_files("a/1.png")
+    made.run(broken=("a/1.png",))
+    made.run(broken=("a/1.png",), select=failed_in([made.output.predictions("run-1")], made.plans))
+    report = verify_lineage(made.output, made.newest)
+    assert (report.ok, report.n_rows) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("lost", "kind"),
+    [
+        (output_layout.success_marker("run-1"), ProblemKind.UNFINISHED),
+        (output_layout.run_record("run-2"), ProblemKind.BROKEN_LINEAGE),
+    ],
+)
+def test_a_parent_that_is_not_whole_is_named(lineage, lost, kind):
+    lineage.output.storage.delete(lost)
+    (problem,) = verify_lineage(lineage.output, lineage.newest).problems
+    assert problem.kind is kind
+    assert lost.split("=")[1].split("/")[0] in f"{problem.place} {problem.detail}"
+
+
+def test_a_parent_that_scores_otherwise_is_found(tmp_path):
+    made = MadeLineage(tmp_path)
+    made.add_files("a/1.png")
+    made.run(fingerprint="1" * 64)
+    made.add_files("b/1.png")
+    made.run()
+    assert _kinds(made) == [ProblemKind.BROKEN_LINEAGE]

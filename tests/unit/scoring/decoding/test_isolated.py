@@ -1,0 +1,155 @@
+"""A decoder in a process of its own: the same pixels; deaths and hangs become codes, and stop at the file."""
+
+import errno
+import io
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diagchd_batch.errors import ItemError, RunFault
+from diagchd_batch.failures import FailureCode
+from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
+from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder, MaskRequest, isolated
+from diagchd_batch.scoring.decoding.isolated import IsolatedDecoder
+from tests.support.trapped_decoder import (
+    GLUTTON,
+    GREED_BYTES,
+    GREEDY_AND_KILLED,
+    HANGER,
+    KILLED,
+    KILLED_ONCE,
+    KILLER,
+    set_traps,
+    trap,
+)
+from tests.unit.scoring.made_inputs import HEIGHT, WIDTH, png, tiff
+
+SETTINGS = DecodeSettings(DecodeLimits(), HEIGHT, WIDTH, {0: 0, 255: 2})
+
+
+@pytest.fixture
+def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its children's image library is trapped: pictures of certain sizes kill or hang it."""
+    monkeypatch.syspath_prepend(str(set_traps(tmp_path)))
+    decoder = IsolatedDecoder(SETTINGS, timeout_s=2.0, memory_bytes=4 << 30)
+    yield decoder
+    decoder.close()
+
+
+def _frame(decoder, data):
+    decoder.open(data)
+    return decoder.frame(0)
+
+
+def test_gives_the_same_pixels_as_in_process(decoder):
+    generator = np.random.default_rng(3)
+    in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
+    buffer = io.BytesIO()
+    Image.fromarray(generator.integers(0, 256, (70, 90, 3), np.uint8)).save(buffer, "PNG")
+    data = buffer.getvalue()
+    ours, theirs = _frame(decoder, data), _frame(in_process, data)
+    assert np.array_equal(ours.image_hwc_u8, theirs.image_hwc_u8)
+    assert (ours.source_height, ours.source_width) == (70, 90)
+    request = MaskRequest(HEIGHT, WIDTH, 0, True)
+    mask = png(255, mode="L")
+    assert np.array_equal(decoder.mask(mask, request), in_process.mask(mask, request))
+    assert decoder.open(tiff([1, 2, 3])) == 3
+    assert decoder.frame(2).image_hwc_u8[0, 0, 0] == 3
+
+
+def test_item_errors_come_through_unchanged(decoder):
+    in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
+    for data in (b"", b"no image", png(0)[:50]):
+        with pytest.raises(ItemError) as ours:
+            _frame(decoder, data)
+        with pytest.raises(ItemError) as theirs:
+            _frame(in_process, data)
+        assert (ours.value.code, ours.value.detail) == (theirs.value.code, theirs.value.detail)
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [
+        (KILLER, FailureCode.WORKER_CRASHED),
+        (GLUTTON, FailureCode.WORKER_CRASHED),
+        (HANGER, FailureCode.DECODE_TIMEOUT),
+    ],
+)
+def test_a_file_that_kills_or_hangs_twice_gets_its_code_and_the_next_is_decoded(decoder, size, code):
+    decoder.open(trap(size))
+    with pytest.raises(ItemError) as error:
+        decoder.frame(0)
+    assert error.value.code == code
+    began_s = time.monotonic()
+    with pytest.raises(ItemError) as again:
+        decoder.frame(1)  # the other frames of that file are not tried any more
+    assert again.value.code == code
+    assert time.monotonic() - began_s < 0.5
+    assert _frame(decoder, png(9)).image_hwc_u8[0, 0, 0] == 9
+
+
+@pytest.fixture
+def short_pauses(monkeypatch) -> None:
+    monkeypatch.setattr(isolated, "KILL_PAUSES_S", (0.1, 0.1, 0.1))
+
+
+def test_one_death_is_forgiven(decoder, short_pauses):
+    assert _frame(decoder, trap(KILLED_ONCE)).source_width == KILLED_ONCE[1]
+
+
+def test_kills_from_outside_are_the_machines_fault_not_the_files(decoder, short_pauses):
+    with pytest.raises(RunFault, match=r"killed 4 times on node .* \(SIGKILL\).*memory is used up.*more memory"):
+        _frame(decoder, trap(KILLED))
+    with pytest.raises(RunFault, match="killed 4 times"):
+        decoder.mask(trap(KILLED, mode="L"), MaskRequest(*KILLED, 0, True))
+    assert _frame(decoder, png(9)).image_hwc_u8[0, 0, 0] == 9
+
+
+def test_a_file_that_was_taking_much_memory_when_it_was_killed_is_at_fault(decoder, short_pauses):
+    """Where the machine has less to spare than the child may take, the kernel kills it before its limit is reached."""
+    decoder._memory_bytes = int(1.5 * GREED_BYTES)
+    with pytest.raises(ItemError) as error:
+        _frame(decoder, trap(GREEDY_AND_KILLED))
+    assert error.value.code == FailureCode.WORKER_CRASHED
+    assert "-9, twice" in error.value.detail
+
+
+def test_waiting_after_a_kill_is_no_stall(decoder, monkeypatch):
+    monkeypatch.setattr(isolated, "KILL_PAUSES_S", (0.3,))
+    monkeypatch.setattr(isolated, "_SIGN_OF_LIFE_S", 0.1)
+    signs: list[float] = []
+    decoder._on_event = lambda: signs.append(time.monotonic())
+    with pytest.raises(RunFault):
+        _frame(decoder, trap(KILLED))
+    assert len(signs) >= 5
+
+
+def test_a_mask_that_kills_is_unreadable_and_its_image_goes_on(decoder):
+    decoder.open(tiff([5, 6]))
+    with pytest.raises(ItemError) as error:
+        decoder.mask(trap(KILLER, mode="L"), MaskRequest(*KILLER, 0, True))
+    assert error.value.code == FailureCode.MASK_UNREADABLE
+    assert decoder.frame(1).image_hwc_u8[0, 0, 0] == 6
+
+
+def test_children_have_no_credentials_and_end_with_close(decoder, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    _frame(decoder, png(0))
+    pid = decoder._child._process.pid
+    assert b"canary" not in Path(f"/proc/{pid}/environ").read_bytes()
+    decoder.close()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_machine_that_starts_no_process_is_at_fault_not_the_file(decoder, monkeypatch):
+    def refuse(*arguments, **named):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(RunFault, match="no process can be started to decode in: Resource temporarily unavailable"):
+        decoder.open(png(0))

@@ -1,0 +1,243 @@
+"""Which run a command means."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from diagchd_batch import output_layout
+from diagchd_batch.config.models import InputConfig, LimitsConfig
+from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
+from diagchd_batch.results.run_record import DamagedRecordError, write_run_record
+from diagchd_batch.scoring.driver.identity import RunRegistry, RunRequest, fingerprint_fields, input_fields
+from diagchd_batch.storage import open_storage
+from tests.unit.results.made_run import MadePlan, run_record
+from tests.unit.scoring.made_inputs import SPEC
+
+INPUT = InputConfig(uri="archive", layout="tree")
+FIELDS = fingerprint_fields(SPEC, INPUT, LimitsConfig())
+INPUTS = input_fields(INPUT)
+
+
+@pytest.fixture
+def output(tmp_path):
+    return open_storage(str(tmp_path / "out"))
+
+
+@pytest.fixture
+def registry(tmp_path, output):
+    return RunRegistry(output, open_storage(str(tmp_path / "private")), b"k" * 32)
+
+
+def _claim(registry, fields=FIELDS, inputs=INPUTS, batch_size=4, intra_op_threads=1, **request):
+    target = registry.target(fields, inputs, RunRequest(**request))
+    return registry.claim(target, batch_size=batch_size, intra_op_threads=intra_op_threads, chd_threshold=0.5)
+
+
+def _record(output, claim, started_day=1):
+    """As a driver does when it has planned."""
+    identity = claim.identity
+    record = run_record(
+        MadePlan([]),
+        run_id=identity.run_id,
+        parent_run_id=identity.parent_run_id,
+        fingerprint=identity.fingerprint,
+        started_at=datetime(2026, 1, started_day, tzinfo=UTC),
+    )
+    write_run_record(output, output, record)
+
+
+def _finish(output, claim, started_day=1):
+    _record(output, claim, started_day)
+    output.create(output_layout.success_marker(claim.identity.run_id), b"")
+
+
+def _manifest(tmp_path, text):
+    path = tmp_path / "studies.csv"
+    path.write_text(f"study_id,uri\n{text}\n")
+    return input_fields(InputConfig(uri="archive", layout="manifest", manifest=str(path)))
+
+
+def test_the_same_command_resumes_then_repeats(registry, output):
+    first, second = _claim(registry), _claim(registry)
+    assert (first.resumed, second.resumed, second.finished) == (False, True, False)
+    assert first.identity == second.identity
+    _finish(output, first)
+    third = _claim(registry)
+    assert third.finished
+    assert third.identity == first.identity
+
+
+def test_new_run_counts_up_and_is_then_the_one_that_is_resumed(registry, output):
+    first = _claim(registry)
+    _finish(output, first)
+    second = _claim(registry, new_run=True)
+    assert first.identity.run_id.endswith("-1")
+    assert second.identity.run_id.endswith("-2")
+    assert _claim(registry).identity.run_id == second.identity.run_id
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"precision": "bfloat16"}, {"weights_digest": "1" * 64}, {"height": 2 * SPEC.height}, {"preprocessing": "x/2"}],
+)
+def test_whatever_changes_a_score_is_another_run(registry, changes):
+    other = fingerprint_fields(replace(SPEC, **changes), INPUT, LimitsConfig())
+    assert _claim(registry).identity.run_id != _claim(registry, other).identity.run_id
+
+
+def test_what_does_not_change_a_score_is_the_same_run(registry):
+    limits = LimitsConfig(max_failed_fraction=0.9, max_attempts=9, stall_timeout_s=1000)
+    same = fingerprint_fields(replace(SPEC, chd_threshold=0.3), INPUT, limits)
+    assert _claim(registry, same).identity.run_id == _claim(registry).identity.run_id
+
+
+def test_another_input_is_another_run(registry, tmp_path):
+    manifest = tmp_path / "studies.csv"
+    ids = set()
+    for text in ("study_id,uri\ns1,a.png\n", "study_id,uri\ns1,b.png\n"):
+        manifest.write_text(text)
+        config = InputConfig(uri="archive", layout="manifest", manifest=str(manifest))
+        ids.add(_claim(registry, inputs=input_fields(config)).identity.run_id)
+    moved = tmp_path / "moved.csv"
+    moved.write_text(text)
+    config = InputConfig(uri="archive", layout="manifest", manifest=str(moved))
+    ids.add(_claim(registry, inputs=input_fields(config)).identity.run_id)
+    assert len(ids) == 2  # the manifest's content counts, not where it lies
+
+
+def test_the_input_part_of_a_run_id_is_keyed(tmp_path, registry, output):
+    other = RunRegistry(output, open_storage(str(tmp_path / "other")), b"j" * 32)
+    assert _claim(registry).identity.run_id != _claim(other).identity.run_id
+
+
+def test_a_named_run_under_another_fingerprint_is_refused_with_the_differing_fields(registry):
+    _claim(registry, run_id="mine")
+    other = fingerprint_fields(replace(SPEC, precision="bfloat16"), INPUT, LimitsConfig(max_pixels=5))
+    with pytest.raises(FingerprintMismatchError) as error:
+        _claim(registry, other, run_id="mine")
+    assert error.value.differences == {"precision": ("float32", "bfloat16"), "max_pixels": (50_000_000, 5)}
+    assert error.value.exit_code == 4
+
+
+def test_a_named_run_on_another_input_is_refused_without_naming_paths(registry):
+    _claim(registry, run_id="mine")
+    with pytest.raises(FingerprintMismatchError) as error:
+        _claim(registry, inputs=input_fields(InputConfig(uri="canary", layout="tree")), run_id="mine")
+    assert set(error.value.differences) == {"input.uri"}
+    assert "canary" not in str(error.value)
+    assert "archive" not in str(error.value)
+
+
+def test_a_resumed_run_keeps_the_batch_size_it_began_with(registry):
+    _claim(registry)
+    again = _claim(registry, batch_size=16, intra_op_threads=8)
+    assert (again.identity.batch_size, again.identity.intra_op_threads) == (4, 1)
+
+
+@pytest.mark.parametrize("run_id", ["", "../elsewhere", "a/b", ".hidden", "x" * 81, "tab\t"])
+def test_run_ids_that_are_no_plain_names_are_refused(registry, run_id):
+    with pytest.raises(UsageError):
+        _claim(registry, run_id=run_id)
+
+
+def test_a_selection_builds_on_the_newest_run_and_the_next_on_that(registry, output):
+    first = _claim(registry, selection="new")
+    assert (first.identity.parent_run_id, first.identity.selection) == (None, "all")  # there is nothing to build on
+    _finish(output, first, 1)
+    second = _claim(registry, selection="new")
+    assert (second.identity.parent_run_id, second.identity.selection) == (first.identity.run_id, "new")
+    assert _claim(registry).identity == second.identity  # the plain command resumes it as well
+    _finish(output, second, 2)
+    third = _claim(registry, selection="failed")
+    assert (third.identity.parent_run_id, third.identity.selection) == (second.identity.run_id, "failed")
+    assert len({claim.identity.run_id for claim in (first, second, third)}) == 3
+
+
+def test_a_selection_resumes_what_is_not_finished(registry, output):
+    first = _claim(registry)
+    assert _claim(registry, selection="new").identity == first.identity
+    with pytest.raises(UsageError, match="not finished"):
+        _claim(registry, selection="failed")
+    _finish(output, first)
+    second = _claim(registry, selection="failed")
+    assert _claim(registry, selection="failed").identity == second.identity
+    with pytest.raises(UsageError, match="not finished"):
+        _claim(registry, selection="new", run_id="mine")
+
+
+def test_a_growing_manifest_stays_in_one_lineage(registry, output, tmp_path):
+    first = _claim(registry, inputs=_manifest(tmp_path, "s1,a.png"))
+    _record(output, first)
+    grown = _manifest(tmp_path, "s1,a.png\ns2,b.png")
+    assert _claim(registry, inputs=grown, selection="new").identity == first.identity  # to its end, then
+    _finish(output, first)
+    second = _claim(registry, inputs=grown, selection="new", run_id="second")
+    assert second.identity.parent_run_id == first.identity.run_id
+    _record(output, second)
+    grown_again = _manifest(tmp_path, "s3,c.png")
+    assert _claim(registry, inputs=grown_again, selection="new", run_id="second").resumed
+    with pytest.raises(FingerprintMismatchError):
+        _claim(registry, inputs=grown_again, run_id="second")
+
+
+def test_a_selection_looks_at_runs_of_its_own_fingerprint_and_input_only(registry, output):
+    _finish(output, _claim(registry), 1)
+    other = fingerprint_fields(replace(SPEC, precision="bfloat16"), INPUT, LimitsConfig())
+    assert _claim(registry, other, selection="new").identity.parent_run_id is None
+    elsewhere = input_fields(InputConfig(uri="elsewhere", layout="tree"))
+    assert _claim(registry, inputs=elsewhere, selection="new").identity.parent_run_id is None
+    with pytest.raises(UsageError, match="no run"):
+        _claim(registry, inputs=input_fields(InputConfig(uri="third", layout="tree")), selection="failed")
+
+
+def test_of_several_lineages_the_one_begun_last_goes_on(registry, output):
+    runs = [_claim(registry)]
+    _finish(output, runs[0], 2)
+    runs.append(_claim(registry, new_run=True))
+    _finish(output, runs[1], 1)
+    assert _claim(registry, selection="new").identity.parent_run_id == runs[0].identity.run_id
+
+
+def test_a_damaged_record_stops_a_selection_that_could_build_on_its_run_and_no_other(registry, output):
+    """Passing over it would score all again that it scored, in a lineage beside it."""
+    first = _claim(registry)
+    _finish(output, first, 1)
+    second = _claim(registry, selection="new")
+    _finish(output, second, 2)
+    other = fingerprint_fields(replace(SPEC, precision="bfloat16"), INPUT, LimitsConfig())
+    elsewhere = input_fields(InputConfig(uri="elsewhere", layout="tree"))
+    for fields, inputs in ((other, INPUTS), (FIELDS, elsewhere)):
+        _finish(output, _claim(registry, fields, inputs), 3)
+    output.replace(output_layout.run_record(second.identity.run_id), b"{")
+    for selection in ("new", "failed"):
+        with pytest.raises(DamagedRecordError, match=f"{second.identity.run_id}/run.json is damaged"):
+            _claim(registry, selection=selection)
+    for fields, inputs in ((other, INPUTS), (FIELDS, elsewhere)):
+        assert _claim(registry, fields, inputs, selection="new").identity.parent_run_id
+
+
+@pytest.mark.parametrize("request_", [{"run_id": "a", "new_run": True}, {"new_run": True, "selection": "new"}])
+def test_requests_that_contradict_themselves_are_refused(request_):
+    with pytest.raises(UsageError):
+        RunRequest(**request_)
+
+
+def test_of_two_nights_at_once_both_get_one_run(registry, output):
+    """Both look before either claims."""
+    first = _claim(registry)
+    _finish(output, first)
+    targets = [registry.target(FIELDS, INPUTS, RunRequest(selection="new")) for _ in range(2)]
+    claims = [registry.claim(target, batch_size=4, intra_op_threads=1, chd_threshold=0.5) for target in targets]
+    assert [target.exists for target in targets] == [False, False]
+    assert claims[0].identity == claims[1].identity
+    assert [claim.resumed for claim in claims] == [False, True]
+    assert registry.target(FIELDS, INPUTS, RunRequest(selection="new")).exists  # before it has a record
+
+
+def test_a_damaged_identity_is_a_fault_of_the_run(registry, tmp_path):
+    claim = _claim(registry)
+    (file,) = tmp_path.rglob("identity.json")
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(RunFault, match=f"{claim.identity.run_id}/identity.json is damaged"):
+        _claim(registry)

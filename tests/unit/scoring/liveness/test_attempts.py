@@ -1,0 +1,115 @@
+"""Which open markers mean that a worker died, and when a shard is to blame."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diagchd_batch.scoring.liveness.attempts import Attempt, AttemptLog, ShardHistory, Worker
+from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
+from diagchd_batch.storage import open_storage
+
+RUN = "run"
+
+
+def _log(directory: Path, worker: Worker, submission: str = "now", state: SubmissionState = SubmissionState.LOST):
+    storage = open_storage(str(directory))
+    return AttemptLog(storage, storage, RUN, submission, worker, lambda name: state)
+
+
+@pytest.fixture
+def here() -> Worker:
+    return Worker.this_process()
+
+
+@pytest.fixture
+def dead_neighbour(here: Worker) -> Worker:
+    """A worker of this machine whose process ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return replace(here, worker="dead", pid=process.pid, start_ticks=here.start_ticks + 1)
+
+
+@pytest.fixture
+def elsewhere(here: Worker) -> Worker:
+    return replace(here, worker="far", boot="another boot", node="another-node")
+
+
+def test_a_closed_attempt_says_nothing(tmp_path, here, dead_neighbour):
+    log = _log(tmp_path, dead_neighbour)
+    log.close(log.open(3, isolated=False), "committed")
+    assert _log(tmp_path, here).history(3) == ShardHistory(crashed=False, deaths=())
+
+
+def test_an_open_attempt_of_a_dead_worker_is_a_crash_of_its_shard_alone(tmp_path, here, dead_neighbour):
+    _log(tmp_path, dead_neighbour).open(3, isolated=False)
+    assert _log(tmp_path, here).history(3).crashed
+    assert not _log(tmp_path, here).history(4).crashed
+    assert _log(tmp_path, here).history(3).deaths == ()  # its files were not isolated
+
+
+def test_an_attempt_of_a_living_worker_is_no_crash(tmp_path, here):
+    neighbour = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        ticks = int(Path(f"/proc/{neighbour.pid}/stat").read_text().rpartition(")")[2].split()[19])
+        alive = replace(here, worker="alive", pid=neighbour.pid, start_ticks=ticks)
+        _log(tmp_path, alive).open(0, isolated=False)
+        assert not _log(tmp_path, here).history(0).crashed
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+    assert _log(tmp_path, here).history(0).crashed
+
+
+def test_a_reused_process_id_is_not_the_worker(tmp_path, here):
+    reused = replace(here, worker="before us", pid=os.getpid(), start_ticks=here.start_ticks - 1)
+    _log(tmp_path, reused).open(0, isolated=False)
+    assert _log(tmp_path, here).history(0).crashed
+
+
+def test_two_threads_of_one_worker_do_not_take_each_other_for_dead(tmp_path, here):
+    log = _log(tmp_path, here)
+    log.open(0, isolated=False)
+    assert not log.history(0).crashed
+
+
+@pytest.mark.parametrize(
+    ("submission", "state", "crashed"),
+    [
+        ("now", SubmissionState.LIVE, True),  # the shard was given to us, so its worker there is gone
+        ("earlier", SubmissionState.LIVE, False),
+        ("earlier", SubmissionState.LOST, True),
+        ("earlier", SubmissionState.ENDED, False),  # its driver ended it, in order
+    ],
+)
+def test_a_worker_of_another_node(tmp_path, here, elsewhere, submission, state, crashed):
+    _log(tmp_path, elsewhere, submission).open(0, isolated=False)
+    assert _log(tmp_path, here, "now", state).history(0).crashed is crashed
+
+
+def test_of_an_orderly_ended_submission_only_the_last_attempt_is_excused(tmp_path, here, dead_neighbour):
+    log = _log(tmp_path, dead_neighbour, "earlier")
+    log.open(0, isolated=False)
+    assert not _log(tmp_path, here, "now", SubmissionState.ENDED).history(0).crashed
+    _log(tmp_path, replace(dead_neighbour, worker="next"), "earlier").open(0, isolated=True)
+    assert _log(tmp_path, here, "now", SubmissionState.ENDED).history(0).crashed
+
+
+def test_deaths_count_within_a_submission_where_files_were_isolated(tmp_path, here, dead_neighbour):
+    for submission, isolated in (("now", False), ("now", True), ("now", True), ("earlier", True)):
+        log = _log(tmp_path, dead_neighbour, submission)
+        log.note_batch(log.open(0, isolated=isolated), 5)
+    deaths = _log(tmp_path, here).history(0).deaths
+    assert [(death.submission, death.isolated, death.batch) for death in deaths] == [("now", True, 5)] * 2
+
+
+def test_only_deaths_at_one_and_the_same_batch_add_up(here):
+    def death(batch):
+        return Attempt("name", 0, "now", here, isolated=True, batch=batch)
+
+    history = ShardHistory(True, tuple(death(batch) for batch in (None, None, None, 0, 3, 1, 3, 2)))
+    assert [attempt.batch for attempt in history.deaths_at_one_batch()] == [3, 3]
+    assert ShardHistory(True, (death(None),)).deaths_at_one_batch() == ()

@@ -1,0 +1,57 @@
+"""Signs of life of drivers and workers."""
+
+import json
+import time
+
+import pytest
+
+from diagchd_batch import output_layout
+from diagchd_batch.scoring.liveness.heartbeats import (
+    LOST_AFTER_S,
+    Heartbeat,
+    SubmissionState,
+    driver_name,
+    read_worker_beats,
+    submission_state,
+    worker_name,
+)
+from diagchd_batch.storage import open_storage
+
+
+@pytest.fixture
+def private(tmp_path):
+    return open_storage(str(tmp_path))
+
+
+def test_a_driver_lives_ends_or_is_lost(private):
+    assert submission_state(private, "run", "one") == SubmissionState.LOST
+    with Heartbeat(private, "run", driver_name("one"), dict):
+        assert submission_state(private, "run", "one") == SubmissionState.LIVE
+    assert submission_state(private, "run", "one") == SubmissionState.ENDED
+    stale = {"ended": False, "time_s": time.time() - LOST_AFTER_S - 1}
+    private.replace(output_layout.heartbeat_file("run", driver_name("two")), json.dumps(stale).encode())
+    assert submission_state(private, "run", "two") == SubmissionState.LOST
+
+
+def _worker(name, images_done, devices=("CPU",)):
+    return lambda: {"worker": name, "devices": list(devices), "images_done": images_done, "images_per_s": 2.5}
+
+
+def test_workers_of_a_submission_are_added_up(private):
+    with (
+        Heartbeat(private, "run", worker_name("now", "a"), _worker("a", {0: 3, 1: 2})),
+        Heartbeat(private, "run", worker_name("now", "b"), _worker("b", {1: 5}, ("GPU",))),
+        Heartbeat(private, "run", worker_name("other", "c"), _worker("c", {7: 1})),
+    ):
+        beats = read_worker_beats(private, "run", "now")
+    assert beats.workers == {"a", "b"}
+    assert beats.devices == {"CPU", "GPU"}
+    assert beats.images_done == {0: 3, 1: 5}
+    assert beats.images_per_s == 5.0
+
+
+def test_a_workers_silence_is_noticed(private):
+    silent = _worker("a", {0: 3})() | {"ended": False, "time_s": time.time() - LOST_AFTER_S - 1}
+    private.replace(output_layout.heartbeat_file("run", worker_name("now", "a")), json.dumps(silent).encode())
+    assert read_worker_beats(private, "run", "now").workers == frozenset()
+    assert read_worker_beats(private, "run", "now", ended=True).devices == {"CPU"}

@@ -1,0 +1,73 @@
+"""When no further shard begins."""
+
+import pytest
+
+from diagchd_batch import output_layout
+from diagchd_batch.errors import StorageFault
+from diagchd_batch.scoring.liveness import shard_gate as ending_module
+from diagchd_batch.scoring.liveness.shard_gate import Ending, ShardGate, request_stop
+from diagchd_batch.storage import open_storage
+
+
+class Clock:
+    now_s = 1000.0
+
+    def time(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(ending_module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def private(tmp_path):
+    return open_storage(str(tmp_path), owner_only=True)
+
+
+def test_without_a_deadline_every_shard_may_begin(clock, private):
+    gate = ShardGate(private, "run", "now", None)
+    gate.note(10, 1e9)
+    assert (gate.closed(), gate.refusal(10**6)) == (None, None)
+
+
+def test_only_shards_that_end_in_time_begin(clock, private):
+    gate = ShardGate(private, "run", "now", 1100.0)
+    assert gate.refusal(10**9) is None  # nothing is known yet
+    gate.note(100, 30.0)
+    gate.note(100, 50.0)  # 0.4 s an image
+    assert gate.refusal(250) is None
+    assert gate.refusal(251) is Ending.DEADLINE
+    clock.now_s = 1050.0
+    assert (gate.closed(), gate.refusal(125), gate.refusal(126)) == (None, None, Ending.DEADLINE)
+
+
+def test_at_the_deadline_nothing_begins_even_if_nothing_is_known(clock, private):
+    gate = ShardGate(private, "run", "now", 1000.0)
+    assert gate.closed() is gate.refusal(0) is Ending.DEADLINE
+
+
+def test_a_stop_is_of_one_submission(private):
+    gate = ShardGate(private, "run", "now", None)
+    assert gate.closed() is None
+    request_stop(private, "run", "now")
+    request_stop(private, "run", "now")  # twice is as once
+    assert gate.closed() is gate.refusal(1) is Ending.STOP
+    assert ShardGate(private, "run", "later", None).closed() is None
+
+
+def test_while_the_request_cannot_be_looked_for_work_goes_on(private, monkeypatch):
+    gate = ShardGate(private, "run", "now", None)
+
+    def refuse(key):
+        assert key == output_layout.stop_request("run", "now")
+        raise StorageFault("gone for a while")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(private, "stat", refuse)
+        assert gate.closed() is None
+    request_stop(private, "run", "now")
+    assert gate.closed() is Ending.STOP
