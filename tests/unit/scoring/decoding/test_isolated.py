@@ -13,8 +13,9 @@ from PIL import Image
 from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.failures import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.scoring.decoding import isolated
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
-from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder, MaskRequest, isolated
+from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder, MaskRequest
 from diagchd_batch.scoring.decoding.isolated import IsolatedDecoder
 from tests.support.trapped_decoder import (
     GLUTTON,
