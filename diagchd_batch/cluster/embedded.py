@@ -14,8 +14,8 @@ from pathlib import Path
 
 from diagchd_batch.errors import RunFault
 from diagchd_batch.process.interrupts import RunInterrupted
+from diagchd_batch.process.machine import NodeResources
 from diagchd_batch.process.native_stderr import native_stderr_silenced
-from diagchd_batch.scoring.driver.actor_plan import NodeResources
 
 OBJECT_STORE_BYTES = 256 << 20
 """Nothing but summaries of a few hundred bytes crosses it."""

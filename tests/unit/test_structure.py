@@ -20,7 +20,12 @@ LAYERS = [
     {"cli"},
 ]
 LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
-HEAVY = {"ray": {"scoring", "cluster"}, "keras": {"model", "training"}, "tensorflow": {"model"}, "jax": {"model"}}
+HEAVY = {
+    "ray": {"scoring", "cluster"},
+    "keras": {"model", "training"},
+    "tensorflow": {"model", "training"},
+    "jax": {"model"},
+}
 
 
 def _imports(path: Path) -> set[str]:

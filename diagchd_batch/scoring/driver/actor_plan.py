@@ -8,15 +8,7 @@ from typing import Protocol
 
 from diagchd_batch.config.models import ClusterConfig
 from diagchd_batch.errors import ConfigError
-
-
-@dataclass(frozen=True, slots=True)
-class NodeResources:
-    """One node: processor cores, GPUs and main memory that Ray may give out."""
-
-    cpus: int
-    gpus: int
-    memory_bytes: int
+from diagchd_batch.process.machine import NodeResources
 
 
 @dataclass(frozen=True, slots=True)

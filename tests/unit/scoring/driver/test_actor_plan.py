@@ -4,7 +4,8 @@ import pytest
 
 from diagchd_batch.config.models import ActorsConfig, ClusterConfig
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.scoring.driver.actor_plan import ActorPlan, NodeResources, plan_actors
+from diagchd_batch.process.machine import NodeResources
+from diagchd_batch.scoring.driver.actor_plan import ActorPlan, plan_actors
 
 GB = 1 << 30
 LAPTOP = NodeResources(8, 0, 16 * GB)

@@ -14,12 +14,12 @@ from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.process.interrupts import RunInterrupted
+from diagchd_batch.process.machine import NodeResources
 from diagchd_batch.results import compaction
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.verify.run import verify_run
 from diagchd_batch.scoring.driver import job
 from diagchd_batch.scoring.driver import ray_data as ray_run
-from diagchd_batch.scoring.driver.actor_plan import NodeResources
 from diagchd_batch.scoring.driver.lifecycle import RunOutcome, run_job
 from diagchd_batch.scoring.liveness.attempts import Worker
 from diagchd_batch.scoring.worker.settings import IMPATIENCE_S
