@@ -1,25 +1,47 @@
-"""The one exception tree of the package.
+"""The exit codes of the commands, and the one exception tree of the package.
 
-Two kinds, never mixed up:
+There are two kinds of exceptions, and they are never mixed up:
 
-* `DiagchdBatchError`: a fault of the call, the configuration or the run. It ends the command with `exit_code`; the
+* `DiagchdBatchError` is a fault of the call, the configuration or the run. It ends the command with `exit_code`. Its
   message says what is wrong, with which input, and what to do.
-* `ItemError`: one input (an image, a mask) cannot be used. It becomes a failed row with `code`; the run goes on.
+* `ItemError` means that one input (an image, a mask) cannot be used. It becomes a failed row with `code`, and the run
+  goes on.
 """
+
+from enum import IntEnum
+from typing import Any
 
 from diagchd_batch.failures import FailureCode
 
 
-class DiagchdBatchError(Exception):
-    """Base class. `exit_code` is what the command line ends with."""
+class ExitCode(IntEnum):
+    """What a command ends with. People script against these numbers, so they never change their meaning."""
 
-    exit_code = 1
+    DONE = 0
+    FAILED = 1
+    """A fault of the run. What is committed stays, and the same command resumes the run."""
+    USAGE = 2
+    """The command line, the job file, an input table or the platform is not usable as it is."""
+    FAILED_INPUTS = 3
+    """The run is done, and some inputs became failed rows."""
+    FINGERPRINT_MISMATCH = 4
+    """The run that was named exists under other settings."""
+    INTERRUPTED = 130
+    """SIGINT (Ctrl-C); 128 plus the number of the signal, as shells report it."""
+    TERMINATED = 143
+    """SIGTERM."""
+
+
+class DiagchdBatchError(Exception):
+    """The base class. `exit_code` is what the command ends with."""
+
+    exit_code = ExitCode.FAILED
 
 
 class UsageError(DiagchdBatchError):
-    """The caller asked for something that cannot be: an unknown run, a refused combination of options."""
+    """The caller asked for something impossible, such as an unknown run or options that exclude each other."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class ConfigError(UsageError):
@@ -35,16 +57,18 @@ class WeightsError(UsageError):
 
 
 class StatisticsError(UsageError, ValueError):
-    """A statistic was asked for on arguments for which it is not defined."""
+    """A statistic is not defined for the arguments that were given."""
 
 
 class FingerprintMismatchError(DiagchdBatchError):
     """A run id exists under another fingerprint.
 
-    `differences` maps a field to (value of the existing run, value asked for).
+    Args:
+        run_id: The run that exists.
+        differences: The name of each field that differs → (value of the existing run, value that was asked for).
     """
 
-    exit_code = 4
+    exit_code = ExitCode.FINGERPRINT_MISMATCH
 
     def __init__(self, run_id: str, differences: dict[str, tuple[object, object]]) -> None:
         self.run_id = run_id
@@ -54,12 +78,12 @@ class FingerprintMismatchError(DiagchdBatchError):
         )
         super().__init__(
             f"run {run_id} exists under another fingerprint:{lines}\n"
-            "Leave --run-id away to start a new run, or restore the settings above to resume this one."
+            "Omit --run-id to start a new run, or restore the settings above to resume this one."
         )
 
 
 class RunFault(DiagchdBatchError):  # noqa: N818 - the design's own term: a fault of the run, not of an input
-    """The run cannot go on, but what is committed stays and the same command resumes it."""
+    """The run cannot go on. What is committed stays, and the same command resumes it."""
 
 
 class VerificationError(DiagchdBatchError):
@@ -67,16 +91,22 @@ class VerificationError(DiagchdBatchError):
 
 
 class StorageFault(RunFault):
-    """Storage refuses or fails as a whole: credentials, missing bucket, full disk, endpoint gone."""
+    """Storage refuses or fails as a whole: credentials, a missing bucket, a full disk, an endpoint that is gone."""
 
 
 class ItemError(Exception):
-    """One input cannot be used. `detail` may name files and is written under `private/` only."""
+    """One input cannot be used.
+
+    Args:
+        code: Why, as the tables show it.
+        detail: A text for the private tree. It may name files.
+    """
 
     def __init__(self, code: FailureCode, detail: str) -> None:
         super().__init__(f"{code.value}: {detail}")
         self.code = code
         self.detail = detail
 
-    def __reduce__(self):  # two-argument constructors do not pickle by themselves; isolation sends these over a pipe
+    def __reduce__(self) -> tuple[type["ItemError"], tuple[Any, ...]]:
+        """Allow pickling, which an isolated decoder needs: an exception with two arguments does not do it by itself."""
         return (type(self), (self.code, self.detail))

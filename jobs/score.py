@@ -19,14 +19,14 @@ from diagchd_batch.cluster.joined import JoinedRay
 from diagchd_batch.cluster.node_checks.check_nodes import check_nodes
 from diagchd_batch.config.loading import load_job
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.errors import DiagchdBatchError
+from diagchd_batch.errors import DiagchdBatchError, ExitCode
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.report import write_report
 from diagchd_batch.results import open_output
 from diagchd_batch.runs.evaluate import evaluate_output
 from diagchd_batch.runs.plan import read_evaluation_files
 from diagchd_batch.scoring.driver.identity import RunRequest
-from diagchd_batch.scoring.driver.lifecycle import EXIT_DONE, EXIT_DONE_WITH_FAILED_INPUTS, run_job
+from diagchd_batch.scoring.driver.lifecycle import run_job
 from diagchd_batch.scoring.liveness.deadline import parse_deadline
 from diagchd_batch.scoring.liveness.prometheus import MeasuredProgress
 from diagchd_batch.scoring.liveness.run_log import RunLog
@@ -56,7 +56,7 @@ def _run(
         until = parse_deadline(arguments.until, datetime.now(UTC)) if arguments.until else None
         if until and until <= datetime.now(UTC):
             log.message("the deadline has passed; no node is asked for, and nothing is begun")
-            return EXIT_DONE
+            return ExitCode.DONE
         job = load(arguments.config, arguments.overrides, os.environ)
         read_evaluation_files(job.evaluation)
 
@@ -90,7 +90,7 @@ def _run(
     told = json.dumps({name: getattr(outcome, name) for name in outcome.__slots__} | {"counts": counts})
     print(told)
     run_log.note(told)
-    return EXIT_DONE if outcome.exit_code == EXIT_DONE_WITH_FAILED_INPUTS else outcome.exit_code
+    return ExitCode.DONE if outcome.exit_code == ExitCode.FAILED_INPUTS else outcome.exit_code
 
 
 if __name__ == "__main__":

@@ -23,11 +23,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch import __version__, output_layout
+from diagchd_batch.errors import ExitCode
 from diagchd_batch.results.columns import CLASSES, SCORES, SURFACE_CLASSES, table_metadata
 from diagchd_batch.results.compaction import compact_predictions
+from diagchd_batch.results.output import open_output
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, parquet_options, shard_metadata
-from diagchd_batch.storage import Storage, join_uri, open_storage
+from diagchd_batch.storage import Storage
 from diagchd_batch.studies.keys import load_or_create_key
 from diagchd_batch.studies.plan import PLAN_STUDIES, PlanHead
 from diagchd_batch.studies.sharding import ShardSize
@@ -172,7 +174,7 @@ def write_run(output: Storage, private: Storage, size: Size, cohort: Cohort, run
         fingerprint_fields={"made_up": run_id},
         package_version=__version__,
         status="finished",
-        exit_code=3 if counts.n_failed else 0,
+        exit_code=ExitCode.FAILED_INPUTS if counts.n_failed else ExitCode.DONE,
         simulated=True,
         config={},
         model=ModelRecord(
@@ -284,8 +286,8 @@ def main() -> None:
         given.prevalence,
     )
     cohort = Cohort.make(size, given.seed)
-    output = open_storage(given.output)
-    private = open_storage(join_uri(given.output, output_layout.PRIVATE), owner_only=True)
+    opened = open_output(given.output)
+    output, private = opened.storage, opened.private
     load_or_create_key(private, os.environ)  # `evaluate` asks for one, though no token here is made with it
     for number in range(given.runs):
         write_run(output, private, size, cohort, f"made{number:04d}-{given.rows:08x}-1", given.seed + number)

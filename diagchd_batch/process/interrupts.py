@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from diagchd_batch.errors import ExitCode
+
 
 class RunInterrupted(KeyboardInterrupt):
     """A KeyboardInterrupt, so that no `except Exception` swallows it, which knows its signal."""
@@ -15,9 +17,9 @@ class RunInterrupted(KeyboardInterrupt):
         self.signal_number = signal_number
 
     @property
-    def exit_code(self) -> int:
-        """130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
-        return 128 + self.signal_number
+    def exit_code(self) -> ExitCode:
+        """INTERRUPTED for Ctrl-C, TERMINATED for SIGTERM."""
+        return ExitCode(128 + self.signal_number)
 
 
 @contextmanager

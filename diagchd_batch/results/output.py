@@ -72,9 +72,17 @@ class Output(OutputTrees):
         return decode_mask(stored[0])
 
 
-def open_output(uri: str, private_uri: str | None = None) -> Output:
-    """Opens an output for reading: a path or ``s3://bucket/prefix``.
+def open_output(uri: str, private_uri: str | None = None, *, object_timeout_s: float = 300.0) -> Output:
+    """Open an output for reading.
 
-    `private_uri` is needed only for what reads the private tree, and only where it lies elsewhere than under `uri`.
+    Args:
+        uri: A path or ``s3://bucket/prefix``.
+        private_uri: Where the private tree lies, if not in ``private/`` of the output. Only what reads the private
+            tree needs it.
+        object_timeout_s: Seconds after which retries of one object end.
     """
-    return Output(open_storage(uri), open_storage(private_uri or join_uri(uri, output_layout.PRIVATE), owner_only=True))
+    private_uri = private_uri or join_uri(uri, output_layout.PRIVATE)
+    return Output(
+        open_storage(uri, object_timeout_s=object_timeout_s),
+        open_storage(private_uri, object_timeout_s=object_timeout_s, owner_only=True),
+    )

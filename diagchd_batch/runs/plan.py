@@ -11,13 +11,13 @@ from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import fingerprint
 from diagchd_batch.config.models import EvaluationConfig, JobConfig
 from diagchd_batch.config.output_places import refuse_output_in_input
-from diagchd_batch.model.spec import ModelSpec, resolve_model
+from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards
-from diagchd_batch.results.output import open_output
-from diagchd_batch.scoring.driver.identity import RunRegistry, RunRequest, fingerprint_fields, input_fields
+from diagchd_batch.scoring.driver.identity import RunRequest, fingerprint_fields
+from diagchd_batch.scoring.driver.job import model_of, requested_run
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.submit_checks import check_limits
-from diagchd_batch.storage import join_uri, open_storage
+from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.storage.checks import check_readable
 from diagchd_batch.studies.checks import (
     StudyMatch,
@@ -28,7 +28,6 @@ from diagchd_batch.studies.checks import (
     refuse_contradicting_labels,
 )
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.keys import find_key
 from diagchd_batch.studies.plan import PlanHead, open_plan
 from diagchd_batch.studies.planning import preview_plan
 
@@ -66,32 +65,30 @@ def preview_job(
     """
     check_limits(config.limits)
     refuse_output_in_input(config)
-    timeout_s = config.limits.object_timeout_s
-    model = resolve_model(config.model.name, config.model.weights, config.model.precision)
-    input_storage = open_storage(config.input.uri, object_timeout_s=timeout_s)
-    check_readable(input_storage)
-    private_uri = config.output.private_uri or join_uri(config.output.uri, output_layout.PRIVATE)
-    private = open_storage(private_uri, object_timeout_s=timeout_s, owner_only=True)
-    output = open_output(config.output.uri, private_uri)
-    fields = fingerprint_fields(model, config.input, config.limits)
-    key = find_key(private, environ)
+    model = model_of(config)
+    workspace = Workspace.of_job(config, environ)
+    check_readable(workspace.archive)
+    key = workspace.find_key()
     found = begun = None
     if key is not None:
-        target = RunRegistry(output.storage, private, key).target(fields, input_fields(config.input), request)
+        target = requested_run(config, model, workspace.registry(key), request)
         found, begun = (target.identity, None) if target.exists else (None, target.identity)
-    select = selection_of(begun, output.storage, private) if begun else None
+    select = selection_of(begun, workspace.storage, workspace.private) if begun else None
     pseudonymizer = Pseudonymizer(key or secrets.token_bytes(32))
-    preview = preview_plan(config.input, config.shards, input_storage, pseudonymizer, select=select, progress=on_listed)
+    preview = preview_plan(
+        config.input, config.shards, workspace.archive, pseudonymizer, select=select, progress=on_listed
+    )
     matches = {} if select else _match_evaluation_files(config.evaluation, preview.studies)
     done: set[int] = set()
     head = preview.head
-    if found is not None and private.stat(output_layout.plan_head(found.run_id)) is not None:
+    if found is not None and workspace.private.stat(output_layout.plan_head(found.run_id)) is not None:
         # a run that is resumed goes on with the plan it began with
-        head, done = open_plan(private, found.run_id).head, committed_shards(output.storage, found.run_id)
+        head, done = open_plan(workspace.private, found.run_id).head, committed_shards(workspace.storage, found.run_id)
+    digest = fingerprint(fingerprint_fields(model, config.input, config.limits))
     rates = [
         (run.ended_at, run.images_per_s)
-        for run in output.runs(on_damaged=lambda *_: None)  # it tells how fast the others were
-        if run.fingerprint == fingerprint(fields) and run.ended_at and run.images_per_s
+        for run in workspace.runs(on_damaged=lambda *_: None)  # it tells how fast the others were
+        if run.fingerprint == digest and run.ended_at and run.images_per_s
     ]
     return JobPreview(
         model=model,

@@ -1,12 +1,12 @@
-"""Opens a job: storages, checks before work, key, model, actors, and the run that it means."""
+"""Opens and checks a job before any work is done: its places, model, actors, and the run that it means."""
 
 import secrets
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
-from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig, LimitsConfig
 from diagchd_batch.config.output_places import refuse_output_in_input
 from diagchd_batch.model.batch_size import choose_batch_size
@@ -25,12 +25,12 @@ from diagchd_batch.scoring.driver.identity import (
 )
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.submit_checks import check_limits, check_places
+from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.scoring.liveness.shard_gate import ShardGate
-from diagchd_batch.scoring.worker.settings import RunSettings, impatience_s
-from diagchd_batch.storage import Storage, join_uri, open_storage
+from diagchd_batch.scoring.worker.settings import RunSettings
+from diagchd_batch.storage import Storage
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Progress
-from diagchd_batch.studies.keys import load_or_create_key
 from diagchd_batch.studies.plan import Plan, PlanHead
 from diagchd_batch.studies.planning import PlanDraft, draft_plan, freeze_plan
 
@@ -38,20 +38,103 @@ _MAX_DECODER_THREADS = 16
 _GPU_DECODER_THREADS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job with everything opened and resolved: one submission of one run."""
+def model_of(config: JobConfig) -> ModelSpec:
+    """Return the model that a job file names.
+
+    Raises:
+        WeightsError: The weights cannot be read or do not fit the model.
+    """
+    return resolve_model(config.model.name, config.model.weights, config.model.precision)
+
+
+def requested_run(config: JobConfig, model: ModelSpec, registry: RunRegistry, request: RunRequest) -> Target:
+    """Return the run that a job file and a request mean. `plan`, `submit` and a cluster's client all ask here.
+
+    Args:
+        config: The job file.
+        model: What `model_of(config)` returned.
+        registry: The runs of the job's output.
+        request: What the command line says about the run.
+
+    Raises:
+        FingerprintMismatchError: The run that was named exists under other settings.
+        UsageError: There is nothing yet that the request could build on.
+    """
+    return registry.target(fingerprint_fields(model, config.input, config.limits), input_fields(config.input), request)
+
+
+@dataclass(frozen=True)
+class PreparedJob:
+    """A job with everything opened and checked, and the run that it means, which is not claimed yet."""
 
     config: JobConfig
-    input: Storage
-    output: Storage
-    private: Storage
+    workspace: Workspace
     pseudonymizer: Pseudonymizer
     model: ModelSpec
     actors: ActorPlan
+    until: datetime | None
+    registry: RunRegistry
+    target: Target
+    batch_size: int
+
+    @property
+    def builds_on(self) -> str | None:
+        """The parent of a run that does not exist yet."""
+        return None if self.target.exists else self.target.identity.parent_run_id
+
+    def draft(self, progress: Progress) -> AbstractContextManager[PlanDraft]:
+        """Draft the plan of a run that does not exist yet. If it builds on another run, it may hold no image."""
+        return draft_plan(
+            self.config.input,
+            self.config.shards,
+            self.workspace.archive,
+            self.pseudonymizer,
+            select=selection_of(self.target.identity, self.workspace.storage, self.workspace.private),
+            progress=progress,
+        )
+
+    def claim(self) -> "Job":
+        """Make the run this process's own, or join the one that another driver has claimed."""
+        claim = self.registry.claim(
+            self.target,
+            batch_size=self.batch_size,
+            intra_op_threads=_intra_op_threads(self.config, self.actors),
+            chd_threshold=self.model.chd_threshold,
+        )
+        return Job(self, claim, submission=secrets.token_hex(4))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One submission of one run: a prepared job whose run is claimed."""
+
+    prepared: PreparedJob
     claim: Claim
     submission: str
-    until: datetime | None
+
+    @property
+    def config(self) -> JobConfig:
+        return self.prepared.config
+
+    @property
+    def input(self) -> Storage:
+        return self.prepared.workspace.archive
+
+    @property
+    def output(self) -> Storage:
+        return self.prepared.workspace.storage
+
+    @property
+    def private(self) -> Storage:
+        return self.prepared.workspace.private
+
+    @property
+    def pseudonymizer(self) -> Pseudonymizer:
+        return self.prepared.pseudonymizer
+
+    @property
+    def actors(self) -> ActorPlan:
+        return self.prepared.actors
 
     @property
     def identity(self) -> Identity:
@@ -61,22 +144,25 @@ class Job:
     def run_id(self) -> str:
         return self.claim.identity.run_id
 
+    @cached_property
+    def model(self) -> ModelSpec:
+        """The model, with the decision threshold that the run began with."""
+        return replace(self.prepared.model, chd_threshold=self.identity.chd_threshold)
+
     @property
     def table_metadata(self) -> dict[bytes, bytes]:
+        """The key-value metadata of the run's Parquet files."""
         return table_metadata(
             run_id=self.run_id, fingerprint=self.identity.fingerprint, simulated=self.config.input.simulated
         )
 
-    def impatient(self) -> tuple[Storage, Storage]:
-        """Output and private tree with a short time-out."""
-        timeout_s = impatience_s(self.config.limits)
-        return (
-            open_storage(self.output.uri, object_timeout_s=timeout_s),
-            open_storage(self.private.uri, object_timeout_s=timeout_s, owner_only=True),
-        )
+    @cached_property
+    def short_timeout(self) -> Workspace:
+        """The job's places with a time-out for work that must not wait."""
+        return self.prepared.workspace.with_short_timeout(self.config.limits)
 
     def plan(self, progress: Progress) -> Plan:
-        """The run's frozen plan, made if it is not there."""
+        """Return the run's frozen plan, and make it if it is not there."""
         return freeze_plan(
             self.config.input,
             self.config.shards,
@@ -90,12 +176,12 @@ class Job:
 
     @property
     def watched_limits(self) -> LimitsConfig:
-        """Files that failed before may all fail again: that is no sign of a wrong input."""
+        """The limits that stop the run. Files that failed before may all fail again, so those do not stop it."""
         limits = self.config.limits
         return limits.model_copy(update={"max_failed_fraction": 1.0}) if self.identity.selection == "failed" else limits
 
     def settings(self, plan: PlanHead) -> RunSettings:
-        """What the workers of this submission get."""
+        """Return what the workers of this submission receive."""
         return RunSettings(
             run_id=self.run_id,
             submission=self.submission,
@@ -117,102 +203,54 @@ class Job:
         )
 
     def gate(self) -> ShardGate:
-        """What the driver asks while it waits; the workers have their own."""
-        return ShardGate(self.impatient()[1], self.run_id, self.submission, self._until_s)
+        """Return the gate that the driver asks while it waits. Each worker has its own."""
+        return ShardGate(self.short_timeout.private, self.run_id, self.submission, self._until_s)
 
     @property
     def _until_s(self) -> float | None:
-        return None if self.until is None else self.until.timestamp()
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedJob:
-    """A job with everything opened and checked, and the run that it means, not yet claimed."""
-
-    config: JobConfig
-    input: Storage
-    output: Storage
-    private: Storage
-    pseudonymizer: Pseudonymizer
-    model: ModelSpec
-    actors: ActorPlan
-    until: datetime | None
-    registry: RunRegistry
-    target: Target
-    batch_size: int
-
-    @property
-    def builds_on(self) -> str | None:
-        """The parent of a run that is yet to be begun."""
-        return None if self.target.exists else self.target.identity.parent_run_id
-
-    def draft(self, progress: Progress) -> AbstractContextManager[PlanDraft]:
-        """The plan of the run that is yet to be begun; of one that builds on another it may have no image."""
-        return draft_plan(
-            self.config.input,
-            self.config.shards,
-            self.input,
-            self.pseudonymizer,
-            select=selection_of(self.target.identity, self.output, self.private),
-            progress=progress,
-        )
-
-    def claim(self) -> Job:
-        claim = self.registry.claim(
-            self.target,
-            batch_size=self.batch_size,
-            intra_op_threads=_intra_op_threads(self.config, self.actors),
-            chd_threshold=self.model.chd_threshold,
-        )
-        return Job(
-            config=self.config,
-            input=self.input,
-            output=self.output,
-            private=self.private,
-            pseudonymizer=self.pseudonymizer,
-            model=replace(self.model, chd_threshold=claim.identity.chd_threshold),
-            actors=self.actors,
-            claim=claim,
-            submission=secrets.token_hex(4),
-            until=self.until,
-        )
+        until = self.prepared.until
+        return None if until is None else until.timestamp()
 
 
 def prepare_job(
     config: JobConfig, cluster: Cluster, environ: Mapping[str, str], request: RunRequest, until: datetime | None
 ) -> PreparedJob:
-    """Raises DiagchdBatchError for anything that would stop the run later anyway, before any work is done."""
+    """Open and check everything that a run needs, before any work is done.
+
+    Args:
+        config: The job file.
+        cluster: Where the actors will run.
+        environ: The environment variables, which may hold the identifier key.
+        request: What the command line says about the run.
+        until: When the last shard must have ended; None for no deadline.
+
+    Raises:
+        DiagchdBatchError: Anything that would stop the run later.
+    """
     check_limits(config.limits)
     refuse_output_in_input(config)
-    model = resolve_model(config.model.name, config.model.weights, config.model.precision)
-    timeout_s = config.limits.object_timeout_s
-    private_uri = config.output.private_uri or join_uri(config.output.uri, output_layout.PRIVATE)
-    input_storage = open_storage(config.input.uri, object_timeout_s=timeout_s)
-    output = open_storage(config.output.uri, object_timeout_s=timeout_s)
-    private = open_storage(private_uri, object_timeout_s=timeout_s, owner_only=True)
-    check_places(input_storage, output, private)
-    key = load_or_create_key(private, environ)
+    model = model_of(config)
+    workspace = Workspace.of_job(config, environ)
+    check_places(workspace.archive, workspace.storage, workspace.private)
+    key = workspace.create_key()
     nodes = cluster.nodes()
     actors = plan_actors(config.cluster, nodes, elastic=cluster.elastic)
-    registry = RunRegistry(output, private, key)
-    fields = fingerprint_fields(model, config.input, config.limits)
+    registry = workspace.registry(key)
     return PreparedJob(
         config=config,
-        input=input_storage,
-        output=output,
-        private=private,
+        workspace=workspace,
         pseudonymizer=Pseudonymizer(key),
         model=model,
         actors=actors,
         until=until,
         registry=registry,
-        target=registry.target(fields, input_fields(config.input), request),
+        target=requested_run(config, model, registry, request),
         batch_size=_batch_size(config, model, nodes, actors),
     )
 
 
 def _batch_size(config: JobConfig, model: ModelSpec, nodes: list[NodeResources], actors: ActorPlan) -> int:
-    """The one asked for, or one that fits the memory of the smallest node that an actor may run on."""
+    """Return the batch size of the job file, or one that fits the smallest node on which an actor may run."""
     if config.model.batch_size != "auto":
         return config.model.batch_size
     if actors.gpus:
@@ -222,7 +260,7 @@ def _batch_size(config: JobConfig, model: ModelSpec, nodes: list[NodeResources],
 
 
 def _intra_op_threads(config: JobConfig, actors: ActorPlan) -> int:
-    """For the model's operations: all of an actor's cores, but from three on one is left to the decoders."""
+    """Return the threads of the model's operations: all cores of an actor, less one for the decoders from three on."""
     if config.cluster.threads_per_actor != "auto":
         return config.cluster.threads_per_actor
     cores = max(1, int(actors.cpus))
@@ -230,6 +268,6 @@ def _intra_op_threads(config: JobConfig, actors: ActorPlan) -> int:
 
 
 def _decoder_threads(actors: ActorPlan) -> int:
-    """As many as the actor has cores, and one more, since reading waits; on a GPU the cores do nothing else."""
+    """Return one thread more than the actor has cores, because reading waits. With a GPU the cores do nothing else."""
     least = _GPU_DECODER_THREADS if actors.gpus else 2
     return min(_MAX_DECODER_THREADS, max(least, int(actors.cpus) + 1))

@@ -9,7 +9,7 @@ from datetime import datetime
 from diagchd_batch import output_layout
 from diagchd_batch.cluster.node_checks.shared_proof import node_proof
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.errors import DiagchdBatchError, RunFault
+from diagchd_batch.errors import DiagchdBatchError, ExitCode, RunFault
 from diagchd_batch.process.interrupts import RunInterrupted, interruptible
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.counts import RunCounts
@@ -25,14 +25,11 @@ from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, driver_name, re
 from diagchd_batch.scoring.liveness.progress import RunProgress, RunStart, ShardSummary
 from diagchd_batch.scoring.liveness.run_log import RunLog
 from diagchd_batch.scoring.liveness.run_monitor import RunWatch, outcomes_so_far
-from diagchd_batch.scoring.liveness.shard_gate import EXIT_STOPPED, Ending, RunEnding
+from diagchd_batch.scoring.liveness.shard_gate import Ending, RunEnding
 from diagchd_batch.studies.plan import Plan
 from diagchd_batch.studies.planning import count_new_images
 from diagchd_batch.studies.records import ShardReference
 from diagchd_batch.wording import counted
-
-EXIT_DONE = 0
-EXIT_DONE_WITH_FAILED_INPUTS = 3
 
 _ENDINGS = {Ending.DEADLINE: "at the deadline", Ending.STOP: "as it was asked to"}
 
@@ -45,7 +42,7 @@ class RunOutcome:
     """
 
     run_id: str
-    exit_code: int
+    exit_code: ExitCode
     counts: RunCounts | None
     resumed: bool = False
     repeated: bool = False
@@ -83,15 +80,14 @@ def run_job(
         else:
             with prepared.draft(progress.listed) as draft:
                 if not draft.head.n_images:
-                    return RunOutcome(prepared.builds_on, EXIT_DONE, None, nothing_selected=True)
+                    return RunOutcome(prepared.builds_on, ExitCode.DONE, None, nothing_selected=True)
                 job = prepared.claim()
                 draft.freeze(job.private, job.run_id)
         if job.claim.finished:
             return _repeat(job, progress)
-        _, private = job.impatient()
         if log:
-            log.keep(private, job.run_id, job.submission)
-        with Heartbeat(private, job.run_id, driver_name(job.submission), dict):
+            log.keep(job.short_timeout.private, job.run_id, job.submission)
+        with Heartbeat(job.short_timeout.private, job.run_id, driver_name(job.submission), dict):
             return _run(job, job.plan(progress.listed), cluster, progress, command, derive, conclude)
 
 
@@ -105,7 +101,7 @@ def _run(
     conclude: Callable[[str], None] | None,
 ) -> RunOutcome:
     facts = RunFacts(job.config, job.identity, job.model, plan.head, command)
-    recorder = RunRecorder(job.output, job.private, job.impatient(), facts)
+    recorder = RunRecorder(job.output, job.private, (job.short_timeout.storage, job.short_timeout.private), facts)
     began_s = time.monotonic()
     try:
         recorder.running()
@@ -116,7 +112,7 @@ def _run(
         if ending and left:
             recorder.stopped(ending, n_left, scoring_s, _devices(job))
             progress.message(f"stopped {_ENDINGS[ending]}, {counted(n_left, 'image')} left")
-            return RunOutcome(job.run_id, EXIT_STOPPED, None, job.claim.resumed, ending=ending, n_images_left=n_left)
+            return RunOutcome(job.run_id, ExitCode.DONE, None, job.claim.resumed, ending=ending, n_images_left=n_left)
         if left:  # workers said that they were committed; a run without them must never look finished
             raise RunFault(
                 f"{counted(len(left), 'shard')}, first {left[0].shard}, with {counted(n_left, 'image')} not in the "
@@ -125,7 +121,7 @@ def _run(
         counts = compact_predictions(job.output, job.run_id, job.table_metadata)
         if derive:
             derive(job.run_id)
-        exit_code = EXIT_DONE_WITH_FAILED_INPUTS if counts.n_failed else EXIT_DONE
+        exit_code = ExitCode.FAILED_INPUTS if counts.n_failed else ExitCode.DONE
         recorder.finished(counts, exit_code, scoring_s, _devices(job))
         if conclude:
             conclude(job.run_id)
@@ -169,7 +165,7 @@ def _score(
         progress,
         job.watched_limits,
         job.actors,
-        job.impatient()[1],
+        job.short_timeout.private,
         job.run_id,
         job.submission,
         outcomes_so_far(job.output, job.run_id) if n_done_shards else Counter(),
@@ -217,7 +213,9 @@ def _repeat(job: Job, progress: RunProgress) -> RunOutcome:
         job.pseudonymizer,
         progress=progress.listed,
     )
-    return RunOutcome(job.run_id, record.exit_code, record.counts, resumed=True, repeated=True, n_new_images=n_new)
+    return RunOutcome(
+        job.run_id, ExitCode(record.exit_code), record.counts, resumed=True, repeated=True, n_new_images=n_new
+    )
 
 
 def _devices(job: Job) -> frozenset[str]:

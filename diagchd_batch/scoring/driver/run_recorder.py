@@ -10,7 +10,7 @@ from typing import Any
 from diagchd_batch import __version__, output_layout
 from diagchd_batch.cluster.node_checks.versions import package_versions
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.errors import DiagchdBatchError, ItemError, StorageFault
+from diagchd_batch.errors import DiagchdBatchError, ExitCode, ItemError, StorageFault
 from diagchd_batch.model.card import load_card
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.process.interrupts import RunInterrupted
@@ -24,7 +24,7 @@ from diagchd_batch.results.run_record import (
     write_run_record,
 )
 from diagchd_batch.scoring.driver.identity import Identity
-from diagchd_batch.scoring.liveness.shard_gate import EXIT_STOPPED, Ending
+from diagchd_batch.scoring.liveness.shard_gate import Ending
 from diagchd_batch.storage.base import Storage
 from diagchd_batch.studies.plan import PlanHead
 from diagchd_batch.wording import counted
@@ -56,7 +56,7 @@ class RunRecorder:
     def running(self) -> None:
         self._write(status="running")
 
-    def finished(self, counts: RunCounts, exit_code: int, scoring_s: float, devices: Iterable[str]) -> None:
+    def finished(self, counts: RunCounts, exit_code: ExitCode, scoring_s: float, devices: Iterable[str]) -> None:
         total_s = self._scoring_s(scoring_s)
         self._write(
             status="finished",
@@ -68,7 +68,7 @@ class RunRecorder:
 
     def stopped(self, ending: Ending, n_images_left: int, scoring_s: float, devices: Iterable[str]) -> None:
         reason = f"{ending}: {counted(n_images_left, 'image')} left"
-        self._write(status="stopped", exit_code=EXIT_STOPPED, reason=reason, **self._ending(scoring_s, devices))
+        self._write(status="stopped", exit_code=ExitCode.DONE, reason=reason, **self._ending(scoring_s, devices))
 
     def ended_early(self, reason: RunInterrupted | DiagchdBatchError, scoring_s: float) -> None:
         """As far as storage lets it: it may be what failed."""

@@ -9,8 +9,6 @@ from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.storage.base import Storage
 
-EXIT_STOPPED = 0
-
 
 class Ending(StrEnum):
     """Why a run ended with shards left. It is resumable, and nothing is wrong."""
