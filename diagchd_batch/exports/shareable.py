@@ -11,7 +11,7 @@ from diagchd_batch.evaluation.tables.schemas import METRICS, TABLES
 from diagchd_batch.exports.destinations import check_apart
 from diagchd_batch.exports.disclosure.cells import collect_counts
 from diagchd_batch.exports.disclosure.curves import ScoreCutsOfRaters, merged_calibration, thinned_curves
-from diagchd_batch.exports.disclosure.rows import NEVER_PUBLISHED, Publication
+from diagchd_batch.exports.disclosure.publication import NEVER_PUBLISHED, Publication
 from diagchd_batch.exports.disclosure.suppression import protect
 from diagchd_batch.exports.spreadsheets import to_csv
 from diagchd_batch.results.derived import read_metrics

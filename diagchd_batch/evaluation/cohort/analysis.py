@@ -6,33 +6,33 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from diagchd_batch.config.models import EvaluationConfig, OperatingPoint
-from diagchd_batch.evaluation.cohort import describe
-from diagchd_batch.evaluation.cohort.accuracy import (
+from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.cohort.flow import rater_flow_rows
+from diagchd_batch.evaluation.operating_points import at_operating_point, point_columns
+from diagchd_batch.evaluation.performance import describe
+from diagchd_batch.evaluation.performance.accuracy import (
     call_rows,
     comparison_rows,
     other_prevalence_rows,
     prevalence_rows,
     score_rows,
 )
-from diagchd_batch.evaluation.cohort.calibration_rows import calibration_estimate_rows
-from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.cohort.flow import rater_flow_rows
-from diagchd_batch.evaluation.cohort.image_rows import image_rows
-from diagchd_batch.evaluation.cohort.segmentation_rows import segmentation_rows
-from diagchd_batch.evaluation.cohort.units import EXCLUDED, Rater, Units
-from diagchd_batch.evaluation.readers.agreement_rows import against_majority_rows, agreement_rows
+from diagchd_batch.evaluation.performance.calibration import calibration_estimate_rows
+from diagchd_batch.evaluation.performance.image_level import image_rows
+from diagchd_batch.evaluation.performance.segmentation import segmentation_rows
+from diagchd_batch.evaluation.readers.agreement import against_majority_rows, agreement_rows
 from diagchd_batch.evaluation.readers.arms import arm_estimate_rows, session_rows, two_arm_rows
-from diagchd_batch.evaluation.readers.group_rows import (
+from diagchd_batch.evaluation.readers.reader_study import ReaderStudy, Reads, majority, reader_study
+from diagchd_batch.evaluation.readers.readers_mean import (
     model_against_mean_rows,
     model_scores_against_mean_rows,
     readers_mean_rows,
 )
-from diagchd_batch.evaluation.readers.raters import at_operating_point, point_columns
-from diagchd_batch.evaluation.readers.reader_study import ReaderStudy, Reads, majority, reader_study
 from diagchd_batch.evaluation.subgroups.covariates import Covariate
-from diagchd_batch.evaluation.subgroups.subgroup_rows import interaction_rows, lesion_rows, level_rows
-from diagchd_batch.evaluation.tables.multiplicity_rows import adjusted, with_families, with_primary
+from diagchd_batch.evaluation.subgroups.levels import interaction_rows, lesion_rows, level_rows
+from diagchd_batch.evaluation.tables.multiplicity import adjusted, with_families, with_primary
 from diagchd_batch.evaluation.tables.rows import Row, Rows, Settings
+from diagchd_batch.evaluation.units import EXCLUDED, Rater, Units
 
 
 @dataclass(frozen=True)

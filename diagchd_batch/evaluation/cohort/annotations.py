@@ -10,7 +10,7 @@ import pyarrow as pa
 from diagchd_batch.errors import InputError
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
 from diagchd_batch.evaluation.readers.reader_study import Reads
-from diagchd_batch.evaluation.tables.names import Names
+from diagchd_batch.evaluation.tables.display_names import Names
 
 _READERS_AS_STANDARD = ("majority", "reader", "panel")
 """Words in `method` of a reference label that was made of reads."""

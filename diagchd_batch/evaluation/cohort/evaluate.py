@@ -17,14 +17,14 @@ from diagchd_batch.evaluation.cohort.annotations import (
 )
 from diagchd_batch.evaluation.cohort.database import CohortDatabase, RunTables
 from diagchd_batch.evaluation.cohort.flow import create_results, flow_rows, study_results, table_rows
-from diagchd_batch.evaluation.cohort.units import Units
-from diagchd_batch.evaluation.readers.raters import with_headline
+from diagchd_batch.evaluation.operating_points import with_headline
 from diagchd_batch.evaluation.readers.reader_study import Reads
-from diagchd_batch.evaluation.readers.reads_table import reads_table
+from diagchd_batch.evaluation.readers.reads import reads_table
 from diagchd_batch.evaluation.subgroups.covariates import Covariate, all_covariates, diagnoses
-from diagchd_batch.evaluation.tables.names import Names
+from diagchd_batch.evaluation.tables.display_names import Names
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
+from diagchd_batch.evaluation.units import Units
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.lineage import resolve_lineage

@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from diagchd_batch.config.models import OperatingPoint
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.cohort.units import REASONS, WITHOUT_REFERENCE, Rater, Units
-from diagchd_batch.evaluation.tables.names import Names
+from diagchd_batch.evaluation.tables.display_names import Names
 from diagchd_batch.evaluation.tables.rows import Row
+from diagchd_batch.evaluation.units import REASONS, WITHOUT_REFERENCE, Rater, Units
 from diagchd_batch.statistics.inputs import count_subjects
 
 STATUS = (

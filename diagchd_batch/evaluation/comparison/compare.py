@@ -12,9 +12,8 @@ from diagchd_batch.evaluation.cohort.annotations import Matching, match_referenc
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
 from diagchd_batch.evaluation.cohort.evaluate import run_tables
 from diagchd_batch.evaluation.cohort.flow import create_results
-from diagchd_batch.evaluation.cohort.units import EXCLUDED, FAILED, NOT_SCORED, Units
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS
-from diagchd_batch.evaluation.comparison.masks import MaskPairs, ShardRange, compare_masks
+from diagchd_batch.evaluation.comparison.mask_pairs import MaskPairs, ShardRange, compare_masks
 from diagchd_batch.evaluation.comparison.schemas import TABLES
 from diagchd_batch.evaluation.comparison.tables import (
     drift_rows,
@@ -23,12 +22,13 @@ from diagchd_batch.evaluation.comparison.tables import (
     paired_rows,
     score_test_row,
 )
-from diagchd_batch.evaluation.readers.raters import at_operating_point, point_columns, with_headline
+from diagchd_batch.evaluation.operating_points import at_operating_point, point_columns, with_headline
 from diagchd_batch.evaluation.subgroups.covariates import Covariate, all_covariates
-from diagchd_batch.evaluation.tables.multiplicity_rows import adjusted
-from diagchd_batch.evaluation.tables.names import Names
+from diagchd_batch.evaluation.tables.display_names import Names
+from diagchd_batch.evaluation.tables.multiplicity import adjusted
 from diagchd_batch.evaluation.tables.rows import Row, Rows, Settings
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
+from diagchd_batch.evaluation.units import EXCLUDED, FAILED, NOT_SCORED, Units
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import committed_shards, read_predictions
 from diagchd_batch.results.lineage import resolve_lineage

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from diagchd_batch.evaluation.cohort.accuracy import comparison_rows, scored_by
-from diagchd_batch.evaluation.cohort.units import Rater, Units, entered
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS
-from diagchd_batch.evaluation.comparison.masks import MaskPairs
-from diagchd_batch.evaluation.readers.agreement_rows import pair_rows
+from diagchd_batch.evaluation.comparison.mask_pairs import MaskPairs
+from diagchd_batch.evaluation.performance.accuracy import comparison_rows, scored_by
+from diagchd_batch.evaluation.readers.agreement import pair_rows
 from diagchd_batch.evaluation.subgroups.covariates import Covariate
 from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.evaluation.units import Rater, Units, entered
 from diagchd_batch.results.columns import CLASSES
 from diagchd_batch.statistics.classification import delong_paired
 from diagchd_batch.statistics.estimate import Estimate

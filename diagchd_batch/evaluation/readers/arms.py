@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagchd_batch.evaluation.cohort.accuracy import HEADLINE_RATES, call_rows, score_rows, scored_by
-from diagchd_batch.evaluation.cohort.units import REASONS, Rater, Units, entered
-from diagchd_batch.evaluation.readers.agreement_rows import pair_rows
+from diagchd_batch.evaluation.performance.accuracy import HEADLINE_RATES, call_rows, score_rows, scored_by
+from diagchd_batch.evaluation.readers.agreement import pair_rows
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy, Reads, reader_study, session_order
 from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.evaluation.units import REASONS, Rater, Units, entered
 from diagchd_batch.statistics.multireader.obuchowski_rockette import Measure, obuchowski_rockette
 
 

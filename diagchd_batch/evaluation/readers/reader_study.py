@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from diagchd_batch.evaluation.cohort.units import (
+from diagchd_batch.evaluation.units import (
     EXCLUDED,
     INDETERMINATE,
     NOT_READ,

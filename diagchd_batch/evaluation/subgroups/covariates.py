@@ -10,7 +10,7 @@ import pandas as pd
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.annotations import Matching, match_covariates
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.tables.names import MISSING, Names
+from diagchd_batch.evaluation.tables.display_names import MISSING, Names
 from diagchd_batch.studies.checks import read_covariates
 
 MAX_LEVELS = 50

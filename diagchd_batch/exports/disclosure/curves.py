@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diagchd_batch.exports.disclosure.cells import CALLS, Row, Tables, call_cell, total_cell
-from diagchd_batch.exports.disclosure.rows import Publication
+from diagchd_batch.exports.disclosure.publication import Publication
 from diagchd_batch.exports.disclosure.suppression import Counts, is_small
 from diagchd_batch.statistics.classification.proportions import proportion
 

@@ -9,7 +9,7 @@ STARD-AI, and decision curves, as 12e of TRIPOD+AI asks for clinical utility.
 
 from collections.abc import Iterator
 
-from diagchd_batch.evaluation.tables.names import MISSING
+from diagchd_batch.evaluation.tables.display_names import MISSING
 from diagchd_batch.report.blocks import Section, Table
 from diagchd_batch.report.source import Source
 

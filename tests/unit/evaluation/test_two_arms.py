@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from diagchd_batch.evaluation.cohort.units import EXCLUDED, INDETERMINATE, Rater, Units
 from diagchd_batch.evaluation.readers.arms import two_arm_rows
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
 from diagchd_batch.evaluation.tables.rows import Rows, Settings
+from diagchd_batch.evaluation.units import EXCLUDED, INDETERMINATE, Rater, Units
 
 N = 40
 

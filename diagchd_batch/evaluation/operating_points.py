@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from diagchd_batch.config.models import OperatingPoint
-from diagchd_batch.evaluation.cohort.units import Rater
 from diagchd_batch.evaluation.tables.rows import Row
+from diagchd_batch.evaluation.units import Rater
 
 EVALUATED_COHORT = "evaluated cohort"
 """`chosen_on` of a threshold that was chosen on the cohort it is evaluated on."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from diagchd_batch.evaluation.cohort.units import NOT_READ, Rater, Units, entered
 from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.evaluation.units import NOT_READ, Rater, Units, entered
 from diagchd_batch.statistics.classification import (
     compare_rates,
     delong_paired,

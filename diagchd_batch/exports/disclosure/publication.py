@@ -16,7 +16,7 @@ from diagchd_batch.exports.disclosure.cells import (
     flow_cell,
     total_cell,
 )
-from diagchd_batch.exports.disclosure.groups import groups_that_tell
+from diagchd_batch.exports.disclosure.group_agreement import groups_that_tell
 from diagchd_batch.exports.disclosure.suppression import Cell, Counts, is_small
 
 NEVER_PUBLISHED = ("n_excluded", "excluded_reasons", "degenerate_resamples")

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.cohort.units import EXCLUDED, UNDECIDED, Rater
 from diagchd_batch.evaluation.readers.reader_study import Reads
+from diagchd_batch.evaluation.units import EXCLUDED, UNDECIDED, Rater
 
 _COLUMNS = pa.schema(
     [

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.cohort.units import COUNTED_BOTH_WAYS, EXCLUDED, Rater, Units
 from diagchd_batch.evaluation.subgroups.covariates import Covariate
 from diagchd_batch.evaluation.tables.rows import Row
+from diagchd_batch.evaluation.units import COUNTED_BOTH_WAYS, EXCLUDED, Rater, Units
 from diagchd_batch.statistics.calibration import calibration_bins, decision_curve
 from diagchd_batch.statistics.classification.clustered import clustered_proportion
 from diagchd_batch.statistics.classification.proportions import proportion

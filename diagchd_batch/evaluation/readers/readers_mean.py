@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagchd_batch.evaluation.cohort.accuracy import COUNTS, scored_by, variants
-from diagchd_batch.evaluation.cohort.units import Rater, entered
+from diagchd_batch.evaluation.performance.accuracy import COUNTS, scored_by, variants
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
 from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.evaluation.units import Rater, entered
 from diagchd_batch.statistics.classification import confusion
 from diagchd_batch.statistics.multireader.obuchowski_rockette import (
     MIN_RANDOM_READERS,

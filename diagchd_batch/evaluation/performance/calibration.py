@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from diagchd_batch.evaluation.cohort.describe import CALIBRATION_BINS
-from diagchd_batch.evaluation.cohort.units import Rater, Units, entered
+from diagchd_batch.evaluation.performance.describe import CALIBRATION_BINS
 from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.evaluation.units import Rater, Units, entered
 from diagchd_batch.statistics.calibration import calibration_intercept, calibration_slope, expected_calibration_error
 
 

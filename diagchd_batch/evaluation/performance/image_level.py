@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from diagchd_batch.config.models import OperatingPoint
-from diagchd_batch.evaluation.cohort.accuracy import call_rows, score_rows
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.cohort.units import Rater, Units, entered
-from diagchd_batch.evaluation.readers.raters import at_operating_point, point_columns
+from diagchd_batch.evaluation.operating_points import at_operating_point, point_columns
+from diagchd_batch.evaluation.performance.accuracy import call_rows, score_rows
 from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.evaluation.units import Rater, Units, entered
 from diagchd_batch.statistics.classification import estimate_rate
 
 _NOT_ENTERED = "CASE WHEN frames.status <> 'ok' THEN 'failed' WHEN label IS NULL THEN 'without_reference' END"

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagchd_batch.evaluation.cohort.accuracy import call_rows
-from diagchd_batch.evaluation.cohort.units import Rater, Units, entered
+from diagchd_batch.evaluation.performance.accuracy import call_rows
 from diagchd_batch.evaluation.subgroups.covariates import Covariate
 from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.evaluation.units import Rater, Units, entered
 from diagchd_batch.statistics.classification import estimate_score
 from diagchd_batch.statistics.estimate import Estimate
 from diagchd_batch.statistics.subgroups import InteractionTest, heterogeneity_test, interaction_test

@@ -5,9 +5,9 @@ from itertools import combinations
 
 import numpy as np
 
-from diagchd_batch.evaluation.cohort.units import Rater, Units, entered
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy, majority_of_others
 from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.evaluation.units import Rater, Units, entered
 from diagchd_batch.statistics.agreement.coefficients import (
     cohen_kappa_of_ratings,
     fleiss_kappa,
