@@ -1,10 +1,11 @@
-"""`export worklist`: a run's studies under their own ids, by score, for the clinic. Identified."""
+"""Writes `export worklist`: a run's studies under their own ids, sorted by score, for the clinic. Identified."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from diagchd_batch.errors import UsageError
+from diagchd_batch.evaluation.study_score import STUDY_SCORE_SQL
 from diagchd_batch.exports.destinations import check_private
 from diagchd_batch.exports.spreadsheets import to_csv
 from diagchd_batch.results.output import Output
@@ -33,8 +34,13 @@ _SCORED_COLUMNS = (
 )
 _FAILED_COLUMNS = ("study_id", "subject_id", "fetus", "token", "error_codes", "frames_failed")
 
+# As in the evaluation, the latest plan of the lineage that has a study says whose it is and whether it is excluded.
 _STUDIES = """
-WITH own AS (SELECT DISTINCT ON (study_id) study_id, source_study_id, source_subject_id, fetus FROM studies)
+WITH own AS (
+    SELECT DISTINCT ON (study_id) study_id, source_study_id, source_subject_id, fetus, n_images = 0 AS excluded
+    FROM studies JOIN lineages USING (run_id)
+    ORDER BY study_id, generation DESC
+)
 SELECT source_study_id AS study_id, source_subject_id AS subject_id, fetus, current.study_id AS token,
        {score} AS chd_probability,
        count(*) FILTER (status = 'ok') AS frames_scored,
@@ -43,20 +49,16 @@ SELECT source_study_id AS study_id, source_subject_id AS subject_id, fetus, curr
        array_to_string(list_sort(list_distinct(flatten(list(quality_flags)))), ' ') AS quality_flags,
        array_to_string(list_sort(list_distinct(list(error_code))), ' ') AS error_codes
 FROM current LEFT JOIN own ON current.study_id = own.study_id
+WHERE excluded IS NOT TRUE
 GROUP BY source_study_id, source_subject_id, fetus, current.study_id
 HAVING {condition}
 ORDER BY chd_probability DESC, source_study_id
 """
-_SCORES = {
-    "mean": "avg(CAST(chd_probability AS DOUBLE))",
-    "max": "CAST(max(chd_probability) AS DOUBLE)",
-    "median": "median(CAST(chd_probability AS DOUBLE))",
-}
 
 
 @dataclass(frozen=True)
 class WorklistSummary:
-    """What was written."""
+    """The numbers of studies that `export_worklist` wrote."""
 
     run_id: str
     n_scored: int
@@ -65,24 +67,39 @@ class WorklistSummary:
 
 
 def export_worklist(output: Output, record: RunRecord, destination: Storage) -> WorklistSummary:
-    """Writes `worklist.csv`, the highest score first, and `failed.csv`, the studies of which no frame has a score.
+    """Write the studies of a run and of the runs that it continues to two CSV files.
 
-    Of a run that continues others, results of the whole lineage. Frames make a study's score as the job's
-    `evaluation.study_score` says; the call is at the model card's threshold. Raises RunFault where the private tree,
-    which knows the own ids, cannot be read; UsageError where the run has no predictions yet, or the destination is
-    among the output's pseudonymised tables.
+    `worklist.csv` holds the scored studies, the highest score first. `failed.csv` holds the studies without a single
+    scored frame. Studies that the latest plan excludes are in neither. A study's score and call are those of the
+    evaluation, with the job's `evaluation.study_score` and the model card's threshold.
+
+    Args:
+        output: The output that holds the run, with its private tree.
+        record: The run's record.
+        destination: Where the files go. Earlier files of the same names are replaced.
+
+    Returns:
+        How many studies were written.
+
+    Raises:
+        RunFault: A file of the run cannot be read.
+        UsageError: The run has no predictions yet, the private tree cannot be read, or the destination is among the
+            output's pseudonymised tables.
     """
     check_private(destination, output.storage, output.private)
     study_score = str(record.config.get("evaluation", {}).get("study_score", "mean"))
     database = open_query(output, {}, record.run_id)
     scored, failed = (
-        _Counted(_studies(database, _STUDIES.format(score=_SCORES[study_score], condition=condition)))
+        _CountedRows(_studies(database, _STUDIES.format(score=STUDY_SCORE_SQL[study_score], condition=condition)))
         for condition in ("count(chd_probability) > 0", "count(chd_probability) = 0")
     )
-    called = _Counted(_ranked(scored, record.model.chd_threshold), lambda row: row["chd_call"] == "positive")
+    called = _CountedRows(_ranked(scored, record.model.chd_threshold), lambda row: row["chd_call"] == "positive")
     files = {SCORED: to_csv(called, _SCORED_COLUMNS), FAILED: to_csv(failed, _FAILED_COLUMNS)}
     if not scored.n and not failed.n:
-        raise UsageError(f"run {record.run_id} has no predictions yet; they are derived when it ends: resume it")
+        raise UsageError(
+            f"run {record.run_id} has no predictions of studies that are not excluded; predictions are written when a "
+            "run ends: resume it with the command that began it"
+        )
     for name, data in files.items():
         destination.replace(name, data)
     return WorklistSummary(record.run_id, scored.n, called.n, failed.n)
@@ -95,7 +112,7 @@ def _studies(database: QueryDatabase, sql: str) -> Iterator[Row]:
 
 
 def _ranked(rows: Iterable[Row], threshold: float) -> Iterator[Row]:
-    """Equal scores share the better rank."""
+    """Add rank, call and threshold to rows sorted by score. Equal scores share the better rank."""
     rank, last = 0, None
     for place, row in enumerate(rows, start=1):
         score = row["chd_probability"]
@@ -105,14 +122,14 @@ def _ranked(rows: Iterable[Row], threshold: float) -> Iterator[Row]:
         yield {**row, "rank": rank, "chd_call": call, "threshold": threshold, "chd_probability": round(score, 6)}
 
 
-class _Counted:
-    """Rows as they pass by, none of them kept, and how many there were of those asked for."""
+class _CountedRows:
+    """Passes rows on and counts those that meet a condition, without keeping any."""
 
-    def __init__(self, rows: Iterable[Row], counts: Callable[[Row], bool] = lambda row: True) -> None:
-        self._rows, self._counts = rows, counts
+    def __init__(self, rows: Iterable[Row], condition: Callable[[Row], bool] = lambda row: True) -> None:
+        self._rows, self._condition = rows, condition
         self.n = 0
 
     def __iter__(self) -> Iterator[Row]:
         for row in self._rows:
-            self.n += self._counts(row)
+            self.n += self._condition(row)
             yield row

@@ -42,6 +42,7 @@ class MadeStudy:
     subject_id: str | None = None
     exclude_reason: str | None = None
     size: tuple[int, int] = (300, 400)
+    fetus: str | None = None
 
 
 @dataclass
@@ -112,6 +113,7 @@ class MadeOutput:
             "study_id": self.tokens.study(study.study_id),
             "source_subject_id": study.subject_id,
             "source_study_id": study.study_id,
+            "fetus": study.fetus,
             "label": study.label,
             "n_images": 0 if excluded else max(1, len(study.images)),
             "exclude_reasons": [study.exclude_reason] if excluded else [],

@@ -18,20 +18,13 @@ import pyarrow as pa
 import pyarrow.dataset
 
 from diagchd_batch.errors import RunFault
+from diagchd_batch.evaluation.study_score import STUDY_SCORE_SQL
 from diagchd_batch.results.columns import PREDICTIONS
 
 MEMORY_LIMIT_BYTES = 1_200_000_000
 """Of the database; what it cannot hold it spills to a temporary directory. Arrays and tables come on top."""
 
 _BATCH_ROWS = 65_536
-
-_PROBABILITY = "DECIMAL(18, 12)"  # 1e-12 is far below float32's resolution of a probability
-
-_STUDY_SCORE = {
-    "mean": f"CAST(sum(CAST(chd_probability AS {_PROBABILITY})) AS DOUBLE) / count(chd_probability)",
-    "max": "CAST(max(chd_probability) AS DOUBLE)",
-    "median": "median(CAST(chd_probability AS DOUBLE))",
-}
 
 _LEFT_AWAY = {"subject_id", "study_id", "source_frames", "shard", "chd_call", "quality_flags"}
 _FRAME_COLUMNS = ", ".join(name for name in PREDICTIONS.names if name not in _LEFT_AWAY)
@@ -123,7 +116,7 @@ class CohortDatabase:
                        count(*) FILTER (status = 'ok') AS n_frames_ok,
                        count(*) FILTER (status <> 'ok') AS n_frames_failed,
                        count(*) FILTER (flagged) AS n_frames_flagged,
-                       {_STUDY_SCORE[study_score]} AS score,
+                       {STUDY_SCORE_SQL[study_score]} AS score,
                        min(error_code) AS error_code,
                        max({{pixels: CAST(source_height AS BIGINT) * source_width, height: source_height,
                              width: source_width}}) FILTER (status = 'ok') AS source

@@ -1,0 +1,78 @@
+"""The worklist says of every study what the evaluation says, and takes its identifiers from the latest plan."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
+from diagchd_batch.exports.worklist import SCORED, export_worklist
+from diagchd_batch.results.output import open_output
+from diagchd_batch.results.run_record import read_run_record
+from diagchd_batch.storage import open_storage
+from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
+
+CHILD = "0a1b2c3d-4e5f6071-2"
+
+
+def worklist(made: MadeOutput, run_id: str = RUN_ID, study_score: str = "mean") -> dict[str, dict[str, str]]:
+    """The rows of `worklist.csv` by token."""
+    record = read_run_record(made.output, run_id)
+    assert record is not None
+    record = record.model_copy(update={"config": {"evaluation": {"study_score": study_score}}})
+    destination = made.root / f"worklist of {run_id} by {study_score}"
+    export_worklist(open_output(made.output.uri), record, open_storage(str(destination), owner_only=True))
+    with (Path(destination) / SCORED).open(encoding="utf-8", newline="") as file:
+        return {row["token"]: row for row in csv.DictReader(file)}
+
+
+def frames_around_the_threshold() -> list[tuple[float, float]]:
+    """Pairs of probabilities whose mean is 0.5, or differs from it by a few units in the last place."""
+    one = np.float32(1)
+    pairs = []
+    for exponent in (10, 18, 24):
+        small = np.float32(2.0**-exponent)
+        for low in (np.nextafter(small, np.float32(0)), small, np.nextafter(small, one)):
+            pairs.append((float(low), float(one - small)))
+    return pairs
+
+
+@pytest.mark.parametrize("study_score", ["mean", "max", "median"])
+def test_scores_and_calls_are_those_of_the_evaluation(tmp_path, study_score):
+    made = MadeOutput(tmp_path)
+    rng = np.random.default_rng(5)
+    frames = [*frames_around_the_threshold(), *(tuple(rng.random(3).tolist()) for _ in range(20))]
+    made.write_run([MadeStudy(f"{place}", [list(values)], place % 2) for place, values in enumerate(frames)])
+    config = EvaluationConfig(resamples=100, study_score=study_score)
+    evaluate_run(made.output, made.private, RUN_ID, config, made.tokens)
+    evaluated = {row["study_id"]: row for row in made.metrics("study_results")}
+    listed = worklist(made, study_score=study_score)
+    assert listed.keys() == evaluated.keys()
+    assert {token: row["chd_call"] for token, row in listed.items()} == {
+        token: row["call"] for token, row in evaluated.items()
+    }
+    for token, row in listed.items():
+        assert float(row["chd_probability"]) == round(evaluated[token]["score"], 6)
+
+
+def test_identifiers_are_those_of_the_latest_plan_that_has_the_study(tmp_path):
+    made = MadeOutput(tmp_path)
+    names = [f"study {number}" for number in range(30)]
+    made.write_run([MadeStudy(name, [[0.4]], subject_id="wrong", fetus="1") for name in names])
+    corrected = [MadeStudy(name, [[0.6]], subject_id=f"subject of {name}", fetus="2") for name in names[:10]]
+    withdrawn = [MadeStudy(name, [[0.6]], subject_id=None, fetus=None) for name in names[10:20]]
+    made.write_run([*corrected, *withdrawn], CHILD, parent=RUN_ID)
+    rows = worklist(made, CHILD)
+    expected = {name: (f"subject of {name}", "2") for name in names[:10]}
+    expected |= dict.fromkeys(names[10:20], ("", "")) | dict.fromkeys(names[20:], ("wrong", "1"))
+    assert {row["study_id"]: (row["subject_id"], row["fetus"]) for row in rows.values()} == expected
+
+
+def test_a_study_that_a_later_plan_excludes_is_not_listed(tmp_path):
+    made = MadeOutput(tmp_path)
+    made.write_run([MadeStudy("kept", [[0.9]]), MadeStudy("consent withdrawn", [[0.8]])])
+    excluded = MadeStudy("consent withdrawn", exclude_reason="no consent")
+    made.write_run([excluded, MadeStudy("new", [[0.7]])], CHILD, parent=RUN_ID)
+    assert {row["study_id"] for row in worklist(made, CHILD).values()} == {"kept", "new"}
