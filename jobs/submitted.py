@@ -29,9 +29,9 @@ def _load(name: str, _overrides: Sequence[str], _environ: Mapping[str, str]) -> 
     from diagchd_batch import output_layout
     from diagchd_batch.config.models import JobConfig
     from diagchd_batch.errors import ConfigError, ItemError, StorageFault
-    from diagchd_batch.storage import open_storage
+    from diagchd_batch.storage import open_store
 
-    private = open_storage(PRIVATE_URI_FILE.read_text(), owner_only=True)
+    private = open_store(PRIVATE_URI_FILE.read_text(), owner_only=True)
     try:
         return JobConfig.model_validate_json(private.read(output_layout.submitted_job(name)))
     except (ItemError, StorageFault) as error:

@@ -20,8 +20,7 @@ from typing import Any
 
 from diagchd_batch import output_layout
 from diagchd_batch.results.run_record import RunRecord
-from diagchd_batch.storage import open_storage
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.sharding import images_per_shard
 
 BEGIN, END = "<!-- cost table: begin -->", "<!-- cost table: end -->"
@@ -70,7 +69,7 @@ def measured_images_per_s(document: dict[str, Any]) -> float:
     return float(speed)
 
 
-def stored_bytes_per_image(output: Storage) -> float:
+def stored_bytes_per_image(output: Store) -> float:
     """All that an output holds (its private part too, where it lies in it), by the image files of its finished runs."""
     size_bytes, n_images = 0, 0
     for info in output.list():
@@ -105,7 +104,7 @@ def report(arguments: argparse.Namespace, command: Sequence[str]) -> str:
     speed = measured_images_per_s(document) / arguments.measured_workers
     machines = Machines(speed, arguments.price_per_hour, arguments.head_price_per_hour, arguments.start_minutes)
     estimates = [estimate(n, workers, machines) for n in arguments.images for workers in arguments.workers]
-    bytes_per_image = stored_bytes_per_image(open_storage(arguments.output)) if arguments.output else None
+    bytes_per_image = stored_bytes_per_image(open_store(arguments.output)) if arguments.output else None
     devices = document.get("devices") or [document.get("device") or "device not said"]
     lines = [
         f"`python -m tools.cost_table {shlex.join(command)}`",

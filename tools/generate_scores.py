@@ -29,7 +29,7 @@ from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, parquet_options, shard_metadata
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.keys import load_or_create_key
 from diagchd_batch.studies.plan import PLAN_STUDIES, PlanHead
 from diagchd_batch.studies.sharding import ShardSize
@@ -141,7 +141,7 @@ def shard_table(size: Size, cohort: Cohort, shard: int, seed: int) -> pa.Table:
     return pa.table([columns[name] for name in SCORES.names], schema=SCORES)
 
 
-def write_run(output: Storage, private: Storage, size: Size, cohort: Cohort, run_id: str, seed: int) -> None:
+def write_run(output: Store, private: Store, size: Size, cohort: Cohort, run_id: str, seed: int) -> None:
     """All files of one finished run."""
     fingerprint = hashlib.sha256(run_id.encode()).hexdigest()
     metadata = table_metadata(run_id=run_id, fingerprint=fingerprint, simulated=True)

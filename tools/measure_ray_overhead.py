@@ -29,7 +29,7 @@ from diagchd_batch.model.spec import resolve_model
 from diagchd_batch.scoring.driver.ray_data import SHARDS_IN_FLIGHT_PER_ACTOR
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_actor import ShardWorker, read_outcomes
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.plan import open_plan
 
 MODEL = "diagchd-compact"
@@ -91,7 +91,7 @@ def score_without_ray(archive: Path, scored: Path, output: Path) -> None:
 
 
 def score_every_other(archive: Path, output: Path, first: int) -> None:
-    private = open_storage(str(output / "private"))
+    private = open_store(str(output / "private"))
     identity = json.loads(private.read(output_layout.identity_file(RUN_ID)))
     settings = RunSettings(
         run_id=RUN_ID,

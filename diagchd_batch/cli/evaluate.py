@@ -43,7 +43,7 @@ def evaluate(
     from diagchd_batch.report import write_report
     from diagchd_batch.results import open_output
     from diagchd_batch.runs.evaluate import evaluate_output
-    from diagchd_batch.storage import join_uri
+    from diagchd_batch.uris import join_uri
 
     opened = open_output(output, private_uri)
     summary = evaluate_output(opened, os.environ, run_id=run_id, config=_evaluation(config, overrides))
@@ -77,7 +77,7 @@ def compare(
     from diagchd_batch.report.source import is_evaluated
     from diagchd_batch.results import open_output
     from diagchd_batch.runs.evaluate import compare_in_output
-    from diagchd_batch.storage import join_uri
+    from diagchd_batch.uris import join_uri
 
     opened = open_output(output, private_uri)
     summary = compare_in_output(opened, os.environ, first, second, config=_evaluation(config, overrides), masks=masks)

@@ -34,10 +34,10 @@ def shareable(
     """
     from diagchd_batch.exports.shareable import export_shareable
     from diagchd_batch.results import open_output
-    from diagchd_batch.storage import open_storage
+    from diagchd_batch.storage import open_store
 
     opened = open_output(output)
-    summary = export_shareable(opened.storage, _record(opened, run_id), open_storage(destination), min_cell)
+    summary = export_shareable(opened.storage, _record(opened, run_id), open_store(destination), min_cell)
     if as_json:
         print_json(asdict(summary))
         return
@@ -73,12 +73,13 @@ def worklist(
     from diagchd_batch import output_layout
     from diagchd_batch.exports.worklist import FAILED, SCORED, export_worklist
     from diagchd_batch.results import open_output
-    from diagchd_batch.storage import join_uri, open_storage
+    from diagchd_batch.storage import open_store
+    from diagchd_batch.uris import join_uri
 
     opened = open_output(output, private_uri)
     record = _record(opened, run_id)
     place = destination or join_uri(opened.private.uri, output_layout.worklist_prefix(record.run_id))
-    summary = export_worklist(opened, record, open_storage(place, owner_only=True))
+    summary = export_worklist(opened, record, open_store(place, owner_only=True))
     if as_json:
         print_json({**asdict(summary), "destination": place})
         return

@@ -340,7 +340,7 @@ def _output_words(job: "JobConfig") -> list[str]:
 def _report_uri(job: "JobConfig", run_id: str) -> str | None:
     from diagchd_batch import output_layout
     from diagchd_batch.results import open_output
-    from diagchd_batch.storage import join_uri
+    from diagchd_batch.uris import join_uri
 
     key = output_layout.report_file(run_id)
     return join_uri(job.output.uri, key) if open_output(job.output.uri).storage.stat(key) else None

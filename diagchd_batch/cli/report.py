@@ -37,7 +37,7 @@ def report(
     from diagchd_batch.report.gallery import write_gallery
     from diagchd_batch.results import open_output
     from diagchd_batch.runs.evaluate import latest_finished_run
-    from diagchd_batch.storage import join_uri
+    from diagchd_batch.uris import join_uri
 
     opened = open_output(output, private_uri)
     run_id = run_id or latest_finished_run(opened).run_id

@@ -21,7 +21,8 @@ from diagchd_batch import output_layout
 from diagchd_batch.bundled import bundled_path
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
-from diagchd_batch.storage import Storage, normalize_uri
+from diagchd_batch.storage import Store
+from diagchd_batch.uris import normalize_uri
 
 ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 UPLOAD_LIMIT_BYTES = 100 << 20
@@ -62,7 +63,7 @@ class _Submission:
     ended: bool
     job_name: str
 
-    def is_of(self, private: Storage) -> bool:
+    def is_of(self, private: Store) -> bool:
         """Whether its job file lies in that private tree: the same run, not only one of the same name."""
         return private.stat(output_layout.submitted_job(self.job_name)) is not None
 
@@ -91,7 +92,7 @@ class ClusterJobs:
                 "restart the cluster with this version"
             )
 
-    def submit(self, config: JobConfig, private: Storage, run_id: str, options: Sequence[str] = ()) -> tuple[str, bool]:
+    def submit(self, config: JobConfig, private: Store, run_id: str, options: Sequence[str] = ()) -> tuple[str, bool]:
         """Start the run, or find the submission of it that lives: (submission id, whether it was there already).
 
         The job file goes by way of `private`, the output's private tree: no store, metadata or directory of Ray's has
@@ -114,7 +115,7 @@ class ClusterJobs:
                     return submission_id, True
 
     def _start(
-        self, submission_id: str, config: JobConfig, private: Storage, run_id: str, options: Sequence[str]
+        self, submission_id: str, config: JobConfig, private: Store, run_id: str, options: Sequence[str]
     ) -> bool:
         """False where another client took the id meanwhile."""
         job_name = f"{submission_id}-{secrets.token_hex(4)}"

@@ -4,7 +4,7 @@ import os
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.storage import S3_SCHEME, normalize_uri
+from diagchd_batch.uris import S3_SCHEME, normalize_uri
 
 
 def refuse_output_in_input(config: JobConfig) -> None:

@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from diagchd_batch.errors import UsageError
-from diagchd_batch.storage import Storage
-from diagchd_batch.storage.uris import S3_SCHEME
+from diagchd_batch.storage import Store
+from diagchd_batch.uris import S3_SCHEME
 
 
-def check_apart(destination: Storage, output: Storage) -> None:
+def check_apart(destination: Store, output: Store) -> None:
     """Raises UsageError where the destination is the output, lies in it, or holds it."""
     if _is_within(destination.uri, output.uri) or _is_within(output.uri, destination.uri):
         raise UsageError(f"{destination.uri} is part of the output {output.uri}, or holds it; export to another place")
 
 
-def check_private(destination: Storage, output: Storage, private: Storage) -> None:
+def check_private(destination: Store, output: Store, private: Store) -> None:
     """As `check_apart`, but below the private tree is right for what is identified."""
     if not _is_within(destination.uri, private.uri):
         check_apart(destination, output)

@@ -16,7 +16,7 @@ from diagchd_batch.exports.disclosure.suppression import protect
 from diagchd_batch.exports.spreadsheets import to_csv
 from diagchd_batch.results.derived import read_metrics
 from diagchd_batch.results.run_record import RunRecord
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 
 SHARED_TABLES = (
     "estimates",
@@ -50,7 +50,7 @@ class ShareableSummary:
 
 
 def export_shareable(
-    output: Storage, record: RunRecord, destination: Storage, min_cell: int | None = None
+    output: Store, record: RunRecord, destination: Store, min_cell: int | None = None
 ) -> ShareableSummary:
     """Writes the shareable tables of a run's metrics, in place of an earlier export at `destination`.
 
@@ -136,7 +136,7 @@ def _without_tokens(
     return renamed
 
 
-def _read(output: Storage, run_id: str, name: str) -> list[dict[str, Any]]:
+def _read(output: Store, run_id: str, name: str) -> list[dict[str, Any]]:
     table = read_metrics(output, run_id, name)
     if table is None:
         raise UsageError(f"run {run_id} has no table {name}; make its metrics with `diagchd-batch evaluate`")

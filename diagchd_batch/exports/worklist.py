@@ -11,7 +11,7 @@ from diagchd_batch.exports.spreadsheets import to_csv
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import QueryDatabase, open_query
 from diagchd_batch.results.run_record import RunRecord
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 
 Row = dict[str, Any]
 
@@ -66,7 +66,7 @@ class WorklistSummary:
     n_failed: int
 
 
-def export_worklist(output: Output, record: RunRecord, destination: Storage) -> WorklistSummary:
+def export_worklist(output: Output, record: RunRecord, destination: Store) -> WorklistSummary:
     """Write the studies of a run and of the runs that it continues to two CSV files.
 
     `worklist.csv` holds the scored studies, the highest score first. `failed.csv` holds the studies without a single

@@ -18,7 +18,7 @@ from diagchd_batch.report.sections.run import run
 from diagchd_batch.report.sections.segmentation import segmentation
 from diagchd_batch.report.sections.subgroups import subgroups
 from diagchd_batch.report.source import Source, read_source
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 
 _SECTIONS = (
     flow,
@@ -42,7 +42,7 @@ _SECTIONS = (
 )
 
 
-def write_report(output: Storage, run_id: str) -> str:
+def write_report(output: Store, run_id: str) -> str:
     """Writes a run's report from its metrics tables and returns its key.
 
     The same tables give the same bytes. Raises UsageError where the run has no record or was not evaluated.

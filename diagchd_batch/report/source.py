@@ -17,7 +17,7 @@ from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.report.blocks import Cell
 from diagchd_batch.results.derived import read_derived, read_metrics
 from diagchd_batch.results.run_record import RunRecord, read_run_record
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 
 Row = dict[str, Any]
 
@@ -72,12 +72,12 @@ def matching(rows: Iterable[Row], **wanted: Any) -> list[Row]:
     return [row for row in rows if all(row[name] in values for name, values in choices.items())]
 
 
-def is_evaluated(output: Storage, run_id: str) -> bool:
+def is_evaluated(output: Store, run_id: str) -> bool:
     """Whether a run has what a report is made from."""
     return output.stat(output_layout.metrics_file(run_id, "estimates")) is not None
 
 
-def read_source(output: Storage, run_id: str) -> Source:
+def read_source(output: Store, run_id: str) -> Source:
     """Raises UsageError where the run has no record or no metrics."""
     record = read_run_record(output, run_id)
     if record is None:
@@ -101,13 +101,13 @@ def _headline(estimates: pa.Table, comparisons: pa.Table) -> list[Row]:
         return connection.sql(HEADLINE_SQL).to_arrow_table().to_pylist()
 
 
-def _compared_to(output: Storage, run_id: str) -> Iterator[str]:
+def _compared_to(output: Store, run_id: str) -> Iterator[str]:
     prefix = f"metrics/run_id={run_id}/"
     keys = (re.fullmatch(r".*/compare_to=([^/]+)/[^/]+\.parquet", info.key) for info in output.list(prefix))
     yield from sorted({match[1] for match in keys if match})
 
 
-def _comparison(output: Storage, run_id: str, other: str) -> dict[str, list[Row]]:
+def _comparison(output: Store, run_id: str, other: str) -> dict[str, list[Row]]:
     found = {
         name: read_derived(output, output_layout.comparison_file(run_id, other, name)) for name in COMPARISON_TABLES
     }

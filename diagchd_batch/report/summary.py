@@ -6,7 +6,7 @@ from typing import Any
 
 from diagchd_batch.report.formatting import count, counted, interval, number
 from diagchd_batch.results.derived import read_metrics
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 
 _OF_SEGMENTATION = {"unit": "image", "analysis_set": "segmentation", "class": "all_classes"}
 _OF_STUDIES = {"unit": "study", "analysis_set": "determinate"}
@@ -53,7 +53,7 @@ def _basis(row: dict[str, Any], counts: str) -> str:
     return f"{count(row['numerator'])} of {counted(row['denominator'], row['unit'], counts)}"
 
 
-def read_key_figures(output: Storage, run_id: str) -> list[KeyFigure]:
+def read_key_figures(output: Store, run_id: str) -> list[KeyFigure]:
     """Of a run; empty where it was not evaluated."""
     estimates = read_metrics(output, run_id, "estimates")
     return [] if estimates is None else list(key_figures(estimates.to_pylist()))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from diagchd_batch.output_layout import shard_file, sources_file
 from diagchd_batch.results.columns import SOURCES
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, parquet_options
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 
 SCORES_DIGEST_KEY = b"diagchd_batch.scores_sha256"
 """In the metadata of a sources file: the digest of the shard file that its attempt made."""
@@ -29,7 +29,7 @@ def file_sha256(path: Path) -> str:
 
 
 def record_sources(
-    private: Storage,
+    private: Store,
     run_id: str,
     shard: int,
     attempt: str,
@@ -50,6 +50,6 @@ def record_sources(
     private.create(sources_file(run_id, shard, attempt), file.getvalue().to_pybytes())
 
 
-def commit_shard(storage: Storage, run_id: str, shard: int, local_path: Path) -> bool:
+def commit_shard(storage: Store, run_id: str, shard: int, local_path: Path) -> bool:
     """Makes a finished shard file the shard's record. False: another worker's was there first, and stands."""
     return storage.create(shard_file(run_id, shard), local_path)

@@ -13,7 +13,7 @@ from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import damage_as_fault, predictions_keys, read_scores, shard_of
 from diagchd_batch.results.shard_writer import parquet_options
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 
 ROWS_PER_GROUP = 65_536
 ROWS_PER_PART = 16 * ROWS_PER_GROUP
@@ -22,7 +22,7 @@ _SHARDS_READ_AHEAD = 16
 
 
 def compact_predictions(
-    storage: Storage, run_id: str, metadata: Mapping[bytes, bytes], *, rows_per_part: int = ROWS_PER_PART
+    storage: Store, run_id: str, metadata: Mapping[bytes, bytes], *, rows_per_part: int = ROWS_PER_PART
 ) -> RunCounts:
     """Replaces the run's predictions by those of the shards committed now, and counts their rows.
 
@@ -43,7 +43,7 @@ def compact_predictions(
 class _Parts:
     """Writes row groups to one part after the other; a part is stored when it is full."""
 
-    def __init__(self, storage: Storage, run_id: str, metadata: Mapping[bytes, bytes], rows_per_part: int) -> None:
+    def __init__(self, storage: Store, run_id: str, metadata: Mapping[bytes, bytes], rows_per_part: int) -> None:
         self._storage = storage
         self._run_id = run_id
         self._schema = PREDICTIONS.with_metadata(dict(metadata))
@@ -83,7 +83,7 @@ class _Parts:
         self.written.append(key)
 
 
-def _rows(storage: Storage, run_id: str, counter: RowCounter) -> Iterator[pa.Table]:
+def _rows(storage: Store, run_id: str, counter: RowCounter) -> Iterator[pa.Table]:
     """Rows of schema PREDICTIONS by shard, as they are read."""
     columns = [name for name in PREDICTIONS.names if name != "shard"]
     scanner = read_scores(storage, run_id).scanner(

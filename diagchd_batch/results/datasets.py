@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.results.columns import PREDICTIONS, SCORES
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 
 # Exact names, so that no temporary file of a writer and no copy of a table is ever taken for a table.
 _SHARD_FILE = re.compile(rf"scores/run_id=([^/]+)/shard-({output_layout.NUMBER})\.parquet")
@@ -27,8 +27,8 @@ RUN_ID = pa.field("run_id", pa.string())
 class OutputTrees:
     """Where an output lies: what is pseudonymised, and what is not."""
 
-    storage: Storage
-    private: Storage
+    storage: Store
+    private: Store
 
     def run_ids(self) -> list[str]:
         """All runs that the output holds anything of, in order; one whose record is lost is among them."""
@@ -42,17 +42,17 @@ class OutputTrees:
         return sorted(match[1] for match in matches if match)
 
 
-def committed_shards(storage: Storage, run_id: str) -> set[int]:
+def committed_shards(storage: Store, run_id: str) -> set[int]:
     """Numbers of the shards of a run that are committed."""
     return {shard for shard, _ in _numbered(storage, output_layout.scores_prefix(run_id), _SHARD_FILE)}
 
 
-def read_scores(storage: Storage, run_id: str | None = None) -> ds.Dataset:
+def read_scores(storage: Store, run_id: str | None = None) -> ds.Dataset:
     """Committed score files, masks included, of a run or (None) of all, with a column `run_id`; ordered by shard."""
     return _dataset(storage, "scores/" if run_id is None else output_layout.scores_prefix(run_id), _SHARD_FILE, SCORES)
 
 
-def read_predictions(storage: Storage, run_id: str | None = None) -> ds.Dataset:
+def read_predictions(storage: Store, run_id: str | None = None) -> ds.Dataset:
     """Predictions of a run or (None) of all that have them, with a column `run_id`; in the order of the scores."""
     prefix = "predictions/" if run_id is None else output_layout.predictions_prefix(run_id)
     return _dataset(storage, prefix, _PREDICTIONS_FILE, PREDICTIONS)
@@ -69,12 +69,12 @@ def damage_as_fault(runs: str) -> Iterator[None]:
         ) from error
 
 
-def predictions_keys(storage: Storage, run_id: str) -> list[str]:
+def predictions_keys(storage: Store, run_id: str) -> list[str]:
     """Keys of a run's predictions, in their order."""
     return [key for _, key in _numbered(storage, output_layout.predictions_prefix(run_id), _PREDICTIONS_FILE)]
 
 
-def foreign_tables(storage: Storage, run_id: str) -> list[str]:
+def foreign_tables(storage: Store, run_id: str) -> list[str]:
     """Keys of Parquet files beside a run's scores and predictions that are none of its own. Readers here pass them
     over, but whoever reads the archive by a glob takes them for results."""
     places = (
@@ -98,7 +98,7 @@ def holds_no_run(uri: str) -> UsageError:
     return UsageError(f"{uri} holds no run; name the directory or prefix that is output.uri in the job file")
 
 
-def parquet_files(storage: Storage, keys: list[str], schema: pa.Schema) -> ds.Dataset:
+def parquet_files(storage: Store, keys: list[str], schema: pa.Schema) -> ds.Dataset:
     """Files below ``run_id=…`` directories as one dataset of these columns and `run_id`; a file may have more."""
     filesystem, root = storage.arrow()
     return ds.dataset(
@@ -111,7 +111,7 @@ def parquet_files(storage: Storage, keys: list[str], schema: pa.Schema) -> ds.Da
     )
 
 
-def _numbered(storage: Storage, prefix: str, pattern: re.Pattern[str]) -> list[tuple[int, str]]:
+def _numbered(storage: Store, prefix: str, pattern: re.Pattern[str]) -> list[tuple[int, str]]:
     def matches() -> Iterator[tuple[str, int, str]]:
         for info in storage.list(prefix):
             if match := pattern.fullmatch(info.key):
@@ -120,5 +120,5 @@ def _numbered(storage: Storage, prefix: str, pattern: re.Pattern[str]) -> list[t
     return [(number, key) for _, number, key in sorted(matches())]
 
 
-def _dataset(storage: Storage, prefix: str, pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
+def _dataset(storage: Store, prefix: str, pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
     return parquet_files(storage, [key for _, key in _numbered(storage, prefix, pattern)], schema)

@@ -7,15 +7,15 @@ import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 
 
-def read_metrics(storage: Storage, run_id: str, name: str) -> pa.Table | None:
+def read_metrics(storage: Store, run_id: str, name: str) -> pa.Table | None:
     """A metrics table of a run, None where there is none. Raises RunFault where its file is damaged."""
     return read_derived(storage, output_layout.metrics_file(run_id, name))
 
 
-def read_derived(storage: Storage, key: str) -> pa.Table | None:
+def read_derived(storage: Store, key: str) -> pa.Table | None:
     """As `read_metrics`, of any small table that `evaluate` or `compare` made."""
     if storage.stat(key) is None:
         return None

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record, read_run_records
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 
 _RUN_RECORD = re.compile(r"runs/run_id=([^/]+)/run\.json")
 
 
-def resolve_lineage(output: Storage, run_id: str) -> list[RunRecord]:
+def resolve_lineage(output: Store, run_id: str) -> list[RunRecord]:
     """The run and the parents that it continues, oldest first. Raises UsageError where a record is missing."""
     records: list[RunRecord] = []
     wanted: str | None = run_id
@@ -26,7 +26,7 @@ def resolve_lineage(output: Storage, run_id: str) -> list[RunRecord]:
 
 
 def newest_runs(
-    output: Storage, on_damaged: Callable[[str, DamagedRecordError], object] | None = None
+    output: Store, on_damaged: Callable[[str, DamagedRecordError], object] | None = None
 ) -> list[RunRecord]:
     """The recorded runs that no other continues, the one begun last first. Records that cannot be read are treated as
     in `read_run_records`.

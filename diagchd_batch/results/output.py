@@ -12,7 +12,8 @@ from diagchd_batch.results.columns import SCORES
 from diagchd_batch.results.datasets import OutputTrees, parquet_files, predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_records
-from diagchd_batch.storage import join_uri, open_storage
+from diagchd_batch.storage import open_store
+from diagchd_batch.uris import join_uri
 
 
 class Output(OutputTrees):
@@ -83,6 +84,6 @@ def open_output(uri: str, private_uri: str | None = None, *, object_timeout_s: f
     """
     private_uri = private_uri or join_uri(uri, output_layout.PRIVATE)
     return Output(
-        open_storage(uri, object_timeout_s=object_timeout_s),
-        open_storage(private_uri, object_timeout_s=object_timeout_s, owner_only=True),
+        open_store(uri, object_timeout_s=object_timeout_s),
+        open_store(private_uri, object_timeout_s=object_timeout_s, owner_only=True),
     )

@@ -10,7 +10,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import RunFault
 from diagchd_batch.results.counts import RunCounts
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 
 RunStatus = Literal["running", "finished", "failed", "interrupted", "stopped"]
 Selection = Literal["all", "new", "failed"]
@@ -115,19 +115,19 @@ def public_config(config: JobConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", include=_PUBLIC_CONFIG)
 
 
-def write_run_record(storage: Storage, private: Storage, record: PrivateRunRecord) -> None:
+def write_run_record(storage: Store, private: Store, record: PrivateRunRecord) -> None:
     """Replaces both records atomically, the full one first."""
     private.replace(output_layout.private_run_record(record.run_id), _to_json(record))
     storage.replace(output_layout.run_record(record.run_id), _to_json(record.public()))
 
 
-def read_run_record(storage: Storage, run_id: str) -> RunRecord | None:
+def read_run_record(storage: Store, run_id: str) -> RunRecord | None:
     """The public record of a run, None where there is none. Raises DamagedRecordError."""
     return _read(storage, output_layout.run_record(run_id), RunRecord)
 
 
 def read_run_records(
-    storage: Storage, run_ids: Iterable[str], on_damaged: Callable[[str, DamagedRecordError], object] | None = None
+    storage: Store, run_ids: Iterable[str], on_damaged: Callable[[str, DamagedRecordError], object] | None = None
 ) -> list[RunRecord]:
     """The public records of those runs, as far as they have one. One that cannot be read raises DamagedRecordError, or
     is left out once `on_damaged` was told of it.
@@ -145,7 +145,7 @@ def read_run_records(
     return records
 
 
-def read_private_run_record(private: Storage, run_id: str) -> PrivateRunRecord | None:
+def read_private_run_record(private: Store, run_id: str) -> PrivateRunRecord | None:
     """The full record of a run, None where there is none. Raises DamagedRecordError."""
     return _read(private, output_layout.private_run_record(run_id), PrivateRunRecord)
 
@@ -157,7 +157,7 @@ def _to_json(record: RunRecord) -> bytes:
     return (record.model_dump_json(indent=2) + "\n").encode()
 
 
-def _read(storage: Storage, key: str, kind: type[Record]) -> Record | None:
+def _read(storage: Store, key: str, kind: type[Record]) -> Record | None:
     if storage.stat(key) is None:
         return None
     try:

@@ -26,7 +26,8 @@ from diagchd_batch.scoring.worker.pipeline import Model
 from diagchd_batch.scoring.worker.score_rows import FramePrediction, scored_row
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import PIXEL_BYTES_IN_FLIGHT, ShardScorer
-from diagchd_batch.storage import open_storage
+from diagchd_batch.sources import open_source
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import Plan
 from diagchd_batch.studies.planning import freeze_plan
@@ -140,7 +141,7 @@ def _calls_per_s(call: Callable[[], Any], min_seconds: float) -> float:
 
 
 def _decode_images_per_s(settings: RunSettings, images: list[PlannedImage]) -> tuple[float, list[FrameInput]]:
-    reader = FileReader(open_storage(settings.input_uri), settings.frame_rule, settings.limits.max_file_bytes)
+    reader = FileReader(open_source(settings.input_uri), settings.frame_rule, settings.limits.max_file_bytes)
     decode_settings = DecodeSettings(settings.decode_limits, settings.model.height, settings.model.width, None)
     decoder = InProcessDecoder(decode_settings, ByteBudget(PIXEL_BYTES_IN_FLIGHT))
     began_s = time.perf_counter()
@@ -178,11 +179,11 @@ def _scratch_run(model: Model, n_images: int, decoder_threads: int) -> Iterator[
             source = sample[number % len(sample)]
             (study / f"{number:06d}{source.suffix}").write_bytes(source.read_bytes())
         input_config = InputConfig(uri=str(directory / "input"), layout="tree", simulated=True)
-        private = open_storage(str(directory / "output" / output_layout.PRIVATE), owner_only=True)
+        private = open_store(str(directory / "output" / output_layout.PRIVATE), owner_only=True)
         plan = freeze_plan(
             input_config,
             ShardsConfig(images_per_shard=n_images),
-            open_storage(input_config.uri),
+            open_source(input_config.uri),
             private,
             _RUN_ID,
             Pseudonymizer(_KEY),

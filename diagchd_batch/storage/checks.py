@@ -5,13 +5,14 @@ import secrets
 
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failures import FailureCode
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.sources import Source
+from diagchd_batch.storage import Store
 
 SAMPLE = 20
 """Objects tried before reading is said to be refused altogether."""
 
 
-def check_create_if_absent(storage: Storage, key_prefix: str) -> None:
+def check_create_if_absent(storage: Store, key_prefix: str) -> None:
     """Prove that `storage` refuses a second create of one key, by trying it below `key_prefix` (a directory).
 
     Everything that is committed once rests on this. Raises StorageFault where the storage cannot be written to, or
@@ -34,7 +35,7 @@ def check_create_if_absent(storage: Storage, key_prefix: str) -> None:
         storage.delete(key)
 
 
-def check_readable(storage: Storage) -> None:
+def check_readable(storage: Source) -> None:
     """Prove that `storage` is there, may be listed, and that not every object in it is refused.
 
     Raises StorageFault. An empty storage passes.

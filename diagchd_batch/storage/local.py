@@ -12,7 +12,8 @@ import pyarrow.fs
 
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failures import FailureCode
-from diagchd_batch.storage.base import ObjectInfo
+from diagchd_batch.retries import Backoff
+from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.storage.local_commit import (
     NoExclusiveCreateError,
     make_directories,
@@ -22,8 +23,7 @@ from diagchd_batch.storage.local_commit import (
     temporary_file,
 )
 from diagchd_batch.storage.local_listing import walk
-from diagchd_batch.storage.retries import Backoff
-from diagchd_batch.storage.uris import check_key, check_prefix
+from diagchd_batch.uris import check_key, check_prefix
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 
 class LocalStorage:
-    """`Storage` over the directory `root` (an absolute path). Made by `open_storage`.
+    """`Store` over the directory `root` (an absolute path). Made by `open_store`.
 
     Links in the tree are followed wherever they lead: keys cannot leave the root, and who may put links into an
     archive decides what is in it. Permissions are the umask's, or with `owner_only` 700 for directories and 600 for

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diagchd_batch.errors import InputError, StorageFault
-from diagchd_batch.storage.base import ObjectInfo
+from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.storage.local_commit import TEMPORARY_NAME
 
 # Made by mkfs for root alone at the top of a disk; never holds an archive's files.

@@ -9,12 +9,12 @@ import pyarrow.fs
 
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failures import FailureCode
-from diagchd_batch.storage.base import ObjectInfo
-from diagchd_batch.storage.retries import Backoff
+from diagchd_batch.retries import Backoff
+from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.storage.s3_client import S3Clients
 from diagchd_batch.storage.s3_errors import REMEDIES, REQUEST_ERRORS, Failure, Kind, classify
 from diagchd_batch.storage.s3_listing import list_objects
-from diagchd_batch.storage.uris import S3_SCHEME, check_key, check_prefix, is_key
+from diagchd_batch.uris import S3_SCHEME, check_key, check_prefix, is_key
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class _Refused(Exception):  # noqa: N818 - internal; becomes an ItemError or a S
 
 
 class S3Storage:
-    """`Storage` below `uri` (``s3://bucket[/prefix]``). Made by `open_storage`."""
+    """`Store` below `uri` (``s3://bucket[/prefix]``). Made by `open_store`."""
 
     def __init__(self, uri: str, *, object_timeout_s: float = 300.0, max_connections: int = 32) -> None:
         self.uri = uri

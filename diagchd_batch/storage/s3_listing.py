@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from diagchd_batch.storage.base import ObjectInfo
+from diagchd_batch.sources import ObjectInfo
 
 WORKERS = 8
 PAGES_WAITING = 2 * WORKERS

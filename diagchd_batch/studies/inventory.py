@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import ConfigError, InputError
-from diagchd_batch.storage.base import ObjectInfo, Storage
+from diagchd_batch.sources import ObjectInfo, Source
 from diagchd_batch.studies.database import ScratchDatabase, scratch_database
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.layouts import LAYOUTS
@@ -76,7 +76,7 @@ _TOKENS = (
 @contextmanager
 def open_inventory(
     config: InputConfig,
-    storage: Storage,
+    storage: Source,
     pseudonymizer: Pseudonymizer,
     *,
     progress: Progress | None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import MIN_KEY_BYTES
 
 KEY_VARIABLE = "DIAGCHD_ID_KEY"
@@ -20,7 +20,7 @@ _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _MAX_KEY_FILE_BYTES = 65_536
 
 
-def load_or_create_key(private: Storage, environ: Mapping[str, str]) -> bytes:
+def load_or_create_key(private: Store, environ: Mapping[str, str]) -> bytes:
     """The key for the output whose private tree is `private`; made there if neither given nor made before.
 
     Two callers at once end with one key: whoever comes second reads the first one's. Raises ConfigError where the key
@@ -36,7 +36,7 @@ def load_or_create_key(private: Storage, environ: Mapping[str, str]) -> bytes:
     return key
 
 
-def find_key(private: Storage, environ: Mapping[str, str]) -> bytes | None:
+def find_key(private: Store, environ: Mapping[str, str]) -> bytes | None:
     """As `load_or_create_key`, but writes nothing: None where no key was given or made so far."""
     key = _given_key(environ) or _stored_key(private)
     if key is not None:
@@ -85,7 +85,7 @@ def _parse_key(text: str, source: str) -> bytes:
     return key
 
 
-def _stored_key(private: Storage) -> bytes | None:
+def _stored_key(private: Store) -> bytes | None:
     if private.stat(output_layout.ID_KEY) is None:
         return None
     return _parse_key(private.read(output_layout.ID_KEY).decode(), f"{output_layout.ID_KEY} in the private tree")
@@ -95,7 +95,7 @@ def _check_value(key: bytes) -> bytes:
     return json.dumps({"hmac_sha256": hmac.digest(key, _CHECKED_TEXT, "sha256").hex()}).encode()
 
 
-def _refuse_another_key(private: Storage, key: bytes) -> None:
+def _refuse_another_key(private: Store, key: bytes) -> None:
     if private.stat(output_layout.ID_KEY_CHECK) is None:
         return
     if not hmac.compare_digest(private.read(output_layout.ID_KEY_CHECK), _check_value(key)):

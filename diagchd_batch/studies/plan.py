@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, RunFault
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.digest import TableDigest
 from diagchd_batch.studies.ranges import RangeReader
 from diagchd_batch.studies.records import PlannedImage, ShardReference
@@ -115,7 +115,7 @@ class PlanHead:
 class Plan:
     """A frozen plan in the private storage. Holds its head alone; pickles small, so that workers can be given it."""
 
-    def __init__(self, private: Storage, run_id: str, head: PlanHead) -> None:
+    def __init__(self, private: Store, run_id: str, head: PlanHead) -> None:
         self.run_id = run_id
         self.head = head
         self._private = private
@@ -194,7 +194,7 @@ def _extent(row_group: pq.RowGroupMetaData) -> tuple[int, int]:
     return min(starts), max(ends) - min(starts)
 
 
-def open_plan(private: Storage, run_id: str) -> Plan:
+def open_plan(private: Store, run_id: str) -> Plan:
     """The plan of an existing run. Raises RunFault where there is none, or a damaged one."""
     key = output_layout.plan_head(run_id)
     if private.stat(key) is None:

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import RunFault
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.sources import Source
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.draft import STUDIES_FILE, part_file, write_draft
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Progress, open_inventory
@@ -39,7 +40,7 @@ class PlanDraft:
     head: PlanHead
     directory: Path
 
-    def freeze(self, private: Storage, run_id: str) -> Plan:
+    def freeze(self, private: Store, run_id: str) -> Plan:
         """Of two drivers that freeze a plan of one run at once, both get the first one's."""
         for part in range(self.head.n_parts):
             private.create(output_layout.plan_part(run_id, self.head.digest, part), part_file(self.directory, part))
@@ -51,8 +52,8 @@ class PlanDraft:
 def freeze_plan(
     config: InputConfig,
     shards: ShardsConfig,
-    input_storage: Storage,
-    private: Storage,
+    input_storage: Source,
+    private: Store,
     run_id: str,
     pseudonymizer: Pseudonymizer,
     *,
@@ -84,7 +85,7 @@ def freeze_plan(
 def preview_plan(
     config: InputConfig,
     shards: ShardsConfig,
-    input_storage: Storage,
+    input_storage: Source,
     pseudonymizer: Pseudonymizer,
     *,
     select: Select | None = None,
@@ -106,7 +107,7 @@ def preview_plan(
 
 def count_new_images(
     config: InputConfig,
-    input_storage: Storage,
+    input_storage: Source,
     plans: Sequence[Plan],
     pseudonymizer: Pseudonymizer,
     *,
@@ -126,7 +127,7 @@ def count_new_images(
 def draft_plan(
     config: InputConfig,
     shards: ShardsConfig,
-    input_storage: Storage,
+    input_storage: Source,
     pseudonymizer: Pseudonymizer,
     *,
     select: Select | None = None,

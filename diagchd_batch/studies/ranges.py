@@ -2,13 +2,13 @@
 
 import io
 
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.sources import Source
 
 
 class RangeReader(io.RawIOBase):
-    """Read-only. Each read is one `Storage.read_range`, so retries and errors are the storage's own."""
+    """Read-only. Each read is one `Source.read_range`, so retries and errors are the storage's own."""
 
-    def __init__(self, storage: Storage, key: str, size_bytes: int) -> None:
+    def __init__(self, storage: Source, key: str, size_bytes: int) -> None:
         self._storage = storage
         self._key = key
         self._size_bytes = size_bytes

@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch.errors import InputError, ItemError
-from diagchd_batch.storage import normalize_uri, open_storage
+from diagchd_batch.sources import open_source
 from diagchd_batch.studies.ranges import RangeReader
+from diagchd_batch.uris import normalize_uri
 
 BATCH_ROWS = 16_384
 DELIMITERS = ",;\t"
@@ -96,7 +97,7 @@ def _readable(source: str) -> Iterator[None]:
 
 def _open_file(uri: str, source: str) -> io.BufferedReader:
     directory, _, name = normalize_uri(uri).rpartition("/")
-    storage = open_storage(directory or "/")
+    storage = open_source(directory or "/")
     info = storage.stat(name)
     if info is None:
         raise InputError(f"{source}: there is no such file; correct its path in the job file")

@@ -15,7 +15,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.cli.main import app
 from diagchd_batch.results import open_output
 from diagchd_batch.scoring.liveness.shard_gate import request_stop
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from tests.support.at_once import running_at_once
 from tests.support.patient_pictures import PATIENT, Patience
@@ -84,7 +84,7 @@ def _stop_and_resume(cohort: Path, undisturbed: dict[str, bytes], directory: Pat
             patience.jump()
         else:
             (beat,) = (run.private_run / "heartbeats").glob("driver-*.json")
-            request_stop(open_storage(str(run.output / "private")), RUN_ID, beat.stem.removeprefix("driver-"))
+            request_stop(open_store(str(run.output / "private")), RUN_ID, beat.stem.removeprefix("driver-"))
         patience.release()
         ending = driver.ending()
     assert (ending.exit_code, ending.summary["ending"], ending.summary["n_images_left"]) == (0, how, 16), (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diagchd_batch.storage import Storage, open_storage
+from diagchd_batch.storage import Store, open_store
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.scoring_runs import RUN_ID, ScoringRun, verify, write_cohort
 
@@ -53,9 +53,9 @@ def test_a_disk_that_fills_up(small_disk, tmp_path):
 
 
 @pytest.fixture
-def bucket(s3_uri: str) -> Storage:
+def bucket(s3_uri: str) -> Store:
     """A bucket with the cohort in it, reached past the proxy."""
-    storage = open_storage(s3_uri)
+    storage = open_store(s3_uri)
     storage.probe()
     return storage
 
@@ -81,7 +81,7 @@ def s3_run(bucket, proxy, tmp_path) -> ScoringRun:
     )
 
 
-def _committed(bucket: Storage) -> dict[str, bytes]:
+def _committed(bucket: Store) -> dict[str, bytes]:
     return {info.key: bucket.read(info.key) for info in bucket.list(f"out/scores/run_id={RUN_ID}")}
 
 

@@ -8,7 +8,7 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from tests.support.command_line import diagchd_batch
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 
@@ -21,7 +21,7 @@ def output(s3_uri, tmp_path):
     made = MadeOutput(tmp_path)
     made.write_run([MadeStudy(f"study {i}", [[0.1 + 0.02 * i]], int(i > 15)) for i in range(40)])
     evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=100), made.tokens)
-    bucket = open_storage(f"{s3_uri}/output")
+    bucket = open_store(f"{s3_uri}/output")
     for info in made.output.list():
         bucket.replace(info.key, made.output.read(info.key))
     return bucket, made.output.uri
@@ -34,7 +34,7 @@ def test_exports_from_s3_to_s3_are_those_of_a_disk(output, s3_uri, tmp_path):
         assert ended.exit_code == 0, ended.messages
     on_s3, on_disk = (
         {info.key: storage.read(info.key) for info in storage.list()}
-        for storage in (open_storage(f"{s3_uri}/shared"), open_storage(str(tmp_path / "shared")))
+        for storage in (open_store(f"{s3_uri}/shared"), open_store(str(tmp_path / "shared")))
     )
     assert on_s3 == on_disk and len(on_s3) > 5
 

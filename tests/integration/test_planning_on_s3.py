@@ -7,13 +7,14 @@ import pytest
 
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import InputError
-from diagchd_batch.storage import join_uri, open_storage
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.checks import read_reference
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.keys import load_or_create_key
 from diagchd_batch.studies.layouts.manifest import manifest_digest
 from diagchd_batch.studies.plan import open_plan
 from diagchd_batch.studies.planning import freeze_plan
+from diagchd_batch.uris import join_uri
 
 pytestmark = pytest.mark.s3
 
@@ -23,7 +24,7 @@ MANIFEST = "study_id,uri,label\n" + "".join(f"{uri.split('/')[0]},{uri},1\n" for
 
 @pytest.fixture
 def bucket(s3_uri):
-    storage = open_storage(s3_uri)
+    storage = open_store(s3_uri)
     for uri in IMAGES:
         storage.create(f"archive/{uri}", b"12345")
     storage.create("archive/tables/studies.csv", MANIFEST.encode())
@@ -40,10 +41,10 @@ def config_of(bucket: str) -> InputConfig:
 
 def freeze(bucket: str, images_per_shard: int = 7):
     config = config_of(bucket)
-    private = open_storage(join_uri(bucket, "out/private"))
+    private = open_store(join_uri(bucket, "out/private"))
     key = load_or_create_key(private, {})
     shards = ShardsConfig(images_per_shard=images_per_shard)
-    return key, freeze_plan(config, shards, open_storage(config.uri), private, "run", Pseudonymizer(key))
+    return key, freeze_plan(config, shards, open_store(config.uri), private, "run", Pseudonymizer(key))
 
 
 def test_plan_on_s3(bucket):
@@ -51,16 +52,16 @@ def test_plan_on_s3(bucket):
     planned = [row for reference in plan.shards() for row in plan.read_shard(reference)]
     assert sorted(row.uri for row in planned) == sorted(IMAGES)
     assert {row.size_bytes for row in planned} == {5}
-    archive = open_storage(config_of(bucket).uri)
+    archive = open_store(config_of(bucket).uri)
     assert {row.uri: row.etag for row in planned} == {uri: archive.stat(uri).etag for uri in IMAGES}
     assert plan.head.n_missing == plan.head.n_unlisted == 0
-    again = open_plan(open_storage(join_uri(bucket, "out/private")), "run")
+    again = open_plan(open_store(join_uri(bucket, "out/private")), "run")
     assert again.head == plan.head
     assert again.studies().read_all().num_rows == 12
 
 
 def test_tables_are_read_from_s3(bucket):
-    open_storage(bucket).create("reference.csv", b"\xef\xbb\xbfstudy_id;label\r\n007;1\r\n")
+    open_store(bucket).create("reference.csv", b"\xef\xbb\xbfstudy_id;label\r\n007;1\r\n")
     table = read_reference(join_uri(bucket, "reference.csv"))
     assert table["study_id"].tolist() == ["007"]
     assert table["label"].tolist() == [1]

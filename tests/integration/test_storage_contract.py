@@ -15,8 +15,9 @@ import pytest
 
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failures import FailureCode
-from diagchd_batch.storage import Storage, join_uri, open_storage
+from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.checks import check_create_if_absent, check_readable
+from diagchd_batch.uris import join_uri
 
 KEYS = [
     "top.png",
@@ -47,15 +48,15 @@ def uri(request, tmp_path) -> str:
 
 
 @pytest.fixture
-def storage(uri) -> Storage:
-    return open_storage(uri, object_timeout_s=20)
+def storage(uri) -> Store:
+    return open_store(uri, object_timeout_s=20)
 
 
 def contents(key: str) -> bytes:
     return b"" if key == "empty.bin" else hashlib.sha256(key.encode()).digest() * 3
 
 
-def fill(storage: Storage) -> None:
+def fill(storage: Store) -> None:
     for key in KEYS:
         assert storage.create(key, contents(key))
 
@@ -249,7 +250,7 @@ def test_arrow_scans_what_was_committed(storage, tmp_path):
 
 
 def test_join_uri_names_a_storage_below(uri, storage):
-    open_storage(join_uri(uri, "private/")).create("key", b"x")
+    open_store(join_uri(uri, "private/")).create("key", b"x")
     assert storage.read("private/key") == b"x"
 
 
@@ -260,7 +261,7 @@ def test_preflight_passes_and_leaves_nothing(storage):
 
 
 def test_a_missing_root_is_a_fault_with_its_name(uri):
-    missing = open_storage("s3://no-such-bucket/x" if uri.startswith("s3") else f"{uri}/missing", object_timeout_s=2)
+    missing = open_store("s3://no-such-bucket/x" if uri.startswith("s3") else f"{uri}/missing", object_timeout_s=2)
     for call in (lambda: check_readable(missing), lambda: missing.read("patient-name.png")):
         with pytest.raises(StorageFault) as caught:
             call()

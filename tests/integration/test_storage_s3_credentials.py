@@ -7,7 +7,7 @@ import pyarrow.fs
 import pytest
 
 from diagchd_batch.errors import StorageFault
-from diagchd_batch.storage import Storage, open_storage
+from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.checks import check_readable
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.radosgw import S3Server
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.s3
 
 
 @pytest.fixture
-def filled(s3_uri: str) -> Storage:
-    storage = open_storage(s3_uri, object_timeout_s=30)
+def filled(s3_uri: str) -> Store:
+    storage = open_store(s3_uri, object_timeout_s=30)
     storage.create("patient-name.png", b"x")
     return storage
 
@@ -31,7 +31,7 @@ def filled(s3_uri: str) -> Storage:
 )
 def test_refused_credentials_are_a_fault_with_a_remedy(filled, monkeypatch, name, value, code):
     monkeypatch.setenv(name, value)
-    storage = open_storage(filled.uri, object_timeout_s=60)
+    storage = open_store(filled.uri, object_timeout_s=60)
     calls = (
         lambda: check_readable(storage),
         lambda: storage.read("patient-name.png"),
@@ -51,7 +51,7 @@ def test_refused_credentials_are_a_fault_with_a_remedy(filled, monkeypatch, name
 def test_no_credentials_at_all(filled, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    storage = open_storage(filled.uri)
+    storage = open_store(filled.uri)
     for call in (lambda: storage.read("patient-name.png"), storage.arrow):
         with pytest.raises(StorageFault, match="none were found: set AWS_PROFILE"):
             call()
@@ -60,20 +60,20 @@ def test_no_credentials_at_all(filled, monkeypatch):
 def test_an_unknown_profile(filled, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     with pytest.raises(StorageFault, match="AWS_PROFILE"):
-        open_storage(filled.uri).read("patient-name.png")
+        open_store(filled.uri).read("patient-name.png")
 
 
 def test_an_endpoint_that_is_no_url(filled, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "127.0.0.1:9000")
     with pytest.raises(StorageFault, match="https://"):
-        open_storage(filled.uri).read("patient-name.png")
+        open_store(filled.uri).read("patient-name.png")
 
 
 def test_a_profile_gives_endpoint_and_credentials_to_boto3_and_pyarrow(filled, s3_server, monkeypatch, tmp_path):
     write_profile(tmp_path, s3_server, monkeypatch)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_REGION"):
         monkeypatch.delenv(name)
-    storage = open_storage(filled.uri)
+    storage = open_store(filled.uri)
     assert storage.read("patient-name.png") == b"x"
     file_system, root = storage.arrow()
     assert file_system.get_file_info(f"{root}/patient-name.png").size == 1
@@ -82,14 +82,14 @@ def test_a_profile_gives_endpoint_and_credentials_to_boto3_and_pyarrow(filled, s
 
 def test_the_s3_endpoint_goes_before_the_general_one(filled, s3_server, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    storage = open_storage(filled.uri, object_timeout_s=30)
+    storage = open_store(filled.uri, object_timeout_s=30)
     assert storage.read("patient-name.png") == b"x"
     file_system, root = storage.arrow()
     assert file_system.get_file_info(f"{root}/patient-name.png").type is pyarrow.fs.FileType.File
 
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint_url)
-    assert open_storage(filled.uri, object_timeout_s=30).read("patient-name.png") == b"x"
+    assert open_store(filled.uri, object_timeout_s=30).read("patient-name.png") == b"x"
 
 
 def test_expired_credentials_are_looked_up_again(filled, s3_server, monkeypatch, tmp_path):
@@ -101,7 +101,7 @@ def test_expired_credentials_are_looked_up_again(filled, s3_server, monkeypatch,
         credentials_file.write_text(fresh.replace("aws_access_key_id = A", "aws_access_key_id = OLD"))
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.delenv(name)
-        storage = open_storage(filled.uri, object_timeout_s=30)
+        storage = open_store(filled.uri, object_timeout_s=30)
         with pytest.raises(StorageFault, match="InvalidAccessKeyId"):
             storage.read("patient-name.png")
 
@@ -121,7 +121,7 @@ def test_a_forked_child_makes_its_own_connections(filled):
     assert filled.read("patient-name.png") == b"x"
 
 
-def _inherit(storage: Storage) -> None:
+def _inherit(storage: Store) -> None:
     global _inherited
     _inherited = storage
 

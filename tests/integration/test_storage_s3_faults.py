@@ -9,7 +9,7 @@ import pytest
 
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failures import FailureCode
-from diagchd_batch.storage import Storage, open_storage
+from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.checks import check_create_if_absent, check_readable
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.radosgw import S3Server
@@ -20,15 +20,15 @@ DATA = os.urandom(3_000_000)
 
 
 @pytest.fixture
-def direct(s3_uri: str) -> Storage:
+def direct(s3_uri: str) -> Store:
     """The storage without the proxy, to arrange and to look."""
-    storage = open_storage(s3_uri)
+    storage = open_store(s3_uri)
     storage.probe()  # connects while the environment still names the server
     return storage
 
 
 @pytest.fixture
-def proxy(direct: Storage, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+def proxy(direct: Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     environ = s3_server.environ
     credentials = (environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"])
     with FaultProxy(s3_server.endpoint_url, credentials) as proxy:
@@ -37,9 +37,9 @@ def proxy(direct: Storage, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def storage(direct: Storage, proxy: FaultProxy) -> Storage:
+def storage(direct: Store, proxy: FaultProxy) -> Store:
     """The storage under test, which sees the server through the proxy only."""
-    return open_storage(direct.uri, object_timeout_s=10)
+    return open_store(direct.uri, object_timeout_s=10)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_body_that_is_always_cut_is_unreadable(direct, proxy):
     direct.create("key", DATA)
     proxy.add(Fault(method="GET", key_contains="/key", cut_after=0))
     with pytest.raises(ItemError) as caught:
-        open_storage(direct.uri, object_timeout_s=2).read("key")
+        open_store(direct.uri, object_timeout_s=2).read("key")
     assert caught.value.code is FailureCode.UNREADABLE
 
 
@@ -97,7 +97,7 @@ def test_a_body_that_drips_ends_with_the_time_out(direct, proxy):
     proxy.add(Fault(method="GET", key_contains="/key", drip_s=0.9))
     start = time.monotonic()
     with pytest.raises(ItemError) as caught:
-        open_storage(direct.uri, object_timeout_s=2.5).read("key")
+        open_store(direct.uri, object_timeout_s=2.5).read("key")
     assert caught.value.code is FailureCode.UNREADABLE
     assert time.monotonic() - start < 9
 
@@ -193,7 +193,7 @@ def test_an_object_over_the_limit_is_refused_before_its_body(storage, direct, pr
 
 def test_an_endpoint_that_goes_away_is_a_fault_and_may_come_back(direct, proxy):
     direct.create("patient-name.png", b"x")
-    storage = open_storage(direct.uri, object_timeout_s=2)
+    storage = open_store(direct.uri, object_timeout_s=2)
     assert storage.read("patient-name.png") == b"x"
     proxy.refuse_connections()
     calls = (
@@ -222,7 +222,7 @@ def test_throttling_for_ever_is_a_fault_of_the_run_not_of_the_file(direct, proxy
     direct.create("key", b"x")
     proxy.add(Fault(status=503, code="SlowDown"))
     with pytest.raises(StorageFault, match="SlowDown"):
-        open_storage(direct.uri, object_timeout_s=1).read("key")
+        open_store(direct.uri, object_timeout_s=1).read("key")
 
 
 def test_a_server_without_space(storage, proxy):

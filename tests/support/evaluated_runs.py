@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from diagchd_batch import output_layout
 from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, table_metadata
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
-from diagchd_batch.storage import Storage, open_storage
+from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import PLAN_STUDIES, PlanHead
 
@@ -50,13 +50,13 @@ class MadeOutput:
     """An output directory with its private tree, and the key of its tokens."""
 
     root: Path
-    output: Storage = field(init=False)
-    private: Storage = field(init=False)
+    output: Store = field(init=False)
+    private: Store = field(init=False)
     tokens: Pseudonymizer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.output = open_storage(str(self.root / "output"))
-        self.private = open_storage(str(self.root / "output" / output_layout.PRIVATE), owner_only=True)
+        self.output = open_store(str(self.root / "output"))
+        self.private = open_store(str(self.root / "output" / output_layout.PRIVATE), owner_only=True)
         self.tokens = Pseudonymizer(KEY)
 
     def write_run(
@@ -148,7 +148,7 @@ class MadeOutput:
                 )
         return rows
 
-    def _put(self, storage: Storage, key: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+    def _put(self, storage: Store, key: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(list(rows), schema), buffer)
         storage.replace(key, buffer.getvalue())

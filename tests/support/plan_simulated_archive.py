@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diagchd_batch.config.models import InputConfig, ShardsConfig
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import open_plan
 from diagchd_batch.studies.planning import freeze_plan
@@ -46,7 +46,7 @@ def main(n_images: int, inventory: str, directory: Path) -> dict[str, float]:
         manifest = directory / "studies.csv"
         write_manifest(manifest, n_images, with_frames=inventory == "frames")
         config = InputConfig(uri="simulated", layout="manifest", manifest=str(manifest))
-    private = open_storage(str(directory / "private"), owner_only=True)
+    private = open_store(str(directory / "private"), owner_only=True)
     listing = SimulatedListing(keys(n_images))
     start = time.monotonic()
     tokens = Pseudonymizer(b"a key for simulated archives")

@@ -12,8 +12,8 @@ import diagchd_batch
 
 PACKAGE = Path(diagchd_batch.__file__).parent
 LAYERS = [
-    {"errors", "failures", "bundled", "output_layout", "process", "wording"},
-    {"config", "storage"},
+    {"errors", "failures", "bundled", "output_layout", "process", "retries", "uris", "wording"},
+    {"config", "sources", "storage"},
     {"images", "model", "results", "statistics", "studies"},
     {"cluster", "evaluation", "exports", "report", "scoring", "training"},
     {"runs"},

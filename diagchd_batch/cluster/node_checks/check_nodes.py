@@ -14,7 +14,7 @@ from diagchd_batch.cluster.node_checks.versions import package_versions
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.results.output import open_output
-from diagchd_batch.storage import Storage, open_storage
+from diagchd_batch.sources import Source, open_source
 
 NODE_TIMEOUT_S = 300.0
 """For a node's answer: its first task may have to wait until the package is unpacked there."""
@@ -43,7 +43,7 @@ def check_nodes(config: JobConfig) -> None:
         places["output.private_uri"] = output.private
     token = secrets.token_hex(8)
     key, content = f"{output_layout.RUNS_PREFIX}{_DIRECTORY}/{token}", token.encode()
-    archive = open_storage(config.input.uri)
+    archive = open_source(config.input.uri)
     first = next(iter(archive.list()), None)
     question = Question(
         {setting: (place.uri, key, content) for setting, place in places.items()},
@@ -95,7 +95,7 @@ def _lives(node: str) -> bool:
     return any(found["NodeID"] == node and found["Alive"] for found in ray.nodes())
 
 
-def _unseen(places: Mapping[str, Storage], key: str, answers: Mapping[str, Answer]) -> dict[str, set[str]]:
+def _unseen(places: Mapping[str, Source], key: str, answers: Mapping[str, Answer]) -> dict[str, set[str]]:
     """Node id → trees where what it wrote is not to be seen from here."""
     return {
         node: {setting for setting, place in places.items() if place.stat(key + _suffix(node)) is None}

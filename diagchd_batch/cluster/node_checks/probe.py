@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from diagchd_batch.cluster.node_checks.requirements import unfit
 
 if TYPE_CHECKING:
-    from diagchd_batch.storage import Storage
+    from diagchd_batch.sources import Source
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,21 @@ def look(question: Question) -> Answer:
     from diagchd_batch.cluster.node_checks.versions import version_differences
     from diagchd_batch.errors import DiagchdBatchError, ItemError
     from diagchd_batch.scoring.worker.settings import IMPATIENCE_S
-    from diagchd_batch.storage import open_storage
+    from diagchd_batch.sources import open_source
+    from diagchd_batch.storage import open_store
 
     if problem := version_differences(question.versions):
         return Answer(problem)
     unshared = []
     try:
         for setting, (uri, key, content) in question.trees.items():
-            tree = open_storage(uri, object_timeout_s=IMPATIENCE_S, owner_only=setting == "output.private_uri")
+            tree = open_store(uri, object_timeout_s=IMPATIENCE_S, owner_only=setting == "output.private_uri")
             if _has(tree, key) and tree.read(key) == content:
                 tree.create(key + question.answer_suffix, content)
             else:
                 unshared.append(setting)
         if question.input_key is not None:
-            archive = open_storage(question.input_uri, object_timeout_s=IMPATIENCE_S)
+            archive = open_source(question.input_uri, object_timeout_s=IMPATIENCE_S)
             if not _has(archive, question.input_key):
                 unshared.append("input.uri")
     except DiagchdBatchError as error:
@@ -60,9 +61,9 @@ def look(question: Question) -> Answer:
     return Answer(unshared=tuple(unshared))
 
 
-def _has(storage: "Storage", key: str) -> bool:
+def _has(storage: "Source", key: str) -> bool:
     from diagchd_batch.errors import StorageFault
-    from diagchd_batch.storage.uris import S3_SCHEME
+    from diagchd_batch.uris import S3_SCHEME
 
     try:
         return storage.stat(key) is not None

@@ -13,14 +13,15 @@ from diagchd_batch import output_layout
 from diagchd_batch.cluster.node_checks.versions import package_versions, version_differences
 from diagchd_batch.errors import ItemError, RunFault, StorageFault
 from diagchd_batch.scoring.worker.settings import RunSettings
-from diagchd_batch.storage import Storage, open_storage
+from diagchd_batch.sources import Source, open_source
+from diagchd_batch.storage import Store, open_store
 
 SAMPLE = 20
 """Objects of the input, one of which a node must see: some may be removed while the run goes on."""
 
 
 @contextmanager
-def node_proof(run_id: str, submission: str, inputs: Storage, output: Storage, private: Storage) -> Iterator[None]:
+def node_proof(run_id: str, submission: str, inputs: Source, output: Store, private: Store) -> Iterator[None]:
     """Within the block nodes can be checked by `check_node`: there is in both trees what only they can have."""
     proof = {
         "versions": package_versions(),
@@ -40,9 +41,9 @@ def node_proof(run_id: str, submission: str, inputs: Storage, output: Storage, p
 def check_node(settings: RunSettings) -> None:
     """Raises RunFault where this node differs from the driver's."""
     timeout_s = settings.limits.object_timeout_s
-    private = open_storage(settings.private_uri, object_timeout_s=timeout_s, owner_only=True)
-    output = open_storage(settings.output_uri, object_timeout_s=timeout_s)
-    inputs = open_storage(settings.input_uri, object_timeout_s=timeout_s)
+    private = open_store(settings.private_uri, object_timeout_s=timeout_s, owner_only=True)
+    output = open_store(settings.output_uri, object_timeout_s=timeout_s)
+    inputs = open_source(settings.input_uri, object_timeout_s=timeout_s)
     try:
         proof = json.loads(private.read(output_layout.node_proof(settings.run_id, settings.submission)))
     except ItemError:

@@ -29,7 +29,7 @@ from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.run_record import RunRecord
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.checks import read_readers, read_reference
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import open_plan
@@ -47,7 +47,7 @@ class EvaluationSummary:
 
 
 def evaluate_run(
-    output: Storage, private: Storage, run_id: str, config: EvaluationConfig, pseudonymizer: Pseudonymizer
+    output: Store, private: Store, run_id: str, config: EvaluationConfig, pseudonymizer: Pseudonymizer
 ) -> EvaluationSummary:
     """Computes and writes all metrics tables of a run, over its lineage; works with any part missing.
 
@@ -81,7 +81,7 @@ def evaluate_run(
     )
 
 
-def run_tables(output: Storage, private: Storage, run_id: str) -> RunTables:
+def run_tables(output: Store, private: Store, run_id: str) -> RunTables:
     """Compacted predictions, or the committed scores of a run that has none yet."""
     has_predictions = bool(predictions_keys(output, run_id))
     rows = read_predictions(output, run_id) if has_predictions else read_scores(output, run_id)
@@ -95,7 +95,7 @@ _NAMES = pa.schema([("kind", pa.string()), ("name_in_tables", pa.string()), ("ow
 class _Writer:
     """Writes a run's tables and remembers their sizes."""
 
-    def __init__(self, output: Storage, private: Storage, record: RunRecord) -> None:
+    def __init__(self, output: Store, private: Store, record: RunRecord) -> None:
         self._output, self._private, self._run_id = output, private, record.run_id
         self._metadata = table_metadata(
             run_id=record.run_id, fingerprint=record.fingerprint, simulated=record.simulated

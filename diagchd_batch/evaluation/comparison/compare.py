@@ -33,7 +33,7 @@ from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import committed_shards, read_predictions
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.run_record import RunRecord
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.checks import read_reference
 from diagchd_batch.studies.identifiers import Pseudonymizer
 
@@ -56,8 +56,8 @@ class ComparisonSummary:
 
 
 def compare_runs(
-    output: Storage,
-    private: Storage,
+    output: Store,
+    private: Store,
     first: str,
     second: str,
     config: EvaluationConfig,
@@ -121,8 +121,8 @@ def compare_runs(
 
 def _load_both(
     database: CohortDatabase,
-    output: Storage,
-    private: Storage,
+    output: Store,
+    private: Store,
     lineages: tuple[list[RunRecord], list[RunRecord]],
     config: EvaluationConfig,
 ) -> None:
@@ -194,12 +194,12 @@ _FLOW = f"""
 
 
 def _mask_pairs(
-    database: CohortDatabase, output: Storage, lineages: tuple[list[RunRecord], list[RunRecord]]
+    database: CohortDatabase, output: Store, lineages: tuple[list[RunRecord], list[RunRecord]]
 ) -> MaskPairs:
     return compare_masks(output, *(_shard_ranges(database, output, lineage) for lineage in lineages))
 
 
-def _shard_ranges(database: CohortDatabase, output: Storage, lineage: Sequence[RunRecord]) -> list[ShardRange]:
+def _shard_ranges(database: CohortDatabase, output: Store, lineage: Sequence[RunRecord]) -> list[ShardRange]:
     ranges = []
     for generation, record in enumerate(lineage):
         database.register("ranged", read_predictions(output, record.run_id))
@@ -223,7 +223,7 @@ def _numbers(database: CohortDatabase, pairs: MaskPairs) -> tuple[np.ndarray, np
     return columns["study"][place], columns["subject"][place]
 
 
-def _write(output: Storage, record: RunRecord, first: str, tables: Mapping[str, Sequence[dict]]) -> dict[str, int]:
+def _write(output: Store, record: RunRecord, first: str, tables: Mapping[str, Sequence[dict]]) -> dict[str, int]:
     metadata = table_metadata(run_id=record.run_id, fingerprint=record.fingerprint, simulated=record.simulated)
     n_rows = {}
     for name, schema in TABLES.items():

@@ -13,7 +13,7 @@ from diagchd_batch.images.resize import resize_labels
 from diagchd_batch.results.columns import CLASSES
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.statistics.segmentation import PixelCounts
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 
 _COLUMNS = ["study_id", "image_id", "frame", "mask_png"]
 _DECODERS = 4
@@ -55,7 +55,7 @@ class MaskPairs:
         return self.counts.sum(axis=(1, 2)) - np.trace(self.counts, axis1=1, axis2=2)
 
 
-def compare_masks(storage: Storage, first: Sequence[ShardRange], second: Sequence[ShardRange]) -> MaskPairs:
+def compare_masks(storage: Store, first: Sequence[ShardRange], second: Sequence[ShardRange]) -> MaskPairs:
     """Every frame that both runs have a mask of. Masks on different grids are compared on the finer one.
 
     Shards hold contiguous ranges of studies, so that only overlapping ones need to be read together.
@@ -87,7 +87,7 @@ def _confusion_of_pngs(pngs: tuple[bytes, bytes]) -> np.ndarray:
 _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def _pairs(storage: Storage, first: Sequence[ShardRange], second: Sequence[ShardRange]) -> Iterator[_Columns]:
+def _pairs(storage: Store, first: Sequence[ShardRange], second: Sequence[ShardRange]) -> Iterator[_Columns]:
     files = _Files(storage)
     starts = [shard.first_study for shard in second]
     with ThreadPoolExecutor(_DECODERS) as decoders:
@@ -122,7 +122,7 @@ def _overlapping_groups(shards: Sequence[ShardRange]) -> Iterator[list[ShardRang
 class _Files:
     """Reads shard files and keeps those of the last call: the next group often overlaps the same ones."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Store) -> None:
         self._filesystem, self._root = storage.arrow()
         self._kept: dict[ShardRange, dict[FrameKey, tuple[str, bytes]]] = {}
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.process.scratch import scratch_faults
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 
 ROW_GROUP_ROWS = 131_072
 UNDEFINED = "undefined"
@@ -31,7 +31,7 @@ def metrics_table(name: str, rows: Iterable[Row], schema: pa.Schema | None = Non
 
 
 def write_table(
-    storage: Storage,
+    storage: Store,
     key: str,
     table: pa.Table | pa.RecordBatchReader,
     schema: pa.Schema,

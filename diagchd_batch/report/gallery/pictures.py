@@ -21,7 +21,7 @@ from diagchd_batch.results.datasets import parquet_files
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import read_private_run_record
-from diagchd_batch.storage import Storage, open_storage
+from diagchd_batch.sources import Source, open_source
 from diagchd_batch.studies.plan import Plan, open_plan
 from diagchd_batch.studies.records import PlannedImage, ShardReference
 
@@ -57,9 +57,9 @@ class RunPictures:
         self._input_uri = job.input.uri
 
     @cached_property
-    def _input(self) -> Storage:
+    def _input(self) -> Source:
         """Raises StorageFault where it is not there."""
-        storage = open_storage(self._input_uri)
+        storage = open_source(self._input_uri)
         storage.probe()
         return storage
 

@@ -11,7 +11,7 @@ from diagchd_batch.errors import StorageFault, UsageError
 from diagchd_batch.results.datasets import OutputTrees, holds_no_run, parquet_files
 from diagchd_batch.results.query.lineages import Generation, all_lineages, lineage_of
 from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record, read_run_records
-from diagchd_batch.storage import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan import open_plan
 
 _RUN_OF_KEY = re.compile(r"[^/]+/run_id=([^/]+)/")
@@ -99,12 +99,12 @@ class Catalog:
         return known
 
 
-def _runs_of(storage: Storage, prefixes: Iterable[str]) -> set[str]:
+def _runs_of(storage: Store, prefixes: Iterable[str]) -> set[str]:
     keys = (info.key for prefix in prefixes for info in storage.list(prefix))
     return {match[1] for match in map(_RUN_OF_KEY.match, keys) if match}
 
 
-def _lineage_records(storage: Storage, held: list[str], run_id: str) -> list[RunRecord]:
+def _lineage_records(storage: Store, held: list[str], run_id: str) -> list[RunRecord]:
     """A damaged record elsewhere does not concern it."""
     records: dict[str, RunRecord] = {}
     wanted: str | None = run_id
@@ -114,7 +114,7 @@ def _lineage_records(storage: Storage, held: list[str], run_id: str) -> list[Run
     return [records[name] for name in sorted(records)]
 
 
-def _dataset(storage: Storage, directories: Iterable[str], pattern: str, schema: pa.Schema) -> ds.Dataset:
+def _dataset(storage: Store, directories: Iterable[str], pattern: str, schema: pa.Schema) -> ds.Dataset:
     """Exact names, so that no temporary file of a writer is ever taken for a table."""
     matches = re.compile(pattern).fullmatch
     keys = [info.key for directory in directories for info in storage.list(directory) if matches(info.key)]

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.datasets import predictions_keys, read_predictions
 from diagchd_batch.results.verify.findings import REMEDIES, Problem, ProblemKind
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 
 _COMPARED = [name for name in PREDICTIONS.names if name != "shard"]
 _SHOWN = 5
@@ -18,7 +18,7 @@ _KIND = ProblemKind.PREDICTIONS_DIFFER
 class PredictionsCheck:
     """Is given a finished run's shards in ascending order; `compare` and `finish` return the problems they meet."""
 
-    def __init__(self, storage: Storage, run_id: str) -> None:
+    def __init__(self, storage: Store, run_id: str) -> None:
         self._place = f"predictions of run {run_id}"
         self._problems: list[Problem] = []
         self._groups = _by_shard(storage, run_id)
@@ -68,7 +68,7 @@ class PredictionsCheck:
         return problems
 
 
-def _by_shard(storage: Storage, run_id: str) -> Iterator[tuple[int, pa.Table]]:
+def _by_shard(storage: Store, run_id: str) -> Iterator[tuple[int, pa.Table]]:
     """Consecutive rows of one shard at a time."""
     held: list[pa.Table] = []
     current = -1

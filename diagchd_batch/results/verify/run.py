@@ -17,7 +17,7 @@ from diagchd_batch.results.verify.findings import REMEDIES, Problem, ProblemKind
 from diagchd_batch.results.verify.predictions import PredictionsCheck
 from diagchd_batch.results.verify.rows import Expectations
 from diagchd_batch.results.verify.shard import ShardCheck, ShardFindings
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ _SOURCES_FILE = re.compile(r"shard-(\d{5,})\..+\.parquet")
 
 
 def verify_run(
-    storage: Storage,
-    private: Storage,
+    storage: Store,
+    private: Store,
     plan: "Plan",
     run_id: str,
     *,
@@ -93,7 +93,7 @@ def verify_run(
     return report
 
 
-def _without_record(storage: Storage, plan: "Plan", run_id: str) -> str:
+def _without_record(storage: Store, plan: "Plan", run_id: str) -> str:
     """Also whether anything of the run is left: its plan alone tells that it was there."""
     missing = f"there is no {output_layout.run_record(run_id)}"
     if committed_shards(storage, run_id):
@@ -101,7 +101,7 @@ def _without_record(storage: Storage, plan: "Plan", run_id: str) -> str:
     return f"{missing} and no score file; without a result: {counted(plan.head.n_images, 'image', 'planned')}"
 
 
-def _check_record(storage: Storage, record: RunRecord, plan: "Plan", report: VerifyReport) -> bool:
+def _check_record(storage: Store, record: RunRecord, plan: "Plan", report: VerifyReport) -> bool:
     """Whether the run is finished; also that its record and its plan tell of the same thing."""
     place = f"run {record.run_id}"
     head = plan.head
@@ -118,7 +118,7 @@ def _check_record(storage: Storage, record: RunRecord, plan: "Plan", report: Ver
 
 
 def _checked_shards(
-    storage: Storage, private: Storage, plan: "Plan", record: RunRecord, report: VerifyReport, workers: int | None
+    storage: Store, private: Store, plan: "Plan", record: RunRecord, report: VerifyReport, workers: int | None
 ) -> Iterator[tuple[ShardFindings, int]]:
     """Findings of each committed shard in ascending order, with its planned images; others are reported."""
     committed = committed_shards(storage, record.run_id)
@@ -149,7 +149,7 @@ def _checked_shards(
             yield future.result(), n_images
 
 
-def _source_keys(private: Storage, run_id: str) -> dict[int, list[str]]:
+def _source_keys(private: Store, run_id: str) -> dict[int, list[str]]:
     keys: dict[int, list[str]] = {}
     for info in private.list(output_layout.sources_prefix(run_id)):
         if match := _SOURCES_FILE.fullmatch(info.key.rpartition("/")[2]):

@@ -19,7 +19,7 @@ from diagchd_batch.results.commit import SCORES_DIGEST_KEY
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, shard_metadata
 from diagchd_batch.results.verify.findings import REMEDIES, RESTORE, Problem, ProblemKind
 from diagchd_batch.results.verify.rows import Expectations, RowAudit
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.records import PlannedImage
 
 _CHUNK_BYTES = 8 << 20
@@ -38,8 +38,8 @@ class ShardFindings:
 class ShardCheck:
     """Checks shards of one run; shared among threads. `metadata` is what every score file of the run must carry."""
 
-    storage: Storage
-    private: Storage
+    storage: Store
+    private: Store
     run_id: str
     expected: Expectations
     metadata: Mapping[bytes, bytes]

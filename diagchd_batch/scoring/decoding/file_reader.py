@@ -11,7 +11,8 @@ from diagchd_batch.failures import FailureCode
 from diagchd_batch.images.frames import FrameRule, chosen_frames
 from diagchd_batch.results.columns import REFERENCE_OK
 from diagchd_batch.scoring.decoding.in_process import Decoder, GridFrame, MaskRequest
-from diagchd_batch.storage.base import ObjectInfo, Storage
+from diagchd_batch.sources import ObjectInfo
+from diagchd_batch.sources import Source as ImageSource
 from diagchd_batch.studies.records import PlannedImage
 
 _MAX_ERROR_CHARACTERS = 2_000
@@ -61,7 +62,7 @@ class Source:
 class FileReader:
     """Expands image files to frames. StorageFault passes through: it is the run's trouble, not a file's."""
 
-    def __init__(self, storage: Storage, frame_rule: FrameRule, max_file_bytes: int) -> None:
+    def __init__(self, storage: ImageSource, frame_rule: FrameRule, max_file_bytes: int) -> None:
         self._storage = storage
         self._frame_rule = frame_rule
         self._max_file_bytes = max_file_bytes

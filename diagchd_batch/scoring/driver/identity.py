@@ -15,9 +15,9 @@ from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.columns import SCHEMA_VERSION
 from diagchd_batch.results.lineage import newest_runs
 from diagchd_batch.results.run_record import DamagedRecordError, Selection
-from diagchd_batch.storage import normalize_uri
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.layouts.manifest import manifest_digest
+from diagchd_batch.uris import normalize_uri
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _DIGITS = 8
@@ -121,7 +121,7 @@ def keyed_digest(key: bytes, fields: Mapping[str, Any]) -> str:
 class RunRegistry:
     """The runs of one output. Claims are create-if-absent: of two drivers that start at once both get one run."""
 
-    def __init__(self, output: Storage, private: Storage, key: bytes) -> None:
+    def __init__(self, output: Store, private: Store, key: bytes) -> None:
         self._output = output
         self._private = private
         self._key = key

@@ -28,7 +28,8 @@ from diagchd_batch.scoring.driver.submit_checks import check_limits, check_place
 from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.scoring.liveness.shard_gate import ShardGate
 from diagchd_batch.scoring.worker.settings import RunSettings
-from diagchd_batch.storage import Storage
+from diagchd_batch.sources import Source
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Progress
 from diagchd_batch.studies.plan import Plan, PlanHead
@@ -117,15 +118,15 @@ class Job:
         return self.prepared.config
 
     @property
-    def input(self) -> Storage:
+    def input(self) -> Source:
         return self.prepared.workspace.archive
 
     @property
-    def output(self) -> Storage:
+    def output(self) -> Store:
         return self.prepared.workspace.storage
 
     @property
-    def private(self) -> Storage:
+    def private(self) -> Store:
         return self.prepared.workspace.private
 
     @property

@@ -3,12 +3,12 @@
 from diagchd_batch.results.datasets import read_predictions
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.scoring.driver.identity import Identity
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan import Plan, open_plan
 from diagchd_batch.studies.selection import Select, failed_in, new_since
 
 
-def selection_of(identity: Identity, output: Storage, private: Storage) -> Select | None:
+def selection_of(identity: Identity, output: Store, private: Store) -> Select | None:
     """None where the run has no parent: it plans everything. Raises UsageError, RunFault where the lineage is torn."""
     if identity.parent_run_id is None:
         return None
@@ -18,6 +18,6 @@ def selection_of(identity: Identity, output: Storage, private: Storage) -> Selec
     return failed_in([read_predictions(output, plan.run_id) for plan in plans], plans)
 
 
-def lineage_plans(run_id: str, output: Storage, private: Storage) -> list[Plan]:
+def lineage_plans(run_id: str, output: Store, private: Store) -> list[Plan]:
     """The plans of a run and of those that it builds on, oldest first."""
     return [open_plan(private, record.run_id) for record in resolve_lineage(output, run_id)]

@@ -25,7 +25,7 @@ from diagchd_batch.results.run_record import (
 )
 from diagchd_batch.scoring.driver.identity import Identity
 from diagchd_batch.scoring.liveness.shard_gate import Ending
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan import PlanHead
 from diagchd_batch.wording import counted
 
@@ -47,7 +47,7 @@ class RunRecorder:
     `impatient`: output and private tree with a short time-out, for last words, since storage may be what failed.
     """
 
-    def __init__(self, output: Storage, private: Storage, impatient: tuple[Storage, Storage], facts: RunFacts) -> None:
+    def __init__(self, output: Store, private: Store, impatient: tuple[Store, Store], facts: RunFacts) -> None:
         self._patient = output, private
         self._impatient = impatient
         self._earlier = read_private_run_record(private, facts.identity.run_id)
@@ -88,7 +88,7 @@ class RunRecorder:
         earlier_s = self._earlier.scoring_s if self._earlier else None
         return round((earlier_s or 0.0) + scoring_s, 3)
 
-    def _write(self, *, to: tuple[Storage, Storage] | None = None, **changes: Any) -> None:
+    def _write(self, *, to: tuple[Store, Store] | None = None, **changes: Any) -> None:
         output, private = to or self._patient
         # Another driver of this run may have finished it meanwhile, or an interrupt may come after the end: a finished
         # run's record, whose exit code is repeated for ever, is not replaced by the story of this submission.

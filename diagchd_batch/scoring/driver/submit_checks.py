@@ -6,15 +6,16 @@ from pathlib import Path
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.errors import ConfigError, StorageFault
-from diagchd_batch.storage import Storage
+from diagchd_batch.sources import Source
+from diagchd_batch.storage import Store
 from diagchd_batch.storage.checks import check_create_if_absent, check_readable
-from diagchd_batch.storage.uris import S3_SCHEME
+from diagchd_batch.uris import S3_SCHEME
 
 BYTES_PER_IMAGE = 16_000
 """Of scores, masks, predictions and sources on disk; measured 4 to 12 kB an image with a reference mask."""
 
 
-def check_places(input_storage: Storage, output: Storage, private: Storage) -> None:
+def check_places(input_storage: Source, output: Store, private: Store) -> None:
     """The input can be read; output and private tree can be written, and refuse a second create of one key."""
     check_readable(input_storage)
     check_create_if_absent(private, output_layout.RUNS_PREFIX)
@@ -31,7 +32,7 @@ def check_limits(limits: LimitsConfig) -> None:
             )
 
 
-def check_space(output: Storage, n_images: int) -> None:
+def check_space(output: Store, n_images: int) -> None:
     """A local disk has room for the results of `n_images`; elsewhere it is not asked."""
     if output.uri.startswith(S3_SCHEME):
         return

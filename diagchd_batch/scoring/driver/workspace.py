@@ -9,7 +9,7 @@ from diagchd_batch.errors import ConfigError
 from diagchd_batch.results.output import Output, open_output
 from diagchd_batch.scoring.driver.identity import RunRegistry
 from diagchd_batch.scoring.worker.settings import impatience_s
-from diagchd_batch.storage import Storage, open_storage
+from diagchd_batch.sources import Source, open_source
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, find_key, load_or_create_key
 
@@ -29,7 +29,7 @@ class Workspace(Output):
         environ: The environment variables, which may hold the identifier key.
     """
 
-    input: Storage | None = None
+    input: Source | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
     @classmethod
@@ -55,7 +55,7 @@ class Workspace(Output):
             ConfigError: A URI names no storage that is known.
         """
         opened = open_output(uri, private_uri, object_timeout_s=object_timeout_s)
-        archive = None if input_uri is None else open_storage(input_uri, object_timeout_s=object_timeout_s)
+        archive = None if input_uri is None else open_source(input_uri, object_timeout_s=object_timeout_s)
         return cls(opened.storage, opened.private, archive, os.environ if environ is None else environ)
 
     @classmethod
@@ -70,7 +70,7 @@ class Workspace(Output):
         )
 
     @property
-    def archive(self) -> Storage:
+    def archive(self) -> Source:
         """The input, for commands that were given one."""
         assert self.input is not None, "this workspace was opened without an input"
         return self.input

@@ -16,7 +16,7 @@ from pathlib import Path
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 
 _OPEN, _CLOSED = ".open.json", ".closed.json"
 
@@ -91,8 +91,8 @@ class AttemptLog:
 
     def __init__(
         self,
-        private: Storage,
-        impatient: Storage,
+        private: Store,
+        impatient: Store,
         run_id: str,
         submission: str,
         worker: Worker,

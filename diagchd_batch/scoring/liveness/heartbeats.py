@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, StorageFault
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 
 INTERVAL_S = 5.0
 LOST_AFTER_S = 60.0
@@ -31,7 +31,7 @@ class Heartbeat:
     `beat` renews at once. Storage that fails for a while is no reason to end: the beat is missed.
     """
 
-    def __init__(self, private: Storage, run_id: str, name: str, content: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, private: Store, run_id: str, name: str, content: Callable[[], dict[str, Any]]) -> None:
         self._private = private
         self._key = output_layout.heartbeat_file(run_id, name)
         self._content = content
@@ -68,7 +68,7 @@ def worker_name(submission: str, worker: str) -> str:
     return f"worker-{submission}-{worker}"
 
 
-def submission_state(private: Storage, run_id: str, submission: str) -> SubmissionState:
+def submission_state(private: Store, run_id: str, submission: str) -> SubmissionState:
     """What became of a submission, by its driver's heartbeat."""
     try:
         beat = json.loads(private.read(output_layout.heartbeat_file(run_id, driver_name(submission))))
@@ -91,7 +91,7 @@ class WorkerBeats:
     images_per_s: float = 0.0
 
 
-def read_worker_beats(private: Storage, run_id: str, submission: str, *, ended: bool = False) -> WorkerBeats:
+def read_worker_beats(private: Store, run_id: str, submission: str, *, ended: bool = False) -> WorkerBeats:
     """The beats of workers that live; with `ended` also of those that were once there."""
     prefix = output_layout.heartbeats_prefix(run_id)
     workers: set[str] = set()

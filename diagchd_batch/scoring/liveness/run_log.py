@@ -10,7 +10,7 @@ from typing import Self
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.scoring.liveness.heartbeats import INTERVAL_S
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 
 PART_CHARACTERS = 100_000
 """A full part is not written again, so that a long night does not write its whole log every few seconds."""
@@ -44,7 +44,7 @@ class RunLog:
             self._parts[-1] += line + "\n"
             self._is_changed = True
 
-    def keep(self, private: Storage, run_id: str, submission: str) -> None:
+    def keep(self, private: Store, run_id: str, submission: str) -> None:
         """Begin to write, as the log of that submission of a run. `private` should have a short time-out."""
         if self._thread is None:
             # the time makes a run's logs sort in their order
@@ -62,12 +62,12 @@ class RunLog:
         if self._thread:
             self._thread.join()
 
-    def _run(self, private: Storage, run_id: str, name: str) -> None:
+    def _run(self, private: Store, run_id: str, name: str) -> None:
         while not self._ending.wait(INTERVAL_S):
             self._save(private, run_id, name)
         self._save(private, run_id, name)
 
-    def _save(self, private: Storage, run_id: str, name: str) -> None:
+    def _save(self, private: Store, run_id: str, name: str) -> None:
         with self._lock:
             if not self._is_changed:
                 return
@@ -86,7 +86,7 @@ class RunLog:
                 self._parts[number] = ""
 
 
-def read_log(private: Storage, run_id: str) -> str | None:
+def read_log(private: Store, run_id: str) -> str | None:
     """What the latest driver of a run said, as far as it is kept; None where none left a log."""
     prefix = output_layout.logs_prefix(run_id)
     keys = sorted(info.key for info in private.list(prefix))

@@ -11,7 +11,7 @@ from diagchd_batch.results.datasets import damage_as_fault, read_scores
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan
 from diagchd_batch.scoring.liveness.heartbeats import WorkerBeats, read_worker_beats
 from diagchd_batch.scoring.liveness.progress import RunProgress, ShardSummary
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 from diagchd_batch.wording import counted
 
 FAILURES_JUDGED_FROM = 200
@@ -24,7 +24,7 @@ _STALLS = 2.5
 """Stall time-outs without progress until the driver gives up: a worker may stall once and be replaced meanwhile."""
 
 
-def outcomes_so_far(output: Storage, run_id: str) -> Counter[str]:
+def outcomes_so_far(output: Store, run_id: str) -> Counter[str]:
     """`ok` or error code → rows, of all shards committed so far. Raises RunFault for a damaged score file."""
     counts: Counter[str] = Counter()
     with damage_as_fault(run_id):
@@ -43,7 +43,7 @@ class RunWatch:
         progress: RunProgress,
         limits: LimitsConfig,
         actors: ActorPlan,
-        private: Storage,
+        private: Store,
         run_id: str,
         submission: str,
         outcomes: Counter[str],

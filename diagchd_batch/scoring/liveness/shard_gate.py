@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, StorageFault
-from diagchd_batch.storage.base import Storage
+from diagchd_batch.storage import Store
 
 
 class Ending(StrEnum):
@@ -24,7 +24,7 @@ class ShardGate:
     alone, so that the next one resumes. `private` should have a short time-out: while it cannot be read, work goes on.
     """
 
-    def __init__(self, private: Storage, run_id: str, submission: str, until_s: float | None) -> None:
+    def __init__(self, private: Store, run_id: str, submission: str, until_s: float | None) -> None:
         self._private = private
         self._stop_key = output_layout.stop_request(run_id, submission)
         self._until_s = until_s
@@ -72,6 +72,6 @@ class RunEnding(Exception):  # noqa: N818 - no error: it ends the wait for worke
         self.ending = ending
 
 
-def request_stop(private: Storage, run_id: str, submission: str) -> None:
+def request_stop(private: Store, run_id: str, submission: str) -> None:
     """Ask a submission of a run to end after the shards in hand."""
     private.create(output_layout.stop_request(run_id, submission), b"")

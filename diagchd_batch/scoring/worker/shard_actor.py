@@ -20,7 +20,7 @@ from diagchd_batch.scoring.liveness.progress import ShardSummary
 from diagchd_batch.scoring.liveness.shard_gate import Ending, ShardGate
 from diagchd_batch.scoring.worker.settings import RunSettings, impatience_s
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.records import ShardReference
 
 
@@ -30,7 +30,7 @@ class ShardWorker:
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
         patience_s = impatience_s(settings.limits)
-        self._private = open_storage(settings.private_uri, object_timeout_s=patience_s, owner_only=True)
+        self._private = open_store(settings.private_uri, object_timeout_s=patience_s, owner_only=True)
         self._worker = Worker.this_process()
         self._scorer: ShardScorer | None = None
         self._start_fault: dict[str, Any] | None = None

@@ -25,7 +25,8 @@ from diagchd_batch.scoring.liveness.progress import ShardSummary
 from diagchd_batch.scoring.liveness.stall_guard import StallWatchdog
 from diagchd_batch.scoring.worker.pipeline import Model, ShardPipeline, Turn
 from diagchd_batch.scoring.worker.settings import RunSettings, impatience_s
-from diagchd_batch.storage import open_storage
+from diagchd_batch.sources import open_source
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.plan import open_plan
 from diagchd_batch.studies.records import PlannedImage, ShardReference
 
@@ -48,9 +49,9 @@ class ShardScorer:
         self._model = model
         timeout_s = settings.limits.object_timeout_s
         connections = 2 * settings.decoder_threads + 2
-        self._input = open_storage(settings.input_uri, object_timeout_s=timeout_s, max_connections=connections)
-        self._output = open_storage(settings.output_uri, object_timeout_s=timeout_s)
-        self._private = open_storage(settings.private_uri, object_timeout_s=timeout_s, owner_only=True)
+        self._input = open_source(settings.input_uri, object_timeout_s=timeout_s, max_connections=connections)
+        self._output = open_store(settings.output_uri, object_timeout_s=timeout_s)
+        self._private = open_store(settings.private_uri, object_timeout_s=timeout_s, owner_only=True)
         self._plan = open_plan(self._private, settings.run_id)
         self._metadata = table_metadata(
             run_id=settings.run_id, fingerprint=settings.fingerprint, simulated=settings.simulated
@@ -61,7 +62,7 @@ class ShardScorer:
         )
         self._attempts = AttemptLog(
             self._private,
-            open_storage(settings.private_uri, object_timeout_s=impatience_s(settings.limits), owner_only=True),
+            open_store(settings.private_uri, object_timeout_s=impatience_s(settings.limits), owner_only=True),
             settings.run_id,
             settings.submission,
             worker,

@@ -8,7 +8,7 @@ from ray.job_submission import JobStatus
 from diagchd_batch.cluster import job_api as client_module
 from diagchd_batch.cluster.job_api import ClusterJobs, cluster_address
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 
 CONFIG = JobConfig.model_validate({"input": {"uri": "/archive", "layout": "tree"}, "output": {"uri": "/out"}})
 
@@ -54,12 +54,12 @@ def jobs(api, monkeypatch) -> ClusterJobs:
 
 @pytest.fixture
 def private(tmp_path):
-    return open_storage(str(tmp_path / "one"))
+    return open_store(str(tmp_path / "one"))
 
 
 @pytest.fixture
 def another(tmp_path):
-    return open_storage(str(tmp_path / "another"))
+    return open_store(str(tmp_path / "another"))
 
 
 def test_the_same_run_twice_attaches_and_a_resume_gets_the_next_number(jobs, api, private):

@@ -12,7 +12,7 @@ import pytest
 from diagchd_batch.cluster.node_checks import requirements
 from diagchd_batch.cluster.node_checks.probe import Answer, Question, look
 from diagchd_batch.cluster.node_checks.versions import package_versions
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 
 PROJECT = Path(__file__).parents[3]
 
@@ -41,7 +41,7 @@ def test_what_is_missing_is_named_with_the_remedy(monkeypatch, tmp_path):
 @pytest.fixture
 def question(tmp_path) -> Question:
     """As a driver asks it, of a node that shares its disk."""
-    tree, archive = open_storage(str(tmp_path / "out")), open_storage(str(tmp_path / "archive"))
+    tree, archive = open_store(str(tmp_path / "out")), open_store(str(tmp_path / "archive"))
     tree.create("runs/preflight/token", b"token")
     archive.create("study/image.png", b"")
     return Question(

@@ -14,7 +14,7 @@ from diagchd_batch.cluster.node_checks.shared_proof import check_node, node_proo
 from diagchd_batch.errors import RunFault
 from diagchd_batch.scoring.worker.ray_entry import OUTCOME, ShardActor
 from diagchd_batch.scoring.worker.shard_actor import read_outcomes
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from tests.unit.scoring.made_runs import RUN, SUBMISSION, make_run
 
 
@@ -22,7 +22,7 @@ from tests.unit.scoring.made_runs import RUN, SUBMISSION, make_run
 def made(tmp_path):
     """A run whose driver lives."""
     made = make_run(tmp_path, {f"study/{number}.png": b"" for number in range(30)})
-    inputs = open_storage(made.settings.input_uri)
+    inputs = open_store(made.settings.input_uri)
     with node_proof(RUN, SUBMISSION, inputs, made.output, made.private):
         yield made
 
@@ -30,7 +30,7 @@ def made(tmp_path):
 def test_the_drivers_own_node_passes_and_nothing_is_left_behind(tmp_path):
     made = make_run(tmp_path, {"study/0.png": b""})
     before = {info.key for info in made.output.list()}
-    with node_proof(RUN, SUBMISSION, open_storage(made.settings.input_uri), made.output, made.private):
+    with node_proof(RUN, SUBMISSION, open_store(made.settings.input_uri), made.output, made.private):
         check_node(made.settings)
         mark = Path(made.output.uri) / output_layout.node_mark(RUN, SUBMISSION)
         assert (
@@ -41,7 +41,7 @@ def test_the_drivers_own_node_passes_and_nothing_is_left_behind(tmp_path):
 
 
 def test_files_that_go_while_a_run_goes_on_are_no_obstacle(made):
-    inputs = open_storage(made.settings.input_uri)
+    inputs = open_store(made.settings.input_uri)
     for number in range(15):
         inputs.delete(f"study/{number}.png")
     check_node(made.settings)
@@ -56,8 +56,8 @@ def test_a_place_that_is_not_the_drivers_is_named(made, tmp_path, setting, told,
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     if what == "a copy from yesterday" and setting != "input_uri":
-        open_storage(str(elsewhere)).replace(output_layout.node_mark(RUN, "yesterday"), b"")
-        open_storage(str(elsewhere)).replace(output_layout.node_proof(RUN, "yesterday"), b"{}")
+        open_store(str(elsewhere)).replace(output_layout.node_mark(RUN, "yesterday"), b"")
+        open_store(str(elsewhere)).replace(output_layout.node_proof(RUN, "yesterday"), b"{}")
     with pytest.raises(RunFault, match=f"^{told} is not the same place there"):
         check_node(replace(made.settings, **{setting: str(elsewhere)}))
 

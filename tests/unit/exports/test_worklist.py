@@ -11,7 +11,7 @@ from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.exports.worklist import SCORED, export_worklist
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.run_record import read_run_record
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 
 CHILD = "0a1b2c3d-4e5f6071-2"
@@ -23,7 +23,7 @@ def worklist(made: MadeOutput, run_id: str = RUN_ID, study_score: str = "mean") 
     assert record is not None
     record = record.model_copy(update={"config": {"evaluation": {"study_score": study_score}}})
     destination = made.root / f"worklist of {run_id} by {study_score}"
-    export_worklist(open_output(made.output.uri), record, open_storage(str(destination), owner_only=True))
+    export_worklist(open_output(made.output.uri), record, open_store(str(destination), owner_only=True))
     with (Path(destination) / SCORED).open(encoding="utf-8", newline="") as file:
         return {row["token"]: row for row in csv.DictReader(file)}
 

@@ -12,7 +12,7 @@ from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import write_run_record
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import Plan
 from diagchd_batch.studies.planning import freeze_plan
@@ -29,7 +29,7 @@ class MadeLineage:
     tokens: Pseudonymizer = field(default_factory=lambda: Pseudonymizer(b"k" * 32))
 
     def __post_init__(self) -> None:
-        self.output = Output(open_storage(str(self.root / "out")), open_storage(str(self.root / "private")))
+        self.output = Output(open_store(str(self.root / "out")), open_store(str(self.root / "private")))
 
     @property
     def newest(self) -> str:
@@ -44,7 +44,7 @@ class MadeLineage:
     def run(self, broken: tuple[str, ...] = (), select: Select | None = None, **record: object) -> str:
         """Plans what is new, or as `select` says, and scores it: one frame a file, but `broken` ones fail."""
         run_id = f"run-{len(self.plans) + 1}"
-        archive = open_storage(str(self.root / "archive"))
+        archive = open_store(str(self.root / "archive"))
         config = InputConfig(uri=archive.uri, layout="tree")
         parent = self.plans[-1].run_id if self.plans else None
         select = select or (new_since(self.plans) if self.plans else None)

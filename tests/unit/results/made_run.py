@@ -17,10 +17,11 @@ from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
 from diagchd_batch.results.shard_writer import ShardWriter, shard_metadata
-from diagchd_batch.storage import Storage, join_uri, open_storage
+from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.plan import PlanHead
 from diagchd_batch.studies.records import PlannedImage, ShardReference
 from diagchd_batch.studies.sharding import ShardSize
+from diagchd_batch.uris import join_uri
 
 RUN_ID = "0a1b2c3d-4e5f6071-1"
 FINGERPRINT = "0a1b2c3d" * 8
@@ -69,8 +70,8 @@ class MadePlan:
 
 @dataclass
 class MadeRun:
-    storage: Storage
-    private: Storage
+    storage: Store
+    private: Store
     plan: MadePlan
     rows: list[list[Row]]
 
@@ -205,9 +206,9 @@ def copy_run(run: MadeRun, root: Path) -> MadeRun:
     return MadeRun(*_storages(root), MadePlan([list(shard) for shard in run.plan._shards]), run.rows)
 
 
-def _storages(root: Path | str) -> tuple[Storage, Storage]:
+def _storages(root: Path | str) -> tuple[Store, Store]:
     output = join_uri(str(root), "output")
-    return open_storage(output), open_storage(join_uri(output, "private"), owner_only=True)
+    return open_store(output), open_store(join_uri(output, "private"), owner_only=True)
 
 
 def run_record(plan: MadePlan, **changes: Any) -> PrivateRunRecord:

@@ -16,11 +16,11 @@ from diagchd_batch.results.columns import SOURCES
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY, commit_shard, file_sha256, record_sources
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.shard_writer import ShardWriter
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 
 
 def test_one_winner(tmp_path: Path):
-    storage = open_storage(str(tmp_path / "output"))
+    storage = open_store(str(tmp_path / "output"))
     files = []
     for attempt in range(8):
         path = tmp_path / f"attempt-{attempt}"
@@ -35,7 +35,7 @@ def test_one_winner(tmp_path: Path):
 
 
 def test_sources_carry_the_digest_of_what_was_made_of_them(tmp_path: Path):
-    private = open_storage(str(tmp_path / "private"), owner_only=True)
+    private = open_store(str(tmp_path / "private"), owner_only=True)
     scores = tmp_path / "scores.parquet"
     scores.write_bytes(b"0123456789" * 300_000)  # more than one piece
     rows = [{"image_id": f"i-{k}", "uri": f"{k}.png", "sha256": "a" * 64} for k in range(300)]
@@ -49,7 +49,7 @@ def test_sources_carry_the_digest_of_what_was_made_of_them(tmp_path: Path):
 
 
 def test_leftovers_are_not_shards(tmp_path: Path):
-    storage = open_storage(str(tmp_path))
+    storage = open_store(str(tmp_path))
     for name in ("shard-00001.parquet.tmp", ".shard-00002.parquet", "shard-3.parquet", "shard-00004.parquet"):
         storage.create(output_layout.scores_prefix("r") + name, b"")
     assert committed_shards(storage, "r") == {4}
@@ -73,6 +73,6 @@ def test_sources_never_lie_in_the_temporary_directory(tmp_path: Path, monkeypatc
     """They name patients, and a worker that is killed would leave them there."""
     (tmp_path / "scores.parquet").write_bytes(b"scores")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "there is none"))
-    private = open_storage(str(tmp_path / "private"), owner_only=True)
+    private = open_store(str(tmp_path / "private"), owner_only=True)
     record_sources(private, "r", 5, "one", tmp_path / "scores.parquet", [{"image_id": "i", "uri": "u"}], {})
     assert private.read(output_layout.sources_file("r", 5, "one"))

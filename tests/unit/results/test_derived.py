@@ -14,15 +14,15 @@ import pytest
 
 from diagchd_batch.results import derived
 from diagchd_batch.results.derived import read_derived
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 
 KEY = "table.parquet"
 N_PROCESSES = 60  # read as a dataset's scan, about one in twelve aborts
 READ_AND_END = f"""
 import sys
 from diagchd_batch.results.derived import read_derived
-from diagchd_batch.storage import open_storage
-read_derived(open_storage(sys.argv[1]), {KEY!r})
+from diagchd_batch.storage import open_store
+read_derived(open_store(sys.argv[1]), {KEY!r})
 """
 
 
@@ -34,7 +34,7 @@ def table(tmp_path: Path) -> pa.Table:
 
 
 def test_the_whole_table_is_read(tmp_path, table):
-    storage = open_storage(str(tmp_path))
+    storage = open_store(str(tmp_path))
     assert read_derived(storage, KEY) == table
     assert read_derived(storage, "none.parquet") is None
 
@@ -48,7 +48,7 @@ def test_no_thread_of_arrow_s_touches_the_bytes(tmp_path, table, monkeypatch):
             return super().read(*arguments)
 
     monkeypatch.setattr(derived.io, "BytesIO", WatchedBytes)
-    assert read_derived(open_storage(str(tmp_path)), KEY) == table
+    assert read_derived(open_store(str(tmp_path)), KEY) == table
     assert threads == {threading.get_ident()}
 
 

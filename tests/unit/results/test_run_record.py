@@ -13,7 +13,7 @@ from diagchd_batch.results.run_record import (
     read_run_record,
     write_run_record,
 )
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from tests.unit.results.made_run import RUN_ID, MadePlan, planned_image, run_record
 
 CANARY = "SURNAME"
@@ -40,7 +40,7 @@ def test_public_configuration_has_settings_and_no_place_or_name():
 
 
 def test_round_trip(tmp_path: Path):
-    storage, private = open_storage(str(tmp_path / "o")), open_storage(str(tmp_path / "p"))
+    storage, private = open_store(str(tmp_path / "o")), open_store(str(tmp_path / "p"))
     assert read_run_record(storage, RUN_ID) is None
     record = run_record(MadePlan([[planned_image(0, 0)]]))
     write_run_record(storage, private, record)
@@ -54,7 +54,7 @@ def test_round_trip(tmp_path: Path):
 
 
 def test_a_damaged_record_is_said_to_be_one(tmp_path: Path):
-    storage = open_storage(str(tmp_path))
+    storage = open_store(str(tmp_path))
     storage.replace(output_layout.run_record(RUN_ID), b'{"run_id": "r"')
     with pytest.raises(RunFault, match=r"run\.json"):
         read_run_record(storage, RUN_ID)

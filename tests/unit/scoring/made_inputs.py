@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from diagchd_batch.model.spec import ModelSpec
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.records import PlannedImage
 
 HEIGHT, WIDTH = 24, 32
@@ -79,7 +79,7 @@ def plan_files(
     shard: int = 0,
 ) -> list[PlannedImage]:
     """Write `files` (and `masks`, named as their image) below `directory`, and plan them as a listing shows them."""
-    storage = open_storage(str(directory))
+    storage = open_store(str(directory))
     images = []
     for position, (name, data) in enumerate(files.items()):
         storage.replace(name, data)

@@ -9,7 +9,7 @@ from diagchd_batch.scoring.liveness.attempts import AttemptLog, Worker
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
-from diagchd_batch.storage import Storage, open_storage
+from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import Plan
 from diagchd_batch.studies.planning import freeze_plan
@@ -23,8 +23,8 @@ SUBMISSION = "now"
 class MadeRun:
     plan: Plan
     settings: RunSettings
-    output: Storage
-    private: Storage
+    output: Store
+    private: Store
 
     def scorer(self, model: PlainModel | None = None, **changes) -> ShardScorer:
         settings = replace(self.settings, **changes)
@@ -49,12 +49,12 @@ def make_run(
     directory: Path, files: dict[str, bytes], *, name: str = "out", images_per_shard: int = 100, **limits
 ) -> MadeRun:
     """Plan `files` (keys ``study/name``) below ``directory/input``; outputs of different names share the input."""
-    inputs = open_storage(str(directory / "input"))
+    inputs = open_store(str(directory / "input"))
     for key, data in files.items():
         if inputs.stat(key) is None:
             inputs.replace(key, data)
-    output = open_storage(str(directory / name))
-    private = open_storage(str(directory / name / "private"))
+    output = open_store(str(directory / name))
+    private = open_store(str(directory / name / "private"))
     plan = freeze_plan(
         InputConfig(uri=inputs.uri, layout="tree"),
         ShardsConfig(images_per_shard=images_per_shard),

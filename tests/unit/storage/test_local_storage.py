@@ -16,14 +16,14 @@ import pytest
 
 from diagchd_batch.errors import InputError, ItemError, StorageFault
 from diagchd_batch.failures import FailureCode
-from diagchd_batch.storage import local, local_commit, open_storage
+from diagchd_batch.storage import local, local_commit, open_store
 from diagchd_batch.storage.checks import check_create_if_absent, check_readable
 from tests.support.ordinary_user import as_ordinary_user, reachable_directory
 
 
 @pytest.fixture
 def storage(tmp_path):
-    return open_storage(str(tmp_path))
+    return open_store(str(tmp_path))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_links_are_followed_wherever_they_lead(tmp_path):
     cohort.mkdir()
     (cohort / "linked-study").symlink_to(tmp_path / "archive" / "study")
     (cohort / "linked.png").symlink_to("../archive/study/image.png")
-    storage = open_storage(str(cohort))
+    storage = open_store(str(cohort))
     assert keys(storage) == ["linked-study/image.png", "linked.png"]
     assert storage.read("linked-study/image.png") == storage.read("linked.png") == b"x"
 
@@ -91,7 +91,7 @@ def test_one_file_without_permission(open_directory):
     (open_directory / "secret.png").write_bytes(b"x")
     (open_directory / "secret.png").chmod(0)
     (open_directory / "open.png").write_bytes(b"y")
-    storage = open_storage(str(open_directory))
+    storage = open_store(str(open_directory))
     assert as_ordinary_user(lambda: storage.read("open.png")) == b"y"
     assert as_ordinary_user(lambda: keys(storage)) == ["open.png", "secret.png"]
     with pytest.raises(ItemError) as caught:
@@ -104,7 +104,7 @@ def test_a_root_without_permission_is_a_fault(open_directory):
     root.mkdir()
     (root / "image.png").touch()
     root.chmod(0)
-    storage = open_storage(str(root))
+    storage = open_store(str(root))
     for call in (lambda: storage.read("image.png"), lambda: check_readable(storage), lambda: keys(storage)):
         with pytest.raises(StorageFault, match="closed") as caught:
             as_ordinary_user(call)
@@ -113,7 +113,7 @@ def test_a_root_without_permission_is_a_fault(open_directory):
 
 def test_a_directory_that_may_not_be_listed_is_not_left_out(open_directory):
     (open_directory / "patient-x").mkdir(mode=0)
-    storage = open_storage(str(open_directory))
+    storage = open_store(str(open_directory))
     with pytest.raises(StorageFault, match="may not be listed") as caught:
         as_ordinary_user(lambda: keys(storage))
     assert "patient-x" not in str(caught.value)
@@ -126,7 +126,7 @@ def test_links_into_a_place_that_is_closed(open_directory):
     cohort.mkdir()
     (cohort / "image.png").symlink_to(closed / "image.png")
     closed.chmod(0)
-    storage = open_storage(str(cohort))
+    storage = open_store(str(cohort))
     assert as_ordinary_user(lambda: keys(storage)) == ["image.png"]
     with pytest.raises(ItemError) as caught:
         as_ordinary_user(lambda: storage.read("image.png"))
@@ -139,14 +139,14 @@ def test_links_into_a_place_that_is_closed(open_directory):
 def test_the_file_systems_own_directory_does_not_stop_a_listing(open_directory):
     (open_directory / "lost+found").mkdir(mode=0)
     (open_directory / "image.png").touch()
-    assert as_ordinary_user(lambda: keys(open_storage(str(open_directory)))) == ["image.png"]
+    assert as_ordinary_user(lambda: keys(open_store(str(open_directory)))) == ["image.png"]
 
 
 def test_files_all_without_permission_are_found_before_the_run(open_directory):
     for number in range(3):
         (open_directory / f"{number}.png").touch(mode=0)
     with pytest.raises(StorageFault, match="listed but not read"):
-        as_ordinary_user(lambda: check_readable(open_storage(str(open_directory))))
+        as_ordinary_user(lambda: check_readable(open_store(str(open_directory))))
 
 
 def test_an_archive_that_is_unmounted_is_a_fault_not_a_million_missing_files(tmp_path):
@@ -154,7 +154,7 @@ def test_an_archive_that_is_unmounted_is_a_fault_not_a_million_missing_files(tmp
     archive.mkdir()
     with mounted(archive, "1m"):
         (archive / "image.png").write_bytes(b"x")
-        storage = open_storage(str(archive))
+        storage = open_store(str(archive))
         assert storage.read("image.png") == b"x"
         assert code_of(storage, "other.png") is FailureCode.NOT_FOUND
     with pytest.raises(StorageFault, match="mounted"):
@@ -285,7 +285,7 @@ class mounted:  # noqa: N801 - used as a context manager
 
 def test_a_full_disk_is_a_fault_that_leaves_nothing(tmp_path):
     with mounted(tmp_path, "64k"):
-        storage = open_storage(str(tmp_path))
+        storage = open_store(str(tmp_path))
         assert storage.create("small", b"x")
         for write in (storage.create, storage.replace):
             with pytest.raises(StorageFault, match="No space left") as caught:
@@ -297,7 +297,7 @@ def test_a_full_disk_is_a_fault_that_leaves_nothing(tmp_path):
 
 def test_a_read_only_output(open_directory):
     open_directory.chmod(0o555)
-    storage = open_storage(str(open_directory))
+    storage = open_store(str(open_directory))
     for write in (lambda: storage.create("key", b"x"), lambda: check_create_if_absent(storage, "scores")):
         with pytest.raises(StorageFault, match="grant write permission"):
             as_ordinary_user(write)
@@ -359,7 +359,7 @@ def test_a_link_whose_answer_was_lost_is_ours(storage, monkeypatch):
 
 
 def _write_for_ever(root: str) -> None:
-    storage = open_storage(root)
+    storage = open_store(root)
     for number in range(1_000_000):
         storage.create(f"scores/{number}", b"%d" % (number % 10) * 500_000)
 
@@ -379,10 +379,10 @@ def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(storage,
     leftover.touch()
     own.touch()
     assert "scores/.tmp-notes" in keys(storage) and "scores/.tmp-0123456789abcdef" not in keys(storage)
-    open_storage(str(tmp_path)).create("scores/next", b"")
+    open_store(str(tmp_path)).create("scores/next", b"")
     assert leftover.exists(), "it may belong to a living writer"
     monkeypatch.setattr(local_commit.time, "time", lambda: leftover.stat().st_mtime + local_commit.LEFTOVER_AGE_S + 1)
-    open_storage(str(tmp_path)).create("scores/after", b"")
+    open_store(str(tmp_path)).create("scores/after", b"")
     assert not leftover.exists() and own.exists()
 
 
@@ -408,10 +408,10 @@ def test_everything_is_flushed_before_it_has_its_name_and_the_name_before_we_ret
 def test_owner_only(tmp_path):
     old = os.umask(0o022)
     try:
-        private = open_storage(str(tmp_path / "new/output/private"), owner_only=True)
+        private = open_store(str(tmp_path / "new/output/private"), owner_only=True)
         private.create("runs/plan", b"x")
         private.replace("runs/record", b"x")
-        open_storage(str(tmp_path / "public")).create("runs/record", b"x")
+        open_store(str(tmp_path / "public")).create("runs/record", b"x")
     finally:
         os.umask(old)
 

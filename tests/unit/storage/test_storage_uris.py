@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.storage import join_uri, normalize_uri, open_storage
-from diagchd_batch.storage.uris import is_key
+from diagchd_batch.storage import open_store
+from diagchd_batch.uris import is_key, join_uri, normalize_uri
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_relative_paths_are_taken_from_here(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert normalize_uri("out/sample") == str(tmp_path / "out/sample")
     assert normalize_uri("~/archive") == str(tmp_path / "home/archive")
-    assert open_storage("out").uri == str(tmp_path / "out")
+    assert open_store("out").uri == str(tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_relative_paths_are_taken_from_here(monkeypatch, tmp_path):
 )
 def test_what_names_no_storage_is_refused(uri):
     with pytest.raises(ConfigError) as caught:
-        open_storage(uri)
+        open_store(uri)
     assert caught.value.exit_code == 2
 
 

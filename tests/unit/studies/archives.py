@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from diagchd_batch.config.models import InputConfig, ShardsConfig
-from diagchd_batch.storage import open_storage
-from diagchd_batch.storage.base import ObjectInfo
+from diagchd_batch.sources import ObjectInfo
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.planning import PlanPreview, preview_plan
 
@@ -58,4 +58,4 @@ class Archive:
     def preview(self, manifest: str | None = None, layout: str = "tree") -> PlanPreview:
         """`manifest` is the text of a CSV."""
         path = self.write_table(manifest, "manifest.csv") if manifest is not None else None
-        return preview_plan(self.config(path, layout), ShardsConfig(), open_storage(str(self.root)), PSEUDONYMIZER)
+        return preview_plan(self.config(path, layout), ShardsConfig(), open_store(str(self.root)), PSEUDONYMIZER)

@@ -6,13 +6,13 @@ from threading import Barrier
 import pytest
 
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.keys import find_key, load_or_create_key
 
 
 @pytest.fixture
 def private(tmp_path):
-    return open_storage(str(tmp_path / "private"), owner_only=True)
+    return open_store(str(tmp_path / "private"), owner_only=True)
 
 
 def test_made_once_then_found_again(private, tmp_path):
@@ -25,7 +25,7 @@ def test_made_once_then_found_again(private, tmp_path):
 
 
 def test_two_outputs_get_two_keys(tmp_path):
-    one, other = (load_or_create_key(open_storage(str(tmp_path / name)), {}) for name in "ab")
+    one, other = (load_or_create_key(open_store(str(tmp_path / name)), {}) for name in "ab")
     assert one != other
 
 

@@ -12,7 +12,7 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import ConfigError, InputError, RunFault
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import PLAN_STUDIES, PlanHead, open_plan
 from diagchd_batch.studies.planning import count_new_images, freeze_plan, preview_plan
@@ -24,7 +24,7 @@ KEYS = [f"study {study}/{image}.png" for study in range(40) for image in range(s
 
 @pytest.fixture
 def private(tmp_path):
-    return open_storage(str(tmp_path / "private"), owner_only=True)
+    return open_store(str(tmp_path / "private"), owner_only=True)
 
 
 def freeze(private, keys=KEYS, run_id="run", pseudonymizer=PSEUDONYMIZER, images_per_shard=7):
@@ -108,7 +108,7 @@ def test_a_frozen_plan_stays_whatever_comes_in_later(private):
 
 def _freeze_in_another_process(private_uri, n_keys, barrier, answers):
     barrier.wait()
-    plan = freeze(open_storage(private_uri, owner_only=True), KEYS[:n_keys])
+    plan = freeze(open_store(private_uri, owner_only=True), KEYS[:n_keys])
     answers.put((plan.head, [row.uri for row in rows(plan)]))
 
 
@@ -140,7 +140,7 @@ def test_manifest_frames_and_masks_reach_the_plan(archive, private):
     archive.add_files("a.png", "m/a.png", data=b"123")
     path = archive.write_table("study_id,uri,frame,mask_uri\n1,a.png,12,m/a.png\n1,a.png,3,m/a.png\n1,b.png,,m/b.png\n")
     config = archive.config(path)
-    plan = freeze_plan(config, ShardsConfig(), open_storage(config.uri), private, "run", PSEUDONYMIZER)
+    plan = freeze_plan(config, ShardsConfig(), open_store(config.uri), private, "run", PSEUDONYMIZER)
     framed, missing = rows(plan)
     assert framed.frames == (3, 12)
     assert (framed.size_bytes, framed.mask_uri, framed.mask_size_bytes) == (3, "m/a.png", 3)
@@ -156,7 +156,7 @@ def test_manifest_frames_and_masks_reach_the_plan(archive, private):
 def test_studies_hold_what_evaluation_needs(archive, private):
     path = archive.write_table("study_id,uri,subject_id,label,include\n1,a.png,P,1,\n2,b.png,P,,0\n")
     config = archive.config(path)
-    plan = freeze_plan(config, ShardsConfig(), open_storage(config.uri), private, "run", PSEUDONYMIZER)
+    plan = freeze_plan(config, ShardsConfig(), open_store(config.uri), private, "run", PSEUDONYMIZER)
     studies = plan.studies().read_all()
     assert studies.schema == PLAN_STUDIES
     found = {row["source_study_id"]: (row["n_images"], row["label"]) for row in studies.to_pylist()}
@@ -170,7 +170,7 @@ def test_a_plan_that_somebody_edited_is_noticed(archive, private, tmp_path):
     path = archive.write_table("study_id,uri,frame,label\n1,a.png,3,1\n2,b.png,,0\n3,c.png,,\n")
     config = archive.config(path)
     shards = ShardsConfig(images_per_shard=1)
-    plan = freeze_plan(config, shards, open_storage(config.uri), private, "run", PSEUDONYMIZER)
+    plan = freeze_plan(config, shards, open_store(config.uri), private, "run", PSEUDONYMIZER)
     assert plan.is_intact()
     images, studies = (
         output_layout.plan_part("run", plan.head.digest, 0),

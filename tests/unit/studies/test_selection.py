@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagchd_batch.config.models import InputConfig, ShardsConfig
-from diagchd_batch.storage import open_storage
-from diagchd_batch.storage.base import ObjectInfo
+from diagchd_batch.sources import ObjectInfo
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.plan import Plan
 from diagchd_batch.studies.planning import count_new_images, draft_plan, freeze_plan
 from diagchd_batch.studies.selection import failed_in, new_since
@@ -29,7 +29,7 @@ class Planner:
     def plan(self, select=None) -> list:
         """The images that the next run plans."""
         run_id = f"run-{len(self.plans) + 1}"
-        storage = open_storage(self.config.uri)
+        storage = open_store(self.config.uri)
         plan = freeze_plan(
             self.config, ShardsConfig(images_per_shard=2), storage, self.private, run_id, PSEUDONYMIZER, select=select
         )
@@ -37,7 +37,7 @@ class Planner:
         return [image for shard in plan.shards() for image in plan.read_shard(shard)]
 
     def plan_new(self) -> list:
-        expected = count_new_images(self.config, open_storage(self.config.uri), self.plans, PSEUDONYMIZER)
+        expected = count_new_images(self.config, open_store(self.config.uri), self.plans, PSEUDONYMIZER)
         planned = self.plan(new_since(self.plans))
         assert len(planned) == expected
         return planned
@@ -49,7 +49,7 @@ class Planner:
 
 @pytest.fixture
 def private(tmp_path):
-    return open_storage(str(tmp_path / "private"), owner_only=True)
+    return open_store(str(tmp_path / "private"), owner_only=True)
 
 
 def uris(images) -> list[str]:
@@ -151,7 +151,7 @@ nights = st.lists(st.dictionaries(keys, st.integers(0, 2), min_size=1), min_size
 @settings(deadline=None, max_examples=10)
 @given(nights=nights)
 def test_whatever_happens_to_an_archive_each_file_is_planned_when_it_is_not_what_it_was_last(nights, tmp_path_factory):
-    private = open_storage(str(tmp_path_factory.mktemp("private")), owner_only=True)
+    private = open_store(str(tmp_path_factory.mktemp("private")), owner_only=True)
     config = InputConfig(uri="simulated", layout="tree")
     plans: list[Plan] = []
     known: dict[str, int] = {}
@@ -203,6 +203,6 @@ def test_a_draft_may_plan_nothing(archive: Archive, private):
     archive.add_files("a/1.png")
     planner = Planner(archive.config(), private)
     planner.plan()
-    storage = open_storage(planner.config.uri)
+    storage = open_store(planner.config.uri)
     with draft_plan(planner.config, ShardsConfig(), storage, PSEUDONYMIZER, select=new_since(planner.plans)) as draft:
         assert (draft.head.n_images, draft.head.n_shards, draft.head.n_studies) == (0, 0, 0)

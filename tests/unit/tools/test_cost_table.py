@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.run_record import write_run_record
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from tests.unit.results.made_run import RUN_ID, make_run, run_record
 from tools.cost_table import (
     BEGIN,
@@ -87,7 +87,7 @@ def test_space_is_all_that_the_output_holds_by_the_images_of_its_run(tmp_path):
 def test_output_without_a_finished_run_is_refused(tmp_path):
     (tmp_path / "scores").write_bytes(b"x")
     with pytest.raises(ValueError, match="no finished run"):
-        stored_bytes_per_image(open_storage(str(tmp_path)))
+        stored_bytes_per_image(open_store(str(tmp_path)))
 
 
 def test_table_leaves_out_what_is_not_known():

@@ -10,7 +10,7 @@ from diagchd_batch.evaluation.cohort.database import CohortDatabase, RunTables
 from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import write_run_record
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from diagchd_batch.studies.plan import PLAN_STUDIES
 from tests.unit.results.made_lineage import MadeLineage
 from tests.unit.results.made_run import MadePlan, run_record
@@ -99,5 +99,5 @@ def _is_ok(runs: list[dict], image_id: str, frame: int, generation: int) -> bool
 
 
 def test_an_output_without_a_lineage_reads_as_it_is(tmp_path):
-    output = Output(open_storage(str(tmp_path)), open_storage(str(tmp_path / "private")))
+    output = Output(open_store(str(tmp_path)), open_store(str(tmp_path / "private")))
     assert output.current_predictions().num_rows == 0

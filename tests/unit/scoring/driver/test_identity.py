@@ -10,7 +10,7 @@ from diagchd_batch.config.models import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.results.run_record import DamagedRecordError, write_run_record
 from diagchd_batch.scoring.driver.identity import RunRegistry, RunRequest, fingerprint_fields, input_fields
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from tests.unit.results.made_run import MadePlan, run_record
 from tests.unit.scoring.made_inputs import SPEC
 
@@ -21,12 +21,12 @@ INPUTS = input_fields(INPUT)
 
 @pytest.fixture
 def output(tmp_path):
-    return open_storage(str(tmp_path / "out"))
+    return open_store(str(tmp_path / "out"))
 
 
 @pytest.fixture
 def registry(tmp_path, output):
-    return RunRegistry(output, open_storage(str(tmp_path / "private")), b"k" * 32)
+    return RunRegistry(output, open_store(str(tmp_path / "private")), b"k" * 32)
 
 
 def _claim(registry, fields=FIELDS, inputs=INPUTS, batch_size=4, intra_op_threads=1, **request):
@@ -107,7 +107,7 @@ def test_another_input_is_another_run(registry, tmp_path):
 
 
 def test_the_input_part_of_a_run_id_is_keyed(tmp_path, registry, output):
-    other = RunRegistry(output, open_storage(str(tmp_path / "other")), b"j" * 32)
+    other = RunRegistry(output, open_store(str(tmp_path / "other")), b"j" * 32)
     assert _claim(registry).identity.run_id != _claim(other).identity.run_id
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from diagchd_batch.scoring.liveness.attempts import Attempt, AttemptLog, ShardHistory, Worker
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 
 RUN = "run"
 
 
 def _log(directory: Path, worker: Worker, submission: str = "now", state: SubmissionState = SubmissionState.LOST):
-    storage = open_storage(str(directory))
+    storage = open_store(str(directory))
     return AttemptLog(storage, storage, RUN, submission, worker, lambda name: state)
 
 

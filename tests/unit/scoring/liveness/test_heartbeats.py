@@ -15,12 +15,12 @@ from diagchd_batch.scoring.liveness.heartbeats import (
     submission_state,
     worker_name,
 )
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 
 
 @pytest.fixture
 def private(tmp_path):
-    return open_storage(str(tmp_path))
+    return open_store(str(tmp_path))
 
 
 def test_a_driver_lives_ends_or_is_lost(private):

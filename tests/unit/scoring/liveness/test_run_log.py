@@ -7,14 +7,14 @@ from pathlib import Path
 
 from diagchd_batch.scoring.liveness import run_log
 from diagchd_batch.scoring.liveness.run_log import RunLog, read_log
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 from tests.support.scoring_runs import PROJECT
 
 RUN = "a-run"
 
 
 def test_what_was_said_before_and_after_the_run_is_known_is_kept_in_order(tmp_path, capsys):
-    private = open_storage(str(tmp_path), owner_only=True)
+    private = open_store(str(tmp_path), owner_only=True)
     assert read_log(private, RUN) is None
     with RunLog() as log:
         log.write("before")
@@ -27,7 +27,7 @@ def test_what_was_said_before_and_after_the_run_is_known_is_kept_in_order(tmp_pa
 
 
 def test_the_latest_submission_of_a_run_is_told_from_those_before_it(tmp_path):
-    private = open_storage(str(tmp_path), owner_only=True)
+    private = open_store(str(tmp_path), owner_only=True)
     for name in ("ffffffff", "00000000"):
         with RunLog() as log:
             log.keep(private, RUN, name)
@@ -39,7 +39,7 @@ def test_the_latest_submission_of_a_run_is_told_from_those_before_it(tmp_path):
 def test_a_full_part_is_not_written_again(tmp_path, monkeypatch):
     monkeypatch.setattr(run_log, "INTERVAL_S", 0.02)
     monkeypatch.setattr(run_log, "PART_CHARACTERS", 100)
-    private = open_storage(str(tmp_path), owner_only=True)
+    private = open_store(str(tmp_path), owner_only=True)
     written = []
     replace = private.replace
 
@@ -62,13 +62,13 @@ def test_a_full_part_is_not_written_again(tmp_path, monkeypatch):
 
 def test_a_driver_that_is_killed_leaves_what_it_said_until_the_last_write(tmp_path: Path):
     program = (
-        "import sys, time; from diagchd_batch.scoring import run_log; from diagchd_batch.storage import open_storage\n"
+        "import sys, time; from diagchd_batch.scoring import run_log; from diagchd_batch.storage import open_store\n"
         "run_log.INTERVAL_S = 0.1\n"
         "log = run_log.RunLog()\n"
-        f"log.keep(open_storage({str(tmp_path)!r}, owner_only=True), {RUN!r}, '11111111')\n"
+        f"log.keep(open_store({str(tmp_path)!r}, owner_only=True), {RUN!r}, '11111111')\n"
         "log.write('the last words'); time.sleep(600)\n"
     )
-    private = open_storage(str(tmp_path), owner_only=True)
+    private = open_store(str(tmp_path), owner_only=True)
     driver = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT)
     try:
         deadline_s = time.monotonic() + 60

@@ -6,7 +6,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.errors import StorageFault
 from diagchd_batch.scoring.liveness import shard_gate as ending_module
 from diagchd_batch.scoring.liveness.shard_gate import Ending, ShardGate, request_stop
-from diagchd_batch.storage import open_storage
+from diagchd_batch.storage import open_store
 
 
 class Clock:
@@ -25,7 +25,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def private(tmp_path):
-    return open_storage(str(tmp_path), owner_only=True)
+    return open_store(str(tmp_path), owner_only=True)
 
 
 def test_without_a_deadline_every_shard_may_begin(clock, private):

@@ -1,0 +1,83 @@
+"""The protocol of sources: places that images, masks and tables are read from."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object as a listing or a `stat` shows it.
+
+    Two equal values of `ObjectInfo` mean that the object has not changed in between, as far as its place can tell.
+
+    Attributes:
+        key: Path relative to the root, with ``/`` between its parts.
+        size_bytes: Size of the object.
+        etag: Entity tag on S3; None on a local disk.
+        modified_ns: Modification time on a local disk, in nanoseconds since the epoch; None on S3.
+    """
+
+    key: str
+    size_bytes: int
+    etag: str | None = None
+    modified_ns: int | None = None
+
+
+class Source(Protocol):
+    """A tree of objects below one root, which can be listed and read.
+
+    Keys are relative to the root. An absolute key, or one with a ``..`` part, raises ValueError.
+
+    A problem with one object raises `ItemError` (`not_found`, `access_denied`, `archived`, `unreadable`). A problem
+    with the source as a whole (refused credentials, a missing bucket, an unreachable server) raises `StorageFault`.
+    Transient failures are retried for `object_timeout_s` before either is raised.
+
+    One instance can be used from many threads. It pickles as its URI and options, without connections or credentials.
+    """
+
+    uri: str
+
+    @property
+    def place(self) -> str:
+        """Name of the source for messages: its URI and, on S3, the endpoint."""
+        ...
+
+    def probe(self) -> None:
+        """Raise StorageFault unless the root exists and can be listed."""
+        ...
+
+    def list(self, prefix: str = "", progress: Callable[[int], None] | None = None) -> Iterator[ObjectInfo]:
+        """Yield every object below the directory `prefix`, in no particular order.
+
+        A prefix that does not exist yields nothing. Memory does not depend on the number of objects.
+
+        Args:
+            prefix: Directory relative to the root; the root itself by default.
+            progress: Called from time to time with the number of objects seen so far.
+
+        Raises:
+            StorageFault: A directory cannot be listed. It is not skipped, because its studies would be lost silently.
+        """
+        ...
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return the object's size and version, or None if there is no such object."""
+        ...
+
+    def read(self, key: str, max_bytes: int | None = None) -> bytes:
+        """Return the whole object.
+
+        Raises:
+            ItemError: The object cannot be read. The code is `too_large`, and nothing is read, if it has more than
+                `max_bytes`.
+        """
+        ...
+
+    def read_versioned(self, key: str, max_bytes: int | None = None) -> tuple[bytes, ObjectInfo]:
+        """Return the whole object as `read` does, with the size and version of what was read."""
+        ...
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Return `length` bytes from offset `start` on; fewer if the object ends before."""
+        ...

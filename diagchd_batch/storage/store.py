@@ -1,0 +1,39 @@
+"""The protocol of stores: places that results are written to."""
+
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow.fs
+
+from diagchd_batch.sources.source import Source
+
+
+class Store(Source, Protocol):
+    """A source whose objects can also be created, replaced and deleted.
+
+    A problem with a write (a full disk, missing permission, an unreachable server) raises `StorageFault`.
+    """
+
+    def create(self, key: str, data: bytes | Path) -> bool:
+        """Create an object unless its key exists. The object is durable when this returns.
+
+        Args:
+            key: Key of the new object.
+            data: Its contents, or the path of a file that holds them.
+
+        Returns:
+            False, with nothing changed, if the key already existed.
+        """
+        ...
+
+    def replace(self, key: str, data: bytes | Path) -> None:
+        """Write an object atomically over whatever is there. A reader sees the old object or the new one."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object. It is no error if there is none."""
+        ...
+
+    def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
+        """Return pyarrow's file system for this store, and the path of the root in it, for scanning Parquet."""
+        ...
