@@ -1,0 +1,181 @@
+"""An output that an earlier version wrote is verified, queried, evaluated, compared and continued by this one."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from diagchd_batch.results import open_output
+from tests.support.command_line import Ended, diagchd_batch
+
+KEPT = Path(__file__).parents[1] / "data" / "output_f4f89d0"
+KEY = "output-f4f89d0-key-for-tests-only"
+PLACE = Path("/var/tmp/diagchd-batch-output-f4f89d0")
+MODIFIED_S = 1_700_000_000
+"""The archive's path and its files' modification times are part of the runs' identities: see README.md there."""
+
+
+def copied(directory: Path) -> Path:
+    """A copy of the kept job, archive and output, with the private tree as closed as it was."""
+    shutil.copytree(KEPT, directory, dirs_exist_ok=True)
+    for path in (directory / "output" / "private", *(directory / "output" / "private").rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    for path in (directory / "archive").rglob("*"):
+        os.utime(path, (MODIFIED_S, MODIFIED_S))
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch):
+    monkeypatch.setenv("DIAGCHD_ID_KEY", KEY)
+
+
+@pytest.fixture
+def earlier(tmp_path, monkeypatch) -> Path:
+    directory = copied(tmp_path / "earlier")
+    monkeypatch.chdir(directory)
+    return directory
+
+
+def succeeded(*arguments: str) -> Ended:
+    ended = diagchd_batch(*arguments)
+    assert ended.exit_code == 0, ended.messages
+    return ended
+
+
+def queried(sql: str, *options: str) -> list[dict]:
+    return json.loads(succeeded("query", "output", sql, *options, "--format", "json").printed)
+
+
+def test_it_is_verified(earlier):
+    printed = succeeded("verify", "output").printed
+    assert "first → second" in printed
+    assert "19 planned images, 19 rows" in printed
+
+
+def test_every_view_is_queried(earlier):
+    n_rows = {"runs": 3, "lineages": 3, "predictions": 36, "scores": 36, "masks": 36, "plan": 36, "studies": 20}
+    for view, expected in n_rows.items():
+        assert queried(f"SELECT count(*) AS n FROM {view}") == [{"n": expected}], view
+    counted = "SELECT lineage, status, count(*) AS n FROM current GROUP BY ALL ORDER BY ALL"
+    assert [tuple(row.values()) for row in queried(counted)] == [
+        ("other", "failed", 1),
+        ("other", "ok", 16),
+        ("second", "failed", 1),
+        ("second", "ok", 18),
+    ]
+    failed = "SELECT run_id, error_code, remedy IS NOT NULL AS has_remedy FROM failures ORDER BY ALL"
+    assert queried(failed) == [
+        {"run_id": run, "error_code": "decode_error", "has_remedy": True} for run in ("first", "other")
+    ]
+    for view in ("estimates", "comparisons", "study_results", "reads", "flow", "curves"):
+        assert queried(f"SELECT count(*) AS n FROM {view}")[0]["n"] > 0, view
+
+
+def test_a_notebook_reads_its_masks(earlier):
+    output = open_output("output")
+    row = output.predictions("second").to_table().to_pylist()[0]
+    assert output.mask(row["image_id"], row["frame"], "second").shape == (128, 160)
+    assert output.current_predictions("second").num_rows == 19
+
+
+def assert_equal_tables(ours: Path, theirs: Path) -> None:
+    """The same rows in the columns that the earlier version had; numbers may differ in the last digits."""
+    rows, before = pq.read_table(ours).to_pylist(), pq.read_table(theirs).to_pylist()
+    assert len(rows) == len(before), ours.name
+    for row, old in zip(rows, before, strict=True):
+        for name, value in old.items():
+            if isinstance(value, float) and isinstance(row[name], float):
+                assert math.isclose(row[name], value, rel_tol=1e-9, abs_tol=1e-12), (ours.name, name)
+            else:
+                assert row[name] == value, (ours.name, name)
+
+
+@pytest.mark.parametrize("run_id", ["first", "other"])
+def test_it_is_evaluated_with_equal_tables(earlier, run_id):
+    succeeded("evaluate", "output", "--run-id", run_id)
+    kept = sorted((KEPT / "output" / "metrics" / f"run_id={run_id}").glob("*.parquet"))
+    assert kept
+    for path in kept:
+        assert_equal_tables(earlier / "output" / "metrics" / f"run_id={run_id}" / path.name, path)
+
+
+def test_a_correction_in_its_second_run_counts_when_its_lineage_is_evaluated(earlier):
+    succeeded("evaluate", "output", "--run-id", "second")
+    studies = "SELECT DISTINCT source_study_id, study_id FROM studies"
+    found = queried(
+        f"SELECT source_study_id AS study, status, reference_label AS label FROM study_results JOIN ({studies}) "
+        "USING (study_id) WHERE run_id = 'second' AND operating_point = 'default' ORDER BY study"
+    )
+    by_study = {row["study"]: (row["status"], row["label"]) for row in found}
+    assert len(by_study) == 9
+    assert by_study["study-00001"] == ("analysed", 0)
+    assert by_study["study-00002"][1] is None
+    assert by_study["study-00003"][0] == "excluded"
+
+
+def test_its_runs_are_compared(earlier):
+    succeeded("compare", "output", "other", "second")
+    rows = queried("SELECT count(*) AS n FROM runs WHERE run_id IN ('other', 'second')")
+    assert rows == [{"n": 2}]
+
+
+def test_it_is_reported(earlier):
+    succeeded("report", "output", "--run-id", "second")
+
+
+@pytest.fixture
+def in_its_place():
+    """The kept files at the path that the earlier version knew, which only one test at a time may use."""
+    shutil.rmtree(PLACE, ignore_errors=True)
+    yield copied(PLACE)
+    shutil.rmtree(PLACE, ignore_errors=True)
+
+
+def submitted(directory: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "diagchd_batch", "submit", "job.yaml", *arguments],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_finished_run_is_recognised_and_continued(in_its_place, monkeypatch):
+    repeated = submitted(in_its_place, "--run-id", "first")
+    assert repeated.returncode == 3, repeated.stderr
+    archive = in_its_place / "archive"
+    shutil.copy(archive / "images" / "study-00001-1.png", archive / "images" / "study-00099-1.png")
+    manifest = (archive / "studies-2.csv").read_text(encoding="utf-8")
+    added = "study-00099,images/study-00099-1.png,subject-00099,1,,0,1,\n"
+    (archive / "studies-3.csv").write_text(manifest + added, encoding="utf-8")
+    continued = submitted(
+        in_its_place, "--only", "new", "--run-id", "third", "--set", "input.manifest=archive/studies-3.csv"
+    )
+    assert continued.returncode == 0, continued.stderr
+    monkeypatch.chdir(in_its_place)
+    runs = queried("SELECT parent_run_id, n_planned_images, n_ok FROM runs WHERE run_id = 'third'")
+    assert runs == [{"parent_run_id": "second", "n_planned_images": 1, "n_ok": 1}]
+    assert "first → second → third together: 20 planned images, 20 rows" in succeeded("verify", "output").printed
+    lineage = queried("SELECT count(DISTINCT study_id) AS n FROM study_results WHERE run_id = 'third'")
+    assert lineage == [{"n": 10}]
+
+
+def test_an_unfinished_run_is_resumed(in_its_place, monkeypatch):
+    monkeypatch.chdir(in_its_place)
+    scores = in_its_place / "output" / "scores" / "run_id=first"
+    (scores / "shard-00003.parquet").unlink()
+    (in_its_place / "output" / "runs" / "run_id=first" / "_SUCCESS").unlink()
+    resumed = submitted(in_its_place, "--run-id", "first")
+    assert resumed.returncode == 3, resumed.stderr
+    succeeded("verify", "output", "--run-id", "first")
+    for shard in range(3):
+        name = f"shard-{shard:05d}.parquet"
+        kept = KEPT / "output" / "scores" / "run_id=first" / name
+        assert (scores / name).read_bytes() == kept.read_bytes()
