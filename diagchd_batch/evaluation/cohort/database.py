@@ -125,6 +125,10 @@ class CohortDatabase:
         )"""
 
     def _load_planned(self, lineage: Sequence[RunTables]) -> None:
+        def latest(column: str) -> str:
+            # Not arg_max, which skips nulls: a label that a later manifest withdraws would stay.
+            return f"arg_max_null({column}, generation)"
+
         parts = []
         for generation, run in enumerate(lineage):
             self.register(f"plan_{generation}", run.studies)
@@ -138,10 +142,9 @@ class CohortDatabase:
             SELECT row_number() OVER (ORDER BY study_id) - 1 AS study,
                    dense_rank() OVER (ORDER BY subject_id) - 1 AS subject, *
             FROM (
-                SELECT study_id, arg_max(subject_id, generation) AS subject_id,
-                       any_value(source_study_id) AS source_study_id, arg_max(label, generation) AS manifest_label,
-                       arg_max(n_images, generation) AS planned_images, arg_max(n_images, generation) > 0 AS included,
-                       arg_max(exclude_reasons, generation) AS exclude_reasons
+                SELECT study_id, {latest("subject_id")} AS subject_id, {latest("source_study_id")} AS source_study_id,
+                       {latest("label")} AS manifest_label, {latest("n_images")} AS planned_images,
+                       {latest("n_images")} > 0 AS included, {latest("exclude_reasons")} AS exclude_reasons
                 FROM ({" UNION ALL ".join(parts)}) GROUP BY study_id
             )
             """
