@@ -27,8 +27,8 @@ from diagchd_batch.runs.evaluate import evaluate_output
 from diagchd_batch.runs.plan import read_evaluation_files
 from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.lifecycle import run_job
+from diagchd_batch.scoring.driver.prometheus import MeasuredProgress
 from diagchd_batch.scoring.liveness.deadline import parse_deadline
-from diagchd_batch.scoring.liveness.prometheus import MeasuredProgress
 from diagchd_batch.scoring.liveness.run_log import RunLog
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diagchd_batch.cluster.node_checks.requirements import unfit
+from diagchd_batch.cluster.node_checks.requirements import unsuitable_node
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig
@@ -17,7 +17,7 @@ PRIVATE_URI_FILE = Path("private_uri")
 
 
 def main() -> int:
-    if problem := unfit():
+    if problem := unsuitable_node():
         print(f"error: the cluster's head: {problem}", file=sys.stderr)
         return 2
     from jobs import score  # only now, since it imports what may not be there

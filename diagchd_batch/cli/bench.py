@@ -33,8 +33,8 @@ def bench(
 
     Example: diagchd-batch bench --model diagchd --weights seed:0 --images 40
     """
+    from diagchd_batch.cluster.this_machine import this_machine
     from diagchd_batch.model.spec import resolve_model
-    from diagchd_batch.process.machine import this_machine
     from diagchd_batch.runs.bench import measure_predictor, measure_throughput
 
     spec = resolve_model(model, weights, precision)

@@ -106,11 +106,11 @@ def submit(
     from diagchd_batch.cli.progress import run_progress
     from diagchd_batch.cluster.embedded import EmbeddedRay
     from diagchd_batch.cluster.job_api import cluster_address
+    from diagchd_batch.cluster.this_machine import this_machine
     from diagchd_batch.config.loading import load_job
     from diagchd_batch.config.output_places import refuse_output_in_input
     from diagchd_batch.errors import UsageError
     from diagchd_batch.process.interrupts import RunInterrupted
-    from diagchd_batch.process.machine import this_machine
     from diagchd_batch.report import write_report
     from diagchd_batch.results import open_output
     from diagchd_batch.runs.evaluate import evaluate_output

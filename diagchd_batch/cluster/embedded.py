@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.errors import RunFault
 from diagchd_batch.process.interrupts import RunInterrupted
-from diagchd_batch.process.machine import NodeResources
 from diagchd_batch.process.native_stderr import native_stderr_silenced
 
 OBJECT_STORE_BYTES = 256 << 20

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.config.models import ClusterConfig
 from diagchd_batch.errors import RunFault
-from diagchd_batch.process.machine import NodeResources
 from diagchd_batch.wording import counted
 
 NODE_TIMEOUT_S = 1800.0

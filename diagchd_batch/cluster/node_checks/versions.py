@@ -1,4 +1,4 @@
-"""Versions of what results may depend on."""
+"""Versions of the packages that results may depend on."""
 
 import platform
 import sys
@@ -11,7 +11,7 @@ RECORDED_PACKAGES = ("tensorflow", "keras", "ray", "numpy", "scipy", "pillow", "
 
 
 def package_versions() -> dict[str, str]:
-    """Of Python and of the packages that results may depend on."""
+    """Return the versions, by name, of Python, of this package and of the installed RECORDED_PACKAGES."""
     versions = {"python": platform.python_version(), "diagchd-batch": __version__}
     for package in RECORDED_PACKAGES:
         try:
@@ -23,21 +23,25 @@ def package_versions() -> dict[str, str]:
 
 
 def version_differences(expected: Mapping[str, str]) -> str:
-    """What differs here from the driver's `package_versions`, with the remedy; empty where nothing does."""
-    here = _deciding(package_versions())
+    """Return how this node's versions differ from the driver's, with the remedy, or an empty string if they do not.
+
+    Args:
+        expected: The driver's `package_versions`.
+    """
+    here = _relevant(package_versions())
     differing = [
         f"{name} {here.get(name, 'none')} instead of {version}"
-        for name, version in _deciding(expected).items()
+        for name, version in _relevant(expected).items()
         if here.get(name) != version
     ]
     if not differing:
         return ""
     return (
-        f"it has {', '.join(differing)}, so that its results might differ from those of the others; give all nodes one "
-        "image (deploy/Dockerfile), or take this one out, then give the same command again"
+        f"it has {', '.join(differing)}, so its results might differ from those of the other nodes; give all nodes "
+        "the same image (deploy/Dockerfile), or remove this node, then give the same command again"
     )
 
 
-def _deciding(versions: Mapping[str, str]) -> dict[str, str]:
-    """Python's third number changes no result."""
+def _relevant(versions: Mapping[str, str]) -> dict[str, str]:
+    """Drop Python's patch version, which changes no result."""
     return {**versions, "python": ".".join(versions["python"].split(".")[:2])}

@@ -2,13 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
 
+from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.config.models import ClusterConfig
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.process.machine import NodeResources
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +20,6 @@ class ActorPlan:
     max_actors: int | None
     cpus: float
     gpus: float
-
-
-class Cluster(Protocol):
-    """Where actors run: an embedded Ray or one that is joined. `elastic`: nodes may still come, so that
-    `cluster.actors.max` may exceed what fits now.
-    """
-
-    elastic: bool
-
-    def nodes(self) -> list[NodeResources]:
-        """The nodes that actors may run on, as far as they are there now; at least one."""
-        ...
-
-    def connected(self) -> AbstractContextManager[None]:
-        """Within the block this process is connected to Ray; leaving it ends the actors."""
-        ...
-
-    def check(self) -> None:
-        """Called about every second while connected; raises RunFault where Ray itself is gone."""
-        ...
 
 
 def plan_actors(config: ClusterConfig, nodes: Sequence[NodeResources], *, elastic: bool = False) -> ActorPlan:

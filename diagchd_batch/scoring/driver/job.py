@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
+from diagchd_batch.cluster.resources import Cluster, NodeResources
 from diagchd_batch.config.models import JobConfig, LimitsConfig
 from diagchd_batch.config.output_places import refuse_output_in_input
 from diagchd_batch.model.batch_size import choose_batch_size
 from diagchd_batch.model.spec import ModelSpec, resolve_model
-from diagchd_batch.process.machine import NodeResources
 from diagchd_batch.results.columns import table_metadata
-from diagchd_batch.scoring.driver.actor_plan import ActorPlan, Cluster, plan_actors
+from diagchd_batch.scoring.driver.actor_plan import ActorPlan, plan_actors
 from diagchd_batch.scoring.driver.identity import (
     Claim,
     Identity,

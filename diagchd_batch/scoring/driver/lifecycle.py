@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from diagchd_batch import output_layout
-from diagchd_batch.cluster.node_checks.shared_proof import node_proof
+from diagchd_batch.cluster.node_checks.late_node import node_marks
+from diagchd_batch.cluster.resources import Cluster
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import DiagchdBatchError, ExitCode, RunFault
 from diagchd_batch.process.interrupts import RunInterrupted, interruptible
@@ -15,16 +16,16 @@ from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.run_record import read_run_record
-from diagchd_batch.scoring.driver.actor_plan import Cluster
 from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.job import Job, prepare_job
 from diagchd_batch.scoring.driver.lineage_selection import lineage_plans
+from diagchd_batch.scoring.driver.run_monitor import RunMonitor
 from diagchd_batch.scoring.driver.run_recorder import RunFacts, RunRecorder
 from diagchd_batch.scoring.driver.submit_checks import check_space
 from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, driver_name, read_worker_beats
 from diagchd_batch.scoring.liveness.progress import RunProgress, RunStart, ShardSummary
 from diagchd_batch.scoring.liveness.run_log import RunLog
-from diagchd_batch.scoring.liveness.run_monitor import RunWatch, outcomes_so_far
+from diagchd_batch.scoring.liveness.run_status import outcomes_so_far
 from diagchd_batch.scoring.liveness.shard_gate import Ending, RunEnding
 from diagchd_batch.studies.plan import Plan
 from diagchd_batch.studies.planning import count_new_images
@@ -161,7 +162,7 @@ def _score(
     if ending := gate.closed():
         return ending
     check_space(job.output, n_pending_images)
-    watch = RunWatch(
+    watch = RunMonitor(
         progress,
         job.watched_limits,
         job.actors,
@@ -186,8 +187,8 @@ def _score(
         if not watch.has_seen_workers and (reason := gate.closed()):
             raise RunEnding(reason)
 
-    proof = node_proof(job.run_id, job.submission, job.input, job.output, job.private)
-    with cluster.connected(), proof:
+    marks = node_marks(job.run_id, job.submission, job.input, job.output, job.private)
+    with cluster.connected(), marks:
         from diagchd_batch.scoring.driver.ray_data import run_shards  # Ray, which nothing before this point needs
 
         try:

@@ -8,8 +8,8 @@ from diagchd_batch.config.models import JobConfig, LimitsConfig
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.results.output import Output, open_output
 from diagchd_batch.scoring.driver.identity import RunRegistry
-from diagchd_batch.scoring.worker.settings import impatience_s
 from diagchd_batch.sources import Source, open_source
+from diagchd_batch.storage.timeouts import short_timeout_s
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, find_key, load_or_create_key
 
@@ -83,7 +83,7 @@ class Workspace(Output):
             self.private.uri,
             input_uri=input_uri,
             environ=self.environ,
-            object_timeout_s=impatience_s(limits),
+            object_timeout_s=short_timeout_s(limits.object_timeout_s),
         )
 
     def find_key(self) -> bytes | None:

@@ -1,5 +1,6 @@
 """What a run is doing, read from its output alone: no cluster is asked, so it also tells of one that is gone."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,15 +8,11 @@ from datetime import datetime
 from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results.columns import STATUS_OK
-from diagchd_batch.results.datasets import committed_shards
+from diagchd_batch.results.datasets import committed_shards, damage_as_fault, read_scores
 from diagchd_batch.results.output import Output
-from diagchd_batch.results.run_record import (
-    DamagedRecordError,
-    RunRecord,
-    read_run_record,
-)
+from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState, driver_name, read_worker_beats, submission_state
-from diagchd_batch.scoring.liveness.run_monitor import outcomes_so_far
+from diagchd_batch.storage import Store
 
 _DRIVER = driver_name("")
 _KINDS = {"failed": "a fault of the run", "interrupted": "a signal", "stopped": "a deadline or a stop"}
@@ -112,6 +109,15 @@ def _reason(record: RunRecord) -> str:
     """Without the text itself, which may name places and files."""
     place = f"in the private tree, {output_layout.private_run_record(record.run_id)}, reason"
     return f"{_KINDS[record.status]}, exit code {record.exit_code}; the full text is {place}"
+
+
+def outcomes_so_far(output: Store, run_id: str) -> Counter[str]:
+    """`ok` or error code → rows, of all shards committed so far. Raises RunFault for a damaged score file."""
+    counts: Counter[str] = Counter()
+    with damage_as_fault(run_id):
+        for batch in read_scores(output, run_id).to_batches(columns=["error_code"]):
+            counts.update(code or STATUS_OK for code in batch["error_code"].to_pylist())
+    return counts
 
 
 def live_submissions(output: Output, run_id: str) -> list[str]:

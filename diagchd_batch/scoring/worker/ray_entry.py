@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from diagchd_batch.cluster.node_checks.requirements import unfit
+from diagchd_batch.cluster.node_checks.requirements import unsuitable_node
 
 OUTCOME = "outcome"
 """The column of what it answers."""
@@ -19,7 +19,7 @@ class ShardActor:
     """
 
     def __init__(self, settings: bytes) -> None:
-        self._problem = unfit()
+        self._problem = unsuitable_node()
         if not self._problem:
             from diagchd_batch.scoring.worker.shard_actor import ShardWorker
 

@@ -2,18 +2,11 @@
 
 from dataclasses import dataclass
 
+from diagchd_batch.cluster.node_checks.late_node import RunPlaces
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.model.spec import ModelSpec
-
-IMPATIENCE_S = 20.0
-"""Time-out of storage for what must not wait as long as work may: watching, signs of life, last words."""
-
-
-def impatience_s(limits: LimitsConfig) -> float:
-    """As IMPATIENCE_S, where work itself waits no longer than `limits.object_timeout_s`."""
-    return min(IMPATIENCE_S, limits.object_timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +15,8 @@ class RunSettings:
 
     `batch_size` and `intra_op_threads` were resolved once for the run, because results depend on them to the bit;
     `decoder_threads` may differ between submissions. `has_masks`: the plan names reference masks.
-    `until_s`: Unix time at which no shard shall be in hand any more. `has_node_proof`: see `scoring.node_proof`.
+    `until_s`: Unix time at which no shard may be in hand any more. `has_node_proof`: whether the driver left the marks
+    of `cluster.node_checks.late_node`.
     """
 
     run_id: str
@@ -42,6 +36,17 @@ class RunSettings:
     has_masks: bool
     until_s: float | None = None
     has_node_proof: bool = False
+
+    @property
+    def places(self) -> RunPlaces:
+        return RunPlaces(
+            self.run_id,
+            self.submission,
+            self.input_uri,
+            self.output_uri,
+            self.private_uri,
+            self.limits.object_timeout_s,
+        )
 
     @property
     def decode_limits(self) -> DecodeLimits:

@@ -12,15 +12,16 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from diagchd_batch import errors, output_layout
-from diagchd_batch.cluster.node_checks.shared_proof import check_node
+from diagchd_batch.cluster.node_checks.late_node import late_node_problem
 from diagchd_batch.errors import DiagchdBatchError, ItemError, RunFault, StorageFault
 from diagchd_batch.scoring.liveness.attempts import Worker
 from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, worker_name
 from diagchd_batch.scoring.liveness.progress import ShardSummary
 from diagchd_batch.scoring.liveness.shard_gate import Ending, ShardGate
-from diagchd_batch.scoring.worker.settings import RunSettings, impatience_s
+from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage import open_store
+from diagchd_batch.storage.timeouts import short_timeout_s
 from diagchd_batch.studies.records import ShardReference
 
 
@@ -29,7 +30,7 @@ class ShardWorker:
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
-        patience_s = impatience_s(settings.limits)
+        patience_s = short_timeout_s(settings.limits.object_timeout_s)
         self._private = open_store(settings.private_uri, object_timeout_s=patience_s, owner_only=True)
         self._worker = Worker.this_process()
         self._scorer: ShardScorer | None = None
@@ -43,8 +44,8 @@ class ShardWorker:
         )
         self._heartbeat.__enter__()  # for as long as the process lives
         try:
-            if settings.has_node_proof:
-                check_node(settings)
+            if settings.has_node_proof and (problem := late_node_problem(settings.places)):
+                raise RunFault(f"{problem}, then give the same command again")
             from diagchd_batch.model.predictor import Predictor  # TensorFlow, in workers alone
 
             model = Predictor(settings.model, settings.batch_size, settings.intra_op_threads)

@@ -24,9 +24,10 @@ from diagchd_batch.scoring.liveness.heartbeats import submission_state
 from diagchd_batch.scoring.liveness.progress import ShardSummary
 from diagchd_batch.scoring.liveness.stall_guard import StallWatchdog
 from diagchd_batch.scoring.worker.pipeline import Model, ShardPipeline, Turn
-from diagchd_batch.scoring.worker.settings import RunSettings, impatience_s
+from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.sources import open_source
 from diagchd_batch.storage import open_store
+from diagchd_batch.storage.timeouts import short_timeout_s
 from diagchd_batch.studies.plan import open_plan
 from diagchd_batch.studies.records import PlannedImage, ShardReference
 
@@ -62,7 +63,7 @@ class ShardScorer:
         )
         self._attempts = AttemptLog(
             self._private,
-            open_store(settings.private_uri, object_timeout_s=impatience_s(settings.limits), owner_only=True),
+            open_store(settings.private_uri, object_timeout_s=short_timeout_s(timeout_s), owner_only=True),
             settings.run_id,
             settings.submission,
             worker,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch.cluster.node_checks import requirements
-from diagchd_batch.cluster.node_checks.probe import Answer, Question, look
+from diagchd_batch.cluster.node_checks.probe import NodeProbe, NodeReport, probe_node
 from diagchd_batch.cluster.node_checks.versions import package_versions
 from diagchd_batch.storage import open_store
 
@@ -25,26 +25,26 @@ def test_every_dependency_is_looked_for():
 
 
 def test_this_python_is_fit():
-    assert requirements.unfit() == ""
+    assert requirements.unsuitable_node() == ""
 
 
 def test_what_is_missing_is_named_with_the_remedy(monkeypatch, tmp_path):
     (tmp_path / "left_behind" / "__pycache__").mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(requirements, "PACKAGES", ("numpy", "not_there_at_all", "left_behind"))
-    assert "lacks not_there_at_all, left_behind" in requirements.unfit()
-    assert "deploy/Dockerfile" in requirements.unfit()
+    assert "lacks not_there_at_all, left_behind" in requirements.unsuitable_node()
+    assert "deploy/Dockerfile" in requirements.unsuitable_node()
     monkeypatch.setattr(requirements, "PYTHON_FROM", (9, 1))
-    assert "too old, 9.1 is needed" in requirements.unfit()
+    assert "too old, 9.1 is needed" in requirements.unsuitable_node()
 
 
 @pytest.fixture
-def question(tmp_path) -> Question:
+def question(tmp_path) -> NodeProbe:
     """As a driver asks it, of a node that shares its disk."""
     tree, archive = open_store(str(tmp_path / "out")), open_store(str(tmp_path / "archive"))
     tree.create("runs/preflight/token", b"token")
     archive.create("study/image.png", b"")
-    return Question(
+    return NodeProbe(
         {"output.uri": (tree.uri, "runs/preflight/token", b"token")},
         archive.uri,
         "study/image.png",
@@ -54,7 +54,7 @@ def question(tmp_path) -> Question:
 
 
 def test_a_node_that_sees_the_same_says_so_in_the_tree(question, tmp_path):
-    assert look(question) == Answer()
+    assert probe_node(question) == NodeReport()
     assert (tmp_path / "out" / "runs" / "preflight" / "token-n").read_bytes() == b"token"
 
 
@@ -67,20 +67,20 @@ def test_a_tree_of_its_own_is_told(question, tmp_path, change):
             directory.rmdir()
     elif change == "another content":
         path.write_bytes(b"other")
-    assert look(question).unshared == ("output.uri",)
+    assert probe_node(question).unshared == ("output.uri",)
 
 
 def test_another_version_of_a_package_is_told(question):
-    problem = look(replace(question, versions=question.versions | {"numpy": "1.0.0"})).problem
+    problem = probe_node(replace(question, versions=question.versions | {"numpy": "1.0.0"})).problem
     assert f"numpy {package_versions()['numpy']} instead of 1.0.0" in problem
     minor = ".".join(question.versions["python"].split(".")[:2])
-    assert look(replace(question, versions=question.versions | {"python": f"{minor}.99"})) == Answer()
-    assert "instead of 3.99" in look(replace(question, versions=question.versions | {"python": "3.99.1"})).problem
+    assert probe_node(replace(question, versions=question.versions | {"python": f"{minor}.99"})) == NodeReport()
+    assert "instead of 3.99" in probe_node(replace(question, versions=question.versions | {"python": "3.99.1"})).problem
 
 
 def test_an_input_of_its_own_is_told(question, tmp_path):
     (tmp_path / "archive" / "study" / "image.png").unlink()
-    assert look(question).unshared == ("input.uri",)
+    assert probe_node(question).unshared == ("input.uri",)
 
 
 @pytest.mark.parametrize(

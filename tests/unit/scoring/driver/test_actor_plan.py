@@ -2,9 +2,9 @@
 
 import pytest
 
+from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.config.models import ActorsConfig, ClusterConfig
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.process.machine import NodeResources
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan, plan_actors
 
 GB = 1 << 30

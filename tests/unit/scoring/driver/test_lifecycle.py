@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from diagchd_batch import output_layout
+from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.process.interrupts import RunInterrupted
-from diagchd_batch.process.machine import NodeResources
 from diagchd_batch.results import compaction
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.verify.run import verify_run
@@ -22,9 +22,9 @@ from diagchd_batch.scoring.driver import job
 from diagchd_batch.scoring.driver import ray_data as ray_run
 from diagchd_batch.scoring.driver.lifecycle import RunOutcome, run_job
 from diagchd_batch.scoring.liveness.attempts import Worker
-from diagchd_batch.scoring.worker.settings import IMPATIENCE_S
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage.local import LocalStorage
+from diagchd_batch.storage.timeouts import SHORT_TIMEOUT_S
 from diagchd_batch.studies.plan import open_plan
 from tests.unit.scoring.made_inputs import PlainPrediction, png
 
@@ -155,7 +155,7 @@ def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch):
     replace = LocalStorage.replace
 
     def replace_if_patient(storage, key, data):
-        if storage._object_timeout_s == IMPATIENCE_S and key.endswith("run.json"):
+        if storage._object_timeout_s == SHORT_TIMEOUT_S and key.endswith("run.json"):
             raise StorageFault("away")
         replace(storage, key, data)
 
@@ -164,7 +164,7 @@ def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch):
     assert submit(config).exit_code == 0
 
 
-@pytest.mark.parametrize(("object_timeout_s", "longest_s"), [(3.0, {3.0}), (300.0, {300.0, IMPATIENCE_S})])
+@pytest.mark.parametrize(("object_timeout_s", "longest_s"), [(3.0, {3.0}), (300.0, {300.0, SHORT_TIMEOUT_S})])
 def test_nothing_waits_for_storage_longer_than_work_does(config, monkeypatch, object_timeout_s, longest_s):
     limits = config.limits.model_copy(update={"object_timeout_s": object_timeout_s})
     replace, create, waits_s = LocalStorage.replace, LocalStorage.create, set()

@@ -62,7 +62,8 @@ def test_a_full_part_is_not_written_again(tmp_path, monkeypatch):
 
 def test_a_driver_that_is_killed_leaves_what_it_said_until_the_last_write(tmp_path: Path):
     program = (
-        "import sys, time; from diagchd_batch.scoring import run_log; from diagchd_batch.storage import open_store\n"
+        "import sys, time; from diagchd_batch.scoring.liveness import run_log\n"
+        "from diagchd_batch.storage import open_store\n"
         "run_log.INTERVAL_S = 0.1\n"
         "log = run_log.RunLog()\n"
         f"log.keep(open_store({str(tmp_path)!r}, owner_only=True), {RUN!r}, '11111111')\n"

@@ -6,11 +6,11 @@ import pytest
 
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.errors import RunFault
+from diagchd_batch.scoring.driver import run_monitor as watch_module
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan
-from diagchd_batch.scoring.liveness import run_monitor as watch_module
+from diagchd_batch.scoring.driver.run_monitor import RunMonitor
 from diagchd_batch.scoring.liveness.heartbeats import WorkerBeats
 from diagchd_batch.scoring.liveness.progress import ShardSummary
-from diagchd_batch.scoring.liveness.run_monitor import RunWatch
 
 
 class Told:
@@ -48,7 +48,7 @@ def world(monkeypatch):
 def _watch(outcomes=None, **limits):
     told = Told()
     plan = ActorPlan(1, 1, 1, 2.0, 0.0)
-    return RunWatch(told, LimitsConfig(**limits), plan, None, "run", "now", Counter(outcomes or {})), told
+    return RunMonitor(told, LimitsConfig(**limits), plan, None, "run", "now", Counter(outcomes or {})), told
 
 
 def _tick(watch, world, seconds, beats=None):

@@ -1,19 +1,11 @@
 """Cores, memory and GPUs of this machine that this process may use, containers' limits respected."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+from diagchd_batch.cluster.resources import NodeResources
+
 _CGROUP = Path("/sys/fs/cgroup")
-
-
-@dataclass(frozen=True, slots=True)
-class NodeResources:
-    """One node: processor cores, GPUs and main memory in bytes that this program may use."""
-
-    cpus: int
-    gpus: int
-    memory_bytes: int
 
 
 def this_machine() -> NodeResources:

@@ -7,7 +7,6 @@ from contextlib import suppress
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.errors import ItemError, RunFault, StorageFault
 from diagchd_batch.results.columns import STATUS_OK
-from diagchd_batch.results.datasets import damage_as_fault, read_scores
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan
 from diagchd_batch.scoring.liveness.heartbeats import WorkerBeats, read_worker_beats
 from diagchd_batch.scoring.liveness.progress import RunProgress, ShardSummary
@@ -24,16 +23,7 @@ _STALLS = 2.5
 """Stall time-outs without progress until the driver gives up: a worker may stall once and be replaced meanwhile."""
 
 
-def outcomes_so_far(output: Store, run_id: str) -> Counter[str]:
-    """`ok` or error code → rows, of all shards committed so far. Raises RunFault for a damaged score file."""
-    counts: Counter[str] = Counter()
-    with damage_as_fault(run_id):
-        for batch in read_scores(output, run_id).to_batches(columns=["error_code"]):
-            counts.update(code or STATUS_OK for code in batch["error_code"].to_pylist())
-    return counts
-
-
-class RunWatch:
+class RunMonitor:
     """Its methods are `run_shards`'s callbacks; each raises RunFault to end the run. `private` should have a short
     time-out: watching must not wait as long as work may.
     """

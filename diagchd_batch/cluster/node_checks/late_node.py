@@ -1,0 +1,97 @@
+"""The check of a node that joins after a run began: it must see the input and the output that the driver sees.
+
+Nodes that are there when a run begins are checked by `check_nodes`. A node that joins later is checked by each actor
+that starts on it, before its first shard: without the archive it would find no file, and record failures.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from diagchd_batch import output_layout
+from diagchd_batch.cluster.node_checks.versions import package_versions, version_differences
+from diagchd_batch.errors import ItemError, StorageFault
+from diagchd_batch.sources import Source, open_source
+from diagchd_batch.storage import Store, open_store
+
+N_SAMPLED_OBJECTS = 20
+"""Objects of the input of which a node must see at least one: some may be removed during the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlaces:
+    """The trees of one submission of a run, as every node must see them.
+
+    Attributes:
+        run_id: The run.
+        submission: The submission, a random token.
+        input_uri: The archive.
+        output_uri: The output.
+        private_uri: The private tree.
+        object_timeout_s: Seconds that storage is waited for.
+    """
+
+    run_id: str
+    submission: str
+    input_uri: str
+    output_uri: str
+    private_uri: str
+    object_timeout_s: float
+
+
+@contextmanager
+def node_marks(run_id: str, submission: str, inputs: Source, output: Store, private: Store) -> Iterator[None]:
+    """Keep marks in both trees within the block, so that `late_node_problem` can recognise the trees.
+
+    Args:
+        run_id: The run.
+        submission: The submission.
+        inputs: The archive.
+        output: The output, which gets an empty mark.
+        private: The private tree, which gets the driver's package versions and the keys of some input objects.
+    """
+    marks = {
+        "versions": package_versions(),
+        "input_keys": [info.key for info in itertools.islice(inputs.list(), N_SAMPLED_OBJECTS)],
+    }
+    public_key, private_key = output_layout.node_mark(run_id, submission), output_layout.node_proof(run_id, submission)
+    output.replace(public_key, b"")
+    private.replace(private_key, json.dumps(marks).encode())
+    try:
+        yield
+    finally:
+        with suppress(StorageFault, ItemError):  # storage may be what failed
+            output.delete(public_key)
+            private.delete(private_key)
+
+
+def late_node_problem(places: RunPlaces) -> str:
+    """Return why this node cannot work on the run, with the remedy, or an empty string if it can.
+
+    Args:
+        places: The run's trees.
+
+    Raises:
+        StorageFault: Storage does not answer.
+    """
+    private = open_store(places.private_uri, object_timeout_s=places.object_timeout_s, owner_only=True)
+    output = open_store(places.output_uri, object_timeout_s=places.object_timeout_s)
+    inputs = open_source(places.input_uri, object_timeout_s=places.object_timeout_s)
+    try:
+        marks = json.loads(private.read(output_layout.node_proof(places.run_id, places.submission)))
+    except ItemError:
+        return _unshared("the private tree")
+    if differences := version_differences(marks["versions"]):
+        return differences
+    if output.stat(output_layout.node_mark(places.run_id, places.submission)) is None:
+        return _unshared("output.uri")
+    keys = marks["input_keys"]
+    if keys and not any(inputs.stat(key) for key in keys):
+        return _unshared("input.uri")
+    return ""
+
+
+def _unshared(place: str) -> str:
+    return f"{place} is not the same place there as for the driver; mount it at the same path on every node"
