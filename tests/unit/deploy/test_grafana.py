@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from diagchd_batch.scoring.liveness import prometheus
+from diagchd_batch.scoring.driver import prometheus
 
 DASHBOARD = json.loads((Path(__file__).parents[3] / "deploy" / "grafana" / "diagchd-batch.json").read_text())
 SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}
