@@ -1,4 +1,4 @@
-"""Whether predicted probabilities mean what they say, and what acting on them is worth."""
+"""Whether predicted probabilities mean what they say, and the net benefit of acting on them."""
 
 import math
 from dataclasses import dataclass
@@ -12,20 +12,33 @@ from diagchd_batch.statistics.classification.proportions import normal_quantile
 from diagchd_batch.statistics.estimate import Estimate, NullReason
 from diagchd_batch.statistics.inputs import as_binary, as_column, complete, subject_codes
 
-#: Probabilities are kept this far from 0 and 1 before the logit: one step of the float32 they were stored in.
+#: Distance from 0 and 1 that probabilities keep before the logit: one step of the float32 in which they are stored.
 PROBABILITY_MARGIN = float(np.finfo(np.float32).eps)
 
 MAX_ITERATIONS = 200
-MAX_STEP = 4.0  # on the logit scale: keeps Newton's first steps from overshooting
+MAX_STEP = 4.0  # on the logit scale; it keeps Newton's first steps from overshooting
 
 
 def calibration_intercept(
     truth: ArrayLike, probability: ArrayLike, subjects: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
-    """Calibration in the large: the intercept of a logistic fit with the logit of the probability as offset.
+    """Return the calibration in the large: the intercept of a logistic fit with the probability's logit as offset.
 
-    0 is ideal; positive means that the predicted risk is too low on average. Wald interval, with several units a
-    subject from the cluster-robust variance. Null: `no_units`, `one_class`.
+    0 is ideal. A positive value means that the predicted risk is too low on average. The interval is Wald's, from the
+    cluster-robust variance if a subject has several units.
+
+    Args:
+        truth: One 0 or 1 a unit; units with a missing value are left out.
+        probability: One probability a unit, within [0, 1].
+        subjects: One id a unit; without them every unit is its own subject.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        The estimate. Null with `no_units` or `one_class`.
+
+    Raises:
+        StatisticsError: A probability lies outside [0, 1].
+
     Source: Cox (1958), Biometrika 45:562; Van Calster et al. (2019), BMC Med 17:230.
     """
     truth, logit, codes = _prepared(truth, probability, subjects)
@@ -38,10 +51,21 @@ def calibration_intercept(
 def calibration_slope(
     truth: ArrayLike, probability: ArrayLike, subjects: ArrayLike | None = None, level: float = 0.95
 ) -> Estimate:
-    """Slope of a logistic fit on the logit of the probability; 1 is ideal, below 1 too extreme (overfitted).
+    """Return the slope of a logistic fit on the logit of the probability.
 
-    Interval and source as in `calibration_intercept`. Null: `no_units`, `one_class`, `separation` (some threshold
-    divides the classes: the fit has no finite slope), `zero_variance` (all probabilities equal).
+    1 is ideal; below 1 the probabilities are too extreme (overfitted).
+
+    Args:
+        truth: As in `calibration_intercept`.
+        probability: As in `calibration_intercept`.
+        subjects: As in `calibration_intercept`.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        The estimate. Null with `no_units`, `one_class`, `separation` (a threshold divides the classes, so that the fit
+        has no finite slope) or `zero_variance` (all probabilities are equal).
+
+    Source: as in `calibration_intercept`.
     """
     truth, logit, codes = _prepared(truth, probability, subjects)
     null = _null_reason(truth)
@@ -57,7 +81,7 @@ def calibration_slope(
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Units with a probability in (low, high], the first bin including 0; the means are None in an empty bin."""
+    """The units with a probability in (low, high]; the first bin includes 0. The means are None in an empty bin."""
 
     low: float
     high: float
@@ -68,7 +92,16 @@ class CalibrationBin:
 
 
 def calibration_bins(truth: ArrayLike, probability: ArrayLike, bins: int = 10) -> list[CalibrationBin]:
-    """Equal-width bins of the probability; a value on an edge belongs to the lower bin, as in scikit-learn."""
+    """Return equal-width bins of the probability. A value on an edge belongs to the lower bin, as in scikit-learn.
+
+    Args:
+        truth: One 0 or 1 a unit; units with a missing value are left out.
+        probability: One probability a unit, within [0, 1].
+        bins: Number of bins.
+
+    Raises:
+        StatisticsError: `bins` is less than 1, or a probability lies outside [0, 1].
+    """
     if bins < 1:
         raise StatisticsError(f"at least one bin is needed, got {bins}")
     truth, probability = as_binary(truth, "truth"), _probabilities(probability)
@@ -91,10 +124,19 @@ def calibration_bins(truth: ArrayLike, probability: ArrayLike, bins: int = 10) -
 
 
 def expected_calibration_error(truth: ArrayLike, probability: ArrayLike, bins: int = 10) -> Estimate:
-    """Mean over units of |observed share − mean probability| of their bin (equal widths, see `calibration_bins`).
+    """Return the mean over units of |observed share − mean probability| of the unit's bin.
 
-    It depends on the bins, so report them beside it. Without an interval (`no_valid_interval`): it is biased upwards
-    in finite samples, and the bootstrap inherits the bias. Null: `no_units`.
+    The value depends on the bins, so report them beside it. There is no interval (`no_valid_interval`): the error is
+    biased upwards in finite samples, and the bootstrap inherits the bias.
+
+    Args:
+        truth: As in `calibration_bins`.
+        probability: As in `calibration_bins`.
+        bins: Number of equal-width bins.
+
+    Returns:
+        The estimate. Null with `no_units`.
+
     Source: Naeini, Cooper & Hauskrecht (2015), AAAI 2901.
     """
     table = calibration_bins(truth, probability, bins)
@@ -112,7 +154,10 @@ def expected_calibration_error(truth: ArrayLike, probability: ArrayLike, bins: i
 
 @dataclass(frozen=True, slots=True)
 class DecisionCurve:
-    """Net benefit per unit at each threshold probability, for the score, for calling all and for calling none (0)."""
+    """Net benefit per unit at each threshold probability, for the score and for calling every unit positive.
+
+    Calling no unit positive has a net benefit of 0.
+    """
 
     threshold: np.ndarray
     net_benefit: np.ndarray
@@ -121,9 +166,16 @@ class DecisionCurve:
 
 
 def decision_curve(truth: ArrayLike, probability: ArrayLike, thresholds: ArrayLike | None = None) -> DecisionCurve:
-    """Net benefit TP / n − FP / n · t / (1 − t) of calling positive at probability ≥ t.
+    """Return the net benefit TP / n − FP / n · t / (1 − t) of calling positive at a probability of t or more.
 
-    thresholds: strictly between 0 and 1, by default 0.01 to 0.99. Raises StatisticsError if no unit is left.
+    Args:
+        truth: One 0 or 1 a unit; units with a missing value are left out.
+        probability: One probability a unit, within [0, 1].
+        thresholds: Values of t strictly between 0 and 1; by default 0.01 to 0.99.
+
+    Raises:
+        StatisticsError: No unit is left, or a threshold is outside (0, 1).
+
     Source: Vickers & Elkin (2006), Med Decis Making 26:565.
     """
     truth, probability = as_binary(truth, "truth"), _probabilities(probability)
@@ -174,10 +226,10 @@ def _null_reason(truth: np.ndarray) -> NullReason | None:
 def _fit(
     truth: np.ndarray, design: np.ndarray, offset: np.ndarray | None, codes: np.ndarray, which: int, level: float
 ) -> Estimate:
-    """Maximum likelihood by Newton's method; with several units a subject the cluster-robust variance.
+    """Fit a logistic regression by Newton's method; with several units a subject the variance is cluster robust.
 
-    Equal to statsmodels' GLM, which needs a gigabyte a million units for it. Source of the variance with its
-    small-sample factor: Cameron & Miller (2015), J Hum Resour 50:317, equation 12.
+    The result equals that of statsmodels' GLM, which needs a gigabyte for a million units. Source of the variance with
+    its small-sample factor: Cameron & Miller (2015), J Hum Resour 50:317, equation 12.
     """
     n, n_subjects = len(truth), int(codes.max()) + 1
     clustered = n_subjects < n

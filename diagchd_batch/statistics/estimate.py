@@ -1,7 +1,7 @@
-"""What every statistic returns: a value, or a null with its reason.
+"""The two results that every statistic returns: a quantity with its interval, and a comparison of two quantities.
 
-Nothing in this package returns NaN to its caller. A quantity that does not exist for the data at hand is `None`, and
-`null_reason` says why; a zero denominator is never turned into a zero.
+No function of this package returns NaN. A quantity that does not exist for the data is `None`, and `null_reason` says
+why. A zero denominator never becomes a zero.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from typing import Any
 
 
 class NullReason(StrEnum):
-    """Why a value, or the interval or test beside it, is absent."""
+    """The reason why a value, or the interval or the test beside it, is absent."""
 
-    NO_UNITS = "no_units"  # nothing was left to compute from
-    ZERO_DENOMINATOR = "zero_denominator"  # e.g. PPV of a test that never calls positive
+    NO_UNITS = "no_units"  # no unit is left to compute from
+    ZERO_DENOMINATOR = "zero_denominator"  # for example the PPV of a test that never calls positive
     ONE_CLASS = "one_class"  # only diseased or only healthy units
     ONE_RATER = "one_rater"  # no unit has two ratings
     ONE_READER = "one_reader"  # a variance between readers needs two
     ONE_LEVEL = "one_level"  # a covariate with fewer than two levels
-    CONSTANT_RATINGS = "constant_ratings"  # every rating is the same category: agreement by chance is certain
+    CONSTANT_RATINGS = "constant_ratings"  # all ratings are one category, so agreement by chance is certain
     IDENTICAL_CALLS = "identical_calls"  # the two tests never differ
-    ZERO_VARIANCE = "zero_variance"  # value known, but its interval would have no width
+    ZERO_VARIANCE = "zero_variance"  # the value is known, but its interval would have no width
     TOO_FEW_SUBJECTS = "too_few_subjects"  # the variance needs more subjects (of each class)
     DEGENERATE_RESAMPLES = "degenerate_resamples"  # the statistic is undefined in most resamples
     SEPARATION = "separation"  # the logistic fit has no finite solution
@@ -33,15 +33,20 @@ class NullReason(StrEnum):
 class Estimate:
     """One quantity with its confidence interval.
 
-    value: the point estimate; None if it does not exist (see `null_reason`).
-    se: standard error; None where the method has none (score intervals) or it cannot be computed.
-    low, high: confidence limits; None if there is no value, or if an interval cannot be given (see `null_reason`).
-    n: units that entered (studies, images, subjects × 1: whatever the rows of the input are).
-    method: how the interval was made, e.g. `wilson`, `delong`, `subject_bootstrap_percentile`.
-    null_reason: why the value, or where the value exists the interval, is absent.
-    numerator, denominator: of proportions.
-    n_subjects: independent subjects among the units, where subjects were given.
-    resamples, degenerate_resamples: of a bootstrap; the degenerate ones (one class, zero denominator) are left out.
+    Attributes:
+        value: Point estimate, or None if it does not exist (see `null_reason`).
+        se: Standard error, or None if the method has none (score intervals) or it cannot be computed.
+        low: Lower confidence limit, or None if there is no value or no interval (see `null_reason`).
+        high: Upper confidence limit, or None like `low`.
+        n: Number of units that entered. A unit is whatever a row of the input is: a study, an image, a subject.
+        method: Name of the interval's method, for example `wilson`, `delong` or `subject_bootstrap_bca`.
+        null_reason: Reason why the value is absent or, where the value exists, why the interval is absent.
+        numerator: Number of successes; given for proportions only.
+        denominator: Number of units that the proportion is taken over; given for proportions only.
+        n_subjects: Number of independent subjects among the units, if subjects were given.
+        resamples: Number of bootstrap resamples that were drawn.
+        degenerate_resamples: Number of resamples left out because the statistic is undefined there, for example
+            because the resample holds one class only.
     """
 
     value: float | None
@@ -59,19 +64,38 @@ class Estimate:
 
     @classmethod
     def null(cls, reason: NullReason, n: int = 0, **fields: Any) -> "Estimate":
-        """No value, with the reason; `fields` may name counts (numerator, denominator, n_subjects)."""
+        """Return a result without a value.
+
+        Args:
+            reason: Why the value does not exist.
+            n: Number of units that entered.
+            **fields: Counts and values that are known all the same.
+        """
         return cls(None, None, None, None, n, null_reason=reason, **fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two quantities on the same units, always as `value` − `comparator_value`.
+    """Two quantities on the same units. A difference is always `value` − `comparator_value`.
 
-    low, high: confidence limits of `difference`, made by `method`.
-    test, statistic, df1, df2, p: the test of no difference; `statistic` and the degrees of freedom are None where the
-    test has none (exact tests).
-    null_reason: why the difference, or where it exists its interval or test, is absent.
-    n, n_subjects, resamples, degenerate_resamples: as in `Estimate`.
+    Attributes:
+        value: First quantity, or None if it does not exist.
+        comparator_value: Second quantity, or None if it does not exist.
+        difference: `value` − `comparator_value`.
+        se: Standard error of the difference, or None if the method has none.
+        low: Lower confidence limit of the difference.
+        high: Upper confidence limit of the difference.
+        n: Number of units that entered.
+        method: Name of the interval's method.
+        test: Name of the test of no difference.
+        statistic: Test statistic; None for exact tests, which have none.
+        df1: Numerator degrees of freedom, or the only ones.
+        df2: Denominator degrees of freedom.
+        p: Two-sided p value of the test.
+        null_reason: Reason why the difference is absent or, where it exists, why its interval or test is absent.
+        n_subjects: As in `Estimate`.
+        resamples: As in `Estimate`.
+        degenerate_resamples: As in `Estimate`.
     """
 
     value: float | None

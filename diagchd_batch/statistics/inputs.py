@@ -1,4 +1,4 @@
-"""Turning what callers pass (lists, pandas, numpy) into checked float arrays."""
+"""Checks and conversions of what callers pass (lists, pandas and numpy arrays) to float arrays."""
 
 import numbers
 
@@ -10,7 +10,18 @@ from diagchd_batch.errors import StatisticsError
 
 
 def as_column(values: ArrayLike, name: str) -> np.ndarray:
-    """A 1-d float64 copy; None, NaN and pandas' NA become NaN, infinities are refused."""
+    """Return a one-dimensional float64 copy of the values.
+
+    Args:
+        values: One number a unit. None, NaN and pandas' NA become NaN.
+        name: Name of the argument, for the message.
+
+    Returns:
+        Array of shape (n_units,), dtype float64.
+
+    Raises:
+        StatisticsError: The values are not one-dimensional, not numbers, or infinite.
+    """
     column = as_floats(values, name)
     if column.ndim != 1:
         raise StatisticsError(f"{name} must be one-dimensional, got shape {column.shape}")
@@ -18,14 +29,38 @@ def as_column(values: ArrayLike, name: str) -> np.ndarray:
 
 
 def as_binary(values: ArrayLike, name: str) -> np.ndarray:
-    """Like `as_column`, holding only 0, 1 and NaN (missing)."""
+    """Return a one-dimensional float64 copy that holds only 0, 1 and NaN (missing).
+
+    Args:
+        values: One 0 or 1 a unit, or a missing value.
+        name: Name of the argument, for the message.
+
+    Returns:
+        Array of shape (n_units,), dtype float64.
+
+    Raises:
+        StatisticsError: The values are not one-dimensional, or one of them is neither 0, 1 nor missing.
+    """
     column = as_column(values, name)
     _check_binary(column, name)
     return column
 
 
 def as_reads(values: ArrayLike, name: str, n_units: int, *, binary: bool = False) -> np.ndarray:
-    """A units × readers float64 matrix, NaN = not read; one column may be given as a vector."""
+    """Return the reads as a float64 matrix of units × readers, in which NaN means "not read".
+
+    Args:
+        values: Matrix of shape (n_units, n_readers), or a vector for a single reader.
+        name: Name of the argument, for the message.
+        n_units: Number of rows that the matrix must have.
+        binary: Also require every read to be 0, 1 or missing.
+
+    Returns:
+        Array of shape (n_units, n_readers), dtype float64.
+
+    Raises:
+        StatisticsError: The shape is another one, or a value is not allowed.
+    """
     matrix = as_floats(values, name)
     if matrix.ndim == 1:
         matrix = matrix[:, np.newaxis]
@@ -37,7 +72,11 @@ def as_reads(values: ArrayLike, name: str, n_units: int, *, binary: bool = False
 
 
 def complete(*columns: np.ndarray) -> np.ndarray:
-    """Mask of the rows on which none of the columns is missing; the columns must have one length."""
+    """Return a bool mask of the rows on which no column is missing.
+
+    Raises:
+        StatisticsError: The columns differ in length.
+    """
     lengths = {len(column) for column in columns}
     if len(lengths) > 1:
         raise StatisticsError(f"arrays of one cohort must have one length, got {sorted(lengths)}")
@@ -45,9 +84,17 @@ def complete(*columns: np.ndarray) -> np.ndarray:
 
 
 def subject_codes(subjects: ArrayLike | None, kept: np.ndarray) -> np.ndarray:
-    """Subjects of the kept units (`kept`: bool, one a unit) as integers 0 … S − 1 in order of appearance.
+    """Return the subjects of the kept units as integers 0 … S − 1, in order of appearance.
 
-    Without subjects every unit is its own.
+    Args:
+        subjects: One id a unit, of any type. Without subjects every unit is its own subject.
+        kept: Array of shape (n_units,), dtype bool.
+
+    Returns:
+        Array of shape (number of kept units,), dtype int64.
+
+    Raises:
+        StatisticsError: The number of subjects is not the number of units, or a kept unit has no subject.
     """
     if subjects is None:
         return np.arange(int(kept.sum()))
@@ -62,18 +109,22 @@ def subject_codes(subjects: ArrayLike | None, kept: np.ndarray) -> np.ndarray:
 
 
 def count_subjects(codes: np.ndarray) -> int:
-    """How many different subjects there are among `codes` (integers from 0)."""
+    """Return the number of different subjects among `codes`, which are integers from 0."""
     return int(np.count_nonzero(np.bincount(codes)))
 
 
 def check_level(level: float) -> None:
-    """Refuses a confidence level outside (0, 1), such as 95 where 0.95 is meant."""
+    """Raise StatisticsError for a confidence level outside (0, 1), such as 95 where 0.95 is meant."""
     if not isinstance(level, numbers.Real) or not 0 < level < 1:
         raise StatisticsError(f"the confidence level must lie between 0 and 1, got {level!r} (95 % is 0.95)")
 
 
 def as_floats(values: ArrayLike, name: str) -> np.ndarray:
-    """A float64 copy of any shape; None, NaN and pandas' NA become NaN, infinities are refused."""
+    """Return a float64 copy of any shape; None, NaN and pandas' NA become NaN.
+
+    Raises:
+        StatisticsError: A value is not a number, or is infinite.
+    """
     try:
         array = np.asarray(unmasked(values))
         if array.dtype == object:
@@ -87,7 +138,7 @@ def as_floats(values: ArrayLike, name: str) -> np.ndarray:
 
 
 def unmasked(values: ArrayLike) -> ArrayLike:
-    """The same with NaN in place of what a masked array masks: other arrays lose the mask without a word."""
+    """Return the values with NaN in place of masked entries; numpy drops the mask silently in most conversions."""
     if isinstance(values, np.ma.MaskedArray):
         return np.ma.filled(values.astype(object), np.nan)
     return values

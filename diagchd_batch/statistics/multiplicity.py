@@ -8,11 +8,21 @@ from diagchd_batch.errors import StatisticsError
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p of each test of one family; None (no test) stays None and does not count.
+    """Return Holm's adjusted p value of each test of one family.
 
-    Raises StatisticsError for a p outside [0, 1].
-    Source: Holm (1979), Scand J Stat 6:65. Equal to statsmodels' `multipletests`, which collects garbage at every call
-    and so takes 0.2 s a family, for some hundred families a run.
+    The result equals that of statsmodels' `multipletests`. That function runs the garbage collector on every call,
+    which takes 0.2 s for each of several hundred families of a run.
+
+    Args:
+        p_values: One p value a test. None means that the test could not be made; it does not count as a member.
+
+    Returns:
+        The adjusted p values in the same order, None where the argument has None.
+
+    Raises:
+        StatisticsError: A p value lies outside [0, 1].
+
+    Source: Holm (1979), Scand J Stat 6:65.
     """
     given = [p for p in p_values if p is not None]
     if not all(0 <= p <= 1 for p in given):

@@ -1,21 +1,29 @@
-"""Randomisation tests of two raters on the same subjects: sign flips and exchanges within subjects."""
+"""Randomisation tests of two raters on the same subjects: sign flips, and exchanges within subjects."""
 
 import numpy as np
 from scipy import stats
 
 from diagchd_batch.statistics.resampling import TotalsStatistic, patterns
 
-_EXACT_TOTAL_LIMIT = 20_000  # sign-flip sums up to this size are enumerated exactly
+_EXACT_TOTAL_LIMIT = 20_000  # sums of differences up to this size are enumerated exactly
 
 
 def sign_flip_test(differences: np.ndarray, *, resamples: int = 10_000, seed: int = 0) -> float | None:
-    """Two-sided p of the hypothesis that the subjects' summed differences are symmetric about zero.
+    """Return the two-sided p of the hypothesis that the subjects' summed differences are symmetric about zero.
 
-    differences: one number a subject, such as correct calls of a minus correct calls of b summed over its units; what
-    is missing is no difference (0). The sign of each subject's difference is flipped at random. Whole numbers are
-    enumerated exactly; with one unit a subject that is the exact McNemar test. Other numbers are drawn `resamples`
-    times and p = (1 + number at least as extreme) / (1 + resamples).
-    None if no subject differs.
+    The sign of each subject's difference is flipped at random. Whole numbers are enumerated exactly; with one unit a
+    subject this is the exact McNemar test. Other numbers are drawn `resamples` times, and p = (1 + number of sums at
+    least as extreme) / (1 + resamples).
+
+    Args:
+        differences: Array of shape (n_subjects,): for example correct calls of a minus correct calls of b, summed over
+            the subject's units. Use 0 for a subject without a comparable unit.
+        resamples: Number of random draws, where enumeration is not possible.
+        seed: Seed of the random draws.
+
+    Returns:
+        The p value, or None if no subject differs.
+
     Source: Good (2005), Permutation, Parametric and Bootstrap Tests, ch. 3; p of a random test: Phipson & Smyth
     (2010), Stat Appl Genet Mol Biol 9:39.
     """
@@ -27,7 +35,9 @@ def sign_flip_test(differences: np.ndarray, *, resamples: int = 10_000, seed: in
     if total <= _EXACT_TOTAL_LIMIT and np.all(magnitudes == np.round(magnitudes)):
         distribution = np.ones(1)
         for magnitude, count in zip(magnitudes.astype(int), counts, strict=True):
-            steps = np.zeros(2 * magnitude * count + 1)  # the sum of `count` flipped signs, in steps of 2 × magnitude
+            steps = np.zeros(
+                2 * magnitude * count + 1
+            )  # distribution of the sum of `count` flipped signs, in steps of 2 × magnitude
             steps[:: 2 * magnitude] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
             distribution = np.convolve(distribution, steps)
         sums = np.arange(len(distribution)) - total
@@ -48,10 +58,20 @@ def exchange_test(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> float | None:
-    """Two-sided p of the hypothesis that a and b are interchangeable within each subject.
+    """Return the two-sided p of the hypothesis that a and b are interchangeable within each subject.
 
-    totals_a, totals_b: subjects × columns; the compared value is statistic(totals summed). In each resample every
-    subject's two rows change places with probability 1/2. None if the rows are equal throughout.
+    In each resample the two rows of every subject change places with probability 1/2.
+
+    Args:
+        totals_a: Array of shape (n_subjects, n_columns).
+        totals_b: Array of the same shape.
+        statistic: Maps summed totals to the value that is compared.
+        resamples: Number of random draws.
+        seed: Seed of the random draws.
+
+    Returns:
+        The p value, or None if the rows of a and b are equal for every subject.
+
     Source: paired permutation, Good (2005), ch. 3; p of a random test: Phipson & Smyth (2010).
     """
     differs = np.any(totals_a != totals_b, axis=1)
@@ -59,7 +79,7 @@ def exchange_test(
         return None
     rows, counts = patterns(np.hstack([totals_a[differs], totals_b[differs]]))
     columns = totals_a.shape[1]
-    gain = rows[:, columns:] - rows[:, :columns]  # what an exchange adds to a and takes from b
+    gain = rows[:, columns:] - rows[:, :columns]  # an exchange adds this to a and takes it from b
     sum_a, sum_b = totals_a.sum(axis=0), totals_b.sum(axis=0)
     observed = abs(float(statistic(sum_a) - statistic(sum_b)))
     generator = np.random.default_rng(seed)

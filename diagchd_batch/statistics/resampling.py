@@ -1,9 +1,9 @@
-"""Intervals that cluster on the subject: bootstrap and linearisation.
+"""Intervals that treat subjects as the independent units: bootstrap and linearisation.
 
-A resample is a vector of subject weights, never a copied data set: statistics here are functions of weights, or of
-totals that are summed over subjects. Subjects with equal rows of totals are one *pattern*, and drawing n subjects with
-replacement is the same as drawing multinomial counts of the patterns. A confusion table of 20,000 subjects has a
-dozen patterns, so 10,000 resamples take milliseconds.
+A resample is a vector of subject weights, never a copy of the data. Statistics are functions of weights, or of totals
+that are summed over subjects. Subjects with equal rows of totals form one *pattern*. Drawing n subjects with
+replacement is the same as drawing multinomial counts of the patterns. A confusion table of 20,000 subjects has a dozen
+patterns, so 10,000 resamples take milliseconds.
 """
 
 import math
@@ -16,38 +16,56 @@ from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics.estimate import Estimate, NullReason
 from diagchd_batch.statistics.inputs import check_level
 
-#: Above this many subjects intervals are linearised instead of bootstrapped: they agree there, and cost nothing.
+#: Above this number of subjects intervals are linearised instead of bootstrapped. They agree there and cost little.
 BOOTSTRAP_SUBJECTS_LIMIT = 20_000
 DEFAULT_RESAMPLES = 2_000
 
-_CHUNK_ELEMENTS = 1_000_000  # weights held at once: 8 MB; more is slower, it falls out of the cache
-_JACKKNIFE_LIMIT = 2_000  # deletions that are worth their time; the skewness they measure fades with their number
+_CHUNK_ELEMENTS = 1_000_000  # weights held at once, 8 MB: larger chunks do not fit the processor's cache and are slower
+_JACKKNIFE_LIMIT = 2_000  # above it no deletion is computed: the skewness that it measures fades with the number
 
-#: Maps weights (resamples × subjects or patterns) to a value (or row of values) a resample, NaN where undefined.
+#: Maps weights (resamples × subjects or patterns) to a value or a row of values for each resample, NaN where undefined.
 WeightStatistic = Callable[[np.ndarray], np.ndarray]
-#: Maps totals (…, columns) to values (…), NaN where it is undefined.
+#: Maps totals (…, columns) to values (…), NaN where the statistic is undefined.
 TotalsStatistic = Callable[[np.ndarray], np.ndarray]
 
 
 def totals_by_subject(columns: np.ndarray, subjects: np.ndarray) -> np.ndarray:
-    """Sums the rows of `columns` (units × columns) within subjects (integers 0 … S − 1) to S × columns."""
+    """Return the rows of `columns` summed within subjects.
+
+    Args:
+        columns: Array of shape (n_units, n_columns).
+        subjects: Array of shape (n_units,) of integers 0 … S − 1.
+
+    Returns:
+        Array of shape (S, n_columns), dtype float64.
+    """
     n_subjects = int(subjects.max()) + 1 if len(subjects) else 0
     return np.stack([np.bincount(subjects, weights=column, minlength=n_subjects) for column in columns.T], axis=1)
 
 
 def patterns(totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct rows of `totals` and how many subjects have each."""
+    """Return the distinct rows of `totals`, and the number of subjects that have each of them."""
     rows, counts = np.unique(totals, axis=0, return_counts=True)
     return rows, counts
 
 
 def resample_weights(multiplicity: np.ndarray, statistic: WeightStatistic, resamples: int, seed: int) -> np.ndarray:
-    """`statistic` over bootstrap resamples of the subjects.
+    """Return the values of a statistic over bootstrap resamples of the subjects.
 
-    multiplicity: how many subjects each pattern stands for (all ones: every subject its own).
-    statistic: called with float64 weights (chunk × patterns), each row summing to the number of subjects.
-    Returns `resamples` values (or rows), NaN where the statistic is undefined. Same seed, same values.
-    Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 6; resampling whole subjects: Field &
+    Args:
+        multiplicity: Array of shape (n_patterns,): number of subjects that each pattern stands for. All ones means
+            that every subject is its own pattern.
+        statistic: Called with float64 weights of shape (chunk, n_patterns), whose rows sum to the number of subjects.
+        resamples: Number of resamples.
+        seed: Seed of the random draws. The same seed gives the same values.
+
+    Returns:
+        Array whose first axis has length `resamples`, NaN where the statistic is undefined.
+
+    Raises:
+        StatisticsError: `resamples` is less than 1.
+
+    Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 6; resampling of whole subjects: Field &
     Welsh (2007), J R Stat Soc B 69:369.
     """
     if resamples < 1:
@@ -64,15 +82,20 @@ def resample_weights(multiplicity: np.ndarray, statistic: WeightStatistic, resam
 
 
 def bootstrap_totals(totals: np.ndarray, statistic: TotalsStatistic, resamples: int, seed: int) -> np.ndarray:
-    """Bootstrap values of a statistic of totals (subjects × columns) summed over subjects."""
+    """Return the bootstrap values of a statistic of totals (subjects × columns) that are summed over subjects."""
     rows, multiplicity = patterns(totals)
     return resample_weights(multiplicity, lambda weights: statistic(weights @ rows), resamples, seed)
 
 
 def acceleration(left_out: np.ndarray, multiplicity: np.ndarray | None = None) -> float:
-    """Acceleration of a BCa interval from the values without each subject (or without one of each pattern).
+    """Return the acceleration of a BCa interval.
 
-    Deletions that leave the statistic undefined do not count. Source: Efron (1987), J Am Stat Assoc 82:171.
+    Args:
+        left_out: Values of the statistic without each subject, or without one subject of each pattern. NaN means that
+            the statistic is undefined; such deletions do not count.
+        multiplicity: Number of subjects of each pattern, if `left_out` has one value a pattern.
+
+    Source: Efron (1987), J Am Stat Assoc 82:171.
     """
     weights = np.ones(len(left_out)) if multiplicity is None else multiplicity.astype(np.float64)
     defined = ~np.isnan(left_out)
@@ -85,7 +108,7 @@ def acceleration(left_out: np.ndarray, multiplicity: np.ndarray | None = None) -
 
 
 def acceleration_under_weights(multiplicity: np.ndarray, statistic: WeightStatistic) -> float:
-    """`acceleration` of a statistic of weights; 0 (bias correction only) for more than 2,000 patterns."""
+    """Return the `acceleration` of a statistic of weights, or 0 (bias correction only) above 2,000 patterns."""
     size = len(multiplicity)
     if size > _JACKKNIFE_LIMIT:
         return 0.0
@@ -104,13 +127,23 @@ def bootstrap_estimate(
     method: str = "subject_bootstrap",
     accelerated_by: float | None = None,
 ) -> Estimate:
-    """A value with the bootstrap interval of its resampled values.
+    """Return a value with the bootstrap interval that its resampled values give.
 
-    With an acceleration the bias-corrected and accelerated interval (`…_bca`), without one the percentile interval
-    (`…_percentile`); both expanded for the number of subjects, because a bootstrap variance is too small by
-    (S − 1) / S and normal quantiles are too near. The limits hold the value.
-    Undefined resamples are left out and counted; where they are the majority there is no interval. An interval without
-    width is not given: it would claim certainty that a finite sample does not have.
+    With an acceleration it is the bias-corrected and accelerated interval (method `…_bca`), without one the percentile
+    interval (`…_percentile`). Both are expanded for the number of subjects, because a bootstrap variance is too small
+    by (S − 1) / S and normal quantiles are too narrow. The limits always include the value. Undefined resamples are
+    left out and counted; if they are the majority there is no interval. An interval without width is withheld, because
+    it would claim a certainty that a finite sample does not have.
+
+    Args:
+        value: The statistic on the whole cohort.
+        resampled: Array of shape (resamples,), NaN where the statistic is undefined.
+        level: Confidence level, between 0 and 1.
+        n: Number of units.
+        n_subjects: Number of subjects, S.
+        method: Prefix of the method's name.
+        accelerated_by: Acceleration from `acceleration`, or None.
+
     Source: Efron (1987), J Am Stat Assoc 82:171; expansion: Hesterberg (2015), Am Stat 69:371.
     """
     check_level(level)
@@ -158,10 +191,22 @@ def subject_interval(
     seed: int = 0,
     difference: bool = False,
 ) -> Estimate:
-    """A statistic of summed totals (subjects × columns) with an interval that takes subjects as the independent units.
+    """Return a statistic of summed totals with an interval that takes subjects as the independent units.
 
-    Up to `BOOTSTRAP_SUBJECTS_LIMIT` subjects the bootstrap (BCa; percentile for a `difference`, where BCa was measured
-    to cover less), above it linearisation; `method` says which.
+    Up to `BOOTSTRAP_SUBJECTS_LIMIT` subjects the interval is the bootstrap's, above it the linearised one; `method`
+    says which. The bootstrap is BCa, and percentile for a difference, where BCa was measured to cover less.
+
+    Args:
+        totals: Array of shape (n_subjects, n_columns).
+        statistic: Maps summed totals (…, n_columns) to values (…), NaN where it is undefined.
+        n: Number of units, for the result.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+        difference: Whether the statistic is a difference of two quantities.
+
+    Returns:
+        The estimate. Null with `no_units`, `zero_denominator` or `too_few_subjects`.
     """
     n_subjects = len(totals)
     if n_subjects == 0:
@@ -179,10 +224,19 @@ def subject_interval(
 
 
 def linearised_estimate(totals: np.ndarray, statistic: TotalsStatistic, *, n: int, level: float = 0.95) -> Estimate:
-    """Interval of Student's t on S − 1 with the linearised (infinitesimal jackknife, cluster-robust) standard error.
+    """Return a statistic with Student's interval on S − 1 degrees of freedom and the linearised standard error.
+
+    The standard error is the infinitesimal jackknife's, which is cluster robust. The gradient is taken numerically at
+    the mean of the totals.
+
+    Args:
+        totals: Array of shape (n_subjects, n_columns).
+        statistic: Maps summed totals (…, n_columns) to values (…).
+        n: Number of units, for the result.
+        level: Confidence level, between 0 and 1.
 
     Source: Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans, ch. 6; Binder (1983), Int Stat Rev
-    51:279. The gradient is taken numerically at the mean of the totals.
+    51:279.
     """
     check_level(level)
     n_subjects = len(totals)
@@ -195,7 +249,7 @@ def linearised_estimate(totals: np.ndarray, statistic: TotalsStatistic, *, n: in
 
 
 def linearised_standard_error(totals: np.ndarray, statistic: TotalsStatistic) -> float | None:
-    """Standard error of `statistic(totals.sum(axis=0))` by linearisation; None where the gradient is undefined."""
+    """Return the linearised standard error of `statistic(totals.sum(axis=0))`, or None if the gradient is undefined."""
     n_subjects = len(totals)
     if n_subjects < 2:
         return None

@@ -1,7 +1,7 @@
-"""Overlap of masks, from pixel counts: no image is opened again.
+"""Overlap of masks from pixel counts, without opening an image again.
 
-For each class: intersection (predicted and reference), reference and predicted pixels. Arrays end with the axis of the
-images, or of images × classes where a function says so.
+For each class there are three counts: the intersection (pixels of the class in both masks), the reference's pixels and
+the predicted pixels. Arrays end with the axis of the images, or with images × classes where a function says so.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from diagchd_batch.statistics.resampling import DEFAULT_RESAMPLES, subject_inter
 
 
 class OverlapStatus(StrEnum):
-    """Whether a class is there to be compared."""
+    """Whether a class is present in the masks that are compared."""
 
     OK = "ok"
     BOTH_EMPTY = "both_empty"  # Dice and IoU are undefined
@@ -26,7 +26,11 @@ class OverlapStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PixelCounts:
-    """Pixels of one class (or of images × classes) at one grid; arrays of one shape."""
+    """Pixels of one class, or of images × classes, on one grid. The three arrays have the same shape, float64.
+
+    Raises:
+        StatisticsError: The shapes differ, or an intersection is larger than one of its masks.
+    """
 
     intersection_px: np.ndarray
     reference_px: np.ndarray
@@ -41,14 +45,19 @@ class PixelCounts:
             raise StatisticsError("an intersection holds more pixels than one of its masks: the counts are mixed up")
 
     def status(self) -> np.ndarray:
-        """`OverlapStatus` of each entry (object array)."""
+        """Return the `OverlapStatus` of each entry, as an object array."""
         empty = (self.reference_px == 0).astype(int) + (self.predicted_px == 0)
         names = np.array([OverlapStatus.OK, OverlapStatus.ONE_EMPTY, OverlapStatus.BOTH_EMPTY], dtype=object)
         return names[empty]
 
 
 def whole_heart(background: PixelCounts, image_px: ArrayLike) -> PixelCounts:
-    """Septum ∪ heart from the counts of the background, its complement; image_px: pixels of the grid."""
+    """Return the counts of septum ∪ heart, which is the complement of the background.
+
+    Args:
+        background: Counts of the background.
+        image_px: Number of pixels of the grid.
+    """
     pixels = np.asarray(image_px, dtype=np.float64)
     reference, predicted = pixels - background.reference_px, pixels - background.predicted_px
     either_background = background.reference_px + background.predicted_px - background.intersection_px
@@ -56,20 +65,27 @@ def whole_heart(background: PixelCounts, image_px: ArrayLike) -> PixelCounts:
 
 
 def dice(counts: PixelCounts) -> np.ndarray:
-    """2 |A ∩ B| / (|A| + |B|) of each entry; NaN where both are empty (Dice 1945)."""
+    """Return 2 |A ∩ B| / (|A| + |B|) of each entry, NaN where both masks are empty (Dice 1945)."""
     return _ratio(2 * counts.intersection_px, counts.reference_px + counts.predicted_px)
 
 
 def iou(counts: PixelCounts) -> np.ndarray:
-    """|A ∩ B| / |A ∪ B| of each entry; NaN where both are empty (Jaccard 1912)."""
+    """Return |A ∩ B| / |A ∪ B| of each entry, NaN where both masks are empty (Jaccard 1912)."""
     return _ratio(counts.intersection_px, counts.reference_px + counts.predicted_px - counts.intersection_px)
 
 
 def mean_iou_per_image(counts: PixelCounts) -> np.ndarray:
-    """OneHotMeanIoU of each image from images × classes: the mean over the classes present in either mask.
+    """Return the OneHotMeanIoU of each image: the mean IoU over the classes that are present in either mask.
 
-    NaN for an image without a pixel. Leave the background's column out for the figure without background. Averaging
-    these over images is what the original model reports under that name; never compare it with the pooled one.
+    The mean of these values over images is what the original model reports under that name. Never compare it with the
+    pooled one.
+
+    Args:
+        counts: Counts of shape (n_images, n_classes). Omit the background's column for the figure without background.
+
+    Returns:
+        Array of shape (n_images,), NaN for an image without a pixel.
+
     Source: Keras, `OneHotMeanIoU`, called on one image.
     """
     per_class = iou(counts)
@@ -85,9 +101,18 @@ def mean_iou_pooled(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """OneHotMeanIoU over all images from images × classes: pixels are summed first, then classes averaged.
+    """Return the OneHotMeanIoU over all images: pixels are summed first, then classes are averaged.
 
-    Subject bootstrap. Null: `both_empty` if no class occurs in any image.
+    Args:
+        counts: Counts of shape (n_images, n_classes).
+        subjects: One id an image; without them every image is its own subject.
+        level: Confidence level of the subject bootstrap, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        The estimate. Null with `both_empty` if no class occurs in any image.
+
     Source: Keras, `OneHotMeanIoU`, accumulated over a data set.
     """
     n = len(counts.intersection_px)
@@ -110,7 +135,10 @@ def pooled_dice(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Dice of all images' pixels together (large images weigh more); subject bootstrap. Null: `both_empty`."""
+    """Return the Dice coefficient of the pixels of all images together, in which large images weigh more.
+
+    Arguments are those of `mean_iou_pooled`, with counts of shape (n_images,). Null with `both_empty`.
+    """
     columns = np.stack([2 * counts.intersection_px, counts.reference_px + counts.predicted_px], axis=1)
     return _pooled(columns, subjects, level=level, resamples=resamples, seed=seed)
 
@@ -123,7 +151,10 @@ def pooled_iou(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """IoU of all images' pixels together (large images weigh more); subject bootstrap. Null: `both_empty`."""
+    """Return the IoU of the pixels of all images together, in which large images weigh more.
+
+    Arguments are those of `mean_iou_pooled`, with counts of shape (n_images,). Null with `both_empty`.
+    """
     union = counts.reference_px + counts.predicted_px - counts.intersection_px
     columns = np.stack([counts.intersection_px, union], axis=1)
     return _pooled(columns, subjects, level=level, resamples=resamples, seed=seed)
@@ -131,9 +162,12 @@ def pooled_iou(
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Per-image values: mean, standard deviation (n − 1), quartiles, extremes; None where there are too few.
+    """Mean, standard deviation (n − 1), quartiles and extremes of per-image values; None where there are too few
+    values.
 
-    n: images with a value; n_undefined: images without (both masks empty, or a distance to an empty mask).
+    Attributes:
+        n: Number of images with a value.
+        n_undefined: Number of images without one (both masks empty, or a distance to an empty mask).
     """
 
     mean: float | None
@@ -148,7 +182,7 @@ class Distribution:
 
 
 def distribution(values: ArrayLike) -> Distribution:
-    """Describes per-image values, missing ones left out and counted."""
+    """Return the distribution of per-image values. Missing values are left out and counted."""
     values = as_column(values, "values")
     defined = values[~np.isnan(values)]
     missing = len(values) - len(defined)
@@ -168,10 +202,18 @@ def mean_of_studies(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Mean over studies of the study's mean image value, with the subject bootstrap; n counts studies.
+    """Return the mean over studies of each study's mean image value, with the subject bootstrap.
 
-    values: one a image, missing left out; studies, subjects: one id an image (each image its own study, each study
-    its own subject, if omitted). A study lies within one subject. Null, `no_units`, if every value is missing.
+    Args:
+        values: One value an image; missing values are left out.
+        studies: One study id an image; without them every image is its own study. A study lies within one subject.
+        subjects: One subject id an image; without them every study is its own subject.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        The estimate, whose `n` counts studies. Null with `no_units` if every value is missing.
     """
     values = as_column(values, "values")
     defined = ~np.isnan(values)
@@ -188,10 +230,14 @@ def mean_of_studies(
 
 
 def penalised_distance(distance: ArrayLike, status: ArrayLike, diagonal: ArrayLike) -> np.ndarray:
-    """Distances in which one empty mask counts as the image's diagonal; NaN where both are empty.
+    """Return distances in which one empty mask counts as the image's diagonal; NaN where both masks are empty.
 
-    distance: NaN where undefined; status: `OverlapStatus`; diagonal: in the distance's unit. Leaving images with one
-    empty mask out of a mean distance would hide the worst cases.
+    A mean distance that leaves out images with one empty mask would hide the worst cases.
+
+    Args:
+        distance: One distance an image, NaN where it is undefined.
+        status: One `OverlapStatus` an image.
+        diagonal: The image's diagonal, in the unit of the distance.
     """
     distance = as_column(distance, "distance")
     penalty = np.broadcast_to(np.asarray(diagonal, dtype=np.float64), distance.shape)

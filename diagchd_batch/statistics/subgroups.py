@@ -1,4 +1,4 @@
-"""Does performance differ between the levels of a covariate? One test for each covariate."""
+"""Tests of whether performance differs between the levels of a covariate, one test for each covariate."""
 
 import itertools
 from collections.abc import Sequence
@@ -18,7 +18,10 @@ MISSING_LEVEL = "missing"
 
 @dataclass(frozen=True, slots=True)
 class InteractionTest:
-    """Test that a quantity is the same in all levels; all None but the reason where it cannot be made."""
+    """Result of a test that a quantity is the same in all levels.
+
+    If the test cannot be made, everything but the counts is None and `null_reason` says why.
+    """
 
     test: str | None
     statistic: float | None
@@ -30,10 +33,18 @@ class InteractionTest:
 
 
 def covariate_levels(values: ArrayLike, cut_points: Sequence[float] | None = None) -> np.ndarray:
-    """The level of each unit as a string; missing values are the level `missing`, never left out.
+    """Return the level of each unit as a string. A missing value is the level `missing`; it is never left out.
 
-    Without cut points every distinct value is a level. With cut points c1 < c2 < … numbers become `<c1`, `c1–<c2`, …,
-    `≥ck`: a value on a cut point belongs to the upper level.
+    Args:
+        values: One value a unit.
+        cut_points: None makes every distinct value a level. Rising cut points c1 < c2 < … make the levels `<c1`,
+            `c1–<c2`, …, `≥ck`; a value on a cut point belongs to the upper level.
+
+    Returns:
+        Array of the shape of `values`, dtype object, holding strings.
+
+    Raises:
+        StatisticsError: The cut points do not rise, or there is none.
     """
     values = np.asarray(values, dtype=object)
     missing = pd.isna(values)
@@ -51,13 +62,23 @@ def covariate_levels(values: ArrayLike, cut_points: Sequence[float] | None = Non
 
 
 def interaction_test(outcome: ArrayLike, levels: ArrayLike, subjects: ArrayLike | None = None) -> InteractionTest:
-    """Tests that the mean outcome is the same in all levels of a covariate.
+    """Test that the mean outcome is the same in all levels of a covariate.
 
-    outcome: one number a unit, missing left out: 1 for a right call and 0 for a wrong one among the diseased tests
-    the sensitivity, right by a minus right by b tests whether their difference depends on the covariate.
-    Independent units with a 0/1 outcome: Pearson's chi-squared. Otherwise the score test with the variance summed
-    over subjects, L − 1 degrees of freedom.
-    Null: `no_units`, `one_level`, `zero_variance` (one outcome only).
+    Independent units with a 0/1 outcome get Pearson's chi-squared test. Everything else gets the score test with the
+    variance summed over subjects, on L − 1 degrees of freedom for L levels.
+
+    Args:
+        outcome: One number a unit; missing values are left out. For the sensitivity it is 1 for a right call and 0 for
+            a wrong one among the diseased. For a difference of two raters it is right by a minus right by b.
+        levels: One level a unit, as `covariate_levels` returns them.
+        subjects: One id a unit; without them every unit is its own subject.
+
+    Returns:
+        The test. Null with `no_units`, `one_level`, or `zero_variance` (all outcomes are equal).
+
+    Raises:
+        StatisticsError: The lengths differ, or a unit has no level.
+
     Source: Pearson (1900), Philos Mag 50:157; score test: Boos (1992), Am Stat 46:327.
     """
     outcome = as_column(outcome, "outcome")
@@ -84,7 +105,7 @@ def interaction_test(outcome: ArrayLike, levels: ArrayLike, subjects: ArrayLike 
         )
     member = np.eye(n_levels)[codes]
     residual = outcome - outcome.mean()
-    # The score of a level, with the common mean estimated: (in the level − its share) × residual, summed by subject.
+    # Score of a level with an estimated common mean: (in the level − share of the level) × residual, summed by subject.
     of_each = (member - member.mean(axis=0)) * residual[:, np.newaxis]
     scores = np.zeros((int(of_units.max()) + 1, n_levels))
     np.add.at(scores, of_units, of_each)
@@ -98,9 +119,15 @@ def interaction_test(outcome: ArrayLike, levels: ArrayLike, subjects: ArrayLike 
 
 
 def heterogeneity_test(estimates: Sequence[Estimate]) -> InteractionTest:
-    """Cochran's Q: are independent estimates, one a level (e.g. AUCs with their standard errors), the same?
+    """Test by Cochran's Q that independent estimates, one a level, are the same.
 
-    Levels without a value or standard error are left out; `n_levels` counts those that stayed. Null: `one_level`.
+    Args:
+        estimates: For example AUCs with their standard errors. Levels without a value or standard error are left out;
+            `n_levels` counts the others.
+
+    Returns:
+        The test. Null with `one_level`.
+
     Source: Cochran (1954), Biometrics 10:101.
     """
     usable = [(e.value, e.se, e.n) for e in estimates if e.value is not None and e.se]

@@ -1,7 +1,7 @@
-"""Agreement between raters, without a reference standard.
+"""Chance-corrected agreement between raters, without a reference standard.
 
-Ratings are units (studies) × raters, missing where not read. With several units a subject, pass `subjects`: every
-interval then comes from the subject bootstrap.
+Ratings are a matrix of units (studies) × raters, with missing values where a rater did not read a unit. If a subject
+has several units, pass `subjects`: the interval then comes from the subject bootstrap.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -34,23 +34,36 @@ __all__ = [
 
 Weights = Literal["linear", "quadratic"] | ArrayLike | None
 
-#: Agreement expected by chance from the category shares (…, K), and the derivative-like weight of each category.
+#: Maps category shares (…, K) to the agreement that is expected by chance (…).
 _Chance = Callable[[np.ndarray], np.ndarray]
 
 
 def cohen_kappa(table: ArrayLike, weights: Weights = None, level: float = 0.95) -> Estimate:
-    """Cohen's kappa from a square table of counts (rows: one rater, columns: the other, same order of categories).
+    """Return Cohen's kappa from a square table of counts.
 
-    table: K × K; a DataFrame whose rows and columns are named by the categories, such as pandas' `crosstab`, may lack
-    categories that one rater never used (`square_table`).
-    weights: None, `linear` (Cicchetti-Allison) or `quadratic` (Fleiss-Cohen), categories equally spaced; or K × K of
-    one's own, either disagreement (0 on the diagonal, Cohen 1968) or agreement (1 on the diagonal, at most 1).
-    Standard error of the non-null case, normal interval, upper limit at most 1; n counts units. Null with a reason:
-    `no_units` (all counts 0), `constant_ratings` (both raters use one and the same category). Where the standard
-    error is 0 (e.g. perfect agreement) there is a value without interval, `zero_variance`.
-    Raises StatisticsError if the table is not square, holds negative or missing counts, or for other weights.
-    Source: Cohen (1960), Educ Psychol Meas 20:37; (1968), Psychol Bull 70:213; standard error: Fleiss, Cohen &
-    Everitt (1969), Psychol Bull 72:323.
+    The standard error is that of the non-null case, the interval is normal with an upper limit of at most 1, and `n`
+    counts units.
+
+    Args:
+        table: Array of shape (K, K): one rater in rows, the other in columns, categories in the same order. A
+            DataFrame whose rows and columns are named by categories, such as pandas' `crosstab`, may lack categories
+            that one rater never used (see `square_table`).
+        weights: None, `linear` (Cicchetti-Allison) or `quadratic` (Fleiss-Cohen) for equally spaced categories. A
+            matrix of shape (K, K) holds either disagreement (0 on the diagonal, Cohen 1968) or agreement (1 on the
+            diagonal, at most 1).
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        The estimate. Null with `no_units` (all counts are 0) or `constant_ratings` (both raters use one and the same
+        category). With a standard error of 0, as for perfect agreement, there is a value without interval,
+        `zero_variance`.
+
+    Raises:
+        StatisticsError: The table is not square, holds negative or missing counts, or the weights are none of the
+            above.
+
+    Source: Cohen (1960), Educ Psychol Meas 20:37; (1968), Psychol Bull 70:213; standard error: Fleiss, Cohen & Everitt
+    (1969), Psychol Bull 72:323.
     """
     z = normal_quantile(level)
     counts = _counts(square_table(table), "table")
@@ -64,7 +77,7 @@ def cohen_kappa(table: ArrayLike, weights: Weights = None, level: float = 0.95) 
         return Estimate.null(NullReason.NO_UNITS)
     if np.isnan(_kappa_of_tables(counts[np.newaxis], disagreement)[0]):
         return Estimate.null(NullReason.CONSTANT_RATINGS, n)
-    with np.errstate(divide="ignore", invalid="ignore"):  # statsmodels also makes a z value, 0 / 0 where kappa is 0
+    with np.errstate(divide="ignore", invalid="ignore"):  # statsmodels also computes z, which is 0 / 0 where kappa is 0
         result = cohens_kappa(counts) if weights is None else cohens_kappa(counts, disagreement)
     value = float(result.kappa)
     if not result.var_kappa > 1e-15:
@@ -84,9 +97,20 @@ def cohen_kappa_of_ratings(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Cohen's kappa of two raters from their ratings, on the units that both rated.
+    """Return Cohen's kappa of two raters from their ratings, on the units that both rated.
 
-    With several units a subject the interval comes from the subject bootstrap; otherwise it is `cohen_kappa`.
+    If a subject has several units the interval comes from the subject bootstrap; otherwise the result is
+    `cohen_kappa`'s.
+
+    Args:
+        a: One rating a unit, missing where the first rater did not read it.
+        b: One rating a unit, missing where the second rater did not read it.
+        weights: As in `cohen_kappa`.
+        categories: All categories in their order; by default those that occur, sorted.
+        subjects: One id a unit; without them every unit is its own subject.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
     """
     table, categories = cross_table(a, b, categories)
     estimate = cohen_kappa(table, weights, level) if table.size else Estimate.null(NullReason.NO_UNITS)
@@ -118,11 +142,25 @@ def fleiss_kappa(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Fleiss' kappa from counts (units × categories): how many raters put each unit into each category.
+    """Return Fleiss' kappa from counts of ratings.
 
-    Units may have different numbers of ratings: category shares are means over the units, agreement counts the units
-    with two ratings or more. `se` is the linearised one, the interval the subject bootstrap; n counts units with a
-    rating. Null with a reason: `no_units`, `one_rater`, `constant_ratings`.
+    Units may have different numbers of ratings: category shares are means over the units, and agreement counts the
+    units with two ratings or more. `se` is the linearised standard error, the interval is the subject bootstrap's, and
+    `n` counts units with a rating.
+
+    Args:
+        counts: Array of shape (n_units, n_categories): number of raters who put each unit into each category.
+        subjects: One id a unit; without them every unit is its own subject.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        The estimate. Null with `no_units`, `one_rater` or `constant_ratings`.
+
+    Raises:
+        StatisticsError: The counts are not two-dimensional, negative or missing.
+
     Source: Fleiss (1971), Psychol Bull 76:378; missing ratings and standard error: Gwet (2014), Handbook of
     Inter-Rater Reliability, 4th ed., ch. 2 and 5.
     """
@@ -140,12 +178,26 @@ def gwet_ac1(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Gwet's AC1 from ratings (units × raters, missing where not read).
+    """Return Gwet's AC1 from ratings.
 
-    categories: all that raters could choose; if omitted, those that occur. AC1 depends on their number: name them
-    (0 and 1 for calls) where one of them may be absent.
-    Interval: Student's t on n − 1 degrees of freedom, limited to [−1, 1]; n counts units with a rating, including
-    those with one. Null with a reason: `no_units`, `one_rater`, `constant_ratings` (a single category).
+    The interval is Student's t on n − 1 degrees of freedom, limited to [−1, 1]. `n` counts units with a rating,
+    including those with one.
+
+    Args:
+        ratings: Matrix of shape (n_units, n_raters), missing where not read.
+        categories: All categories that raters could choose; by default those that occur. AC1 depends on their number,
+            so name them (0 and 1 for calls) if one of them may be absent.
+        subjects: One id a unit; without them every unit is its own subject.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples, if a subject has several units.
+        seed: Seed of the resamples.
+
+    Returns:
+        The estimate. Null with `no_units`, `one_rater` or `constant_ratings` (a single category).
+
+    Raises:
+        StatisticsError: The ratings have another shape, or one is not among the categories.
+
     Source: Gwet (2008), Br J Math Stat Psychol 61:29; missing ratings: Gwet (2014), ch. 2 and 5.
     """
     counts = _counts_of(ratings, categories)
@@ -161,7 +213,9 @@ def brennan_prediger(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Brennan and Prediger's coefficient: chance agreement is 1 / number of categories. Otherwise as `gwet_ac1`.
+    """Return Brennan and Prediger's coefficient, whose chance agreement is 1 / number of categories.
+
+    Arguments, result and errors are those of `gwet_ac1`.
 
     Source: Brennan & Prediger (1981), Educ Psychol Meas 41:687; missing ratings: Gwet (2014).
     """
@@ -177,10 +231,20 @@ def percent_agreement(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Share of agreeing pairs of raters, averaged over units with two ratings or more (0 to 1).
+    """Return the share of agreeing pairs of raters (0 to 1), averaged over units with two ratings or more.
 
-    Two raters: Wilson's interval (clustered: on the effective number of units). More: Student's t, or clustered the
-    subject bootstrap. Null with a reason: `no_units`, `one_rater`.
+    Two raters get Wilson's interval; if a subject has several units, Wilson's on the effective number of units. More
+    raters get Student's t or, with several units a subject, the subject bootstrap.
+
+    Args:
+        ratings: Matrix of shape (n_units, n_raters), missing where not read.
+        subjects: One id a unit; without them every unit is its own subject.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        The estimate. Null with `no_units` or `one_rater`.
     """
     counts = _counts_of(ratings, None)
     if counts.sum(axis=1).max(initial=0) == 2:
@@ -216,7 +280,7 @@ def _no_chance(shares: np.ndarray) -> np.ndarray:
 
 
 def _chance_by_unit(chance: _Chance, mean: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Each unit's part in the chance agreement (their mean is the chance agreement itself)."""
+    """Return each unit's part in the chance agreement; their mean is the chance agreement itself."""
     if chance is _fleiss_chance:
         return shares @ mean
     if chance is _gwet_chance:
@@ -234,7 +298,7 @@ def _chance_corrected(
     resamples: int,
     seed: int,
 ) -> Estimate:
-    """(pa − pe) / (1 − pe) of counts (units × categories) with Gwet's linearised standard error."""
+    """Return (pa − pe) / (1 − pe) of counts (units × categories) with Gwet's linearised standard error."""
     check_level(level)
     rated = counts.sum(axis=1) > 0
     of_units, counts = subject_codes(subjects, rated), counts[rated]
@@ -294,7 +358,7 @@ def _chance_corrected(
 
 
 def _disagreement(weights: Weights, size: int) -> np.ndarray:
-    """(K × K) float64 from 0 (agreement) to 1 (the greatest disagreement)."""
+    """Return the weights as a float64 matrix of disagreement, from 0 (agreement) to 1 (greatest disagreement)."""
     distance = np.abs(np.arange(size)[:, np.newaxis] - np.arange(size)) / max(size - 1, 1)
     if weights is None:
         return np.sign(distance)
@@ -316,7 +380,7 @@ def _disagreement(weights: Weights, size: int) -> np.ndarray:
 
 
 def _kappa_of_tables(tables: np.ndarray, disagreement: np.ndarray) -> np.ndarray:
-    """Kappa of each of (resamples × K × K) tables, NaN where disagreement by chance is impossible."""
+    """Return the kappa of each table (resamples × K × K), NaN where no disagreement by chance is possible."""
     n = tables.sum(axis=(1, 2))
     observed = np.einsum("rij,ij->r", tables, disagreement)
     expected = np.einsum("ri,rj,ij->r", tables.sum(axis=2), tables.sum(axis=1), disagreement)

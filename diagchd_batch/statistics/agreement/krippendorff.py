@@ -29,13 +29,27 @@ def krippendorff_alpha(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Krippendorff's alpha from ratings (units × raters, missing where not read).
+    """Return Krippendorff's alpha from ratings.
 
-    level: the level of measurement. Nominal ratings may be any labels; the others must be numbers (for `ratio` not
-    negative), with ordinal distances from the ranks that the ratings of all units give.
-    Units with fewer than two ratings are left out; n counts the others. `se` is the linearised one (the metric taken
-    as fixed), the interval the subject bootstrap of level `confidence`. Null with a reason: `no_units`, `one_rater`,
-    `constant_ratings` (no disagreement is possible by chance).
+    Units with fewer than two ratings are left out; `n` counts the others. `se` is the linearised standard error, with
+    the metric taken as fixed. The interval is the subject bootstrap's.
+
+    Args:
+        ratings: Matrix of shape (n_units, n_raters), missing where not read.
+        level: Level of measurement: `nominal`, `ordinal`, `interval` or `ratio`. Nominal ratings may be any labels;
+            the others must be numbers, for `ratio` not negative. Ordinal distances come from the ranks that the
+            ratings of all units give.
+        subjects: One id a unit; without them every unit is its own subject.
+        confidence: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        The estimate. Null with `no_units`, `one_rater` or `constant_ratings` (no disagreement by chance is possible).
+
+    Raises:
+        StatisticsError: The level of measurement is unknown, or a rating does not fit it.
+
     Source: Krippendorff (2011), Computing Krippendorff's alpha-reliability; standard error: Gwet (2014), Handbook of
     Inter-Rater Reliability, 4th ed., ch. 5.
     """

@@ -1,4 +1,4 @@
-"""Ratings of any kind (numbers, strings, missing) as category codes and counts."""
+"""Conversion of ratings of any kind (numbers, strings, missing values) to category codes and counts."""
 
 from collections.abc import Hashable, Sequence
 
@@ -16,11 +16,19 @@ _LOST = ("", "nan")
 def encode_ratings(
     ratings: ArrayLike, categories: Sequence[Hashable] | None = None
 ) -> tuple[np.ndarray, list[Hashable]]:
-    """Ratings (units × raters) as integer codes, `MISSING` (−1) where not read, and the categories they stand for.
+    """Return ratings as integer codes, and the categories that the codes stand for.
 
-    None, NaN and NA are missing. Without `categories` they are the ratings that occur, sorted where they can be.
-    Raises StatisticsError for another shape, for a rating that is not among the given categories, and for the texts
-    "" and "nan": the second is what numpy makes of a missing value among texts.
+    Args:
+        ratings: Matrix of shape (n_units, n_raters). None, NaN and NA are missing.
+        categories: All categories in their order; by default those that occur, sorted if they have an order.
+
+    Returns:
+        Codes of shape (n_units, n_raters), `MISSING` (−1) where not read, and the list of categories.
+
+    Raises:
+        StatisticsError: The ratings have another shape, one of them is not among the categories, or one is the text ""
+            or "nan". numpy turns a missing value among texts into "nan", so these texts are missing values in
+            disguise.
     """
     # object: numpy would turn a NaN among strings into the string "nan"
     matrix = np.array(unmasked(ratings), dtype=object)
@@ -47,7 +55,7 @@ def encode_ratings(
 
 
 def count_ratings(codes: np.ndarray, n_categories: int) -> np.ndarray:
-    """(units × categories) float64: how many raters put each unit into each category."""
+    """Return how many raters put each unit into each category, as a float64 array of shape (n_units, n_categories)."""
     counts = np.zeros((codes.shape[0], n_categories))
     units, raters = np.nonzero(codes != MISSING)
     np.add.at(counts, (units, codes[units, raters]), 1.0)
@@ -55,11 +63,14 @@ def count_ratings(codes: np.ndarray, n_categories: int) -> np.ndarray:
 
 
 def square_table(table: ArrayLike) -> ArrayLike:
-    """A table of two raters with one order of categories in rows and columns.
+    """Return a table of two raters with the same order of categories in rows and columns.
 
     A DataFrame whose rows and columns are named by categories, such as pandas' `crosstab`, lacks the row or column of
-    a category that one rater never used: it is put in with zeros, and columns follow the order of the rows. Numbered
-    axes, labels of rows and columns that have nothing in common, and plain arrays are taken as they stand.
+    a category that one rater never used. Such a row or column is added with zeros, and columns follow the order of the
+    rows. Numbered axes, rows and columns without a common label, and plain arrays are returned as they are.
+
+    Raises:
+        StatisticsError: Rows and columns name different categories, and the categories have no order.
     """
     if not isinstance(table, pd.DataFrame):
         return table
@@ -81,7 +92,11 @@ def square_table(table: ArrayLike) -> ArrayLike:
 def cross_table(
     a: ArrayLike, b: ArrayLike, categories: Sequence[Hashable] | None = None
 ) -> tuple[np.ndarray, list[Hashable]]:
-    """Counts of the units both rated (rows: a, columns: b), and the categories of rows and columns."""
+    """Return the counts of the units that both raters rated (a in rows, b in columns), and the categories.
+
+    Raises:
+        StatisticsError: The ratings are not two vectors of one length.
+    """
     a, b = (np.array(column, dtype=object) for column in (a, b))
     if a.shape != b.shape or a.ndim != 1:
         raise StatisticsError(f"two raters' ratings must be two vectors of one length, got {a.shape} and {b.shape}")

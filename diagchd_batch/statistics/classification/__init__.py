@@ -1,7 +1,7 @@
-"""Calls and scores against the reference standard: everything about one cohort's accuracy under one name.
+"""Calls and scores against the reference standard: the functions that notebooks need, under one name.
 
-The parts live in `confusion` (counts, definitions), `proportions` and `clustered` (intervals), `predictive_values`,
-`rates` (the choice of interval and test for each rate), `auc` and `scores`.
+The modules: `confusion` (counts and definitions), `proportions` and `clustered` (intervals), `predictive_values`,
+`rates` (chooses interval and test for each rate), `auc` and `scores`.
 """
 
 from diagchd_batch.statistics.classification.auc import delong_interval, delong_paired

@@ -1,4 +1,4 @@
-"""The area under the ROC curve: DeLong's interval and paired test, its jackknife; average precision under weights."""
+"""Area under the ROC curve: DeLong's interval and paired test, and its jackknife; average precision under weights."""
 
 import math
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from diagchd_batch.statistics.resampling import WeightStatistic
 
 @dataclass(frozen=True, slots=True)
 class _Components:
-    """DeLong's structural components: how each unit's score stands to all scores of the other class."""
+    """DeLong's structural components: how each unit's score compares with all scores of the other class."""
 
     auc: float
-    of_units: np.ndarray  # (n,): for a positive its share of negatives below, for a negative of positives above
+    of_units: np.ndarray  # (n,): share of negatives below a positive; share of positives above a negative
     positive: np.ndarray  # (n,) bool
 
 
@@ -31,14 +31,27 @@ def delong_interval(
     level: float = 0.95,
     scale: Literal["linear", "logit"] = "linear",
 ) -> Estimate:
-    """Area under the ROC curve with DeLong's interval, limited to [0, 1].
+    """Return the area under the ROC curve with DeLong's interval, limited to [0, 1].
 
-    truth: 0/1; score: higher means positive; units with a missing value are left out.
-    subjects: with several units a subject the variance is summed within subjects (method `delong_clustered`).
-    scale: `linear` is DeLong's own interval; `logit` (method `delong_logit`) has DeLong's standard error on the logit
-    scale and covers better in small cohorts and near 1 (Perme & Manevski 2019, Stat Methods Med Res 28:3755).
-    Where DeLong's variance is 0 or does not exist (AUC of 0 or 1, all scores tied, one unit of a class) the interval
-    is Newcombe's (method `newcombe_mann_whitney`), which keeps a width. One class: null, `one_class`.
+    Where DeLong's variance is 0 or does not exist (AUC of 0 or 1, all scores tied, one unit of a class), the interval
+    is Newcombe's (method `newcombe_mann_whitney`), which keeps a width.
+
+    Args:
+        truth: One 0 or 1 a unit; units with a missing value are left out.
+        score: One number a unit; a higher one means positive.
+        subjects: One id a unit. If a subject has several units, the variance is summed within subjects (method
+            `delong_clustered`).
+        level: Confidence level, between 0 and 1.
+        scale: `linear` is DeLong's own interval. `logit` (method `delong_logit`) uses DeLong's standard error on the
+            logit scale; it covers better in small cohorts and near 1 (Perme & Manevski 2019, Stat Methods Med Res
+            28:3755).
+
+    Returns:
+        The estimate. Null with `no_units` or `one_class`.
+
+    Raises:
+        StatisticsError: The scale is unknown, or an argument cannot be taken.
+
     Source: DeLong, DeLong & Clarke-Pearson (1988), Biometrics 44:837; Sun & Xu (2014), IEEE Signal Process Lett
     21:1389; clusters: Obuchowski (1997), Biometrics 53:567; Newcombe (2006), Stat Med 25:559, method 5.
     """
@@ -57,7 +70,7 @@ def delong_interval(
     variance = _covariance(parts, parts, subjects)
     if variance is None or variance <= 1e-15:
         n_positive = int(parts.positive.sum())
-        if n_subjects < n:  # correlated units carry less than their number
+        if n_subjects < n:  # correlated units carry less information than their number suggests
             n_positive, n = (count_subjects(subjects[units]) for units in (parts.positive, slice(None)))
         low, high = _newcombe_limits(parts.auc, n_positive, n - n_positive, z)
         return Estimate(parts.auc, None, low, high, len(truth[known]), "newcombe_mann_whitney", n_subjects=n_subjects)
@@ -79,10 +92,20 @@ def delong_paired(
     subjects: ArrayLike | None = None,
     level: float = 0.95,
 ) -> Comparison:
-    """AUC of a − AUC of b on the same units, with DeLong's interval and two-sided z test.
+    """Compare two AUCs on the same units, a − b, with DeLong's interval and two-sided z test.
 
-    Arguments, clusters and source as in `delong_interval`. Where the two scores order the units alike the difference
-    is 0 without interval or test (`identical_calls`); without variance otherwise, `zero_variance`.
+    Args:
+        truth: One 0 or 1 a unit; units with a missing value in any argument are left out.
+        score_a: One number a unit; a higher one means positive.
+        score_b: One number a unit; a higher one means positive.
+        subjects: As in `delong_interval`.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        The comparison. If the two scores order the units alike, the difference is 0 without interval or test
+        (`identical_calls`). Otherwise null with `no_units`, `one_class`, `too_few_subjects` or `zero_variance`.
+
+    Source: as in `delong_interval`.
     """
     z = normal_quantile(level)
     truth = as_binary(truth, "truth")
@@ -125,10 +148,18 @@ def delong_paired(
 
 
 def jackknife_auc(positive: np.ndarray, score: np.ndarray, subjects: np.ndarray) -> tuple[float, np.ndarray]:
-    """AUC, and the AUC without each subject (S,), NaN where that leaves one class.
+    """Return the AUC, and the AUC without each subject.
 
-    positive: (n,) bool; subjects: (n,) integers 0 … S − 1. Exact, not by refitting: the pairs that a subject's units
-    form with all others are taken from the structural components.
+    The values are exact: the pairs that a subject's units form with all others are taken from the structural
+    components.
+
+    Args:
+        positive: Array of shape (n_units,), dtype bool.
+        score: Array of shape (n_units,), float.
+        subjects: Array of shape (n_units,) of integers 0 … S − 1.
+
+    Returns:
+        The AUC, and an array of shape (S,), NaN where a deletion leaves one class.
     """
     parts = _components(positive, score)
     n_subjects = int(subjects.max()) + 1
@@ -137,7 +168,7 @@ def jackknife_auc(positive: np.ndarray, score: np.ndarray, subjects: np.ndarray)
     own_negative = np.bincount(subjects[~positive], minlength=n_subjects)
     opposite = np.where(positive, n_negative, n_positive)
     lost = np.bincount(subjects, weights=parts.of_units * opposite, minlength=n_subjects)
-    for subject in np.flatnonzero((own_positive > 0) & (own_negative > 0)):  # pairs within a subject, lost only once
+    for subject in np.flatnonzero((own_positive > 0) & (own_negative > 0)):  # pairs within a subject are lost only once
         units = subjects == subject
         above = score[units & positive][:, np.newaxis] - score[units & ~positive]
         lost[subject] -= np.sum(above > 0) + np.sum(above == 0) / 2
@@ -149,17 +180,25 @@ def jackknife_auc(positive: np.ndarray, score: np.ndarray, subjects: np.ndarray)
 def average_precision_under_weights(
     positive: np.ndarray, score: np.ndarray, column_of_unit: np.ndarray
 ) -> WeightStatistic:
-    """Average precision, the sum over thresholds of precision × gain in recall, as a function of weights.
+    """Return average precision as a function of weights.
 
-    Same definition as scikit-learn's `average_precision_score` (no interpolation).
+    It is the sum over thresholds of precision × gain in recall, without interpolation, as scikit-learn's
+    `average_precision_score` defines it.
+
+    Args:
+        positive: Array of shape (n_units,), dtype bool.
+        score: Array of shape (n_units,), float.
+        column_of_unit: Array of shape (n_units,): the column of the weights that holds the unit's subject.
     """
     sums = _class_sums_by_score(positive, -score, column_of_unit)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         positives, negatives = sums(weights)
         called = np.cumsum(positives + negatives, axis=1)
-        precision = _divide(np.cumsum(positives, axis=1), called, empty=0.0)  # weight 0 so far: gains nothing either
-        # Like the AUC it is undefined with one class: without a negative it would be 1 whatever the score.
+        precision = _divide(
+            np.cumsum(positives, axis=1), called, empty=0.0
+        )  # no weight so far: recall gains nothing either
+        # Undefined with one class, like the AUC: without a negative it would be 1 for any score.
         both = np.where(negatives.sum(axis=1) > 0, positives.sum(axis=1), 0.0)
         return _divide(np.einsum("rg,rg->r", positives, precision), both)
 
@@ -167,7 +206,9 @@ def average_precision_under_weights(
 
 
 def _class_sums_by_score(positive: np.ndarray, score: np.ndarray, column_of_unit: np.ndarray):
-    """Weights → (resamples × distinct scores, ascending) sums over positives and over negatives."""
+    """Return a function from weights to sums over positives and over negatives (resamples × distinct scores,
+    ascending).
+    """
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
     sign, columns = positive[order].astype(np.float64), column_of_unit[order]
@@ -201,7 +242,7 @@ def _components(positive: np.ndarray, score: np.ndarray) -> _Components:
 
 
 def _covariance(a: _Components, b: _Components, subjects: np.ndarray) -> float | None:
-    """Covariance of two AUCs of the same units; with one unit a subject it is DeLong's, else Obuchowski's."""
+    """Return the covariance of two AUCs of the same units: DeLong's with one unit a subject, else Obuchowski's."""
     n_subjects = int(subjects.max()) + 1
     sums, variance = {}, 0.0
     for in_class in (True, False):
@@ -218,7 +259,7 @@ def _covariance(a: _Components, b: _Components, subjects: np.ndarray) -> float |
 
 
 def _newcombe_limits(auc: float, n_positive: int, n_negative: int, z: float) -> tuple[float, float]:
-    """Limits where |auc − θ| = z · standard error(θ); Newcombe (2006) method 5, from Hanley & McNeil's variance."""
+    """Return the limits where |auc − θ| = z · se(θ): Newcombe (2006), method 5, with Hanley & McNeil's variance."""
     n_positive, n_negative = max(n_positive, 1), max(n_negative, 1)
     effective = (n_positive + n_negative) / 2 - 1
 
@@ -227,7 +268,7 @@ def _newcombe_limits(auc: float, n_positive: int, n_negative: int, z: float) -> 
         variance = theta * (1 - theta) * spread / (n_positive * n_negative)
         return (auc - theta) ** 2 - z**2 * variance
 
-    margin = 1e-12  # at an AUC of exactly 0 or 1 the end itself is a root, but not the limit
+    margin = 1e-12  # at an AUC of exactly 0 or 1 the end itself is a root, but it is not the limit
     low = 0.0 if auc <= 0 else optimize.brentq(excess, 0.0, min(auc, 1 - margin))
     high = 1.0 if auc >= 1 else optimize.brentq(excess, max(auc, margin), 1.0)
     return float(low), float(high)

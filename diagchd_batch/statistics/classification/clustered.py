@@ -1,8 +1,7 @@
-"""Proportions where a subject has several units (repeat scans, twins, images): their units are correlated.
+"""Proportions of units that are correlated because a subject has several (repeat scans, twins, images).
 
-The subject bootstrap's percentile interval was tried first and covers too little in cohorts of the usual size
-(docs/statistics.md has the measurement), so the cluster-robust variance enters Wilson's formula as an effective number
-of units instead.
+The percentile interval of the subject bootstrap covers too little in cohorts of the usual size (measured in
+docs/statistics.md). So the cluster-robust variance enters Wilson's formula as an effective number of units.
 """
 
 import math
@@ -20,13 +19,22 @@ from diagchd_batch.statistics.randomisation import sign_flip_test
 def clustered_proportion(
     successes: np.ndarray, units: np.ndarray, method: IntervalMethod = "wilson", level: float = 0.95
 ) -> Estimate:
-    """A proportion of units, with the subjects as the independent draws.
+    """Return a proportion of units with subjects as the independent draws.
 
-    successes, units: one number for each subject; subjects without a unit do not count.
-    The effective number of units is p (1 − p) / v, v the linearised variance over subjects, at most the number of
-    units, and the number of subjects where all units agree (v = 0); the normal quantile becomes Student's on
-    S − 1 degrees of freedom. Into Wilson's formula (`wilson_effective_n`) or, for `exact`, into Clopper and Pearson's
-    (`korn_graubard`).
+    The effective number of units is p (1 − p) / v, where v is the linearised variance over subjects. It is at most the
+    number of units, and it is the number of subjects if all units agree (v = 0). Student's quantile on S − 1 degrees
+    of freedom replaces the normal one. Both enter Wilson's formula (`wilson_effective_n`) or, for `exact`, Clopper and
+    Pearson's (`korn_graubard`).
+
+    Args:
+        successes: Array of shape (n_subjects,): successes among the subject's units.
+        units: Array of shape (n_subjects,): number of the subject's units. Subjects without a unit do not count.
+        method: `wilson` or `exact`.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        The estimate. Null with `zero_denominator` or `too_few_subjects`.
+
     Source: Korn & Graubard (1998), Survey Methodology 24:193; Wilson's form: Dean & Pagano (2015), J Surv Stat
     Methodol 3:484.
     """
@@ -53,14 +61,24 @@ def clustered_proportion(
 def clustered_paired_proportions(
     successes_a: np.ndarray, successes_b: np.ndarray, units: np.ndarray, level: float = 0.95
 ) -> Comparison:
-    """Two proportions of the same units, a − b, with the subjects as the independent draws.
+    """Compare two proportions of the same units, a − b, with subjects as the independent draws.
 
-    Arguments: one number for each subject. The limits of the two proportions (as in `clustered_proportion`) are
-    combined with their cluster-robust correlation; the test flips the sign of subjects' differences.
-    Units called alike by both throughout: difference 0 without interval or test, `identical_calls`. Whether calls
-    that differ cancel within every subject cannot be told from the arguments: that is `zero_variance`, too.
-    Source: Zou & Donner (2008), Stat Med 27:1693 (combining limits, as Newcombe 1998 does for independent units);
-    test as in `sign_flip_test`.
+    The limits of the two proportions, as in `clustered_proportion`, are combined with their cluster-robust
+    correlation. The test flips the signs of the subjects' differences.
+
+    Args:
+        successes_a: Array of shape (n_subjects,): successes of a among the subject's units.
+        successes_b: Array of shape (n_subjects,): successes of b among the same units.
+        units: Array of shape (n_subjects,): number of the subject's units.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        The comparison. If every subject has the same successes of a and b, the difference is 0 without interval or
+        test, `identical_calls`; differences that cancel within every subject cannot be told apart from that. Null with
+        `zero_denominator` or `too_few_subjects`.
+
+    Source: Zou & Donner (2008), Stat Med 27:1693 (combines limits, as Newcombe 1998 does for independent units); test
+    as in `sign_flip_test`.
     """
     rows = units > 0
     successes_a, successes_b, units = successes_a[rows], successes_b[rows], units[rows]
@@ -96,7 +114,7 @@ def clustered_paired_proportions(
 
 
 def _covariance(a: np.ndarray, b: np.ndarray, units: np.ndarray) -> float:
-    """Linearised covariance of the ratios a / units and b / units over subjects."""
+    """Return the linearised covariance of the ratios a / units and b / units over subjects."""
     n_subjects, n = len(units), units.sum()
     residual_a, residual_b = a - a.sum() / n * units, b - b.sum() / n * units
     return float(n_subjects / (n_subjects - 1) * (residual_a @ residual_b)) / n**2

@@ -1,8 +1,8 @@
 """The confusion table, and the rates that are functions of it.
 
-Rates are functions of counts with the last axis TP, FP, FN, TN, so that one definition serves a single table, a table
-per reader and ten thousand resamples. They give NaN where they are undefined; `classification` turns that into a null
-with a reason.
+Rates are functions of counts whose last axis is TP, FP, FN, TN, so that one definition serves a single table, a table
+for each reader, and ten thousand resamples. They give NaN where they are undefined. `rates` turns that into a null
+result.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Rate = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Counts of calls against the reference standard; positive is diseased."""
+    """Counts of calls against the reference standard. Positive means diseased."""
 
     tp: int
     fp: int
@@ -40,18 +40,26 @@ class Confusion:
         return self.fp + self.tn
 
     def counts(self) -> np.ndarray:
-        """(4,) float64: TP, FP, FN, TN."""
+        """Return TP, FP, FN, TN as an array of shape (4,), float64."""
         return np.array([self.tp, self.fp, self.fn, self.tn], dtype=np.float64)
 
 
 def confusion(truth: ArrayLike, call: ArrayLike) -> Confusion:
-    """Counts over the units on which neither truth nor call (0/1) is missing."""
+    """Return the counts over the units on which neither truth nor call is missing.
+
+    Args:
+        truth: One 0 or 1 a unit.
+        call: One 0 or 1 a unit.
+
+    Raises:
+        StatisticsError: A value is neither 0, 1 nor missing, or the lengths differ.
+    """
     cells = confusion_cells(as_binary(truth, "truth"), as_binary(call, "call"))
     return Confusion(*(int(count) for count in cells.sum(axis=0)))
 
 
 def confusion_cells(truth: np.ndarray, call: np.ndarray) -> np.ndarray:
-    """units × 4: which cell each unit is in (one-hot); a unit with a missing truth or call is in none."""
+    """Return the cell of each unit, one-hot: shape (n_units, 4), float64. A unit with a missing value is in no cell."""
     known = complete(truth, call)
     positive, called = truth == 1, call == 1
     cells = np.stack([positive & called, ~positive & called, positive & ~called, ~positive & ~called], axis=1)
@@ -72,7 +80,7 @@ def _of(numerator_cells: tuple[int, ...], denominator_cells: tuple[int, ...]) ->
     return rate
 
 
-#: The cells that make each simple proportion: successes, and all units it is taken over.
+#: Cells of each simple proportion: its successes, and all units that it is taken over.
 PROPORTION_CELLS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "sensitivity": ((TP,), (TP, FN)),
     "specificity": ((TN,), (FP, TN)),
@@ -89,32 +97,32 @@ accuracy = _of(*PROPORTION_CELLS["accuracy"])
 
 
 def f1(counts: np.ndarray) -> np.ndarray:
-    """2 TP / (2 TP + FP + FN); undefined if nothing is positive by either (van Rijsbergen 1979)."""
+    """Return 2 TP / (2 TP + FP + FN), undefined if nothing is positive in either (van Rijsbergen 1979)."""
     counts = np.asarray(counts, dtype=np.float64)
     return _ratio(2 * counts[..., TP], 2 * counts[..., TP] + counts[..., FP] + counts[..., FN])
 
 
 def balanced_accuracy(counts: np.ndarray) -> np.ndarray:
-    """Mean of sensitivity and specificity (Brodersen et al. 2010); undefined with one class."""
+    """Return the mean of sensitivity and specificity, undefined with one class (Brodersen et al. 2010)."""
     return (sensitivity(counts) + specificity(counts)) / 2
 
 
 def mcc(counts: np.ndarray) -> np.ndarray:
-    """Matthews' correlation coefficient (Matthews 1975); undefined if a margin is 0."""
+    """Return Matthews' correlation coefficient, undefined if a margin is 0 (Matthews 1975)."""
     counts = np.asarray(counts, dtype=np.float64)
     tp, fp, fn, tn = (counts[..., cell] for cell in (TP, FP, FN, TN))
-    # Square roots one by one: the product of four margins of a large archive would overflow integers and lose digits.
+    # The square roots are taken one by one, because the product of four margins of a large archive would lose digits.
     root = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
     return _ratio(tp * tn - fp * fn, root)
 
 
 def lr_positive(counts: np.ndarray) -> np.ndarray:
-    """Sensitivity / (1 − specificity); undefined with one class or without a false positive."""
+    """Return sensitivity / (1 − specificity), undefined with one class or without a false positive."""
     return _ratio_of_rates(sensitivity(counts), 1 - specificity(counts))
 
 
 def lr_negative(counts: np.ndarray) -> np.ndarray:
-    """(1 − sensitivity) / specificity; undefined with one class or without a true negative."""
+    """Return (1 − sensitivity) / specificity, undefined with one class or without a true negative."""
     return _ratio_of_rates(1 - sensitivity(counts), specificity(counts))
 
 
@@ -123,7 +131,7 @@ def _ratio_of_rates(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarra
     return np.where(usable, _ratio(np.where(usable, numerator, 0), np.where(usable, denominator, 0)), np.nan)
 
 
-#: Every rate by the name it has in tables.
+#: Every rate by its name in the tables.
 RATES: dict[str, Rate] = {
     "sensitivity": sensitivity,
     "specificity": specificity,

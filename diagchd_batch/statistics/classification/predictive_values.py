@@ -1,7 +1,7 @@
-"""Predictive values: the paired comparison, and their value at another prevalence.
+"""Predictive values: the paired comparison, and their values at another prevalence.
 
-Predictive values are conditional on the call, so two tests' predictive values have different denominators on the same
-cohort and McNemar's test does not apply to them.
+Predictive values are conditional on the call. Two tests' predictive values therefore have different denominators on
+the same cohort, and McNemar's test does not apply to them.
 """
 
 import math
@@ -25,7 +25,7 @@ from diagchd_batch.statistics.resampling import (
 
 @dataclass(frozen=True, slots=True)
 class PairedPredictiveValues:
-    """a − b of the positive and of the negative predictive value."""
+    """The differences a − b of the positive and of the negative predictive value."""
 
     ppv: Comparison
     npv: Comparison
@@ -39,15 +39,24 @@ def paired_predictive_values(
     *,
     level: float = 0.95,
 ) -> PairedPredictiveValues:
-    """Compares the predictive values of two tests (0/1 calls) applied to the same units.
+    """Compare the predictive values of two tests that were applied to the same units.
 
-    Units with a missing truth or call are left out. With one unit a subject: the weighted generalised score test
-    (chi-squared, 1 df). With several: the generalised score test with the scores summed within subjects. The interval
-    is Student's with the linearised variance over subjects.
-    Null with a reason: `no_units`, `identical_calls`, `zero_denominator` (a test without such calls).
+    With one unit a subject the test is the weighted generalised score test (chi-squared, 1 df). With several units a
+    subject the scores are summed within subjects. The interval is Student's with the linearised variance over
+    subjects. Sign flips and exchanges within subjects reject too often here (docs/statistics.md).
+
+    Args:
+        truth: One 0 or 1 a unit; units with a missing value in any argument are left out.
+        a: One call (0 or 1) a unit.
+        b: One call (0 or 1) a unit.
+        subjects: One id a unit; without them every unit is its own subject.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        Two comparisons. Null with `no_units`, `identical_calls` or `zero_denominator` (a test without such calls).
+
     Source: Kosinski (2013), Stat Med 32:964; clusters: Leisenring, Alonzo & Pepe (2000), Biometrics 56:345, whose
-    generalised score test (Boos 1992, Am Stat 46:327) takes its variance from independent clusters. Sign flips and
-    exchanges within subjects were tried in its place and reject too often (docs/statistics.md).
+    generalised score test (Boos 1992, Am Stat 46:327) takes its variance from independent clusters.
     """
     truth, a, b = as_binary(truth, "truth"), as_binary(a, "a"), as_binary(b, "b")
     known = complete(truth, a, b)
@@ -60,7 +69,9 @@ def paired_predictive_values(
 
 
 def _compare(right: np.ndarray, a: np.ndarray, b: np.ndarray, subjects: np.ndarray, level: float) -> Comparison:
-    """`right`: the condition that a call asserts; `a`, `b`: whether each test makes that call."""
+    """Compare one predictive value; `right` is the condition that a call asserts, `a` and `b` say which test makes the
+    call.
+    """
     n = len(right)
     if n == 0:
         return Comparison.null(NullReason.NO_UNITS)
@@ -108,11 +119,23 @@ def _difference(totals: np.ndarray) -> np.ndarray:
 
 
 def predictive_values_at(table: Confusion, prevalence: float, level: float = 0.95) -> tuple[Estimate, Estimate]:
-    """(PPV, NPV) that the sensitivity and specificity of `table` imply at another prevalence, by Bayes' rule.
+    """Return the PPV and NPV that a table's sensitivity and specificity imply at another prevalence, by Bayes' rule.
 
-    prevalence: strictly between 0 and 1, known without error. The units must be independent. Logit intervals; where a
-    cell of the table is 0, the adjusted ones, whose limits come from z²/2 added to each cell. One class only: null,
-    `one_class`. No positive (negative) call at all: null, `zero_denominator`.
+    The intervals are on the logit scale. If a cell of the table is 0 they are the adjusted ones, whose limits come
+    from z²/2 added to each cell.
+
+    Args:
+        table: Counts of independent units.
+        prevalence: Strictly between 0 and 1, taken as known without error.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        PPV and NPV. Null with `no_units`, `one_class`, or `zero_denominator` (no positive, or no negative, call at
+        all).
+
+    Raises:
+        StatisticsError: The prevalence is not strictly between 0 and 1.
+
     Source: Mercaldo, Lau & Zhou (2007), Stat Med 26:2170, sections 2.2 and 2.3.
     """
     if not 0 < prevalence < 1:

@@ -1,4 +1,4 @@
-"""Proportions of independent units: intervals, and the paired comparison of two of them."""
+"""Proportions of independent units: intervals, and the paired comparison of two proportions."""
 
 import math
 import numbers
@@ -19,10 +19,20 @@ _STATSMODELS_NAMES = {"wilson": "wilson", "exact": "beta"}
 
 
 def proportion_interval(k: int, n: int, method: IntervalMethod = "wilson", level: float = 0.95) -> tuple[float, float]:
-    """Confidence limits of k successes among n independent units.
+    """Return the confidence limits of k successes among n independent units.
 
-    method: `wilson` (score) or `exact` (Clopper-Pearson).
-    Raises StatisticsError if n is 0 (no interval exists), if not 0 ≤ k ≤ n, or for another method.
+    Args:
+        k: Number of successes.
+        n: Number of units.
+        method: `wilson` (score) or `exact` (Clopper-Pearson).
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        Lower and upper limit, within [0, 1].
+
+    Raises:
+        StatisticsError: n is 0 (no interval exists), k is not within 0 … n, or the method is unknown.
+
     Source: Wilson (1927), J Am Stat Assoc 22:209; Clopper & Pearson (1934), Biometrika 26:404.
     """
     check_level(level)
@@ -39,7 +49,10 @@ def proportion_interval(k: int, n: int, method: IntervalMethod = "wilson", level
 
 
 def proportion(k: int, n: int, method: IntervalMethod = "wilson", level: float = 0.95) -> Estimate:
-    """k / n with its interval; null, reason `zero_denominator`, for n = 0."""
+    """Return k / n with its interval; null with `zero_denominator` if n is 0.
+
+    Arguments and errors are those of `proportion_interval`.
+    """
     if _count(n, "n") == 0:
         return Estimate.null(NullReason.ZERO_DENOMINATOR, 0, numerator=0, denominator=0)
     low, high = proportion_interval(k, n, method, level)
@@ -48,9 +61,15 @@ def proportion(k: int, n: int, method: IntervalMethod = "wilson", level: float =
 
 
 def mcnemar_exact(b: int, c: int) -> float | None:
-    """Two-sided exact McNemar p from the discordant counts: only a right (b), only the other right (c).
+    """Return the two-sided exact McNemar p from the discordant counts.
 
-    None if there is no discordant pair: identical calls cannot be compared.
+    Args:
+        b: Number of units on which only the first call is right.
+        c: Number of units on which only the second call is right.
+
+    Returns:
+        The p value, or None without a discordant pair: identical calls cannot be compared.
+
     Source: McNemar (1947), Psychometrika 12:153, as a binomial test of b among b + c at 1/2.
     """
     b, c = _count(b, "b"), _count(c, "c")
@@ -62,10 +81,21 @@ def mcnemar_exact(b: int, c: int) -> float | None:
 def newcombe_paired_interval(
     both: int, only_a: int, only_b: int, neither: int, level: float = 0.95
 ) -> tuple[float, float]:
-    """Confidence limits of p_a − p_b for two proportions of the same units.
+    """Return the confidence limits of p_a − p_b for two proportions of the same units.
 
-    The four counts are the units on which both succeed, only a, only b, neither.
-    Raises StatisticsError if they sum to 0.
+    Args:
+        both: Number of units on which a and b succeed.
+        only_a: Number of units on which only a succeeds.
+        only_b: Number of units on which only b succeeds.
+        neither: Number of units on which neither succeeds.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        Lower and upper limit, within [−1, 1].
+
+    Raises:
+        StatisticsError: The counts sum to 0, or one is not a whole number of 0 or more.
+
     Source: Newcombe (1998), Stat Med 17:2635, method 10 (square-and-add of Wilson limits, phi with continuity
     correction).
     """
@@ -90,10 +120,13 @@ def newcombe_paired_interval(
 
 
 def paired_proportions(both: int, only_a: int, only_b: int, neither: int, level: float = 0.95) -> Comparison:
-    """Two proportions of the same independent units: Newcombe's interval of a − b and the exact McNemar test.
+    """Compare two proportions of the same independent units: Newcombe's interval of a − b and the exact McNemar test.
 
-    Arguments as in `newcombe_paired_interval`. No units: null, `zero_denominator`. No discordant pair: the difference
-    is 0, without interval or test, reason `identical_calls`.
+    Arguments are those of `newcombe_paired_interval`.
+
+    Returns:
+        The comparison. Null with `zero_denominator` without units. Without a discordant pair the difference is 0,
+        without interval or test, `identical_calls`.
     """
     n = both + only_a + only_b + neither
     if n == 0:
@@ -117,7 +150,7 @@ def paired_proportions(both: int, only_a: int, only_b: int, neither: int, level:
 
 
 def normal_quantile(level: float) -> float:
-    """z of a two-sided interval: 1.96 for 0.95."""
+    """Return z of a two-sided interval, for example 1.96 for 0.95."""
     check_level(level)
     return float(stats.norm.ppf((1 + level) / 2))
 

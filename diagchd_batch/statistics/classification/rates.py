@@ -1,8 +1,8 @@
-"""Rates of calls against the reference standard: which interval and which test each one gets.
+"""Rates of calls against the reference standard, and the choice of interval and test for each of them.
 
-Independent units (one a subject) have closed forms; as soon as any subject has several, they do not hold, and the
-effective number of units, the subject bootstrap, sign flips and exchanges within subjects take their place. `method`
-and `test` of the result name the choice.
+Independent units (one a subject) have closed forms. If any subject has several units they do not hold, and the
+effective number of units, the subject bootstrap, sign flips and exchanges within subjects replace them. `method` and
+`test` of the result name the choice.
 """
 
 import math
@@ -51,13 +51,28 @@ def estimate_rate(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """One rate of `confusion.RATES` (sensitivity, ppv, f1, mcc, …) with its interval.
+    """Return one rate, such as sensitivity, ppv, f1 or mcc, with its interval.
 
-    truth, call: 0/1, missing left out; subjects: one id a unit, all distinct if omitted.
-    Independent units: Wilson or Clopper-Pearson (`method`) for simple proportions, the log method for likelihood
-    ratios, subject bootstrap for F1, MCC and balanced accuracy. Several units a subject: Wilson or Clopper-Pearson
-    on the effective number of units, and the subject bootstrap for the rest.
-    Null, `zero_denominator` or `no_units`, where the rate does not exist.
+    Independent units: Wilson or Clopper-Pearson for simple proportions, the log method for likelihood ratios, the
+    subject bootstrap for F1, MCC and balanced accuracy. Several units a subject: Wilson or Clopper-Pearson on the
+    effective number of units, and the subject bootstrap for the rest.
+
+    Args:
+        name: A name of `confusion.RATES`.
+        truth: One 0 or 1 a unit; units with a missing value are left out.
+        call: One 0 or 1 a unit.
+        subjects: One id a unit; without them every unit is its own subject.
+        method: Interval of simple proportions: `wilson`, or `exact` for Clopper-Pearson.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        The estimate. Null with `zero_denominator` or `no_units` if the rate does not exist.
+
+    Raises:
+        StatisticsError: The rate is unknown, or an argument cannot be taken.
+
     Source of the likelihood ratios' interval: Simel, Samsa & Matchar (1991), J Clin Epidemiol 44:763.
     """
     _rate(name)
@@ -78,9 +93,17 @@ def rate_of_cells(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """As `estimate_rate`, from counts that are summed within subjects already: for many rates of a large cohort.
+    """Return a rate like `estimate_rate`, from counts that are already summed within subjects.
 
-    cells: subjects × 4, TP, FP, FN, TN; every subject has a unit.
+    This saves time where many rates of a large cohort are needed.
+
+    Args:
+        name: A name of `confusion.RATES`.
+        cells: Array of shape (n_subjects, 4): TP, FP, FN, TN. Every subject has a unit.
+        method: As in `estimate_rate`.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
     """
     rate, n = _rate(name), int(cells.sum())
     if n == 0:
@@ -107,12 +130,28 @@ def compare_rates(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Rate of a − rate of b on the units where truth and both calls are known.
+    """Compare a rate of two calls, a − b, on the units where truth and both calls are known.
 
-    Sensitivity, specificity and accuracy: exact McNemar and Newcombe's interval, within the units they are taken
-    over; PPV and NPV: `paired_predictive_values`; the rest: subject bootstrap and exchange of the two calls within
-    subjects. With several units a subject sign flips take McNemar's place (`clustered_paired_proportions`).
-    Calls that never differ: difference 0 without interval or test, `identical_calls`.
+    Sensitivity, specificity and accuracy get the exact McNemar test and Newcombe's interval, within the units that
+    they are taken over. With several units a subject sign flips replace McNemar (`clustered_paired_proportions`). PPV
+    and NPV: `paired_predictive_values`. The rest: subject bootstrap, and exchanges of the two calls within subjects.
+
+    Args:
+        name: A name of `confusion.RATES`.
+        truth: One 0 or 1 a unit.
+        a: One call (0 or 1) a unit.
+        b: One call (0 or 1) a unit.
+        subjects: One id a unit; without them every unit is its own subject.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        The comparison. Calls that never differ have the difference 0 without interval or test, `identical_calls`. Null
+        with `no_units` or `zero_denominator`.
+
+    Raises:
+        StatisticsError: The rate is unknown, or an argument cannot be taken.
     """
     rate = _rate(name)
     truth, a, b = as_binary(truth, "truth"), as_binary(a, "a"), as_binary(b, "b")
@@ -138,7 +177,7 @@ def _rate(name: str) -> Rate:
 
 
 def _likelihood_ratio(name: str, counts: np.ndarray, level: float) -> Estimate:
-    """Likelihood ratio of independent units with the log method's interval."""
+    """Return the likelihood ratio of independent units with the log method's interval."""
     n = int(counts.sum())
     value = float(RATES[name](counts))
     if math.isnan(value):

@@ -31,12 +31,27 @@ def estimate_score(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """`auc`, `average_precision` or `brier` of a score (for Brier: a probability) with its interval.
+    """Return the AUC, average precision or Brier score of a score, with its interval.
 
-    AUC: `delong_interval` on the logit scale, summed within subjects where they have several units; average precision
-    and Brier: subject bootstrap, above `BOOTSTRAP_SUBJECTS_LIMIT` subjects the logit interval of average precision (on
-    the positive subjects) and the linearised interval of Brier.
-    Null with a reason: `no_units`; AUC and average precision: `one_class`.
+    AUC: `delong_interval` on the logit scale, summed within subjects. Average precision and Brier score: subject
+    bootstrap. Above `BOOTSTRAP_SUBJECTS_LIMIT` subjects average precision has the logit interval on the positive
+    subjects, and the Brier score the linearised interval.
+
+    Args:
+        name: `auc`, `average_precision` or `brier`.
+        truth: One 0 or 1 a unit; units with a missing value are left out.
+        score: One number a unit; for the Brier score a probability.
+        subjects: One id a unit; without them every unit is its own subject.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        The estimate. Null with `no_units`; AUC and average precision also with `one_class`.
+
+    Raises:
+        StatisticsError: The name is unknown, or the Brier score gets a value outside [0, 1].
+
     Source: Brier (1950), Mon Weather Rev 78:1; logit interval: Boyd, Eng & Page (2013), ECML PKDD 451.
     """
     if name not in ("auc", "average_precision", "brier"):

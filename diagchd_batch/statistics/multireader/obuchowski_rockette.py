@@ -1,7 +1,7 @@
-"""Several readers of the same cases: Obuchowski–Rockette analyses, which speak about readers in general.
+"""Obuchowski–Rockette analyses of several readers of the same cases, which allow inference about readers in general.
 
-The measure is the AUC of scores, or the sensitivity or specificity of 0/1 calls; its covariances are jackknifed over
-subjects, so that several units a subject are allowed.
+The measure is the AUC of scores, or the sensitivity or specificity of 0/1 calls. Its covariances are jackknifed over
+subjects, so that a subject may have several units.
 """
 
 import math
@@ -27,17 +27,21 @@ from diagchd_batch.statistics.inputs import (
 
 Measure = Literal["auc", "sensitivity", "specificity"]
 
-#: With fewer readers a variance between them says nothing; the inference is then about these readers only.
+#: With fewer readers the variance between them is too uncertain, and the inference is about these readers only.
 MIN_RANDOM_READERS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ObuchowskiRockette:
-    """Two modalities (arms) read by the same readers.
+    """Result for two modalities (arms) that the same readers read.
 
-    values: measure by modality and reader (2 × J); comparison: first − second modality, with F, its degrees of freedom
-    and p; variance, cov1 (same reader, different modality), cov2 (different readers, same modality), cov3 (different
-    both): of the jackknife. What the comparison holds can be read from the result itself, too.
+    Attributes:
+        comparison: First − second modality, with F, its degrees of freedom and p.
+        values: Measure by modality and reader, shape (2, J).
+        variance: Jackknife variance of one reader's measure.
+        cov1: Jackknife covariance: same reader, different modality.
+        cov2: Jackknife covariance: different readers, same modality.
+        cov3: Jackknife covariance: different readers, different modality.
     """
 
     comparison: Comparison
@@ -69,7 +73,7 @@ class ObuchowskiRockette:
 
     @property
     def statistic(self) -> float | None:
-        """F."""
+        """F statistic."""
         return self.comparison.statistic
 
     @property
@@ -90,16 +94,29 @@ def obuchowski_rockette(
     level: float = 0.95,
     fixed: Literal["readers", "cases"] | None = None,
 ) -> ObuchowskiRockette:
-    """Mean difference between two modalities over readers and cases, both random unless `fixed` names one of them.
+    """Compare two modalities over readers and cases, both random unless `fixed` names one of them.
 
-    truth: 0/1 for each of N cases; scores: 2 × J × N (modality, reader, case), 0/1 calls unless `measure` is `auc`.
-    Fully crossed: cases with any missing value are left out, and `comparison.n` says how many stayed. J ≥ 2 readers;
-    with fewer than 3 the test and interval are about these readers only (method `obuchowski_rockette_fixed_readers`).
-    fixed: `readers` speaks of these readers and of cases in general (normal), `cases` of readers in general on these
-    cases (method `obuchowski_rockette_fixed_cases`, J − 1 degrees of freedom; one reader: null, `one_reader`).
-    Null with a reason: `no_units`, `one_class`, `too_few_subjects`, `identical_calls`, `zero_variance`.
-    Source: Obuchowski & Rockette (1995), Commun Stat Simul 24:285; degrees of freedom: Hillis (2007), Stat Med
-    26:596; fixed readers: Hillis, Berbaum & Metz (2008), Acad Radiol 15:647.
+    Args:
+        truth: One 0 or 1 for each of N cases.
+        scores: Array of shape (2, J, N): modality, reader, case. Calls (0 or 1) unless `measure` is `auc`. The design
+            is fully crossed: cases with any missing value are left out, and `comparison.n` counts the others.
+        measure: `auc`, `sensitivity` or `specificity`.
+        subjects: One id a case; without them every case is its own subject.
+        level: Confidence level, between 0 and 1.
+        fixed: `readers` makes the inference about these readers and cases in general (normal). `cases` makes it about
+            readers in general on these cases (method `obuchowski_rockette_fixed_cases`, J − 1 degrees of freedom).
+            With fewer than 3 readers the inference is always about these readers (method
+            `obuchowski_rockette_fixed_readers`).
+
+    Returns:
+        The result. Null with `no_units`, `one_class`, `one_reader`, `too_few_subjects`, `identical_calls` or
+        `zero_variance`.
+
+    Raises:
+        StatisticsError: An argument has another shape or an unknown name.
+
+    Source: Obuchowski & Rockette (1995), Commun Stat Simul 24:285; degrees of freedom: Hillis (2007), Stat Med 26:596;
+    fixed readers: Hillis, Berbaum & Metz (2008), Acad Radiol 15:647.
     """
     check_level(level)
     if fixed not in (None, "readers", "cases"):
@@ -185,14 +202,25 @@ def model_versus_readers(
     subjects: ArrayLike | None = None,
     level: float = 0.95,
 ) -> Comparison:
-    """Model − mean of the readers by the one-sample Obuchowski–Rockette analysis; readers and cases random.
+    """Compare the model with the mean of the readers, model − readers, for readers and cases in general.
 
-    truth, model: one number a unit; readers: units × J, missing where not read. Each reader is compared with the model
-    on the units that it read. `value` is the model's mean over those comparisons (its plain value where all read all).
-    Var(mean D) = [MS_R + J max(Cov2, 0)] / J with MS_R the variance of the J differences and Cov2 their mean
-    jackknife covariance; t on Hillis' degrees of freedom. Fewer than 3 readers: the jackknife variance of the mean of
-    these readers, normal (method `one_sample_obuchowski_rockette_fixed_readers`).
-    Null with a reason: `no_units`, `one_class`, `too_few_subjects`, `identical_calls`, `zero_variance`.
+    This is the one-sample Obuchowski–Rockette analysis: Var(mean D) = [MS_R + J max(Cov2, 0)] / J, where MS_R is the
+    variance of the J differences and Cov2 their mean jackknife covariance; t on Hillis' degrees of freedom. Each
+    reader is compared with the model on the units that it read. With fewer than 3 readers the variance is the
+    jackknife's of the mean of these readers, normal (method `one_sample_obuchowski_rockette_fixed_readers`).
+
+    Args:
+        truth: One 0 or 1 a unit.
+        model: One score or call a unit.
+        readers: Matrix of shape (n_units, J), missing where not read.
+        measure: `auc`, `sensitivity` or `specificity`.
+        subjects: One id a unit; without them every unit is its own subject.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        The comparison. `value` is the model's mean over the comparisons, which is its plain value if all readers read
+        all units. Null with `no_units`, `one_class`, `too_few_subjects`, `identical_calls` or `zero_variance`.
+
     Source: Hillis (2007), Stat Med 26:596, as the two-modality analysis with the model entered as J identical readers.
     """
     check_level(level)
@@ -207,7 +235,7 @@ def model_versus_readers(
     reason = _missing_class(truth, measure)
     if reason:
         return Comparison.null(reason, n)
-    # The model is read with the same gaps as each reader, so that both are judged on the same units.
+    # The model gets the gaps of each reader, so that both are judged on the same units.
     of_model = np.where(np.isnan(reads), np.nan, model[:, np.newaxis])
     values, left_out = _jackknife(truth, np.hstack([of_model, reads]), codes, measure)
     n_readers = reads.shape[1]
@@ -230,10 +258,10 @@ def readers_mean(
     subjects: ArrayLike | None = None,
     level: float = 0.95,
 ) -> Estimate:
-    """Mean of the readers' values with an interval for readers and cases in general.
+    """Return the mean of the readers' values, with an interval for readers and cases in general.
 
-    Arguments, formula, source and reasons as in `model_versus_readers`, with the readers' own values in place of the
-    differences. The interval is on the logit scale (method `one_sample_obuchowski_rockette_logit`).
+    Arguments, formula, source and null reasons are those of `model_versus_readers`, with the readers' own values in
+    place of the differences. The interval is on the logit scale (method `one_sample_obuchowski_rockette_logit`).
     """
     check_level(level)
     truth = as_binary(truth, "truth")
@@ -264,9 +292,16 @@ class OneSample:
 
 
 def one_sample(values: np.ndarray, left_out: np.ndarray, level: float) -> OneSample | NullReason:
-    """The one-sample Obuchowski–Rockette analysis of J values, from these (J,) and those without each subject (S × J).
+    """Return the one-sample Obuchowski–Rockette analysis of J values.
 
-    Null with a reason: `too_few_subjects` (a value is undefined without one of them), `zero_variance`.
+    Args:
+        values: Array of shape (J,).
+        left_out: Array of shape (S, J): the values without each subject.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        The analysis, or the reason why there is none: `too_few_subjects` (a value is undefined without one of the
+        subjects) or `zero_variance`.
     """
     if np.isnan(left_out).any():
         return NullReason.TOO_FEW_SUBJECTS
@@ -289,7 +324,9 @@ def one_sample(values: np.ndarray, left_out: np.ndarray, level: float) -> OneSam
 def one_sample_estimate(
     value: float, result: OneSample | NullReason, n: int, n_subjects: int, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Estimate:
-    """The mean with its interval: for shares (within 0 and 1) on the logit scale, which covers better near an end."""
+    """Return the mean with its interval. Shares (within 0 and 1) get it on the logit scale, which covers better near
+    an end.
+    """
     if isinstance(result, NullReason):
         return Estimate(value, None, None, None, n, null_reason=result, n_subjects=n_subjects)
     low, high, method = value - result.half_width, value + result.half_width, result.method
@@ -302,7 +339,7 @@ def one_sample_estimate(
 
 
 def one_sample_comparison(result: OneSample | NullReason, n: int, *, bound: float = 1.0, **head: Any) -> Comparison:
-    """The comparison that a one-sample analysis of differences makes; differences lie within ± bound."""
+    """Return the comparison that a one-sample analysis of differences makes. Differences lie within ± bound."""
     if isinstance(result, NullReason):
         return Comparison.null(result, n, **head)
     statistic = head["difference"] / result.se
@@ -333,10 +370,10 @@ def _missing_class(truth: np.ndarray, measure: Measure) -> NullReason | None:
 def _jackknife(
     truth: np.ndarray, reads: np.ndarray, codes: np.ndarray, measure: Measure
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The measure of each column of `reads` (C,), and without each subject that matters (S × C).
+    """Return the measure of each column of `reads` (C,), and the measure without each subject that matters (S × C).
 
-    Subjects without a unit of the class that a sensitivity or specificity is about change nothing and are left away.
-    A column that does not hold a subject's units keeps its value when that subject is deleted.
+    Subjects without a unit of the class that a sensitivity or specificity is about change nothing and are omitted. A
+    column that does not hold a subject's units keeps its value when that subject is deleted.
     """
     if measure != "auc":
         in_class = truth == (1 if measure == "sensitivity" else 0)
@@ -364,7 +401,7 @@ def _jackknife(
 
 
 def _jackknife_covariance(left_out: np.ndarray) -> np.ndarray:
-    """(columns × columns): sample covariance of the leave-one-out values × (S − 1)² / S."""
+    """Return the sample covariance of the leave-one-out values × (S − 1)² / S, columns × columns."""
     n_subjects = len(left_out)
     deviations = left_out - left_out.mean(axis=0)
     return deviations.T @ deviations * (n_subjects - 1) / n_subjects

@@ -1,4 +1,4 @@
-"""The readers as a group: majority, leave-one-out, and the mean and pooled value of any rate."""
+"""The readers as a group: their majority, and the mean and pooled value of any rate."""
 
 import math
 from collections.abc import Callable
@@ -30,10 +30,13 @@ Averaging = Literal["mean", "pooled"]
 
 
 def majority_call(reads: ArrayLike) -> np.ndarray:
-    """The readers' majority for each unit: 1, 0, or NaN where undecided.
+    """Return the readers' majority for each unit: 1, 0, or NaN where it is undecided.
 
-    reads: units × J of 0/1, NaN where not read or indeterminate. Decided where more than half of the valid reads
-    agree and at least ceil(J / 2) reads are valid; everything else (a tie, too few reads) is undecided.
+    It is decided if more than half of the valid reads agree and at least ceil(J / 2) reads are valid. A tie or too few
+    reads are undecided.
+
+    Args:
+        reads: Matrix of shape (n_units, J) of 0 and 1, NaN where not read or indeterminate.
     """
     matrix = np.asarray(reads)
     matrix = as_reads(matrix, "reads", len(matrix), binary=True)
@@ -44,7 +47,11 @@ def majority_call(reads: ArrayLike) -> np.ndarray:
 
 
 def leave_one_out_majority(reads: ArrayLike, reader: int) -> np.ndarray:
-    """Majority of all readers but the one in column `reader`: the standard to compare that reader with."""
+    """Return the majority of all readers except the one in column `reader`: the standard to compare that reader with.
+
+    Raises:
+        StatisticsError: There is no such column, or only one reader.
+    """
     matrix = np.asarray(reads)
     if matrix.ndim != 2 or not 0 <= reader < matrix.shape[1]:
         raise StatisticsError(f"reads must be units × readers with a column {reader}, got shape {matrix.shape}")
@@ -54,9 +61,13 @@ def leave_one_out_majority(reads: ArrayLike, reader: int) -> np.ndarray:
 
 
 def counted_as(truth: ArrayLike, call: ArrayLike, uncertain: ArrayLike, right: bool) -> np.ndarray:
-    """Calls in which every `uncertain` unit (undecided, indeterminate; bool) is counted as right, or else as wrong.
+    """Return calls in which every uncertain unit is counted as right, or else as wrong.
 
-    Where truth is missing the call stays missing.
+    Args:
+        truth: One 0 or 1 a unit. Where it is missing the call stays missing.
+        call: One 0 or 1 a unit.
+        uncertain: One bool a unit: undecided or indeterminate.
+        right: Whether uncertain units count as right.
     """
     truth, call = as_binary(truth, "truth"), as_binary(call, "call")
     return np.where(np.asarray(uncertain, dtype=bool), truth if right else 1 - truth, call)
@@ -74,14 +85,27 @@ def readers_rate(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """A rate of `confusion.RATES` for the readers as a group, with its interval.
+    """Return a rate of the readers as a group, with its interval.
 
-    readers: units × J of 0/1, missing where not read. averaging: `mean` of the readers' rates, or the `pooled` rate
-    of all their reads. random_readers: readers and subjects are random (readers in general: the one-sample
-    Obuchowski–Rockette analysis of the readers' contributions), or subjects only (these readers: subject bootstrap,
-    `subject_bootstrap_bca`). A reader whose rate is undefined makes the mean undefined: null, `zero_denominator`.
-    Resampling readers with the subjects was tried for readers in general and covers too little, because a few readers
-    resampled vary too little (docs/statistics.md). Source: as `multireader.readers_mean`.
+    Resampling readers together with subjects covers too little for readers in general, because a few readers that are
+    resampled vary too little (docs/statistics.md).
+
+    Args:
+        name: A name of `confusion.RATES`.
+        truth: One 0 or 1 a unit.
+        readers: Matrix of shape (n_units, J) of 0 and 1, missing where not read.
+        subjects: One id a unit; without them every unit is its own subject.
+        averaging: `mean` of the readers' rates, or the `pooled` rate of all their reads.
+        random_readers: True for readers in general: the one-sample Obuchowski–Rockette analysis of the readers'
+            contributions. False for these readers: the subject bootstrap, `subject_bootstrap_bca`.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        The estimate. A reader whose rate is undefined makes the mean undefined: null with `zero_denominator`.
+
+    Source: as in `obuchowski_rockette.readers_mean`.
     """
     truth = as_binary(truth, "truth")
     reads = as_reads(readers, "readers", len(truth), binary=True)
@@ -118,14 +142,21 @@ def model_versus_readers_rate(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Model − readers as a group for any rate of `confusion.RATES`; arguments as in `readers_rate`.
+    """Compare the model with the readers as a group, model − readers, for any rate.
 
-    Each reader is compared with the model on the units that it read; `value` is the model's over those comparisons
-    (its plain value where all read all). Readers in general: interval and test of the one-sample Obuchowski–Rockette
-    analysis. These readers: percentile interval of the subject bootstrap, above `BOOTSTRAP_SUBJECTS_LIMIT` subjects the
-    linearised one; Student's t test with the linearised standard error (where few calls are wrong the percentile
-    interval leaves 0 out too often, of NPV in 10 % of cohorts of 100 subjects: docs/statistics.md).
-    Source: as `multireader.model_versus_readers`, and `resampling.linearised_estimate`.
+    Each reader is compared with the model on the units that it read. Readers in general get interval and test of the
+    one-sample Obuchowski–Rockette analysis. These readers get the percentile interval of the subject bootstrap, above
+    `BOOTSTRAP_SUBJECTS_LIMIT` subjects the linearised one, and Student's t test with the linearised standard error.
+    The test is not read off the percentile interval, because where few calls are wrong that interval excludes 0 too
+    often (of NPV in 10 % of cohorts of 100 subjects: docs/statistics.md).
+
+    Arguments are those of `readers_rate`, with `model` as one call a unit.
+
+    Returns:
+        The comparison. `value` is the model's over the comparisons, which is its plain value if all readers read all
+        units.
+
+    Source: as in `obuchowski_rockette.model_versus_readers` and `resampling.linearised_estimate`.
     """
     truth, model = as_binary(truth, "truth"), as_binary(model, "model")
     reads = as_reads(readers, "readers", len(truth), binary=True)
@@ -134,14 +165,14 @@ def model_versus_readers_rate(
     if n == 0:
         return Comparison.null(NullReason.NO_UNITS)
     codes, truth, reads = subject_codes(subjects, known), truth[known], reads[known]
-    # The model with the same gaps as each reader, so that both are judged on the same units.
+    # The model gets the gaps of each reader, so that both are judged on the same units.
     of_model = np.where(np.isnan(reads), np.nan, model[known, np.newaxis])
     totals = np.stack([_reader_totals(truth, calls, codes) for calls in (of_model, reads)], axis=1)
     n_subjects = len(totals)
     contributions = _contributions(name, averaging)
 
     def difference(cells: np.ndarray) -> np.ndarray:
-        """(…, 2, J, 4) → (…, J)"""
+        """Return model − reader for counts of shape (…, 2, J, 4), as (…, J)."""
         both = contributions(cells)
         return both[..., 0, :] - both[..., 1, :]
 
@@ -166,7 +197,7 @@ def model_versus_readers_rate(
         counted = {"resamples": interval.resamples, "degenerate_resamples": interval.degenerate_resamples}
         return Comparison.null(interval.null_reason or NullReason.ZERO_VARIANCE, n, **counted, **head)
     se = linearised_standard_error(columns, mean)
-    if se is None or se <= 1e-12:  # of a few subjects, where the resamples' spread is not that of their values
+    if se is None or se <= 1e-12:  # with very few subjects the resamples can spread although the values do not
         return Comparison.null(NullReason.TOO_FEW_SUBJECTS, n, **head)
     return Comparison(
         se=interval.se,
@@ -183,22 +214,23 @@ def model_versus_readers_rate(
 
 
 def _bounds(name: str) -> tuple[float, float]:
-    """Least and greatest value of a rate."""
+    """Return the least and greatest value of a rate."""
     return -1.0 if name == "mcc" else 0.0, math.inf if name in ("lr_positive", "lr_negative") else 1.0
 
 
 def _reader_totals(truth: np.ndarray, reads: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """subjects × J × 4: each reader's TP, FP, FN, TN."""
+    """Return each reader's TP, FP, FN, TN by subject, shape (n_subjects, J, 4)."""
     cells = np.concatenate([confusion_cells(truth, column) for column in reads.T], axis=1)
     totals = totals_by_subject(cells, codes)
     return totals.reshape(len(totals), reads.shape[1], 4)
 
 
 def _contributions(name: str, averaging: Averaging) -> Callable[[np.ndarray], np.ndarray]:
-    """(…, J, 4) → (…, J): what each reader adds to the group's value, which is the mean of these.
+    """Return a function from counts (…, J, 4) to what each reader adds to the group's value (…, J), which is their
+    mean.
 
-    For `mean` the readers' own rates. For `pooled` the jackknife's pseudo-values over readers, moved so that their mean
-    is the pooled rate itself. NaN where a rate is undefined.
+    For `mean` these are the readers' own rates. For `pooled` they are the jackknife's pseudo-values over readers,
+    shifted so that their mean is the pooled rate itself. NaN where a rate is undefined.
     """
     if name not in RATES:
         raise StatisticsError(f"unknown rate {name!r}: use one of {', '.join(RATES)}")
@@ -215,13 +247,15 @@ def _contributions(name: str, averaging: Averaging) -> Callable[[np.ndarray], np
         if n_readers == 1:
             return value
         without = rate(whole - cells)
-        without = np.where(np.isnan(without) & (n_readers < MIN_RANDOM_READERS), value, without)  # not needed there
+        without = np.where(
+            np.isnan(without) & (n_readers < MIN_RANDOM_READERS), value, without
+        )  # no deletion is needed below MIN_RANDOM_READERS
         return value + (n_readers - 1) * (without.mean(axis=-1, keepdims=True) - without)
 
     return pooled
 
 
 def _of_columns(totals: np.ndarray, statistic: TotalsStatistic) -> tuple[np.ndarray, TotalsStatistic]:
-    """Totals (subjects × shape) as subjects × columns, and the statistic of (…, *shape) as one of (…, columns)."""
+    """Return totals (subjects × shape) as subjects × columns, and a statistic of (…, *shape) as one of (…, columns)."""
     shape = totals.shape[1:]
     return totals.reshape(len(totals), -1), lambda sums: statistic(sums.reshape(*sums.shape[:-1], *shape))
