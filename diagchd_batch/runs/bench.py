@@ -14,6 +14,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.bundled import bundled_path
 from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
 from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.process.native_stderr import native_stderr_silenced
 from diagchd_batch.results.columns import table_metadata
@@ -23,7 +24,7 @@ from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder
 from diagchd_batch.scoring.liveness.attempts import Worker
 from diagchd_batch.scoring.worker.pipeline import Model
-from diagchd_batch.scoring.worker.score_rows import FramePrediction, scored_row
+from diagchd_batch.scoring.worker.score_rows import scored_row
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import PIXEL_BYTES_IN_FLIGHT, ShardScorer
 from diagchd_batch.sources import open_source
@@ -155,7 +156,7 @@ def _write_images_per_s(settings: RunSettings, frames: list[FrameInput]) -> floa
     rows_hw, columns_hw = np.mgrid[-1 : 1 : spec.height * 1j, -1 : 1 : spec.width * 1j]
     label_map_hw_u8 = np.where(np.hypot(rows_hw, columns_hw) < 0.5, 2, 0).astype(np.uint8)
     label_map_hw_u8[(np.abs(columns_hw) < 0.05) & (np.abs(rows_hw) < 0.3)] = 1
-    prediction = FramePrediction(label_map_hw_u8, np.float32(0.5), None, None)
+    prediction = Prediction(label_map_hw_u8[None], np.array([0.5], np.float32))
     metadata = table_metadata(run_id=_RUN_ID, fingerprint="", simulated=True)
     began_s = time.perf_counter()
     with (
@@ -163,13 +164,13 @@ def _write_images_per_s(settings: RunSettings, frames: list[FrameInput]) -> floa
         ShardWriter(Path(directory) / "shard.parquet", metadata) as writer,
     ):
         for frame in frames:
-            writer.write([scored_row(replace(frame, reference=None), prediction, spec.chd_threshold)])
+            writer.write([scored_row(replace(frame, reference=None), prediction, 0, spec.chd_threshold)])
     return len(frames) / (time.perf_counter() - began_s)
 
 
 @contextmanager
 def _scratch_run(model: Model, n_images: int, decoder_threads: int) -> Iterator[tuple[RunSettings, Plan]]:
-    """A run of one shard over links to the sample's images, in a directory that is removed afterwards."""
+    """Yield the settings and plan of a run with one shard of `n_images` copies of the sample images."""
     with tempfile.TemporaryDirectory(prefix="diagchd-batch-bench-") as name:
         directory = Path(name)
         study = directory / "input" / "study"

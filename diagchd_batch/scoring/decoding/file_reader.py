@@ -39,7 +39,7 @@ class FrameInput:
 
 
 @dataclass(slots=True)
-class Source:
+class SourceRecord:
     """What an image was read from; complete once its last `FrameInput` was given. Identified: for `private/` alone."""
 
     image: PlannedImage
@@ -67,9 +67,9 @@ class FileReader:
         self._frame_rule = frame_rule
         self._max_file_bytes = max_file_bytes
 
-    def read(self, image: PlannedImage, decoder: Decoder) -> Iterator[FrameInput | Source]:
-        """The rows of one file in the order of its frames, each decoded when it is asked for; last its `Source`."""
-        source = Source(image)
+    def read(self, image: PlannedImage, decoder: Decoder) -> Iterator[FrameInput | SourceRecord]:
+        """Yield the frames of one file in order, then its `SourceRecord`. A frame is decoded when it is asked for."""
+        source = SourceRecord(image)
         try:
             data, source.sha256 = self._read_planned(image.uri, image.size_bytes, image.etag, image.modified_ns)
             n_frames = decoder.open(data)
@@ -117,7 +117,7 @@ class FileReader:
 class _Mask:
     """The mask file of one image, read when its first frame is there. A bad mask does not fail its image."""
 
-    def __init__(self, reader: FileReader, source: Source) -> None:
+    def __init__(self, reader: FileReader, source: SourceRecord) -> None:
         self._reader = reader
         self._source = source
         self._data: bytes | None = None

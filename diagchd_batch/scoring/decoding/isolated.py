@@ -35,7 +35,7 @@ _FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHU
 _OWN_SHARE = 0.5
 """Of its memory limit: a child that had taken more when it was killed is taken to have used memory up itself."""
 
-_LOOK_EVERY_S = 0.05
+_POLL_INTERVAL_S = 0.05
 _SIGN_OF_LIFE_S = 1.0
 _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 _START_TIMEOUT_S = 60.0
@@ -106,7 +106,7 @@ class _Child:
         `ru_maxrss` cannot: that is never less than what its parent had when it was started.)
         """
         deadline_s = time.monotonic() + timeout_s
-        while not self._connection.poll(min(_LOOK_EVERY_S, max(0.0, deadline_s - time.monotonic()))):
+        while not self._connection.poll(min(_POLL_INTERVAL_S, max(0.0, deadline_s - time.monotonic()))):
             if time.monotonic() >= deadline_s:
                 return False
             with suppress(OSError):  # Linux; elsewhere a child that is killed was never greedy

@@ -1,4 +1,4 @@
-"""Runs generators in a pool of threads and yields what they yield, in the order of the tasks, within bounds."""
+"""A map over tasks in a thread pool that keeps the order of the tasks and bounds the work in flight."""
 
 import queue
 import threading
@@ -12,14 +12,16 @@ Task = TypeVar("Task")
 Item = TypeVar("Item")
 
 _ITEMS_AHEAD = 2
-_POLL_S = 0.2
+_POLL_INTERVAL_S = 0.2
 
 
-class _Stopped(Exception):  # noqa: N818 - never seen outside
-    pass
+class _Stopped(Exception):  # noqa: N818 - never seen outside this module
+    """The consumer has left the `with` block."""
 
 
 class _Failure:
+    """An exception of a task on its way to the consumer."""
+
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
@@ -27,13 +29,14 @@ class _Failure:
 _END = object()
 
 
-class OrderedFeed(Generic[Task, Item]):
-    """Iterate over it, inside `with`, to get all items of task 0, then of task 1, …; an exception of a task is raised
-    at its place.
+class OrderedMap(Generic[Task, Item]):
+    """Runs a generator for each task in threads and yields their items in the order of the tasks.
 
-    At most `max_tasks` tasks, whose `size_of` sums to no more than `max_bytes` (a single larger task runs alone), are
-    begun and not yet consumed; each runs at most two items ahead. Tasks begin in order, so the task whose items are
-    due always has a thread: nothing can wait for it that it waits for.
+    Use it as a context manager and iterate over it once. It yields all items of task 0, then all items of task 1, and
+    so on. If a task raises, the exception is raised at the place of that task's next item.
+
+    Tasks start in order, so the task whose items are due always has a thread, and the map cannot deadlock. Each task
+    runs at most two items ahead of the consumer.
     """
 
     def __init__(
@@ -46,13 +49,23 @@ class OrderedFeed(Generic[Task, Item]):
         max_bytes: int,
         size_of: Callable[[Task], int],
     ) -> None:
+        """Prepare the map; no task starts before the iteration.
+
+        Args:
+            tasks: The tasks, in the order in which their items are wanted.
+            work: Returns an iterator over the items of a task. Runs in one of the threads.
+            threads: The number of threads.
+            max_tasks: The largest number of tasks that have started and are not yet consumed.
+            max_bytes: The largest sum of `size_of` over those tasks. A task that is larger runs alone.
+            size_of: Returns the size of a task in bytes.
+        """
         self._waiting = deque(tasks)
         self._work = work
         self._max_tasks = max_tasks
         self._max_bytes = max_bytes
         self._size_of = size_of
-        self._begun: deque[tuple[Task, queue.Queue]] = deque()
-        self._begun_bytes = 0
+        self._started: deque[tuple[Task, queue.Queue]] = deque()
+        self._started_bytes = 0
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
@@ -66,26 +79,26 @@ class OrderedFeed(Generic[Task, Item]):
         self._pool.shutdown(cancel_futures=True)
 
     def __iter__(self) -> Iterator[Item]:
-        self._begin_more()
-        while self._begun:
-            task, items = self._begun[0]
+        self._start_more()
+        while self._started:
+            task, items = self._started[0]
             while (item := items.get()) is not _END:
                 if isinstance(item, _Failure):
                     raise item.error
                 yield item
-            self._begun.popleft()
-            self._begun_bytes -= self._size_of(task)
-            self._begin_more()
+            self._started.popleft()
+            self._started_bytes -= self._size_of(task)
+            self._start_more()
 
-    def _begin_more(self) -> None:
-        while self._waiting and len(self._begun) < self._max_tasks:
+    def _start_more(self) -> None:
+        while self._waiting and len(self._started) < self._max_tasks:
             task = self._waiting[0]
-            if self._begun and self._begun_bytes + self._size_of(task) > self._max_bytes:
+            if self._started and self._started_bytes + self._size_of(task) > self._max_bytes:
                 return
             self._waiting.popleft()
-            self._begun_bytes += self._size_of(task)
+            self._started_bytes += self._size_of(task)
             items: queue.Queue = queue.Queue(_ITEMS_AHEAD)
-            self._begun.append((task, items))
+            self._started.append((task, items))
             self._pool.submit(self._run, task, items)
 
     def _run(self, task: Task, items: queue.Queue) -> None:
@@ -101,7 +114,7 @@ class OrderedFeed(Generic[Task, Item]):
     def _put(self, items: queue.Queue, item: object) -> None:
         while not self._stopped.is_set():
             try:
-                return items.put(item, timeout=_POLL_S)
+                return items.put(item, timeout=_POLL_INTERVAL_S)
             except queue.Full:
                 continue
         raise _Stopped

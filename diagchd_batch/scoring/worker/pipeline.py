@@ -1,4 +1,4 @@
-"""Scores the images of one shard: decoders → ordered frames → fixed batches → model → encoders → rows, streaming."""
+"""Scores the images of one shard as a stream: decode, group into fixed batches, predict, encode to rows."""
 
 import os
 import threading
@@ -13,41 +13,50 @@ from typing import Protocol, Self
 import numpy as np
 
 from diagchd_batch.failures import FailureCode
+from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec
-from diagchd_batch.scoring.decoding.file_reader import FrameInput, Source
-from diagchd_batch.scoring.worker.ordered_map import OrderedFeed
-from diagchd_batch.scoring.worker.score_rows import FramePrediction, Row, failed_row, scored_row
+from diagchd_batch.scoring.decoding.file_reader import FrameInput, SourceRecord
+from diagchd_batch.scoring.worker.ordered_map import OrderedMap
+from diagchd_batch.scoring.worker.score_rows import Row, failed_row, scored_row
 from diagchd_batch.studies.records import PlannedImage
 
 FILE_BYTES_IN_FLIGHT = 256 << 20
-"""Of image and mask files read and not yet scored; a single larger file is read alone."""
+"""Limit on the bytes of image and mask files that were read but not yet scored. A larger file is read alone."""
 
 _BATCHES_ENCODING = 2
 _MAX_ENCODERS = 4
 
 
 class Model(Protocol):
-    """What the pipeline asks of `model.predictor.Predictor`."""
+    """What the pipeline needs from a model. `model.predictor.Predictor` implements it."""
 
     spec: ModelSpec
     batch_size: int
 
-    def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None): ...
+    def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
+        """Score exactly `batch_size` images; see `Predictor.predict`."""
+        ...
 
 
-class Turn:
-    """The right to use the model, held for a whole shard: the next shard decodes meanwhile, and scores after it."""
+class ModelLease:
+    """The right of one shard to use the model.
+
+    A shard keeps its lease until its last batch, so that shards are scored one after the other. While it waits for
+    the lease, the next shard already decodes its first images.
+    """
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
         self._held = False
 
-    def take(self) -> None:
+    def acquire(self) -> None:
+        """Wait until no other shard holds the lease. Do nothing if this shard holds it already."""
         if not self._held:
             self._lock.acquire()
             self._held = True
 
-    def give_back(self) -> None:
+    def release(self) -> None:
+        """Let the next shard use the model. Do nothing if this shard does not hold the lease."""
         if self._held:
             self._held = False
             self._lock.release()
@@ -58,30 +67,41 @@ class Turn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.give_back()
+        self.release()
 
 
 class ShardPipeline:
-    """Scores one shard. `read` expands a file to its frames, in decoder threads; `on_progress` is called often.
+    """Scores the images of one shard.
 
-    Batch k holds the frames at positions kB … (k+1)B − 1 of the shard, whatever failed and however decoding went, with
-    zeros in place of failures and beyond the end; so results do not depend on timing. Memory does not depend on the
-    number of images or frames. `before_batch` is called with k, the model's turn being held.
+    Batch k holds the frames at positions kB to (k+1)B - 1 of the shard, where B is the batch size. Frames that failed
+    and positions after the end of the shard are zeros. The scores therefore do not depend on which decoder was faster.
+    The memory in use does not depend on the number of images or frames.
     """
 
     def __init__(
         self,
         model: Model,
-        turn: Turn,
-        read: Callable[[PlannedImage], Iterator[FrameInput | Source]],
+        lease: ModelLease,
+        read: Callable[[PlannedImage], Iterator[FrameInput | SourceRecord]],
         *,
         decoder_threads: int,
         with_references: bool,
         on_progress: Callable[[], None],
         before_batch: Callable[[int], None],
     ) -> None:
+        """Prepare a pipeline for one call of `run`.
+
+        Args:
+            model: The model that scores the batches.
+            lease: The lease on the model. It is acquired before the first batch; the caller releases it.
+            read: Returns the frames of an image file and then its `SourceRecord`. Called in the decoder threads.
+            decoder_threads: The number of files that are decoded at the same time.
+            with_references: Whether the plan names reference masks. If not, the model computes no loss.
+            on_progress: Called after every frame and every batch.
+            before_batch: Called with the number of a batch (from 0) before it is scored, while the lease is held.
+        """
         self._model = model
-        self._turn = turn
+        self._lease = lease
         self._read = read
         self._decoder_threads = decoder_threads
         self._with_references = with_references
@@ -90,9 +110,16 @@ class ShardPipeline:
         self._batches = 0
         self.model_seconds = 0.0
 
-    def run(self, images: Sequence[PlannedImage], on_source: Callable[[Source], None]) -> Generator[Row, None, None]:
-        """The rows of the shard in order; `on_source` gets each file's `Source` when its last frame is read."""
-        feed = OrderedFeed(
+    def run(
+        self, images: Sequence[PlannedImage], on_source: Callable[[SourceRecord], None]
+    ) -> Generator[Row, None, None]:
+        """Yield the rows of the shard in the order of the plan.
+
+        Args:
+            images: The image files of the shard, in the order of the plan.
+            on_source: Called with the `SourceRecord` of each file after its last frame was read.
+        """
+        frames_and_sources = OrderedMap(
             images,
             self._read,
             threads=self._decoder_threads,
@@ -103,10 +130,10 @@ class ShardPipeline:
         encoders = ThreadPoolExecutor(min(_MAX_ENCODERS, os.cpu_count() or 1), thread_name_prefix="encode")
         encoding: deque[Future[Row]] = deque()
         batch: list[FrameInput] = []
-        with encoders, feed:
-            for item in feed:
+        with encoders, frames_and_sources:
+            for item in frames_and_sources:
                 self._on_progress()
-                if isinstance(item, Source):
+                if isinstance(item, SourceRecord):
                     on_source(item)
                     continue
                 batch.append(item)
@@ -122,51 +149,44 @@ class ShardPipeline:
                 yield encoding.popleft().result()
 
     def _score(self, batch: list[FrameInput], encoders: ThreadPoolExecutor) -> list[Future[Row]]:
-        predictions = self._predict(batch)
+        """Predict one batch and start to encode its rows."""
+        number, self._batches = self._batches, self._batches + 1
+        prediction = None
+        if any(frame.decoded is not None for frame in batch):
+            prediction = self._predict(number, batch)
         self._on_progress()
         threshold = self._model.spec.chd_threshold
-        return [
-            encoders.submit(_row, frame, prediction, threshold)
-            for frame, prediction in zip(batch, predictions, strict=True)
-        ]
+        return [encoders.submit(_row, frame, prediction, slot, threshold) for slot, frame in enumerate(batch)]
 
-    def _predict(self, batch: list[FrameInput]) -> list[FramePrediction | None]:
-        number, self._batches = self._batches, self._batches + 1
-        if all(frame.decoded is None for frame in batch):
-            return [None] * len(batch)
+    def _predict(self, number: int, batch: list[FrameInput]) -> Prediction:
         spec, size = self._model.spec, self._model.batch_size
-        images = np.zeros((size, spec.height, spec.width, 3), np.uint8)
-        references = np.zeros((size, spec.height, spec.width), np.uint8) if self._with_references else None
+        images_bhwc_u8 = np.zeros((size, spec.height, spec.width, 3), np.uint8)
+        reference_bhw_u8 = np.zeros((size, spec.height, spec.width), np.uint8) if self._with_references else None
         for slot, frame in enumerate(batch):
             if frame.decoded is not None:
-                images[slot] = frame.decoded.image_hwc_u8
-            if references is not None and frame.reference is not None and frame.reference.label_map_hw_u8 is not None:
-                references[slot] = frame.reference.label_map_hw_u8
-        self._turn.take()
+                images_bhwc_u8[slot] = frame.decoded.image_hwc_u8
+            if (
+                reference_bhw_u8 is not None
+                and frame.reference is not None
+                and frame.reference.label_map_hw_u8 is not None
+            ):
+                reference_bhw_u8[slot] = frame.reference.label_map_hw_u8
+        self._lease.acquire()
         self._before_batch(number)
         began_s = time.monotonic()
-        prediction = self._model.predict(images, references)
+        prediction = self._model.predict(images_bhwc_u8, reference_bhw_u8)
         self.model_seconds += time.monotonic() - began_s
-        losses, dices = prediction.seg_loss_b_f32, prediction.soft_dice_b_f32
-        return [
-            FramePrediction(
-                prediction.label_maps_bhw_u8[slot],
-                prediction.chd_probability_b_f32[slot],
-                None if losses is None else losses[slot],
-                None if dices is None else dices[slot],
-            )
-            if frame.decoded is not None
-            else None
-            for slot, frame in enumerate(batch)
-        ]
+        return prediction
 
 
-def _row(frame: FrameInput, prediction: FramePrediction | None, threshold: float) -> Row:
-    if prediction is None:
+def _row(frame: FrameInput, prediction: Prediction | None, slot: int, threshold: float) -> Row:
+    """Return the row of the frame at position `slot` of its batch."""
+    if prediction is None or frame.decoded is None:
         return failed_row(frame)
-    if not np.isfinite(prediction.chd_probability):  # any comparison with it is false: it would be called normal
+    if not np.isfinite(prediction.chd_probability_b_f32[slot]):
+        # Every comparison with NaN is false, so the frame would otherwise be called normal.
         return failed_row(replace(frame, error=FailureCode.NOT_FINITE))
-    return scored_row(frame, prediction, threshold)
+    return scored_row(frame, prediction, slot, threshold)
 
 
 def _file_bytes(image: PlannedImage) -> int:

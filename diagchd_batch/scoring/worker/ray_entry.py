@@ -21,7 +21,7 @@ class ShardActor:
     def __init__(self, settings: bytes) -> None:
         self._problem = unsuitable_node()
         if not self._problem:
-            from diagchd_batch.scoring.worker.shard_actor import ShardWorker
+            from diagchd_batch.scoring.worker.shard_worker import ShardWorker
 
             self._worker = ShardWorker(pickle.loads(settings))
 

@@ -1,12 +1,12 @@
 """From a frame and its prediction to its row of `schema.SCORES`."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from diagchd_batch.images.quality import quality_flags
 from diagchd_batch.images.surface import surface_distances
+from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.results.columns import CLASSES, STATUS_FAILED, STATUS_OK, SURFACE_CLASSES
 from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.scoring.decoding.file_reader import FrameInput
@@ -16,28 +16,16 @@ Row = dict[str, Any]
 _WHOLE_HEART = "whole_heart"
 
 
-@dataclass(frozen=True, slots=True)
-class FramePrediction:
-    """What the model says of one frame: uint8 classes [height, width] on its grid, and a probability in [0, 1].
-
-    `seg_loss` and `soft_dice` mean something only where the frame has a usable reference.
-    """
-
-    label_map_hw_u8: np.ndarray
-    chd_probability: np.float32
-    seg_loss: np.float32 | None
-    soft_dice: np.float32 | None
-
-
 def failed_row(frame: FrameInput) -> Row:
     assert frame.error is not None
     return _identity(frame) | {"status": STATUS_FAILED, "error_code": frame.error.value}
 
 
-def scored_row(frame: FrameInput, prediction: FramePrediction, chd_threshold: float) -> Row:
+def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_threshold: float) -> Row:
+    """Return the row of a decoded frame that was scored at position `slot` of its batch."""
     assert frame.decoded is not None
-    label_map = prediction.label_map_hw_u8
-    probability = float(prediction.chd_probability)
+    label_map = prediction.label_maps_bhw_u8[slot]
+    probability = float(prediction.chd_probability_b_f32[slot])
     pixels = np.bincount(label_map.ravel(), minlength=len(CLASSES))
     row = _identity(frame) | {
         "status": STATUS_OK,
@@ -52,7 +40,7 @@ def scored_row(frame: FrameInput, prediction: FramePrediction, chd_threshold: fl
     if frame.reference is not None:
         row["reference_status"] = frame.reference.status
         if frame.reference.label_map_hw_u8 is not None:
-            row |= _comparison(frame, prediction, frame.reference.label_map_hw_u8)
+            row |= _comparison(frame, prediction, slot, frame.reference.label_map_hw_u8)
     return row
 
 
@@ -66,15 +54,16 @@ def _identity(frame: FrameInput) -> Row:
     }
 
 
-def _comparison(frame: FrameInput, prediction: FramePrediction, reference: np.ndarray) -> Row:
+def _comparison(frame: FrameInput, prediction: Prediction, slot: int, reference: np.ndarray) -> Row:
     """How the predicted label map agrees with the reference: areas on the grid, distances in source pixels."""
     assert frame.decoded is not None
-    label_map = prediction.label_map_hw_u8
+    label_map = prediction.label_maps_bhw_u8[slot]
+    losses, dices = prediction.seg_loss_b_f32, prediction.soft_dice_b_f32
     height, width = label_map.shape
     source_pixels_per_grid_pixel = (frame.decoded.source_height / height, frame.decoded.source_width / width)
     row: Row = {
-        "seg_loss": None if prediction.seg_loss is None else float(prediction.seg_loss),
-        "soft_dice": None if prediction.soft_dice is None else float(prediction.soft_dice),
+        "seg_loss": None if losses is None else float(losses[slot]),
+        "soft_dice": None if dices is None else float(dices[slot]),
         "reference_png": encode_mask(reference),
     }
     predicted_areas = {name: label_map == value for value, name in enumerate(CLASSES)}

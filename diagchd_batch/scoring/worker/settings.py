@@ -1,4 +1,4 @@
-"""What a worker needs to score: small, fixed for a run, and free of the identifier key and of the plan."""
+"""The settings of a worker: small, fixed for one submission, and free of the identifier key and of the plan."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,25 @@ from diagchd_batch.model.spec import ModelSpec
 class RunSettings:
     """One submission of one run, as its workers see it.
 
-    `batch_size` and `intra_op_threads` were resolved once for the run, because results depend on them to the bit;
-    `decoder_threads` may differ between submissions. `has_masks`: the plan names reference masks.
-    `until_s`: Unix time at which no shard may be in hand any more. `has_node_proof`: whether the driver left the marks
-    of `cluster.node_checks.late_node`.
+    Attributes:
+        run_id: The run.
+        submission: The submission of the run that the worker belongs to.
+        fingerprint: The fingerprint of the run, 64 hexadecimal digits.
+        input_uri: The root of the images.
+        output_uri: The root of the output.
+        private_uri: The root of the private tree.
+        model: The model to score with.
+        batch_size: Images in a batch. Resolved once for the run, because the last bits of the scores depend on it.
+        intra_op_threads: Threads of one operation of the model. Resolved once for the run, for the same reason.
+        decoder_threads: Threads that read and decode files. May differ between submissions.
+        frame_rule: Which frames of a multi-frame file are scored if the manifest names none.
+        label_map: Grey value in the reference masks -> class 0, 1 or 2; None if the values are the classes.
+        limits: The limits of the job.
+        simulated: Whether the images are simulated.
+        has_masks: Whether the plan names reference masks.
+        until_s: The Unix time by which every shard must have ended, or None.
+        has_node_proof: Whether a worker checks that its node sees the driver's places
+            (`cluster.node_checks.late_node`).
     """
 
     run_id: str

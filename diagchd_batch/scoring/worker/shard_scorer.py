@@ -1,4 +1,4 @@
-"""Scores whole shards in one worker: attempt marker, pipeline, sources, commit. Knows nothing of Ray."""
+"""Scores whole shards in one worker process: opens an attempt, runs the pipeline and commits the file. Needs no Ray."""
 
 import tempfile
 import threading
@@ -16,14 +16,14 @@ from diagchd_batch.results.columns import STATUS_OK, table_metadata
 from diagchd_batch.results.commit import commit_shard, record_sources
 from diagchd_batch.results.shard_writer import ShardWriter, shard_metadata
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
-from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, Source
+from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, SourceRecord
 from diagchd_batch.scoring.decoding.in_process import Decoder, DecodeSettings, InProcessDecoder
 from diagchd_batch.scoring.decoding.isolated import IsolatedDecoder
 from diagchd_batch.scoring.liveness.attempts import Attempt, AttemptLog, ShardHistory, Worker
 from diagchd_batch.scoring.liveness.heartbeats import submission_state
 from diagchd_batch.scoring.liveness.progress import ShardSummary
 from diagchd_batch.scoring.liveness.stall_guard import StallWatchdog
-from diagchd_batch.scoring.worker.pipeline import Model, ShardPipeline, Turn
+from diagchd_batch.scoring.worker.pipeline import Model, ModelLease, ShardPipeline
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.sources import open_source
 from diagchd_batch.storage import open_store
@@ -32,20 +32,36 @@ from diagchd_batch.studies.plan import open_plan
 from diagchd_batch.studies.records import PlannedImage, ShardReference
 
 PIXEL_BYTES_IN_FLIGHT = 512 << 20
-"""Of decoded pixels before their resize, in all decoders of a worker; a single larger frame is decoded alone."""
+"""Limit on the bytes of decoded pixels before their resize, over all decoders of a worker. A larger frame is decoded
+alone."""
 
-MIN_NODES_TO_CONDEMN = 2
+MIN_NODES_TO_BLAME_SHARD = 2
+"""A shard is blamed for the deaths of its workers only if they died on at least this many nodes."""
 
-ENDLESS = 5
-"""Times `limits.max_attempts`: so many deaths on one shard, wherever, and the run stops."""
+MAX_DEATHS_FACTOR = 5
+"""The run stops after this multiple of `limits.max_attempts` worker deaths on one shard, wherever they died."""
 
 
 class ShardScorer:
-    """Scores shards with one model. `score` may be called from several threads: while one shard has the model, the
-    next is being decoded. `images_done` (shard → image files read so far) may be read at any time.
+    """Scores shards with one model.
+
+    `score` may be called from several threads: while one shard uses the model, the next one is being decoded.
+
+    Attributes:
+        images_done: For each shard in progress, the number of image files read so far. May be read at any time.
     """
 
     def __init__(self, settings: RunSettings, model: Model, worker: Worker) -> None:
+        """Open the storages and the plan of a run.
+
+        Args:
+            settings: The settings of the run's current submission.
+            model: The model that scores; a `Predictor`, or anything else that implements the protocol.
+            worker: This process, as attempt markers name it.
+
+        Raises:
+            StorageFault: A storage or the plan cannot be read.
+        """
         self._settings = settings
         self._model = model
         timeout_s = settings.limits.object_timeout_s
@@ -75,40 +91,49 @@ class ShardScorer:
         self.images_done: dict[int, int] = {}
 
     def score(self, reference: ShardReference) -> ShardSummary:
-        """Score and commit one shard; a shard that is committed already is left as it is.
+        """Score and commit one shard. A shard that is already committed is left as it is.
 
-        Raises StorageFault or RunFault: the run cannot go on, nothing half-written counts.
+        Args:
+            reference: Where the shard's rows lie in the plan.
+
+        Returns:
+            The counts and times of the shard. `committed` is False if another worker committed it first.
+
+        Raises:
+            StorageFault: A storage failed as a whole. Nothing of the shard is committed.
+            RunFault: The run cannot go on, for example because the shard killed its worker too often on one node.
         """
         began_s = time.monotonic()
         if self._output.stat(output_layout.shard_file(self._settings.run_id, reference.shard)) is not None:
             return ShardSummary(reference.shard, reference.n_images, 0, 0, committed=False)
         history = self._attempts.history(reference.shard)
-        condemned = self._is_condemned(history, reference.shard)
+        blamed = self._is_blamed(history, reference.shard)
         attempt = self._attempts.open(reference.shard, isolated=history.crashed)
         outcome = "given up"
         self._watchdog.begin()
         try:
-            summary = self._score(reference, attempt, condemned, began_s)
+            summary = self._score(reference, attempt, blamed, began_s)
             outcome = "committed" if summary.committed else "discarded"
             return summary
         finally:
             self._watchdog.end()
             self.images_done.pop(reference.shard, None)
-            with suppress(StorageFault):  # open for good, then: the next attempt isolates, which is slower, not wrong
+            # If the marker cannot be closed, the next attempt isolates its decoders. That is slower, but not wrong.
+            with suppress(StorageFault):
                 self._attempts.close(attempt, outcome)
 
-    def _score(self, reference: ShardReference, attempt: Attempt, condemned: bool, began_s: float) -> ShardSummary:
+    def _score(self, reference: ShardReference, attempt: Attempt, blamed: bool, began_s: float) -> ShardSummary:
         shard, run_id = reference.shard, self._settings.run_id
         images = self._plan.read_shard(reference)
-        sources: list[Source] = []
+        sources: list[SourceRecord] = []
         counts: Counter[str] = Counter()
 
-        def on_source(source: Source) -> None:
+        def on_source(source: SourceRecord) -> None:
             sources.append(source)
             self.images_done[shard] = len(sources)
 
         decoders = _DecoderPerThread(self._isolated_decoder if attempt.isolated else self._decoder)
-        with Turn(self._model_lock) as turn, tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory:
+        with ModelLease(self._model_lock) as lease, tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory:
 
             def before_batch(batch: int) -> None:
                 if attempt.isolated:
@@ -116,8 +141,8 @@ class ShardScorer:
 
             pipeline = ShardPipeline(
                 self._model,
-                turn,
-                _condemn if condemned else lambda image: self._reader.read(image, decoders.get()),
+                lease,
+                _shard_crashed if blamed else lambda image: self._reader.read(image, decoders.get()),
                 decoder_threads=self._settings.decoder_threads,
                 with_references=self._settings.has_masks,
                 on_progress=self._watchdog.progress,
@@ -134,7 +159,7 @@ class ShardScorer:
                     counts[row.get("error_code") or STATUS_OK] += 1
                     writer.write([row])
             if not attempt.isolated:
-                turn.give_back()  # the next shard may score while this one is committed
+                lease.release()  # the next shard may be scored while this one is committed
             record_sources(
                 self._private, run_id, shard, attempt.attempt, path, (s.row() for s in sources), self._metadata
             )
@@ -152,27 +177,30 @@ class ShardScorer:
             attempt=attempt.attempt,
         )
 
-    def _is_condemned(self, history: ShardHistory, shard: int) -> bool:
-        """Whether the shard killed its worker so often, files isolated, on so many nodes, that it must be its fault."""
+    def _is_blamed(self, history: ShardHistory, shard: int) -> bool:
+        """Return whether the shard itself must be at fault for the deaths of its workers.
+
+        It is at fault if workers died at one batch `max_attempts` times, on several nodes, with decoders isolated.
+        """
         deaths = history.deaths_at_one_batch()
         if len(deaths) < self._settings.limits.max_attempts:
             self._refuse_endless_deaths(history, shard)
             return False
         nodes = _nodes(deaths)
-        if len(nodes) >= MIN_NODES_TO_CONDEMN:
+        if len(nodes) >= MIN_NODES_TO_BLAME_SHARD:
             return True
         raise RunFault(
-            f"the worker died {len(deaths)} times at the same place of shard {shard} although files were decoded in "
-            f"processes of their own, each time on node {nodes[0]}; look for a fault there (memory, disk, processor, "
-            "GPU driver), then give the same command again, on another node if there is one"
+            f"the worker died {len(deaths)} times at the same batch of shard {shard}, although files were decoded in "
+            f"separate processes, each time on node {nodes[0]}; look for a fault of that node (memory, disk, "
+            "processor, GPU driver), then give the same command again, on another node if there is one"
         )
 
     def _refuse_endless_deaths(self, history: ShardHistory, shard: int) -> None:
-        """Deaths at ever other places are no fault of the shard; but Ray replaces workers for ever."""
-        if len(history.deaths) >= ENDLESS * self._settings.limits.max_attempts:
+        """Raise RunFault after too many deaths at different batches. Ray would replace the workers without limit."""
+        if len(history.deaths) >= MAX_DEATHS_FACTOR * self._settings.limits.max_attempts:
             raise RunFault(
-                f"workers died {len(history.deaths)} times on shard {shard}, at different places, although files were "
-                f"decoded in processes of their own, on node(s) {', '.join(_nodes(history.deaths))}; look for what "
+                f"workers died {len(history.deaths)} times on shard {shard}, at different batches, although files "
+                f"were decoded in separate processes, on node(s) {', '.join(_nodes(history.deaths))}; find out what "
                 "kills them (memory limits, preemption), then give the same command again"
             )
 
@@ -190,7 +218,7 @@ class ShardScorer:
 
 
 class _DecoderPerThread:
-    """A decoder for each thread that asks, made when it first asks; all closed when the block is left."""
+    """Gives each thread its own decoder, made on its first call of `get`. All are closed at the end of the block."""
 
     def __init__(self, make: Callable[[], Decoder]) -> None:
         self._make = make
@@ -216,7 +244,7 @@ def _nodes(deaths: Sequence[Attempt]) -> list[str]:
     return sorted({attempt.worker.node for attempt in deaths})
 
 
-def _condemn(image: PlannedImage) -> Iterator[FrameInput | Source]:
-    """The rows of a shard that nobody shall touch any more."""
+def _shard_crashed(image: PlannedImage) -> Iterator[FrameInput | SourceRecord]:
+    """Yield a failed frame for an image of a shard that is blamed, without touching the file."""
     yield FrameInput(image, None, None, error=FailureCode.SHARD_CRASHED)
-    yield Source(image, errors=[FailureCode.SHARD_CRASHED.value])
+    yield SourceRecord(image, errors=[FailureCode.SHARD_CRASHED.value])

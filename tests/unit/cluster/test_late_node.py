@@ -14,7 +14,7 @@ from diagchd_batch.cluster.node_checks import requirements
 from diagchd_batch.cluster.node_checks.late_node import late_node_problem, node_marks
 from diagchd_batch.errors import RunFault
 from diagchd_batch.scoring.worker.ray_entry import OUTCOME, ShardActor
-from diagchd_batch.scoring.worker.shard_actor import read_outcomes
+from diagchd_batch.scoring.worker.shard_worker import read_outcomes
 from diagchd_batch.storage import open_store
 from tests.unit.scoring.made_runs import RUN, SUBMISSION, make_run
 

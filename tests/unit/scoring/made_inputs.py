@@ -2,12 +2,12 @@
 
 import hashlib
 import io
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.records import PlannedImage
@@ -27,14 +27,6 @@ SPEC = ModelSpec(
 )
 
 
-@dataclass
-class PlainPrediction:
-    label_maps_bhw_u8: np.ndarray
-    chd_probability_b_f32: np.ndarray
-    seg_loss_b_f32: np.ndarray | None
-    soft_dice_b_f32: np.ndarray | None
-
-
 class PlainModel:
     """Labels by brightness, probability = mean brightness; remembers its batches."""
 
@@ -44,7 +36,7 @@ class PlainModel:
         self.batch_size = batch_size
         self.batches: list[np.ndarray] = []
 
-    def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> PlainPrediction:
+    def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
         assert images_bhwc_u8.shape == (self.batch_size, HEIGHT, WIDTH, 3)
         self.batches.append(images_bhwc_u8.copy())
         labels = (images_bhwc_u8[..., 0] // 86).astype(np.uint8)
@@ -52,7 +44,7 @@ class PlainModel:
         losses = None
         if reference_bhw_u8 is not None:
             losses = (labels != reference_bhw_u8).mean(axis=(1, 2), dtype=np.float32)
-        return PlainPrediction(labels, probability, losses, None if losses is None else 1 - losses)
+        return Prediction(labels, probability, losses, None if losses is None else 1 - losses)
 
 
 def png(value: int = 0, *, size: tuple[int, int] = (HEIGHT, WIDTH), mode: str = "RGB") -> bytes:

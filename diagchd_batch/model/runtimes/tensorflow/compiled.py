@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-
 import tensorflow as tf
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
 from diagchd_batch.errors import UsageError
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
 from diagchd_batch.model.network import CLASSES, build_network
@@ -22,8 +24,6 @@ from diagchd_batch.model.runtimes.tensorflow.inference import (
 )
 from diagchd_batch.model.spec import ModelSpec, refuse_replaced_weights, seed_of, weights_path
 from diagchd_batch.model.weights.checkpoints import fill_from_seed, load_checkpoint
-from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 Outputs = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
 Run = Callable[[np.ndarray, np.ndarray | None], Outputs]

@@ -8,7 +8,7 @@ import pytest
 from diagchd_batch.failures import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
-from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, Source
+from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, SourceRecord
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder
 from diagchd_batch.storage import open_store
 from tests.unit.scoring.made_inputs import HEIGHT, WIDTH, plan_files, png, tiff
@@ -18,7 +18,7 @@ def _read(directory, image, *, rule="all", max_file_bytes=1_000_000):
     reader = FileReader(open_store(str(directory)), rule, max_file_bytes)
     decoder = InProcessDecoder(DecodeSettings(DecodeLimits(), HEIGHT, WIDTH, None), ByteBudget(1 << 20))
     *frames, source = reader.read(image, decoder)
-    assert isinstance(source, Source)
+    assert isinstance(source, SourceRecord)
     assert all(isinstance(frame, FrameInput) for frame in frames)
     return frames, source
 

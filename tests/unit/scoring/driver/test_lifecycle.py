@@ -14,6 +14,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import RunFault, StorageFault
+from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.results import compaction
 from diagchd_batch.results.output import open_output
@@ -26,7 +27,7 @@ from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage.local import LocalStorage
 from diagchd_batch.storage.timeouts import SHORT_TIMEOUT_S
 from diagchd_batch.studies.plan import open_plan
-from tests.unit.scoring.made_inputs import PlainPrediction, png
+from tests.unit.scoring.made_inputs import png
 
 
 class GreyModel:
@@ -36,9 +37,9 @@ class GreyModel:
         self.spec = settings.model
         self.batch_size = settings.batch_size
 
-    def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> PlainPrediction:
+    def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
         probability = images_bhwc_u8.mean(axis=(1, 2, 3), dtype=np.float32) / np.float32(255)
-        return PlainPrediction(images_bhwc_u8[..., 0] // 86, probability, None, None)
+        return Prediction(images_bhwc_u8[..., 0] // 86, probability, None, None)
 
 
 class OneMachine:
