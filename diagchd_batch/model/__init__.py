@@ -17,7 +17,7 @@ _HOMES = {
     "build_network": "network",
     "load_checkpoint": "weights.checkpoints",
     "save_checkpoint": "weights.checkpoints",
-    "Prediction": "predictor",
+    "Prediction": "runtimes.interface",
     "Predictor": "predictor",
     "choose_batch_size": "batch_size",
 }

@@ -1,64 +1,70 @@
-"""Scores batches of images: the network compiled once, uint8 in, label maps and probabilities out."""
+"""Scores batches of images with a model that is compiled once: uint8 images in, named arrays out."""
 
 import threading
-from dataclasses import dataclass
 
 import numpy as np
 
 from diagchd_batch.errors import UsageError
-from diagchd_batch.model.runtimes.tensorflow.compiled import compile_network, start_tensorflow
+from diagchd_batch.model.runtimes import registry
+from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the network says of one batch.
-
-    `label_maps_bhw_u8`: class numbers 0 background, 1 septum, 2 rest of the heart, at the model's grid.
-    `chd_probability_b_f32`: in [0, 1]. Only with a reference, per image: `seg_loss_b_f32`, cross-entropy plus one minus
-    soft Dice, and `soft_dice_b_f32` in [0, 1] (`losses`).
-    """
-
-    label_maps_bhw_u8: np.ndarray
-    chd_probability_b_f32: np.ndarray
-    seg_loss_b_f32: np.ndarray | None
-    soft_dice_b_f32: np.ndarray | None
-
-
 class Predictor:
-    """A network with its weights, compiled for one batch size; safe to call from several threads.
+    """A model with its weights, compiled for one batch size. It may be called from several threads.
 
-    On a CPU an image at one position of a batch gives the same bits whatever the other positions hold, in every process
-    with the same number of threads, on the same processor with the same package versions. The number of threads does
-    show in last bits (oneDNN cuts its sums by it), so a run that must repeat to the bit keeps it fixed.
+    On a CPU the result for an image does not depend, to the last bit, on the other images of the batch. It is the same
+    in every process that has the same number of threads, the same kind of processor and the same package versions. The
+    number of threads does change the last bits, because oneDNN splits its sums by it. A run that must be repeatable to
+    the bit therefore keeps it fixed.
 
-    `intra_op_threads` is the number of threads of one operation; None takes TensorFlow's default, a thread per core.
-    A process can have one such number only: asking for another later raises UsageError.
+    Attributes:
+        spec: The model.
+        batch_size: The number of images in every batch.
+        devices: The names of the devices that compute, such as ``CPU``.
     """
 
     def __init__(self, spec: ModelSpec, batch_size: int, intra_op_threads: int | None = None) -> None:
-        """Raises WeightsError if the checkpoint does not fit, RunFault if it is not the one that `spec` was resolved
-        from, ConfigError for an unknown model."""
+        """Load and compile the model.
+
+        Args:
+            spec: The model, from `resolve_model`.
+            batch_size: The number of images in every batch, at least 1.
+            intra_op_threads: Threads of one operation; None is the runtime's default, one thread a core. A process can
+                have only one such number.
+
+        Raises:
+            UsageError: The batch size is below 1, or the process already uses another number of threads.
+            ConfigError: The model is unknown.
+            WeightsError: The checkpoint does not fit the model.
+            RunFault: The checkpoint is no longer the one that `spec` was resolved from.
+        """
         if batch_size < 1:
             raise UsageError(f"the batch size must be at least 1, not {batch_size}")
         self.spec = spec
         self.batch_size = batch_size
-        self.devices = start_tensorflow(intra_op_threads)
-        self._run = compile_network(spec, batch_size)
+        self._run = registry.compile(spec, batch_size, intra_op_threads)
+        self.devices = list(self._run.devices)
         self._lock = threading.Lock()
 
     def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
-        """Score exactly `batch_size` RGB images at the model's grid; empty slots are the caller's to fill with zeros.
+        """Score one batch.
 
-        `reference_bhw_u8`: label maps of 0, 1, 2, zeros where an image has none.
+        Args:
+            images_bhwc_u8: uint8 ``[batch_size, height, width, 3]``, RGB on the model's grid. The caller fills empty
+                positions with zeros.
+            reference_bhw_u8: uint8 ``[batch_size, height, width]``, reference label maps with classes 0, 1 and 2, and
+                zeros where an image has none. If None, no loss and no Dice are computed.
+
+        Raises:
+            UsageError: An array has another shape or dtype.
         """
         grid = (self.batch_size, self.spec.height, self.spec.width)
         _check(images_bhwc_u8, (*grid, 3), "images")
         if reference_bhw_u8 is not None:
             _check(reference_bhw_u8, grid, "reference label maps")
-        with self._lock:  # one at a time: two would fight for the same cores and double the memory
-            outputs = self._run(images_bhwc_u8, reference_bhw_u8)
-        return Prediction(*outputs)
+        with self._lock:  # two calls at once would compete for the same cores and need twice the memory
+            return self._run(images_bhwc_u8, reference_bhw_u8)
 
 
 def _check(array: np.ndarray, shape: tuple[int, ...], what: str) -> None:

@@ -35,6 +35,7 @@ class ModelSpec:
     width: int
     precision: str
     chd_threshold: float
+    runtime: str = "tensorflow"
 
 
 def resolve_model(name: str, weights: str, precision: str) -> ModelSpec:

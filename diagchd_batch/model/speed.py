@@ -9,7 +9,8 @@ from statistics import median
 import numpy as np
 
 from diagchd_batch.model.batch_size import choose_batch_size
-from diagchd_batch.model.predictor import Prediction, Predictor
+from diagchd_batch.model.predictor import Predictor
+from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.runtimes.tensorflow.compiled import load_network
 from diagchd_batch.model.spec import PRECISIONS, ModelSpec
 
@@ -101,4 +102,4 @@ def _batches(images_nhwc_u8: np.ndarray, batch_size: int) -> list[np.ndarray]:
 def _joined(predictions: list[Prediction], n_images: int) -> Prediction:
     label_maps = np.concatenate([prediction.label_maps_bhw_u8 for prediction in predictions])
     probability = np.concatenate([prediction.chd_probability_b_f32 for prediction in predictions])
-    return Prediction(label_maps[:n_images], probability[:n_images], None, None)
+    return Prediction(label_maps[:n_images], probability[:n_images])

@@ -14,7 +14,7 @@ import pytest
 from diagchd_batch.errors import RunFault, UsageError, WeightsError
 from diagchd_batch.model import Predictor, build_network, resolve_model, save_checkpoint
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
-from diagchd_batch.model.runtimes.tensorflow.compiled import compile_with_xla, load_network
+from diagchd_batch.model.runtimes.tensorflow.compiled import XlaNetwork, load_network
 from diagchd_batch.model.runtimes.tensorflow.inference import (
     CpuBuilder,
     FoldedBuilder,
@@ -129,16 +129,18 @@ def test_tensorflow_s_optimizer_takes_the_graph():
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_gpu_s_way_of_compiling_agrees(spec, network, images, reference, expected, precision):
-    run = compile_with_xla(network, replace(spec, precision=precision), BATCH)
+    run = XlaNetwork(network, replace(spec, precision=precision), BATCH)
     close = 1e-4 if precision == "float32" else 0.05
-    label_maps, probability, loss, dice = run(images, reference)
-    assert np.mean(label_maps == expected[0].argmax(-1)) > 1 - close
-    np.testing.assert_allclose(probability, expected[1], atol=close)
+    prediction = run(images, reference)
+    assert np.mean(prediction.label_maps_bhw_u8 == expected[0].argmax(-1)) > 1 - close
+    np.testing.assert_allclose(prediction.chd_probability_b_f32, expected[1], atol=close)
     np.testing.assert_allclose(
-        loss, segmentation_loss(np.eye(3, dtype=np.float32)[reference], expected[0]), rtol=max(close, 1e-3)
+        prediction.seg_loss_b_f32,
+        segmentation_loss(np.eye(3, dtype=np.float32)[reference], expected[0]),
+        rtol=max(close, 1e-3),
     )
-    np.testing.assert_allclose(run(images, None)[1], probability, atol=1e-6)
-    assert np.all((dice > 0) & (dice < 1))
+    np.testing.assert_allclose(run(images).chd_probability_b_f32, prediction.chd_probability_b_f32, atol=1e-6)
+    assert np.all((prediction.soft_dice_b_f32 > 0) & (prediction.soft_dice_b_f32 < 1))
 
 
 @pytest.mark.parametrize("form", [FoldedBuilder, CpuBuilder])

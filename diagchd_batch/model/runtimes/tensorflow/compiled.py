@@ -1,10 +1,11 @@
-"""TensorFlow for the predictor: starting it, and compiling a network for the CPU or a GPU.
+"""The TensorFlow runtime: configures TensorFlow and compiles a network for the CPU or for a GPU.
 
-CPU: a frozen graph, so that batch normalisation folds into the convolutions, and for bfloat16 oneDNN's rewrite (which
-uses AMX where the processor has it). GPU: XLA, and Keras's mixed precision for bfloat16.
+On a CPU the network becomes a frozen graph, so that batch normalisation folds into the convolutions. For bfloat16 the
+graph is rewritten by oneDNN, which uses AMX if the processor has it. On a GPU the network is compiled by XLA, and
+bfloat16 is Keras's mixed precision.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from diagchd_batch.errors import UsageError
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
 from diagchd_batch.model.network import CLASSES, build_network
+from diagchd_batch.model.runtimes.interface import Prediction, Run
 from diagchd_batch.model.runtimes.tensorflow.inference import (
     CpuBuilder,
     CpuFloat32Builder,
@@ -25,40 +27,26 @@ from diagchd_batch.model.runtimes.tensorflow.inference import (
 from diagchd_batch.model.spec import ModelSpec, refuse_replaced_weights, seed_of, weights_path
 from diagchd_batch.model.weights.checkpoints import fill_from_seed, load_checkpoint
 
-Outputs = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
-Run = Callable[[np.ndarray, np.ndarray | None], Outputs]
 
+def compile_model(spec: ModelSpec, batch_size: int, intra_op_threads: int | None) -> Run:
+    """Load the weights of `spec` and compile it for the GPU of this process, or for the CPU if there is none.
 
-def start_tensorflow(intra_op_threads: int | None) -> list[str]:
-    """Configure this process's TensorFlow before its first operation. Returns the names of the devices that compute.
-
-    Raises UsageError if it has already started with another number of threads.
+    See `runtimes.registry.compile` for arguments and errors.
     """
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)  # else it takes the whole device at once
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 means float32
-    if intra_op_threads is not None and tf.config.threading.get_intra_op_parallelism_threads() != intra_op_threads:
-        try:
-            tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
-        except RuntimeError as error:
-            raise UsageError(
-                f"TensorFlow already runs in this process, not with {intra_op_threads} threads per operation; "
-                "use a process of its own for another number"
-            ) from error
-    devices = tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU")
-    return [_device_name(device) for device in devices]
-
-
-def compile_network(spec: ModelSpec, batch_size: int) -> Run:
-    """Build, load and compile. The function returned takes uint8 images and, or None, uint8 label maps."""
+    _configure_tensorflow(intra_op_threads)
     network = load_network(spec)
     if tf.config.list_physical_devices("GPU"):
-        return compile_with_xla(network, spec, batch_size)
-    return compile_frozen(network, spec, batch_size)
+        return XlaNetwork(network, spec, batch_size)
+    return FrozenNetwork(network, spec, batch_size)
 
 
 def load_network(spec: ModelSpec) -> keras.Model:
-    """The Keras model of `spec` with its weights, in float32. Raises WeightsError, RunFault for replaced weights."""
+    """Return the Keras model of `spec` with its weights, in float32.
+
+    Raises:
+        WeightsError: The checkpoint does not fit the network.
+        RunFault: The checkpoint is no longer the one that `spec` was resolved from.
+    """
     network = build_network(spec.name, spec.height, spec.width)
     seed = seed_of(spec.weights)
     if seed is None:
@@ -69,58 +57,87 @@ def load_network(spec: ModelSpec) -> keras.Model:
     return network
 
 
-def compile_frozen(network: keras.Model, spec: ModelSpec, batch_size: int) -> Run:
-    """For the CPU."""
-    form = CpuFloat32Builder if spec.precision == "float32" else CpuBuilder
-    score = _scorer(build_inference_network(spec.name, network, form), network)
-    traced = tf.function(score, autograph=False)  # there is no control flow to translate, which takes half a second
-    frozen = convert_variables_to_constants_v2(traced.get_concrete_function(*_signature(spec, batch_size)))
-    # One operation at a time, on all threads: convolutions side by side only fight for the cores and their caches.
-    options = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=1, use_per_session_threads=True)
-    # Once: on its second round TensorFlow's remapper trips over its own fusions where a tensor has two readers.
-    options.graph_options.rewrite_options.meta_optimizer_iterations = RewriterConfig.ONE
-    if spec.precision == "bfloat16":
-        options.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = RewriterConfig.ON
-    # A session, because its options hold for this graph alone; tf.config's would hold for the whole process.
-    session = tf.compat.v1.Session(graph=frozen.graph, config=options)
-    images_name, reference_name = (tensor.name for tensor in frozen.inputs)
-    names = [tensor.name for tensor in frozen.outputs]
+class FrozenNetwork:
+    """A `Run` for the CPU: a graph whose weights are constants, in a session of its own."""
 
-    def run(images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None) -> Outputs:
+    def __init__(self, network: keras.Model, spec: ModelSpec, batch_size: int) -> None:
+        """Compile `network` (from `load_network`), in the precision of `spec`."""
+        builder = CpuFloat32Builder if spec.precision == "float32" else CpuBuilder
+        score = _score_function(build_inference_network(spec.name, network, builder), network)
+        # Without autograph: there is no control flow to translate, and looking for it takes half a second.
+        traced = tf.function(score, autograph=False)
+        frozen = convert_variables_to_constants_v2(traced.get_concrete_function(*_signature(spec, batch_size)))
+        # One operation at a time, on all threads: parallel convolutions only compete for the cores and their caches.
+        options = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=1, use_per_session_threads=True)
+        # One round only: in a second round TensorFlow's remapper fails on its own fusions where a tensor has two
+        # readers.
+        options.graph_options.rewrite_options.meta_optimizer_iterations = RewriterConfig.ONE
+        if spec.precision == "bfloat16":
+            options.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = RewriterConfig.ON
+        # A session, because its options hold for this graph only; those of tf.config would hold for the whole process.
+        self._session = tf.compat.v1.Session(graph=frozen.graph, config=options)
+        self._images, self._reference = (tensor.name for tensor in frozen.inputs)
+        self._outputs = [tensor.name for tensor in frozen.outputs]
+        self.devices: Sequence[str] = _device_names("CPU")
+
+    def __call__(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
         if reference_bhw_u8 is None:
-            return (*session.run(names[:2], {images_name: images_bhwc_u8}), None, None)
-        return tuple(session.run(names, {images_name: images_bhwc_u8, reference_name: reference_bhw_u8}))
+            return Prediction(*self._session.run(self._outputs[:2], {self._images: images_bhwc_u8}))
+        inputs = {self._images: images_bhwc_u8, self._reference: reference_bhw_u8}
+        return Prediction(*self._session.run(self._outputs, inputs))
 
-    return run
 
+class XlaNetwork:
+    """A `Run` for GPUs. It also works on a CPU, but slowly."""
 
-def compile_with_xla(network: keras.Model, spec: ModelSpec, batch_size: int) -> Run:
-    """For GPUs; works on a CPU too, but slowly."""
-    dtype_policy = "mixed_bfloat16" if spec.precision == "bfloat16" else "float32"
-    score = _scorer(build_inference_network(spec.name, network, FoldedBuilder, dtype_policy), network)
-    images, reference = _signature(spec, batch_size)
-    plain = tf.function(score, jit_compile=True).get_concrete_function(images)
-    referenced = tf.function(score, jit_compile=True).get_concrete_function(images, reference)
+    def __init__(self, network: keras.Model, spec: ModelSpec, batch_size: int) -> None:
+        """Compile `network` (from `load_network`), in the precision of `spec`."""
+        dtype_policy = "mixed_bfloat16" if spec.precision == "bfloat16" else "float32"
+        score = _score_function(build_inference_network(spec.name, network, FoldedBuilder, dtype_policy), network)
+        images, reference = _signature(spec, batch_size)
+        self._plain = tf.function(score, jit_compile=True).get_concrete_function(images)
+        self._with_reference = tf.function(score, jit_compile=True).get_concrete_function(images, reference)
+        self.devices: Sequence[str] = _device_names("GPU") or _device_names("CPU")
 
-    def run(images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None) -> Outputs:
+    def __call__(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
         if reference_bhw_u8 is None:
-            return (*(output.numpy() for output in plain(tf.constant(images_bhwc_u8))), None, None)
-        outputs = referenced(tf.constant(images_bhwc_u8), tf.constant(reference_bhw_u8))
-        return tuple(output.numpy() for output in outputs)
+            outputs = self._plain(tf.constant(images_bhwc_u8))
+        else:
+            outputs = self._with_reference(tf.constant(images_bhwc_u8), tf.constant(reference_bhw_u8))
+        return Prediction(*(output.numpy() for output in outputs))
 
-    return run
+
+def _configure_tensorflow(intra_op_threads: int | None) -> None:
+    """Configure the TensorFlow of this process before its first operation.
+
+    Raises UsageError if TensorFlow has already started with another number of threads.
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # Otherwise TensorFlow takes the memory of the whole device at once.
+        tf.config.experimental.set_memory_growth(gpu, True)
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 must mean float32
+    if intra_op_threads is not None and tf.config.threading.get_intra_op_parallelism_threads() != intra_op_threads:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+        except RuntimeError as error:
+            raise UsageError(
+                f"TensorFlow already runs in this process, not with {intra_op_threads} threads per operation; "
+                "use another process for another number of threads"
+            ) from error
 
 
 def _signature(spec: ModelSpec, batch_size: int) -> tuple[tf.TensorSpec, tf.TensorSpec]:
+    """Return the types of the images and of the reference label maps."""
     grid = (batch_size, spec.height, spec.width)
     return tf.TensorSpec((*grid, 3), tf.uint8), tf.TensorSpec(grid, tf.uint8)
 
 
-def _scorer(folded: keras.Model, network: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """What is compiled: from uint8 images label maps and CHD probabilities, with a reference also loss and soft Dice.
+def _score_function(folded: keras.Model, network: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Return the function to compile: from uint8 images to the fields of `Prediction`, in their order.
 
-    What follows the convolutions is small and decides calls and losses, so it is done in float64: no bfloat16 rewrite
-    touches that, and the order of a sum does not show in the float32 results.
+    It returns two tensors without a reference and four with one. The operations after the convolutions are cheap, and
+    they decide calls and losses, so they are computed in float64: no bfloat16 rewrite changes them, and the order of a
+    sum does not show in the float32 results.
     """
     matrix, bias = classifier_matrix(network)
 
@@ -137,6 +154,10 @@ def _scorer(folded: keras.Model, network: keras.Model) -> Callable[..., tuple[tf
         return label_maps, probability, tf.cast(loss, tf.float32), tf.cast(dice, tf.float32)
 
     return score
+
+
+def _device_names(device_type: str) -> list[str]:
+    return [_device_name(device) for device in tf.config.list_physical_devices(device_type)]
 
 
 def _device_name(device: tf.config.PhysicalDevice) -> str:
