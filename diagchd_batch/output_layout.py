@@ -60,6 +60,9 @@ def node_mark(run_id: str, submission: str) -> str:
 ID_KEY = "id_key"
 ID_KEY_CHECK = "id_key_check.json"
 
+INPUT_ROOT = "input_root.json"
+"""The root of the archive that the output's tokens are relative to."""
+
 
 def private_run(run_id: str) -> str:
     return f"runs/run_id={run_id}/"

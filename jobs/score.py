@@ -42,6 +42,7 @@ def main(load: Callable[[str, Sequence[str], Mapping[str, str]], JobConfig] = lo
     selections = parser.add_mutually_exclusive_group()
     selections.add_argument("--only", choices=["new"], dest="selection")
     selections.add_argument("--retry", choices=["failed"], dest="selection")
+    parser.add_argument("--input-moved", action="store_true", help="the archive was moved to input.uri")
     parser.add_argument("--until", help="as of `submit`; a time of day is one where this process runs")
     with RunLog() as run_log:
         # intermixed: else KEY=VALUE after an option is refused
@@ -77,7 +78,9 @@ def _run(
             progress,
             environ=os.environ,
             command=sys.argv,
-            request=RunRequest(arguments.run_id, arguments.new_run, arguments.selection or "all"),
+            request=RunRequest(
+                arguments.run_id, arguments.new_run, arguments.selection or "all", arguments.input_moved
+            ),
             until=until,
             derive=evaluate,
             conclude=report,

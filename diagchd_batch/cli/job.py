@@ -27,6 +27,10 @@ RunId = Annotated[
     typer.Option("--run-id", help="Name the run yourself; an existing one is resumed if its fingerprint is the same."),
 ]
 
+InputMovedOption = Annotated[
+    bool,
+    typer.Option("--input-moved", help="The archive of this output was moved to input.uri; its files are the same."),
+]
 
 WHICH_FILES = (
     "SELECT uri, error_code, reference_status FROM current JOIN plan USING (run_id, image_id) "
@@ -45,6 +49,7 @@ def plan(
     run_id: RunId = None,
     only: OnlyOption = None,
     retry: RetryOption = None,
+    input_moved: InputMovedOption = False,
     measure: Annotated[
         bool, typer.Option(help="Time the model on this machine where no earlier run tells how fast it is.")
     ] = True,
@@ -60,7 +65,7 @@ def plan(
     from diagchd_batch.config.loading import load_job
     from diagchd_batch.runs.plan import preview_job
 
-    request = _request(run_id, False, only, retry)
+    request = _request(run_id, False, only, retry, input_moved)
     job = load_job(config, overrides, os.environ)
     _say_caution(job)
     with run_progress() as progress:
@@ -85,6 +90,7 @@ def submit(
     new_run: Annotated[bool, typer.Option("--new-run", help="Begin another run although one could go on.")] = False,
     only: OnlyOption = None,
     retry: RetryOption = None,
+    input_moved: InputMovedOption = False,
     until: Annotated[
         str | None,
         typer.Option(help="Begin no shard that would not end by then: 06:00, 2026-11-24T06:00+01:00 or 7h30m."),
@@ -122,7 +128,7 @@ def submit(
     if no_wait and not cluster:
         raise UsageError("--no-wait goes with a cluster; name it with --address, or leave --no-wait out")
     deadline = parse_deadline(until, datetime.now(UTC)) if until else None
-    request = _request(run_id, new_run, only, retry)
+    request = _request(run_id, new_run, only, retry, input_moved)
     job = load_job(config, overrides, os.environ)
     _say_caution(job)
     refuse_output_in_input(job)
@@ -166,13 +172,13 @@ def submit(
     raise typer.Exit(outcome.exit_code)
 
 
-def _request(run_id: str | None, new_run: bool, only: str | None, retry: str | None) -> "RunRequest":
+def _request(run_id: str | None, new_run: bool, only: str | None, retry: str | None, input_moved: bool) -> "RunRequest":
     from diagchd_batch.errors import UsageError
     from diagchd_batch.scoring.driver.identity import RunRequest
 
     if only and retry:
         raise UsageError("--only new and --retry failed are two runs: give the one, then the other")
-    return RunRequest(run_id, new_run, "new" if only else "failed" if retry else "all")
+    return RunRequest(run_id, new_run, "new" if only else "failed" if retry else "all", input_moved)
 
 
 def _say_caution(job: "JobConfig") -> None:
@@ -198,6 +204,8 @@ def _submit_to_cluster(
     jobs = ClusterJobs(address)
     run = run_meant(job, os.environ, request)
     options = {"new": ["--only", "new"], "failed": ["--retry", "failed"]}.get(request.selection, [])
+    if request.input_moved:
+        options.append("--input-moved")
     if until:
         options += ["--until", until.isoformat()]
     submission_id, exit_code = "", 0

@@ -1,21 +1,68 @@
-"""Identity of a computation: a digest over everything that changes its result."""
+"""The fingerprint of a run: one digest over everything that changes a score."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
+_SCORING_VERSION = "scoring_version"
+_SCHEMA_VERSION = "schema_version"
+_BEFORE_SCORING_VERSIONS = 1
+"""The scoring version of the code that recorded the schema version (always 1) in its place."""
+
 
 def fingerprint(fields: Mapping[str, Any]) -> str:
-    """SHA-256, as 64 hex digits, of `fields` in a canonical form: key order and spacing do not matter.
+    """Return the SHA-256 of `fields` in canonical form: the order of the keys and spacing do not matter.
 
-    Values are what JSON can hold, without NaN; anything else raises TypeError or ValueError.
+    Args:
+        fields: Values that JSON can hold.
+
+    Returns:
+        64 hex digits.
+
+    Raises:
+        ValueError: If a value is NaN or infinite.
+        TypeError: If JSON cannot hold a value.
     """
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def current_form(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return recorded fingerprint fields as this version of the program would record them.
+
+    Runs of versions before scoring versions existed recorded the schema version of the tables. It does not change a
+    score, so it is dropped, and the scoring version that was in force at that time takes its place. A field that a
+    later version adds belongs here too, with the value that earlier runs were scored with.
+    """
+    fields = {name: value for name, value in recorded.items() if name != _SCHEMA_VERSION}
+    if _SCHEMA_VERSION in recorded:
+        fields.setdefault(_SCORING_VERSION, _BEFORE_SCORING_VERSIONS)
+    return fields
+
+
+def current_fingerprint(recorded_fingerprint: str, recorded_fields: Mapping[str, Any]) -> str:
+    """Return the fingerprint by which a recorded run is compared with runs of this version of the program.
+
+    A run keeps the fingerprint that it began with in its records and tables. Only comparisons use this one.
+    """
+    fields = current_form(recorded_fields)
+    return recorded_fingerprint if fields == recorded_fields else fingerprint(fields)
+
+
+def earlier_fingerprints(fields: Mapping[str, Any]) -> list[str]:
+    """Return the fingerprints under which earlier versions of the program recorded the same computation."""
+    if fields.get(_SCORING_VERSION) != _BEFORE_SCORING_VERSIONS:
+        return []
+    earlier = {name: value for name, value in fields.items() if name != _SCORING_VERSION}
+    return [fingerprint(earlier | {_SCHEMA_VERSION: 1})]
+
+
 def differences(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The fields in which two identities differ: name → (existing value, wanted value), None where one lacks it."""
+    """Return the fields in which two sets of fields differ.
+
+    Returns:
+        Name of the field → (existing value, wanted value). A value is None where that side lacks the field.
+    """
     names = sorted({*existing, *wanted})
     return {name: (existing.get(name), wanted.get(name)) for name in names if existing.get(name) != wanted.get(name)}

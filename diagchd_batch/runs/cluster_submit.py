@@ -8,7 +8,7 @@ from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ExitCode
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.scoring.driver.identity import RunRequest
-from diagchd_batch.scoring.driver.job import model_of, requested_run
+from diagchd_batch.scoring.driver.job import model_of, requested_input_root, requested_run
 from diagchd_batch.scoring.driver.workspace import Workspace
 
 _REPORTED_EXIT_CODES = set(ExitCode) - {ExitCode.DONE, ExitCode.FAILED_INPUTS}
@@ -22,7 +22,7 @@ def run_meant(config: JobConfig, environ: Mapping[str, str], request: RunRequest
     workspace = Workspace.of_job(config, environ)
     model = model_of(config)
     registry = workspace.registry(workspace.create_key())
-    return requested_run(config, model, registry, request).identity.run_id
+    return requested_run(config, model, registry, requested_input_root(workspace, request), request).identity.run_id
 
 
 def follow_to_end(

@@ -8,13 +8,13 @@ import pandas as pd
 import pyarrow as pa
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.fingerprint import fingerprint
+from diagchd_batch.config.fingerprint import current_fingerprint, fingerprint
 from diagchd_batch.config.models import EvaluationConfig, JobConfig
 from diagchd_batch.config.output_places import refuse_output_in_input
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.scoring.driver.identity import RunRequest, fingerprint_fields
-from diagchd_batch.scoring.driver.job import model_of, requested_run
+from diagchd_batch.scoring.driver.job import model_of, requested_input_root, requested_run
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.submit_checks import check_limits
 from diagchd_batch.scoring.driver.workspace import Workspace
@@ -71,7 +71,9 @@ def preview_job(
     key = workspace.find_key()
     found = begun = None
     if key is not None:
-        target = requested_run(config, model, workspace.registry(key), request)
+        target = requested_run(
+            config, model, workspace.registry(key), requested_input_root(workspace, request), request
+        )
         found, begun = (target.identity, None) if target.exists else (None, target.identity)
     select = selection_of(begun, workspace.storage, workspace.private) if begun else None
     pseudonymizer = Pseudonymizer(key or secrets.token_bytes(32))
@@ -88,7 +90,7 @@ def preview_job(
     rates = [
         (run.ended_at, run.images_per_s)
         for run in workspace.runs(on_damaged=lambda *_: None)  # it tells how fast the others were
-        if run.fingerprint == digest and run.ended_at and run.images_per_s
+        if current_fingerprint(run.fingerprint, run.fingerprint_fields) == digest and run.ended_at and run.images_per_s
     ]
     return JobPreview(
         model=model,

@@ -1,6 +1,7 @@
 """Proves that a run and those that it builds on give, together, exactly one result for each frame that any planned."""
 
 from diagchd_batch import output_layout
+from diagchd_batch.config.fingerprint import current_fingerprint
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.output import Output
@@ -43,7 +44,8 @@ def verify_lineage(output: Output, run_id: str) -> LineageReport:
 def _of_run(output: Output, record: RunRecord, newest: RunRecord) -> list[Problem]:
     place = f"run {record.run_id}"
     problems = []
-    if record.fingerprint != newest.fingerprint:
+    of_record, of_newest = (current_fingerprint(run.fingerprint, run.fingerprint_fields) for run in (record, newest))
+    if of_record != of_newest:
         detail = "its fingerprint is not that of the runs that build on it: they score otherwise"
         problems.append(_problem(ProblemKind.BROKEN_LINEAGE, place, detail))
     if record is not newest and output.storage.stat(output_layout.success_marker(record.run_id)) is None:

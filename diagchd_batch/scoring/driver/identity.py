@@ -1,37 +1,54 @@
-"""Which run a command means: its fingerprint, its input, its number; claimed once, resumed by the same command."""
+"""Decides which run a command means, by its fingerprint, its input and its number, and claims it once."""
 
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from diagchd_batch import __version__, output_layout
-from diagchd_batch.config.fingerprint import differences, fingerprint
+from diagchd_batch.config.fingerprint import (
+    current_fingerprint,
+    current_form,
+    differences,
+    earlier_fingerprints,
+    fingerprint,
+)
 from diagchd_batch.config.models import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.model.spec import ModelSpec
-from diagchd_batch.results.columns import SCHEMA_VERSION
 from diagchd_batch.results.lineage import newest_runs
 from diagchd_batch.results.run_record import DamagedRecordError, Selection
+from diagchd_batch.scoring.scoring_version import SCORING_VERSION
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.layouts.manifest import manifest_digest
 from diagchd_batch.uris import normalize_uri
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-_DIGITS = 8
+_PREFIX_DIGITS = 8
 _MANIFEST = "manifest_sha256"
+_SCORING_VERSION = "scoring_version"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a run is, fixed when it is first claimed. Identified: it lies under `private/`.
+    """What a run is, fixed when it is first claimed. It identifies the archive, so it lies under `private/`.
 
-    `input_digest` is keyed, because digests of a manifest or a path could be guessed. `batch_size` and
-    `intra_op_threads` are not part of what makes runs different, but of what makes one run repeatable to the bit;
-    `chd_threshold` is the card's as the run began, so that all its calls are made alike.
-    `selection`: what it plans of the input, beyond the lineage of its parent.
+    Attributes:
+        run_id: The run's name.
+        fingerprint: The digest of `fields`.
+        fields: Everything that changes a score, as `fingerprint_fields` returns it.
+        input_digest: A keyed digest of `input_fields`; an unkeyed one of a path or a manifest could be guessed.
+        input_fields: The input block, as `input_fields` returns it.
+        batch_size: Images in a batch. Like `intra_op_threads` it does not tell runs apart, but one run keeps it, so
+            that its results are repeatable to the bit.
+        intra_op_threads: Threads of one operation of the model.
+        chd_threshold: The card's threshold when the run began, so that all its calls are made alike.
+        parent_run_id: The run whose lineage this one continues.
+        selection: What the run plans of the input, beyond what its parent's lineage has.
+        created_by: The version of the package.
     """
 
     run_id: str
@@ -49,28 +66,38 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Which run is asked for: one's own `run_id`, or a new one although one could go on, or one that builds on the
-    newest run and plans a selection of the input alone.
+    """Which run the user asks for.
+
+    Attributes:
+        run_id: A name of the user's own. An existing run of that name is resumed.
+        new_run: Begin a new run of the whole input, although one could go on.
+        selection: Build on the newest run, and plan only what is new or what failed.
+        input_moved: The archive of this output was moved to `input.uri`.
+
+    Raises:
+        UsageError: The options exclude each other, or the run id has other characters than allowed.
     """
 
     run_id: str | None = None
     new_run: bool = False
     selection: Selection = "all"
+    input_moved: bool = False
 
     def __post_init__(self) -> None:
         if self.run_id is not None and self.new_run:
-            raise UsageError("--run-id and --new-run exclude each other: a new run gets its own id")
+            raise UsageError("--run-id and --new-run exclude each other, because a new run gets its own id; omit one")
         if self.new_run and self.selection != "all":
-            raise UsageError(
-                "--new-run scores everything; leave it away with --only and --retry, which begin a run too"
-            )
+            raise UsageError("--new-run scores everything and --select only a part; omit one of them")
         if self.run_id is not None and not _RUN_ID.fullmatch(self.run_id):
-            raise UsageError("--run-id: letters, digits, dot, dash and underscore only, 80 at most")
+            raise UsageError(
+                "--run-id: a run id begins with a letter or digit and has letters, digits, dots, dashes and "
+                "underscores only, at most 80; choose another"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The run that a request means. `exists`: it was claimed before, and its identity is what it was then."""
+    """The run that a request means. If it `exists`, its identity is the one that it was claimed with."""
 
     identity: Identity
     exists: bool
@@ -78,15 +105,38 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The run that a command goes on with. `resumed`: it was begun before; `finished`: nothing is left to be done."""
+    """The run that a command goes on with.
+
+    Attributes:
+        identity: The run's identity.
+        resumed: The run was begun before.
+        finished: Nothing is left to do.
+    """
 
     identity: Identity
     resumed: bool
     finished: bool
 
 
+class ProgramChangedError(FingerprintMismatchError):
+    """A run differs from the one that is asked for only by the version of the scoring code."""
+
+    def __init__(self, existing: Identity, found: dict[str, tuple[Any, Any]]) -> None:
+        super().__init__(existing.run_id, found)
+        old, new = found[_SCORING_VERSION]
+        self.args = (
+            f"this program computes other scores (scoring version {new}) than run {existing.run_id} has (scoring "
+            f"version {old}), and nothing else has changed. To score the whole archive again, give --new-run without "
+            "--run-id and --select; later commands then go on with that run. To go on with the earlier scores, use "
+            f"diagchd-batch {existing.created_by}",
+        )
+
+
 def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: LimitsConfig) -> dict[str, Any]:
-    """All that changes a score. Not the decision threshold, not actors or shard size."""
+    """Return everything that changes a score.
+
+    The decision threshold, the tables' schema version, the number of actors and the size of shards do not.
+    """
     return {
         "weights_digest": model.weights_digest,
         "architecture": model.architecture,
@@ -97,16 +147,21 @@ def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: Limi
         "frames": input_config.frames,
         "max_pixels": limits.max_pixels,
         "max_file_bytes": limits.max_file_bytes,
-        "schema_version": SCHEMA_VERSION,
+        _SCORING_VERSION: SCORING_VERSION,
     }
 
 
-def input_fields(config: InputConfig) -> dict[str, Any]:
-    """The input block, with the manifest's content in place of its path."""
+def input_fields(config: InputConfig, first_root: str | None = None) -> dict[str, Any]:
+    """Return the input block, with the manifest's digest in place of its path.
+
+    Args:
+        config: The input block.
+        first_root: Where the output's first run found the archive (`InputRoot.first`), if it was moved since.
+    """
     return {
-        "uri": normalize_uri(config.uri),
+        "uri": first_root or normalize_uri(config.uri),
         "layout": config.layout,
-        "manifest_sha256": manifest_digest(config),
+        _MANIFEST: manifest_digest(config),
         "frames": config.frames,
         "label_map": None if config.label_map is None else sorted(map(list, config.label_map.items())),
         "simulated": config.simulated,
@@ -114,12 +169,30 @@ def input_fields(config: InputConfig) -> dict[str, Any]:
 
 
 def keyed_digest(key: bytes, fields: Mapping[str, Any]) -> str:
-    """HMAC-SHA256 over the fields in canonical form: 64 hex digits."""
+    """Return the HMAC-SHA256 of the fields in canonical form, as 64 hex digits."""
     return hmac.digest(key, f"input\0{fingerprint(fields)}".encode(), "sha256").hex()
 
 
+def read_identity(private: Store, run_id: str) -> Identity | None:
+    """Return the identity of a run, or None if no run of that name was claimed.
+
+    Raises:
+        RunFault: The file is damaged.
+    """
+    key = output_layout.identity_file(run_id)
+    if private.stat(key) is None:
+        return None
+    try:
+        return Identity(**json.loads(private.read(key)))
+    except (ValueError, TypeError) as error:
+        raise RunFault(
+            f"{key} is damaged or of another version of this program; restore it from a backup, or name another "
+            "run with --run-id"
+        ) from error
+
+
 class RunRegistry:
-    """The runs of one output. Claims are create-if-absent: of two drivers that start at once both get one run."""
+    """The runs of one output. A claim is created only if absent, so two drivers that start at once get one run."""
 
     def __init__(self, output: Store, private: Store, key: bytes) -> None:
         self._output = output
@@ -127,33 +200,55 @@ class RunRegistry:
         self._key = key
 
     def target(self, fields: Mapping[str, Any], inputs: Mapping[str, Any], request: RunRequest) -> Target:
-        """The run named, else the latest with this fingerprint and input, else a new one; writes nothing.
+        """Return the run that a request means. Writes nothing.
 
-        With a selection: the newest run of this fingerprint and input, whatever its manifest said, while it is not
-        finished; then a new one, its child. Raises FingerprintMismatchError where the run named stands for another
-        fingerprint or input, UsageError where there is nothing to retry yet.
+        It is the run of the name that was given, else the latest run of this fingerprint and input, else a new one.
+        With a selection it is the newest run of this fingerprint and input while that is not finished, whatever its
+        manifest said, and then a new run, its child.
+
+        Args:
+            fields: What `fingerprint_fields` returns.
+            inputs: What `input_fields` returns.
+            request: Which run the user asks for.
+
+        Raises:
+            FingerprintMismatchError: The run that was named has another fingerprint or input.
+            ProgramChangedError: Only the scoring version differs from an earlier run's, so that the whole archive
+                would be scored again.
+            UsageError: There is no run whose failures could be scored again, or it is not finished.
         """
         wanted = Identity("", fingerprint(fields), fields, keyed_digest(self._key, inputs), inputs, 0, 0, 0.0)
-        if request.run_id is not None and (named := self._read(request.run_id)):
+        if request.run_id is not None and (named := read_identity(self._private, request.run_id)):
             self._refuse_another(named, wanted, with_manifest=request.selection == "all")
             return Target(named, exists=True)
-        prefix = f"{wanted.fingerprint[:_DIGITS]}-{wanted.input_digest[:_DIGITS]}"
-        number, latest = self._latest(prefix)
+        number, latest = self._latest(wanted)
         if request.selection != "all":
             parent = self._newest(wanted, latest)
             if parent and not self._is_finished(parent.run_id):
                 return self._unfinished(parent, request)
-            if parent is None and request.selection == "failed":
-                raise UsageError("--retry failed: this output holds no run of this model and input; submit it first")
-            if parent:
+            if parent is None:
+                self._refuse_if_only_the_program_changed(wanted, with_manifest=False)
+                if request.selection == "failed":
+                    raise UsageError(
+                        "--select failed: this output holds no run of this model and input; submit it without "
+                        "--select first"
+                    )
+            else:
                 wanted = replace(wanted, parent_run_id=parent.run_id, selection=request.selection)
-        elif latest and not (request.new_run or request.run_id):
-            self._refuse_another(latest, wanted)
-            return Target(latest, exists=True)
-        return Target(replace(wanted, run_id=request.run_id or f"{prefix}-{number + 1}"), exists=False)
+        elif not (request.new_run or request.run_id):
+            if latest:
+                self._refuse_another(latest, wanted)
+                return Target(latest, exists=True)
+            self._refuse_if_only_the_program_changed(wanted, with_manifest=True)
+        run_id = request.run_id or f"{_prefix(wanted.fingerprint, wanted)}-{number + 1}"
+        return Target(replace(wanted, run_id=run_id), exists=False)
 
     def claim(self, target: Target, *, batch_size: int, intra_op_threads: int, chd_threshold: float) -> Claim:
-        """Make the target's run one's own; of two that do so at once, both get the first one's identity."""
+        """Claim the target's run. If two drivers do so at once, both get the identity of the first.
+
+        Raises:
+            FingerprintMismatchError: Another driver has claimed the name for another fingerprint or input.
+        """
         identity = replace(
             target.identity,
             batch_size=batch_size,
@@ -162,76 +257,96 @@ class RunRegistry:
         )
         key = output_layout.identity_file(identity.run_id)
         resumed = not self._private.create(key, json.dumps(asdict(identity), indent=1).encode())
-        existing = self._read(identity.run_id)
+        existing = read_identity(self._private, identity.run_id)
         assert existing is not None
         self._refuse_another(existing, identity)
         return Claim(existing, resumed, resumed and self._is_finished(identity.run_id))
 
-    def _read(self, run_id: str) -> Identity | None:
-        key = output_layout.identity_file(run_id)
-        if self._private.stat(key) is None:
-            return None
-        try:
-            return Identity(**json.loads(self._private.read(key)))
-        except (ValueError, TypeError) as error:
-            raise RunFault(
-                f"{key} is damaged or of another version of this program; restore it from a backup, or name another "
-                "run with --run-id"
-            ) from error
+    def _latest(self, wanted: Identity) -> tuple[int, Identity | None]:
+        """Return the highest number of a run under today's fingerprint, and the latest run under any equal one."""
+        number, latest = self._counted_up(_prefix(wanted.fingerprint, wanted))
+        for earlier in earlier_fingerprints(wanted.fields):
+            latest = latest or self._counted_up(_prefix(earlier, wanted))[1]
+        return number, latest
 
-    def _latest(self, prefix: str) -> tuple[int, Identity | None]:
+    def _counted_up(self, prefix: str) -> tuple[int, Identity | None]:
         number, latest = 0, None
-        while identity := self._read(f"{prefix}-{number + 1}"):
+        while identity := read_identity(self._private, f"{prefix}-{number + 1}"):
             number, latest = number + 1, identity
         return number, latest
 
     def _newest(self, wanted: Identity, latest: Identity | None) -> Identity | None:
-        """What a selection builds on: `latest` while it is not finished, since its plan may still be in the making;
-        else the newest recorded run of this fingerprint and input, the manifest left aside. Raises DamagedRecordError
-        where it could be one whose record cannot be read: what that scored would be scored again, beside it.
+        """Return the run that a selection builds on.
+
+        It is `latest` while that is not finished, since its plan may still be in the making. Otherwise it is the newest
+        recorded run of this fingerprint and input, whatever its manifest said. A damaged record that may belong to such
+        a run raises DamagedRecordError: passing over it would score again, beside it, what it scored.
         """
 
         def refuse_if_meant(run_id: str, error: DamagedRecordError) -> None:
-            identity = self._read(run_id)
-            if identity is None or self._could_build_on(identity, wanted):
+            identity = read_identity(self._private, run_id)
+            if identity is None or _could_build_on(identity, wanted):
                 raise error
 
         if latest and not self._is_finished(latest.run_id):
             return latest
         for record in newest_runs(self._output, on_damaged=refuse_if_meant):
-            identity = self._read(record.run_id) if record.fingerprint == wanted.fingerprint else None
-            if identity and self._could_build_on(identity, wanted):
+            if current_fingerprint(record.fingerprint, record.fingerprint_fields) != wanted.fingerprint:
+                continue
+            identity = read_identity(self._private, record.run_id)
+            if identity and _could_build_on(identity, wanted):
                 return identity
         return None
-
-    @staticmethod
-    def _could_build_on(run: Identity, wanted: Identity) -> bool:
-        same_model = run.fingerprint == wanted.fingerprint
-        return same_model and not _input_differences(run, wanted, with_manifest=False)
 
     def _unfinished(self, run: Identity, request: RunRequest) -> Target:
         if request.run_id is not None:
             raise UsageError(f"run {run.run_id} is not finished; resume it first, without --run-id")
         if request.selection == "failed" and run.selection != "failed":
-            raise UsageError(f"--retry failed: run {run.run_id} is not finished; resume it first, without --retry")
+            raise UsageError(f"--select failed: run {run.run_id} is not finished; resume it first, without --select")
         return Target(run, exists=True)
 
     def _is_finished(self, run_id: str) -> bool:
         return self._output.stat(output_layout.success_marker(run_id)) is not None
 
+    def _refuse_if_only_the_program_changed(self, wanted: Identity, *, with_manifest: bool) -> None:
+        for run in self._recorded():
+            found = differences(current_form(run.fields), current_form(wanted.fields))
+            if set(found) == {_SCORING_VERSION} and not _input_differences(run, wanted, with_manifest=with_manifest):
+                raise ProgramChangedError(run, found)
+
+    def _recorded(self) -> Iterator[Identity]:
+        damaged: list[str] = []
+        records = newest_runs(self._output, on_damaged=lambda run_id, _: damaged.append(run_id))
+        for run_id in (*(record.run_id for record in records), *damaged):
+            with suppress(RunFault):  # the damaged identity of another run must not stop this one
+                if identity := read_identity(self._private, run_id):
+                    yield identity
+
     def _refuse_another(self, existing: Identity, wanted: Identity, *, with_manifest: bool = True) -> None:
-        found = differences(existing.fields, wanted.fields)
+        found = differences(current_form(existing.fields), current_form(wanted.fields))
         for name, values in _input_differences(existing, wanted, with_manifest=with_manifest).items():
-            found[f"input.{name}"] = tuple(self._shown(name, value) for value in values)
+            found[f"input.{name}"] = (self._shown(name, values[0]), self._shown(name, values[1]))
+        if set(found) == {_SCORING_VERSION}:
+            raise ProgramChangedError(existing, found)
         if found:
             raise FingerprintMismatchError(existing.run_id, found)
 
     def _shown(self, name: str, value: Any) -> Any:
-        """Messages end up in logs: paths and digests are shown as tokens."""
+        """Replace a path or a manifest's digest by a token, because messages end up in logs."""
         hidden = name in ("uri", _MANIFEST) and value is not None
-        return keyed_digest(self._key, {name: value})[:_DIGITS] if hidden else value
+        return keyed_digest(self._key, {name: value})[:_PREFIX_DIGITS] if hidden else value
 
 
-def _input_differences(one: Identity, other: Identity, *, with_manifest: bool) -> dict[str, Any]:
+def _prefix(run_fingerprint: str, wanted: Identity) -> str:
+    """Return what the ids of all runs of one fingerprint and input begin with."""
+    return f"{run_fingerprint[:_PREFIX_DIGITS]}-{wanted.input_digest[:_PREFIX_DIGITS]}"
+
+
+def _could_build_on(run: Identity, wanted: Identity) -> bool:
+    same_model = current_fingerprint(run.fingerprint, run.fields) == wanted.fingerprint
+    return same_model and not _input_differences(run, wanted, with_manifest=False)
+
+
+def _input_differences(one: Identity, other: Identity, *, with_manifest: bool) -> dict[str, tuple[Any, Any]]:
     found = differences(one.input_fields, other.input_fields)
     return {name: values for name, values in found.items() if with_manifest or name != _MANIFEST}

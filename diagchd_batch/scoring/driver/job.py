@@ -23,6 +23,7 @@ from diagchd_batch.scoring.driver.identity import (
     fingerprint_fields,
     input_fields,
 )
+from diagchd_batch.scoring.driver.input_root import InputRoot, bind_input_root, move_input_root, resolve_input_root
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.submit_checks import check_limits, check_places
 from diagchd_batch.scoring.driver.workspace import Workspace
@@ -48,20 +49,33 @@ def model_of(config: JobConfig) -> ModelSpec:
     return resolve_model(config.model.name, config.model.weights, config.model.precision)
 
 
-def requested_run(config: JobConfig, model: ModelSpec, registry: RunRegistry, request: RunRequest) -> Target:
+def requested_run(
+    config: JobConfig, model: ModelSpec, registry: RunRegistry, root: InputRoot, request: RunRequest
+) -> Target:
     """Return the run that a job file and a request mean. `plan`, `submit` and a cluster's client all ask here.
 
     Args:
         config: The job file.
         model: What `model_of(config)` returned.
         registry: The runs of the job's output.
+        root: What `requested_input_root` returned.
         request: What the command line says about the run.
 
     Raises:
         FingerprintMismatchError: The run that was named exists under other settings.
         UsageError: There is nothing yet that the request could build on.
     """
-    return registry.target(fingerprint_fields(model, config.input, config.limits), input_fields(config.input), request)
+    fields = fingerprint_fields(model, config.input, config.limits)
+    return registry.target(fields, input_fields(config.input, root.first), request)
+
+
+def requested_input_root(workspace: Workspace, request: RunRequest) -> InputRoot:
+    """Return the root of the job's archive. Writes nothing.
+
+    Raises:
+        ConfigError: The output belongs to another archive.
+    """
+    return resolve_input_root(workspace.storage, workspace.private, workspace.archive.uri, moved=request.input_moved)
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,7 @@ class PreparedJob:
     actors: ActorPlan
     until: datetime | None
     registry: RunRegistry
+    input_root: InputRoot
     target: Target
     batch_size: int
 
@@ -163,8 +178,8 @@ class Job:
         return self.prepared.workspace.with_short_timeout(self.config.limits)
 
     def plan(self, progress: Progress) -> Plan:
-        """Return the run's frozen plan, and make it if it is not there."""
-        return freeze_plan(
+        """Return the run's frozen plan, and make it if it is not there. Then bind the output to its input root."""
+        plan = freeze_plan(
             self.config.input,
             self.config.shards,
             self.input,
@@ -174,6 +189,8 @@ class Job:
             select=selection_of(self.identity, self.output, self.private),
             progress=progress,
         )
+        bind_input_root(self.private, self.prepared.input_root)
+        return plan
 
     @property
     def watched_limits(self) -> LimitsConfig:
@@ -236,6 +253,9 @@ def prepare_job(
     key = workspace.create_key()
     nodes = cluster.nodes()
     actors = plan_actors(config.cluster, nodes, elastic=cluster.elastic)
+    root = requested_input_root(workspace, request)
+    if request.input_moved:
+        move_input_root(workspace.private, root)
     registry = workspace.registry(key)
     return PreparedJob(
         config=config,
@@ -245,7 +265,8 @@ def prepare_job(
         actors=actors,
         until=until,
         registry=registry,
-        target=requested_run(config, model, registry, request),
+        input_root=root,
+        target=requested_run(config, model, registry, root, request),
         batch_size=_batch_size(config, model, nodes, actors),
     )
 

@@ -1,15 +1,23 @@
-"""Which run a command means."""
+"""Which run a command means, whatever version of the program claimed it."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import pytest
 
 from diagchd_batch import output_layout
+from diagchd_batch.config.fingerprint import current_fingerprint, fingerprint
 from diagchd_batch.config.models import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.results.run_record import DamagedRecordError, write_run_record
-from diagchd_batch.scoring.driver.identity import RunRegistry, RunRequest, fingerprint_fields, input_fields
+from diagchd_batch.scoring.driver.identity import (
+    ProgramChangedError,
+    RunRegistry,
+    RunRequest,
+    fingerprint_fields,
+    input_fields,
+)
 from diagchd_batch.storage import open_store
 from tests.unit.results.made_run import MadePlan, run_record
 from tests.unit.scoring.made_inputs import SPEC
@@ -35,13 +43,14 @@ def _claim(registry, fields=FIELDS, inputs=INPUTS, batch_size=4, intra_op_thread
 
 
 def _record(output, claim, started_day=1):
-    """As a driver does when it has planned."""
+    """Write a record as a driver does once it has planned."""
     identity = claim.identity
     record = run_record(
         MadePlan([]),
         run_id=identity.run_id,
         parent_run_id=identity.parent_run_id,
         fingerprint=identity.fingerprint,
+        fingerprint_fields=dict(identity.fields),
         started_at=datetime(2026, 1, started_day, tzinfo=UTC),
     )
     write_run_record(output, output, record)
@@ -241,3 +250,90 @@ def test_a_damaged_identity_is_a_fault_of_the_run(registry, tmp_path):
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises(RunFault, match=f"{claim.identity.run_id}/identity.json is damaged"):
         _claim(registry)
+
+
+# What fingerprint_fields returned in the version that recorded the schema version and knew no scoring version.
+EARLIER_FIELDS = {name: value for name, value in FIELDS.items() if name != "scoring_version"} | {"schema_version": 1}
+NEXT_FIELDS = FIELDS | {"scoring_version": FIELDS["scoring_version"] + 1}
+
+
+def test_the_fingerprint_holds_the_scoring_version_and_neither_the_schema_nor_the_package_version():
+    assert FIELDS["scoring_version"] == 1
+    assert not {"schema_version", "package_version"} & set(FIELDS)
+
+
+def test_a_run_of_the_version_before_scoring_versions_is_resumed_then_repeated_and_keeps_its_fingerprint(
+    registry, output
+):
+    earlier = _claim(registry, EARLIER_FIELDS)
+    assert earlier.identity.fingerprint == fingerprint(EARLIER_FIELDS)
+    resumed = _claim(registry)
+    assert (resumed.identity, resumed.resumed, resumed.finished) == (earlier.identity, True, False)
+    _finish(output, earlier)
+    assert _claim(registry).finished
+    assert current_fingerprint(earlier.identity.fingerprint, earlier.identity.fields) == fingerprint(FIELDS)
+
+
+@pytest.mark.parametrize("selection", ["new", "failed"])
+def test_a_run_of_the_version_before_scoring_versions_is_continued_as_a_lineage(registry, output, selection):
+    earlier = _claim(registry, EARLIER_FIELDS)
+    _finish(output, earlier)
+    child = _claim(registry, selection=selection)
+    assert child.identity.parent_run_id == earlier.identity.run_id
+    assert _claim(registry).identity == child.identity  # the plain command goes on with the newest
+
+
+def test_a_named_run_of_the_version_before_scoring_versions_is_resumed(registry):
+    _claim(registry, EARLIER_FIELDS, run_id="mine")
+    assert _claim(registry, run_id="mine").resumed
+    with pytest.raises(FingerprintMismatchError) as error:
+        _claim(registry, FIELDS | {"precision": "bfloat16"}, run_id="mine")
+    assert error.value.differences == {"precision": ("float32", "bfloat16")}
+
+
+@pytest.mark.parametrize("began_with", [FIELDS, EARLIER_FIELDS], ids=["this version", "before scoring versions"])
+@pytest.mark.parametrize(
+    "request_",
+    [{}, {"selection": "new"}, {"selection": "failed"}, {"selection": "new", "run_id": "tonight"}, {"run_id": "first"}],
+    ids=str,
+)
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_whole_archive_is_not_scored_again_only_because_the_program_changed(
+    registry, output, began_with, request_, finished
+):
+    first = _claim(registry, began_with, run_id="first")
+    (_finish if finished else _record)(output, first)
+    with pytest.raises(ProgramChangedError, match=r"scoring version 2.*run first has \(scoring version 1\).*--new-run"):
+        _claim(registry, NEXT_FIELDS, **request_)
+
+
+def test_a_new_run_of_a_changed_program_is_begun_when_it_is_asked_for_and_then_goes_on(registry, output):
+    _finish(output, _claim(registry), 1)
+    second = _claim(registry, NEXT_FIELDS, new_run=True)
+    assert not second.resumed
+    assert _claim(registry, NEXT_FIELDS).identity == second.identity
+    _finish(output, second, 2)
+    child = _claim(registry, NEXT_FIELDS, selection="new")
+    assert child.identity.parent_run_id == second.identity.run_id
+
+
+def test_a_changed_program_and_another_change_begin_a_new_run_as_ever(registry, output, tmp_path):
+    _finish(output, _claim(registry, inputs=_manifest(tmp_path, "s1,a.png")))
+    assert not _claim(registry, NEXT_FIELDS | {"precision": "bfloat16"}).resumed
+    assert not _claim(registry, NEXT_FIELDS, inputs=_manifest(tmp_path, "s2,b.png")).resumed
+    with pytest.raises(ProgramChangedError):  # a selection looks at runs of any manifest
+        _claim(registry, NEXT_FIELDS, inputs=_manifest(tmp_path, "s3,c.png"), selection="new")
+
+
+def test_a_damaged_identity_of_another_run_does_not_stop_a_first_run(registry, output, tmp_path):
+    other = _claim(registry, NEXT_FIELDS, run_id="other")
+    _finish(output, other)
+    (file,) = tmp_path.rglob("identity.json")
+    file.write_bytes(b"{")
+    assert not _claim(registry).resumed
+
+
+def test_identities_are_stored_as_plain_fields(registry, tmp_path):
+    claim = _claim(registry)
+    (file,) = tmp_path.rglob("identity.json")
+    assert json.loads(file.read_text()) == json.loads(json.dumps(asdict(claim.identity)))

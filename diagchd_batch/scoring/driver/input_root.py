@@ -1,0 +1,102 @@
+"""Binds an output to one input root, because tokens are made from paths relative to it.
+
+Two roots with equal relative paths would give two patients the same tokens. So the first run's root is recorded in the
+private tree, and another root is refused unless the user declares with `--input-moved` that the archive was moved.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+from diagchd_batch import output_layout
+from diagchd_batch.errors import ConfigError, RunFault
+from diagchd_batch.results.lineage import newest_runs
+from diagchd_batch.scoring.driver.identity import read_identity
+from diagchd_batch.storage import Store
+from diagchd_batch.uris import normalize_uri
+
+
+@dataclass(frozen=True, slots=True)
+class InputRoot:
+    """Where an output's archive lies.
+
+    Attributes:
+        first: The URI of the first run. It stands for the archive in the identity of every run, so that run ids and
+            lineages survive a move.
+        current: The URI of today.
+    """
+
+    first: str
+    current: str
+
+
+def resolve_input_root(output: Store, private: Store, uri: str, *, moved: bool) -> InputRoot:
+    """Return the root that a job with `input.uri` uses on this output. Writes nothing.
+
+    Args:
+        output: The output.
+        private: Its private tree.
+        uri: `input.uri` of the job.
+        moved: Whether the user declares that the archive was moved to `uri`.
+
+    Raises:
+        ConfigError: The output is bound to another root, and the archive was not declared as moved.
+        RunFault: The recorded root cannot be read.
+    """
+    uri = normalize_uri(uri)
+    bound = _recorded_root(private) or _root_of_newest_run(output, private)
+    if bound is None:
+        return InputRoot(uri, uri)
+    if moved:
+        return InputRoot(bound.first, uri)
+    if bound.current != uri:
+        raise _another_root()
+    return bound
+
+
+def bind_input_root(private: Store, root: InputRoot) -> None:
+    """Record the root of the output's first run. Of two drivers with different roots, one is refused.
+
+    Raises:
+        ConfigError: Another driver has bound the output to another root in the meantime.
+    """
+    if not private.create(output_layout.INPUT_ROOT, _to_json(root)) and _recorded_root(private) != root:
+        raise _another_root()
+
+
+def move_input_root(private: Store, root: InputRoot) -> None:
+    """Record that the archive was moved to `root.current`."""
+    private.replace(output_layout.INPUT_ROOT, _to_json(root))
+
+
+def _to_json(root: InputRoot) -> bytes:
+    return json.dumps(asdict(root), indent=1).encode()
+
+
+def _recorded_root(private: Store) -> InputRoot | None:
+    if private.stat(output_layout.INPUT_ROOT) is None:
+        return None
+    try:
+        return InputRoot(**json.loads(private.read(output_layout.INPUT_ROOT)))
+    except (ValueError, TypeError) as error:
+        raise RunFault(
+            f"{output_layout.INPUT_ROOT} in the private tree is damaged; restore it from a backup, or delete it and "
+            "give the same command again, which takes the root of the newest run"
+        ) from error
+
+
+def _root_of_newest_run(output: Store, private: Store) -> InputRoot | None:
+    """Outputs of versions that recorded no root are bound to that of their newest run."""
+    for record in newest_runs(output, on_damaged=lambda *_: None):
+        identity = read_identity(private, record.run_id)
+        if identity is not None:
+            uri = identity.input_fields["uri"]
+            return InputRoot(uri, uri)
+    return None
+
+
+def _another_root() -> ConfigError:
+    return ConfigError(
+        "input.uri is not the root that this output's runs were made from: files with equal relative paths would get "
+        f"the same tokens, so that two patients become one (the root is recorded in {output_layout.INPUT_ROOT} in the "
+        "private tree). Choose another output.uri; or, if it is the same archive in a new place, give --input-moved"
+    )
