@@ -27,7 +27,7 @@ from diagchd_batch.statistics import calibration, classification, segmentation
 from diagchd_batch.statistics.agreement import coefficients
 from diagchd_batch.statistics.classification.confusion import RATES, confusion_cells
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
-from diagchd_batch.statistics.multireader import obuchowski_rockette, reader_groups
+from diagchd_batch.statistics.multireader import random_readers, reader_groups
 from diagchd_batch.statistics.randomisation import exchange_test
 from diagchd_batch.statistics.resampling import bootstrap_totals, totals_by_subject
 from diagchd_batch.statistics.subgroups import interaction_test
@@ -257,7 +257,7 @@ def checks(resamples: int) -> Iterator[Check]:
 
         def against_group(c: Cohort, measure: str = measure) -> Comparison:
             values = c.rating if measure == "auc" else c.call
-            return obuchowski_rockette.model_versus_readers(c.label, values[:, 0], values[:, 1:], measure, c.subject)
+            return random_readers.model_versus_readers(c.label, values[:, 0], values[:, 1:], measure, c.subject)
 
         yield from group_checks(measure, against_group)
     for name in ("ppv", "npv", "f1"):
@@ -290,14 +290,14 @@ def checks(resamples: int) -> Iterator[Check]:
     yield Check(
         "interval: readers in general, mean sensitivity",
         "group",
-        lambda c: obuchowski_rockette.readers_mean(c.label, c.call[:, 1:], "sensitivity", c.subject),
+        lambda c: random_readers.readers_mean(c.label, c.call[:, 1:], "sensitivity", c.subject),
         lambda: population()["sensitivity"],
     )
     for measure in ("auc", "sensitivity"):
 
         def between_arms(c: Cohort, measure: str = measure) -> Comparison:
             values = (c.rating if measure == "auc" else c.call).T.reshape(2, len(c.readers) // 2, -1)
-            return obuchowski_rockette.obuchowski_rockette(c.label, values, measure, c.subject).comparison
+            return random_readers.obuchowski_rockette(c.label, values, measure, c.subject).comparison
 
         yield Check(f"interval: two arms of readers, {measure}", "arms", between_arms, lambda: 0.0)
         yield Check(f"test: two arms of readers, {measure}", "arms", between_arms)
@@ -374,7 +374,7 @@ def reasons(resamples: int) -> Iterator[Check]:
 
     def on_linear_scale(c: Cohort) -> Estimate:
         """The interval of the mean, without the logit: that of its difference from a model that is never wrong."""
-        against = obuchowski_rockette.model_versus_readers(c.label, c.label, c.call[:, 1:], "sensitivity", c.subject)
+        against = random_readers.model_versus_readers(c.label, c.label, c.call[:, 1:], "sensitivity", c.subject)
         if against.low is None:
             return Estimate.null(against.null_reason, against.n)
         return Estimate(against.comparator_value, None, 1 - against.high, 1 - against.low, against.n, against.method)

@@ -9,7 +9,7 @@ from diagchd_batch.evaluation.readers.agreement import pair_rows
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy, Reads, reader_study, session_order
 from diagchd_batch.evaluation.tables.rows import Row, Rows
 from diagchd_batch.evaluation.units import REASONS, Rater, Units, entered
-from diagchd_batch.statistics.multireader.obuchowski_rockette import Measure, obuchowski_rockette
+from diagchd_batch.statistics.multireader.random_readers import Measure, obuchowski_rockette
 
 
 def arm_estimate_rows(rows: Rows, readers: ReaderStudy, arm: str) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
 from diagchd_batch.evaluation.tables.rows import Row, Rows
 from diagchd_batch.evaluation.units import Rater, entered
 from diagchd_batch.statistics.classification import confusion
-from diagchd_batch.statistics.multireader.obuchowski_rockette import (
+from diagchd_batch.statistics.multireader.random_readers import (
     MIN_RANDOM_READERS,
     Measure,
     model_versus_readers,

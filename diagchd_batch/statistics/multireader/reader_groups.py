@@ -12,7 +12,7 @@ from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics.classification.confusion import RATES, confusion_cells
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.inputs import as_binary, as_reads, complete, subject_codes
-from diagchd_batch.statistics.multireader.obuchowski_rockette import (
+from diagchd_batch.statistics.multireader.random_readers import (
     MIN_RANDOM_READERS,
     one_sample,
     one_sample_comparison,
@@ -105,7 +105,7 @@ def readers_rate(
     Returns:
         The estimate. A reader whose rate is undefined makes the mean undefined: null with `zero_denominator`.
 
-    Source: as in `obuchowski_rockette.readers_mean`.
+    Source: as in `random_readers.readers_mean`.
     """
     truth = as_binary(truth, "truth")
     reads = as_reads(readers, "readers", len(truth), binary=True)
@@ -156,7 +156,7 @@ def model_versus_readers_rate(
         The comparison. `value` is the model's over the comparisons, which is its plain value if all readers read all
         units.
 
-    Source: as in `obuchowski_rockette.model_versus_readers` and `resampling.linearised_estimate`.
+    Source: as in `random_readers.model_versus_readers` and `resampling.linearised_estimate`.
     """
     truth, model = as_binary(truth, "truth"), as_binary(model, "model")
     reads = as_reads(readers, "readers", len(truth), binary=True)

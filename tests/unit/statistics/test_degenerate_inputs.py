@@ -12,7 +12,7 @@ from diagchd_batch.statistics import calibration, classification, segmentation
 from diagchd_batch.statistics.agreement import coefficients
 from diagchd_batch.statistics.classification.confusion import RATES, Confusion
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
-from diagchd_batch.statistics.multireader import obuchowski_rockette, reader_groups
+from diagchd_batch.statistics.multireader import random_readers, reader_groups
 from diagchd_batch.statistics.subgroups import InteractionTest, covariate_levels, heterogeneity_test, interaction_test
 
 NAN = float("nan")
@@ -91,10 +91,10 @@ def test_reader_studies_of_degenerate_cohorts(cohort: str, sharing: str, n_reade
     calls = np.array([a, b, a]).T.reshape(len(truth), 3)[:, :n_readers]
     scores = np.array([score, a, b]).T.reshape(len(truth), 3)[:, :n_readers]
     for measure, model, reads in (("auc", score, scores), ("sensitivity", a, calls), ("specificity", b, calls)):
-        assert_honest(obuchowski_rockette.model_versus_readers(truth, model, reads, measure, subjects))
-        assert_honest(obuchowski_rockette.readers_mean(truth, reads, measure, subjects))
+        assert_honest(random_readers.model_versus_readers(truth, model, reads, measure, subjects))
+        assert_honest(random_readers.readers_mean(truth, reads, measure, subjects))
         both_arms = np.stack([reads.T, reads.T[::-1]])
-        assert_honest(obuchowski_rockette.obuchowski_rockette(truth, both_arms, measure, subjects).comparison)
+        assert_honest(random_readers.obuchowski_rockette(truth, both_arms, measure, subjects).comparison)
 
 
 RATINGS: dict[str, list[list[object]]] = {
@@ -207,8 +207,8 @@ def test_sensitivity_of_one_with_clustered_units_keeps_a_width() -> None:
         lambda: coefficients.krippendorff_alpha([["a", "b"]], "ordinal"),
         lambda: coefficients.krippendorff_alpha([[-1, 2]], "ratio"),
         lambda: coefficients.krippendorff_alpha([[1, 2]], "metric"),
-        lambda: obuchowski_rockette.obuchowski_rockette([0, 1], np.zeros((3, 2, 2))),
-        lambda: obuchowski_rockette.model_versus_readers([0, 1], [0, 1], [[0], [1]], "accuracy"),
+        lambda: random_readers.obuchowski_rockette([0, 1], np.zeros((3, 2, 2))),
+        lambda: random_readers.model_versus_readers([0, 1], [0, 1], [[0], [1]], "accuracy"),
         lambda: calibration.decision_curve([], []),
         lambda: calibration.decision_curve([0, 1], [0.2, 0.3], [1.0]),
         lambda: calibration.calibration_bins([0, 1], [0.2, 0.3], 0),

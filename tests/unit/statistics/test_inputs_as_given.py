@@ -15,7 +15,7 @@ from diagchd_batch.statistics.classification import (
     paired_predictive_values,
     proportion_interval,
 )
-from diagchd_batch.statistics.multireader.obuchowski_rockette import obuchowski_rockette
+from diagchd_batch.statistics.multireader.random_readers import obuchowski_rockette
 
 NAN = float("nan")
 TRUTH = [0, 0, 0, 1, 1, 1, 1, 0]

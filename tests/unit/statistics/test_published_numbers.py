@@ -25,7 +25,7 @@ from diagchd_batch.statistics.classification import (
     paired_predictive_values,
     proportion_interval,
 )
-from diagchd_batch.statistics.multireader.obuchowski_rockette import model_versus_readers, obuchowski_rockette
+from diagchd_batch.statistics.multireader.random_readers import model_versus_readers, obuchowski_rockette
 from diagchd_batch.statistics.segmentation import PixelCounts, dice, iou, mean_iou_per_image
 
 DATA = Path(__file__).parent / "data"

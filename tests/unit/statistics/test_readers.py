@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics.classification import estimate_rate, paired_predictive_values
 from diagchd_batch.statistics.classification.confusion import RATES, confusion
-from diagchd_batch.statistics.multireader.obuchowski_rockette import (
+from diagchd_batch.statistics.multireader.random_readers import (
     model_versus_readers,
     obuchowski_rockette,
     readers_mean,
