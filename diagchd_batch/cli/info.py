@@ -26,9 +26,10 @@ def info(as_json: JsonOption = False) -> None:
 
     Example: diagchd-batch info --json
     """
-    from diagchd_batch.model.card import list_models, load_card
+    from diagchd_batch.model.packages.bundled import bundled_models
+    from diagchd_batch.model.packages.registry import load_card
 
-    models = {name: load_card(name) for name in list_models()}
+    models = {name: load_card(name) for name in bundled_models()}
     report: dict[str, Any] = {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},

@@ -21,6 +21,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.bundled import bundled_path
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
+from diagchd_batch.model.packages.registry import package_location
 from diagchd_batch.storage import Store
 from diagchd_batch.uris import normalize_uri
 
@@ -220,7 +221,7 @@ def for_cluster(config: JobConfig) -> JobConfig:
         "input": config.input.model_copy(
             update={"uri": normalize_uri(config.input.uri), "manifest": manifest and normalize_uri(manifest)}
         ),
-        "model": config.model.model_copy(update={"weights": weights}),
+        "model": config.model.model_copy(update={"name": package_location(config.model.name), "weights": weights}),
         "output": config.output.model_copy(
             update={
                 "uri": normalize_uri(config.output.uri),

@@ -39,11 +39,15 @@ class InputConfig(Section):
 
 
 class ModelConfig(Section):
-    name: str = Field("diagchd", description="A bundled model: diagchd or diagchd-compact.")
+    name: str = Field(
+        "diagchd",
+        description="A bundled model (diagchd, diagchd-compact), the path of a model package with a "
+        "slash in it (./mine), or s3://bucket/prefix.",
+    )
     weights: str = Field(
         "bundled",
-        description="bundled, a checkpoint's path (own or original .h5; on a cluster the same on every node), or "
-        "seed:N for tests.",
+        description="bundled (those in the model package), a checkpoint's path (own or original .h5; on a "
+        "cluster the same on every node), or seed:N for tests.",
     )
     precision: Literal["float32", "bfloat16"] = "float32"
     batch_size: Auto | PositiveInt = Field("auto", description="Images a batch; resolved once per run and stored.")

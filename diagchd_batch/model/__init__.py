@@ -1,19 +1,20 @@
-"""The network, its weights and the predictor.
+"""Models: the network, its weights, model packages, runtimes and the predictor.
 
-Keras and TensorFlow load when a name that needs them is first used, so that `model.spec` and `model.card` stay light.
+Keras and TensorFlow are imported when a name that needs them is first used, so that resolving a model stays fast.
 """
 
 import os
 from importlib import import_module
 
-# TensorFlow greets and warns at length on stderr while it loads; what goes wrong it raises. To be set before it loads.
+# TensorFlow writes many messages to stderr while it loads. Errors are raised as exceptions anyway. This must be set
+# before TensorFlow is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _HOMES = {
     "ModelSpec": "spec",
     "resolve_model": "spec",
-    "list_models": "card",
-    "load_card": "card",
+    "bundled_models": "packages.bundled",
+    "load_card": "packages.registry",
     "build_network": "network",
     "load_checkpoint": "weights.checkpoints",
     "save_checkpoint": "weights.checkpoints",

@@ -1,14 +1,9 @@
-"""Model cards: what a model is, takes, gives and was trained on. One folder under `configs/models/` per model."""
+"""Model cards: the `card.json` of a model package says what the model is, takes, returns and was trained on."""
 
-import json
-from functools import cache
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from diagchd_batch.bundled import bundled_path
 from diagchd_batch.errors import ConfigError
-
-_MODELS = "configs/models"
+from diagchd_batch.uris import is_key
 
 
 class _Section(BaseModel):
@@ -16,7 +11,10 @@ class _Section(BaseModel):
 
 
 class Architecture(_Section):
-    """`identifier` names the design and its version: it changes whenever equal weights would give other scores."""
+    """The network and its grid.
+
+    `identifier` names the design and its version. It changes whenever equal weights would give other scores.
+    """
 
     identifier: str
     width_factor: float = Field(gt=0, description="multiplies the channels of every convolution of the full design")
@@ -26,7 +24,7 @@ class Architecture(_Section):
 
 
 class Tensor(_Section):
-    """One input or output as a user of the model meets it."""
+    """One input or output, as a user of the model sees it."""
 
     description: str
     dtype: str
@@ -35,13 +33,24 @@ class Tensor(_Section):
     channels: dict[str, str] = Field(default_factory=dict, description="channel or class number -> meaning")
 
 
-class BundledWeights(_Section):
-    file: str = Field(description="name of the checkpoint in the model's folder")
-    sha256: str
-    size_bytes: int
+class WeightsFile(_Section):
+    """One checkpoint of the package."""
+
+    file: str = Field(description="path below the package's directory: weights.h5, or weights/fold-0.h5")
+    sha256: str = Field(pattern=r"[0-9a-f]{64}", description="digest of the file's bytes, in hexadecimal")
+    size_bytes: int = Field(gt=0)
+
+    @field_validator("file")
+    @classmethod
+    def _stays_in_the_package(cls, file: str) -> str:
+        if not is_key(file):
+            raise ValueError("must be a relative path below the package's directory, without '.' or '..' parts")
+        return file
 
 
 class TrainingData(_Section):
+    """The data that the weights were trained on."""
+
     description: str
     sha256: str = Field(description="digest over the generated training and validation images, masks and labels")
     simulated: bool
@@ -49,9 +58,9 @@ class TrainingData(_Section):
 
 
 class ModelCard(_Section):
-    """The contents of a model's `card.json`."""
+    """The contents of a `card.json`."""
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$", description="name in records and reports")
     version: str
     changelog: dict[str, str]
     description: str
@@ -65,24 +74,33 @@ class ModelCard(_Section):
     chd_threshold: float = Field(ge=0, le=1, description="CHD is called at this probability and above")
     inputs: dict[str, Tensor]
     outputs: dict[str, Tensor]
-    weights: BundledWeights | None = Field(description="null: no weights are bundled")
+    weights: WeightsFile | list[WeightsFile] | None = Field(
+        description="the checkpoint, or one for each fold; null: the package holds no weights"
+    )
     training_data: TrainingData | None
 
+    @property
+    def weights_files(self) -> list[WeightsFile]:
+        """All checkpoints of the package: none, one, or one for each fold."""
+        if self.weights is None:
+            return []
+        return [self.weights] if isinstance(self.weights, WeightsFile) else self.weights
 
-def list_models() -> list[str]:
-    """Names of the models that this installation knows."""
-    return sorted(path.parent.name for path in bundled_path(_MODELS).glob("*/card.json"))
 
+def parse_card(data: bytes, location: str) -> ModelCard:
+    """Return the card in the bytes of a `card.json`.
 
-@cache
-def load_card(name: str) -> ModelCard:
-    """The card of model `name`. Raises ConfigError for an unknown name or a damaged card."""
-    known = list_models()
-    if name not in known:
-        raise ConfigError(f"there is no model {name!r}; choose one of {', '.join(known)}")
-    path = bundled_path(f"{_MODELS}/{name}/card.json")
+    Args:
+        data: The file's bytes.
+        location: What error messages call the package.
+
+    Raises:
+        ConfigError: The bytes are no valid card.
+    """
     try:
-        card = ModelCard.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (ValidationError, ValueError) as error:
-        raise ConfigError(f"the card of model {name} is damaged ({path}): {error}; reinstall the package") from error
-    return card
+        return ModelCard.model_validate_json(data)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'the file'}: {p['msg']}" for p in error.errors())
+        raise ConfigError(
+            f"the card of model {location} is damaged: {problems}; restore card.json, or reinstall a bundled model"
+        ) from error

@@ -1,7 +1,8 @@
 """The DiagCHD network in pure Keras 3: an Xception U-Net with CBAM and a classifier on its bottleneck.
 
-Described in the public repository MedicalDataAI/DiagCHD; the attention module is CBAM (arXiv 1807.06521), the encoder
-Xception (arXiv 1610.02357) with the Keras application's layer names. Nothing here depends on a back end.
+The design is described in the public repository MedicalDataAI/DiagCHD. The attention module is CBAM (arXiv 1807.06521).
+The encoder is Xception (arXiv 1610.02357), with the layer names of `keras.applications`. Nothing here depends on a
+back end.
 """
 
 from typing import Any
@@ -10,11 +11,16 @@ import keras
 from keras import layers, ops
 
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.model.card import load_card
+from diagchd_batch.model.card import ModelCard
+from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.weights.layer_names import CLASSIFIER_DENSE, CLASSIFIER_PREFIX, RESIDUAL_BLOCKS, SKIP_STAGES
 
 CLASSES = 3
+"""Classes of a pixel: background, septum, rest of the heart."""
+
 STRIDE = 32
+"""Grid pixels per bottleneck pixel, along each axis."""
+
 _LEAKY_SLOPE = 0.1
 _ATTENTION_RATIO = 8
 _DROPOUT = 0.6
@@ -24,54 +30,80 @@ Tensor = Any  # a symbolic Keras tensor; Keras has no type for it that checkers 
 
 
 def build_network(name: str, height: int | None = None, width: int | None = None) -> keras.Model:
-    """Build the model `name` with fresh weights.
+    """Build a model with fresh weights.
 
-    Input: float32 ``[batch, height, width, 3]``, RGB, pixel / 255 in [0, 1]. Outputs: ``Seg``, softmax
-    ``[batch, height, width, 3]`` (background, septum, rest of the heart), and ``SegModel_Xception``, softmax
-    ``[batch, 2]`` (index 1: CHD). Height and width default to the card's grid and must be multiples of 32; the weights
-    do not depend on them.
+    The input is float32 ``[batch, height, width, 3]``: RGB, each pixel divided by 255. The outputs are float32
+    probabilities:
+
+    * ``Seg``, ``[batch, height, width, 3]``, the softmax over background, septum and rest of the heart;
+    * ``SegModel_Xception``, ``[batch, 2]``, the softmax over normal (index 0) and CHD (index 1).
+
+    Args:
+        name: What `model.name` of a job may be: a bundled name, a package's path or its S3 URI.
+        height: Rows of the grid, a multiple of 32; the card's if None. The weights do not depend on the grid.
+        width: Columns of the grid, a multiple of 32; the card's if None.
+
+    Returns:
+        The model; its layers have the same names at every size.
+
+    Raises:
+        ConfigError: There is no such model, or the grid is impossible.
 
     >>> build_network("diagchd").count_params()
     40123416
-
-    Raises ConfigError for an unknown name or an impossible grid.
     """
-    return build_network_with(NetworkBuilder, name, height, width)
+    return build_network_from_card(load_card(name), height, width)
 
 
-def build_network_with(
-    builder: type["NetworkBuilder"], name: str, height: int | None = None, width: int | None = None
+def build_network_from_card(
+    card: ModelCard,
+    height: int | None = None,
+    width: int | None = None,
+    builder: "type[NetworkBuilder] | None" = None,
 ) -> keras.Model:
-    """`build_network` with another builder of encoder and decoder; layer names and weights stay the same."""
-    architecture = load_card(name).architecture
+    """Build the model that a card describes, with fresh weights; see `build_network`.
+
+    Args:
+        card: The model's card.
+        height: Rows of the grid, a multiple of 32; the card's if None.
+        width: Columns of the grid, a multiple of 32; the card's if None.
+        builder: Builds encoder and decoder; `NetworkBuilder` if None. Layer names and weights must stay the same.
+
+    Raises:
+        ConfigError: The grid is impossible.
+    """
+    architecture = card.architecture
     height = architecture.height if height is None else height
     width = architecture.width if width is None else width
     if height < STRIDE or width < STRIDE or height % STRIDE or width % STRIDE:
-        raise ConfigError(f"model {name}: height and width must be multiples of {STRIDE}, not {height} x {width}")
+        raise ConfigError(f"model {card.name}: height and width must be multiples of {STRIDE}, not {height} x {width}")
     image = keras.Input((height, width, 3), name="image")
-    logits, features = builder(architecture.width_factor).segment(image)
+    logits, features = (builder or NetworkBuilder)(architecture.width_factor).segment(image)
     segmentation = layers.Softmax(name="Seg")(logits)
-    return keras.Model(image, [segmentation, _classify(features)], name=name.replace("-", "_"))
+    return keras.Model(image, [segmentation, _classify(features)], name=card.name.replace("-", "_"))
 
 
 def pooled_features(network: keras.Model) -> Tensor:
-    """What the classifier of `network` sees of an image, ``[batch, channels]``."""
+    """Return the symbolic input of the classifier of `network`, ``[batch, channels]``."""
     return network.get_layer(_POOLING).output
 
 
 def classifier_layers(network: keras.Model) -> list[layers.Layer]:
-    """The layers after the pooled features, in their order."""
+    """Return the layers after the pooled features, in the order of their application."""
     chain = network.layers[network.layers.index(network.get_layer(_POOLING)) + 1 :]
     return [layer for layer in chain if layer.name.startswith(CLASSIFIER_PREFIX)]
 
 
 def scale_channels(channels: int, factor: float) -> int:
-    """`channels` times the width factor, to a multiple of 4 (which every width of the design is), at least 8."""
+    """Return `channels` times `factor`, rounded to a multiple of 4 and at least 8.
+
+    Every number of channels in the full design is a multiple of 4.
+    """
     return max(8, int(channels * factor / 4 + 0.5) * 4)
 
 
 def _classify(features: Tensor) -> Tensor:
-    """Four dense layers without activations between them, as the original has it, at every width factor."""
+    """Add the classifier: four dense layers without activations between them, as in the original, at every width."""
     tensor = layers.GlobalAveragePooling2D(name=_POOLING)(features)
     for name, units in zip(CLASSIFIER_DENSE, (1000, 500, 100, 2), strict=True):
         tensor = layers.Dropout(_DROPOUT, name=name.replace("Dense", "Dropout"))(tensor)
@@ -80,7 +112,7 @@ def _classify(features: Tensor) -> Tensor:
 
 
 class NetworkBuilder:
-    """Encoder and decoder. A subclass may build normalisations in another form (`inference`, `training`)."""
+    """Builds encoder and decoder. A subclass may build the normalisations in another form, for inference or training."""
 
     normalisation: type[layers.Layer] = layers.BatchNormalization
 
@@ -88,20 +120,20 @@ class NetworkBuilder:
         self._width_factor = width_factor
 
     def convolve(self, tensor: Tensor, channels: int, name: str) -> Tensor:
-        """A 3 x 3 convolution that no normalisation follows."""
+        """Add a 3 x 3 convolution without a normalisation after it."""
         return layers.Conv2D(channels, 3, padding="same", name=name)(tensor)
 
     def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options) -> Tensor:
-        """A 3 x 3 (or, in `options`, other) convolution `name`, then batch normalisation `name`_bn."""
+        """Add the convolution `name`, 3 x 3 unless `options` say otherwise, and the batch normalisation `name`_bn."""
         options = {"kernel_size": 3, "padding": "same"} | options
         return self.normalisation(name=f"{name}_bn")(kind(channels, name=name, **options)(tensor))
 
     def normalise(self, tensor: Tensor, name: str) -> Tensor:
-        """A batch normalisation that no convolution precedes."""
+        """Add a batch normalisation without a convolution before it."""
         return self.normalisation(name=name)(tensor)
 
     def residual(self, tensor: Tensor, channels: int, name: str) -> Tensor:
-        """Two convolutions beside a normalisation of the input."""
+        """Add a residual block: two convolutions, added to a normalisation of the input."""
         inner = self.normalise(leaky(tensor), f"{name}_in_bn")
         skip = self.normalise(tensor, f"{name}_skip_bn")
         inner = leaky(self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv1"))
@@ -109,11 +141,19 @@ class NetworkBuilder:
         return layers.Add()([inner, skip])
 
     def pool_space(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and maximum of each channel over the grid, ``[batch, 1, 1, channels]``."""
+        """Return the mean and the maximum of each channel over the grid, both ``[batch, 1, 1, channels]``."""
         return ops.mean(tensor, axis=(1, 2), keepdims=True), ops.max(tensor, axis=(1, 2), keepdims=True)
 
     def segment(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the logits of the three classes at the image's size, and the bottleneck's features at stride 32."""
+        """Add encoder and decoder.
+
+        Args:
+            image: ``[batch, height, width, 3]`` in [0, 1].
+
+        Returns:
+            The logits of the three classes, ``[batch, height, width, 3]``, and the features of the bottleneck,
+            ``[batch, height / 32, width / 32, channels]``.
+        """
         skips = self._encode(image)
         features = self._stage(layers.MaxPooling2D(2)(skips[0]), 512, "convm")
         tensor = features
@@ -126,7 +166,7 @@ class NetworkBuilder:
         return logits, features
 
     def _encode(self, image: Tensor) -> list[Tensor]:
-        """Xception up to block 13's second convolution. Returns the taps at strides 16, 8, 4 and 2."""
+        """Add Xception up to the second convolution of block 13. Return the skip tensors at strides 16, 8, 4 and 2."""
         tensor = self._first_convolution(image, 32, "block1_conv1", strides=2)
         tensor = self._first_convolution(tensor, 64, "block1_conv2")
         taps = []
@@ -140,7 +180,7 @@ class NetworkBuilder:
                 strides=2,
                 use_bias=False,
             )
-            if block > 2:  # block 2's input has just come out of an activation
+            if block > 2:  # the input of block 2 is the output of an activation
                 tensor = layers.ReLU(name=f"block{block}_sepconv1_act")(tensor)
             tensor = self._separable(tensor, channels, f"block{block}_sepconv1")
             tensor = layers.ReLU(name=f"block{block}_sepconv2_act")(tensor)
@@ -179,7 +219,7 @@ class NetworkBuilder:
         return leaky(tensor)
 
     def _attend(self, tensor: Tensor, name: str) -> Tensor:
-        """CBAM: what to look at (per channel), then where (per pixel)."""
+        """Add CBAM: a weight for each channel, then a weight for each pixel."""
         channels = tensor.shape[-1]
         hidden = layers.Dense(channels // _ATTENTION_RATIO, "relu", name=f"{name}Dense_1")
         output = layers.Dense(channels, name=f"{name}Dense_2")
@@ -194,10 +234,11 @@ class NetworkBuilder:
 
 
 def leaky(tensor: Tensor) -> Tensor:
+    """Add a leaky ReLU with the slope of the design."""
     return layers.LeakyReLU(negative_slope=_LEAKY_SLOPE)(tensor)
 
 
 def _pad_top_left(skip: Tensor, like: Tensor) -> Tensor:
-    """Zero rows on top and columns on the left: block 1 has no padding, so its taps are a little small."""
+    """Pad `skip` with zero rows on top and columns on the left: block 1 has no padding, so its skips are too small."""
     rows, columns = like.shape[1] - skip.shape[1], like.shape[2] - skip.shape[2]
     return layers.ZeroPadding2D(((rows, 0), (columns, 0)))(skip) if rows or columns else skip

@@ -112,7 +112,10 @@ _PUBLIC_CONFIG: dict[str, Any] = {
 
 def public_config(config: JobConfig) -> dict[str, Any]:
     """A job file's settings without URIs, paths and the names of readers' or covariates' columns."""
-    return config.model_dump(mode="json", include=_PUBLIC_CONFIG)
+    public = config.model_dump(mode="json", include=_PUBLIC_CONFIG)
+    if "/" in config.model.name:  # the location of a model package; `ModelRecord.name` has the name on its card
+        del public["model"]["name"]
+    return public
 
 
 def write_run_record(storage: Store, private: Store, record: PrivateRunRecord) -> None:

@@ -1,8 +1,8 @@
-"""Training in the original's three stages: segmentation, then the classifier on frozen features, then everything.
+"""Trains a model in the original's three stages: segmentation, the classifier on frozen features, then everything.
 
-It differs from the original where a short training from scratch needs it: no ImageNet weights exist for the compact
-widths, the learning rate falls along a cosine instead of on plateaus, the moving averages of batch normalisation adapt
-faster, and the best epoch is chosen on a validation split of its own, never on data that is reported on.
+A short training from scratch needs some differences from the original. There are no ImageNet weights for the compact
+widths. The learning rate falls along a cosine instead of on plateaus. The moving averages of batch normalisation adapt
+faster. The best epoch is chosen on a separate validation split, never on data that figures are reported for.
 """
 
 import logging
@@ -15,20 +15,35 @@ import tensorflow as tf
 from keras import ops
 
 from diagchd_batch.model.losses import segmentation_loss
-from diagchd_batch.model.network import CLASSES, NetworkBuilder, build_network_with, classifier_layers, pooled_features
+from diagchd_batch.model.network import (
+    CLASSES,
+    NetworkBuilder,
+    build_network_from_card,
+    classifier_layers,
+    pooled_features,
+)
+from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.weights.checkpoints import load_checkpoint, save_checkpoint
 from diagchd_batch.model.weights.layer_names import CLASSIFIER_PREFIX
 
 SEGMENTATION = "Seg"
 CLASSIFICATION = CLASSIFIER_PREFIX
+"""Names of the outputs of the network."""
+
 _MOMENTUM = 0.95
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """Images uint8 ``[n, h, w, 3]`` and label maps 0/1/2 uint8 ``[n, h, w]`` at the model's grid; labels 0/1 and study
-    numbers, int32 ``[n]``."""
+    """The images of one split, on the model's grid.
+
+    Attributes:
+        images: uint8 ``[n, height, width, 3]``, RGB.
+        masks: uint8 ``[n, height, width]``, the classes 0 background, 1 septum, 2 rest of the heart.
+        labels: int32 ``[n]``, 0 for normal and 1 for CHD.
+        studies: int32 ``[n]``, the number of each image's study.
+    """
 
     images: np.ndarray
     masks: np.ndarray
@@ -38,7 +53,16 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage's budget and loss weights. `patience`: epochs without a better validation figure that end it."""
+    """The settings of one stage.
+
+    Attributes:
+        epochs: The largest number of epochs.
+        batch_size: Images in a batch.
+        learning_rate: The learning rate after the warm-up.
+        patience: The stage ends after this number of epochs without a better result on the validation split.
+        segmentation_weight: The weight of the segmentation loss.
+        classification_weight: The weight of the classification loss.
+    """
 
     epochs: int
     batch_size: int
@@ -51,12 +75,26 @@ class Stage:
 def train(
     model_name: str, training: Cohort, validation: Cohort, stages: dict[str, Stage], seed: int, directory: Path
 ) -> keras.Model:
-    """Train `model_name` from scratch by the stages ``segmentation``, ``classifier`` and ``everything``.
+    """Train a model from scratch.
 
-    `directory` keeps each stage's result; a stage that is already there is not repeated.
+    Args:
+        model_name: What `model.name` of a job may be; its card gives the network.
+        training: The images to train on.
+        validation: The images on which the best epoch of a stage is chosen.
+        stages: Name -> settings, in the order of the stages. The stage ``classifier`` trains the classifier only; every
+            other stage trains all weights.
+        seed: Seed of the initial weights, the order of the images and their augmentation.
+        directory: Where the checkpoint of each stage is kept. A stage whose checkpoint is there is not repeated.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        ConfigError: There is no such model.
+        WeightsError: A checkpoint in `directory` does not fit the model.
     """
     keras.utils.set_random_seed(seed)
-    model = build_network_with(_TrainingBuilder, model_name)
+    model = build_network_from_card(load_card(model_name), builder=_TrainingBuilder)
     for number, (name, stage) in enumerate(stages.items()):
         path = directory / f"stage-{number}-{name}.h5"
         if path.exists():
@@ -71,7 +109,11 @@ def train(
 
 
 def _fit_network(model: keras.Model, training: Cohort, validation: Cohort, stage: Stage, seed: int) -> None:
-    """All weights. Without a weight on the classification, the best epoch is that of the least segmentation loss."""
+    """Train all weights.
+
+    The best epoch is the one with the highest AUC on the validation split, or with the lowest loss if the
+    classification has no weight.
+    """
     batches = _Batches(training, stage.batch_size, seed)
     model.compile(
         optimizer=keras.optimizers.Adam(_cosine(stage, len(batches))),
@@ -79,7 +121,7 @@ def _fit_network(model: keras.Model, training: Cohort, validation: Cohort, stage
         loss_weights={SEGMENTATION: stage.segmentation_weight, CLASSIFICATION: stage.classification_weight},
         metrics={CLASSIFICATION: [_ChdAuc(name="auc")]},
     )
-    model.optimizer.build(model.trainable_variables)  # else within the first step, which is then slow to trace
+    model.optimizer.build(model.trainable_variables)  # otherwise the first step builds it, which is slow to trace
     monitor, mode = ("loss", "min") if stage.classification_weight == 0 else (f"{CLASSIFICATION}_auc", "max")
     model.fit(
         batches,
@@ -92,7 +134,7 @@ def _fit_network(model: keras.Model, training: Cohort, validation: Cohort, stage
 
 
 def _fit_classifier(model: keras.Model, training: Cohort, validation: Cohort, stage: Stage, seed: int) -> None:
-    """The classifier's dense layers alone. The frozen part gives the same features each time, so they are made once."""
+    """Train the dense layers of the classifier. The other layers are frozen, so their features are computed only once."""
     features = keras.Model(model.input, pooled_features(model))
     classifier = keras.Sequential([keras.Input(features.output_shape[1:]), *classifier_layers(model)])
     steps = -(-len(training.labels) // stage.batch_size)
@@ -141,16 +183,16 @@ def _segmentation_loss(masks, probabilities):
 
 
 class _ChdAuc(keras.metrics.AUC):
-    """ROC AUC of the probability of CHD, from both classes' probabilities."""
+    """ROC AUC of the probability of CHD. Its input has the probabilities of both classes."""
 
     def update_state(self, labels, probabilities, sample_weight=None):
         super().update_state(labels, probabilities[:, 1], sample_weight)
 
 
 class _Batches(keras.utils.PyDataset):
-    """Shuffled training batches, each image mirrored, shifted and with its gain changed at random.
+    """Training batches in random order. Each image is mirrored, shifted and changed in gain at random.
 
-    Mirroring is no lie here: the phantoms lie on either side, and their label does not depend on it.
+    Images may be mirrored because the phantoms lie on either side and their label does not depend on it.
     """
 
     def __init__(self, cohort: Cohort, batch_size: int, seed: int) -> None:
@@ -180,7 +222,7 @@ class _Batches(keras.utils.PyDataset):
 
 
 def _shifted(picture: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
-    """Moved by rows and columns; zeros come in."""
+    """Return the picture moved by `shift` rows and columns, with zeros where it has moved away."""
     rows, columns = shift
     height, width = picture.shape[:2]
     result = np.zeros_like(picture)
@@ -191,7 +233,7 @@ def _shifted(picture: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
 
 
 class _FusedBatchNormalization(keras.layers.BatchNormalization):
-    """The same function; in training by TensorFlow's fused operation, which takes a third off a CPU's training step."""
+    """Batch normalisation that trains with TensorFlow's fused operation. On a CPU a step then takes a third less time."""
 
     def call(self, inputs, training=None, mask=None):
         if not training:

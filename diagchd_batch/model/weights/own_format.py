@@ -8,19 +8,19 @@ import keras
 import numpy as np
 
 from diagchd_batch.errors import WeightsError
-from diagchd_batch.model.weights.checkpoint_file import OURS
+from diagchd_batch.model.weights.checkpoint_file import OWN_FORMAT
 from diagchd_batch.model.weights.hdf5_arrays import own_array
 
 _VERSION = 1
 
 
 def recognises(file: h5py.File) -> bool:
-    return OURS in file.attrs
+    return OWN_FORMAT in file.attrs
 
 
 def write(model: keras.Model, path: str | Path, dtype: str) -> None:
     with h5py.File(path, "w", track_order=False) as file:
-        file.attrs[OURS] = _VERSION
+        file.attrs[OWN_FORMAT] = _VERSION
         for variable in sorted(model.weights, key=lambda variable: variable.path):
             with np.errstate(over="ignore"):  # looked for below
                 values = keras.ops.convert_to_numpy(variable).astype(dtype)
@@ -31,8 +31,10 @@ def write(model: keras.Model, path: str | Path, dtype: str) -> None:
 
 def read(file: h5py.File, model: keras.Model) -> dict[str, np.ndarray]:
     """Variable path -> float32 array of that variable's shape. Raises WeightsError."""
-    if file.attrs[OURS] != _VERSION:
-        raise WeightsError(f"it is of format {file.attrs[OURS]}, this program reads {_VERSION}; update the program")
+    if file.attrs[OWN_FORMAT] != _VERSION:
+        raise WeightsError(
+            f"it is of format {file.attrs[OWN_FORMAT]}, this program reads {_VERSION}; update the program"
+        )
     found: dict[str, h5py.Dataset] = {}
     file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
     expected = {variable.path: tuple(variable.shape) for variable in model.weights}

@@ -6,7 +6,7 @@ from typing import Any
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS as OF_COMPARISONS
 from diagchd_batch.evaluation.tables.definitions import DEFINITIONS
 from diagchd_batch.evaluation.tables.schemas import ANALYSIS_SETS
-from diagchd_batch.model.caution import describes, trained_on_phantoms
+from diagchd_batch.model.caution import trained_on_phantoms, uses_card_weights
 from diagchd_batch.report.blocks import Section, Table
 from diagchd_batch.report.formatting import words
 from diagchd_batch.report.source import Source
@@ -71,7 +71,7 @@ def limits(source: Source) -> Section:
 
 def _stated(card: Mapping[str, Any], weights_digest: str) -> list[tuple[str, str]]:
     """What the card says, as far as it holds for these weights: a user's own have another history."""
-    foreign = bool(card.get("weights")) and not describes(card, weights_digest)
+    foreign = bool(card.get("weights")) and not uses_card_weights(card, weights_digest)
     training = (card.get("training_data") or {}).get("description")
     pairs = [
         ("intended use", None if foreign else card.get("intended_use")),

@@ -11,7 +11,6 @@ from diagchd_batch import __version__, output_layout
 from diagchd_batch.cluster.node_checks.versions import package_versions
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import DiagchdBatchError, ExitCode, ItemError, StorageFault
-from diagchd_batch.model.card import load_card
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.results.counts import RunCounts
@@ -121,7 +120,7 @@ class RunRecorder:
                 width=spec.width,
                 chd_threshold=spec.chd_threshold,
                 batch_size=identity.batch_size,
-                card=load_card(spec.name).model_dump(mode="json"),
+                card=spec.card.model_dump(mode="json"),
             ),
             plan=PlanRecord(
                 frames=plan.frames,

@@ -138,5 +138,5 @@ def test_weights_that_saw_phantoms_alone_are_told_before_real_images_are_planned
     real = diagchd_batch(
         "plan", SAMPLE, "--no-measure", "--set", f"output.uri={tmp_path}", "--set", "input.simulated=false"
     )
-    assert "caution: the bundled weights of diagchd-compact were trained on SIMULATED phantoms" in real.messages
+    assert "caution: the weights of model diagchd-compact were trained on SIMULATED phantoms" in real.messages
     assert real.printed == simulated.printed

@@ -11,6 +11,7 @@ from scipy.special import softmax
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.model import network as network_module
 from diagchd_batch.model.network import build_network, scale_channels
+from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.runtimes.tensorflow.inference import (
     CpuFloat32Builder,
     build_inference_network,
@@ -39,7 +40,7 @@ def test_it_computes_what_the_original_computes(full_network):
 
 def test_so_does_the_form_that_scores_fastest_on_a_cpu(full_network):
     reference = np.load(REFERENCE)
-    fastest = build_inference_network("diagchd", full_network, CpuFloat32Builder)
+    fastest = build_inference_network(load_card("diagchd"), full_network, CpuFloat32Builder)
     assert sum(isinstance(layer, WinogradConvolution) for layer in fastest.layers) == 11
     logits, features = fastest.predict(reference["image"], verbose=0)
     matrix, bias = classifier_matrix(full_network)
@@ -114,11 +115,14 @@ def test_the_full_width_is_left_alone():
     assert [scale_channels(channels, 0.25) for channels in (16, 64, 728)] == [8, 16, 184]
 
 
-@pytest.mark.parametrize(
-    "name", ["network", "layout", "losses", "inference", "weights", "own_format", "original_format"]
-)
-def test_no_back_end_is_named(name):
-    tree = ast.parse((Path(network_module.__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
+MODEL = Path(network_module.__file__).parent
+PORTABLE = [MODEL / "network.py", MODEL / "losses.py", *MODEL.glob("weights/*.py")]
+PORTABLE += [MODEL / f"runtimes/tensorflow/{name}.py" for name in ("inference", "winograd")]
+
+
+@pytest.mark.parametrize("path", PORTABLE, ids=lambda path: str(path.relative_to(MODEL)))
+def test_no_back_end_is_named(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert not {module.split(".")[0] for module in imported} & {"tensorflow", "jax", "torch"}

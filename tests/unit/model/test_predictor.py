@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from diagchd_batch.errors import RunFault, UsageError, WeightsError
-from diagchd_batch.model import Predictor, build_network, resolve_model, save_checkpoint
+from diagchd_batch.model import Predictor, build_network, load_card, resolve_model, save_checkpoint
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
 from diagchd_batch.model.runtimes.tensorflow.compiled import XlaNetwork, load_network
 from diagchd_batch.model.runtimes.tensorflow.inference import (
@@ -149,7 +149,7 @@ def test_folding_changes_nothing(seed, form):
     network = build_network("diagchd-compact", 64, 32)
     fill_from_seed(network, seed)
     image = np.random.default_rng(seed).random((2, 64, 32, 3), np.float32)
-    logits, features = build_inference_network("diagchd-compact", network, form)(image)
+    logits, features = build_inference_network(load_card("diagchd-compact"), network, form)(image)
     segmentation, classification = network(image, training=False)
     matrix, bias = classifier_matrix(network)
     scores = np.exp(np.asarray(features, np.float64).mean((1, 2)) @ matrix + bias)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,16 +11,12 @@ import pytest
 
 from diagchd_batch.bundled import bundled_path
 from diagchd_batch.errors import ConfigError, WeightsError
-from diagchd_batch.model import card as card_module
 from diagchd_batch.model.batch_size import choose_batch_size
-from diagchd_batch.model.card import list_models, load_card
+from diagchd_batch.model.packages import bundled
+from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.spec import resolve_model, weights_path
 
 MODELS = ("diagchd", "diagchd-compact")
-
-
-def test_both_models_are_known():
-    assert list_models() == list(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -57,7 +54,7 @@ def test_bundled_weights_resolve():
     assert (spec.height, spec.width) == (card.architecture.height, card.architecture.width)
     assert spec.weights_digest == card.weights.sha256
     assert spec.weights == "bundled"
-    assert weights_path(spec).endswith("weights.h5")
+    assert weights_path(spec).name == "weights.h5"
     assert (spec.precision, spec.chd_threshold) == ("bfloat16", 0.5)
 
 
@@ -118,11 +115,10 @@ def test_what_cannot_be_resolved_is_said(name, weights, precision, error, messag
 
 
 def test_bundled_weights_that_are_not_the_card_s_are_refused(tmp_path, monkeypatch):
-    def elsewhere(relative):
-        (tmp_path / "weights.h5").write_bytes(b"version https://git-lfs.github.com/spec/v1")
-        return tmp_path / "weights.h5" if relative.endswith("weights.h5") else bundled_path(relative)
-
-    monkeypatch.setattr("diagchd_batch.model.spec.bundled_path", elsewhere)
+    shutil.copytree(bundled_path("configs/models/diagchd-compact"), tmp_path / "configs/models/diagchd-compact")
+    pointer = b"version https://git-lfs.github.com/spec/v1"
+    (tmp_path / "configs/models/diagchd-compact/weights.h5").write_bytes(pointer)
+    monkeypatch.setattr(bundled, "bundled_path", lambda relative: tmp_path / relative)
     with pytest.raises(WeightsError, match="are not those of its card"):
         resolve_model("diagchd-compact", "bundled", "float32")
 
@@ -131,15 +127,15 @@ def test_a_damaged_card_is_an_error(tmp_path, monkeypatch):
     folder = tmp_path / "configs/models/broken"
     folder.mkdir(parents=True)
     (folder / "card.json").write_text('{"name": "broken"}')
-    monkeypatch.setattr(card_module, "bundled_path", lambda relative: tmp_path / relative)
+    monkeypatch.setattr(bundled, "bundled_path", lambda relative: tmp_path / relative)
     with pytest.raises(ConfigError, match="card of model broken is damaged"):
         load_card("broken")
 
 
 def test_neither_keras_nor_tensorflow_is_loaded():
     code = (
-        "import sys; from diagchd_batch.model import resolve_model, list_models, choose_batch_size;"
-        "import diagchd_batch.model.spec, diagchd_batch.model.card; resolve_model('diagchd', 'seed:0', 'float32');"
+        "import sys; from diagchd_batch.model import resolve_model, bundled_models, choose_batch_size;"
+        "import diagchd_batch.model.predictor, diagchd_batch.model.packages.s3; resolve_model('diagchd', 'seed:0', 'float32');"
         "sys.exit(bool({'keras', 'tensorflow', 'h5py'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

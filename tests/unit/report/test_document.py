@@ -9,7 +9,7 @@ from diagchd_batch.config.models import EvaluationConfig, OperatingPoint
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.evaluation.comparison.compare import compare_runs
-from diagchd_batch.model.card import load_card
+from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.report import write_report
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy

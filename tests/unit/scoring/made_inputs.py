@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.storage import open_store
@@ -16,6 +17,8 @@ HEIGHT, WIDTH = 24, 32
 
 SPEC = ModelSpec(
     name="plain-function",
+    package="diagchd-compact",
+    card=load_card("diagchd-compact"),
     weights="seed:0",
     weights_digest="0" * 64,
     architecture="plain/1",

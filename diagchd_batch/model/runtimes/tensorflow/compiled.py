@@ -15,7 +15,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
-from diagchd_batch.model.network import CLASSES, build_network
+from diagchd_batch.model.network import CLASSES, build_network_from_card
 from diagchd_batch.model.runtimes.interface import Prediction, Run
 from diagchd_batch.model.runtimes.tensorflow.inference import (
     CpuBuilder,
@@ -47,7 +47,7 @@ def load_network(spec: ModelSpec) -> keras.Model:
         WeightsError: The checkpoint does not fit the network.
         RunFault: The checkpoint is no longer the one that `spec` was resolved from.
     """
-    network = build_network(spec.name, spec.height, spec.width)
+    network = build_network_from_card(spec.card, spec.height, spec.width)
     seed = seed_of(spec.weights)
     if seed is None:
         load_checkpoint(network, weights_path(spec))
@@ -63,7 +63,7 @@ class FrozenNetwork:
     def __init__(self, network: keras.Model, spec: ModelSpec, batch_size: int) -> None:
         """Compile `network` (from `load_network`), in the precision of `spec`."""
         builder = CpuFloat32Builder if spec.precision == "float32" else CpuBuilder
-        score = _score_function(build_inference_network(spec.name, network, builder), network)
+        score = _score_function(build_inference_network(spec.card, network, builder), network)
         # Without autograph: there is no control flow to translate, and looking for it takes half a second.
         traced = tf.function(score, autograph=False)
         frozen = convert_variables_to_constants_v2(traced.get_concrete_function(*_signature(spec, batch_size)))
@@ -93,7 +93,7 @@ class XlaNetwork:
     def __init__(self, network: keras.Model, spec: ModelSpec, batch_size: int) -> None:
         """Compile `network` (from `load_network`), in the precision of `spec`."""
         dtype_policy = "mixed_bfloat16" if spec.precision == "bfloat16" else "float32"
-        score = _score_function(build_inference_network(spec.name, network, FoldedBuilder, dtype_policy), network)
+        score = _score_function(build_inference_network(spec.card, network, FoldedBuilder, dtype_policy), network)
         images, reference = _signature(spec, batch_size)
         self._plain = tf.function(score, jit_compile=True).get_concrete_function(images)
         self._with_reference = tf.function(score, jit_compile=True).get_concrete_function(images, reference)

@@ -1,36 +1,42 @@
 """The network in the form that scores fastest: the same function of the image, without what only training needs.
 
-Batch normalisation is folded into the convolution before it, in float64; one without a convolution before it becomes a
-scale and a shift per channel. The classifier's dense layers have no activation, so they are one matrix.
+A batch normalisation is folded into the convolution before it, in float64. One without a convolution before it becomes
+a scale and a shift for each channel. The dense layers of the classifier have no activation, so they become one matrix.
 """
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from diagchd_batch.model.card import load_card
+from diagchd_batch.model.card import ModelCard
 from diagchd_batch.model.network import NetworkBuilder, Tensor, leaky
 from diagchd_batch.model.runtimes.tensorflow.winograd import WinogradConvolution, pays_off, transform_kernel
 from diagchd_batch.model.weights.layer_names import CLASSIFIER_DENSE
 
 _LAST, _SKIP = "_conv2", "_skip_bn"
-"""Of a residual block: its last convolution, and the normalisation of its input that is added to that."""
+"""Layer-name suffixes in a residual block: the last convolution, and the normalisation on the skip path."""
 
 
 def build_inference_network(
-    name: str, network: keras.Model, form: type["FoldedBuilder"], dtype_policy: str = "float32"
+    card: ModelCard, network: keras.Model, builder: type["FoldedBuilder"], dtype_policy: str = "float32"
 ) -> keras.Model:
-    """Model `name` (from `build_network`) with its batch normalisation folded.
+    """Return a copy of a network with its batch normalisations folded.
 
-    Input as the network's; outputs: logits ``[batch, height, width, 3]`` and the bottleneck's features
-    ``[batch, height / 32, width / 32, channels]``. `form`: in which operations. `dtype_policy`: Keras's, such as
-    ``mixed_bfloat16``.
+    Args:
+        card: The card that `network` was built from.
+        network: The network with its weights, from `build_network_from_card`.
+        builder: Which operations the copy is built of.
+        dtype_policy: Keras's name for the precision, such as ``mixed_bfloat16``.
+
+    Returns:
+        A model with the input of `network`. Its outputs are the logits ``[batch, height, width, 3]`` and the features of
+        the bottleneck ``[batch, height / 32, width / 32, channels]``.
     """
     image = keras.Input(network.input_shape[1:], name="image")
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy)
     try:
-        outputs = form(load_card(name).architecture.width_factor).segment(image)
+        outputs = builder(card.architecture.width_factor).segment(image)
     finally:
         keras.config.set_dtype_policy(before)
     folded = keras.Model(image, outputs)
@@ -46,7 +52,11 @@ def build_inference_network(
 
 
 def classifier_matrix(network: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """The classifier as one affine map of the pooled features: matrix ``[channels, 2]`` and bias ``[2]``, float64."""
+    """Return the classifier as one affine map of the pooled features.
+
+    Returns:
+        The matrix ``[channels, 2]`` and the bias ``[2]``, both float64. Index 1 is CHD.
+    """
     *earlier, last = (_arrays(network.get_layer(name)) for name in CLASSIFIER_DENSE)
     matrix, bias = last
     for kernel, offset in reversed(earlier):
@@ -55,7 +65,7 @@ def classifier_matrix(network: keras.Model) -> tuple[np.ndarray, np.ndarray]:
 
 
 class FoldedBuilder(NetworkBuilder):
-    """For a compiler that fuses elementwise operations."""
+    """Builds the network for a compiler that fuses elementwise operations, such as XLA."""
 
     def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options) -> Tensor:
         options = {"kernel_size": 3, "padding": "same"} | options | {"use_bias": True}
@@ -66,28 +76,28 @@ class FoldedBuilder(NetworkBuilder):
 
 
 class CpuBuilder(FoldedBuilder):
-    """Fewer passes over the tensors: on a CPU each elementwise operation is one."""
+    """Builds the network with fewer passes over the tensors: on a CPU every elementwise operation is one pass."""
 
     def normalise(self, tensor: Tensor, name: str) -> Tensor:
         return layers.DepthwiseConv2D(1, name=name)(tensor)  # scale and shift in one pass
 
     def residual(self, tensor: Tensor, channels: int, name: str) -> Tensor:
-        """As the network's, with the shift of the skip's normalisation in the bias of the last convolution."""
+        """Add a residual block. The bias of its last convolution includes the shift of the skip's normalisation."""
         inner = self.normalise(leaky(tensor), f"{name}_in_bn")
         inner = leaky(self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv1"))
         inner = self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}{_LAST}")
-        # Subtracted, with its sign in the weights: TensorFlow's remapper would take an addition into the convolution
-        # although its result has two readers, fail, and leave the whole graph without its fusions.
+        # Subtract, with the opposite sign in the weights. TensorFlow's remapper would fuse an addition with the
+        # convolution although the result has two readers, fail, and leave the whole graph without its fusions.
         return layers.Subtract()([inner, _NegatedScale(name=f"{name}{_SKIP}")(tensor)])
 
     def pool_space(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
-        # One axis after the other takes TensorFlow half the time that both at once take.
+        # TensorFlow reduces one axis after the other in half the time that it needs for both at once.
         mean, maximum = ops.mean(tensor, axis=1, keepdims=True), ops.max(tensor, axis=1, keepdims=True)
         return ops.mean(mean, axis=2, keepdims=True), ops.max(maximum, axis=2, keepdims=True)
 
 
 class CpuFloat32Builder(CpuBuilder):
-    """Fewer multiplications too, where float32 has the digits for it (bfloat16 does not)."""
+    """Builds the network with fewer multiplications as well. Their rounding needs float32; bfloat16 is too coarse."""
 
     def convolve(self, tensor: Tensor, channels: int, name: str) -> Tensor:
         if pays_off(tensor.shape[-1], channels):
@@ -101,7 +111,7 @@ class CpuFloat32Builder(CpuBuilder):
 
 
 class _ChannelAffine(layers.Layer):
-    """x · scale + shift, per channel."""
+    """Computes x · scale + shift for each channel."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.scale = self.add_weight(shape=input_shape[-1:], name="scale")
@@ -112,7 +122,7 @@ class _ChannelAffine(layers.Layer):
 
 
 class _NegatedScale(layers.Layer):
-    """-x · scale, per channel."""
+    """Computes -x · scale for each channel."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.negated_scale = self.add_weight(shape=input_shape[-1:], name="negated_scale")
@@ -122,6 +132,7 @@ class _NegatedScale(layers.Layer):
 
 
 def _weights(layer: keras.Layer, source: dict[str, keras.Layer]) -> list[np.ndarray]:
+    """Return the arrays for a layer of the folded network, from the layers of the original by name."""
     original = source[layer.name]
     if isinstance(original, layers.BatchNormalization):
         scale, shift = _affine(original)
@@ -139,7 +150,7 @@ def _weights(layer: keras.Layer, source: dict[str, keras.Layer]) -> list[np.ndar
 
 
 def _affine(normalisation: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
-    """(scale, shift) per channel of a batch normalisation at inference, float64."""
+    """Return the scale and the shift of each channel of a batch normalisation at inference, float64."""
     gamma, beta, mean, variance = _arrays(normalisation)
     scale = gamma / np.sqrt(variance + normalisation.epsilon)
     return scale, beta - mean * scale

@@ -1,0 +1,54 @@
+"""Finds the model package that `model.name` names: a bundled one, a directory, or an S3 prefix."""
+
+from pathlib import Path
+
+from diagchd_batch.errors import ConfigError
+from diagchd_batch.model.card import ModelCard, parse_card
+from diagchd_batch.model.packages.bundled import bundled_models, bundled_package
+from diagchd_batch.model.packages.directory import DirectoryPackage
+from diagchd_batch.model.packages.package import ModelPackage
+from diagchd_batch.uris import S3_SCHEME, normalize_uri
+
+
+def package_location(name: str) -> str:
+    """Return the location that `model.name` means on every machine: a bundled name, an absolute path or an S3 URI.
+
+    A name with a slash is a path or a URI; a relative path is taken from the working directory.
+    """
+    return normalize_uri(name) if "/" in name else name
+
+
+def find_package(name: str) -> ModelPackage:
+    """Return the model package that `model.name` names. Nothing of it is read yet.
+
+    Args:
+        name: A bundled name, a path with a slash in it (``./mine``), or ``s3://bucket/prefix``.
+
+    Raises:
+        ConfigError: There is no bundled model of that name, or no such directory.
+    """
+    location = package_location(name)
+    if location.startswith(S3_SCHEME):
+        from diagchd_batch.model.packages.s3 import S3Package  # other packages do not need the S3 client
+
+        return S3Package(location)
+    if "/" in location and Path(location).is_dir():
+        return DirectoryPackage(location, Path(location))
+    known = bundled_models()
+    if location not in known:
+        raise ConfigError(
+            f"there is no model {name!r}; choose one of {', '.join(known)}, or give the path of a package directory "
+            "(with a slash in it: ./mine) or s3://bucket/prefix"
+        )
+    return bundled_package(location)
+
+
+def load_card(name: str) -> ModelCard:
+    """Return the card of the model package that `model.name` names.
+
+    Raises:
+        ConfigError: There is no such package, or its card is damaged.
+        StorageFault: The storage of the package cannot be reached.
+    """
+    package = find_package(name)
+    return parse_card(package.read_card(), package.location)
