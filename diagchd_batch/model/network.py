@@ -112,7 +112,7 @@ def _classify(features: Tensor) -> Tensor:
 
 
 class NetworkBuilder:
-    """Builds encoder and decoder. A subclass may build the normalisations in another form, for inference or training."""
+    """Builds encoder and decoder. A subclass may build the layers in another form, for inference or training."""
 
     normalisation: type[layers.Layer] = layers.BatchNormalization
 

@@ -134,7 +134,7 @@ def _fit_network(model: keras.Model, training: Cohort, validation: Cohort, stage
 
 
 def _fit_classifier(model: keras.Model, training: Cohort, validation: Cohort, stage: Stage, seed: int) -> None:
-    """Train the dense layers of the classifier. The other layers are frozen, so their features are computed only once."""
+    """Train the dense layers of the classifier. The other layers are frozen, so their output is computed once."""
     features = keras.Model(model.input, pooled_features(model))
     classifier = keras.Sequential([keras.Input(features.output_shape[1:]), *classifier_layers(model)])
     steps = -(-len(training.labels) // stage.batch_size)
@@ -233,7 +233,7 @@ def _shifted(picture: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
 
 
 class _FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation that trains with TensorFlow's fused operation. On a CPU a step then takes a third less time."""
+    """Batch normalisation by TensorFlow's fused operation. It makes a training step on a CPU a third faster."""
 
     def call(self, inputs, training=None, mask=None):
         if not training:

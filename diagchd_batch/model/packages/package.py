@@ -16,8 +16,10 @@ MAX_CARD_BYTES = 1 << 20
 class ModelPackage(Protocol):
     """A directory, or an S3 prefix, with a card and the files of the weights. Nothing in it is ever executed."""
 
-    location: str
-    """A bundled name, an absolute path or an S3 URI. Every node finds the package by it."""
+    @property
+    def location(self) -> str:
+        """A bundled name, an absolute path or an S3 URI. Every node finds the package by it."""
+        ...
 
     def read_card(self) -> bytes:
         """Return the bytes of the card.

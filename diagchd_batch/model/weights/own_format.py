@@ -1,5 +1,8 @@
-"""Our checkpoint format: one HDF5 dataset per variable, named by its path (`conv4_r1_conv1/kernel`), in float32 or
-float16, and a format attribute."""
+"""This program's own checkpoint format: an HDF5 file with one dataset for each variable.
+
+A dataset is named by the path of its variable (`conv4_r1_conv1/kernel`) and holds float32 or float16. An attribute of
+the file holds the version of the format.
+"""
 
 from pathlib import Path
 
@@ -15,14 +18,25 @@ _VERSION = 1
 
 
 def recognises(file: h5py.File) -> bool:
+    """Return whether a file is of this format, whatever its version."""
     return OWN_FORMAT in file.attrs
 
 
 def write(model: keras.Model, path: str | Path, dtype: str) -> None:
+    """Write all weights of a model.
+
+    Args:
+        model: The model.
+        path: Where to write; a file that is there is replaced.
+        dtype: ``float32`` or ``float16``.
+
+    Raises:
+        WeightsError: A value is too large for `dtype`.
+    """
     with h5py.File(path, "w", track_order=False) as file:
         file.attrs[OWN_FORMAT] = _VERSION
         for variable in sorted(model.weights, key=lambda variable: variable.path):
-            with np.errstate(over="ignore"):  # looked for below
+            with np.errstate(over="ignore"):  # the next lines look for values that overflowed
                 values = keras.ops.convert_to_numpy(variable).astype(dtype)
             if not np.isfinite(values).all():
                 raise WeightsError(f"{variable.path} has values that {dtype} cannot hold; save it as float32")
@@ -30,11 +44,21 @@ def write(model: keras.Model, path: str | Path, dtype: str) -> None:
 
 
 def read(file: h5py.File, model: keras.Model) -> dict[str, np.ndarray]:
-    """Variable path -> float32 array of that variable's shape. Raises WeightsError."""
-    if file.attrs[OWN_FORMAT] != _VERSION:
-        raise WeightsError(
-            f"it is of format {file.attrs[OWN_FORMAT]}, this program reads {_VERSION}; update the program"
-        )
+    """Return the weights of a file.
+
+    Args:
+        file: An open file of this format.
+        model: The model that the weights are for.
+
+    Returns:
+        Variable path -> float32 array of the variable's shape, for every variable of the model.
+
+    Raises:
+        WeightsError: The file has another version, or does not fit the model.
+    """
+    version = file.attrs[OWN_FORMAT]
+    if version != _VERSION:
+        raise WeightsError(f"it is of format {version}, this program reads {_VERSION}; update the program")
     found: dict[str, h5py.Dataset] = {}
     file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
     expected = {variable.path: tuple(variable.shape) for variable in model.weights}

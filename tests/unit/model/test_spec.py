@@ -135,7 +135,8 @@ def test_a_damaged_card_is_an_error(tmp_path, monkeypatch):
 def test_neither_keras_nor_tensorflow_is_loaded():
     code = (
         "import sys; from diagchd_batch.model import resolve_model, bundled_models, choose_batch_size;"
-        "import diagchd_batch.model.predictor, diagchd_batch.model.packages.s3; resolve_model('diagchd', 'seed:0', 'float32');"
+        "import diagchd_batch.model.predictor, diagchd_batch.model.packages.s3;"
+        "resolve_model('diagchd', 'seed:0', 'float32');"
         "sys.exit(bool({'keras', 'tensorflow', 'h5py'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -29,8 +29,8 @@ def build_inference_network(
         dtype_policy: Keras's name for the precision, such as ``mixed_bfloat16``.
 
     Returns:
-        A model with the input of `network`. Its outputs are the logits ``[batch, height, width, 3]`` and the features of
-        the bottleneck ``[batch, height / 32, width / 32, channels]``.
+        A model with the input of `network`. Its outputs are the logits ``[batch, height, width, 3]`` and the features
+        of the bottleneck ``[batch, height / 32, width / 32, channels]``.
     """
     image = keras.Input(network.input_shape[1:], name="image")
     before = keras.config.dtype_policy()

@@ -120,7 +120,7 @@ def test_a_card_that_cannot_be_used_is_refused(tmp_path, changes, error, message
 def test_an_unknown_architecture_is_refused(tmp_path):
     architecture = load_card("diagchd-compact").architecture.model_dump() | {"identifier": "diagchd/2"}
     directory = make_package(tmp_path / "mine", architecture=architecture)
-    with pytest.raises(ConfigError, match="the architecture of model .* is 'diagchd/2'.*update the program"):
+    with pytest.raises(ConfigError, match=r"the architecture of model .* is 'diagchd/2'.*update the program"):
         resolve_model(str(directory), "seed:0", "float32")
 
 
