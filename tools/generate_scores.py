@@ -24,11 +24,19 @@ import pyarrow.parquet as pq
 
 from diagchd_batch import __version__, output_layout
 from diagchd_batch.errors import ExitCode
-from diagchd_batch.results.columns import CLASSES, SCORES, SURFACE_CLASSES, table_metadata
+from diagchd_batch.results.columns import (
+    CLASSES,
+    SCORE_COLUMNS,
+    SCORES,
+    SURFACE_CLASSES,
+    parquet_options,
+    shard_metadata,
+    table_metadata,
+)
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
-from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, parquet_options, shard_metadata
+from diagchd_batch.results.shard_writer import ROWS_PER_GROUP
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.keys import load_or_create_key
 from diagchd_batch.studies.plan import PLAN_STUDIES, PlanHead
@@ -138,7 +146,7 @@ def shard_table(size: Size, cohort: Cohort, shard: int, seed: int) -> pa.Table:
             columns[f"{distance}_source_px_{name}"] = _where(masked, generator.gamma(4, 3, n).astype(np.float32))
     for name in ("mask_png", "reference_png"):
         columns[name] = pa.nulls(n, pa.binary())
-    return pa.table([columns[name] for name in SCORES.names], schema=SCORES)
+    return pa.table([columns.get(field.name, pa.nulls(n, field.type)) for field in SCORES], schema=SCORES)
 
 
 def write_run(output: Store, private: Store, size: Size, cohort: Cohort, run_id: str, seed: int) -> None:
@@ -151,7 +159,7 @@ def write_run(output: Store, private: Store, size: Size, cohort: Cohort, run_id:
             path = Path(directory) / "shard.parquet"
             schema = SCORES.with_metadata(shard_metadata(metadata, shard))
             table = shard_table(size, cohort, shard, seed)
-            with pq.ParquetWriter(path, schema, **parquet_options(SCORES)) as writer:
+            with pq.ParquetWriter(path, schema, **parquet_options(SCORE_COLUMNS)) as writer:
                 writer.write_table(table, row_group_size=ROWS_PER_GROUP)
             output.replace(output_layout.shard_file(run_id, shard), path)
 

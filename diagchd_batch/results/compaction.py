@@ -9,10 +9,9 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.output_layout import predictions_file
 from diagchd_batch.process.scratch import scratch_faults
-from diagchd_batch.results.columns import PREDICTIONS
+from diagchd_batch.results.columns import PREDICTION_COLUMNS, PREDICTIONS, parquet_options
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import damage_as_fault, predictions_keys, read_scores, shard_of
-from diagchd_batch.results.shard_writer import parquet_options
 from diagchd_batch.storage import Store
 
 ROWS_PER_GROUP = 65_536
@@ -67,7 +66,7 @@ class _Parts:
     def write(self, group: pa.Table) -> None:
         with scratch_faults():
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._local, self._schema, **parquet_options(self._schema))
+                self._writer = pq.ParquetWriter(self._local, self._schema, **parquet_options(PREDICTION_COLUMNS))
             self._writer.write_table(group, row_group_size=ROWS_PER_GROUP)
         self._n_rows += group.num_rows
         if self._n_rows >= self._rows_per_part:

@@ -1,7 +1,6 @@
-"""Checks the rows of one shard against its plan, as they stream by."""
+"""Checks the rows of one shard against its plan and the declarations of the columns, as the rows stream by."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +10,16 @@ import pyarrow as pa
 from diagchd_batch.errors import VerificationError
 from diagchd_batch.failures import FailureCode
 from diagchd_batch.images.frames import FrameRule, chosen_frames
-from diagchd_batch.results.columns import CLASSES, REFERENCE_OK, SCORES, STATUS_FAILED, STATUS_OK
+from diagchd_batch.results.columns import (
+    CLASSES,
+    REFERENCE_OK,
+    SCORE_COLUMNS,
+    STATUS_FAILED,
+    STATUS_OK,
+    Column,
+    Presence,
+    StoredMasks,
+)
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.verify.findings import ProblemKind
 from diagchd_batch.studies.records import PlannedImage
@@ -19,18 +27,15 @@ from diagchd_batch.studies.records import PlannedImage
 Found = Callable[[ProblemKind, str, str], None]
 """Receives a problem: its kind, the place inside the shard, the detail."""
 
-_REFERENCE_MEASURES = tuple(
-    name
-    for name in SCORES.names
-    if name.startswith(("seg_loss", "soft_dice", "reference_p", "intersection_", "hd95_", "assd_"))
-)
-_PIXELS = tuple(f"{name}_px" for name in CLASSES)
-_MEASURES = ("chd_probability", "chd_call", "quality_flags", "source_height", "source_width", "mask_png", *_PIXELS)
+_FAILURE_CODES = frozenset(FailureCode)
+
+_RANGE_KINDS = {"chd_probability": ProblemKind.WRONG_PROBABILITY}
+"""The kind of problem where a column's value is out of range; other columns make the row inconsistent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """What holds for every row of a run: the model's grid and threshold, the rule for frames."""
+    """What holds for every row of a run: the model's grid and decision threshold, and the rule that chooses frames."""
 
     height: int
     width: int
@@ -40,7 +45,7 @@ class Expectations:
 
 @dataclass(slots=True)
 class _Seen:
-    """What the rows said of one planned image so far."""
+    """What the rows said about one planned image so far."""
 
     frames: set[int] = field(default_factory=set)
     source_frames: set[int | None] = field(default_factory=set)
@@ -48,18 +53,37 @@ class _Seen:
 
 
 class RowAudit:
-    """Takes a shard's rows in batches; `finish` tells what the plan still misses.
+    """Takes a shard's rows in batches and reports problems as it finds them.
 
-    Holds the plan of the shard and, per image, its frame numbers; masks only of the batch at hand.
+    It holds the plan of the shard and the frame numbers of each image. It holds masks only of the current batch.
+
+    Args:
+        planned: The images that the plan has in this shard.
+        expected: What holds for every row of the run.
+        found: Receives each problem.
+        columns: The columns that the file has; an older file has fewer.
     """
 
-    def __init__(self, planned: Iterable[PlannedImage], expected: Expectations, found: Found) -> None:
+    def __init__(
+        self,
+        planned: Iterable[PlannedImage],
+        expected: Expectations,
+        found: Found,
+        columns: Sequence[Column] = SCORE_COLUMNS,
+    ) -> None:
         self._planned = {image.image_id: image for image in planned}
         self._expected = expected
         self._found = found
         self._seen: dict[str, _Seen] = {}
+        self._filled_if_scored = _names(columns, Presence.SCORED, Presence.OPENED)
+        self._null_if_scored = _names(columns, Presence.FAILED)
+        self._null_if_failed = _names(columns, Presence.SCORED, Presence.WITH_REFERENCE, Presence.USABLE_REFERENCE)
+        self._null_without_reference = _names(columns, Presence.USABLE_REFERENCE)
+        self._ranged = [column for column in columns if column.minimum is not None or column.maximum is not None]
+        self._recounted = [column for column in columns if column.recount is not None]
 
     def add(self, batch: pa.RecordBatch) -> None:
+        """Check a batch of rows."""
         for row in batch.to_pylist():
             image = self._planned.get(row["image_id"])
             place = _place(row["image_id"], row["frame"])
@@ -75,6 +99,7 @@ class RowAudit:
                 self._check_failed(row, place)
 
     def finish(self) -> None:
+        """Report planned images and frames without a row. Call it after the last batch."""
         for image_id, image in self._planned.items():
             seen = self._seen.get(image_id)
             if seen is None:
@@ -106,61 +131,71 @@ class RowAudit:
         if missing := sorted(expected - seen.frames):
             self._found(ProblemKind.MISSING_FRAME, place, f"no row for {_list(missing)} of {n_frames} frames")
         if unplanned := sorted(seen.frames - expected):
-            self._found(ProblemKind.UNPLANNED_ROW, place, f"rows for {_list(unplanned)}, which are not to be scored")
+            self._found(
+                ProblemKind.UNPLANNED_ROW, place, f"rows for {_list(unplanned)}, which the rule does not choose"
+            )
 
     def _check_failed(self, row: Mapping[str, Any], place: str) -> None:
-        if row["status"] != STATUS_FAILED or row["error_code"] not in set(FailureCode):
+        if row["status"] != STATUS_FAILED or row["error_code"] not in _FAILURE_CODES:
             detail = f"status {row['status']} with error code {row['error_code']}"
             self._found(ProblemKind.INCONSISTENT_ROW, place, detail)
-        if filled := [name for name in (*_MEASURES, "reference_status", *_REFERENCE_MEASURES) if row[name] is not None]:
+        if filled := [name for name in self._null_if_failed if row[name] is not None]:
             self._found(ProblemKind.INCONSISTENT_ROW, place, f"failed, yet with {_list(filled)}")
 
     def _check_scored(self, row: Mapping[str, Any], image: PlannedImage, place: str) -> None:
-        if empty := [name for name in (*_MEASURES, "frame", "source_frames") if row[name] is None]:
+        if empty := [name for name in self._filled_if_scored if row[name] is None]:
             self._found(ProblemKind.INCONSISTENT_ROW, place, f"scored, yet without {_list(empty)}")
             return
-        if row["error_code"] is not None:
-            self._found(ProblemKind.INCONSISTENT_ROW, place, f"scored, yet with error code {row['error_code']}")
-        if min(row["source_height"], row["source_width"]) < 1 or not 0 <= row["frame"] < row["source_frames"]:
-            detail = "the source's size, or the frame's number among the file's frames, cannot be"
+        if filled := [name for name in self._null_if_scored if row[name] is not None]:
+            self._found(ProblemKind.INCONSISTENT_ROW, place, f"scored, yet with {_list(filled)}")
+        for column in self._ranged:
+            value = row[column.name]
+            if value is not None and (problem := column.range_problem(value)):
+                self._found(_RANGE_KINDS.get(column.name, ProblemKind.INCONSISTENT_ROW), place, problem)
+        if row["frame"] >= row["source_frames"]:
+            detail = f"frame {row['frame']} of a file with {row['source_frames']} frames, which count from 0"
             self._found(ProblemKind.INCONSISTENT_ROW, place, detail)
-        self._check_probability(row, place)
-        mask = self._decoded(row["mask_png"], place)
-        if mask is not None:
-            self._check_counts(row, _PIXELS, _class_counts(mask), place)
-        self._check_reference(row, image, mask, place)
+        self._check_call(row, place)
+        has_reference = self._check_reference(row, image, place)
+        self._check_masks(row, has_reference, place)
 
-    def _check_probability(self, row: Mapping[str, Any], place: str) -> None:
-        probability = row["chd_probability"]
-        if not (math.isfinite(probability) and 0.0 <= probability <= 1.0):
-            self._found(ProblemKind.WRONG_PROBABILITY, place, f"a probability of {probability}")
-        elif row["chd_call"] != (probability >= self._expected.chd_threshold):
-            detail = f"called {row['chd_call']} at {probability:.6f}, threshold {self._expected.chd_threshold}"
+    def _check_call(self, row: Mapping[str, Any], place: str) -> None:
+        if row["chd_call"] != (row["chd_probability"] >= self._expected.chd_threshold):
+            detail = (
+                f"called {row['chd_call']} at {row['chd_probability']:.6f}, threshold {self._expected.chd_threshold}"
+            )
             self._found(ProblemKind.WRONG_PROBABILITY, place, detail)
 
-    def _check_reference(
-        self, row: Mapping[str, Any], image: PlannedImage, mask: np.ndarray | None, place: str
-    ) -> None:
+    def _check_reference(self, row: Mapping[str, Any], image: PlannedImage, place: str) -> bool:
+        """Return whether the row has a stored reference mask."""
         status = row["reference_status"]
         if (status is None) != (image.mask_uri is None):
             planned = "a reference mask" if image.mask_uri else "no reference mask"
             self._found(ProblemKind.INCONSISTENT_ROW, place, f"{planned} is planned, its status is {status}")
         if status != REFERENCE_OK:
-            if filled := [name for name in _REFERENCE_MEASURES if row[name] is not None]:
+            if filled := [name for name in self._null_without_reference if row[name] is not None]:
                 self._found(ProblemKind.INCONSISTENT_ROW, place, f"no usable reference, yet with {_list(filled)}")
-            return
+            return False
         if row["reference_png"] is None:
             self._found(ProblemKind.INCONSISTENT_ROW, place, "a usable reference, yet none is stored")
+            return False
+        return True
+
+    def _check_masks(self, row: Mapping[str, Any], has_reference: bool, place: str) -> None:
+        """Decode the masks, and compare the columns that can be computed from them."""
+        predicted = self._decoded(row["mask_png"], place)
+        reference = self._decoded(row["reference_png"], place) if has_reference else None
+        if predicted is None:
             return
-        reference = self._decoded(row["reference_png"], place)
-        if reference is None:
-            return
-        self._check_counts(row, [f"reference_px_{name}" for name in CLASSES], _class_counts(reference), place)
-        if mask is not None:
-            common = [int(np.count_nonzero((mask == k) & (reference == k))) for k in range(len(CLASSES))]
-            common.append(int(np.count_nonzero((mask > 0) & (reference > 0))))
-            names = [f"intersection_px_{name}" for name in (*CLASSES, "whole_heart")]
-            self._check_counts(row, names, common, place)
+        masks = StoredMasks(predicted, reference)
+        for column in self._recounted:
+            assert column.recount is not None
+            if reference is None and column.presence is Presence.USABLE_REFERENCE:
+                continue
+            count = column.recount(masks)
+            if row[column.name] != count:
+                detail = f"{column.name} is {row[column.name]}, the stored masks have {count}"
+                self._found(ProblemKind.WRONG_PIXEL_COUNTS, place, detail)
 
     def _decoded(self, png: bytes, place: str) -> np.ndarray | None:
         try:
@@ -174,16 +209,9 @@ class RowAudit:
             return None
         return mask
 
-    def _check_counts(self, row: Mapping[str, Any], names: Iterable[str], counts: Iterable[int], place: str) -> None:
-        for name, count in zip(names, counts, strict=True):
-            if row[name] != count:
-                detail = f"{name} is {row[name]}, the stored masks have {count}"
-                self._found(ProblemKind.WRONG_PIXEL_COUNTS, place, detail)
 
-
-def _class_counts(mask: np.ndarray) -> list[int]:
-    septum, heart = (int(np.count_nonzero(mask == label)) for label in (1, 2))
-    return [mask.size - septum - heart, septum, heart]
+def _names(columns: Iterable[Column], *presences: Presence) -> list[str]:
+    return [column.name for column in columns if column.presence in presences]
 
 
 def _place(image_id: str, frame: int | None = None) -> str:

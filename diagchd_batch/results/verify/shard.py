@@ -14,9 +14,19 @@ import pyarrow.parquet as pq
 from diagchd_batch.errors import ItemError
 from diagchd_batch.output_layout import shard_file
 from diagchd_batch.process.scratch import scratch_faults
-from diagchd_batch.results.columns import MASK_COLUMNS, SCORES, STATUS_OK
+from diagchd_batch.results.columns import (
+    MASK_COLUMNS,
+    SCHEMA_VERSION,
+    SCHEMA_VERSION_KEY,
+    SCORES,
+    STATUS_OK,
+    schema_version_of,
+    score_columns_of_version,
+    shard_metadata,
+)
+from diagchd_batch.results.columns.declaration import arrow_schema
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY
-from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, shard_metadata
+from diagchd_batch.results.shard_writer import ROWS_PER_GROUP
 from diagchd_batch.results.verify.findings import REMEDIES, RESTORE, Problem, ProblemKind
 from diagchd_batch.results.verify.rows import Expectations, RowAudit
 from diagchd_batch.storage import Store
@@ -73,23 +83,31 @@ class ShardCheck:
         return digest.hexdigest()
 
     def _check_rows(self, local: Path, planned: Sequence[PlannedImage], findings: "_Findings") -> pa.Table | None:
+        """Return the rows without the masks, in today's columns; those that the file does not have are null."""
         with pq.ParquetFile(local, page_checksum_verification=True) as file:
-            self._check_metadata(file.schema_arrow.metadata or {}, findings)
-            if not file.schema_arrow.equals(SCORES):
-                findings.add_for_file(ProblemKind.FOREIGN_SHARD, "its columns are not those of this schema version")
+            stored = file.schema_arrow.metadata or {}
+            self._check_metadata(stored, findings)
+            version = schema_version_of(stored)
+            columns = score_columns_of_version(SCHEMA_VERSION if version is None else version)
+            if not file.schema_arrow.equals(arrow_schema(columns)):
+                detail = f"its columns are not those of schema version {version or 'unknown'}"
+                findings.add_for_file(ProblemKind.FOREIGN_SHARD, detail)
                 return None
-            audit = RowAudit(planned, self.expected, findings.add)
-            kept = [SCORES.empty_table().drop_columns(MASK_COLUMNS)]
+            audit = RowAudit(planned, self.expected, findings.add, columns)
+            kept = [_without_masks(SCORES.empty_table())]
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
                 audit.add(batch)
-                rows = pa.Table.from_batches([batch]).replace_schema_metadata()
-                kept.append(rows.drop_columns(MASK_COLUMNS))
+                kept.append(_without_masks(_with_all_columns(pa.Table.from_batches([batch]))))
         audit.finish()
         return pa.concat_tables(kept)
 
     def _check_metadata(self, stored: Mapping[bytes, bytes], findings: "_Findings") -> None:
+        if schema_version_of(stored) is None:
+            found = stored.get(SCHEMA_VERSION_KEY, b"absent").decode(errors="replace")
+            detail = f"its schema version is {found}; this program knows versions 1 to {SCHEMA_VERSION}"
+            findings.add_for_file(ProblemKind.FOREIGN_SHARD, detail)
         for key, value in shard_metadata(self.metadata, findings.shard).items():
-            if stored.get(key) != value:
+            if key != SCHEMA_VERSION_KEY and stored.get(key) != value:
                 found = stored.get(key, b"absent").decode(errors="replace")
                 detail = f"{key.decode()} in its metadata is {found}, expected {value.decode()}"
                 findings.add_for_file(ProblemKind.FOREIGN_SHARD, detail)
@@ -112,6 +130,18 @@ class ShardCheck:
         elif not keys:
             findings.add_for_file(ProblemKind.MISSING_SOURCES, "the private tree has no sources file of it")
         return None
+
+
+def _with_all_columns(rows: pa.Table) -> pa.Table:
+    """Return rows of an older schema version with today's columns; new ones are null."""
+    columns = [
+        rows[field.name] if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type) for field in SCORES
+    ]
+    return pa.table(columns, schema=SCORES)
+
+
+def _without_masks(rows: pa.Table) -> pa.Table:
+    return rows.drop_columns(MASK_COLUMNS)
 
 
 class _Findings:

@@ -12,9 +12,9 @@ from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.failures import FailureCode
 from diagchd_batch.process.scratch import scratch_faults
-from diagchd_batch.results.columns import STATUS_OK, table_metadata
+from diagchd_batch.results.columns import STATUS_OK, shard_metadata, table_metadata
 from diagchd_batch.results.commit import commit_shard, record_sources
-from diagchd_batch.results.shard_writer import ShardWriter, shard_metadata
+from diagchd_batch.results.shard_writer import ShardWriter
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, SourceRecord
 from diagchd_batch.scoring.decoding.in_process import Decoder, DecodeSettings, InProcessDecoder

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from diagchd_batch import output_layout
-from diagchd_batch.results.columns import SCORES, table_metadata
+from diagchd_batch.results.columns import SCORE_COLUMNS, SCORES, Presence, shard_metadata, table_metadata
 from diagchd_batch.results.commit import commit_shard, record_sources
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
-from diagchd_batch.results.shard_writer import ShardWriter, shard_metadata
+from diagchd_batch.results.shard_writer import ShardWriter
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.plan import PlanHead
 from diagchd_batch.studies.records import PlannedImage, ShardReference
@@ -144,7 +145,16 @@ def scored_row(image: PlannedImage, frame: int, n_frames: int, seed: int) -> Row
         for name in ("septum", "heart", "whole_heart"):
             row[f"hd95_source_px_{name}"] = 12.5
             row[f"assd_source_px_{name}"] = float("nan")  # an undefined distance must not look like a difference
-    return row
+    return _made_up_values() | row
+
+
+def _made_up_values() -> Row:
+    """A value for each column that scored rows must have, so that a new column needs no change here."""
+    return {
+        column.name: pa.scalar(column.minimum or 0).cast(column.type).as_py()
+        for column in SCORE_COLUMNS
+        if column.presence is Presence.SCORED and pa.types.is_primitive(column.type)
+    }
 
 
 def failed_row(image: PlannedImage, code: str = "decode_error", frame: int | None = None) -> Row:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagchd_batch.results.columns import MASK_COLUMNS, SCORES, table_metadata
-from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, ShardWriter, shard_metadata
+from diagchd_batch.results.columns import MASK_COLUMNS, SCORES, shard_metadata, table_metadata
+from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, ShardWriter
 from tests.unit.results.made_run import failed_row, planned_image, scored_row, stored_columns
 
 METADATA = shard_metadata(table_metadata(run_id="r", fingerprint="f", simulated=False), 7)

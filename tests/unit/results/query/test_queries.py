@@ -20,7 +20,7 @@ from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from tests.support.evaluated_runs import FAILED, RUN_ID, MadeOutput, MadeStudy
 
-PAGE = Path(__file__).parents[3] / "docs" / "queries.md"
+PAGE = Path(__file__).parents[4] / "docs" / "queries.md"
 LATER = "aaaaaaaa-4e5f6071-1"
 DIGEST = "abcdef" + "0" * 58
 READERS = ("A", "B", "C")

@@ -10,11 +10,10 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
-from diagchd_batch.results.columns import table_metadata
+from diagchd_batch.results.columns import shard_metadata, table_metadata
 from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
-from diagchd_batch.results.shard_writer import shard_metadata
 from diagchd_batch.results.verify.findings import MAX_PROBLEMS_LISTED, REMEDIES, Problem, ProblemKind, VerifyReport
 from diagchd_batch.results.verify.run import verify_run
 from tests.unit.results.made_run import RUN_ID, MadePlan, MadeRun, copy_run, label_map, make_run, planned_image

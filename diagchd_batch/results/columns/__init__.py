@@ -1,0 +1,53 @@
+"""The columns of an output's tables, each declared once. To add one, see `results.columns.scores`."""
+
+from diagchd_batch.results.columns.declaration import Column, Presence, StoredMasks, parquet_options
+from diagchd_batch.results.columns.metadata import (
+    SCHEMA_VERSION_KEY,
+    SHARD_METADATA_KEY,
+    schema_version_of,
+    shard_metadata,
+    table_metadata,
+)
+from diagchd_batch.results.columns.scores import (
+    CLASSES,
+    MASK_COLUMNS,
+    PREDICTION_COLUMNS,
+    PREDICTIONS,
+    REFERENCE_OK,
+    SCHEMA_VERSION,
+    SCORE_COLUMNS,
+    SCORES,
+    STATUS_FAILED,
+    STATUS_OK,
+    SURFACE_CLASSES,
+    WHOLE_HEART,
+    score_columns_of_version,
+)
+from diagchd_batch.results.columns.sources import SOURCE_COLUMNS, SOURCES
+
+__all__ = [
+    "CLASSES",
+    "MASK_COLUMNS",
+    "PREDICTIONS",
+    "PREDICTION_COLUMNS",
+    "REFERENCE_OK",
+    "SCHEMA_VERSION",
+    "SCHEMA_VERSION_KEY",
+    "SCORES",
+    "SCORE_COLUMNS",
+    "SHARD_METADATA_KEY",
+    "SOURCES",
+    "SOURCE_COLUMNS",
+    "STATUS_FAILED",
+    "STATUS_OK",
+    "SURFACE_CLASSES",
+    "WHOLE_HEART",
+    "Column",
+    "Presence",
+    "StoredMasks",
+    "parquet_options",
+    "schema_version_of",
+    "score_columns_of_version",
+    "shard_metadata",
+    "table_metadata",
+]

@@ -1,0 +1,106 @@
+"""What the declaration of a column says, and the Arrow schema and Parquet settings that follow from it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+
+class Presence(StrEnum):
+    """The rows in which a column has a value. `verify` holds every row to it."""
+
+    ALWAYS = "every row"
+    SCORED = "scored rows"
+    OPENED = "scored rows, and failed rows whose file could be opened"
+    FAILED = "failed rows"
+    WITH_REFERENCE = "scored rows with a planned reference mask"
+    USABLE_REFERENCE = "scored rows with a usable reference mask"
+    WHERE_KNOWN = "rows where it is known"
+
+
+@dataclass(frozen=True)
+class StoredMasks:
+    """The masks of one row as they were read back: uint8 class numbers [height, width] on the model's grid.
+
+    `reference` is None where the row has no usable reference mask.
+    """
+
+    predicted: np.ndarray
+    reference: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Args:
+        name: The column's name, with its unit.
+        type: The Arrow type.
+        description: What a value means, in one line. The documentation shows it.
+        presence: The rows in which the column has a value.
+        nullable: Whether the Arrow schema permits nulls. A column that is younger than schema version 1 must, because
+            older tables are read as if it were there and null.
+        repeats: Whether few distinct values are expected, so that Parquet stores them in a dictionary. Columns of
+            dictionary or list type always are.
+        compressed: Whether Parquet compresses the column and keeps minimum and maximum. PNG files gain nothing.
+        minimum: The least value that `verify` accepts, or None.
+        maximum: The greatest value that `verify` accepts, or None.
+        recount: Computes the value again from the stored masks, for columns where that is possible.
+        since: The schema version that brought the column.
+    """
+
+    name: str
+    type: pa.DataType
+    description: str
+    presence: Presence = Presence.SCORED
+    nullable: bool = True
+    repeats: bool = False
+    compressed: bool = True
+    minimum: float | None = None
+    maximum: float | None = None
+    recount: Callable[[StoredMasks], int | None] | None = None
+    since: int = 1
+
+    @property
+    def field(self) -> pa.Field:
+        """The Arrow field."""
+        return pa.field(self.name, self.type, nullable=self.nullable)
+
+    @property
+    def parquet_path(self) -> str:
+        """The name that Parquet gives to the column's values."""
+        return f"{self.name}.list.element" if pa.types.is_list(self.type) else self.name
+
+    @property
+    def in_dictionary(self) -> bool:
+        """Whether Parquet stores the values in a dictionary."""
+        return self.repeats or pa.types.is_dictionary(self.type) or pa.types.is_list(self.type)
+
+    def range_problem(self, value: Any) -> str | None:
+        """Return why a value is out of range, or None. Not-a-number is out of every range."""
+        if self.minimum is not None and not value >= self.minimum:
+            return f"{self.name} is {value}, less than {self.minimum:g}"
+        if self.maximum is not None and not value <= self.maximum:
+            return f"{self.name} is {value}, more than {self.maximum:g}"
+        return None
+
+
+def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
+    """Return the Arrow schema of a table with these columns."""
+    return pa.schema([column.field for column in columns])
+
+
+def parquet_options(columns: Sequence[Column]) -> dict[str, Any]:
+    """Return the settings of `pyarrow.parquet.ParquetWriter` for a table with these columns.
+
+    Page checksums let a reader notice damaged bytes.
+    """
+    return {
+        "compression": {column.parquet_path: "zstd" if column.compressed else "none" for column in columns},
+        "use_dictionary": [column.parquet_path for column in columns if column.in_dictionary],
+        "write_statistics": [column.parquet_path for column in columns if column.compressed],
+        "write_page_checksum": True,
+    }

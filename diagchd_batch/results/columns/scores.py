@@ -1,0 +1,132 @@
+"""The columns of `scores` and `predictions`: contracts that people query for years. Extend them, don't break them.
+
+To add a column, append its declaration to the group that it belongs to, with `since=SCHEMA_VERSION + 1` written as a
+number, and compute it in `scoring.worker.score_rows`. Everything else follows: the schema version, the writer, readers
+(null in older tables), `verify`, the views of `query` and the table in docs/queries.md (`python tools/column_tables.py`
+writes it).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+
+from diagchd_batch.results.columns.declaration import Column, Presence, StoredMasks, arrow_schema
+
+CLASSES = ("background", "septum", "heart")
+"""Names of the label values 0, 1, 2. *Heart* is the rest of the heart, without the septum."""
+
+WHOLE_HEART = "whole_heart"
+"""Septum and heart together."""
+
+SURFACE_CLASSES = ("septum", "heart", WHOLE_HEART)
+"""The classes for which distances between surfaces are computed."""
+
+STATUS_OK = "ok"
+STATUS_FAILED = "failed"
+
+REFERENCE_OK = "ok"
+"""`reference_status` of a usable reference mask. Null: none was planned. Anything else is a `mask_*` failure code."""
+
+_CATEGORY = pa.dictionary(pa.int32(), pa.string())
+_TEXT, _COUNT, _NUMBER = pa.string(), pa.int32(), pa.float32()
+
+
+def _pixels(value: int) -> Callable[[StoredMasks], int]:
+    return lambda masks: int(np.count_nonzero(masks.predicted == value))
+
+
+def _reference_pixels(value: int) -> Callable[[StoredMasks], int | None]:
+    return lambda masks: None if masks.reference is None else int(np.count_nonzero(masks.reference == value))
+
+
+def _common_pixels(name: str) -> Callable[[StoredMasks], int | None]:
+    def recount(masks: StoredMasks) -> int | None:
+        if masks.reference is None:
+            return None
+        if name == WHOLE_HEART:
+            return int(np.count_nonzero((masks.predicted > 0) & (masks.reference > 0)))
+        value = CLASSES.index(name)
+        return int(np.count_nonzero((masks.predicted == value) & (masks.reference == value)))
+
+    return recount
+
+
+_IDENTITY = (
+    Column("subject_id", _TEXT, "token of the subject (the pregnancy)", Presence.ALWAYS, nullable=False, repeats=True),
+    Column("study_id", _TEXT, "token of the study", Presence.ALWAYS, nullable=False, repeats=True),
+    Column("image_id", _TEXT, "token of the image file", Presence.ALWAYS, nullable=False),
+    Column("frame", _COUNT, "number of the frame in its file, from 0; null: the file failed as a whole",
+           Presence.OPENED, minimum=0),
+    Column("source_frames", _COUNT, "number of frames in the file", Presence.OPENED, repeats=True, minimum=1),
+    Column("status", _CATEGORY, "`ok` or `failed`", Presence.ALWAYS, nullable=False),
+    Column("error_code", _CATEGORY, "why the frame or file failed", Presence.FAILED),
+)  # fmt: skip
+
+_MEASURES = (
+    Column("chd_probability", _NUMBER, "probability of congenital heart disease", minimum=0, maximum=1),
+    Column("chd_call", pa.bool_(), "whether the probability reaches the model card's threshold"),
+    *[
+        Column(f"{name}_px", _COUNT, f"pixels of class {name} in the predicted mask", recount=_pixels(value))
+        for value, name in enumerate(CLASSES)
+    ],
+    Column("quality_flags", pa.list_(_TEXT), "heuristic warnings about the predicted mask and the probability"),
+    Column("source_height", _COUNT, "height of the frame as it was read, in pixels", repeats=True, minimum=1),
+    Column("source_width", _COUNT, "width of the frame as it was read, in pixels", repeats=True, minimum=1),
+)
+
+_USABLE = Presence.USABLE_REFERENCE
+
+_REFERENCE = (
+    Column("reference_status", _CATEGORY, "`ok`, or why the reference mask cannot be used", Presence.WITH_REFERENCE),
+    Column("seg_loss", _NUMBER, "cross-entropy (nats, mean over pixels) plus one minus `soft_dice`", _USABLE),
+    Column("soft_dice", _NUMBER, "soft Dice coefficient of prediction and reference, mean over the classes", _USABLE),
+    *[
+        Column(f"reference_px_{name}", _COUNT, f"pixels of class {name} in the reference mask", _USABLE,
+               recount=_reference_pixels(value))
+        for value, name in enumerate(CLASSES)
+    ],
+    *[
+        Column(f"intersection_px_{name}", _COUNT, f"pixels of class {name} in both masks", _USABLE,
+               recount=_common_pixels(name))
+        for name in (*CLASSES, WHOLE_HEART)
+    ],
+    *[
+        Column(f"hd95_source_px_{name}", _NUMBER,
+               f"95th percentile of the surface distances of {name}, in source pixels", _USABLE)
+        for name in SURFACE_CLASSES
+    ],
+    *[
+        Column(f"assd_source_px_{name}", _NUMBER, f"mean of the surface distances of {name}, in source pixels",
+               _USABLE)
+        for name in SURFACE_CLASSES
+    ],
+)  # fmt: skip
+
+_MASKS = (
+    Column("mask_png", pa.binary(), "predicted mask: 8-bit grey PNG of class numbers on the model's grid",
+           compressed=False),
+    Column("reference_png", pa.binary(), "reference mask, likewise", _USABLE, compressed=False),
+)  # fmt: skip
+
+SCORE_COLUMNS = (*_IDENTITY, *_MEASURES, *_REFERENCE, *_MASKS)
+"""`scores/run_id=R/shard-NNNNN.parquet`: one row a planned frame, or one row with null `frame` for a failed file."""
+
+MASK_COLUMNS = tuple(column.name for column in _MASKS)
+
+PREDICTION_COLUMNS = (
+    *[column for column in SCORE_COLUMNS if column.name not in MASK_COLUMNS],
+    Column("shard", _COUNT, "shard whose score file holds the row and its masks", Presence.ALWAYS, nullable=False),
+)
+"""`predictions/run_id=R/part-NNNNN.parquet`: the same rows without the masks."""
+
+SCORES = arrow_schema(SCORE_COLUMNS)
+PREDICTIONS = arrow_schema(PREDICTION_COLUMNS)
+
+SCHEMA_VERSION = max(column.since for column in SCORE_COLUMNS)
+"""The version that this program writes. It reads, verifies and continues every version since 1."""
+
+
+def score_columns_of_version(version: int) -> tuple[Column, ...]:
+    """Return the columns of a score file that was written with schema version `version`."""
+    return tuple(column for column in SCORE_COLUMNS if column.since <= version)

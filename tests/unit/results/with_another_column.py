@@ -1,0 +1,80 @@
+"""Runs in a process of its own: declares one more column, then reads old outputs and writes new ones.
+
+Usage: python with_another_column.py KEPT DIRECTORY, where KEPT is an output of schema version 1.
+"""
+
+import importlib.abc
+import importlib.util
+import os
+import shutil
+import sys
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+DECLARATIONS = "diagchd_batch.results.columns.scores"
+MARKER = b"_MEASURES = (\n"
+DECLARATION = b'    Column("mean_grey", _NUMBER, "mean grey value", minimum=0, maximum=255, since=2),\n'
+
+
+class _Loader(SourceFileLoader):
+    def get_data(self, path: str) -> bytes:
+        data = super().get_data(path)
+        if path.endswith(".py"):
+            assert data.count(MARKER) == 1
+            return data.replace(MARKER, MARKER + DECLARATION)
+        raise OSError("compiled code does not have the column")
+
+    def set_data(self, path, data, *, _mode=0o666):
+        pass
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None) -> ModuleSpec | None:
+        if name != DECLARATIONS:
+            return None
+        file = Path(path[0]) / "scores.py"
+        return importlib.util.spec_from_file_location(name, file, loader=_Loader(name, str(file)))
+
+
+sys.meta_path.insert(0, _Finder())
+
+
+def main(kept: Path, directory: Path) -> None:
+    from diagchd_batch.results.columns import SCHEMA_VERSION
+    from diagchd_batch.results.compaction import compact_predictions
+    from diagchd_batch.results.output import open_output
+    from diagchd_batch.results.query.database import open_query
+    from diagchd_batch.results.verify.findings import ProblemKind
+    from diagchd_batch.results.verify.output import verify_lineages, verify_runs
+    from diagchd_batch.results.verify.run import verify_run
+    from tests.unit.results.made_run import METADATA, RUN_ID, make_run
+
+    assert SCHEMA_VERSION == 2
+    shutil.copytree(kept, directory / "kept")
+    for path in (directory / "kept" / "private", *(directory / "kept" / "private").rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    old = open_output(str(directory / "kept"))
+    for report in (*verify_runs(old), *verify_lineages(old)):
+        assert not report.problems, report.problems
+    rows = open_query(old, {}).table("SELECT mean_grey, chd_probability FROM current")
+    assert rows["mean_grey"].null_count == rows.num_rows == 36
+    compact_predictions(old.storage, "first", METADATA)  # a resumed run derives its predictions with today's columns
+    assert old.predictions("first").to_table()["mean_grey"].null_count == 15
+
+    new = make_run(directory / "new")
+    report = verify_run(new.storage, new.private, new.plan, RUN_ID)
+    assert not report.problems, report.problems
+    rows = open_output(new.storage.uri).predictions(RUN_ID).to_table()
+    assert rows["mean_grey"].null_count == 6  # those that failed
+    new.rewrite_shard(1, [{**row, "mean_grey": 256.0} if row["status"] == "ok" else row for row in new.rows[1]])
+    problems = verify_run(new.storage, new.private, new.plan, RUN_ID).problems
+    assert any(p.kind is ProblemKind.INCONSISTENT_ROW and "mean_grey is 256" in p.detail for p in problems), problems
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    sys.stdout.flush()
+    os._exit(0)  # threads of libraries need not be waited for
