@@ -1,4 +1,4 @@
-"""The units of an analysis, who called them, and why a unit did not enter a figure."""
+"""The units of an analysis (studies or images), the raters who call them, and why a unit is missing from a figure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -6,54 +6,71 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 REASONS = (
-    "",  # has a call
+    "",  # the unit has a call
     "excluded",  # by the manifest
-    "not_scored",  # the run has not reached it
+    "not_scored",  # the run has not reached the study yet
     "failed",  # no frame could be scored
     "not_read",
     "indeterminate",
     "undecided",  # the readers' majority
-    "reference_from_readers",  # the reference label is the readers' own: incorporation bias
+    "reference_from_readers",  # the label was made of the readers' calls: incorporation bias
     "without_reference",
 )
+"""Why a unit has no call, in the order of the flow. Arrays hold the index into this tuple."""
+
 EXCLUDED, NOT_SCORED, FAILED, NOT_READ, INDETERMINATE, UNDECIDED, REFERENCE_FROM_READERS, WITHOUT_REFERENCE = range(
     1, 9
 )
 
-COUNTED_BOTH_WAYS = (FAILED, INDETERMINATE, UNDECIDED)
-"""Results that were tried and are not determinate: counted once as all wrong and once as all right."""
+INDETERMINATE_REASONS = (FAILED, INDETERMINATE, UNDECIDED)
+"""Results that were attempted without success. Sensitivity analyses count them once as wrong and once as right."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """Studies, or images, of a cohort. Arrays have one entry a unit.
+    """The studies or images of a cohort.
 
-    subject: int64 from 0; truth: float64, 1 diseased, 0 healthy, NaN without reference label.
-    elsewhere: planned units outside these arrays, by reason; they count as excluded from every figure.
+    Attributes:
+        name: `study` or `image`.
+        subject: int64 [n], the subject's number from 0.
+        truth: float64 [n], 1 diseased, 0 healthy, NaN without a reference label.
+        other_exclusions: Numbers of planned units that are not in these arrays, by reason. They count as excluded from
+            every figure.
     """
 
-    name: str  # study, image
+    name: str
     subject: np.ndarray
     truth: np.ndarray
-    elsewhere: Mapping[str, int] = field(default_factory=dict)
+    other_exclusions: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.subject)
 
     def take(self, rows: np.ndarray) -> "Units":
-        """A part of the units that is a cohort of its own, such as a level of a covariate."""
-        return Units(self.name, renumbered(self.subject[rows]), self.truth[rows])
+        """Return the selected units as a cohort of their own, such as a level of a covariate.
+
+        Args:
+            rows: bool [n], or int64 indices.
+
+        Returns:
+            The units with subjects numbered anew and without `other_exclusions`.
+        """
+        return Units(self.name, _renumber_subjects(self.subject[rows]), self.truth[rows])
 
 
 @dataclass(frozen=True)
 class Rater:
-    """Calls of the model at an operating point, of a reader, or of the readers' majority.
+    """The calls of the model at an operating point, of a reader, or of the readers' majority.
 
-    call: float64, 0/1, NaN where `reason` (int8, index into REASONS) is not 0. score: float64 or None, NaN where
-    missing.
+    Attributes:
+        kind: `model`, `reader`, `majority`, `readers_mean`, `readers` or `session`.
+        name: The name shown in tables.
+        call: float64 [n], 1 positive, 0 negative, NaN where `reason` is not 0.
+        reason: int8 [n], why there is no call: an index into `REASONS`, 0 where there is one.
+        score: float64 [n], NaN where missing; None for a rater without scores.
     """
 
-    kind: str  # model, reader, majority
+    kind: str
     name: str
     call: np.ndarray
     reason: np.ndarray
@@ -61,54 +78,83 @@ class Rater:
 
     @property
     def scores(self) -> np.ndarray:
-        """`score` of a rater that gives scores."""
+        """The scores of a rater that has them: float64 [n]."""
         assert self.score is not None, f"{self.name} gives no scores"
         return self.score
 
     def take(self, rows: np.ndarray) -> "Rater":
+        """Return the rater over the selected units.
+
+        Args:
+            rows: bool [n], or int64 indices.
+        """
         score = None if self.score is None else self.score[rows]
         return replace(self, call=self.call[rows], reason=self.reason[rows], score=score)
 
-    def counted_as(self, truth: np.ndarray, *, right: bool) -> "Rater":
-        """The same rater with all that is not determinate called right, or wrong."""
-        rows = np.isin(self.reason, COUNTED_BOTH_WAYS) & ~np.isnan(truth)
-        call = np.where(rows, truth if right else 1 - truth, self.call)
+    def with_indeterminate_as(self, truth: np.ndarray, *, correct: bool) -> "Rater":
+        """Return the rater with every indeterminate result replaced by a correct or a wrong call.
+
+        Args:
+            truth: float64 [n], the reference labels. Units without a label stay as they are.
+            correct: Whether the new calls are correct.
+        """
+        rows = np.isin(self.reason, INDETERMINATE_REASONS) & ~np.isnan(truth)
+        call = np.where(rows, truth if correct else 1 - truth, self.call)
         return replace(self, call=call, reason=np.where(rows, 0, self.reason).astype(np.int8))
 
     def n_indeterminate(self, truth: np.ndarray) -> int:
-        return int(np.sum(np.isin(self.reason, COUNTED_BOTH_WAYS) & ~np.isnan(truth)))
+        """Count the indeterminate results among the units with a reference label.
+
+        Args:
+            truth: float64 [n], the reference labels.
+        """
+        return int(np.sum(np.isin(self.reason, INDETERMINATE_REASONS) & ~np.isnan(truth)))
 
 
 @dataclass(frozen=True)
-class Entered:
-    """Which units entered a figure, and for what reasons the others did not."""
+class CompleteCases:
+    """The units that enter a figure, and why the others do not.
 
-    rows: np.ndarray  # bool
+    Attributes:
+        rows: bool [n], which units enter.
+        n_excluded: Number of planned units that do not.
+        excluded_reasons: Their numbers by reason, as in `failed=1; not_read=3`; None if there are none.
+    """
+
+    rows: np.ndarray
     n_excluded: int
     excluded_reasons: str | None
 
 
-def renumbered(subject: np.ndarray) -> np.ndarray:
-    """The same subjects numbered without gaps, in the same order: statistics hold an array over all numbers."""
-    present = np.bincount(subject) > 0
-    return (np.cumsum(present) - 1)[subject]
+def complete_cases(units: Units, *raters: Rater, reference: bool = True) -> CompleteCases:
+    """Select the units that have a call of every rater and a reference label.
 
+    A unit that lacks several things counts under the first reason: the raters in their order, then the label.
 
-def entered(units: Units, *raters: Rater, reference: bool = True) -> Entered:
-    """Units with a call of every rater and, if `reference`, a reference label.
+    Args:
+        units: The units.
+        raters: The raters over these units.
+        reference: Whether a reference label is needed, too.
 
-    Of several reasons the first counts, in the order of the flow: the raters' in their order, then the reference.
+    Returns:
+        The selected units, and the numbers of the others by reason.
     """
     reason = np.zeros(len(units), dtype=np.int8)
     for rater in raters:
         reason = np.where(reason == 0, rater.reason, reason)
     if reference:
         reason = np.where((reason == 0) & np.isnan(units.truth), WITHOUT_REFERENCE, reason)
-    counts = dict(units.elsewhere)
+    counts = dict(units.other_exclusions)
     for code, count in enumerate(np.bincount(reason, minlength=len(REASONS))):
         if code and count:
             counts[REASONS[code]] = counts.get(REASONS[code], 0) + int(count)
     order = {name: place for place, name in enumerate(REASONS)}
     named = sorted(counts.items(), key=lambda item: order.get(item[0], len(order)))
     text = "; ".join(f"{name}={count}" for name, count in named if count)
-    return Entered(reason == 0, sum(counts.values()), text or None)
+    return CompleteCases(reason == 0, sum(counts.values()), text or None)
+
+
+def _renumber_subjects(subject: np.ndarray) -> np.ndarray:
+    """Number subjects without gaps, in the same order. Statistics allocate one entry for each number."""
+    present = np.bincount(subject) > 0
+    return (np.cumsum(present) - 1)[subject]

@@ -1,1 +1,1 @@
-"""The evaluation of a whole run: from its score tables, reference and readers to the metrics tables."""
+"""Evaluates a run: from its score tables, the reference standard and the readers to the metrics tables."""

@@ -1,4 +1,4 @@
-"""What people know of the studies (reference standard, readers' calls, covariates), matched to the run's studies."""
+"""What people know of the studies: reference standard, readers' calls and covariates, matched to the run's studies."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,25 +9,36 @@ import pyarrow as pa
 
 from diagchd_batch.errors import InputError
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.readers.reader_study import Reads
-from diagchd_batch.evaluation.tables.display_names import Names
+from diagchd_batch.evaluation.readers.reads import Reads
+from diagchd_batch.evaluation.tables.display_names import DisplayNames
 
 _READERS_AS_STANDARD = ("majority", "reader", "panel")
-"""Words in `method` of a reference label that was made of reads."""
+"""Words in a label's `method` that say that it was made of readers' calls."""
 
 
 @dataclass
 class Matching:
-    """How the tables met the inventory. `unmatched`: (table, id as written) of what the inventory lacks: private."""
+    """Records which study ids of the tables the inventory lacks.
+
+    Attributes:
+        unmatched: Table and study id as written there. Identified: for the private tree only.
+        n_unmatched: Number of study ids by table.
+    """
 
     unmatched: list[tuple[str, str]] = field(default_factory=list)
-    n_unmatched: dict[str, int] = field(default_factory=dict)  # by table: studies
+    n_unmatched: dict[str, int] = field(default_factory=dict)
 
 
 def match_reference(database: CohortDatabase, reference: pd.DataFrame | None, matching: Matching) -> None:
-    """Makes the table `labels` (study, label, diagnosis, method) from the reference table and the manifest's labels.
+    """Create the table `labels` (study, label, diagnosis, method) from the reference table and the manifest's labels.
 
-    Raises InputError where the two contradict one another.
+    Args:
+        database: A database with the table `planned`.
+        reference: The reference table as `read_reference` returns it, or None to use the manifest's labels only.
+        matching: Records unmatched study ids.
+
+    Raises:
+        InputError: The reference table contradicts the manifest.
     """
     if reference is None:
         database.execute(
@@ -40,7 +51,7 @@ def match_reference(database: CohortDatabase, reference: pd.DataFrame | None, ma
     if wrong:
         raise InputError(
             f"evaluation.reference: {wrong} labels contradict those of input.manifest or of the images' folders; "
-            "`diagchd-batch plan` names the first row; correct one of them"
+            "run `diagchd-batch plan` to see the first such row, and correct one of the two"
         )
     database.execute(
         "CREATE TABLE labels AS SELECT study, coalesce(reference.label, manifest_label) AS label, diagnosis, method "
@@ -48,14 +59,26 @@ def match_reference(database: CohortDatabase, reference: pd.DataFrame | None, ma
     )
 
 
-def made_of_reads(database: CohortDatabase) -> np.ndarray:
-    """bool, by study: whether its reference label is the readers' own, as far as `method` says so."""
+def labels_made_of_reads(database: CohortDatabase) -> np.ndarray:
+    """Return bool [planned studies]: whether the reference label was made of readers' calls, as far as its `method`
+    says.
+
+    Args:
+        database: A database with the table `labels`.
+    """
     words = " OR ".join(f"contains(lower(method), '{word}')" for word in _READERS_AS_STANDARD)
     return database.arrays(f"SELECT coalesce({words}, false) AS own FROM labels ORDER BY study")["own"].astype(bool)
 
 
-def match_readers(database: CohortDatabase, readers: pd.DataFrame, names: Names, matching: Matching) -> Reads:
-    """The reads of the inventory's studies, under the names to show."""
+def match_readers(database: CohortDatabase, readers: pd.DataFrame, names: DisplayNames, matching: Matching) -> Reads:
+    """Return the reads of the run's studies, with the names to show.
+
+    Args:
+        database: A database with the table `planned`.
+        readers: The readers' table as `read_readers` returns it.
+        names: Gives the names to show.
+        matching: Records unmatched study ids.
+    """
     _match(database, "reads", readers.drop(columns="row_in_file"), matching)
     columns = database.arrays(
         "SELECT study, reader, coalesce(session, '') AS session, coalesce(arm, '') AS arm, status, "
@@ -73,7 +96,16 @@ def match_readers(database: CohortDatabase, readers: pd.DataFrame, names: Names,
 
 
 def match_covariates(database: CohortDatabase, covariates: pd.DataFrame, matching: Matching) -> list[str]:
-    """Makes the table `covariates` (study, c0, c1, …); returns the columns' own names in that order."""
+    """Create the table `covariates` (study, c0, c1, …).
+
+    Args:
+        database: A database with the table `planned`.
+        covariates: The covariates' table as `read_covariates` returns it.
+        matching: Records unmatched study ids.
+
+    Returns:
+        The user's names of the columns c0, c1, …
+    """
     own = [name for name in covariates.columns if name not in ("study_id", "row_in_file")]
     renamed = covariates[["study_id", *own]].rename(columns={name: f"c{place}" for place, name in enumerate(own)})
     _match(database, "covariates", renamed, matching)

@@ -1,4 +1,4 @@
-"""`evaluate`: from a run's, or a lineage's, score tables to its metrics tables. Touches neither images nor model."""
+"""The entry of `evaluate`: from a run's score tables to its metrics tables. It opens neither images nor the model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +11,16 @@ from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.analysis import Analysis, analyse
 from diagchd_batch.evaluation.cohort.annotations import (
     Matching,
-    made_of_reads,
+    labels_made_of_reads,
     match_readers,
     match_reference,
 )
 from diagchd_batch.evaluation.cohort.database import CohortDatabase, RunTables
 from diagchd_batch.evaluation.cohort.flow import create_results, flow_rows, study_results, table_rows
-from diagchd_batch.evaluation.operating_points import with_headline
-from diagchd_batch.evaluation.readers.reader_study import Reads
-from diagchd_batch.evaluation.readers.reads import reads_table
+from diagchd_batch.evaluation.operating_points import choose_headline
+from diagchd_batch.evaluation.readers.reads import Reads, reads_table
 from diagchd_batch.evaluation.subgroups.covariates import Covariate, all_covariates, diagnoses
-from diagchd_batch.evaluation.tables.display_names import Names
+from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
 from diagchd_batch.evaluation.units import Units
@@ -37,11 +36,19 @@ from diagchd_batch.studies.plan import open_plan
 
 @dataclass(frozen=True)
 class EvaluationSummary:
-    """What `evaluate_run` wrote. `notes` say what was left out and why; `n_unmatched` counts study ids by table."""
+    """What `evaluate_run` wrote.
+
+    Attributes:
+        run_id: The run.
+        lineage: The run and those that it continues, oldest first.
+        n_rows: Number of rows by table.
+        n_unmatched: Number of study ids that the inventory lacks, by the table that names them.
+        notes: What was left out, and why.
+    """
 
     run_id: str
-    lineage: tuple[str, ...]  # oldest first
-    n_rows: Mapping[str, int]  # by table
+    lineage: tuple[str, ...]
+    n_rows: Mapping[str, int]
     n_unmatched: Mapping[str, int]
     notes: tuple[str, ...]
 
@@ -49,14 +56,30 @@ class EvaluationSummary:
 def evaluate_run(
     output: Store, private: Store, run_id: str, config: EvaluationConfig, pseudonymizer: Pseudonymizer
 ) -> EvaluationSummary:
-    """Computes and writes all metrics tables of a run, over its lineage; works with any part missing.
+    """Compute and write all metrics tables of a run over its lineage.
 
-    Raises UsageError for an unknown run, InputError for reference, readers or covariates that cannot be used. The
-    same run, tables and configuration give the same bytes.
+    Reference, readers, covariates and masks are optional; the notes say what is left out without them. The same run,
+    tables
+    and settings give the same bytes.
+
+    Args:
+        output: The output that holds the run.
+        private: Its private tree.
+        run_id: The run.
+        config: The evaluation's settings.
+        pseudonymizer: Makes the tokens of this output.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: The output lacks the run, or one that it continues.
+        InputError: Reference, readers or covariates cannot be used.
+        RunFault: The scores do not belong to the plan.
     """
     lineage = resolve_lineage(output, run_id)
-    matching, names = Matching(), Names(pseudonymizer, disclose=config.disclose)
-    points, headline = with_headline(config.operating_points)
+    matching, names = Matching(), DisplayNames(pseudonymizer, disclose=config.disclose)
+    points, headline = choose_headline(config.operating_points)
     with CohortDatabase() as database:
         database.load([run_tables(output, private, record.run_id) for record in lineage])
         match_reference(database, read_reference(config.reference) if config.reference else None, matching)
@@ -75,14 +98,23 @@ def evaluate_run(
         writer.write("study_results", study_results(database, points))
         writer.write("reads", reads_table(database, reads, results.majority))
         writer.write_private("unmatched", _UNMATCHED, [{"table": t, "id": i} for t, i in matching.unmatched])
-        writer.write_private("names", _NAMES, [dict(zip(_NAMES.names, row, strict=True)) for row in names.given()])
+        writer.write_private("names", _NAMES, [dict(zip(_NAMES.names, row, strict=True)) for row in names.renamed()])
     return EvaluationSummary(
         run_id, tuple(record.run_id for record in lineage), writer.n_rows, matching.n_unmatched, tuple(notes)
     )
 
 
 def run_tables(output: Store, private: Store, run_id: str) -> RunTables:
-    """Compacted predictions, or the committed scores of a run that has none yet."""
+    """Return what the evaluation reads of one run.
+
+    Args:
+        output: The output that holds the run.
+        private: Its private tree.
+        run_id: The run.
+
+    Returns:
+        Its plan, and its predictions, or the committed scores of a run that has no predictions yet.
+    """
     has_predictions = bool(predictions_keys(output, run_id))
     rows = read_predictions(output, run_id) if has_predictions else read_scores(output, run_id)
     return RunTables(run_id, rows, open_plan(private, run_id).studies())
@@ -93,7 +125,7 @@ _NAMES = pa.schema([("kind", pa.string()), ("name_in_tables", pa.string()), ("ow
 
 
 class _Writer:
-    """Writes a run's tables and remembers their sizes."""
+    """Writes a run's tables and counts their rows."""
 
     def __init__(self, output: Store, private: Store, record: RunRecord) -> None:
         self._output, self._private, self._run_id = output, private, record.run_id
@@ -129,7 +161,7 @@ def _cohort(
         units=Units("study", columns["subject"], columns["truth"].astype(np.float64)),
         score=columns["score"].astype(np.float64),
         reason=columns["reason"].astype(np.int8),
-        reference_from_readers=made_of_reads(database),
+        reference_from_readers=labels_made_of_reads(database),
         reads=reads,
         covariates=tuple(covariates),
         diagnosis=diagnosis,
@@ -137,7 +169,7 @@ def _cohort(
 
 
 def _left_out(analysis: Analysis) -> list[str]:
-    """What this run cannot show, each with what would be needed."""
+    """Return notes on what this run cannot show, each with what would be needed."""
     notes = []
     if np.isnan(analysis.units.truth).all():
         notes.append("no reference labels: accuracy, AUC and calibration are left out")
@@ -150,8 +182,8 @@ def _left_out(analysis: Analysis) -> list[str]:
     return notes
 
 
-def _primary_comparator(config: EvaluationConfig, names: Names) -> str | None:
-    """The primary endpoint's comparator as tables name it: a reader, readers_mean or majority."""
+def _primary_comparator(config: EvaluationConfig, names: DisplayNames) -> str | None:
+    """Return the primary endpoint's comparator as tables name it: a reader, `readers_mean` or `majority`."""
     if config.primary is None:
         return None
     comparator = config.primary.comparator

@@ -1,4 +1,4 @@
-"""Which studies reached the analysis, and which did not and why: the table `flow`, and each study's own result."""
+"""The table `flow`, which says where studies drop out and why, and the table `study_results`."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,12 +7,12 @@ import pyarrow as pa
 
 from diagchd_batch.config.models import OperatingPoint
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.tables.display_names import Names
+from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.units import REASONS, WITHOUT_REFERENCE, Rater, Units
 from diagchd_batch.statistics.inputs import count_subjects
 
-STATUS = (
+_STATUS = (
     "CASE WHEN NOT included THEN 'excluded' WHEN n_frames_ok + n_frames_failed = 0 THEN 'not_scored' "
     "WHEN n_frames_ok = 0 THEN 'failed' WHEN label IS NULL THEN 'without_reference' ELSE 'analysed' END"
 )
@@ -28,8 +28,14 @@ _COUNTS = (
 )
 
 
-def create_results(database: CohortDatabase, names: Names, study_score: str) -> None:
-    """Makes the table `results`: scored studies with `label`, `status` and, where it has one, the status's `reason`."""
+def create_results(database: CohortDatabase, names: DisplayNames, study_score: str) -> None:
+    """Create the table `results`: the scored studies with label, status and, if excluded or failed, the reason.
+
+    Args:
+        database: A database with the tables `frames`, `planned` and `labels`.
+        names: Gives the reasons to show.
+        study_score: How frames make a study's score, a key of `study_score.STUDY_SCORE_SQL`.
+    """
     own = [row["reason"] for row in database.rows("SELECT DISTINCT unnest(exclude_reasons) AS reason FROM planned")]
     shown = names.numbered("reason", [reason for reason in own if reason])
     database.register("reason_names", pa.table({"own": list(shown), "shown": list(shown.values())}, _REASON_NAMES))
@@ -40,7 +46,7 @@ def create_results(database: CohortDatabase, names: Names, study_score: str) -> 
                CASE status WHEN 'failed' THEN error_code
                            WHEN 'excluded' THEN coalesce(reason_names.shown, 'not specified') END AS reason
         FROM (
-            SELECT scored.*, label, {STATUS} AS status
+            SELECT scored.*, label, {_STATUS} AS status
             FROM {database.scored_studies(study_score)} AS scored JOIN labels USING (study)
         ) AS studies
         LEFT JOIN reason_names ON reason_names.own = list_min(exclude_reasons)
@@ -52,7 +58,11 @@ _REASON_NAMES = pa.schema([("own", pa.string()), ("shown", pa.string())])
 
 
 def flow_rows(database: CohortDatabase) -> Iterator[Row]:
-    """Planned → excluded, not scored, failed, without reference → analysed; each step whole and by reason."""
+    """Count the studies at each step from planned to analysed. Excluded and failed studies are also counted by reason.
+
+    Args:
+        database: A database with the table `results`.
+    """
     for step, name in enumerate(_STEPS):
         condition = "true" if name == "planned" else f"status = '{name}'"
         counts = database.rows(f"SELECT {_COUNTS} FROM results WHERE {condition}")[0]
@@ -65,28 +75,38 @@ def flow_rows(database: CohortDatabase) -> Iterator[Row]:
 
 
 def rater_flow_rows(units: Units, raters: Sequence[Rater]) -> Iterator[Row]:
-    """For every reader and the majority: why studies have no call, and how many are compared with the reference."""
+    """Count why studies have no call, and how many can be compared with the reference standard.
+
+    Args:
+        units: The studies.
+        raters: The model, the readers or the majority over these studies.
+    """
     for rater in raters:
         reason = np.where((rater.reason == 0) & np.isnan(units.truth), WITHOUT_REFERENCE, rater.reason)
         for code, name in enumerate(REASONS):
             rows = reason == code
-            elsewhere = units.elsewhere.get(name, 0) if code else 0
-            if code and not rows.any() and not elsewhere:
+            other_exclusions = units.other_exclusions.get(name, 0) if code else 0
+            if code and not rows.any() and not other_exclusions:
                 continue
             yield {
                 "step": _READERS_STEP + (len(REASONS) if code == 0 else code),
                 "name": name or "analysed",
                 "subject_kind": rater.kind,
                 "subject": rater.name,
-                "n_studies": int(rows.sum()) + elsewhere,
-                "n_subjects": count_subjects(units.subject[rows]) if not elsewhere else None,
-                "n_positive": int(np.sum(units.truth[rows] == 1)) if not elsewhere else None,
-                "n_negative": int(np.sum(units.truth[rows] == 0)) if not elsewhere else None,
+                "n_studies": int(rows.sum()) + other_exclusions,
+                "n_subjects": count_subjects(units.subject[rows]) if not other_exclusions else None,
+                "n_positive": int(np.sum(units.truth[rows] == 1)) if not other_exclusions else None,
+                "n_negative": int(np.sum(units.truth[rows] == 0)) if not other_exclusions else None,
             }
 
 
 def table_rows(n_unmatched: dict[str, int], notes: Sequence[str]) -> Iterator[Row]:
-    """What the tables of reference, readers and covariates named and the inventory lacks, and what was left out."""
+    """Count the study ids that the inventory lacks, and list what was left out.
+
+    Args:
+        n_unmatched: Number of study ids by table.
+        notes: What was left out, and why.
+    """
     for table, count in sorted(n_unmatched.items()):
         note = "study ids of this table that the inventory lacks; they are listed in the private tree"
         yield {"step": _TABLES_STEP, "name": "unmatched", "reason": table, "n_studies": count, "note": note}
@@ -95,7 +115,16 @@ def table_rows(n_unmatched: dict[str, int], notes: Sequence[str]) -> Iterator[Ro
 
 
 def study_results(database: CohortDatabase, points: Sequence[OperatingPoint]) -> pa.RecordBatchReader:
-    """The table `study_results`, streamed: one row a study and operating point, in the order of the tokens."""
+    """Stream the table `study_results`: one row for each study and operating point, in the order of the studies'
+    tokens.
+
+    Args:
+        database: A database with the table `results`.
+        points: The operating points.
+
+    Returns:
+        Batches with schema `STUDY_RESULTS`.
+    """
     table = pa.table({"operating_point": [p.name for p in points], "threshold": [p.threshold for p in points]})
     database.register("operating_points", table)
     return database.stream(

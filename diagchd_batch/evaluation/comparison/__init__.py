@@ -1,1 +1,1 @@
-"""Two runs over the same studies: a new model version, another precision. Always the second run − the first."""
+"""Compares two runs over the same studies, such as two versions of a model. Differences are second − first run."""

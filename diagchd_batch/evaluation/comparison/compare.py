@@ -1,4 +1,4 @@
-"""`compare`: what changed between two runs over the same studies, from their tables alone."""
+"""The entry of `compare`: compares two runs over the same studies by their tables."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,16 @@ from diagchd_batch.evaluation.cohort.database import CohortDatabase
 from diagchd_batch.evaluation.cohort.evaluate import run_tables
 from diagchd_batch.evaluation.cohort.flow import create_results
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS
+from diagchd_batch.evaluation.comparison.drift import drift_rows
+from diagchd_batch.evaluation.comparison.mask_agreement import mask_case_rows, mask_rows
 from diagchd_batch.evaluation.comparison.mask_pairs import MaskPairs, ShardRange, compare_masks
+from diagchd_batch.evaluation.comparison.paired_tests import paired_rows, score_test_row
 from diagchd_batch.evaluation.comparison.schemas import TABLES
-from diagchd_batch.evaluation.comparison.tables import (
-    drift_rows,
-    mask_case_rows,
-    mask_rows,
-    paired_rows,
-    score_test_row,
-)
-from diagchd_batch.evaluation.operating_points import at_operating_point, point_columns, with_headline
+from diagchd_batch.evaluation.operating_points import choose_headline, model_rater, point_columns
 from diagchd_batch.evaluation.subgroups.covariates import Covariate, all_covariates
-from diagchd_batch.evaluation.tables.display_names import Names
-from diagchd_batch.evaluation.tables.multiplicity import adjusted
-from diagchd_batch.evaluation.tables.rows import Row, Rows, Settings
+from diagchd_batch.evaluation.tables.display_names import DisplayNames
+from diagchd_batch.evaluation.tables.multiplicity import adjust_within_families
+from diagchd_batch.evaluation.tables.rows import Row, RowBuilder, Settings
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
 from diagchd_batch.evaluation.units import EXCLUDED, FAILED, NOT_SCORED, Units
 from diagchd_batch.results.columns import table_metadata
@@ -45,12 +41,21 @@ _REASON = (
 
 @dataclass(frozen=True)
 class ComparisonSummary:
-    """What `compare_runs` wrote. `n_flips`: studies whose call changed at the headline's operating point."""
+    """What `compare_runs` wrote.
+
+    Attributes:
+        first: Id of the first run.
+        second: Id of the second run.
+        n_rows: Number of rows by table.
+        n_studies: Number of studies scored by both runs.
+        n_flips: Number of studies whose call changed at the headline's operating point.
+        notes: What was left out, and why.
+    """
 
     first: str
     second: str
-    n_rows: Mapping[str, int]  # by table
-    n_studies: int  # scored by both
+    n_rows: Mapping[str, int]
+    n_studies: int
     n_flips: int
     notes: tuple[str, ...]
 
@@ -65,19 +70,31 @@ def compare_runs(
     *,
     masks: bool = True,
 ) -> ComparisonSummary:
-    """Compares the second run with the first, over their lineages.
+    """Compare two runs over their lineages, and write the tables of `comparison.schemas`.
 
-    Writes the tables of `comparison.schemas` under `metrics/run_id=<second>/compare_to=<first>/`.
-    `masks`: also decode and compare every pair of masks, which takes about a millisecond a frame. Raises UsageError
-    for an unknown run.
+    Args:
+        output: The output that holds both runs.
+        private: Its private tree.
+        first: Id of the first run.
+        second: Id of the second run, below whose metrics the tables go.
+        config: Reference, covariates, operating points and settings of the statistics.
+        pseudonymizer: Makes the tokens of this output.
+        masks: Whether to decode and compare every pair of masks, too. This takes about a millisecond for each frame.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: The output lacks one of the runs.
+        InputError: The reference or the covariates cannot be used.
     """
     lineages = resolve_lineage(output, first), resolve_lineage(output, second)
-    points, headline = with_headline(config.operating_points)
-    rows = Rows(Settings(config.study_score, config.resamples, config.seed), definitions=DEFINITIONS)
+    points, headline = choose_headline(config.operating_points)
+    rows = RowBuilder(Settings(config.study_score, config.resamples, config.seed), definitions=DEFINITIONS)
     with CohortDatabase() as database:
         _load_both(database, output, private, lineages, config)
-        covariates, notes = _annotate(database, Names(pseudonymizer, disclose=config.disclose), config)
-        units, scores, reasons = _paired(database)
+        covariates, notes = _load_annotations(database, DisplayNames(pseudonymizer, disclose=config.disclose), config)
+        units, scores, reasons = _paired_studies(database)
         has_reference = not np.isnan(units.truth).all()
         if not has_reference:
             notes.append("no reference labels: only agreement and drift are compared")
@@ -85,9 +102,9 @@ def compare_runs(
         flips: list[Row] = []
         drift: list[Row] = []
         for point in points:
-            here = rows.having(**point_columns(point), comparator_kind="run", comparator=first)
+            here = rows.with_columns(**point_columns(point), comparator_kind="run", comparator=first)
             of_first, of_second = (
-                at_operating_point(name, score, reason, point)
+                model_rater(name, score, reason, point)
                 for name, score, reason in zip((first, second), scores, reasons, strict=True)
             )
             tests += paired_rows(here, units, of_second, of_first, has_reference=has_reference)
@@ -95,11 +112,11 @@ def compare_runs(
             drift += drift_rows(rows, units, of_second, of_first, covariates, point.name)
             if point is headline and has_reference:
                 tests.append(score_test_row(rows, units, of_second, of_first))
-        tables = {"comparison_tests": adjusted([{**row, "family": "runs"} for row in tests])}
+        tables = {"comparison_tests": adjust_within_families([{**row, "family": "runs"} for row in tests])}
         tables |= {"comparison_flips": flips, "comparison_drift": drift}
         pairs = _mask_pairs(database, output, lineages) if masks else None
         if pairs is not None and len(pairs.frame):
-            study, subject = _numbers(database, pairs)
+            study, subject = _study_and_subject_numbers(database, pairs)
             tables["comparison_masks"] = list(mask_rows(rows, pairs, study, subject, (second, first)))
             tables["comparison_mask_cases"] = list(mask_case_rows(pairs))
         else:
@@ -126,7 +143,9 @@ def _load_both(
     lineages: tuple[list[RunRecord], list[RunRecord]],
     config: EvaluationConfig,
 ) -> None:
-    """The second run's tables, and `first_studies` (study_id, first_score, first_reason) of the first."""
+    """Load the second run, and the first run's studies as the table `first_studies` (study_id, first_score,
+    first_reason).
+    """
     first, second = ([run_tables(output, private, record.run_id) for record in lineage] for lineage in lineages)
     with CohortDatabase() as other:
         other.load(first)
@@ -141,7 +160,9 @@ def _load_both(
     database.load(second)
 
 
-def _annotate(database: CohortDatabase, names: Names, config: EvaluationConfig) -> tuple[list[Covariate], list[str]]:
+def _load_annotations(
+    database: CohortDatabase, names: DisplayNames, config: EvaluationConfig
+) -> tuple[list[Covariate], list[str]]:
     matching = Matching()
     match_reference(database, read_reference(config.reference) if config.reference else None, matching)
     create_results(database, names, config.study_score)
@@ -158,15 +179,21 @@ def _annotate(database: CohortDatabase, names: Names, config: EvaluationConfig) 
     return covariates, notes
 
 
-def _paired(database: CohortDatabase) -> tuple[Units, tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """The second run's studies; scores and reasons of the first and the second run over them."""
+_OfBothRuns = tuple[np.ndarray, np.ndarray]
+"""One array of the first and one of the second run."""
+
+
+def _paired_studies(
+    database: CohortDatabase,
+) -> tuple[Units, _OfBothRuns, _OfBothRuns]:
+    """Return the second run's studies, and over them the scores and the reasons of the first and of the second run."""
     columns = database.arrays(
         "SELECT subject, CAST(label AS DOUBLE) AS truth, first_score, score, first_reason, second_reason "
         "FROM paired ORDER BY study"
     )
     only_first = database.scalar("SELECT count(*) FROM first_studies ANTI JOIN planned USING (study_id)")
-    elsewhere = {"not_in_second_run": only_first} if only_first else {}
-    units = Units("study", columns["subject"], columns["truth"].astype(np.float64), elsewhere)
+    other_exclusions = {"not_in_second_run": only_first} if only_first else {}
+    units = Units("study", columns["subject"], columns["truth"].astype(np.float64), other_exclusions)
     scores = columns["first_score"].astype(np.float64), columns["score"].astype(np.float64)
     return units, scores, (columns["first_reason"].astype(np.int8), columns["second_reason"].astype(np.int8))
 
@@ -203,7 +230,7 @@ def _shard_ranges(database: CohortDatabase, output: Store, lineage: Sequence[Run
     ranges = []
     for generation, record in enumerate(lineage):
         database.register("ranged", read_predictions(output, record.run_id))
-        there = committed_shards(output, record.run_id)  # masks may have been cleared away to save space
+        there = committed_shards(output, record.run_id)  # score files may have been deleted to save space
         ranges += [
             ShardRange(row["first"], row["last"], generation, record.run_id, row["shard"])
             for row in database.rows(
@@ -215,8 +242,8 @@ def _shard_ranges(database: CohortDatabase, output: Store, lineage: Sequence[Run
     return ranges
 
 
-def _numbers(database: CohortDatabase, pairs: MaskPairs) -> tuple[np.ndarray, np.ndarray]:
-    """The study's and the subject's number of every frame of `pairs`."""
+def _study_and_subject_numbers(database: CohortDatabase, pairs: MaskPairs) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of each frame's study, and of its subject."""
     tokens, place = np.unique(pairs.study_id, return_inverse=True)
     database.register("masked", pa.table({"study_id": pa.array(tokens).cast(pa.string())}))
     columns = database.arrays("SELECT study, subject FROM masked JOIN planned USING (study_id) ORDER BY study_id")

@@ -1,4 +1,4 @@
-"""What the endpoints of a comparison of runs mean, beside those of the evaluation."""
+"""Definitions of the endpoints that only a comparison of runs has."""
 
 DEFINITIONS = {
     "mask_dice_mean": "mean over frames of the Dice of the two runs' masks; both empty: left out, one empty: 0",

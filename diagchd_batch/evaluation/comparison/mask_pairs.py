@@ -1,4 +1,4 @@
-"""Dice between two runs' masks of the same frames, one pair of shards in memory at a time."""
+"""The pixels of two runs' masks of the same frames, counted by class. One group of shards is in memory at a time."""
 
 import bisect
 from collections.abc import Iterator, Sequence
@@ -24,20 +24,32 @@ FrameKey = tuple[str, int]
 
 @dataclass(frozen=True, order=True)
 class ShardRange:
-    """The studies, by token, that a shard file of a run holds."""
+    """A score file, and the range of studies in it.
+
+    Attributes:
+        first_study: The lowest token of a study in the file.
+        last_study: The highest.
+        generation: The run's place in its lineage. Where files hold the same frame, the higher generation counts.
+        run_id: The run.
+        shard: The shard's number.
+    """
 
     first_study: str
     last_study: str
-    generation: int  # of the run in its lineage: the later file wins
+    generation: int
     run_id: str
     shard: int
 
 
 @dataclass(frozen=True)
 class MaskPairs:
-    """Frames that both runs have a mask of, by study. Tokens are ASCII bytes.
+    """The frames that have a mask in both runs, sorted by study within each group of shards.
 
-    `counts`: int64 [frames, 3, 3], pixels by class of the first and of the second run.
+    Attributes:
+        study_id: bytes [frames], the studies' tokens.
+        image_id: bytes [frames], the images' tokens.
+        frame: int64 [frames], the frame's number in its file, from 0.
+        counts: int64 [frames, 3, 3], pixels by class of the first run and class of the second run.
     """
 
     study_id: np.ndarray
@@ -46,19 +58,34 @@ class MaskPairs:
     counts: np.ndarray
 
     def pixel_counts(self, classes: Sequence[int]) -> PixelCounts:
-        """Pixels of the union of classes in both masks and in each: the first run stands for the reference."""
+        """Count the pixels of a union of classes. The first run stands for the reference.
+
+        Args:
+            classes: Class numbers: 0 background, 1 septum, 2 heart.
+        """
         both = self.counts[:, classes][:, :, classes].sum(axis=(1, 2))
         return PixelCounts(both, self.counts[:, classes].sum(axis=(1, 2)), self.counts[:, :, classes].sum(axis=(1, 2)))
 
     @property
     def changed_px(self) -> np.ndarray:
+        """int64 [frames]: the number of pixels whose class differs between the runs."""
         return self.counts.sum(axis=(1, 2)) - np.trace(self.counts, axis1=1, axis2=2)
 
 
 def compare_masks(storage: Store, first: Sequence[ShardRange], second: Sequence[ShardRange]) -> MaskPairs:
-    """Every frame that both runs have a mask of. Masks on different grids are compared on the finer one.
+    """Count the pixels of every frame that has a mask in both runs.
 
-    Shards hold contiguous ranges of studies, so that only overlapping ones need to be read together.
+    Shards hold contiguous ranges of studies, so only overlapping files have to be read together. Masks on different
+    grids
+    are compared on the finer one.
+
+    Args:
+        storage: The output.
+        first: The score files of the first run's lineage.
+        second: The score files of the second run's lineage.
+
+    Raises:
+        ItemError: A score file cannot be read.
     """
     parts = list(_pairs(storage, sorted(first), sorted(second)))
     if not parts:
@@ -67,11 +94,11 @@ def compare_masks(storage: Store, first: Sequence[ShardRange], second: Sequence[
 
 
 def _tokens(values: Sequence[str]) -> np.ndarray:
-    return np.array(values, dtype="S18")  # a letter, a dash and 16 hex digits; a quarter of what strings would take
+    return np.array(values, dtype="S18")  # a letter, a dash and 16 hex digits: a quarter of a string array's memory
 
 
-def confusion_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pixels by class of the first and of the second label map (uint8 [height, width]), as a flat 3 × 3 table."""
+def _confusion(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Count pixels by class of two label maps (uint8 [height, width]), as a flat 3 × 3 table."""
     if first.shape != second.shape:
         height, width = max(first.shape, second.shape, key=lambda shape: shape[0] * shape[1])
         first, second = (
@@ -81,7 +108,7 @@ def confusion_of(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _confusion_of_pngs(pngs: tuple[bytes, bytes]) -> np.ndarray:
-    return confusion_of(*(decode_mask(png) for png in pngs))
+    return _confusion(*(decode_mask(png) for png in pngs))
 
 
 _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -108,7 +135,7 @@ def _pairs(storage: Store, first: Sequence[ShardRange], second: Sequence[ShardRa
 
 
 def _overlapping_groups(shards: Sequence[ShardRange]) -> Iterator[list[ShardRange]]:
-    """Shards of one run are disjoint; those of a lineage may overlap and must be settled together."""
+    """Yield groups of files whose ranges overlap, as those of a lineage may. Files of one run never overlap."""
     group: list[ShardRange] = []
     for shard in shards:
         if group and shard.first_study > max(known.last_study for known in group):
@@ -120,14 +147,14 @@ def _overlapping_groups(shards: Sequence[ShardRange]) -> Iterator[list[ShardRang
 
 
 class _Files:
-    """Reads shard files and keeps those of the last call: the next group often overlaps the same ones."""
+    """Reads score files and keeps those of the last call, because the next group often needs the same ones."""
 
     def __init__(self, storage: Store) -> None:
         self._filesystem, self._root = storage.arrow()
         self._kept: dict[ShardRange, dict[FrameKey, tuple[str, bytes]]] = {}
 
     def masks(self, shards: Sequence[ShardRange]) -> dict[FrameKey, tuple[str, bytes]]:
-        """(image, frame) → (study, PNG) of frames with a mask; of a lineage the latest."""
+        """Return (image, frame) → (study, PNG) of the frames with a mask. The latest generation counts."""
         found: dict[FrameKey, tuple[str, bytes]] = {}
         for shard in sorted(shards, key=lambda shard: shard.generation):
             found |= self._read(shard)

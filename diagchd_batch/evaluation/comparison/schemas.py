@@ -1,4 +1,4 @@
-"""The schemas of the tables `metrics/run_id=B/compare_to=A/<table>.parquet`: run B − run A."""
+"""Schemas of the tables `metrics/run_id=B/compare_to=A/<table>.parquet`. Differences are run B − run A."""
 
 import pyarrow as pa
 

@@ -1,11 +1,11 @@
-"""Calls and scores against the reference standard: the rows of one rater, and of one rater against another."""
+"""Rows of `estimates` and `comparisons` about calls and scores against the reference standard."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from diagchd_batch.evaluation.tables.rows import Row, Rows
-from diagchd_batch.evaluation.units import NOT_READ, Rater, Units, entered
+from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
+from diagchd_batch.evaluation.units import NOT_READ, Rater, Units, complete_cases
 from diagchd_batch.statistics.classification import (
     compare_rates,
     delong_paired,
@@ -21,21 +21,40 @@ COUNTS = ("tp", "fp", "fn", "tn")
 HEADLINE_RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
 
 
-def variants(units: Units, *raters: Rater) -> Iterator[tuple[str, tuple[Rater, ...]]]:
-    """The raters as they are, then, where any result is not determinate, all such counted as wrong and as right."""
+def indeterminate_variants(units: Units, *raters: Rater) -> Iterator[tuple[str, tuple[Rater, ...]]]:
+    """Yield the raters as they are, then with indeterminate results counted as wrong and as right.
+
+    Args:
+        units: The units with their reference labels.
+        raters: The raters. If none of them has an indeterminate result, only the first variant is yielded.
+
+    Yields:
+        The name of the analysis set and the raters of this variant.
+    """
     yield "determinate", raters
     if any(rater.n_indeterminate(units.truth) for rater in raters):
-        yield "indeterminate_wrong", tuple(rater.counted_as(units.truth, right=False) for rater in raters)
-        yield "indeterminate_right", tuple(rater.counted_as(units.truth, right=True) for rater in raters)
+        yield "indeterminate_wrong", tuple(rater.with_indeterminate_as(units.truth, correct=False) for rater in raters)
+        yield "indeterminate_right", tuple(rater.with_indeterminate_as(units.truth, correct=True) for rater in raters)
 
 
 def call_rows(
-    rows: Rows, units: Units, rater: Rater, *, headline: bool, rates: Sequence[str] = tuple(RATES)
+    rows: RowBuilder, units: Units, rater: Rater, *, headline: bool, rates: Sequence[str] = tuple(RATES)
 ) -> Iterator[Row]:
-    """Counts and rates of a rater's calls, each with its interval."""
-    for analysis_set, (variant,) in variants(units, rater):
-        part = entered(units, variant)
-        here = rows.of(units, rater).over(units, part).having(analysis_set=analysis_set)
+    """Estimate the counts and rates of a rater's calls.
+
+    Args:
+        rows: Columns that all rows share.
+        units: The units with their reference labels.
+        rater: The rater.
+        headline: Whether the main figures belong to the headline table.
+        rates: Names of the rates, from `statistics.classification.confusion.RATES`.
+
+    Yields:
+        Rows of `estimates` for each analysis set of `indeterminate_variants`.
+    """
+    for analysis_set, (variant,) in indeterminate_variants(units, rater):
+        part = complete_cases(units, variant)
+        here = rows.for_raters(units, rater).with_counts(units, part).with_columns(analysis_set=analysis_set)
         shown = headline and analysis_set == "determinate"
         truth, call, subject = units.truth[part.rows], variant.call[part.rows], units.subject[part.rows]
         cells = subject_cells(truth, call, subject)
@@ -49,28 +68,54 @@ def call_rows(
 
 
 def subject_cells(truth: np.ndarray, call: np.ndarray, subject: np.ndarray) -> np.ndarray:
-    """subjects × 4 (TP, FP, FN, TN) of units with truth and call 0 or 1; subjects without a unit are left away."""
+    """Count true and false calls by subject.
+
+    Args:
+        truth: [n] reference labels, 0 or 1.
+        call: [n] calls, 0 or 1.
+        subject: int [n], the subjects' numbers from 0.
+
+    Returns:
+        float64 [subjects, 4]: TP, FP, FN, TN. Subjects without a unit are left out.
+    """
     cell = (2 * (call == 0) + (truth == 0)).astype(np.int64)
     cells = np.bincount(4 * subject + cell, minlength=4 * (int(subject.max(initial=-1)) + 1)).reshape(-1, 4)
     return cells[cells.any(axis=1)].astype(np.float64)
 
 
-def prevalence_rows(rows: Rows, units: Units, rater: Rater) -> Iterator[Row]:
-    """The prevalence among the rater's units."""
-    part = entered(units, rater)
-    here = rows.of(units, rater).over(units, part).having(analysis_set="determinate")
+def prevalence_rows(rows: RowBuilder, units: Units, rater: Rater) -> Iterator[Row]:
+    """Estimate the prevalence among the units that the rater called.
+
+    Args:
+        rows: Columns that all rows share.
+        units: The units with their reference labels.
+        rater: The rater.
+    """
+    part = complete_cases(units, rater)
+    here = rows.for_raters(units, rater).with_counts(units, part).with_columns(analysis_set="determinate")
     truth, subject = units.truth[part.rows], units.subject[part.rows]
-    everyone = subject_cells(truth, np.ones(len(truth)), subject)  # prevalence is the PPV of calling everyone positive
+    # The prevalence is the PPV of calling everyone positive.
+    everyone = subject_cells(truth, np.ones(len(truth)), subject)
     yield here.estimate("prevalence", rate_of_cells("ppv", everyone, **rows.settings.rate))
 
 
-def other_prevalence_rows(rows: Rows, units: Units, rater: Rater, prevalences: Sequence[float]) -> Iterator[Row]:
-    """PPV and NPV that the rater's sensitivity and specificity imply at other prevalences.
+def other_prevalence_rows(rows: RowBuilder, units: Units, rater: Rater, prevalences: Sequence[float]) -> Iterator[Row]:
+    """Estimate the PPV and NPV that the rater's sensitivity and specificity imply at other prevalences.
 
-    Independent units: logit intervals (`predictive_values_at`); several a subject: the subject bootstrap.
+    The intervals are logit intervals if every subject has one unit, and else come from the subject bootstrap.
+
+    Args:
+        rows: Columns that all rows share.
+        units: The units with their reference labels.
+        rater: The rater.
+        prevalences: The prevalences, between 0 and 1.
     """
-    part = entered(units, rater)
-    here = rows.of(units, rater).over(units, part).having(analysis_set="determinate", covariate="prevalence")
+    part = complete_cases(units, rater)
+    here = (
+        rows.for_raters(units, rater)
+        .with_counts(units, part)
+        .with_columns(analysis_set="determinate", covariate="prevalence")
+    )
     cells = subject_cells(units.truth[part.rows], rater.call[part.rows], units.subject[part.rows])
     table = Confusion(*(int(count) for count in cells.sum(axis=0)))
     for prevalence in prevalences:
@@ -87,7 +132,7 @@ def other_prevalence_rows(rows: Rows, units: Units, rater: Rater, prevalences: S
 
 
 def _implied_at(prevalence: float) -> tuple[TotalsStatistic, TotalsStatistic]:
-    """PPV and NPV by Bayes' rule as functions of counts; NaN where there is no such call."""
+    """Return PPV and NPV by Bayes' rule as functions of counts. They are NaN where there is no such call."""
 
     def ppv(counts: np.ndarray) -> np.ndarray:
         return _share(prevalence * sensitivity(counts), (1 - prevalence) * (1 - specificity(counts)))
@@ -103,11 +148,17 @@ def _share(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     return np.divide(right, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
-def score_rows(rows: Rows, units: Units, rater: Rater) -> Iterator[Row]:
-    """AUC, average precision and, for the model's probability, the Brier score."""
-    scored = scored_by(rater)
-    part = entered(units, scored)
-    here = rows.of(units, rater).over(units, part).having(analysis_set="determinate")
+def score_rows(rows: RowBuilder, units: Units, rater: Rater) -> Iterator[Row]:
+    """Estimate AUC and average precision of a rater's scores, and the Brier score of the model's probabilities.
+
+    Args:
+        rows: Columns that all rows share.
+        units: The units with their reference labels.
+        rater: A rater with scores.
+    """
+    scored = score_rater(rater)
+    part = complete_cases(units, scored)
+    here = rows.for_raters(units, rater).with_counts(units, part).with_columns(analysis_set="determinate")
     truth, subject = units.truth[part.rows], units.subject[part.rows]
     score = scored.scores[part.rows]
     measures = {"roc_auc": "auc", "average_precision": "average_precision"}
@@ -117,11 +168,26 @@ def score_rows(rows: Rows, units: Units, rater: Rater) -> Iterator[Row]:
         yield here.estimate(endpoint, estimate_score(measure, truth, score, subject, **rows.settings.bootstrap))
 
 
-def comparison_rows(rows: Rows, units: Units, rater: Rater, comparator: Rater, *, headline: bool) -> Iterator[Row]:
-    """`rater` − `comparator` on the units that both called."""
-    for analysis_set, (first, second) in variants(units, rater, comparator):
-        part = entered(units, first, second)
-        here = rows.of(units, rater, comparator).over(units, part).having(analysis_set=analysis_set)
+def comparison_rows(
+    rows: RowBuilder, units: Units, rater: Rater, comparator: Rater, *, headline: bool
+) -> Iterator[Row]:
+    """Compare two raters on the units that both called. Differences are `rater` − `comparator`.
+
+    Args:
+        rows: Columns that all rows share.
+        units: The units with their reference labels.
+        rater: The first rater.
+        comparator: The second rater. If both have scores, their AUCs are compared, too.
+        headline: Whether the main figures belong to the headline table.
+
+    Yields:
+        Rows of `comparisons`.
+    """
+    for analysis_set, (first, second) in indeterminate_variants(units, rater, comparator):
+        part = complete_cases(units, first, second)
+        here = (
+            rows.for_raters(units, rater, comparator).with_counts(units, part).with_columns(analysis_set=analysis_set)
+        )
         shown = headline and analysis_set == "determinate"
         truth, subject = units.truth[part.rows], units.subject[part.rows]
         calls = first.call[part.rows], second.call[part.rows]
@@ -129,16 +195,20 @@ def comparison_rows(rows: Rows, units: Units, rater: Rater, comparator: Rater, *
             result = compare_rates(rate, truth, *calls, subject, **rows.settings.bootstrap)
             yield here.comparison(rate, result, headline=shown)
     if rater.score is not None and comparator.score is not None:
-        first, second = scored_by(rater), scored_by(comparator)
-        part = entered(units, first, second)
-        here = rows.of(units, rater, comparator).over(units, part)
+        first, second = score_rater(rater), score_rater(comparator)
+        part = complete_cases(units, first, second)
+        here = rows.for_raters(units, rater, comparator).with_counts(units, part)
         scores = first.scores[part.rows], second.scores[part.rows]
         result = delong_paired(units.truth[part.rows], *scores, units.subject[part.rows])
-        yield here.having(analysis_set="determinate").comparison("roc_auc", result)
+        yield here.with_columns(analysis_set="determinate").comparison("roc_auc", result)
 
 
-def scored_by(rater: Rater) -> Rater:
-    """The rater with units that have a score in place of units that have a call; without a score is `not_read`."""
+def score_rater(rater: Rater) -> Rater:
+    """Return the rater with the units that have a score in place of those that have a call.
+
+    Args:
+        rater: A rater with scores. A unit without a score gets the reason `not_read`, unless it has another one.
+    """
     missing = np.isnan(rater.scores)
     reason = np.where(missing & (rater.reason == 0), NOT_READ, np.where(missing, rater.reason, 0))
     return Rater(rater.kind, rater.name, rater.call, reason.astype(np.int8), rater.score)

@@ -1,4 +1,4 @@
-"""Calls and scores image by image. Images of a subject are correlated, so inference clusters on the subject."""
+"""Accuracy by image. Images of one subject are correlated, so inference clusters on the subject."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,32 +6,44 @@ import numpy as np
 
 from diagchd_batch.config.models import OperatingPoint
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.operating_points import at_operating_point, point_columns
+from diagchd_batch.evaluation.operating_points import model_rater, point_columns
 from diagchd_batch.evaluation.performance.accuracy import call_rows, score_rows
-from diagchd_batch.evaluation.tables.rows import Row, Rows
-from diagchd_batch.evaluation.units import Rater, Units, entered
+from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
+from diagchd_batch.evaluation.units import Rater, Units, complete_cases
 from diagchd_batch.statistics.classification import estimate_rate
 
 _NOT_ENTERED = "CASE WHEN frames.status <> 'ok' THEN 'failed' WHEN label IS NULL THEN 'without_reference' END"
 
 
-def image_rows(rows: Rows, database: CohortDatabase, model: str, points: Sequence[OperatingPoint]) -> Iterator[Row]:
-    """Every frame that was scored, by its study's reference label; and the original's own figures per class."""
+def image_rows(
+    rows: RowBuilder, database: CohortDatabase, model: str, points: Sequence[OperatingPoint]
+) -> Iterator[Row]:
+    """Evaluate every scored frame against its study's reference label.
+
+    Args:
+        rows: Columns that all rows share.
+        database: A database with the tables `frames` and `labels`.
+        model: The model's name in tables.
+        points: The operating points.
+
+    Yields:
+        Rows of `estimates`: counts, rates and scores, and the figures of the original's own evaluation by class.
+    """
     units, score = _load(database)
     if not len(units):
         return
     no_reason = np.zeros(len(units), dtype=np.int8)
     for point in points:
-        rater = at_operating_point(model, score, no_reason, point)
-        yield from call_rows(rows.having(**point_columns(point)), units, rater, headline=False)
+        rater = model_rater(model, score, no_reason, point)
+        yield from call_rows(rows.with_columns(**point_columns(point)), units, rater, headline=False)
     yield from score_rows(rows, units, Rater("model", model, np.zeros(len(units)), no_reason, score))
-    # Above, not at: of two equal probabilities an arg-max takes the first, which is normal.
+    # The original calls a probability of exactly 0.5 normal: its arg-max takes the first of two equal probabilities.
     original = Rater("model", model, (score > 0.5).astype(np.float64), no_reason)
-    yield from _original_rows(rows.having(analysis_set="original"), units, original)
+    yield from _original_rows(rows.with_columns(analysis_set="original"), units, original)
 
 
 def _load(database: CohortDatabase) -> tuple[Units, np.ndarray]:
-    elsewhere = database.rows(
+    other_exclusions = database.rows(
         f"SELECT {_NOT_ENTERED} AS reason, count(*) AS n FROM frames JOIN labels USING (study) "
         f"WHERE {_NOT_ENTERED} IS NOT NULL GROUP BY reason ORDER BY reason"
     )
@@ -39,14 +51,14 @@ def _load(database: CohortDatabase) -> tuple[Units, np.ndarray]:
         "SELECT subject, CAST(label AS DOUBLE) AS truth, CAST(chd_probability AS DOUBLE) AS score "
         f"FROM frames JOIN labels USING (study) WHERE {_NOT_ENTERED} IS NULL ORDER BY study, score"
     )
-    units = Units("image", columns["subject"], columns["truth"], {row["reason"]: row["n"] for row in elsewhere})
+    units = Units("image", columns["subject"], columns["truth"], {row["reason"]: row["n"] for row in other_exclusions})
     return units, columns["score"].astype(np.float64)
 
 
-def _original_rows(rows: Rows, units: Units, model: Rater) -> Iterator[Row]:
-    """Precision, recall and F1 of both classes at the arg-max, as the original's evaluation reports them."""
-    part = entered(units, model)
-    here = rows.of(units, model).over(units, part)
+def _original_rows(rows: RowBuilder, units: Units, model: Rater) -> Iterator[Row]:
+    """Estimate precision, recall and F1 of both classes at the arg-max, as the original's evaluation reports them."""
+    part = complete_cases(units, model)
+    here = rows.for_raters(units, model).with_counts(units, part)
     truth, call, subject = units.truth[part.rows], model.call[part.rows], units.subject[part.rows]
     for class_, flipped in (("chd", False), ("normal", True)):
         of_class = (1 - truth, 1 - call) if flipped else (truth, call)

@@ -1,6 +1,7 @@
-"""Overlap and surface distances of predicted and reference masks, from the counts in the score tables.
+"""Rows of `estimates` about segmentation: overlap and surface distances of predicted and reference masks.
 
-One quantity of all images is in memory at a time. Definitions are those of `diagchd_batch.statistics.segmentation`.
+They are computed from the pixel counts and distances in the score tables, as defined in `statistics.segmentation`. Only
+one quantity of all images is in memory at a time.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.tables.rows import Row, Rows
+from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.results.columns import CLASSES, SURFACE_CLASSES
 from diagchd_batch.statistics.estimate import Estimate, NullReason
 from diagchd_batch.statistics.resampling import TotalsStatistic, subject_interval
@@ -17,7 +18,10 @@ from diagchd_batch.statistics.segmentation import Distribution, distribution
 
 WHOLE_HEART = "whole_heart"
 MEANS_OVER = {"all_classes": CLASSES, "foreground": ("septum", "heart")}
-"""Means over classes, with and without background; classes that neither mask has are left out of an image's mean."""
+"""Classes that means are taken over, with and without background.
+
+An image's mean leaves out classes that neither mask has.
+"""
 
 _USABLE = "status = 'ok' AND reference_status = 'ok'"
 _ORIGINAL = {
@@ -25,41 +29,61 @@ _ORIGINAL = {
     "soft_dice_per_image": "finite_soft_dice",
     "segmentation_loss_per_image": "finite_seg_loss",
 }
-
-
-_DESCRIBED = {"sd": "sd", "minimum": "minimum", "q1": "quartile_1", "median": "median", "q3": "quartile_3"}
-_DESCRIBED["maximum"] = "maximum"
+_DISTRIBUTION = {
+    "sd": "sd",
+    "minimum": "minimum",
+    "q1": "quartile_1",
+    "median": "median",
+    "q3": "quartile_3",
+    "maximum": "maximum",
+}
+"""Endpoint suffix → attribute of `Distribution`."""
 
 
 @dataclass(frozen=True)
 class _Cohort:
-    """What all figures need: the subject of every planned study, and how many frames have a usable reference mask."""
+    """What all figures need.
+
+    Attributes:
+        subject: int64 [planned studies], each study's subject.
+        n_usable: Number of frames with a usable reference mask.
+        excluded: Numbers of the other frames by reason.
+    """
 
     subject: np.ndarray
     n_usable: int
-    excluded: dict[str, int]  # frames without a usable reference mask, by reason
+    excluded: dict[str, int]
 
 
-def segmentation_rows(rows: Rows, database: CohortDatabase, model: str) -> Iterator[Row]:
-    """All segmentation figures of the run; nothing where no frame has a usable reference mask."""
+def segmentation_rows(rows: RowBuilder, database: CohortDatabase, model: str) -> Iterator[Row]:
+    """Estimate all segmentation figures of a run, and create the view `overlap` in the database.
+
+    Args:
+        rows: Columns that all rows share.
+        database: A database with the tables `frames` and `planned`.
+        model: The model's name in tables.
+
+    Yields:
+        Rows of `estimates`. There are none, and no view, if no frame has a usable reference mask.
+    """
     n_usable = database.scalar(f"SELECT count(*) FROM frames WHERE {_USABLE}")
     if not n_usable:
         return
     _create_overlap_view(database)
     subject = database.arrays("SELECT subject FROM planned ORDER BY study")["subject"]
     cohort = _Cohort(subject, n_usable, _excluded_frames(database))
-    here = rows.having(analysis_set="segmentation", subject_kind="model", subject=model, cluster="subject")
+    here = rows.with_columns(analysis_set="segmentation", subject_kind="model", subject=model, cluster="subject")
     for endpoint, class_, column in _measures():
         images = _Images.load(database, column, subject)
-        yield from _measure_rows(here.having(class_=class_), endpoint, images, cohort)
+        yield from _measure_rows(here.with_columns(class_=class_), endpoint, images, cohort)
     yield from _pooled_rows(here, database, cohort)
-    original = here.having(analysis_set="original", class_="all_classes")
+    original = here.with_columns(analysis_set="original", class_="all_classes")
     for endpoint, column in _ORIGINAL.items():
         yield _image_mean_row(original, endpoint, _Images.load(database, column, subject), cohort, "undefined")
 
 
 def _measures() -> Iterator[tuple[str, str, str]]:
-    """(endpoint, class, column of the view `overlap`)"""
+    """Yield endpoint, class, and column of the view `overlap`."""
     for class_ in (*CLASSES, WHOLE_HEART, *MEANS_OVER):
         yield "dice", class_, f"dice_{class_}"
         yield "iou", class_, f"iou_{class_}"
@@ -70,7 +94,9 @@ def _measures() -> Iterator[tuple[str, str, str]]:
 
 
 def _create_overlap_view(database: CohortDatabase) -> None:
-    """`overlap`: one row a frame with a usable reference mask; null where a quantity does not exist."""
+    """Create the view `overlap`: one row for each frame with a usable reference mask, null where a quantity is
+    undefined.
+    """
     columns = [f"{_finite(name)} AS finite_{name}" for name in ("soft_dice", "seg_loss")]
     for class_ in (*CLASSES, WHOLE_HEART):
         predicted, reference, both = _pixels(class_)
@@ -97,19 +123,19 @@ def _create_overlap_view(database: CohortDatabase) -> None:
 
 
 def _finite(column: str) -> str:
-    """SQL: the column's value, null where it is not a number."""
+    """Return SQL of the column's value, null where it is no finite number."""
     return f"CASE WHEN isfinite({column}) THEN CAST({column} AS DOUBLE) END"
 
 
 def _pixels(class_: str) -> tuple[str, str, str]:
-    """SQL of the predicted, reference and shared pixels of a class."""
+    """Return SQL of the predicted, the reference, and the shared pixels of a class."""
     if class_ == WHOLE_HEART:
         return "(septum_px + heart_px)", "(reference_px_septum + reference_px_heart)", "intersection_px_whole_heart"
     return f"{class_}_px", f"reference_px_{class_}", f"intersection_px_{class_}"
 
 
 def _excluded_frames(database: CohortDatabase) -> dict[str, int]:
-    """Frames without a usable reference mask, by reason."""
+    """Count the frames without a usable reference mask by reason."""
     reasons = database.rows(
         "SELECT CASE WHEN status <> 'ok' THEN 'failed' ELSE coalesce(reference_status, 'without_mask') END AS reason, "
         f"count(*) AS n FROM frames WHERE NOT coalesce({_USABLE}, false) GROUP BY reason ORDER BY reason"
@@ -119,11 +145,17 @@ def _excluded_frames(database: CohortDatabase) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class _Images:
-    """One quantity of the images that have it. Totals have one row a subject: sum, and number of what was summed."""
+    """One quantity of all images that have it.
+
+    Attributes:
+        distribution: Its distribution over images.
+        of_images: float64 [subjects, 2], sum over the subject's images, and their number.
+        of_studies: float64 [subjects, 2], sum of the means of the subject's studies, and their number.
+    """
 
     distribution: Distribution
     of_images: np.ndarray
-    of_studies: np.ndarray  # sums of the studies' means
+    of_studies: np.ndarray
 
     @staticmethod
     def load(database: CohortDatabase, column: str, subject: np.ndarray) -> "_Images":
@@ -135,14 +167,14 @@ class _Images:
         )
         some = by_study[:, 1] > 0
         means = np.stack([by_study[some, 0] / by_study[some, 1], np.ones(int(some.sum()))], axis=1)
-        value.sort()  # the database gives rows in any order, figures must not depend on it
+        value.sort()  # DuckDB returns rows in any order, and sums of floats depend on it
         return _Images(
             distribution(value), _subject_totals(by_study[some], subject[some]), _subject_totals(means, subject[some])
         )
 
 
 def _summable(values: np.ndarray) -> np.ndarray:
-    """Values rounded to 36 bits below the largest, so that sums of up to 65,000 are exact in whatever order."""
+    """Round values to 36 bits below the largest. Sums of up to 65,000 of them are then exact in any order."""
     if not len(values):
         return values
     step = 2.0 ** (np.ceil(np.log2(max(float(values.max()), 1e-300))) - 36)
@@ -150,18 +182,18 @@ def _summable(values: np.ndarray) -> np.ndarray:
 
 
 def _subject_totals(columns: np.ndarray, subject: np.ndarray) -> np.ndarray:
-    """Sums of rows within subjects; subjects without a row are left away."""
+    """Sum columns within subjects. Subjects without a row are left out."""
     if not len(columns):
         return columns
     n = np.bincount(subject)
     return np.stack([np.bincount(subject, weights=column)[n > 0] for column in columns.T], axis=1)
 
 
-def _with_exclusions(rows: Rows, cohort: _Cohort, n_units: int, why_not: str) -> Rows:
+def _with_exclusions(rows: RowBuilder, cohort: _Cohort, n_units: int, why_not: str) -> RowBuilder:
     reasons = dict(cohort.excluded)
     if cohort.n_usable > n_units:
         reasons[why_not] = cohort.n_usable - n_units
-    return rows.having(
+    return rows.with_columns(
         unit="image",
         n_units=n_units,
         n_excluded=sum(reasons.values()),
@@ -169,13 +201,13 @@ def _with_exclusions(rows: Rows, cohort: _Cohort, n_units: int, why_not: str) ->
     )
 
 
-def _measure_rows(rows: Rows, endpoint: str, images: _Images, cohort: _Cohort) -> Iterator[Row]:
-    """Over images: mean with interval, standard deviation, quartiles; over studies: the mean of their means."""
+def _measure_rows(rows: RowBuilder, endpoint: str, images: _Images, cohort: _Cohort) -> Iterator[Row]:
+    """Estimate the mean over images with its interval, their distribution, and the mean of the studies' means."""
     why_not = "both_empty" if endpoint in ("dice", "iou") else "both_empty_or_one_empty"
     yield _image_mean_row(rows, f"{endpoint}_mean", images, cohort, why_not)
     n_studies = int(images.of_studies[:, 1].sum())
     n_excluded = len(cohort.subject) - n_studies
-    of_studies = rows.having(
+    of_studies = rows.with_columns(
         unit="study",
         n_units=n_studies,
         n_subjects=len(images.of_studies),
@@ -186,21 +218,21 @@ def _measure_rows(rows: Rows, endpoint: str, images: _Images, cohort: _Cohort) -
     if endpoint.endswith("penalised"):
         return
     of_images = _with_exclusions(rows, cohort, images.distribution.n, why_not)
-    of_images = of_images.having(n_subjects=len(images.of_images))
-    for name, attribute in _DESCRIBED.items():
+    of_images = of_images.with_columns(n_subjects=len(images.of_images))
+    for name, attribute in _DISTRIBUTION.items():
         value = getattr(images.distribution, attribute)
         reason = str(NullReason.NO_UNITS) if value is None else "description"
         yield of_images.estimate(f"{endpoint}_{name}", Estimate(value, None, None, None, 0), null_reason=reason)
 
 
-def _image_mean_row(rows: Rows, endpoint: str, images: _Images, cohort: _Cohort, why_not: str) -> Row:
-    """Mean over images, with an interval that takes subjects as independent."""
-    here = _with_exclusions(rows, cohort, images.distribution.n, why_not).having(n_subjects=len(images.of_images))
+def _image_mean_row(rows: RowBuilder, endpoint: str, images: _Images, cohort: _Cohort, why_not: str) -> Row:
+    """Estimate the mean over images, with an interval that takes subjects as independent."""
+    here = _with_exclusions(rows, cohort, images.distribution.n, why_not).with_columns(n_subjects=len(images.of_images))
     return here.estimate(endpoint, _interval(rows, images.of_images, _quotient))
 
 
-def _pooled_rows(rows: Rows, database: CohortDatabase, cohort: _Cohort) -> Iterator[Row]:
-    """Pixels of all images together: by class, and the mean over classes."""
+def _pooled_rows(rows: RowBuilder, database: CohortDatabase, cohort: _Cohort) -> Iterator[Row]:
+    """Pool the pixels of all images: Dice and IoU by class, and their means over classes."""
     shared, pixels = {}, {}
     n_subjects = 0
     for class_ in (*CLASSES, WHOLE_HEART):
@@ -213,23 +245,24 @@ def _pooled_rows(rows: Rows, database: CohortDatabase, cohort: _Cohort) -> Itera
         )
         n_subjects = len(totals["shared"])
         shared[class_], pixels[class_] = totals["shared"], totals["pixels"]
-        here = _with_exclusions(rows.having(class_=class_, n_subjects=n_subjects), cohort, cohort.n_usable, "")
+        here = _with_exclusions(rows.with_columns(class_=class_, n_subjects=n_subjects), cohort, cohort.n_usable, "")
         columns = np.stack([shared[class_], pixels[class_]], axis=1)
         yield here.estimate("dice_pooled", _interval(rows, columns, _pooled_mean(2.0, 0.0)))
         yield here.estimate("iou_pooled", _interval(rows, columns, _pooled_mean(1.0, 1.0)))
         yield here.count("n_both_empty", float(totals["both_empty"].sum()))
         yield here.count("n_one_empty", float(totals["one_empty"].sum()))
     for name, classes in MEANS_OVER.items():
-        here = _with_exclusions(rows.having(class_=name, n_subjects=n_subjects), cohort, cohort.n_usable, "")
+        here = _with_exclusions(rows.with_columns(class_=name, n_subjects=n_subjects), cohort, cohort.n_usable, "")
         columns = np.stack([sums[class_] for class_ in classes for sums in (shared, pixels)], axis=1)
         yield here.estimate("dice_pooled", _interval(rows, columns, _pooled_mean(2.0, 0.0)))
         yield here.estimate("iou_pooled", _interval(rows, columns, _pooled_mean(1.0, 1.0)))
 
 
 def _pooled_mean(factor: float, less: float) -> TotalsStatistic:
-    """Mean over classes of factor · shared / (pixels − less · shared), from columns shared, pixels, shared, pixels, …
+    """Return the mean over classes of factor · shared / (pixels − less · shared) as a function of totals.
 
-    Classes without a pixel are left out; NaN where no class has one.
+    The totals have the columns shared, pixels, shared, pixels, … Classes without a pixel are left out. The mean is NaN
+    where no class has one.
     """
 
     def mean(sums: np.ndarray) -> np.ndarray:
@@ -243,7 +276,7 @@ def _pooled_mean(factor: float, less: float) -> TotalsStatistic:
     return mean
 
 
-def _interval(rows: Rows, totals: np.ndarray, statistic: TotalsStatistic) -> Estimate:
+def _interval(rows: RowBuilder, totals: np.ndarray, statistic: TotalsStatistic) -> Estimate:
     return subject_interval(totals, statistic, n=len(totals), **rows.settings.bootstrap)
 
 

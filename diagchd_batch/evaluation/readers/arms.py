@@ -4,27 +4,42 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagchd_batch.evaluation.performance.accuracy import HEADLINE_RATES, call_rows, score_rows, scored_by
-from diagchd_batch.evaluation.readers.agreement import pair_rows
-from diagchd_batch.evaluation.readers.reader_study import ReaderStudy, Reads, reader_study, session_order
-from diagchd_batch.evaluation.tables.rows import Row, Rows
-from diagchd_batch.evaluation.units import REASONS, Rater, Units, entered
+from diagchd_batch.evaluation.performance.accuracy import HEADLINE_RATES, call_rows, score_rater, score_rows
+from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
+from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
+from diagchd_batch.evaluation.units import REASONS, Rater, complete_cases
 from diagchd_batch.statistics.multireader.random_readers import Measure, obuchowski_rockette
 
 
-def arm_estimate_rows(rows: Rows, readers: ReaderStudy, arm: str) -> Iterator[Row]:
-    """Each reader of one arm against the reference standard."""
-    here = rows.having(covariate="arm", level=arm)
+def arm_estimate_rows(rows: RowBuilder, readers: ReaderStudy, arm: str) -> Iterator[Row]:
+    """Estimate each reader's accuracy in one arm.
+
+    Args:
+        rows: Columns that all rows share.
+        readers: The readers' reads of this arm.
+        arm: The arm's name.
+
+    Yields:
+        Rows of `estimates`.
+    """
+    here = rows.with_columns(covariate="arm", level=arm)
     for reader in readers.readers:
         yield from call_rows(here, readers.units, reader, headline=False, rates=HEADLINE_RATES)
         if reader.score is not None:
             yield from score_rows(here, readers.units, reader)
 
 
-def two_arm_rows(rows: Rows, first: ReaderStudy, second: ReaderStudy, names: tuple[str, str]) -> Iterator[Row]:
-    """For `comparisons`: second − first arm over the readers of both, readers and cases random.
+def two_arm_rows(rows: RowBuilder, first: ReaderStudy, second: ReaderStudy, names: tuple[str, str]) -> Iterator[Row]:
+    """Compare two arms over the readers of both, by Obuchowski and Rockette with random readers and cases.
 
-    Both studies are over the same units. `names` are the arms'.
+    Args:
+        rows: Columns that all rows share.
+        first: The readers' reads of the first arm.
+        second: The readers' reads of the second arm, over the same studies.
+        names: The arms' names.
+
+    Yields:
+        Rows of `comparisons`: second − first arm in sensitivity, specificity and, if all readers gave scores, AUC.
     """
     common = sorted({r.name for r in first.readers} & {r.name for r in second.readers})
     if not common:
@@ -35,35 +50,15 @@ def two_arm_rows(rows: Rows, first: ReaderStudy, second: ReaderStudy, names: tup
     if all(reader.score is not None for arm in arms for reader in arm):
         measures.append("auc")
     for measure in measures:
-        raters = [[scored_by(reader) if measure == "auc" else reader for reader in arm] for arm in arms]
+        raters = [[score_rater(reader) if measure == "auc" else reader for reader in arm] for arm in arms]
         cube = np.array([[reader.scores if measure == "auc" else reader.call for reader in arm] for arm in raters])
-        # A unit without a reading of any reader in any arm does not enter; its reason is the first in the flow.
+        # Only studies that every reader read in both arms enter. Others have the reason that comes first in the flow.
         reasons = np.stack([reader.reason for arm in raters for reader in arm])
         reason = np.where((reasons == 0).all(axis=0), 0, np.where(reasons == 0, len(REASONS), reasons).min(axis=0))
         everyone = Rater("readers_mean", names[1], np.where(reason == 0, 0.0, np.nan), reason.astype(np.int8))
-        part = entered(units, everyone)
-        here = rows.of(units, everyone).over(units, part)
-        here = here.having(analysis_set="determinate", covariate="arm", level=f"{names[1]} − {names[0]}")
-        here = here.having(comparator_kind="readers_mean", comparator=names[0], family="arms")
+        part = complete_cases(units, everyone)
+        here = rows.for_raters(units, everyone).with_counts(units, part)
+        here = here.with_columns(analysis_set="determinate", covariate="arm", level=f"{names[1]} − {names[0]}")
+        here = here.with_columns(comparator_kind="readers_mean", comparator=names[0], family="arms")
         result = obuchowski_rockette(units.truth[part.rows], cube[..., part.rows], measure, units.subject[part.rows])
         yield here.comparison("roc_auc" if measure == "auc" else measure, result.comparison)
-
-
-def session_rows(rows: Rows, reads: Reads, cohort: Units, excluded: np.ndarray) -> Iterator[Row]:
-    """Agreement within a reader over the sessions of one arm."""
-    nothing = np.zeros(len(cohort), dtype=bool)
-    for arm in reads.arms():
-        of_arm = reads.where(reads.arm == arm)
-        for name in sorted(set(of_arm.reader.tolist())):
-            own = of_arm.where(of_arm.reader == name)
-            sessions = sorted(set(own.session.tolist()), key=session_order)
-            for later in sessions[1:]:
-                study = np.unique(own.study)
-                first, second = (
-                    reader_study(own.where(own.session == session), cohort, excluded, nothing, study)
-                    for session in (sessions[0], later)
-                )
-                again = second.readers[0]
-                comparator = Rater("session", f"session {later}", again.call, again.reason)
-                here = rows.having(analysis_set="agreement", covariate="session", level=f"{sessions[0]}, {later}")
-                yield from pair_rows(here, first.units, first.readers[0], comparator)

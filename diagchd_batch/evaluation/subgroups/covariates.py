@@ -1,4 +1,4 @@
-"""Covariates as levels: what the covariates table gives, and what every run knows of its studies."""
+"""Covariates as levels: those of the covariates table, and those that every run knows of its studies."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,17 +10,24 @@ import pandas as pd
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.annotations import Matching, match_covariates
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
-from diagchd_batch.evaluation.tables.display_names import MISSING, Names
+from diagchd_batch.evaluation.tables.display_names import MISSING, DisplayNames
 from diagchd_batch.studies.checks import read_covariates
 
 MAX_LEVELS = 50
-"""A text with more levels is not a covariate but an identifier or a note."""
+"""A text column with more levels is an identifier or a note rather than a covariate."""
 _MAX_NUMBERS_AS_LEVELS = 6
 
 
 @dataclass(frozen=True)
 class Covariate:
-    """A covariate over studies. `code` (int64) is each study's place in `levels`; `number` its value, if numeric."""
+    """A covariate over studies.
+
+    Attributes:
+        name: The name shown in tables.
+        levels: The levels shown in tables; the last one is `missing`.
+        code: int64 [studies], each study's index into `levels`.
+        number: float64 [studies], the values of a numeric covariate, NaN where missing; else None.
+    """
 
     name: str
     levels: tuple[str, ...]
@@ -28,26 +35,41 @@ class Covariate:
     number: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> "Covariate":
+        """Return the covariate over the selected studies.
+
+        Args:
+            rows: bool [studies], or int64 indices.
+        """
         return replace(self, code=self.code[rows], number=None if self.number is None else self.number[rows])
 
 
 def all_covariates(
-    database: CohortDatabase, config: EvaluationConfig, names: Names, matching: Matching
+    database: CohortDatabase, config: EvaluationConfig, names: DisplayNames, matching: Matching
 ) -> tuple[list[Covariate], list[str]]:
-    """The job's covariates, then those of every run; and notes on columns that are none.
+    """Return the covariates of the job file, then those of every run.
 
-    Raises InputError as `read_covariates` does.
+    Args:
+        database: A database with the tables `planned` and `results`.
+        config: The job's evaluation settings: the covariates table and cut points.
+        names: Gives the names to show.
+        matching: Records the study ids of the covariates table that the inventory lacks.
+
+    Returns:
+        The covariates, and notes on columns that cannot serve as covariates.
+
+    Raises:
+        InputError: The covariates table cannot be used.
     """
-    own = own_covariates(database, config.cut_points)
+    own = _own_covariates(database, config.cut_points)
     if not config.covariates:
         return own, []
     columns = match_covariates(database, read_covariates(config.covariates), matching)
-    given, notes = given_covariates(database, columns, names, config.cut_points)
+    given, notes = _given_covariates(database, columns, names, config.cut_points)
     return [*given, *own], notes
 
 
-def own_covariates(database: CohortDatabase, cut_points: Mapping[str, Sequence[float]]) -> list[Covariate]:
-    """Source resolution and number of images: given for every run, because size can stand in for the label."""
+def _own_covariates(database: CohortDatabase, cut_points: Mapping[str, Sequence[float]]) -> list[Covariate]:
+    """Return source resolution and number of images. Every run has them, because size can stand in for the label."""
     columns = database.arrays("SELECT source_pixels, source_resolution, n_images FROM results ORDER BY study")
     pixels = columns["source_pixels"].astype(np.float64)
     texts = pd.Series(columns["source_resolution"], dtype="string")
@@ -63,10 +85,13 @@ def own_covariates(database: CohortDatabase, cut_points: Mapping[str, Sequence[f
     return [resolution, number]
 
 
-def given_covariates(
-    database: CohortDatabase, own_names: Sequence[str], names: Names, cut_points: Mapping[str, Sequence[float]]
+def _given_covariates(
+    database: CohortDatabase, own_names: Sequence[str], names: DisplayNames, cut_points: Mapping[str, Sequence[float]]
 ) -> tuple[list[Covariate], list[str]]:
-    """The covariates of the matched table, and notes on columns that are none. `own_names` are c0, c1, … in order."""
+    """Return the covariates of the table `covariates`, and notes on columns that cannot serve as covariates.
+
+    `own_names` are the names of its columns c0, c1, … in the user's table.
+    """
     found, notes = [], []
     shown = names.numbered("covariate", own_names)
     for place, own in enumerate(own_names):
@@ -82,13 +107,20 @@ def given_covariates(
     return found, notes
 
 
-def diagnoses(database: CohortDatabase, names: Names) -> Covariate | None:
-    """The diagnosis beside the reference label, for sensitivity by lesion."""
+def diagnoses(database: CohortDatabase, names: DisplayNames) -> Covariate | None:
+    """Return the diagnosis of each study for sensitivity by lesion, or None if no study has one.
+
+    Args:
+        database: A database with the table `labels`.
+        names: Gives the names to show.
+    """
     values = database.table("SELECT diagnosis FROM labels ORDER BY study")["diagnosis"].to_pandas()
     return None if values.isna().all() else _covariate("diagnosis", values, names, None)
 
 
-def _covariate(name: str, values: pd.Series, names: Names, cut_points: Sequence[float] | None) -> Covariate | None:
+def _covariate(
+    name: str, values: pd.Series, names: DisplayNames, cut_points: Sequence[float] | None
+) -> Covariate | None:
     numbers = pd.to_numeric(values.astype(object), errors="coerce").astype(np.float64)
     numeric = bool((numbers.notna() | values.isna()).all()) and bool(numbers.notna().any())
     if numeric and (cut_points is not None or numbers.nunique() > _MAX_NUMBERS_AS_LEVELS):
@@ -113,10 +145,15 @@ def _from_numbers(
     name_whole: bool = True,
     least: int | None = None,
 ) -> Covariate:
-    """Levels between the cut points, each of which begins a level; without cut points the terciles.
+    """Divide numbers at the cut points, each of which begins a level. Without cut points, divide them into terciles.
 
-    name_whole: whole numbers cut at whole numbers are named by those that a level holds, 2 or 3 to 5; not wanted of
-    numbers so large that the next one does not matter, as pixels are. least: none can be below.
+    Args:
+        name: The covariate's name in tables.
+        numbers: float64 [studies], NaN where missing.
+        cut_points: The limits between levels, or None.
+        name_whole: Name levels of whole numbers by the numbers that they hold, such as `2` or `3 to 5`. This makes no
+            sense for numbers as large as pixel counts.
+        least: The smallest possible number, for the name of the first level.
     """
     known = ~np.isnan(numbers)
     if cut_points is None:
@@ -139,7 +176,7 @@ def _are_whole(numbers: Sequence[float] | np.ndarray) -> bool:
 
 
 def _whole_numbers(low: float, high: float) -> str:
-    """Those from `low` to below `high`."""
+    """Name the whole numbers from `low` to below `high`."""
     return f"{low:g}" if high - low <= 1 else f"{low:g} to {high - 1:g}"
 
 

@@ -1,4 +1,4 @@
-"""What every endpoint means, in one line. It stands beside each figure, so that a table explains itself."""
+"""Definitions of all endpoints, one line each. They stand beside each figure, so that a table explains itself."""
 
 _READERS_MEAN = "; for readers_mean the unweighted mean of the readers' own values"
 
@@ -69,7 +69,7 @@ DEFINITIONS = {
     "specificity_interaction": "test that the specificity is the same in all levels of the covariate",
     "roc_auc_interaction": "test that the AUC is the same in all levels of the covariate (levels taken as independent)",
 }
-"""By endpoint."""
+"""Endpoint → definition."""
 
 _DISTRIBUTION = {
     "sd": "standard deviation",

@@ -1,6 +1,6 @@
-"""How readers, covariates and their levels are called in the tables: by tokens and numbers, unless disclosure is on.
+"""Names of readers, covariates and levels in tables: tokens and numbers, unless the job asks to disclose them.
 
-Names of sites, devices and readers identify people; words that everybody in the field uses do not.
+Names of sites, devices and readers identify people. Words that everybody in the field uses do not.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,16 +9,18 @@ from pathlib import Path
 from diagchd_batch.studies.identifiers import Pseudonymizer
 
 MISSING = "missing"
-"""The level of units without a value."""
+"""The level of studies without a value."""
 
 STANDARD_WORDS = frozenset(Path(__file__).with_name("standard_words.txt").read_text(encoding="utf-8").split())
-"""Words that may stand in any table, compared without regard to case and with ``_`` for spaces."""
+"""Words that may stand in any table. They are compared in lower case, with ``_`` for spaces."""
 
 
-class Names:
-    """Gives the names to show, and remembers which of them stand for what, for the private tree.
+class DisplayNames:
+    """Chooses the names to show, and remembers what they stand for.
 
-    Numbers follow the sorted order of the values, so that the same values always get the same numbers.
+    Args:
+        pseudonymizer: Makes the readers' tokens.
+        disclose: Whether to show the users' own names.
     """
 
     def __init__(self, pseudonymizer: Pseudonymizer, *, disclose: bool) -> None:
@@ -27,19 +29,30 @@ class Names:
         self._given: dict[tuple[str, str], str] = {}
 
     def readers(self, values: Iterable[str]) -> dict[str, str]:
-        """Readers' names → ``r-…`` tokens."""
+        """Return reader → name in tables, an ``r-…`` token.
+
+        Args:
+            values: Readers' names.
+        """
         return self._remember("reader", {value: self._pseudonymizer.reader(value) for value in values})
 
     def numbered(self, kind: str, values: Iterable[str]) -> dict[str, str]:
-        """Values → ``<kind> <number>``; standard words and whole numbers stay."""
+        """Return value → ``<kind> <number>``. Standard words and whole numbers below 100 stay as they are.
+
+        Numbers follow the sorted order of the values, so the same values always get the same numbers.
+
+        Args:
+            kind: What the values are, such as ``session`` or ``site level``.
+            values: The users' own values.
+        """
         ordered = sorted(set(values))
         return self._remember(
             kind,
             {value: value if _is_plain(value) else f"{kind} {number}" for number, value in enumerate(ordered, start=1)},
         )
 
-    def given(self) -> Iterator[tuple[str, str, str]]:
-        """(kind, name in the tables, own name) of all that got another name than its own."""
+    def renamed(self) -> Iterator[tuple[str, str, str]]:
+        """Yield kind, name in tables and the user's own name for all values that were renamed, sorted."""
         for (kind, own), shown in sorted(self._given.items()):
             if shown != own:
                 yield kind, shown, own

@@ -1,4 +1,4 @@
-"""The one primary comparison, and Holm's adjustment of all others within their family."""
+"""Multiplicity: the primary comparison, and Holm's adjustment of all others within their families."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,8 +11,12 @@ PRIMARY = "primary"
 _GROUPS = {"reader": "readers", "majority": "readers as a group", "readers_mean": "readers as a group"}
 
 
-def with_families(comparisons: Sequence[Row]) -> list[Row]:
-    """Comparisons of the model named by family: one endpoint, against single readers or against them as a group."""
+def name_families(comparisons: Sequence[Row]) -> list[Row]:
+    """Name the family of each comparison of the model: one endpoint, against single readers or against the group.
+
+    Args:
+        comparisons: Rows of `comparisons`. Those that have a family keep it.
+    """
     return [
         row
         if row.get("family")
@@ -21,10 +25,18 @@ def with_families(comparisons: Sequence[Row]) -> list[Row]:
     ]
 
 
-def with_primary(comparisons: Sequence[Row], primary: PrimaryEndpoint, comparator: str) -> tuple[list[Row], bool]:
-    """Marks the primary comparison, by endpoint and comparator as tables name it; False where there is none.
+def mark_primary(comparisons: Sequence[Row], primary: PrimaryEndpoint, comparator: str) -> tuple[list[Row], bool]:
+    """Mark the primary comparison of the job file, and draw its conclusion from its interval.
 
-    Its conclusion is read from the interval: superior above 0, non-inferior above −margin.
+    The model is superior if the whole interval lies above 0, and non-inferior if it lies above −margin.
+
+    Args:
+        comparisons: Rows of `comparisons`.
+        primary: Endpoint and margin.
+        comparator: The comparator's name in tables.
+
+    Returns:
+        The rows, and whether the primary comparison is among them.
     """
     marked, found = [], False
     for row in comparisons:
@@ -36,8 +48,14 @@ def with_primary(comparisons: Sequence[Row], primary: PrimaryEndpoint, comparato
     return marked, found
 
 
-def adjusted(comparisons: Sequence[Row]) -> list[Row]:
-    """Holm's adjusted p within family, among rows of the same analysis set, operating point and population."""
+def adjust_within_families(comparisons: Sequence[Row]) -> list[Row]:
+    """Add Holm's adjusted p to all rows but the primary one.
+
+    Args:
+        comparisons: Rows of `comparisons`. A family's rows are adjusted together if analysis set, unit, operating point
+            and
+            population are the same.
+    """
     families: dict[tuple, list[int]] = defaultdict(list)
     for place, row in enumerate(comparisons):
         if row["role"] != PRIMARY:

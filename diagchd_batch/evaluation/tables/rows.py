@@ -1,4 +1,4 @@
-"""Rows of `estimates` and `comparisons`: what a group of figures has in common, and one figure."""
+"""Builds rows of `estimates` and `comparisons`."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from diagchd_batch.evaluation.tables.definitions import DEFINITIONS
-from diagchd_batch.evaluation.units import Entered, Rater, Units
+from diagchd_batch.evaluation.units import CompleteCases, Rater, Units
 from diagchd_batch.statistics.classification.proportions import IntervalMethod
 from diagchd_batch.statistics.estimate import Comparison, Estimate
 from diagchd_batch.statistics.inputs import count_subjects
@@ -16,13 +16,21 @@ from diagchd_batch.statistics.inputs import count_subjects
 Row = dict[str, Any]
 
 EXPLORATORY = "exploratory"
+"""The `role` of every comparison but the primary one."""
 
 _BOOTSTRAP_METHODS = ("bootstrap", "exchange", "sign_flip")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all figures of an evaluation share."""
+    """Settings that all figures of an evaluation share.
+
+    Attributes:
+        study_score: How frames make a study's score.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the bootstrap.
+        proportion_interval: The interval of single proportions.
+    """
 
     study_score: str
     resamples: int
@@ -36,34 +44,55 @@ class Settings:
 
     @property
     def rate(self) -> dict[str, Any]:
-        """Keyword arguments of one rate's estimate."""
+        """Keyword arguments of the estimate of a rate."""
         return self.bootstrap | {"method": self.proportion_interval}
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Makes rows that share `common` columns; `settings` are those of the evaluation."""
+class RowBuilder:
+    """Builds rows that share columns.
+
+    Attributes:
+        settings: The evaluation's settings.
+        common: The shared columns.
+        definitions: Definitions of endpoints beside those of `tables.definitions`.
+    """
 
     settings: Settings
     common: Mapping[str, Any] = field(default_factory=dict)
-    definitions: Mapping[str, str] = field(default_factory=dict)  # beside the evaluation's own
+    definitions: Mapping[str, str] = field(default_factory=dict)
 
-    def having(self, **columns: Any) -> "Rows":
-        """The same with further common columns; a trailing underscore (``class_``) is dropped."""
+    def with_columns(self, **columns: Any) -> "RowBuilder":
+        """Return a builder with further shared columns.
+
+        Args:
+            columns: Values by column. A trailing underscore is dropped: ``class_`` is the column `class`.
+        """
         return replace(self, common={**self.common, **{name.rstrip("_"): value for name, value in columns.items()}})
 
-    def of(self, units: Units, rater: Rater, comparator: Rater | None = None) -> "Rows":
-        """Common columns of figures about `rater`, or of `rater` against `comparator`, over `units`."""
+    def for_raters(self, units: Units, rater: Rater, comparator: Rater | None = None) -> "RowBuilder":
+        """Return a builder for figures about a rater, or about a rater and a comparator.
+
+        Args:
+            units: The units of the figures.
+            rater: The rater.
+            comparator: The rater to compare with.
+        """
         columns: Row = {"unit": units.name, "subject_kind": rater.kind, "subject": rater.name}
         if comparator is not None:
             columns |= {"comparator_kind": comparator.kind, "comparator": comparator.name}
-        return self.having(**columns)
+        return self.with_columns(**columns)
 
-    def over(self, units: Units, part: Entered) -> "Rows":
-        """Common columns that count the units that entered."""
+    def with_counts(self, units: Units, part: CompleteCases) -> "RowBuilder":
+        """Return a builder with the counts of the units that enter the figures.
+
+        Args:
+            units: The units.
+            part: Which of them enter.
+        """
         truth, n_units = units.truth[part.rows], int(part.rows.sum())
         subjects = count_subjects(units.subject[part.rows])
-        return self.having(
+        return self.with_columns(
             cluster="subject" if subjects < n_units else "none",
             n_units=n_units,
             n_subjects=subjects,
@@ -74,6 +103,13 @@ class Rows:
         )
 
     def estimate(self, endpoint: str, estimate: Estimate, **columns: Any) -> Row:
+        """Return a row of `estimates`.
+
+        Args:
+            endpoint: A key of the definitions.
+            estimate: The figure.
+            columns: Further columns, which take precedence.
+        """
         row = self._row(endpoint, estimate) | {
             "numerator": estimate.numerator,
             "denominator": estimate.denominator,
@@ -81,25 +117,45 @@ class Rows:
         return row | columns
 
     def comparison(self, endpoint: str, comparison: Comparison, **columns: Any) -> Row:
+        """Return a row of `comparisons`.
+
+        Args:
+            endpoint: A key of the definitions.
+            comparison: The figure.
+            columns: Further columns, which take precedence.
+        """
         row = self._row(endpoint, comparison) | {
             "comparator_value": comparison.comparator_value,
             "difference": comparison.difference,
             "test": comparison.test,
             "statistic": comparison.statistic,
             "df1": comparison.df1,
-            "df2": None if comparison.df2 is None or math.isinf(comparison.df2) else comparison.df2,  # null: normal
+            # Null stands for infinitely many degrees of freedom: the normal distribution.
+            "df2": None if comparison.df2 is None or math.isinf(comparison.df2) else comparison.df2,
             "p": comparison.p,
         }
         return row | columns
 
     def count(self, endpoint: str, value: float | None, **columns: Any) -> Row:
-        """A plain number, which has no interval."""
+        """Return a row of a plain number, which has no interval.
+
+        Args:
+            endpoint: A key of the definitions.
+            value: The number.
+            columns: Further columns, which take precedence.
+        """
         return self.estimate(
             endpoint, Estimate(value, None, None, None, 0), **columns, null_reason=COUNT_HAS_NO_INTERVAL
         )
 
-    def absent(self, endpoint: str, reason: str, **columns: Any) -> Row:
-        """A figure that was asked for and cannot be given."""
+    def without_value(self, endpoint: str, reason: str, **columns: Any) -> Row:
+        """Return a row of a figure that has no value.
+
+        Args:
+            endpoint: A key of the definitions.
+            reason: The `null_reason`.
+            columns: Further columns, which take precedence.
+        """
         return self.estimate(endpoint, Estimate(None, None, None, None, 0), **columns, null_reason=reason)
 
     def _row(self, endpoint: str, result: Estimate | Comparison) -> Row:

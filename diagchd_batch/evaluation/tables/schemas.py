@@ -1,7 +1,7 @@
-"""The explicit schemas of the metrics tables: contracts that people query for years. Extend them, don't break them.
+"""Schemas of the metrics tables. They are contracts that people query for years: extend them, don't break them.
 
-No table holds a NaN, a time stamp or a raw identifier. A quantity that does not exist is null, and `null_reason`
-says why.
+No table holds a NaN, a time stamp or an identifier of the user's own. A quantity that does not exist is null, and
+`null_reason` says why.
 """
 
 import pyarrow as pa
@@ -14,10 +14,10 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 METRICS = _schema(
-    analysis_set=_text,  # determinate (the main one), indeterminate_wrong, indeterminate_right, …: see ANALYSIS_SETS
+    analysis_set=_text,  # see ANALYSIS_SETS
     unit=_text,  # study, image
-    cluster=_text,  # subject: subjects have several units, cluster-robust methods; none: one unit a subject
-    study_score=_text,  # how the frames of a study make its score: mean, max, median
+    cluster=_text,  # subject: several units of a subject, cluster-robust methods; none: one unit for each subject
+    study_score=_text,  # how frames make a study's score: mean, max, median
     operating_point=_text,
     threshold=_number,
     optimistic=_flag,  # the threshold was chosen on the cohort evaluated here
@@ -26,7 +26,7 @@ METRICS = _schema(
     subject=_text,
     comparator_kind=_text,
     comparator=_text,
-    class_=_text,  # of a segmentation
+    class_=_text,  # of a segmentation; chd or normal in the original's figures
     covariate=_text,
     level=_text,
     value=_number,
@@ -54,11 +54,11 @@ METRICS = _schema(
     n_subjects=_count,
     n_positive=_count,
     n_negative=_count,
-    n_excluded=_count,  # planned units that did not enter this figure
+    n_excluded=_count,  # planned units that do not enter this figure
     excluded_reasons=_text,  # why, as "reason=count" joined by "; "
     null_reason=_text,
     resamples=_count,
-    degenerate_resamples=_count,  # left out of the bootstrap: one class only, zero denominator
+    degenerate_resamples=_count,  # resamples left out because of a single class or a zero denominator
     seed=_count,
     definition=_text,
 )
@@ -66,14 +66,14 @@ METRICS = _schema(
 STUDY_RESULTS = _schema(
     study_id=_text,
     subject_id=_text,
-    status=_text,  # analysed, excluded, failed, without_reference
+    status=_text,  # analysed, excluded, not_scored, failed, without_reference
     n_images=_count,
     n_frames_ok=_count,
     n_frames_failed=_count,
-    error_code=_text,  # of the failed frames, the first in alphabetical order
+    error_code=_text,  # of the failed frames: the first in alphabetical order
     operating_point=_text,
     score=_number,
-    call=_text,  # positive, negative; null: failed or excluded
+    call=_text,  # positive, negative; null without a score
     reference_label=pa.int8(),
     source_resolution=_text,
     n_frames_flagged=_count,  # with at least one quality flag
@@ -95,7 +95,7 @@ FLOW = _schema(
     step=pa.int32(),
     name=_text,
     reason=_text,  # null: the step as a whole
-    subject_kind=_text,  # whose reads an indeterminate or missing step counts; null: the cohort's
+    subject_kind=_text,  # model, reader, majority: whose calls the step counts; null: the cohort's
     subject=_text,
     n_studies=_count,
     n_subjects=_count,
@@ -182,7 +182,7 @@ TABLES: dict[str, pa.Schema] = {
     "calibration": CALIBRATION,
     "worst_cases": WORST_CASES,
 }
-"""`metrics/run_id=R/<table>.parquet`."""
+"""Schema of each table `metrics/run_id=R/<table>.parquet`."""
 
 ANALYSIS_SETS = {
     "determinate": "units with a reference label and a determinate result of all that are compared",
@@ -191,3 +191,4 @@ ANALYSIS_SETS = {
     "agreement": "units with ratings, whether or not they have a reference label",
     "segmentation": "images with a usable reference mask",
 }
+"""What each `analysis_set` is made of."""

@@ -1,4 +1,4 @@
-"""Writes metrics tables: explicit schema, deterministic bytes, replaced atomically."""
+"""Writes metrics tables with explicit schemas and deterministic bytes, and replaces earlier ones atomically."""
 
 import math
 import tempfile
@@ -15,11 +15,20 @@ from diagchd_batch.storage import Store
 
 ROW_GROUP_ROWS = 131_072
 UNDEFINED = "undefined"
-"""`null_reason` of a figure that came out as no finite number and whose method gave no reason of its own."""
+"""`null_reason` of a figure that is no finite number although its method gave no reason."""
 
 
 def metrics_table(name: str, rows: Iterable[Row], schema: pa.Schema | None = None) -> pa.Table:
-    """Rows as a table of the schema. Raises KeyError for a column that the schema lacks: it would vanish unseen."""
+    """Return rows as a table. Numbers that are not finite become null.
+
+    Args:
+        name: The table's name, for messages and to look the schema up.
+        rows: The rows. Columns that a row lacks are null.
+        schema: The schema; by default that of `tables.schemas.TABLES`.
+
+    Raises:
+        KeyError: A row has a column that the schema lacks. Arrow would drop it silently.
+    """
     schema = schema or TABLES[name]
     known = set(schema.names)
     checked = []
@@ -37,7 +46,18 @@ def write_table(
     schema: pa.Schema,
     metadata: Mapping[bytes, bytes],
 ) -> int:
-    """Writes the table under `key`, in place of what is there; returns its number of rows. Streams."""
+    """Write a table, in place of an earlier one. Memory does not depend on its length.
+
+    Args:
+        storage: Where to write.
+        key: The key of the file.
+        table: The rows, with the schema's columns in any order.
+        schema: The schema to write.
+        metadata: The file's key-value metadata.
+
+    Returns:
+        The number of rows.
+    """
     schema = schema.with_metadata(dict(metadata))
     batches = table.to_batches() if isinstance(table, pa.Table) else table
     n_rows = 0
@@ -52,7 +72,7 @@ def write_table(
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Tables of ROW_GROUP_ROWS rows however the batches were cut, so that the bytes do not depend on it."""
+    """Yield tables of `ROW_GROUP_ROWS` rows. The file's bytes do not depend on how the batches were cut."""
     waiting: list[pa.RecordBatch] = []
     n_waiting = 0
     for batch in batches:

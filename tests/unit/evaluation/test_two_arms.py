@@ -4,7 +4,7 @@ import numpy as np
 
 from diagchd_batch.evaluation.readers.arms import two_arm_rows
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
-from diagchd_batch.evaluation.tables.rows import Rows, Settings
+from diagchd_batch.evaluation.tables.rows import RowBuilder, Settings
 from diagchd_batch.evaluation.units import EXCLUDED, INDETERMINATE, Rater, Units
 
 N = 40
@@ -28,7 +28,9 @@ def arm(seed: int) -> ReaderStudy:
 
 
 def test_a_call_without_a_score_does_not_enter_the_comparison_of_scores() -> None:
-    rows = {row["endpoint"]: row for row in two_arm_rows(Rows(Settings("mean", 100, 1)), arm(1), arm(2), ("a", "b"))}
+    rows = {
+        row["endpoint"]: row for row in two_arm_rows(RowBuilder(Settings("mean", 100, 1)), arm(1), arm(2), ("a", "b"))
+    }
     assert rows["sensitivity"]["n_units"] == N - 2
     assert rows["sensitivity"]["excluded_reasons"] == "excluded=1; indeterminate=1"
     assert rows["roc_auc"]["n_units"] == N - 3

@@ -1,0 +1,81 @@
+"""Rows of the table `curves`: ROC, precision-recall and decision curves."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from diagchd_batch.evaluation.tables.rows import Row
+from diagchd_batch.evaluation.units import Rater, Units
+from diagchd_batch.statistics.calibration import decision_curve
+
+MAX_CURVE_POINTS = 500
+
+
+def curve_rows(units: Units, rater: Rater) -> Iterator[Row]:
+    """Compute the curves of a rater's score, with at most `MAX_CURVE_POINTS` points each.
+
+    Args:
+        units: The units with their reference labels.
+        rater: A rater with scores. The model also gets a decision curve.
+
+    Yields:
+        One row for each point. There are no rows if the units with a score and a label are all of one class.
+    """
+    known = ~np.isnan(units.truth) & ~np.isnan(rater.scores)
+    truth, score = units.truth[known], rater.scores[known]
+    if len(truth) == 0 or truth.min() == truth.max():
+        return
+    common = {"unit": units.name, "subject_kind": rater.kind, "subject": rater.name}
+    yield from _roc_and_precision_recall_rows(common, truth, score)
+    if rater.kind == "model":
+        yield from _decision_rows(common, truth, score)
+
+
+def _roc_and_precision_recall_rows(common: Row, truth: np.ndarray, score: np.ndarray) -> Iterator[Row]:
+    order = np.argsort(-score, kind="stable")
+    last_of_score = np.flatnonzero(np.r_[np.diff(score[order]) != 0, True])
+    tp = np.cumsum(truth[order])[last_of_score]
+    called = last_of_score + 1.0
+    n_positive, n_negative = tp[-1], called[-1] - tp[-1]
+    thresholds, kept = score[order][last_of_score], _evenly_spread(len(last_of_score))
+    false_positive_rate = (called - tp) / n_negative
+    roc = {**common, "curve": "roc", "definition": "x 1 − specificity, y sensitivity"}
+    yield {**roc, "point": 0, "x": 0.0, "y": 0.0}
+    for point, place in enumerate(kept, start=1):
+        yield {
+            **roc,
+            "point": point,
+            "threshold": float(thresholds[place]),
+            "x": float(false_positive_rate[place]),
+            "y": float(tp[place] / n_positive),
+        }
+    for point, place in enumerate(kept):
+        yield {
+            **common,
+            "curve": "precision_recall",
+            "point": point,
+            "threshold": float(thresholds[place]),
+            "x": float(tp[place] / n_positive),
+            "y": float(tp[place] / called[place]),
+            "definition": "x sensitivity, y PPV",
+        }
+
+
+def _decision_rows(common: Row, truth: np.ndarray, score: np.ndarray) -> Iterator[Row]:
+    decision = decision_curve(truth, score)
+    for point, threshold in enumerate(decision.threshold):
+        yield {
+            **common,
+            "curve": "decision",
+            "point": point,
+            "threshold": float(threshold),
+            "x": float(threshold),
+            "y": float(decision.net_benefit[point]),
+            "reference_y": float(decision.net_benefit_all[point]),
+            "definition": "x threshold probability, y net benefit of acting on the score, reference_y on everyone",
+        }
+
+
+def _evenly_spread(n: int) -> np.ndarray:
+    """Return at most `MAX_CURVE_POINTS` of the indices below n. The first and the last are among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, MAX_CURVE_POINTS)).round().astype(np.int64))
