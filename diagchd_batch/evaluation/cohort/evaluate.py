@@ -59,8 +59,7 @@ def evaluate_run(
     """Compute and write all metrics tables of a run over its lineage.
 
     Reference, readers, covariates and masks are optional; the notes say what is left out without them. The same run,
-    tables
-    and settings give the same bytes.
+    tables and settings give the same bytes.
 
     Args:
         output: The output that holds the run.

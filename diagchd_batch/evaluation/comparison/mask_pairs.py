@@ -76,8 +76,7 @@ def compare_masks(storage: Store, first: Sequence[ShardRange], second: Sequence[
     """Count the pixels of every frame that has a mask in both runs.
 
     Shards hold contiguous ranges of studies, so only overlapping files have to be read together. Masks on different
-    grids
-    are compared on the finer one.
+    grids are compared on the finer one.
 
     Args:
         storage: The output.

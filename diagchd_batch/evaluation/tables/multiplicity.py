@@ -53,8 +53,7 @@ def adjust_within_families(comparisons: Sequence[Row]) -> list[Row]:
 
     Args:
         comparisons: Rows of `comparisons`. A family's rows are adjusted together if analysis set, unit, operating point
-            and
-            population are the same.
+            and population are the same.
     """
     families: dict[tuple, list[int]] = defaultdict(list)
     for place, row in enumerate(comparisons):
