@@ -1,4 +1,4 @@
-"""Submits a run to a Ray cluster through its job API, follows it, stops it."""
+"""Submits a run to a Ray cluster through Ray's job API, follows it and stops it."""
 
 import asyncio
 import logging
@@ -29,28 +29,39 @@ ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 UPLOAD_LIMIT_BYTES = 100 << 20
 """Ray refuses larger working directories."""
 
+PRIVATE_URI_FILE = "private_uri"
+"""The file in a job's working directory that holds the URI of the private tree, where the job file lies."""
+
 _HEAD_READY_TIMEOUT_S = 120.0
 _NOT_READY = "No available agent"  # Ray's answer, after ten seconds, while the head's agent starts
-
-PRIVATE_URI_FILE = "private_uri"
-"""In a job's working directory: where its job file lies."""
-
+_FOLLOW_PAUSE_S = 2.0
 _ENTRYPOINT = "jobs.submitted"
-_JOB_NAME_AT = 3  # words before it: python -m jobs.submitted
+_JOB_NAME_AT = 3  # the words before it are: python -m jobs.submitted
 _NUMBER = re.compile(r"-s(\d+)")
 _SHIPPED = ("jobs", "configs")
 _NOT_SHIPPED = shutil.ignore_patterns("__pycache__", ".git", "bundled_files")
 
 
 def cluster_address(address: str | None, environ: Mapping[str, str]) -> str | None:
-    """Where to submit: the address given, else what Ray's variables say, else None (an embedded Ray)."""
+    """Return the address to submit to, or None for an embedded Ray.
+
+    Args:
+        address: The address of the command line, which wins, or None.
+        environ: The environment variables. Ray's own name the address if the command line does not.
+    """
     found = address or next((environ[name] for name in ADDRESS_VARIABLES if environ.get(name)), None)
     return None if found == "local" else found
 
 
 @dataclass(frozen=True, slots=True)
 class SubmittedJob:
-    """One submission of a run as a cluster remembers it; `status` in Ray's words, `started_at` in UTC."""
+    """One submission of a run, as a cluster remembers it.
+
+    Attributes:
+        submission_id: Ray's name of the job.
+        status: The job's status in Ray's words, in lower case.
+        started_at: When it began, in UTC, as an ISO string.
+    """
 
     submission_id: str
     status: str
@@ -65,26 +76,34 @@ class _Submission:
     job_name: str
 
     def is_of(self, private: Store) -> bool:
-        """Whether its job file lies in that private tree: the same run, not only one of the same name."""
+        """Return whether its job file lies in that private tree: a run of the same name may be in another output."""
         return private.stat(output_layout.submitted_job(self.job_name)) is not None
 
 
 class ClusterJobs:
-    """The jobs of one cluster. Raises ConfigError where it cannot be reached or refuses us, with the remedy."""
+    """The jobs of one cluster.
+
+    Args:
+        address: The address of the cluster's dashboard.
+
+    Raises:
+        ConfigError: The cluster refuses this client, or runs another version of Ray.
+        RunFault: The cluster does not answer.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address
         import ray
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray").setLevel(logging.ERROR)  # it tells of uploads, with paths
+        logging.getLogger("ray").setLevel(logging.ERROR)  # it logs uploads, with paths
         for module in (
             "dashboard.modules.dashboard_sdk",
             "dashboard.modules.job.sdk",
             "_private.runtime_env.packaging",
         ):
             logging.getLogger(f"ray.{module}").setLevel(logging.ERROR)
-        with _ray_errors(address), _without(ADDRESS_VARIABLES):  # they would beat the address that was asked for
+        with _ray_errors(address), _without(ADDRESS_VARIABLES):  # they would win over `address`
             self._client = JobSubmissionClient(address)
             version = self._client._server_ray_version  # there is no public way to ask
         if version and version.split(".")[:2] != ray.__version__.split(".")[:2]:
@@ -94,12 +113,20 @@ class ClusterJobs:
             )
 
     def submit(self, config: JobConfig, private: Store, run_id: str, options: Sequence[str] = ()) -> tuple[str, bool]:
-        """Start the run, or find the submission of it that lives: (submission id, whether it was there already).
+        """Start the run, or find the submission of it that lives.
 
-        The job file goes by way of `private`, the output's private tree: no store, metadata or directory of Ray's has
-        it, and a run of the same name in another output is told apart. `options` are for ``jobs/score.py``. The id is
-        the run's and a number, one more than that of the submissions before it. Of two clients at once one starts the
-        job; the other is told by Ray that the id is taken, and attaches.
+        The job file goes through the private tree, so that no store, metadata or directory of Ray's holds it, and so
+        that a run of the same name in another output is told apart. The id is the run's with the next free number. Of
+        two clients at once one starts the job, and the other attaches to it.
+
+        Args:
+            config: The job file.
+            private: The output's private tree.
+            run_id: The run.
+            options: Options for ``jobs/score.py``.
+
+        Returns:
+            The submission id, and whether that submission was there already.
         """
         with _ray_errors(self.address):
             known = self._submissions(run_id)
@@ -118,16 +145,16 @@ class ClusterJobs:
     def _start(
         self, submission_id: str, config: JobConfig, private: Store, run_id: str, options: Sequence[str]
     ) -> bool:
-        """False where another client took the id meanwhile."""
+        """Start the job and return True, or return False if another client took the id meanwhile."""
         job_name = f"{submission_id}-{secrets.token_hex(4)}"
         entrypoint = shlex.join(["python", "-m", _ENTRYPOINT, job_name, "--run-id", run_id, *options])
         with tempfile.TemporaryDirectory(prefix="diagchd-batch-submit-") as directory:
-            _stage(Path(directory), private.uri)  # first, since it may refuse, and nothing should be left then
+            _stage(Path(directory), private.uri)  # first, because it may refuse, and then nothing may be left
             private.create(output_layout.submitted_job(job_name), for_cluster(config).model_dump_json().encode())
             return self._send(submission_id, run_id, entrypoint, directory)
 
     def _send(self, submission_id: str, run_id: str, entrypoint: str, directory: str) -> bool:
-        """As `_start`. A head that just started is given time to be ready."""
+        """Send the job; see `_start`. A head that has just started gets time to be ready."""
         deadline_s = time.monotonic() + _HEAD_READY_TIMEOUT_S
         while True:
             try:
@@ -138,14 +165,14 @@ class ClusterJobs:
                 )
                 return True
             except RuntimeError as error:
-                # a taken id is answered with a bare HTTP 500; whether it is taken can only be looked up
+                # Ray answers a taken id with a bare HTTP 500, so only the list of jobs says whether it is taken
                 if submission_id in self._submissions(run_id):
                     return False
                 if _NOT_READY not in str(error) or time.monotonic() > deadline_s:
                     raise
 
     def list(self) -> list[SubmittedJob]:
-        """All submissions that this cluster knows of, the latest first."""
+        """Return all submissions that this cluster knows of, the latest first."""
         with _ray_errors(self.address):
             jobs = [job for job in self._client.list_jobs() if _ENTRYPOINT in job.entrypoint]
         jobs.sort(key=lambda job: job.start_time or 0, reverse=True)
@@ -159,43 +186,62 @@ class ClusterJobs:
         ]
 
     def latest(self, run_id: str) -> str | None:
-        """The last submission of a run that this cluster knows of."""
+        """Return the id of a run's last submission, or None if this cluster knows of none."""
         with _ray_errors(self.address):
             known = self._submissions(run_id)
         return max(known, key=lambda name: known[name].number, default=None)
 
     def follow(self, submission_id: str, write: Callable[[str], None]) -> tuple[str, int | None]:
-        """Pass the job's log on until it ends: its last status in Ray's words and its exit code."""
-        shown = 0
+        """Pass on the job's log until the job ends.
+
+        Args:
+            submission_id: The job.
+            write: Gets each new part of the log.
+
+        Returns:
+            The job's last status in Ray's words, and its exit code if there is one.
+
+        Raises:
+            RunFault: The cluster does not answer.
+        """
+        log = _GrowingLog(write)
         while True:
             with _ray_errors(self.address):
                 details = self._client.get_job_info(submission_id)
-                ended = details.status.is_terminal()
-                with suppress(RuntimeError, OSError):  # cut off: begun again, from where it was
-                    shown = asyncio.run(self._tail(submission_id, shown, write))
-            if ended:
+                has_ended = details.status.is_terminal()
+                self._pass_on(submission_id, log)
+            if has_ended:
                 return details.status.value, details.driver_exit_code
+            time.sleep(_FOLLOW_PAUSE_S)
+
+    def _pass_on(self, submission_id: str, log: "_GrowingLog") -> None:
+        """Pass on the log until its stream ends, or what is there now if there is no stream."""
+        import aiohttp
+
+        try:
+            asyncio.run(self._stream(submission_id, log))
+        except (aiohttp.ClientError, RuntimeError, OSError):  # the stream was cut, or a proxy refuses WebSockets
+            with suppress(RuntimeError):
+                log.begin()
+                log.add(self._client.get_job_logs(submission_id))
+
+    async def _stream(self, submission_id: str, log: "_GrowingLog") -> None:
+        log.begin()
+        async for text in self._client.tail_job_logs(submission_id):
+            log.add(text)
 
     def log(self, submission_id: str) -> str:
+        """Return what the job has written so far."""
         with _ray_errors(self.address):
             return self._client.get_job_logs(submission_id)
 
     def stop(self, submission_id: str) -> bool:
-        """End the job at once; False where it had ended."""
+        """End the job at once, and return False if it had ended before."""
         with _ray_errors(self.address):
             return self._client.stop_job(submission_id)
 
-    async def _tail(self, submission_id: str, shown: int, write: Callable[[str], None]) -> int:
-        seen = 0
-        async for text in self._client.tail_job_logs(submission_id):
-            fresh = text[max(0, shown - seen) :]
-            seen += len(text)
-            if fresh:
-                write(fresh)
-        return max(shown, seen)
-
     def _submissions(self, run_id: str) -> dict[str, _Submission]:
-        """By their ids, those of runs of that name."""
+        """Return the submissions of all runs of that name, by their ids."""
         found = {}
         for job in self._client.list_jobs():
             name = job.submission_id or ""
@@ -206,8 +252,29 @@ class ClusterJobs:
         return found
 
 
+class _GrowingLog:
+    """Passes on a log that is read several times from its beginning, each part once."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._n_passed_on = 0
+        self._n_read = 0
+
+    def begin(self) -> None:
+        """Read from the beginning again."""
+        self._n_read = 0
+
+    def add(self, text: str) -> None:
+        """Pass on what is new in the next part of the log."""
+        fresh = text[max(0, self._n_passed_on - self._n_read) :]
+        self._n_read += len(text)
+        self._n_passed_on = max(self._n_passed_on, self._n_read)
+        if fresh:
+            self._write(fresh)
+
+
 def for_cluster(config: JobConfig) -> JobConfig:
-    """The job with every path absolute: the cluster has another working directory."""
+    """Return the job with every path absolute, because the cluster has another working directory."""
     evaluation = {
         name: normalize_uri(uri)
         for name in ("reference", "readers", "covariates")
@@ -234,7 +301,7 @@ def for_cluster(config: JobConfig) -> JobConfig:
 
 
 def _stage(directory: Path, private_uri: str) -> None:
-    """The working directory of the job: this package as it is here. The same each time, so that Ray keeps one copy."""
+    """Make the job's working directory, a copy of this package. It is always the same, so Ray keeps one copy of it."""
     package = Path(diagchd_batch.__file__).parent
     shutil.copytree(package, directory / package.name, ignore=_NOT_SHIPPED)
     for name in _SHIPPED:
@@ -250,7 +317,7 @@ def _stage(directory: Path, private_uri: str) -> None:
 
 @contextmanager
 def _ray_errors(address: str) -> Iterator[None]:
-    """Ray's and HTTP's errors as ours. Their texts are left out: they repeat requests, or tracebacks of the server."""
+    """Turn errors of Ray and HTTP into ours, without their texts, which repeat requests or the server's tracebacks."""
     from ray.exceptions import AuthenticationError
     from requests import RequestException
 
@@ -265,15 +332,15 @@ def _ray_errors(address: str) -> Iterator[None]:
         if "address" not in str(error).lower():
             raise
         raise ConfigError(
-            f"{address!r} is no address of a cluster; give that of its dashboard, such as http://head:8265"
+            f"{address!r} is not the address of a cluster; give that of its dashboard, such as http://head:8265"
         ) from error
     except (ConnectionError, RequestException) as error:
         raise RunFault(
-            f"no answer from {address}; give the address of the cluster's dashboard (http://head:8265), and see that "
-            "it runs and can be reached from here"
+            f"no answer from {address}; give the address of the cluster's dashboard (http://head:8265), and check "
+            "that it runs and can be reached from here"
         ) from error
     except RuntimeError as error:
-        raise RunFault(f"the job API at {address} failed; look at the head's dashboard log and try again") from error
+        raise RunFault(f"the job API at {address} failed; read the head's dashboard log and try again") from error
 
 
 @contextmanager

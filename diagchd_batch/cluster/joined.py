@@ -1,28 +1,33 @@
-"""The Ray cluster that this process was started on, or that the environment names: what a cluster job runs in."""
+"""The Ray cluster that this process was started on, or that the environment names. Jobs on a cluster run in it."""
 
+import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.config.models import ClusterConfig
-from diagchd_batch.errors import RunFault
+from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.wording import counted
 
 NODE_TIMEOUT_S = 1800.0
 """How long the first node that an actor fits on is waited for: a cloud may have to find a machine with a GPU."""
 
-_LOOK_EVERY_S = 2.0
-_SAY_EVERY_S = 60.0
+_POLL_S = 2.0
+_MESSAGE_INTERVAL_S = 60.0
+_STATUS_KEY = "__autoscaling_status"
 
 
 class JoinedRay:
-    """The `scoring.actors.Cluster` of a driver inside a cluster. The connection begins when it is first needed.
+    """The `Cluster` of a driver inside a Ray cluster. It connects when it is first used.
 
-    An autoscaler is asked for what one actor of `config` needs, where no node has it; `say` tells of the waiting.
-    Raises RunFault after `node_timeout_s`.
+    Args:
+        config: The job file's `cluster` block. If no node fits one of its actors, the autoscaler is asked for one.
+        say: Gets messages while a node is waited for.
+        node_timeout_s: Seconds that a node is waited for.
     """
 
     elastic = True
@@ -36,51 +41,87 @@ class JoinedRay:
         self._node_timeout_s = node_timeout_s
 
     def nodes(self) -> list[NodeResources]:
-        """Nodes that are alive now, at least one of which an actor fits on; an autoscaler may add others later."""
+        """Return the nodes that live now. An actor fits on at least one of them; others may join later.
+
+        Raises:
+            ConfigError: An actor fits on no node, and the cluster has no autoscaler that could add one.
+            RunFault: No node that fits came in time.
+        """
         _connect()
         began_s = time.monotonic()
         said_s = float("-inf")
         while True:
-            nodes = _alive()
+            nodes = _living_nodes()
             if any(node.cpus >= self._cpus and node.gpus >= self._gpus for node in nodes):
                 return nodes
-            now_s = time.monotonic()
             needed = f"{counted(self._cpus, 'core')} and {counted(self._gpus, 'GPU')}"
+            if nodes and _is_static():
+                cpus, gpus = max(node.cpus for node in nodes), max(node.gpus for node in nodes)
+                raise ConfigError(
+                    f"an actor needs {needed}; the largest node has {counted(cpus, 'core')} and {counted(gpus, 'GPU')}"
+                    ", and the cluster has no autoscaler. Lower cluster.cpus_per_actor and cluster.gpus_per_actor, or "
+                    "start a larger node"
+                )
+            now_s = time.monotonic()
             if now_s - began_s > self._node_timeout_s:
                 raise RunFault(
-                    f"no node with {needed} came in {self._node_timeout_s:.0f} s; start one, look at the autoscaler, "
+                    f"no node with {needed} came in {self._node_timeout_s:.0f} s; start one, check the autoscaler, "
                     "or lower cluster.cpus_per_actor and cluster.gpus_per_actor, then give the same command again"
                 )
-            if now_s - said_s > _SAY_EVERY_S:
+            if now_s - said_s > _MESSAGE_INTERVAL_S:
                 said_s = now_s
-                self._ask()
+                self._request_node()
                 self._say(f"waiting for a node with {needed}, for {self._node_timeout_s / 60:.0f} minutes at most")
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_S)
 
-    def _ask(self) -> None:
+    def _request_node(self) -> None:
         from ray.autoscaler.sdk import request_resources
 
         request_resources(bundles=[{"CPU": self._cpus, **({"GPU": self._gpus} if self._gpus else {})}])
 
     @contextmanager
     def connected(self) -> Iterator[None]:
+        """Connect to Ray for the block. Leaving it ends this job's actors, not the cluster."""
         _connect()
         import ray
 
         try:
             yield
         finally:
-            with suppress(Exception):  # the cluster may be gone; its wishes are gone with it
+            with suppress(Exception):  # the cluster may be gone, and the request with it
                 from ray.autoscaler.sdk import request_resources
 
-                request_resources(bundles=[])  # or the autoscaler would keep a node for nobody
-            ray.shutdown()  # ends this job's actors, not the cluster
+                request_resources(bundles=[])  # otherwise the autoscaler keeps an idle node
+            ray.shutdown()
 
     def check(self) -> None:
-        """Ray's library ends a driver whose cluster is gone; there is nothing to ask."""
+        """Do nothing: Ray's library ends a driver whose cluster is gone."""
 
 
-def _alive() -> list[NodeResources]:
+def cannot_grow(node_types: Iterable[str], node_ids: Iterable[str]) -> bool:
+    """Return whether Ray's status says that no autoscaler adds nodes.
+
+    Without an autoscaler Ray gives each node a type of its own, named after the node's id.
+
+    Args:
+        node_types: The types of the nodes in the status.
+        node_ids: The ids of all nodes, dead ones included.
+    """
+    types = set(node_types)
+    return bool(types) and types <= {f"node_{node_id}" for node_id in node_ids}
+
+
+def _is_static() -> bool:
+    """Return whether the cluster surely has no autoscaler. It may only be starting, so without a status it may."""
+    import ray
+    from ray.experimental.internal_kv import _internal_kv_get  # there is no public way to ask
+
+    status: Mapping[str, Any] = json.loads(_internal_kv_get(_STATUS_KEY) or b"{}")
+    report = status.get("autoscaler_report") or {}
+    return cannot_grow(report.get("active_nodes") or (), [node["NodeID"] for node in ray.nodes()])
+
+
+def _living_nodes() -> list[NodeResources]:
     import ray
 
     resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -96,7 +137,7 @@ def _connect() -> None:
 
     if ray.is_initialized():
         return
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else its remarks about its internals are in the job's log
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # keeps notes on Ray's internals out of the job's log
     try:
         ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:

@@ -12,5 +12,10 @@ def choose_batch_size(spec: ModelSpec, memory_bytes: int | None = None, device: 
     pixels = spec.height * spec.width
     most = 16 if device == "gpu" else min(16, max(2, 600_000 // pixels))
     if memory_bytes is not None:
-        most = min(most, memory_bytes // 2 // (pixels * 2_700))
+        most = min(most, memory_bytes // memory_for_batch(spec, 1))
     return int(max(1, most))
+
+
+def memory_for_batch(spec: ModelSpec, batch_size: int) -> int:
+    """Return the bytes of memory that an actor must have on a CPU: twice what a batch takes."""
+    return 2 * batch_size * spec.height * spec.width * 2_700

@@ -103,6 +103,10 @@ class ClusterRun:
     def predictions(self) -> pa.Table:
         return pa.concat_tables(pq.read_table(pa.BufferReader(self.read(key))) for key in self.keys("predictions/"))
 
+    def driver_log(self) -> str:
+        """What the driver said so far, from the private tree."""
+        return "".join(self.read(key).decode() for key in sorted(self.keys(f"private/runs/run_id={RUN_ID}/logs/")))
+
     def attempts(self, node: str | None = None, *, closed: bool | None = None) -> set[str]:
         """Attempts as ``shard-00000/name``, of that node, and of those that nobody has closed (those of killed workers
         among them) or that came to an end of their own.

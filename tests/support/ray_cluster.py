@@ -84,9 +84,10 @@ class RayCluster:
             "--include-dashboard=true",
         )
 
-    def start_worker(self, name: str, *, emptied: Sequence[Path] = ()) -> None:
-        """`emptied`: directories that this node does not see the content of."""
-        self._start(name, f"--address={self.network.address(1)}:6379", "--num-cpus=1", emptied=emptied)
+    def start_worker(self, name: str, *, emptied: Sequence[Path] = (), memory_bytes: int | None = None) -> None:
+        """`emptied`: directories that this node does not see the content of. `memory_bytes`: what Ray may give out."""
+        memory = [] if memory_bytes is None else [f"--memory={memory_bytes}"]
+        self._start(name, f"--address={self.network.address(1)}:6379", "--num-cpus=1", *memory, emptied=emptied)
 
     def wait_for_nodes(self, count: int) -> None:
         """Until the head says that so many nodes live. Ray gives a node half a minute to start, which is too little on

@@ -93,5 +93,26 @@ def late_node_problem(places: RunPlaces) -> str:
     return ""
 
 
+def actor_memory_bytes() -> int:
+    """Return this actor's share of the memory that Ray may give out on this node, by its share of the cores."""
+    import ray
+
+    context = ray.get_runtime_context()
+    resources = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    cpus = context.get_assigned_resources().get("CPU", 0.0)
+    return int(resources.get("memory", 0.0) * min(1.0, cpus / max(1.0, resources.get("CPU", 0.0))))
+
+
+def memory_problem(needed_bytes: int, available_bytes: int) -> str:
+    """Return why an actor with `available_bytes` cannot compute a batch that needs `needed_bytes`, or nothing."""
+    if available_bytes >= needed_bytes:
+        return ""
+    return (
+        f"an actor has {available_bytes / 2**30:.1f} GiB of memory there, and the run's batch needs "
+        f"{needed_bytes / 2**30:.1f} GiB; use nodes with as much memory as those that were there when the run began, "
+        "or begin a run with a smaller model.batch_size"
+    )
+
+
 def _unshared(place: str) -> str:
     return f"{place} is not the same place there as for the driver; mount it at the same path on every node"

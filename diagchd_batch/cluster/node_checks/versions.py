@@ -38,7 +38,7 @@ def version_differences(expected: Mapping[str, str]) -> str:
         return ""
     return (
         f"it has {', '.join(differing)}, so its results might differ from those of the other nodes; give all nodes "
-        "the same image (deploy/Dockerfile), or remove this node, then give the same command again"
+        "the same image (deploy/Dockerfile), or remove this node"
     )
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from diagchd_batch.cluster.resources import Cluster, NodeResources
 from diagchd_batch.config.models import JobConfig, LimitsConfig
 from diagchd_batch.config.output_places import refuse_output_in_input
-from diagchd_batch.model.batch_size import choose_batch_size
+from diagchd_batch.model.batch_size import choose_batch_size, memory_for_batch
 from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan, plan_actors
@@ -218,7 +218,14 @@ class Job:
             has_masks=plan.n_masks > 0,
             until_s=self._until_s,
             has_node_proof=True,
+            min_memory_bytes=self._min_memory_bytes,
         )
+
+    @property
+    def _min_memory_bytes(self) -> int:
+        """What the batch needs that was chosen for the nodes of the start, for nodes that join later."""
+        is_chosen = self.config.model.batch_size == "auto" and not self.actors.gpus and self.identity.batch_size > 1
+        return memory_for_batch(self.model, self.identity.batch_size) if is_chosen else 0
 
     def gate(self) -> ShardGate:
         """Return the gate that the driver asks while it waits. Each worker has its own."""

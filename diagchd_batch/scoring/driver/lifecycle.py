@@ -192,7 +192,14 @@ def _score(
         from diagchd_batch.scoring.driver.ray_data import run_shards  # Ray, which nothing before this point needs
 
         try:
-            run_shards(job.settings(plan.head), pending, job.actors, on_summary=on_summary, on_tick=on_tick)
+            run_shards(
+                job.settings(plan.head),
+                pending,
+                job.actors,
+                on_summary=on_summary,
+                on_tick=on_tick,
+                on_excluded=progress.message if cluster.elastic else None,
+            )
         except RunEnding as end:
             ending = end.ending
         except (RunInterrupted, DiagchdBatchError) as reason:

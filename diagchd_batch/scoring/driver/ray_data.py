@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from diagchd_batch.cluster.node_checks.excluded_nodes import ExcludedNodes
 from diagchd_batch.errors import RunFault
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan
 from diagchd_batch.scoring.liveness.progress import ShardSummary
@@ -30,6 +31,7 @@ def run_shards(
     *,
     on_summary: Callable[[ShardSummary], None],
     on_tick: Callable[[], None],
+    on_excluded: Callable[[str], None] | None = None,
 ) -> None:
     """Score `shards` on the Ray that this process is connected to. Returns when all are committed.
 
@@ -38,13 +40,17 @@ def run_shards(
     retried comes back as a fault. Leaving early abandons the shards in hand; the caller then disconnects from Ray.
     """
     outcomes: queue.Queue = queue.Queue()
+    excluded = ExcludedNodes(actors.cpus, actors.gpus, on_excluded) if on_excluded else None
+    dataset = _dataset(settings, shards, actors, excluded.reports if excluded else None)
     # Ray's iterator blocks without a time limit, so it gets a thread, and signals and clocks stay with this one.
-    threading.Thread(target=_follow, args=(settings, shards, actors, outcomes), name="ray-data", daemon=True).start()
+    threading.Thread(target=_follow, args=(dataset, outcomes), name="ray-data", daemon=True).start()
     next_tick_s = time.monotonic()
     while True:
         now_s = time.monotonic()
         if now_s >= next_tick_s:
             on_tick()
+            if excluded:
+                excluded.update()
             next_tick_s = now_s + TICK_S
         try:
             outcome = outcomes.get(timeout=max(0.0, next_tick_s - time.monotonic()))
@@ -58,17 +64,17 @@ def run_shards(
             on_summary(summary)
 
 
-def _follow(settings: RunSettings, shards: Sequence[ShardReference], actors: ActorPlan, outcomes: queue.Queue) -> None:
+def _follow(dataset: Any, outcomes: queue.Queue) -> None:
     try:
         # Without look-ahead, which would hold a result back until the one after it is there.
-        for batch in _dataset(settings, shards, actors).iter_batches(batch_size=None, prefetch_batches=0):
+        for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
             outcomes.put(batch)
         outcomes.put(_DONE)
     except BaseException as error:
         outcomes.put(error)
 
 
-def _dataset(settings: RunSettings, shards: Sequence[ShardReference], actors: ActorPlan) -> Any:
+def _dataset(settings: RunSettings, shards: Sequence[ShardReference], actors: ActorPlan, reports: Any) -> Any:
     import ray.data
 
     # More than there are shards would have nothing to do.
@@ -86,7 +92,7 @@ def _dataset(settings: RunSettings, shards: Sequence[ShardReference], actors: Ac
         dataset = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
     return dataset.map_batches(
         ShardActor,
-        fn_constructor_kwargs={"settings": pickle.dumps(settings)},
+        fn_constructor_kwargs={"settings": pickle.dumps(settings), "reports": reports},
         batch_size=1,
         num_cpus=actors.cpus,
         num_gpus=actors.gpus,

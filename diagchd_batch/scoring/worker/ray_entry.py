@@ -1,4 +1,4 @@
-"""What Ray starts on a node and maps over shards. Imports nothing that may be missing there."""
+"""What Ray starts on a node and maps over shards. Imports nothing that a node may lack."""
 
 import json
 import pickle
@@ -9,24 +9,46 @@ from typing import Any
 from diagchd_batch.cluster.node_checks.requirements import unsuitable_node
 
 OUTCOME = "outcome"
-"""The column of what it answers."""
+"""The column of the actor's answers."""
 
 
 class ShardActor:
-    """A `ShardWorker`, where the node's Python can run one. `settings`: pickled RunSettings.
+    """A `ShardWorker`, where the node can run one.
 
-    Faults come back as rows, not as exceptions: Ray would retry those for ever, or give up without naming the node.
+    Faults are answers, not exceptions: Ray would retry those for ever, or give up without naming the node.
+
+    Args:
+        settings: Pickled RunSettings.
+        reports: The driver's `NodeReports`, if nodes may join during the run. An actor on a node that cannot work
+            reports it there and ends itself, so that Ray starts it on another node. Without it the problem is a fault
+            that ends the run.
     """
 
-    def __init__(self, settings: bytes) -> None:
+    def __init__(self, settings: bytes, reports: Any = None) -> None:
         self._problem = unsuitable_node()
         if not self._problem:
-            from diagchd_batch.scoring.worker.shard_worker import ShardWorker
+            self._problem = self._start(settings, may_leave=reports is not None)
+        if self._problem and reports is not None:
+            from diagchd_batch.cluster.node_checks.excluded_nodes import leave_node
 
-            self._worker = ShardWorker(pickle.loads(settings))
+            leave_node(reports, self._problem)
+
+    def _start(self, pickled: bytes, *, may_leave: bool) -> str:
+        """Make the worker, and return why this node cannot run it, if so."""
+        settings = pickle.loads(pickled)
+        if may_leave and settings.min_memory_bytes:
+            from diagchd_batch.cluster.node_checks.late_node import actor_memory_bytes, memory_problem
+
+            if problem := memory_problem(settings.min_memory_bytes, actor_memory_bytes()):
+                return problem
+        from diagchd_batch.scoring.worker.shard_worker import ShardWorker
+
+        self._worker = ShardWorker(settings)
+        return self._worker.node_problem
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Score the shard in `batch`, one row of a ShardReference, and return the worker's answer."""
         if self._problem:
-            fault = {"kind": "RunFault", "message": f"node {platform.node()}: {self._problem}"}
-            return {OUTCOME: [json.dumps({"fault": fault})]}
+            message = f"node {platform.node()}: {self._problem}, then give the same command again"
+            return {OUTCOME: [json.dumps({"fault": {"kind": "RunFault", "message": message}})]}
         return {OUTCOME: [self._worker(batch)]}

@@ -32,6 +32,7 @@ class RunSettings:
         until_s: The Unix time by which every shard must have ended, or None.
         has_node_proof: Whether a worker checks that its node sees the driver's places
             (`cluster.node_checks.late_node`).
+        min_memory_bytes: The memory that an actor must have for a batch, or 0 if that is not checked.
     """
 
     run_id: str
@@ -51,6 +52,7 @@ class RunSettings:
     has_masks: bool
     until_s: float | None = None
     has_node_proof: bool = False
+    min_memory_bytes: int = 0
 
     @property
     def places(self) -> RunPlaces:

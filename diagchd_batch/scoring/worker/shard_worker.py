@@ -26,7 +26,12 @@ from diagchd_batch.studies.records import ShardReference
 
 
 class ShardWorker:
-    """Made once per worker; called with a shard reference as a batch of one row, several calls at a time."""
+    """Made once per worker; called with a shard reference as a batch of one row, several calls at a time.
+
+    Attributes:
+        node_problem: Why this node cannot work on the run, with the remedy; empty if it can. A worker with a problem
+            must not be called.
+    """
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
@@ -42,10 +47,12 @@ class ShardWorker:
         self._heartbeat = Heartbeat(
             self._private, settings.run_id, worker_name(settings.submission, self._worker.worker), self._beat
         )
-        self._heartbeat.__enter__()  # for as long as the process lives
+        self.node_problem = ""
         try:
             if settings.has_node_proof and (problem := late_node_problem(settings.places)):
-                raise RunFault(f"{problem}, then give the same command again")
+                self.node_problem = problem
+                return
+            self._heartbeat.__enter__()  # for as long as the process lives
             from diagchd_batch.model.predictor import Predictor  # TensorFlow, in workers alone
 
             model = Predictor(settings.model, settings.batch_size, settings.intra_op_threads)

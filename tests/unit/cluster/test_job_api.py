@@ -1,7 +1,10 @@
 """Which submission of a run a submit starts or attaches to, against a job API that keeps its jobs in memory."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
+from unittest.mock import Mock
 
+import aiohttp
 import pytest
 from ray.job_submission import JobStatus
 
@@ -101,6 +104,55 @@ def test_nothing_of_the_job_file_is_in_what_ray_is_told(jobs, api, private):
     assert "/archive" not in api.jobs["run-s1"].entrypoint
     (stored,) = private.list("submitted/")
     assert JobConfig.model_validate_json(private.read(stored.key)).input.uri == "/archive"
+
+
+class StreamingApi:
+    """A job that writes one line more at each look, and ends after five; its log stream fails as told."""
+
+    def __init__(self, failure: Exception | None, shown_before: int):
+        self.failure, self.shown_before, self.n_looks = failure, shown_before, 0
+
+    @property
+    def lines(self):
+        return [f"line {number}\n" for number in range(self.n_looks)]
+
+    def get_job_info(self, submission_id):
+        self.n_looks += 1
+        status = JobStatus.SUCCEEDED if self.n_looks == 5 else JobStatus.RUNNING
+        return SimpleNamespace(status=status, driver_exit_code=0 if self.n_looks == 5 else None)
+
+    async def tail_job_logs(self, submission_id):
+        for line in self.lines[: self.shown_before if self.failure else None]:
+            yield line
+        if self.failure:
+            raise self.failure
+
+    def get_job_logs(self, submission_id):
+        return "".join(self.lines)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        None,
+        aiohttp.WSServerHandshakeError(Mock(), (), status=403, message="no WebSockets"),
+        aiohttp.ClientConnectionError("refused"),
+        aiohttp.ServerDisconnectedError(),
+        RuntimeError("closed unexpectedly"),
+        ConnectionResetError(),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+@pytest.mark.parametrize("shown_before", [0, 1, 3])
+def test_a_log_stream_that_fails_is_replaced_by_looks_with_a_pause_between(jobs, monkeypatch, failure, shown_before):
+    """A proxy refuses WebSockets or cuts them: each line is shown once, and the cluster is not asked without pause."""
+    pauses, written = [], []
+    monkeypatch.setattr(client_module.time, "sleep", pauses.append)
+    jobs._client = StreamingApi(failure, shown_before)
+    assert jobs.follow("run-s1", written.append) == ("SUCCEEDED", 0)
+    assert "".join(written) == "".join(jobs._client.lines)
+    assert len(pauses) == 4
+    assert min(pauses) >= 1
 
 
 def test_the_address_that_was_given_wins_over_rays_variables():

@@ -11,8 +11,10 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.cluster.node_checks import requirements
-from diagchd_batch.cluster.node_checks.late_node import late_node_problem, node_marks
+from diagchd_batch.cluster.node_checks.late_node import late_node_problem, memory_problem, node_marks
 from diagchd_batch.errors import RunFault
+from diagchd_batch.model.batch_size import choose_batch_size, memory_for_batch
+from diagchd_batch.model.spec import resolve_model
 from diagchd_batch.scoring.worker.ray_entry import OUTCOME, ShardActor
 from diagchd_batch.scoring.worker.shard_worker import read_outcomes
 from diagchd_batch.storage import open_store
@@ -69,6 +71,22 @@ def test_another_version_is_named(made):
     proof["versions"]["tensorflow"] = "1.0.0"
     made.private.replace(key, json.dumps(proof).encode())
     assert re.match(r"it has tensorflow \S+ instead of 1\.0\.0", late_node_problem(made.settings.places))
+
+
+@pytest.mark.parametrize(("available_bytes", "is_enough"), [(4 << 30, True), (5 << 30, True), (3 << 30, False)])
+def test_a_node_with_too_little_memory_for_the_runs_batch_is_told(available_bytes, is_enough):
+    problem = memory_problem(4 << 30, available_bytes)
+    assert (problem == "") is is_enough
+    assert is_enough or "has 3.0 GiB of memory there, and the run's batch needs 4.0 GiB" in problem
+
+
+def test_the_memory_that_a_batch_needs_is_what_its_size_was_chosen_by():
+    model = resolve_model("diagchd", "seed:0", "float32")
+    for memory_bytes in range(4 << 30, 64 << 30, 1 << 30):
+        batch_size = choose_batch_size(model, memory_bytes)
+        assert memory_problem(memory_for_batch(model, batch_size), memory_bytes) == ""
+        if batch_size < choose_batch_size(model):
+            assert memory_problem(memory_for_batch(model, batch_size + 1), memory_bytes)
 
 
 @pytest.mark.parametrize("what", ["a package is missing", "another input"])

@@ -61,7 +61,7 @@ class Silent:
         return lambda *_: None
 
 
-def score_here(settings, shards, actors, *, on_summary, on_tick) -> None:
+def score_here(settings, shards, actors, *, on_summary, **callbacks) -> None:
     scorer = ShardScorer(settings, GreyModel(settings), Worker.this_process())
     for shard in shards:
         on_summary(scorer.score(shard))
