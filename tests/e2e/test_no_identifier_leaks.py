@@ -186,7 +186,7 @@ class User:
 
 
 # Ray's session directory is removed when a run ends, or by the next run if it was killed: what it held is kept.
-# With FAULT set, a fault that nobody foresaw, with a name in its message, meets a worker.
+# With FAULT set, a worker meets an unexpected exception with a name in its message.
 _SITE = textwrap.dedent(
     """
     import contextlib, os, shutil, uuid

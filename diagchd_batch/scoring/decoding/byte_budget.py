@@ -1,4 +1,4 @@
-"""A bound on bytes in use, shared among threads."""
+"""A limit on bytes in use, shared by threads."""
 
 import threading
 from collections.abc import Iterator
@@ -6,26 +6,32 @@ from contextlib import contextmanager
 
 
 class ByteBudget:
-    """Lends bytes up to `total`; a borrower waits for others to give theirs back.
+    """Lends bytes to threads. A thread waits until enough bytes are free.
 
-    Whoever borrows must not wait for another borrower while holding bytes; then no order of calls can deadlock. A
-    demand above `total` is cut to it: such a borrower runs alone.
+    A thread must not wait for another borrower while it holds bytes; then no order of calls can deadlock.
     """
 
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._free = total
+    def __init__(self, total_bytes: int) -> None:
+        """Start with `total_bytes` free bytes."""
+        self._total_bytes = total_bytes
+        self._free_bytes = total_bytes
         self._changed = threading.Condition()
 
     @contextmanager
     def borrow(self, size_bytes: int) -> Iterator[None]:
-        amount = min(size_bytes, self._total)
+        """Hold bytes for the duration of a `with` block, and wait for them first if necessary.
+
+        Args:
+            size_bytes: How many bytes to hold. More than the budget's total counts as the total, so that such a
+                borrower runs alone.
+        """
+        amount = min(size_bytes, self._total_bytes)
         with self._changed:
-            self._changed.wait_for(lambda: self._free >= amount)
-            self._free -= amount
+            self._changed.wait_for(lambda: self._free_bytes >= amount)
+            self._free_bytes -= amount
         try:
             yield
         finally:
             with self._changed:
-                self._free += amount
+                self._free_bytes += amount
                 self._changed.notify_all()

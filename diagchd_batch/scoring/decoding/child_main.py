@@ -1,6 +1,7 @@
-"""The process of an isolated decoder: reads requests from its parent, decodes, answers; ends with its parent.
+"""The process of an isolated decoder: it reads requests from its parent, decodes and answers. It ends with its parent.
 
-Run as a module. Imports what decoding needs and no more, so that it starts in a fraction of a second.
+`isolated` runs this module as a program. It imports only what decoding needs, so that it starts in a fraction of a
+second.
 """
 
 import ctypes
@@ -24,6 +25,13 @@ _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def main(descriptor: int, parent_pid: int, settings_json: str) -> None:
+    """Answer requests until the parent closes the connection.
+
+    Args:
+        descriptor: The file descriptor of this end of the connection.
+        parent_pid: The process id of the parent.
+        settings_json: The settings, from `messages.settings_to_json`.
+    """
     _die_with_parent(parent_pid)
     settings, memory_bytes = settings_from_json(settings_json)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -57,10 +65,10 @@ def _answer(decoder: InProcessDecoder, request: dict[str, Any], data: bytes) -> 
 
 
 def _die_with_parent(parent_pid: int) -> None:
-    """A decoder that hangs would outlive its parent otherwise. (Linux; elsewhere the closed pipe ends an idle one.)"""
+    """Have the kernel end this process with its parent; otherwise a decoder that hangs would outlive it. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent_pid:  # it died before the call
+        if os.getppid() != parent_pid:  # the parent died before the call
             sys.exit(1)
 
 

@@ -1,4 +1,4 @@
-"""From a planned image file to what the model is fed: reads, checks, digests, decodes; failures become codes."""
+"""Reads planned image files and decodes their frames for the model. Failures of a file become codes."""
 
 import hashlib
 from collections.abc import Iterator
@@ -20,7 +20,13 @@ _MAX_ERROR_CHARACTERS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The reference mask of a frame: `status` is ``ok`` with a label map on the model's grid, or a `mask_*` code."""
+    """The reference mask of a frame.
+
+    Attributes:
+        status: ``ok``, or a `mask_*` failure code.
+        label_map_hw_u8: uint8 ``[height, width]`` on the model's grid, the classes 0 background, 1 septum, 2 rest of
+            the heart. None unless the status is ``ok``.
+    """
 
     status: str
     label_map_hw_u8: np.ndarray | None = None
@@ -28,7 +34,16 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class FrameInput:
-    """One row to be: a decoded frame, or the code of its failure (`frame` None: the file failed as a whole)."""
+    """The input for one row of the scores: a decoded frame, or a failure.
+
+    Attributes:
+        image: The planned image file.
+        frame: The number of the frame, from 0; None if the file failed as a whole.
+        source_frames: The number of frames in the file; None if the file could not be opened.
+        decoded: The pixels; None for a failure.
+        error: The code of the failure; None for a decoded frame.
+        reference: The reference mask; None if the plan names none, and for a failure.
+    """
 
     image: PlannedImage
     frame: int | None
@@ -40,7 +55,14 @@ class FrameInput:
 
 @dataclass(slots=True)
 class SourceRecord:
-    """What an image was read from; complete once its last `FrameInput` was given. Identified: for `private/` alone."""
+    """What one image was read from, for the private tree. It names the file, so it must not leave that tree.
+
+    Attributes:
+        image: The planned image file.
+        sha256: SHA-256 of the file's bytes, in hexadecimal; None if it could not be read.
+        mask_sha256: The same for the mask file; None if there is none.
+        errors: Texts of the errors that the file or its mask gave. They may name files.
+    """
 
     image: PlannedImage
     sha256: str | None = None
@@ -48,7 +70,7 @@ class SourceRecord:
     errors: list[str] = field(default_factory=list)
 
     def row(self) -> dict[str, str | None]:
-        """A row of `schema.SOURCES`."""
+        """Return the row of the table of sources (`results.columns.SOURCES`)."""
         return {
             "image_id": self.image.image_id,
             "uri": self.image.uri,
@@ -60,7 +82,7 @@ class SourceRecord:
 
 
 class FileReader:
-    """Expands image files to frames. StorageFault passes through: it is the run's trouble, not a file's."""
+    """Reads image files and expands them to frames."""
 
     def __init__(self, storage: ImageSource, frame_rule: FrameRule, max_file_bytes: int) -> None:
         self._storage = storage
@@ -68,7 +90,17 @@ class FileReader:
         self._max_file_bytes = max_file_bytes
 
     def read(self, image: PlannedImage, decoder: Decoder) -> Iterator[FrameInput | SourceRecord]:
-        """Yield the frames of one file in order, then its `SourceRecord`. A frame is decoded when it is asked for."""
+        """Yield the chosen frames of one file in order, and then its `SourceRecord`.
+
+        A frame is decoded when it is asked for.
+
+        Args:
+            image: The image file.
+            decoder: A decoder for this thread.
+
+        Raises:
+            StorageFault: The source as a whole cannot be reached. That is a fault of the run, not of the file.
+        """
         source = SourceRecord(image)
         try:
             data, source.sha256 = self._read_planned(image.uri, image.size_bytes, image.etag, image.modified_ns)
@@ -92,7 +124,12 @@ class FileReader:
         yield source
 
     def read_mask(self, image: PlannedImage) -> tuple[bytes, str]:
-        """The mask file's bytes and digest. Raises ItemError with a `mask_*` code."""
+        """Return the bytes of an image's mask file, and their SHA-256 in hexadecimal.
+
+        Raises:
+            ItemError: The mask cannot be read; the code is one of `mask_*`.
+            StorageFault: The source as a whole cannot be reached.
+        """
         assert image.mask_uri is not None
         try:
             return self._read_planned(image.mask_uri, image.mask_size_bytes, image.mask_etag, image.mask_modified_ns)
@@ -106,7 +143,7 @@ class FileReader:
     def _read_planned(
         self, key: str, size_bytes: int | None, etag: str | None, modified_ns: int | None
     ) -> tuple[bytes, str]:
-        """The object's bytes and their SHA-256, provided that it still is what was planned."""
+        """Return the bytes of an object and their SHA-256. Raise ItemError if the object has changed since planning."""
         data, found = self._storage.read_versioned(key, max_bytes=self._max_file_bytes)
         planned = ObjectInfo(key, -1 if size_bytes is None else size_bytes, etag, modified_ns)
         if (found.size_bytes, found.etag, found.modified_ns) != (planned.size_bytes, planned.etag, planned.modified_ns):
@@ -115,7 +152,7 @@ class FileReader:
 
 
 class _Mask:
-    """The mask file of one image, read when its first frame is there. A bad mask does not fail its image."""
+    """The mask file of one image, read after its first frame is decoded. A bad mask does not fail the image."""
 
     def __init__(self, reader: FileReader, source: SourceRecord) -> None:
         self._reader = reader
@@ -135,7 +172,7 @@ class _Mask:
 
     def _read_once(self) -> bytes:
         if self._failure is not None:
-            raise ItemError(self._failure, "as for the frame before")
+            raise ItemError(self._failure, "the mask failed for an earlier frame")
         if self._data is None:
             try:
                 self._data, self._source.mask_sha256 = self._reader.read_mask(self._source.image)

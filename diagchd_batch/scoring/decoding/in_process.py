@@ -1,4 +1,4 @@
-"""Turns one file's bytes into frames and masks on the model's grid, in this process."""
+"""Decodes the bytes of a file to frames and masks on the model's grid, in this process."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,7 +14,14 @@ from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 
 @dataclass(frozen=True, slots=True)
 class DecodeSettings:
-    """What decides how a file is decoded: limits, the model's grid, the grey values of masks."""
+    """How files are decoded.
+
+    Attributes:
+        limits: Limits on pixels and bytes.
+        height: Rows of the model's grid.
+        width: Columns of the model's grid.
+        label_map: Grey value in a mask -> class 0, 1 or 2; None if the values are the classes.
+    """
 
     limits: DecodeLimits
     height: int
@@ -24,7 +31,13 @@ class DecodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class GridFrame:
-    """A frame on the model's grid: uint8 [height, width, 3], red, green, blue; and the source's size in pixels."""
+    """A decoded frame on the model's grid.
+
+    Attributes:
+        image_hwc_u8: uint8 ``[height, width, 3]``, red, green and blue.
+        source_height: Rows of the frame in its file, in pixels.
+        source_width: Columns of the frame in its file, in pixels.
+    """
 
     image_hwc_u8: np.ndarray
     source_height: int
@@ -33,7 +46,14 @@ class GridFrame:
 
 @dataclass(frozen=True, slots=True)
 class MaskRequest:
-    """Which mask is wanted: that of frame `frame` of an image of this size, its only chosen one or one of several."""
+    """Which mask of a mask file is wanted.
+
+    Attributes:
+        source_height: Rows of the image; the mask must have the same.
+        source_width: Columns of the image; the mask must have the same.
+        frame: The number of the image's frame, from 0.
+        lone_frame: Whether it is the only chosen frame of the image. A mask file with one frame then belongs to it.
+    """
 
     source_height: int
     source_width: int
@@ -42,39 +62,47 @@ class MaskRequest:
 
 
 class Decoder(Protocol):
-    """Decodes one file at a time, for one thread. Its methods raise ItemError where the file is at fault."""
+    """Decodes one file at a time, for one thread. Its methods raise ItemError if the file is at fault."""
 
     def open(self, data: bytes) -> int:
-        """Begin with another file; the number of its frames."""
+        """Open another file and return the number of its frames."""
         ...
 
     def frame(self, index: int) -> GridFrame:
-        """Frame `index` of the file opened last."""
+        """Return frame `index` (from 0) of the file that was opened last."""
         ...
 
     def mask(self, data: bytes, request: MaskRequest) -> np.ndarray:
-        """A reference mask: uint8 classes [height, width] on the model's grid."""
+        """Return a reference mask from the bytes of a mask file: uint8 classes ``[height, width]`` on the grid."""
         ...
 
     def close(self) -> None:
-        """Let go of the file and of whatever the decoder runs in."""
+        """Release the file, and the process of the decoder if it has one."""
         ...
 
 
 class InProcessDecoder:
-    """Decodes in the calling thread; decoded pixels, before their resize, count against `budget`."""
+    """A `Decoder` in the calling thread."""
 
     def __init__(self, settings: DecodeSettings, budget: ByteBudget) -> None:
+        """Prepare a decoder.
+
+        Args:
+            settings: How files are decoded.
+            budget: The limit on decoded pixels before their resize, shared with other decoders.
+        """
         self._settings = settings
         self._budget = budget
         self._file: ImageFile | None = None
 
     def open(self, data: bytes) -> int:
+        """See `Decoder.open`."""
         self._file = None
         self._file = open_image(data, self._settings.limits)
         return self._file.n_frames
 
     def frame(self, index: int) -> GridFrame:
+        """See `Decoder.frame`."""
         if self._file is None:
             raise ValueError("no file is open")
         with self._budget.borrow(self._file.frame_bytes(index)):
@@ -84,6 +112,7 @@ class InProcessDecoder:
         return GridFrame(grid, height, width)
 
     def mask(self, data: bytes, request: MaskRequest) -> np.ndarray:
+        """See `Decoder.mask`."""
         settings = self._settings
         with self._budget.borrow(request.source_height * request.source_width):
             label_map_hw_u8 = read_label_mask(
@@ -97,4 +126,5 @@ class InProcessDecoder:
             return resize_labels(label_map_hw_u8, settings.height, settings.width)
 
     def close(self) -> None:
+        """See `Decoder.close`."""
         self._file = None

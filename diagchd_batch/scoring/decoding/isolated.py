@@ -1,4 +1,4 @@
-"""Decodes in a child process with limits on memory and time, so that a file can kill or hang no more than the child."""
+"""Decodes in a child process with limits on memory and time. A file can then kill or hang only the child."""
 
 import os
 import platform
@@ -24,26 +24,26 @@ from diagchd_batch.scoring.decoding.messages import receive, send, settings_to_j
 T = TypeVar("T")
 
 DEATHS_PER_FILE = 2
-"""A file is at fault once its own child died or hung so often; once may be the machine's doing."""
+"""A file is blamed when its child has died or hung this often. A single death may be the fault of the machine."""
 
 KILL_PAUSES_S = (1.0, 5.0, 20.0, 60.0)
-"""Before a file is tried again whose child was killed from outside; killed once more, and the run stops."""
+"""Pauses before a file is tried again whose child was killed from outside. After the last one the run stops."""
 
-_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
-"""No decoder sends these to itself: the kernel does when memory runs out, or a person."""
+_OUTSIDE_SIGNALS = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP}
+"""Exit statuses of a child that was killed by the kernel, when memory ran out, or by a person."""
 
-_OWN_SHARE = 0.5
-"""Of its memory limit: a child that had taken more when it was killed is taken to have used memory up itself."""
+_GREEDY_SHARE = 0.5
+"""A killed child that had used more than this share of its memory limit is taken to have used up the memory itself."""
 
 _POLL_INTERVAL_S = 0.05
-_SIGN_OF_LIFE_S = 1.0
+_EVENT_INTERVAL_S = 1.0
 _PEAK = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 _START_TIMEOUT_S = 60.0
-_CHILD_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "HOME", "TMPDIR")  # no credentials
+_CHILD_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "HOME", "TMPDIR")  # no credentials among them
 
 
 class _ChildError(Exception):
-    """The child died (`worker_crashed`) or gave no answer in time (`decode_timeout`)."""
+    """The child died (`worker_crashed`) or did not answer in time (`decode_timeout`)."""
 
     def __init__(self, code: FailureCode, detail: str) -> None:
         super().__init__(detail)
@@ -52,20 +52,20 @@ class _ChildError(Exception):
 
 
 class _KilledError(Exception):
-    """The child was killed from outside, for no greed of its own."""
+    """The child was killed from outside, and had not used much memory."""
 
     def __init__(self, status: int) -> None:
         super().__init__(signal.Signals(-status).name)
 
 
 class _Child:
-    """One decoder process, answering one request at a time."""
+    """One decoder process, which answers one request at a time."""
 
     def __init__(self, settings: DecodeSettings, memory_bytes: int) -> None:
         ours, theirs = Pipe()
         environment = {name: os.environ[name] for name in _CHILD_ENVIRONMENT if name in os.environ}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        environment["OPENBLAS_NUM_THREADS"] = "1"  # each thread's arena would count against the memory limit
+        environment["OPENBLAS_NUM_THREADS"] = "1"  # the memory of each thread would count against the limit
         with theirs:
             self._process = subprocess.Popen(
                 [
@@ -79,7 +79,7 @@ class _Child:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # decoders' own warnings may show what a file holds
+                stderr=subprocess.DEVNULL,  # warnings of a decoder may show what a file contains
                 env=environment,
             )
         self._connection: Connection = ours
@@ -95,21 +95,23 @@ class _Child:
             answer = receive(self._connection)
         except (EOFError, OSError):
             status = self._process.wait()
-            if status in _FROM_OUTSIDE and self._peak_bytes < _OWN_SHARE * self._memory_bytes:
+            if status in _OUTSIDE_SIGNALS and self._peak_bytes < _GREEDY_SHARE * self._memory_bytes:
                 raise _KilledError(status) from None
             raise _ChildError(FailureCode.WORKER_CRASHED, f"the decoder's process ended with status {status}") from None
         self._started = True
         return answer
 
     def _answers_within(self, timeout_s: float) -> bool:
-        """Keeps account of the child's memory meanwhile: once it is dead, nobody can tell any more what it took. (Its
-        `ru_maxrss` cannot: that is never less than what its parent had when it was started.)
+        """Wait for an answer, and record the peak memory of the child meanwhile.
+
+        The peak cannot be read after the child has died: its `ru_maxrss` is never less than the memory that the parent
+        had when it started the child.
         """
         deadline_s = time.monotonic() + timeout_s
         while not self._connection.poll(min(_POLL_INTERVAL_S, max(0.0, deadline_s - time.monotonic()))):
             if time.monotonic() >= deadline_s:
                 return False
-            with suppress(OSError):  # Linux; elsewhere a child that is killed was never greedy
+            with suppress(OSError):  # elsewhere than on Linux the peak stays 0
                 if peak := _PEAK.search(Path(f"/proc/{self._process.pid}/status").read_text()):
                     self._peak_bytes = max(self._peak_bytes, int(peak[1]) << 10)
         return True
@@ -121,13 +123,13 @@ class _Child:
 
 
 class IsolatedDecoder:
-    """A `Decoder` that forwards to a child process, replacing it whenever it dies or hangs.
+    """A `Decoder` that forwards its requests to a child process, and replaces the child when it dies or hangs.
 
-    For one thread. `on_event` is called after every answer and every death: signs of life for a watchdog. A file whose
-    child died or hung twice raises ItemError(`worker_crashed` or `decode_timeout`), at once for every further request;
-    for a mask it is `mask_unreadable`, and the image itself is not blamed. A child that was killed from outside says
-    nothing of its file: the file is tried again after a pause, and if children go on being killed, RunFault names the
-    node.
+    A file whose child died or hung twice raises ItemError (`worker_crashed` or `decode_timeout`), and does so at once
+    for every further request. For a mask the code is `mask_unreadable`, and the image itself is not blamed.
+
+    A child that was killed from outside tells nothing about its file. The file is tried again after a pause. If its
+    children are killed again and again, RunFault names the node.
     """
 
     def __init__(
@@ -138,6 +140,14 @@ class IsolatedDecoder:
         memory_bytes: int,
         on_event: Callable[[], None] = lambda: None,
     ) -> None:
+        """Prepare a decoder. The child is started with the first request.
+
+        Args:
+            settings: How files are decoded.
+            timeout_s: The longest time for one answer, in seconds.
+            memory_bytes: The limit on the memory of the child.
+            on_event: Called after every answer, every death and about every second of a pause, for a watchdog.
+        """
         self._settings = settings
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
@@ -150,14 +160,17 @@ class IsolatedDecoder:
         self._verdict: ItemError | None = None
 
     def open(self, data: bytes) -> int:
+        """See `Decoder.open`."""
         self._data, self._opened_in, self._verdict = data, None, None
         self._deaths = self._kills = 0
         return self._blaming_the_image(lambda: self._open_in(self._running_child()))
 
     def frame(self, index: int) -> GridFrame:
+        """See `Decoder.frame`."""
         return self._blaming_the_image(lambda: self._frame(index))
 
     def mask(self, data: bytes, request: MaskRequest) -> np.ndarray:
+        """See `Decoder.mask`."""
         deaths = 0
         self._kills = 0
         while True:
@@ -173,6 +186,7 @@ class IsolatedDecoder:
                 return np.frombuffer(values, np.uint8).reshape(self._settings.height, self._settings.width)
 
     def close(self) -> None:
+        """See `Decoder.close`."""
         if self._child is not None:
             self._child.end()
         self._child = self._data = self._opened_in = None
@@ -193,13 +207,14 @@ class IsolatedDecoder:
         return GridFrame(image_hwc_u8, size["source_height"], size["source_width"])
 
     def _blaming_the_image(self, attempt: Callable[[], T]) -> T:
+        """Call `attempt` until it succeeds or the file is blamed for the deaths of its children."""
         while self._verdict is None:
             try:
                 return attempt()
             except _ChildError as error:
                 self._deaths += 1
                 if self._deaths == DEATHS_PER_FILE:
-                    self._verdict = ItemError(error.code, f"{error.detail}, twice, in a process of its own")
+                    self._verdict = ItemError(error.code, f"{error.detail}, twice, in a separate process")
             except _KilledError as killed:
                 self._wait_after(killed)
         raise self._verdict
@@ -207,15 +222,15 @@ class IsolatedDecoder:
     def _wait_after(self, killed: _KilledError) -> None:
         if self._kills == len(KILL_PAUSES_S):
             raise RunFault(
-                f"the process that a file is decoded in was killed {self._kills + 1} times on node {platform.node()} "
-                f"({killed}), although it had taken little memory; most likely the node's memory is used up. Give "
+                f"the process that decodes a file was killed {self._kills + 1} times on node {platform.node()} "
+                f"({killed}), although it had used little memory; most likely the node's memory is used up. Give "
                 "workers more memory, or run fewer of them on a node; if it is always the same shard, set "
-                "limits.decode_memory_bytes to less than what the node can spare. Then give the same command again"
+                "limits.decode_memory_bytes to less than the node can spare. Then give the same command again"
             )
         end_s = time.monotonic() + KILL_PAUSES_S[self._kills]
         self._kills += 1
         while (left_s := end_s - time.monotonic()) > 0:
-            time.sleep(min(left_s, _SIGN_OF_LIFE_S))
+            time.sleep(min(left_s, _EVENT_INTERVAL_S))
             self._on_event()
 
     def _running_child(self) -> _Child:
@@ -224,8 +239,8 @@ class IsolatedDecoder:
                 self._child = _Child(self._settings, self._memory_bytes)
             except OSError as error:
                 raise RunFault(
-                    f"no process can be started to decode in: {os.strerror(error.errno or 0)}; look at this machine's "
-                    "memory and its limits of processes and open files, then give the same command again"
+                    f"no process can be started for decoding: {os.strerror(error.errno or 0)}; check the memory of "
+                    "this machine and its limits of processes and open files, then give the same command again"
                 ) from error
         return self._child
 

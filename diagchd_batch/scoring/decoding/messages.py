@@ -1,4 +1,4 @@
-"""Messages between an isolated decoder and its parent: a JSON header, then bytes. Nothing received is ever executed."""
+"""Messages between an isolated decoder and its parent: a JSON header, then bytes. Nothing received is executed."""
 
 import json
 from dataclasses import asdict
@@ -10,22 +10,24 @@ from diagchd_batch.scoring.decoding.in_process import DecodeSettings
 
 
 def send(connection: Connection, header: dict[str, Any], payload: bytes | memoryview = b"") -> None:
+    """Send one message: a header of JSON values, then the bytes of a file or of pixels."""
     connection.send_bytes(json.dumps(header).encode())
     connection.send_bytes(payload)
 
 
 def receive(connection: Connection) -> tuple[dict[str, Any], bytes]:
-    """Raises EOFError or OSError where the other side is gone."""
+    """Return the header and the bytes of the next message. Raises EOFError or OSError if the other side has ended."""
     return json.loads(connection.recv_bytes()), connection.recv_bytes()
 
 
 def settings_to_json(settings: DecodeSettings, memory_bytes: int) -> str:
+    """Return settings and the memory limit of a child as JSON, for `settings_from_json`."""
     label_map = None if settings.label_map is None else list(settings.label_map.items())  # JSON has no integer keys
     return json.dumps(asdict(settings) | {"label_map": label_map, "memory_bytes": memory_bytes})
 
 
 def settings_from_json(text: str) -> tuple[DecodeSettings, int]:
-    """(settings, memory_bytes)"""
+    """Return the settings and the memory limit in bytes."""
     fields = json.loads(text)
     memory_bytes, limits, label_map = (fields.pop(name) for name in ("memory_bytes", "limits", "label_map"))
     settings = DecodeSettings(DecodeLimits(**limits), label_map=label_map and dict(label_map), **fields)

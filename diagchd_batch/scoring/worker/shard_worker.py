@@ -1,6 +1,7 @@
-"""One model and one scorer per worker process, for Ray to map over shards. Knows nothing of Ray.
+"""The worker of one process: one model and one scorer, called with one shard at a time. It does not import Ray.
 
-Faults are answers, not exceptions: Ray would retry those for ever, and log what they say.
+A worker returns its faults instead of raising them. Ray would retry a call that raises without limit, and write the
+text of the exception to its logs.
 """
 
 import json
@@ -64,7 +65,14 @@ class ShardWorker:
             self._start_fault = fault | {"message": f"node {self._worker.node}: {fault['message']}"}
 
     def __call__(self, batch: Mapping[str, Any]) -> str:
-        """A summary or a fault, for `read_outcomes`."""
+        """Score one shard.
+
+        Args:
+            batch: The fields of one `ShardReference`, each as an array with one element.
+
+        Returns:
+            A JSON object with a `summary` or a `fault`, for `read_outcomes`.
+        """
         reference = ShardReference(**{name: int(values[0]) for name, values in batch.items()})
         if self._scorer is None:
             return json.dumps({"fault": self._start_fault})
@@ -101,15 +109,22 @@ class ShardWorker:
         key = output_layout.fault_file(self._settings.run_id, name)
         with suppress(StorageFault, ItemError):
             self._private.create(key, traceback.format_exc().encode())
-        # the text itself may name a file, so it stays under private/
+        # The text of the exception may name a file, so it stays in the private tree.
         message = (
-            f"a worker met a {type(error).__name__} that nobody foresaw; its traceback is in the private tree, {key}"
+            f"a worker failed with an unexpected {type(error).__name__}; its traceback is in the private tree, {key}"
         )
         return {"kind": RunFault.__name__, "message": message}
 
 
 def read_outcomes(texts: Iterable[str]) -> list[ShardSummary]:
-    """The summaries in workers' answers. Raises the worker's fault where there is one."""
+    """Return the summaries in the answers of workers.
+
+    Args:
+        texts: What `ShardWorker` returned.
+
+    Raises:
+        DiagchdBatchError: An answer is a fault. The error has the type that it had in the worker.
+    """
     summaries = []
     for text in texts:
         outcome = json.loads(text)

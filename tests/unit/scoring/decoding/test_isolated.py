@@ -1,4 +1,4 @@
-"""A decoder in a process of its own: the same pixels; deaths and hangs become codes, and stop at the file."""
+"""A decoder in a child process gives the same pixels. Deaths and hangs become failure codes of one file."""
 
 import errno
 import io
@@ -122,7 +122,7 @@ def test_a_file_that_was_taking_much_memory_when_it_was_killed_is_at_fault(decod
 
 def test_waiting_after_a_kill_is_no_stall(decoder, monkeypatch):
     monkeypatch.setattr(isolated, "KILL_PAUSES_S", (0.3,))
-    monkeypatch.setattr(isolated, "_SIGN_OF_LIFE_S", 0.1)
+    monkeypatch.setattr(isolated, "_EVENT_INTERVAL_S", 0.1)
     signs: list[float] = []
     decoder._on_event = lambda: signs.append(time.monotonic())
     with pytest.raises(RunFault):
@@ -152,5 +152,5 @@ def test_a_machine_that_starts_no_process_is_at_fault_not_the_file(decoder, monk
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    with pytest.raises(RunFault, match="no process can be started to decode in: Resource temporarily unavailable"):
+    with pytest.raises(RunFault, match="no process can be started for decoding: Resource temporarily unavailable"):
         decoder.open(png(0))
