@@ -1,32 +1,60 @@
-"""Waiting between attempts."""
+"""How calls that failed for a passing reason are repeated, with `tenacity`: the one place for waits and time limits."""
 
-import random
-import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+T = TypeVar("T")
 
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 20.0
 
+# Full jitter: each wait is drawn from 0 to a bound that doubles. Workers that were throttled at the same moment do not
+# come back at the same moment.
+_jittered_wait_s = tenacity.wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
 
-class Backoff:
-    """Exponential waits with full jitter, until `timeout_s` since the beginning have passed.
 
-    Full jitter (a wait drawn uniformly from 0 to the exponential bound) keeps many workers that were throttled at the
-    same moment from coming back at the same moment.
+def call_with_retries(operation: Callable[[], T], retry_limit_s: Callable[[BaseException], float]) -> T:
+    """Call `operation` until it succeeds or its failure is not worth another attempt.
+
+    Waits are cut to the time that is left, so that the last attempt begins at the time limit and not before it.
+
+    Args:
+        operation: Called without arguments, at least once.
+        retry_limit_s: Returns, for an exception that `operation` raised, how many seconds after the first attempt it is
+            still retried. 0 means that it is not retried at all.
+
+    Returns:
+        What `operation` returned.
+
+    Raises:
+        BaseException: What `operation` raised last.
     """
+    last: tenacity.RetryCallState | None = None
 
-    def __init__(self, timeout_s: float) -> None:
-        self._deadline = time.monotonic() + timeout_s
-        self._bound_s = FIRST_WAIT_S
+    def limit_s(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        return 0.0 if error is None else retry_limit_s(error)
 
-    @property
-    def expired(self) -> bool:
-        return time.monotonic() >= self._deadline
+    def is_retried(state: tenacity.RetryCallState) -> bool:
+        nonlocal last
+        last = state
+        return limit_s(state) > 0
 
-    def wait(self) -> bool:
-        """Sleep before the next attempt; False, at once, where none is left."""
-        left_s = self._deadline - time.monotonic()
-        if left_s <= 0:
-            return False
-        time.sleep(min(random.uniform(0, self._bound_s), left_s))
-        self._bound_s = min(2 * self._bound_s, LONGEST_WAIT_S)
-        return True
+    def left_s(state: tenacity.RetryCallState) -> float:
+        return limit_s(state) - (state.seconds_since_start or 0.0)
+
+    retrying = tenacity.Retrying(
+        retry=is_retried,
+        stop=lambda state: left_s(state) <= 0,
+        wait=lambda state: min(_jittered_wait_s(state), left_s(state)),
+        reraise=True,
+    )
+    try:
+        return retrying(operation)
+    finally:
+        # An exception, its traceback and tenacity's record of it form a cycle. It would keep a file that was read in
+        # part in memory until Python next looks for cycles.
+        if last is not None:
+            last.outcome = None

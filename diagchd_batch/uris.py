@@ -1,45 +1,72 @@
-"""URIs of storages and the relative keys below them."""
+"""URIs of sources and stores, and the relative keys of the objects below them."""
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from diagchd_batch.errors import ConfigError
 
-S3_SCHEME = "s3://"
+_REMOTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
 def normalize_uri(uri: str) -> str:
-    """The one form of a storage's URI: an absolute path, or ``s3://bucket[/prefix]``; no slash at the end.
+    """Return the one form of a URI that is used everywhere.
 
-    Relative paths are taken from the working directory, so normalise before handing a URI to another machine.
-    Raises ConfigError for other schemes, a missing bucket, or ``..`` in an S3 prefix.
+    Whether a source or a store is known for the URI's scheme is checked when it is opened.
+
+    Args:
+        uri: A path, ``file:///directory``, or a URI such as ``s3://bucket/prefix``. A relative path is taken from the
+            working directory, so normalise it before it is sent to another machine.
+
+    Returns:
+        An absolute path for local files, else ``scheme://host[/path]``; without a slash at the end.
+
+    Raises:
+        ConfigError: The URI is empty, names no bucket or host, or has a ``.`` or ``..`` part.
     """
-    if uri.startswith(S3_SCHEME):
-        bucket, _, prefix = uri.removeprefix(S3_SCHEME).partition("/")
-        prefix = prefix.rstrip("/")
-        if not bucket or (prefix and not is_key(prefix)):
-            raise ConfigError(f"{uri!r} is not a bucket's URI; write s3://bucket or s3://bucket/prefix")
-        return f"{S3_SCHEME}{bucket}/{prefix}".rstrip("/")
     if uri.startswith("file:"):
         parts = urlsplit(uri)
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
             raise ConfigError(f"{uri!r} is not an absolute file URI; write file:///directory or just the path")
         # `?` and `#` split a URL but are ordinary characters of a path that was not percent-encoded.
         uri = unquote(uri.removeprefix("file:").removeprefix("//").removeprefix("localhost"))
-    elif "://" in uri:
-        raise ConfigError(f"{uri!r}: storages are a directory (a path or file:///…) or s3://bucket/prefix")
+    elif remote := _REMOTE.fullmatch(uri):
+        scheme, location = remote.groups()
+        host, _, path = location.partition("/")
+        path = path.rstrip("/")
+        if not host or (path and not is_key(path)):
+            raise ConfigError(f"{uri!r} is not a complete URI; write {scheme}://bucket or {scheme}://bucket/prefix")
+        return f"{scheme}://{host}/{path}".rstrip("/")
     if not uri or "\0" in uri:
-        raise ConfigError("an empty URI names no storage; write a directory or s3://bucket/prefix")
+        raise ConfigError("an empty URI names no place; write a directory or s3://bucket/prefix")
     return str(Path(uri).expanduser().absolute())
 
 
+def scheme_of(uri: str) -> str:
+    """Return the scheme of a normalised URI; ``file`` for a path."""
+    remote = _REMOTE.fullmatch(uri)
+    return remote[1] if remote else "file"
+
+
+def is_local_path(uri: str) -> bool:
+    """Return whether a normalised URI is a path on this machine."""
+    return scheme_of(uri) == "file"
+
+
 def join_uri(uri: str, relative: str) -> str:
-    """The URI of `relative` below the storage at `uri`. Raises ValueError where `relative` could leave it."""
+    """Return the normalised URI of the place `relative` below `uri`.
+
+    Raises:
+        ValueError: `relative` could lead out of `uri`.
+    """
     return f"{normalize_uri(uri).rstrip('/')}/{check_key(relative.rstrip('/'))}"
 
 
 def is_key(key: str) -> bool:
-    """Whether `key` is relative and stays below its root: no leading or trailing slash, no ``.`` or ``..`` part."""
+    """Return whether `key` is relative and stays below its root.
+
+    A key has no slash at either end and no ``.`` or ``..`` part.
+    """
     return (
         bool(key)
         and not key.startswith("/")
@@ -50,13 +77,21 @@ def is_key(key: str) -> bool:
 
 
 def check_key(key: str) -> str:
-    """`key`, if `is_key`; else ValueError. The message does not repeat it: keys may name patients."""
+    """Return `key`.
+
+    Raises:
+        ValueError: `is_key` is false. The message does not repeat the key, which may name a patient.
+    """
     if not is_key(key):
-        raise ValueError("not a relative key below the storage's root (empty, absolute, or with '.' or '..' parts)")
+        raise ValueError("not a relative key below the root (empty, absolute, or with '.' or '..' parts)")
     return key
 
 
 def check_prefix(prefix: str) -> str:
-    """The directory that `prefix` names, with a slash at its end; '' for the root. ValueError as in `check_key`."""
+    """Return the directory `prefix` with one slash at its end, or '' for the root.
+
+    Raises:
+        ValueError: `prefix` is not a key.
+    """
     directory = prefix.removesuffix("/")
     return f"{check_key(directory)}/" if directory else ""

@@ -4,7 +4,7 @@ import os
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.uris import S3_SCHEME, normalize_uri
+from diagchd_batch.uris import is_local_path, normalize_uri
 
 
 def refuse_output_in_input(config: JobConfig) -> None:
@@ -26,7 +26,7 @@ def refuse_output_in_input(config: JobConfig) -> None:
 
 def _real(uri: str) -> str:
     uri = normalize_uri(uri)
-    return uri if uri.startswith(S3_SCHEME) else os.path.realpath(uri)
+    return os.path.realpath(uri) if is_local_path(uri) else uri
 
 
 def _lies_in(inner: str, outer: str) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.storage import Store
-from diagchd_batch.uris import S3_SCHEME
+from diagchd_batch.uris import is_local_path
 
 
 def check_apart(destination: Store, output: Store) -> None:
@@ -25,4 +25,4 @@ def _is_within(uri: str, other: str) -> bool:
 
 def _real(uri: str) -> str:
     """Local paths without links and ``..``."""
-    return uri if uri.startswith(S3_SCHEME) else str(Path(uri).resolve())
+    return str(Path(uri).resolve()) if is_local_path(uri) else uri

@@ -18,7 +18,7 @@ from diagchd_batch.scoring.driver.job import model_of, requested_input_root, req
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.submit_checks import check_limits
 from diagchd_batch.scoring.driver.workspace import Workspace
-from diagchd_batch.storage.checks import check_readable
+from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.studies.checks import (
     StudyMatch,
     match_studies,

@@ -7,7 +7,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One object as a listing or a `stat` shows it.
+    """One object, with its version, as a listing or a `stat` shows it.
 
     Two equal values of `ObjectInfo` mean that the object has not changed in between, as far as its place can tell.
 
@@ -19,7 +19,7 @@ class ObjectInfo:
     """
 
     key: str
-    size_bytes: int
+    size_bytes: int | None = None
     etag: str | None = None
     modified_ns: int | None = None
 

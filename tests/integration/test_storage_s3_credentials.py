@@ -7,8 +7,8 @@ import pyarrow.fs
 import pytest
 
 from diagchd_batch.errors import StorageFault
+from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.storage import Store, open_store
-from diagchd_batch.storage.checks import check_readable
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.radosgw import S3Server
 

@@ -9,8 +9,9 @@ import pytest
 
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failures import FailureCode
+from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.storage import Store, open_store
-from diagchd_batch.storage.checks import check_create_if_absent, check_readable
+from diagchd_batch.storage.checks import check_create_if_absent
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.radosgw import S3Server
 
@@ -249,5 +250,5 @@ def test_a_bucket_that_may_be_listed_but_not_read(storage, direct, proxy):
     for number in range(3):
         direct.create(f"folder/{number}", b"x")
     proxy.add(Fault(method="GET", key_contains="/folder/", status=403, code="AccessDenied"))
-    with pytest.raises(StorageFault, match="may be listed but not read"):
+    with pytest.raises(StorageFault, match="can be listed but not read"):
         check_readable(storage)

@@ -82,11 +82,11 @@ def probe_node(probe: NodeProbe) -> NodeReport:
 
 def _has(storage: "Source", key: str) -> bool:
     from diagchd_batch.errors import StorageFault
-    from diagchd_batch.uris import S3_SCHEME
+    from diagchd_batch.uris import is_local_path
 
     try:
         return storage.stat(key) is not None
     except StorageFault:
-        if storage.uri.startswith(S3_SCHEME):
+        if not is_local_path(storage.uri):
             raise
         return False  # the directory itself is missing

@@ -7,9 +7,10 @@ from diagchd_batch import output_layout
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.errors import ConfigError, StorageFault
 from diagchd_batch.sources import Source
+from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.storage import Store
-from diagchd_batch.storage.checks import check_create_if_absent, check_readable
-from diagchd_batch.uris import S3_SCHEME
+from diagchd_batch.storage.checks import check_create_if_absent
+from diagchd_batch.uris import is_local_path
 
 BYTES_PER_IMAGE = 16_000
 """Of scores, masks, predictions and sources on disk; measured 4 to 12 kB an image with a reference mask."""
@@ -34,7 +35,7 @@ def check_limits(limits: LimitsConfig) -> None:
 
 def check_space(output: Store, n_images: int) -> None:
     """A local disk has room for the results of `n_images`; elsewhere it is not asked."""
-    if output.uri.startswith(S3_SCHEME):
+    if not is_local_path(output.uri):
         return
     needed, free = n_images * BYTES_PER_IMAGE, shutil.disk_usage(_nearest_directory(Path(output.uri))).free
     if free < needed:

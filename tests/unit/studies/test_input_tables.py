@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from diagchd_batch.errors import InputError, ItemError
 from diagchd_batch.failures import FailureCode
-from diagchd_batch.storage.local import LocalStorage
+from diagchd_batch.sources.local.source import LocalSource
 from diagchd_batch.studies.cells import binary, identifier
 from diagchd_batch.studies.tables import BATCH_ROWS, TableColumns, read_table, table_digest
 
@@ -165,7 +165,7 @@ def test_a_file_that_may_not_be_read_is_an_input_error(tmp_path, monkeypatch):
         raise ItemError(FailureCode.ACCESS_DENIED, f"{key}: Permission denied")
 
     (tmp_path / "secret-name.csv").write_text("study_id,label\n1,0\n")
-    monkeypatch.setattr(LocalStorage, "read_range", refuse)
+    monkeypatch.setattr(LocalSource, "read_range", refuse)
     for call in (read, lambda path: table_digest(str(path), "input.manifest")):
         with pytest.raises(InputError, match=r"input\.manifest: the file cannot be read \(access_denied\)") as error:
             call(tmp_path / "secret-name.csv")

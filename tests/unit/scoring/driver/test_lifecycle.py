@@ -24,7 +24,7 @@ from diagchd_batch.scoring.driver import ray_data as ray_run
 from diagchd_batch.scoring.driver.lifecycle import RunOutcome, run_job
 from diagchd_batch.scoring.liveness.attempts import Worker
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
-from diagchd_batch.storage.local import LocalStorage
+from diagchd_batch.storage.local import LocalStore
 from diagchd_batch.storage.timeouts import SHORT_TIMEOUT_S
 from diagchd_batch.studies.plan import open_plan
 from tests.unit.scoring.made_inputs import png
@@ -117,7 +117,7 @@ def test_a_driver_that_is_stopped_after_another_finished_leaves_the_record_finis
 
 
 def test_an_interrupt_at_the_very_end_leaves_the_record_finished(config, monkeypatch):
-    create = LocalStorage.create
+    create = LocalStore.create
 
     def interrupted_create(storage, key, data):
         created = create(storage, key, data)
@@ -126,7 +126,7 @@ def test_an_interrupt_at_the_very_end_leaves_the_record_finished(config, monkeyp
         return created
 
     monkeypatch.setattr(ray_run, "run_shards", score_here)
-    monkeypatch.setattr(LocalStorage, "create", interrupted_create)
+    monkeypatch.setattr(LocalStore, "create", interrupted_create)
     with pytest.raises(RunInterrupted):
         submit(config)
     assert submit(config).exit_code == 0
@@ -139,7 +139,7 @@ def test_a_run_is_not_finished_while_a_shard_is_missing(config, monkeypatch):
 
     def lose_a_shard(settings, shards, actors, **callbacks):
         score_here(settings, shards, actors, **callbacks)
-        LocalStorage(settings.output_uri).delete(output_layout.shard_file(settings.run_id, 1))
+        LocalStore(settings.output_uri).delete(output_layout.shard_file(settings.run_id, 1))
 
     monkeypatch.setattr(ray_run, "run_shards", lose_a_shard)
     with pytest.raises(RunFault, match=r"1 shard.*first 1, with 2 images"):
@@ -153,34 +153,34 @@ def test_a_run_is_not_finished_while_a_shard_is_missing(config, monkeypatch):
 
 def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch):
     """Storage is away for longer than last words wait, for less than `object_timeout_s`, as the run begins and ends."""
-    replace = LocalStorage.replace
+    replace = LocalStore.replace
 
     def replace_if_patient(storage, key, data):
-        if storage._object_timeout_s == SHORT_TIMEOUT_S and key.endswith("run.json"):
+        if storage.options.object_timeout_s == SHORT_TIMEOUT_S and key.endswith("run.json"):
             raise StorageFault("away")
         replace(storage, key, data)
 
     monkeypatch.setattr(ray_run, "run_shards", score_here)
-    monkeypatch.setattr(LocalStorage, "replace", replace_if_patient)
+    monkeypatch.setattr(LocalStore, "replace", replace_if_patient)
     assert submit(config).exit_code == 0
 
 
 @pytest.mark.parametrize(("object_timeout_s", "longest_s"), [(3.0, {3.0}), (300.0, {300.0, SHORT_TIMEOUT_S})])
 def test_nothing_waits_for_storage_longer_than_work_does(config, monkeypatch, object_timeout_s, longest_s):
     limits = config.limits.model_copy(update={"object_timeout_s": object_timeout_s})
-    replace, create, waits_s = LocalStorage.replace, LocalStorage.create, set()
+    replace, create, waits_s = LocalStore.replace, LocalStore.create, set()
 
     def noted(write):
         def write_and_note(storage, key, data):
             if key.startswith(output_layout.RUNS_PREFIX):
-                waits_s.add(storage._object_timeout_s)
+                waits_s.add(storage.options.object_timeout_s)
             return write(storage, key, data)
 
         return write_and_note
 
     monkeypatch.setattr(ray_run, "run_shards", score_here)
-    monkeypatch.setattr(LocalStorage, "replace", noted(replace))
-    monkeypatch.setattr(LocalStorage, "create", noted(create))
+    monkeypatch.setattr(LocalStore, "replace", noted(replace))
+    monkeypatch.setattr(LocalStore, "create", noted(create))
     assert submit(config.model_copy(update={"limits": limits})).exit_code == 0
     assert waits_s == longest_s
 

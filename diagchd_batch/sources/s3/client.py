@@ -1,8 +1,8 @@
-"""The boto3 client of one process: made when first needed, and anew with fresh credentials when they expire.
+"""The boto3 client of one process. It is made when it is first needed, and again when its credentials expire.
 
-Everything about where and as whom we connect is boto3's own: environment, AWS_PROFILE, shared files, web identity and
-instance roles. Two things are added: AWS_REGION, which boto3 alone of Amazon's libraries does not read, and pyarrow's
-file system, which gets the same credentials, region and endpoint instead of finding its own.
+The endpoint and the credentials are what boto3 finds: environment variables, AWS_PROFILE, shared files, web identity
+and instance roles. Two things are added. AWS_REGION is read, as Amazon's other libraries do. pyarrow's file system gets
+the same credentials, region and endpoint instead of looking for its own.
 """
 
 import os
@@ -22,15 +22,21 @@ READ_TIMEOUT_S = 60.0
 
 
 class S3Clients:
-    """Hands out this process's client. Safe in threads; a forked child makes its own."""
+    """Provides one boto3 client per process. It can be used from many threads, and a forked child makes its own."""
 
     def __init__(self, *, timeout_s: float, max_connections: int) -> None:
+        """Prepare the options of the client.
+
+        Args:
+            timeout_s: Upper bound, in seconds, of the connect and read time-outs.
+            max_connections: Largest number of connections that the client keeps open.
+        """
         self._options = Config(
             connect_timeout=min(CONNECT_TIMEOUT_S, timeout_s),
             read_timeout=min(READ_TIMEOUT_S, timeout_s),
             max_pool_connections=max_connections,
             tcp_keepalive=True,
-            # Ours know of cut bodies and of `object_timeout_s`; botocore's would multiply with them.
+            # Retries are made in `S3Prefix.request`, which knows the time limit. Those of botocore would multiply them.
             retries={"mode": "standard", "total_max_attempts": 1},
         )
         self._reset()
@@ -41,17 +47,22 @@ class S3Clients:
         self._connected: tuple[boto3.session.Session, Any] | None = None
 
     def get(self) -> Any:
-        """The client. Raises what boto3 raises, and StorageFault for an endpoint that is no URL."""
+        """Return the client.
+
+        Raises:
+            StorageFault: The endpoint is not a URL.
+            BotoCoreError: boto3 cannot make a client, for example because the profile is unknown.
+        """
         return self._connect()[1]
 
     def renew(self, expired: Any) -> None:
-        """Look for credentials afresh, unless another thread has done so since it was given the client `expired`."""
+        """Discard the client `expired`, so that credentials are looked up again, unless another thread has done so."""
         with self._lock:
             if self._connected and self._connected[1] is expired:
                 self._connected = None
 
     def _connect(self) -> tuple[boto3.session.Session, Any]:
-        if self._process != os.getpid():  # forked: sockets, and perhaps a held lock, belong to the parent
+        if self._process != os.getpid():  # after a fork, sockets and perhaps a held lock belong to the parent
             self._reset()
         with self._lock:
             if self._connected is None:
@@ -59,19 +70,25 @@ class S3Clients:
                 try:
                     self._connected = session, self._make_client(session)
                 except ValueError as error:
-                    raise StorageFault(f"{error}; AWS_ENDPOINT_URL_S3 is like https://s3.example.org") from None
+                    raise StorageFault(
+                        f"{error}; set AWS_ENDPOINT_URL_S3 to a URL such as https://s3.example.org"
+                    ) from None
             return self._connected
 
     def _make_client(self, session: boto3.session.Session) -> Any:
         client = session.client("s3", config=self._options)
         if is_amazon(client.meta.endpoint_url):
             return client
-        # Many servers other than Amazon's refuse or mangle the checksum trailers that boto3 sends unasked.
+        # Many servers other than Amazon's refuse or damage the checksum trailers that boto3 sends by default.
         lenient = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
         return session.client("s3", config=self._options.merge(lenient))
 
     def arrow_file_system(self) -> pyarrow.fs.S3FileSystem:
-        """Made afresh from the credentials of this moment, as temporary ones cannot be renewed inside pyarrow."""
+        """Return a new pyarrow file system with the current credentials. pyarrow could not renew temporary ones itself.
+
+        Raises:
+            NoCredentialsError: No credentials are found.
+        """
         session, client = self._connect()
         meta = client.meta
         found = session.get_credentials()
@@ -96,5 +113,6 @@ class S3Clients:
 
 
 def is_amazon(endpoint_url: str) -> bool:
+    """Return whether an endpoint is one of Amazon's own."""
     host = urlsplit(endpoint_url).hostname or ""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))

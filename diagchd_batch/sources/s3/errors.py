@@ -1,4 +1,4 @@
-"""What an S3 request's failure means, whatever botocore calls it."""
+"""Classification of failed S3 requests, by the server's error code or botocore's exception, and the remedy for each."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -9,10 +9,10 @@ from urllib3.exceptions import HTTPError
 
 
 class Kind(Enum):
-    """What to do about a failure."""
+    """Kind of a failure, which decides what is done about it."""
 
-    TRANSIENT = auto()  # try again: throttled, 5xx, connection cut, timed out
-    EXPIRED = auto()  # try once with fresh credentials
+    TRANSIENT = auto()  # retried: throttling, 5xx, a broken connection, a time-out
+    EXPIRED = auto()  # retried once with fresh credentials
     CREDENTIALS = auto()
     NO_CREDENTIALS = auto()
     CLOCK = auto()
@@ -20,9 +20,9 @@ class Kind(Enum):
     NO_BUCKET = auto()
     WRONG_REGION = auto()
     NOT_FOUND = auto()
-    DENIED = auto()  # one object, or everything: a probe tells
+    DENIED = auto()  # of one object or of the whole bucket; a probe tells which
     ARCHIVED = auto()
-    EXISTS = auto()  # a condition on the write was not met
+    EXISTS = auto()  # the condition of the request was not met
     RANGE = auto()
     UNSUPPORTED = auto()
     NO_SPACE = auto()
@@ -31,7 +31,12 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed request. `code` is the server's error code or the exception's name: no key, no URL."""
+    """One failed request.
+
+    Attributes:
+        kind: What is done about it.
+        code: The server's error code or the exception's name. It contains no key and no URL.
+    """
 
     kind: Kind
     code: str
@@ -68,7 +73,7 @@ _CODES = {
     "XMinioStorageFull": Kind.NO_SPACE,
 }
 
-# For all other codes; 5xx is transient too.
+# HTTP statuses that decide if the code is not in the table above. Any other 5xx is transient.
 _STATUSES = {
     403: Kind.DENIED,
     404: Kind.NOT_FOUND,
@@ -104,10 +109,11 @@ _CONNECTION = (
 )
 
 REQUEST_ERRORS = (ClientError, BotoCoreError, HTTPError, ConnectionError, TimeoutError)
-"""All that a request, or reading its body, raises."""
+"""Exceptions that a request, or reading the body of its answer, can raise."""
 
 
 def classify(error: Exception) -> Failure:
+    """Return what an exception among `REQUEST_ERRORS` means."""
     if isinstance(error, ClientError):
         return _classify_answer(error.response)
     code = type(error).__name__
@@ -126,7 +132,7 @@ def _classify_answer(response: dict) -> Failure:
     kind = _CODES.get(code) or _STATUSES.get(status)
     if kind is None:
         kind = Kind.TRANSIENT if status >= 500 or status == 200 else Kind.OTHER
-    # A server's own codes are short words; anything longer could carry a key.
+    # The error codes of servers are short words. Anything longer could contain a key.
     return Failure(kind, code if code.isalnum() and len(code) < 60 else f"HTTP {status}")
 
 
@@ -135,14 +141,16 @@ REMEDIES = {
     Kind.EXPIRED: "says that the credentials have expired: log in again (for example: aws sso login)",
     Kind.CREDENTIALS: "refuses the credentials: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN "
     "or AWS_PROFILE",
-    Kind.NO_CREDENTIALS: "needs credentials, and none were found: set AWS_PROFILE, AWS_ACCESS_KEY_ID and "
+    Kind.NO_CREDENTIALS: "needs credentials, and none were found: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY, or give the machine a role",
-    Kind.CLOCK: "refuses this machine's clock: set it right (NTP)",
-    Kind.TLS: "has a certificate that this machine does not trust: name your authority's file in AWS_CA_BUNDLE",
-    Kind.NO_BUCKET: "has no such bucket: check its name, or create it",
-    Kind.WRONG_REGION: "lies in another region: set AWS_REGION to the bucket's",
+    Kind.CLOCK: "says that this machine's clock is wrong: set it (NTP)",
+    Kind.TLS: "has a certificate that this machine does not trust: set AWS_CA_BUNDLE to the file of your certificate "
+    "authority",
+    Kind.NO_BUCKET: "does not have this bucket: check its name, or create it",
+    Kind.WRONG_REGION: "has this bucket in another region: set AWS_REGION to the bucket's",
     Kind.DENIED: "denies access: grant s3:ListBucket, s3:GetObject and, for an output, s3:PutObject, s3:DeleteObject",
     Kind.UNSUPPORTED: "does not support conditional writes (If-None-Match), without which two workers could write one "
     "file: update the server, or write the output to a directory",
     Kind.NO_SPACE: "has no space left: free some or raise the quota, then give the same command again",
 }
+"""What a message says about each kind. It continues a sentence that begins with the place."""

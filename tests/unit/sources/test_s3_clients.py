@@ -4,7 +4,7 @@ import multiprocessing
 
 import pytest
 
-from diagchd_batch.storage.s3_client import S3Clients
+from diagchd_batch.sources.s3.client import S3Clients
 
 
 @pytest.fixture(autouse=True)

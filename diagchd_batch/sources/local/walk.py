@@ -1,27 +1,36 @@
-"""Walking a directory tree of any size with little memory."""
+"""Walking a directory tree of any size in little memory."""
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from diagchd_batch.errors import InputError, StorageFault
-from diagchd_batch.sources import ObjectInfo
-from diagchd_batch.storage.local_commit import TEMPORARY_NAME
+from diagchd_batch.sources.source import ObjectInfo
 
-# Made by mkfs for root alone at the top of a disk; never holds an archive's files.
+TEMPORARY_NAME = re.compile(r"\.tmp-[0-9a-f]{16}")
+"""Name of a file that a store has not finished writing. The pattern is exact, so that no file of a user matches it."""
+
+# mkfs makes this directory at the top of a disk for root alone. It never holds files of an archive.
 _SYSTEM_DIRECTORIES = {"lost+found"}
 
 
 def walk(root: Path, prefix: str) -> Iterator[ObjectInfo]:
-    """Every file below `root`/`prefix`, keys relative to `root`; nothing where there is no such directory.
+    """Yield every file below a directory, depth first. One directory is held open per level, and no names.
 
-    Depth first, holding one open directory per level and no names. Links to files and directories are followed, since
-    archives are often gathered by links; a directory that contains itself is not entered again. A link that leads
-    nowhere is listed (with size 0), so that whoever planned on it hears of it.
+    Links to files and directories are followed, because archives are often gathered by links. A directory that
+    contains itself is not entered again. A link whose target does not exist is listed with size 0, so that an image
+    that was planned is reported as failed instead of being lost.
 
-    Raises StorageFault for a directory that may not be listed, since leaving it out would lose studies silently, and
-    InputError for names that are not UTF-8, which no table could hold.
+    Args:
+        root: The directory that keys are relative to.
+        prefix: Directory below `root` to walk, with a slash at its end; '' for `root`. Nothing is yielded if it does
+            not exist.
+
+    Raises:
+        StorageFault: A directory cannot be listed. It is not skipped, because its studies would be lost silently.
+        InputError: A name is not valid UTF-8, so no table could hold it.
     """
     try:
         stack = [_Level(root / prefix, prefix)]
@@ -54,7 +63,7 @@ def walk(root: Path, prefix: str) -> Iterator[ObjectInfo]:
 
 
 class _Level:
-    """One open directory on the way down."""
+    """One open directory between the root and the current entry."""
 
     def __init__(self, path: Path, prefix: str) -> None:
         self.prefix = prefix
@@ -67,7 +76,8 @@ def _is_directory(root: Path, entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except PermissionError as error:
-        # A link into a place closed to us. Without a suffix it stands for a study rather than an image.
+        # The entry is a link into a closed directory. If its name has no suffix, it is more likely a study than an
+        # image.
         if not Path(entry.name).suffix:
             raise _cannot_list(root, error) from None
     except OSError:  # a circle of links
@@ -78,7 +88,7 @@ def _is_directory(root: Path, entry: os.DirEntry[str]) -> bool:
 def _enter(root: Path, entry: os.DirEntry[str], prefix: str) -> _Level | None:
     try:
         return _Level(Path(entry.path), prefix)
-    except (FileNotFoundError, NotADirectoryError):  # removed since its name was read
+    except (FileNotFoundError, NotADirectoryError):  # it was removed after its name was read
         return None
     except PermissionError as error:
         if entry.name in _SYSTEM_DIRECTORIES:
@@ -97,10 +107,10 @@ def _describe(root: Path, entry: os.DirEntry[str], prefix: str) -> ObjectInfo | 
         )
     try:
         status = entry.stat()
-    except OSError:  # a broken link, a circle of links, or one that leads where we may not look
+    except OSError:  # a link without a target, a circle of links, or a target in a closed directory
         try:
             return ObjectInfo(key, 0, modified_ns=entry.stat(follow_symlinks=False).st_mtime_ns)
-        except FileNotFoundError:  # removed since its name was read
+        except FileNotFoundError:  # it was removed after its name was read
             return None
     return ObjectInfo(key, status.st_size, modified_ns=status.st_mtime_ns)
 
@@ -108,7 +118,7 @@ def _describe(root: Path, entry: os.DirEntry[str], prefix: str) -> ObjectInfo | 
 def _is_utf8(name: str) -> bool:
     try:
         name.encode()
-    except UnicodeEncodeError:  # os.scandir hands undecodable bytes over as lone surrogates
+    except UnicodeEncodeError:  # os.scandir returns undecodable bytes as lone surrogates
         return False
     return True
 
@@ -116,7 +126,7 @@ def _is_utf8(name: str) -> bool:
 def _cannot_list(root: Path, error: OSError) -> StorageFault:
     if error.errno in (errno.EACCES, errno.EPERM):
         return StorageFault(
-            f"{root}: a directory in it may not be listed; grant read and execute permission or move it elsewhere "
+            f"{root}: a directory below it cannot be listed; grant read and execute permission or move it elsewhere "
             f"(find it with: find -L {root} -type d ! -executable -o -type d ! -readable)"
         )
     return StorageFault(f"{root} cannot be listed: {os.strerror(error.errno or 0)}; check the disk or the mount")

@@ -1,28 +1,26 @@
-"""Writing files on a local disk so that nobody ever sees half of one, and so that a first writer stays the first.
+"""Writing files on a local disk so that no reader sees half of one and a second writer cannot replace the first.
 
-A file is written under a temporary name in its own directory, flushed to the disk, and put in place by one atomic
-step: `link` (or a rename that refuses to replace) to create, a plain rename to replace. The directory is flushed last,
-so that the name survives a power cut as the contents do.
+A file is written under a temporary name in its own directory, flushed to disk, and put in place by one atomic step:
+`link` (or a rename that refuses to replace) to create it, a plain rename to replace it. The directory is flushed last,
+so that the name survives a power cut as well as the contents.
 """
 
 import contextlib
 import ctypes
 import errno
 import os
-import re
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-# A name of this form is ours and unfinished; listings leave it out. Exact, so that nobody's own file is overlooked.
-TEMPORARY_NAME = re.compile(r"\.tmp-[0-9a-f]{16}")
+from diagchd_batch.sources.local.walk import TEMPORARY_NAME
 
 LEFTOVER_AGE_S = 24 * 3600
-"""A temporary file not written to for so long belongs to a killed writer."""
+"""Age after which a temporary file must belong to a killed writer."""
 
-# What `link` answers where the file system, or a hardening setting, does not offer it.
+# `link` fails with one of these if the file system, or a hardening setting, does not offer it.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL}
 _NO_FLAGS = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -31,15 +29,21 @@ _RENAME_NOREPLACE = 1
 
 
 class NoExclusiveCreateError(OSError):
-    """The file system offers neither links nor a rename that cannot replace: first-writer-wins cannot be had on it."""
+    """The file system offers neither hard links nor a rename that cannot replace, so the first writer may not win."""
 
 
 @contextlib.contextmanager
 def temporary_file(directory: Path, data: bytes | Path, mode: int) -> Iterator[Path]:
-    """A new, durable file in `directory` that holds `data`; removed at the end if it still has its first name."""
+    """Write a new file and yield its path; delete it at the end unless it was renamed.
+
+    Args:
+        directory: Where the file is created.
+        data: Its contents, or the path of a file that holds them. They are flushed to disk.
+        mode: Permission bits before the umask is applied.
+    """
     temporary = directory / f".tmp-{secrets.token_hex(8)}"
     try:
-        # O_EXCL with 0o666 & ~umask, not tempfile's 0600: group-readable archives shall stay so.
+        # `tempfile` would always create mode 600, and then the group could not read an archive that is open to it.
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
             if isinstance(data, Path):
                 with data.open("rb") as source:
@@ -54,12 +58,12 @@ def temporary_file(directory: Path, data: bytes | Path, mode: int) -> Iterator[P
 
 
 def put_if_absent(temporary: Path, final: Path) -> bool:
-    """Give `temporary` the name `final` if nothing has it; False if something has."""
+    """Give the file `temporary` the name `final`, and return whether it got it. False means that the name was taken."""
     try:
         os.link(temporary, final, follow_symlinks=False)
         return True
     except FileExistsError:
-        # Over NFS a link may succeed, its answer be lost, and the repeated request find its own work.
+        # NFS repeats a request whose answer was lost. The repeated link then finds the one that it made itself.
         return temporary.stat().st_nlink > 1 and temporary.samefile(final)
     except OSError as error:
         if error.errno not in _NO_LINKS:
@@ -79,39 +83,43 @@ def _rename_no_replace(source: Path, target: Path) -> bool:
     if code == errno.EEXIST:
         return False
     if code in _NO_FLAGS:
-        # A lock file would have to be broken when its owner dies, and breaking it lets two writers through;
-        # writing under the final name would show half a file. Neither is a commit, so there is no third way.
+        # There is no third way. A lock file would have to be broken when its owner dies, which lets two writers
+        # through. Writing under the final name would show half a file.
         raise NoExclusiveCreateError(code, "neither hard links nor a rename that cannot replace")
     raise OSError(code, os.strerror(code))
 
 
 def make_directories(directory: Path, mode: int) -> None:
-    """`mkdir -p`, durable, every new level with `mode` (which `os.makedirs` applies to the last level alone)."""
+    """Create a directory and its parents, and flush them to disk.
+
+    Every new level gets `mode`, less the umask; `os.makedirs` would apply it to the last level only.
+    """
     if directory.is_dir():
         return
     parent = directory.parent
     make_directories(parent, mode)
     try:
         directory.mkdir(mode)
-    except FileExistsError:  # made by another writer meanwhile, or a file lies there
+    except FileExistsError:  # another writer made it meanwhile, or a file has this name
         if not directory.is_dir():
             raise
     sync_directory(parent)
 
 
 def sync_directory(directory: Path) -> None:
+    """Flush the names in a directory to disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems do not have the operation
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems do not offer it
             raise
     finally:
         os.close(descriptor)
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Remove what killed writers left in `directory` longer than `LEFTOVER_AGE_S` ago."""
+    """Delete temporary files that killed writers left in `directory`, if they are older than `LEFTOVER_AGE_S`."""
     with os.scandir(directory) as entries:
         for entry in entries:
             if TEMPORARY_NAME.fullmatch(entry.name):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagchd_batch.errors import StorageFault
-from diagchd_batch.storage.s3_listing import PAGES_WAITING, WORKERS, list_objects
+from diagchd_batch.sources.s3.listing import PAGES_WAITING, WORKERS, list_objects
 
 
 class SimulatedBucket:

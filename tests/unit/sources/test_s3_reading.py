@@ -1,4 +1,4 @@
-"""The time limit of one object, where a real server would make the test wait or depend on the machine's speed."""
+"""The time limit of one object. A real server would make these tests slow, or dependent on the machine's speed."""
 
 import io
 import time
@@ -8,7 +8,9 @@ from botocore.exceptions import ClientError
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failures import FailureCode
-from diagchd_batch.storage.s3 import CHUNK_BYTES, S3Storage
+from diagchd_batch.sources import SourceOptions
+from diagchd_batch.sources.s3.download import CHUNK_BYTES
+from diagchd_batch.sources.s3.source import S3Source
 
 
 class SlowBody(io.BytesIO):
@@ -18,7 +20,7 @@ class SlowBody(io.BytesIO):
 
 
 class SlowServer:
-    """Stands for the clients and the client: serves `data`, each read of its body after 50 ms."""
+    """Stands in for the clients and for the client. It serves `data`; each read of the body takes 50 ms."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -37,17 +39,17 @@ class SlowServer:
         return {}
 
 
-def slow_storage(data: bytes, timeout_s: float) -> S3Storage:
-    storage = S3Storage("s3://bucket", object_timeout_s=timeout_s)
-    storage._clients = SlowServer(data)
-    return storage
+def slow_source(data: bytes, timeout_s: float) -> S3Source:
+    source = S3Source("s3://bucket", SourceOptions(object_timeout_s=timeout_s))
+    source._prefix.clients = SlowServer(data)
+    return source
 
 
-def test_an_object_that_came_late_but_whole_is_good():
-    assert slow_storage(b"x" * CHUNK_BYTES, timeout_s=0.01).read("key") == b"x" * CHUNK_BYTES
+def test_an_object_that_arrives_late_but_complete_is_returned():
+    assert slow_source(b"x" * CHUNK_BYTES, timeout_s=0.01).read("key") == b"x" * CHUNK_BYTES
 
 
-def test_an_object_of_which_more_is_to_come_when_time_is_up_is_unreadable():
+def test_an_object_that_is_incomplete_at_the_time_limit_is_unreadable():
     with pytest.raises(ItemError) as caught:
-        slow_storage(b"x" * 20 * CHUNK_BYTES, timeout_s=0.01).read("key")
+        slow_source(b"x" * 20 * CHUNK_BYTES, timeout_s=0.01).read("key")
     assert caught.value.code is FailureCode.UNREADABLE

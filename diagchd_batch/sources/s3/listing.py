@@ -1,10 +1,12 @@
-"""Listing a bucket of any size, sub-prefixes in parallel, in bounded memory.
+"""Listing a bucket of any size in parallel and in bounded memory.
 
-S3 lists a thousand keys a request, one page after the other. To ask for several pages at once, the first levels are
-listed with a delimiter: each such page shows up to a thousand sub-prefixes, which are divided into contiguous ranges of
-keys, and each range is listed flat, whatever lies below. Few sub-prefixes (an archive of three sites) are looked into
-first. Requests are counted by pages, not by directories, so a tree of one directory per study costs no more than a
-flat one.
+S3 returns one page of a thousand keys per request, and a page can be requested only after the one before it. To have
+several requests in flight, the first levels are listed with a delimiter. Each such page shows up to a thousand
+sub-prefixes. They are divided into contiguous ranges of keys, and each range is listed flat. If there are only few
+sub-prefixes (an archive of three sites), the level below them is listed with a delimiter first.
+
+The number of requests grows with the number of pages, not of directories. A tree with one directory per study costs no
+more than a flat one.
 """
 
 import queue
@@ -18,17 +20,17 @@ from diagchd_batch.sources import ObjectInfo
 WORKERS = 8
 PAGES_WAITING = 2 * WORKERS
 DISCOVERY_LEVELS = 4
-"""Levels that are looked into one by one where they have few sub-prefixes."""
+"""Largest number of levels that are listed with a delimiter."""
 
 FetchPage = Callable[..., dict[str, Any]]
-"""`list_objects_v2` of one bucket: takes Prefix, Delimiter, StartAfter, ContinuationToken."""
+"""``list_objects_v2`` for one bucket. It takes Prefix, Delimiter, StartAfter and ContinuationToken."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """Keys that begin with `prefix`, from `first` on, up to and with those that begin with `last`.
+    """A part of the bucket to list: keys that begin with `prefix`, from `first` to those that begin with `last`.
 
-    With `levels` > 0 only that level is listed and what lies below becomes new tasks.
+    If `levels` is above 0, only the objects directly below `prefix` are listed, and its sub-prefixes become new tasks.
     """
 
     prefix: str
@@ -38,9 +40,16 @@ class _Task:
 
 
 def list_objects(fetch_page: FetchPage, prefix: str) -> Iterator[list[ObjectInfo]]:
-    """Pages of the objects below `prefix` (in S3's terms: '' or ending in a slash), keys whole, in no order.
+    """Yield the objects below a prefix, page by page and in no particular order.
 
-    Markers of empty directories (keys that end in a slash) are left out. What `fetch_page` raises is raised here.
+    Keys that end in a slash, which mark empty directories, are skipped.
+
+    Args:
+        fetch_page: ``list_objects_v2`` for one bucket. What it raises is raised here.
+        prefix: '' or a prefix that ends in a slash.
+
+    Yields:
+        Objects of one page, with their whole keys.
     """
     crawl = _Crawl(fetch_page)
     crawl.add(_Task(prefix, DISCOVERY_LEVELS))
@@ -59,7 +68,7 @@ def list_objects(fetch_page: FetchPage, prefix: str) -> Iterator[list[ObjectInfo
 
 
 class _Crawl:
-    """Tasks, the threads' shared state, and the bounded queue through which pages reach the reader."""
+    """State that the threads of one listing share: the tasks, and the bounded queue of pages for the reader."""
 
     def __init__(self, fetch_page: FetchPage) -> None:
         self._fetch_page = fetch_page
@@ -121,11 +130,11 @@ class _Crawl:
 
 
 def _divide(prefixes: list[str], task: _Task, more: bool) -> Iterator[_Task]:
-    """Tasks for what lies below one page of sub-prefixes (sorted, as S3 gives them); `more` pages follow."""
+    """Yield tasks for the sub-prefixes of one page, which S3 returns sorted. `more` says whether more pages follow."""
     if len(prefixes) < WORKERS and task.levels > 1:
         yield from (_Task(prefix, task.levels - 1) for prefix in prefixes)
         return
-    # Each range may cost a request that brings little, so there are no more of them than keep the workers busy.
+    # The last request of a range may return only a few keys, so there are no more ranges than keep the workers busy.
     n_ranges = 2 if more else 2 * WORKERS
     size = -(-len(prefixes) // n_ranges) or 1
     for start in range(0, len(prefixes), size):
@@ -141,7 +150,7 @@ def _belongs(key: str, task: _Task) -> bool:
         return False
     if not task.last:
         return True
-    # Files between the directories of a range were listed with them, by the task that found the directories.
+    # Objects directly below the prefix were listed by the task that found the sub-prefixes.
     return "/" in key[len(task.prefix) :] and not _is_past(key, task.last)
 
 

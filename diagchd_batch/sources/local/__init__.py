@@ -1,0 +1,1 @@
+"""Directories on a local disk or a mounted share."""

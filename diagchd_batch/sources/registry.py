@@ -1,0 +1,61 @@
+"""Which class reads which URI scheme. A new kind of source is one module and one line in `SOURCES`."""
+
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from diagchd_batch.errors import ConfigError
+from diagchd_batch.sources.source import Source
+from diagchd_batch.uris import normalize_uri, scheme_of
+
+SOURCES: dict[str, str] = {
+    "file": "diagchd_batch.sources.local.source:LocalSource",
+    "s3": "diagchd_batch.sources.s3.source:S3Source",
+}
+"""The class of each scheme, as ``module:class``.
+
+A class is imported when its scheme is first opened, because boto3 takes long to import. It is called with the
+normalised URI and `SourceOptions`, and must implement `Source`.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How a source is read.
+
+    Attributes:
+        object_timeout_s: Seconds for which the transient failures of one object are retried.
+        max_connections: Largest number of requests at the same time from one process. Local disks ignore it.
+    """
+
+    object_timeout_s: float = 300.0
+    max_connections: int = 32
+
+
+def open_source(uri: str, *, object_timeout_s: float = 300.0, max_connections: int = 32) -> Source:
+    """Return the source at `uri`. Nothing is contacted before the source is used.
+
+    Args:
+        uri: A path, ``file:///directory`` or ``s3://bucket/prefix``.
+        object_timeout_s: Seconds for which the transient failures of one object are retried.
+        max_connections: Largest number of requests at the same time from one process. Local disks ignore it.
+
+    Raises:
+        ConfigError: The URI is malformed, or no source is registered for its scheme.
+    """
+    uri = normalize_uri(uri)
+    return class_for(uri, SOURCES)(uri, SourceOptions(object_timeout_s, max_connections))
+
+
+def class_for(uri: str, registry: Mapping[str, str]) -> Any:
+    """Import and return the class that `registry` names for the scheme of the normalised `uri`.
+
+    Raises:
+        ConfigError: The scheme is not registered.
+    """
+    path = registry.get(scheme_of(uri))
+    if path is None:
+        known = ", ".join(f"{scheme}://" for scheme in registry)
+        raise ConfigError(f"{uri!r}: {scheme_of(uri)}:// is not supported here; write a path, or a URI with {known}")
+    return pkgutil.resolve_name(path)

@@ -1,0 +1,254 @@
+"""What only a local disk does when it is read: permissions, links, mounts, file servers that are briefly away."""
+
+import errno
+import os
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from diagchd_batch.errors import InputError, ItemError, StorageFault
+from diagchd_batch.failures import FailureCode
+from diagchd_batch.sources import open_source
+from diagchd_batch.sources.checks import check_readable
+from diagchd_batch.sources.local import source as local_source
+from tests.support.mounted import mounted
+from tests.support.ordinary_user import as_ordinary_user, reachable_directory
+
+
+@pytest.fixture
+def source(tmp_path):
+    return open_source(str(tmp_path))
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    with reachable_directory() as directory:
+        yield directory
+
+
+def keys(source, prefix: str = "") -> list[str]:
+    return sorted(info.key for info in source.list(prefix))
+
+
+def code_of(source, key: str) -> FailureCode:
+    with pytest.raises(ItemError) as caught:
+        source.read(key)
+    assert key in caught.value.detail
+    return caught.value.code
+
+
+def test_odd_files(source, tmp_path):
+    (tmp_path / "directory.png").mkdir()
+    (tmp_path / "broken.png").symlink_to("nowhere")
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert code_of(source, "directory.png") is FailureCode.UNREADABLE
+    assert code_of(source, "broken.png") is FailureCode.UNREADABLE
+    assert code_of(source, "circle.png") is FailureCode.UNREADABLE
+    assert code_of(source, "pipe.png") is FailureCode.UNREADABLE
+    assert code_of(source, "x" * 300) is FailureCode.NOT_FOUND
+    assert keys(source) == ["broken.png", "circle.png", "pipe.png"], "planned on and failed, not silently left out"
+
+
+def test_links_are_followed_wherever_they_lead(tmp_path):
+    """Cohorts are often gathered as links into an archive elsewhere."""
+    (tmp_path / "archive" / "study").mkdir(parents=True)
+    (tmp_path / "archive" / "study" / "image.png").write_bytes(b"x")
+    cohort = tmp_path / "cohort"
+    cohort.mkdir()
+    (cohort / "linked-study").symlink_to(tmp_path / "archive" / "study")
+    (cohort / "linked.png").symlink_to("../archive/study/image.png")
+    source = open_source(str(cohort))
+    assert keys(source) == ["linked-study/image.png", "linked.png"]
+    assert source.read("linked-study/image.png") == source.read("linked.png") == b"x"
+
+
+def test_circles_of_directories_end(source, tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "x").touch()
+    (tmp_path / "a" / "b" / "up").symlink_to("../..")
+    (tmp_path / "a" / "b" / "self").symlink_to(".")
+    assert keys(source) == ["a/x"]
+
+
+def test_names_that_are_not_utf8_are_refused_by_the_listing(source, tmp_path):
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller.png"))).touch()
+    with pytest.raises(InputError, match="UTF-8") as caught:
+        keys(source)
+    assert "ller" not in str(caught.value)
+
+
+def test_one_file_without_permission(open_directory):
+    (open_directory / "secret.png").write_bytes(b"x")
+    (open_directory / "secret.png").chmod(0)
+    (open_directory / "open.png").write_bytes(b"y")
+    source = open_source(str(open_directory))
+    assert as_ordinary_user(lambda: source.read("open.png")) == b"y"
+    assert as_ordinary_user(lambda: keys(source)) == ["open.png", "secret.png"]
+    with pytest.raises(ItemError) as caught:
+        as_ordinary_user(lambda: source.read("secret.png"))
+    assert caught.value.code is FailureCode.ACCESS_DENIED
+
+
+def test_a_root_without_permission_is_a_fault(open_directory):
+    root = open_directory / "closed"
+    root.mkdir()
+    (root / "image.png").touch()
+    root.chmod(0)
+    source = open_source(str(root))
+    for call in (lambda: source.read("image.png"), lambda: check_readable(source), lambda: keys(source)):
+        with pytest.raises(StorageFault, match="closed") as caught:
+            as_ordinary_user(call)
+        assert "image.png" not in str(caught.value)
+
+
+def test_a_directory_that_may_not_be_listed_is_not_left_out(open_directory):
+    (open_directory / "patient-x").mkdir(mode=0)
+    source = open_source(str(open_directory))
+    with pytest.raises(StorageFault, match="cannot be listed") as caught:
+        as_ordinary_user(lambda: keys(source))
+    assert "patient-x" not in str(caught.value)
+
+
+def test_links_into_a_place_that_is_closed(open_directory):
+    closed, cohort = open_directory / "closed", open_directory / "cohort"
+    (closed / "study").mkdir(parents=True)
+    (closed / "image.png").touch()
+    cohort.mkdir()
+    (cohort / "image.png").symlink_to(closed / "image.png")
+    closed.chmod(0)
+    source = open_source(str(cohort))
+    assert as_ordinary_user(lambda: keys(source)) == ["image.png"]
+    with pytest.raises(ItemError) as caught:
+        as_ordinary_user(lambda: source.read("image.png"))
+    assert caught.value.code is FailureCode.ACCESS_DENIED
+    (cohort / "study").symlink_to(closed / "study")
+    with pytest.raises(StorageFault, match="cannot be listed"):
+        as_ordinary_user(lambda: keys(source))
+
+
+def test_the_file_systems_own_directory_does_not_stop_a_listing(open_directory):
+    (open_directory / "lost+found").mkdir(mode=0)
+    (open_directory / "image.png").touch()
+    assert as_ordinary_user(lambda: keys(open_source(str(open_directory)))) == ["image.png"]
+
+
+def test_files_all_without_permission_are_found_before_the_run(open_directory):
+    for number in range(3):
+        (open_directory / f"{number}.png").touch(mode=0)
+    with pytest.raises(StorageFault, match="listed but not read"):
+        as_ordinary_user(lambda: check_readable(open_source(str(open_directory))))
+
+
+def test_an_archive_that_is_unmounted_is_a_fault_not_a_million_missing_files(tmp_path):
+    archive = tmp_path / "mount"
+    archive.mkdir()
+    with mounted(archive, "1m"):
+        (archive / "image.png").write_bytes(b"x")
+        source = open_source(str(archive))
+        assert source.read("image.png") == b"x"
+        assert code_of(source, "other.png") is FailureCode.NOT_FOUND
+    with pytest.raises(StorageFault, match="mounted"):
+        source.read("image.png")
+    archive.rmdir()
+    with pytest.raises(StorageFault, match="No such file"):
+        source.read("image.png")
+
+
+def test_a_file_server_away_for_a_moment_is_waited_for(source, tmp_path, monkeypatch):
+    (tmp_path / "image.png").write_bytes(b"x")
+    real_open, answers = os.open, [errno.ESTALE, errno.ETIMEDOUT]
+
+    def open_with_trouble(path, *arguments, **keywords):
+        if answers and str(path).endswith("image.png"):
+            raise OSError(answers.pop(), "the file server")
+        return real_open(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "open", open_with_trouble)
+    assert source.read("image.png") == b"x"
+    assert not answers
+
+
+@pytest.mark.parametrize("answers", [[errno.ESTALE, errno.EIO], [errno.EIO, errno.EIO]])
+def test_also_for_one_that_answers_with_an_input_output_error_or_a_stale_handle(source, tmp_path, monkeypatch, answers):
+    (tmp_path / "image.png").write_bytes(b"x")
+    real_stat, real_open, left = Path.stat, os.open, {"stat": list(answers), "open": list(answers)}
+    source.probe()
+
+    def stat_with_trouble(path, **keywords):
+        if left["stat"] and path.name == "image.png":
+            raise OSError(left["stat"].pop(), "the file server")
+        return real_stat(path, **keywords)
+
+    def open_with_trouble(path, *arguments, **keywords):
+        if left["open"] and str(path).endswith("image.png"):
+            raise OSError(left["open"].pop(), "the file server")
+        return real_open(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "stat", stat_with_trouble)
+    monkeypatch.setattr(os, "open", open_with_trouble)
+    assert source.stat("image.png").size_bytes == 1
+    assert source.read("image.png") == b"x"
+    assert left == {"stat": [], "open": []}
+
+
+def test_a_block_that_stays_unreadable_is_that_files_fault_soon(source, tmp_path, monkeypatch):
+    (tmp_path / "image.png").write_bytes(b"x")
+    monkeypatch.setattr(local_source, "POSSIBLY_DAMAGED_TIMEOUT_S", 0.2)
+    real_open = os.open
+
+    def open_bad_block(path, *arguments, **keywords):
+        if str(path).endswith("image.png"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real_open(path, *arguments, **keywords)
+
+    source.probe()
+    monkeypatch.setattr(os, "open", open_bad_block)
+    assert code_of(source, "image.png") is FailureCode.UNREADABLE
+
+
+def test_too_many_open_files_condemn_no_image(source, tmp_path, monkeypatch):
+    (tmp_path / "image.png").write_bytes(b"x")
+    source.probe()
+
+    def refuse(*arguments, **keywords):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StorageFault, match="ulimit"):
+        source.read("image.png")
+
+
+def test_a_file_written_to_while_it_is_read(source, tmp_path):
+    path = tmp_path / "image.png"
+    path.write_bytes(bytes(50_000_000))
+    stopped = threading.Event()
+
+    def append() -> None:
+        with path.open("ab", buffering=0) as file:
+            while not stopped.is_set():
+                file.write(b"x")
+
+    writer = threading.Thread(target=append)
+    writer.start()
+    try:
+        assert code_of(source, "image.png") is FailureCode.SOURCE_CHANGED
+    finally:
+        stopped.set()
+        writer.join()
+
+
+def test_many_files_are_listed_without_holding_them(tmp_path, source):
+    for number in range(2000):
+        directory = tmp_path / f"study-{number // 100}"
+        directory.mkdir(exist_ok=True)
+        (directory / f"{number}.png").touch()
+    tracemalloc.start()
+    seen = sum(1 for _ in source.list())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert seen == 2000
+    assert peak < 150_000, "an ObjectInfo with its key takes some 250 bytes: 500,000 for all"

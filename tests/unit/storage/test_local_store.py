@@ -1,0 +1,192 @@
+"""What only a local disk does when it is written to: full disks, killed writers, file systems that refuse links."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from diagchd_batch.errors import StorageFault
+from diagchd_batch.storage import atomic_files, open_store
+from diagchd_batch.storage.checks import check_create_if_absent
+from tests.support.mounted import mounted
+from tests.support.ordinary_user import as_ordinary_user, reachable_directory
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_store(str(tmp_path))
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    with reachable_directory() as directory:
+        yield directory
+
+
+def keys(store, prefix: str = "") -> list[str]:
+    return sorted(info.key for info in store.list(prefix))
+
+
+@pytest.mark.parametrize("step", ["link", "fsync"])
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO])
+def test_a_commit_that_a_file_server_breaks_off_is_a_fault_and_can_be_repeated(
+    store, tmp_path, monkeypatch, step, code
+):
+    def refuse(*arguments, **keywords):
+        raise OSError(code, "the file server")
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(os, step, refuse)
+        with pytest.raises(StorageFault, match="check the disk or the mount, then give the same command again"):
+            store.create("scores/shard.parquet", b"x")
+    assert [info.key for info in store.list()] == []
+    assert store.create("scores/shard.parquet", b"x")
+
+
+def test_a_full_disk_is_a_fault_that_leaves_nothing(tmp_path):
+    with mounted(tmp_path, "64k"):
+        store = open_store(str(tmp_path))
+        assert store.create("small", b"x")
+        for write in (store.create, store.replace):
+            with pytest.raises(StorageFault, match="No space left") as caught:
+                write("scores/large", bytes(1_000_000))
+            assert str(tmp_path) in str(caught.value)
+        assert store.create("scores/large", bytes(20_000)), "what failed has left no file behind"
+        assert [path.name for path in (tmp_path / "scores").iterdir()] == ["large"]
+
+
+def test_a_read_only_output(open_directory):
+    open_directory.chmod(0o555)
+    store = open_store(str(open_directory))
+    for write in (lambda: store.create("key", b"x"), lambda: check_create_if_absent(store, "scores")):
+        with pytest.raises(StorageFault, match="grant write permission"):
+            as_ordinary_user(write)
+
+
+def refuse_links(monkeypatch) -> None:
+    """As exFAT, some FUSE file systems and `fs.protected_hardlinks` do."""
+
+    def link(*arguments, **keywords):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+
+
+def test_where_links_are_refused_a_rename_that_cannot_replace_is_used(store, tmp_path, monkeypatch):
+    refuse_links(monkeypatch)
+    check_create_if_absent(store, "scores")
+    won = []
+
+    def create(number: int) -> None:
+        if store.create("key", bytes([number]) * 100_000):
+            won.append(number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert store.read("key") == bytes([won[0]]) * 100_000
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["key"]
+
+
+def test_where_nothing_can_create_exclusively_the_storage_is_refused(store, tmp_path, monkeypatch):
+    refuse_links(monkeypatch)
+
+    class Library:
+        @staticmethod
+        def renameat2(*arguments):
+            atomic_files.ctypes.set_errno(errno.EINVAL)
+            return -1
+
+    monkeypatch.setattr(atomic_files.ctypes, "CDLL", lambda *arguments, **keywords: Library)
+    with pytest.raises(StorageFault, match="only if it is absent"):
+        check_create_if_absent(store, "scores")
+    assert keys(store) == []
+
+
+def test_a_link_whose_answer_was_lost_is_ours(store, monkeypatch):
+    """NFS: the server made the link, the repeated request finds it there."""
+    real_link = os.link
+
+    def link(*arguments, **keywords):
+        real_link(*arguments, **keywords)
+        raise FileExistsError(errno.EEXIST, "File exists")
+
+    monkeypatch.setattr(os, "link", link)
+    assert store.create("key", b"x") is True
+
+
+def _write_for_ever(root: str) -> None:
+    store = open_store(root)
+    for number in range(1_000_000):
+        store.create(f"scores/{number}", b"%d" % (number % 10) * 500_000)
+
+
+def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(store, tmp_path, monkeypatch):
+    for _ in range(4):
+        writer = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(str(tmp_path),))
+        writer.start()
+        time.sleep(0.15)
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+        for info in store.list():
+            assert info.size_bytes == 500_000
+            assert len(set(store.read(info.key))) == 1
+    # Whether or not a kill fell into a write, plant what it leaves: seen by nobody, removed when old enough.
+    leftover, own = tmp_path / "scores" / ".tmp-0123456789abcdef", tmp_path / "scores" / ".tmp-notes"
+    leftover.touch()
+    own.touch()
+    assert "scores/.tmp-notes" in keys(store) and "scores/.tmp-0123456789abcdef" not in keys(store)
+    open_store(str(tmp_path)).create("scores/next", b"")
+    assert leftover.exists(), "it may belong to a living writer"
+    monkeypatch.setattr(atomic_files.time, "time", lambda: leftover.stat().st_mtime + atomic_files.LEFTOVER_AGE_S + 1)
+    open_store(str(tmp_path)).create("scores/after", b"")
+    assert not leftover.exists() and own.exists()
+
+
+def test_everything_is_flushed_before_it_has_its_name_and_the_name_before_we_return(store, tmp_path, monkeypatch):
+    """Durability cannot be seen without cutting the power; the order of the calls can."""
+    calls = []
+    real_fsync, real_link = os.fsync, os.link
+
+    def fsync(descriptor):
+        calls.append("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        real_fsync(descriptor)
+
+    def link(*arguments, **keywords):
+        calls.append("link")
+        real_link(*arguments, **keywords)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", link)
+    store.create("a/b/key", b"x")
+    assert calls == ["directory", "directory", "file", "link", "directory"]
+
+
+def test_owner_only(tmp_path):
+    old = os.umask(0o022)
+    try:
+        private = open_store(str(tmp_path / "new/output/private"), owner_only=True)
+        private.create("runs/plan", b"x")
+        private.replace("runs/record", b"x")
+        open_store(str(tmp_path / "public")).create("runs/record", b"x")
+    finally:
+        os.umask(old)
+
+    def mode(path: str) -> int:
+        return stat.S_IMODE((tmp_path / path).stat().st_mode)
+
+    assert [mode(path) for path in ("new", "new/output")] == [0o755] * 2  # others may read the tables that follow
+    assert [mode(f"new/output/private{path}") for path in ("", "/runs", "/runs/plan", "/runs/record")] == [
+        0o700
+    ] * 2 + [0o600] * 2
+    assert [mode(f"public{path}") for path in ("", "/runs", "/runs/record")] == [0o755, 0o755, 0o644]
