@@ -49,7 +49,7 @@ def call_with_retries(operation: Callable[[], T], retry_limit_s: Callable[[BaseE
         retry=is_retried,
         stop=lambda state: left_s(state) <= 0,
         wait=lambda state: min(_jittered_wait_s(state), left_s(state)),
-        reraise=True,
+        retry_error_callback=lambda state: state.outcome and state.outcome.result(),  # raises the last exception
     )
     try:
         return retrying(operation)

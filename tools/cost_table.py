@@ -73,7 +73,7 @@ def stored_bytes_per_image(output: Store) -> float:
     """All that an output holds (its private part too, where it lies in it), by the image files of its finished runs."""
     size_bytes, n_images = 0, 0
     for info in output.list():
-        size_bytes += info.size_bytes
+        size_bytes += info.size_bytes or 0
         if re.fullmatch(output_layout.run_record("[^/]+"), info.key):
             counts = RunRecord.model_validate_json(output.read(info.key)).counts
             n_images += counts.n_images if counts else 0

@@ -7,9 +7,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One object, with its version, as a listing or a `stat` shows it.
+    """One object and its version, as a listing, a `stat` or a read shows them.
 
-    Two equal values of `ObjectInfo` mean that the object has not changed in between, as far as its place can tell.
+    The object has changed if two values differ. A source that knows no versions leaves them None; then only the digest
+    of what was read tells whether two reads returned the same. A store always knows the size.
 
     Attributes:
         key: Path relative to the root, with ``/`` between its parts.

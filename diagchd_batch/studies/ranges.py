@@ -8,13 +8,14 @@ from diagchd_batch.sources import Source
 class RangeReader(io.RawIOBase):
     """Read-only. Each read is one `Source.read_range`, so retries and errors are the storage's own."""
 
-    def __init__(self, storage: Source, key: str, size_bytes: int) -> None:
+    def __init__(self, storage: Source, key: str, size_bytes: int | None) -> None:
         self._storage = storage
         self._key = key
-        self._size_bytes = size_bytes
         self._position = 0
         self._fetched_from = 0
-        self._fetched = b""
+        # Without a size the end of the object cannot be found by ranges, so all of it is read.
+        self._fetched = storage.read(key) if size_bytes is None else b""
+        self._size_bytes = len(self._fetched) if size_bytes is None else size_bytes
 
     def fetch(self, start: int, length: int) -> None:
         """Read this range now, in one request; later reads of any part of it are answered from memory."""

@@ -21,7 +21,7 @@ from diagchd_batch.results.datasets import parquet_files
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import read_private_run_record
-from diagchd_batch.sources import Source, open_source
+from diagchd_batch.sources import ObjectInfo, Source, open_source
 from diagchd_batch.studies.plan import Plan, open_plan
 from diagchd_batch.studies.records import PlannedImage, ShardReference
 
@@ -87,7 +87,7 @@ class RunPictures:
 
     def _source_png(self, image: PlannedImage, frame: int) -> bytes:
         data, found = self._input.read_versioned(image.uri, max_bytes=self._limits.max_file_bytes)
-        if (found.size_bytes, found.etag, found.modified_ns) != (image.size_bytes, image.etag, image.modified_ns):
+        if found != ObjectInfo(image.uri, image.size_bytes, image.etag, image.modified_ns):
             raise ItemError(FailureCode.SOURCE_CHANGED, f"{image.uri} changed after planning")
         buffer = io.BytesIO()
         Image.fromarray(open_image(data, self._limits).frame(frame)).save(buffer, "PNG")

@@ -73,7 +73,7 @@ class ShardCheck:
     def _fetch(self, key: str, local: Path) -> str:
         """Copies the object to the local disk, in pieces, and gives its SHA-256."""
         info = self.storage.stat(key)
-        size_bytes = info.size_bytes if info else 0
+        size_bytes = (info and info.size_bytes) or 0
         digest = hashlib.sha256()
         with scratch_faults(), local.open("wb") as file:
             for start in range(0, size_bytes, _CHUNK_BYTES):

@@ -145,8 +145,8 @@ class FileReader:
     ) -> tuple[bytes, str]:
         """Return the bytes of an object and their SHA-256. Raise ItemError if the object has changed since planning."""
         data, found = self._storage.read_versioned(key, max_bytes=self._max_file_bytes)
-        planned = ObjectInfo(key, -1 if size_bytes is None else size_bytes, etag, modified_ns)
-        if (found.size_bytes, found.etag, found.modified_ns) != (planned.size_bytes, planned.etag, planned.modified_ns):
+        planned = ObjectInfo(key, size_bytes, etag, modified_ns)
+        if found != planned:
             raise ItemError(FailureCode.SOURCE_CHANGED, f"{key}: planned as {planned}, found as {found}")
         return data, hashlib.sha256(data).hexdigest()
 

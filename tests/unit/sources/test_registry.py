@@ -1,17 +1,28 @@
 """The registries of sources and stores: what a URI opens, and that another kind of source needs one registration."""
 
+import io
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import ConfigError, ItemError
 from diagchd_batch.failures import FailureCode
+from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
+from diagchd_batch.scoring.decoding.file_reader import FileReader
+from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder
 from diagchd_batch.sources import ObjectInfo, Source, SourceOptions, open_source
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.sources.registry import SOURCES
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.registry import STORES
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.inventory import open_inventory
+from diagchd_batch.studies.ranges import RangeReader
+from diagchd_batch.studies.records import PlannedImage
 from diagchd_batch.uris import check_key, check_prefix, join_uri, normalize_uri
 from tests.unit.images.pictures import encoded
 
@@ -19,7 +30,7 @@ from tests.unit.images.pictures import encoded
 class ArchiveServer:
     """A source as a DICOMweb server would be one: read only, and without sizes, entity tags or times."""
 
-    objects: dict[str, bytes] = {}
+    objects: ClassVar[dict[str, bytes]] = {}
 
     def __init__(self, uri: str, options: SourceOptions) -> None:
         self.uri = uri
@@ -85,3 +96,30 @@ def test_other_schemes_are_refused_with_those_that_are_known(uri):
     for open_uri in (open_source, open_store):
         with pytest.raises(ConfigError, match="write a path, or a URI with file://, s3://"):
             open_uri(uri)
+
+
+def test_files_without_a_size_or_a_version_are_planned_and_read(server_uri, monkeypatch):
+    """Listing, inventory, plan and decoding of an archive whose server knows no versions."""
+    images = {f"study-{n}/a.png": encoded(np.full((4, 5), n, np.uint8)) for n in (1, 2)}
+    monkeypatch.setattr(ArchiveServer, "objects", images)
+    source = open_source(server_uri)
+    config = InputConfig(uri=server_uri, layout="tree")
+    with open_inventory(
+        config, source, Pseudonymizer(b"k" * 32), progress=None, max_memory_bytes=100_000_000
+    ) as database:
+        assert database.row("SELECT count(*), count(size_bytes), bool_or(is_missing) FROM images") == (2, 0, False)
+    reader = FileReader(source, "all", 10_000)
+    decoder = InProcessDecoder(DecodeSettings(DecodeLimits(), 4, 5, None), ByteBudget(10_000))
+    unversioned = dict.fromkeys(
+        ["frames", "size_bytes", "etag", "modified_ns", "mask_uri", "mask_size_bytes", "mask_etag", "mask_modified_ns"]
+    )
+    planned = PlannedImage(0, 0, "subject", "study", "image", "study-2/a.png", **unversioned)
+    row = next(iter(reader.read(planned, decoder)))
+    assert row.decoded is not None
+    assert (row.decoded.image_hwc_u8 == 2).all()
+
+
+def test_a_table_without_a_size_is_read_whole(server_uri, monkeypatch):
+    table = b"study_id,label\na,1\n" * 100
+    monkeypatch.setattr(ArchiveServer, "objects", {"table.csv": table})
+    assert io.BufferedReader(RangeReader(open_source(server_uri), "table.csv", None)).read() == table
