@@ -7,7 +7,7 @@ from diagchd_batch.model.card import ModelCard, parse_card
 from diagchd_batch.model.packages.bundled import bundled_models, bundled_package
 from diagchd_batch.model.packages.directory import DirectoryPackage
 from diagchd_batch.model.packages.package import ModelPackage
-from diagchd_batch.uris import S3_SCHEME, normalize_uri
+from diagchd_batch.uris import is_local_path, normalize_uri
 
 
 def package_location(name: str) -> str:
@@ -28,7 +28,7 @@ def find_package(name: str) -> ModelPackage:
         ConfigError: There is no bundled model of that name, or no such directory.
     """
     location = package_location(name)
-    if location.startswith(S3_SCHEME):
+    if not is_local_path(location):
         from diagchd_batch.model.packages.s3 import S3Package  # other packages do not need the S3 client
 
         return S3Package(location)

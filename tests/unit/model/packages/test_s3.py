@@ -11,13 +11,13 @@ from diagchd_batch.errors import ConfigError, RunFault, WeightsError
 from diagchd_batch.model.packages import s3
 from diagchd_batch.model.packages.registry import find_package, load_card
 from diagchd_batch.model.spec import refuse_replaced_weights, resolve_model, weights_path
-from diagchd_batch.storage.local import LocalStorage
+from diagchd_batch.sources.local.source import LocalSource
 from tests.unit.model.packages.made_package import CHECKPOINT, make_package
 
 URI = "s3://models/own"
 
 
-class Bucket(LocalStorage):
+class Bucket(LocalSource):
     """Stands for the prefix: a directory that counts how often each object is read."""
 
     def __init__(self, directory: Path) -> None:
