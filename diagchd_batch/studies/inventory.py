@@ -81,6 +81,7 @@ def open_inventory(
     *,
     progress: Progress | None,
     max_memory_bytes: int,
+    may_exclude_all: bool = False,
 ) -> Iterator[ScratchDatabase]:
     """A database with tables `studies`, `images` and `included_studies` beside `listing` and `entries`.
 
@@ -91,7 +92,7 @@ def open_inventory(
         _insert_listing(database, storage.list(progress=progress))
         rows_called = LAYOUTS[config.layout](database, config)
         _refuse_contradictions(database, rows_called)
-        _refuse_nothing_to_do(database, config)
+        _refuse_nothing_to_do(database, config, may_exclude_all=may_exclude_all)
         _add_tokens(database, pseudonymizer)
         yield database
 
@@ -122,9 +123,9 @@ def _refuse_contradictions(database: ScratchDatabase, rows_called: str | None) -
             raise InputError(f"{where} {complaint}")
 
 
-def _refuse_nothing_to_do(database: ScratchDatabase, config: InputConfig) -> None:
+def _refuse_nothing_to_do(database: ScratchDatabase, config: InputConfig, *, may_exclude_all: bool) -> None:
     total, included = database.row("SELECT count(*), count(*) FILTER (excluded_because IS NULL) FROM entries") or (0, 0)
-    if included:
+    if included or (total and may_exclude_all):
         return
     if total:
         raise InputError("input.manifest excludes every row, so nothing is left to score")

@@ -40,6 +40,13 @@ class PlanDraft:
     head: PlanHead
     directory: Path
 
+    def holds_corrections(self) -> bool:
+        """Return whether the plan says something of a study, such as another label than before, or an exclusion.
+
+        A run that builds on others may plan no image and still hold corrections.
+        """
+        return pq.read_metadata(self.directory / STUDIES_FILE).num_rows > 0
+
     def freeze(self, private: Store, run_id: str) -> Plan:
         """Of two drivers that freeze a plan of one run at once, both get the first one's."""
         for part in range(self.head.n_parts):
@@ -116,7 +123,12 @@ def count_new_images(
 ) -> int:
     """How many image files are new or changed since `plans`, a lineage's: what a run with ``--only new`` would plan."""
     with open_inventory(
-        config, input_storage, pseudonymizer, progress=progress, max_memory_bytes=max_memory_bytes
+        config,
+        input_storage,
+        pseudonymizer,
+        progress=progress,
+        max_memory_bytes=max_memory_bytes,
+        may_exclude_all=True,
     ) as database:
         new_since(plans)(database)
         row = database.row("SELECT count(*) FROM images")
@@ -138,7 +150,12 @@ def draft_plan(
     with (
         tempfile.TemporaryDirectory(prefix="diagchd-batch-plan-") as directory,  # the owner's alone: it names patients
         open_inventory(
-            config, input_storage, pseudonymizer, progress=progress, max_memory_bytes=max_memory_bytes
+            config,
+            input_storage,
+            pseudonymizer,
+            progress=progress,
+            max_memory_bytes=max_memory_bytes,
+            may_exclude_all=select is not None,
         ) as database,
     ):
         if select:

@@ -18,13 +18,14 @@ _KIND = ProblemKind.PREDICTIONS_DIFFER
 class PredictionsCheck:
     """Is given a finished run's shards in ascending order; `compare` and `finish` return the problems they meet."""
 
-    def __init__(self, storage: Store, run_id: str) -> None:
+    def __init__(self, storage: Store, run_id: str, *, plans_images: bool = True) -> None:
+        """A run that only corrects labels or exclusions plans no image (`plans_images`) and has no predictions."""
         self._place = f"predictions of run {run_id}"
         self._problems: list[Problem] = []
         self._groups = _by_shard(storage, run_id)
         self._next: tuple[int, pa.Table] | None = None
         self._readable = bool(predictions_keys(storage, run_id))
-        if not self._readable:
+        if plans_images and not self._readable:
             self._note(self._place, "there are none although the run is finished")
         self._advance()
 

@@ -73,7 +73,7 @@ def verify_run(
             "no file of this run, but a glob over the archive reads it as results",
         )
     counter = RowCounter()
-    predictions = PredictionsCheck(storage, run_id) if finished else None
+    predictions = PredictionsCheck(storage, run_id, plans_images=plan.head.n_images > 0) if finished else None
     n_images = 0
     for findings, n_planned in _checked_shards(storage, private, plan, record, report, workers):
         report.n_shards_checked += 1

@@ -80,7 +80,8 @@ def run_job(
             job = prepared.claim()
         else:
             with prepared.draft(progress.listed) as draft:
-                if not draft.head.n_images:
+                is_correction = prepared.target.identity.selection == "new" and draft.holds_corrections()
+                if not draft.head.n_images and not is_correction:
                     return RunOutcome(prepared.builds_on, ExitCode.DONE, None, nothing_selected=True)
                 job = prepared.claim()
                 draft.freeze(job.private, job.run_id)

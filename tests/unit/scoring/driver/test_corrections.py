@@ -1,0 +1,150 @@
+"""A correction of the manifest that comes alone takes effect in a lineage, without scoring anything again."""
+
+from pathlib import Path
+
+import pytest
+
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.evaluation.tables.schemas import TABLES
+from diagchd_batch.report import write_report
+from diagchd_batch.results.output import open_output
+from diagchd_batch.results.query.database import open_query
+from diagchd_batch.results.verify.lineage import verify_lineage
+from diagchd_batch.results.verify.run import verify_run
+from diagchd_batch.runs.evaluate import compare_in_output, evaluate_output
+from diagchd_batch.scoring.driver import ray_data
+from diagchd_batch.scoring.driver.identity import RunRequest
+from diagchd_batch.scoring.driver.lifecycle import RunOutcome, run_job
+from diagchd_batch.studies.plan import open_plan
+from tests.unit.scoring.driver.test_lifecycle import OneMachine, Silent, score_here
+from tests.unit.scoring.made_inputs import png
+
+STUDIES = "abcdef"
+FIRST = {study: ("01"[number % 2], "") for number, study in enumerate(STUDIES)}
+"""Study → (label, include) as the first manifest has them."""
+
+
+@pytest.fixture
+def scored(monkeypatch) -> list[int]:
+    """Numbers of the shards that workers scored, in this process."""
+    shards: list[int] = []
+
+    def score(settings, pending, actors, **callbacks):
+        shards.extend(shard.shard for shard in pending)
+        score_here(settings, pending, actors, **callbacks)
+
+    monkeypatch.setattr(ray_data, "run_shards", score)
+    return shards
+
+
+class Archive:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for number, study in enumerate(STUDIES):
+            (root / "archive").mkdir(exist_ok=True)
+            (root / f"archive/{study}.png").write_bytes(png(40 * number))
+        self.config = JobConfig.model_validate(
+            {
+                "input": {"uri": str(root / "archive"), "layout": "manifest", "manifest": str(root / "studies.csv")},
+                "model": {"name": "diagchd-compact", "weights": "seed:0"},
+                "output": {"uri": str(root / "out")},
+                "evaluation": {"resamples": 100},
+            }
+        )
+        self.output = open_output(self.config.output.uri)
+
+    def submit(self, selection="all", **changes: tuple[str, str]) -> RunOutcome:
+        """Write the manifest with the changed studies, and submit."""
+        rows = [f"{study},{study}.png,{','.join(row)}\n" for study, row in (FIRST | changes).items()]
+        (self.root / "studies.csv").write_text("study_id,uri,label,include\n" + "".join(rows))
+        return run_job(
+            self.config,
+            OneMachine(),
+            Silent(),
+            environ={},
+            command=["submit"],
+            request=RunRequest(selection=selection),
+            derive=lambda run: evaluate_output(self.output, {}, run_id=run, config=self.config.evaluation),
+            conclude=lambda run: write_report(self.output.storage, run),
+        )
+
+    def planned_studies(self, run_id: str) -> dict[str, tuple[int | None, bool]]:
+        """Study → (label, included) that the run's own plan says."""
+        rows = open_plan(self.output.private, run_id).studies().read_all().to_pylist()
+        return {row["source_study_id"]: (row["label"], row["n_images"] > 0) for row in rows}
+
+    def evaluated(self, run_id: str) -> dict[str, tuple[str, int | None]]:
+        sql = (
+            "SELECT DISTINCT source_study_id, status, reference_label FROM study_results "
+            f"JOIN (SELECT DISTINCT source_study_id, study_id FROM studies) USING (study_id) WHERE run_id = '{run_id}'"
+        )
+        rows = open_query(self.output, TABLES).table(sql).to_pylist()
+        return {row["source_study_id"]: (row["status"], row["reference_label"]) for row in rows}
+
+    def problems(self, run_id: str) -> list:
+        plan = open_plan(self.output.private, run_id)
+        run = verify_run(self.output.storage, self.output.private, plan, run_id)
+        return [*run.problems, *verify_lineage(self.output, run_id).problems]
+
+
+@pytest.fixture
+def archive(tmp_path) -> Archive:
+    return Archive(tmp_path)
+
+
+def test_a_label_and_an_exclusion_that_come_alone_make_a_run_without_images(archive, scored):
+    first = archive.submit()
+    n_scored = len(scored)
+    second = archive.submit("new", a=("1", ""), b=("1", "0"))
+    assert (second.exit_code, second.nothing_selected, second.counts.n_images) == (0, False, 0)
+    assert len(scored) == n_scored
+    assert archive.problems(second.run_id) == []
+    assert archive.planned_studies(second.run_id) == {"a": (1, True), "b": (1, False)}
+    evaluated = archive.evaluated(second.run_id)
+    assert evaluated["a"] == ("analysed", 1)
+    assert evaluated["b"][0] == "excluded"
+    assert archive.evaluated(first.run_id)["a"] == ("analysed", 0)
+    before, record = sorted(archive.output.runs(), key=lambda run: run.started_at)
+    assert (record.run_id, record.status, record.parent_run_id) == (second.run_id, "finished", first.run_id)
+    assert record.started_at >= before.ended_at  # since when the correction holds
+
+
+def test_everything_that_reads_runs_reads_one_without_images(archive, scored):
+    first = archive.submit()
+    second = archive.submit("new", a=("1", ""))
+    again = archive.submit(a=("1", ""))  # the same command repeats it
+    assert (again.run_id, again.repeated, again.n_new_images) == (second.run_id, True, 0)
+    assert archive.output.current_predictions(second.run_id).num_rows == len(STUDIES)
+    compare_in_output(archive.output, {}, first.run_id, second.run_id)
+    database = open_query(archive.output, {})
+    for view in ("runs", "lineages", "predictions", "scores", "masks", "plan", "studies", "current", "failures"):
+        database.table(f"SELECT count(*) FROM {view}")
+    assert evaluate_output(archive.output, {}).run_id == second.run_id
+
+
+def test_nothing_is_made_where_neither_images_nor_corrections_are_new(archive, scored):
+    archive.submit()
+    assert archive.submit("new").nothing_selected
+    assert archive.submit("new", a=("1", "")).counts.n_images == 0
+    assert archive.submit("new", a=("1", "")).nothing_selected
+    assert archive.submit("failed", a=("1", ""), b=("0", "")).nothing_selected  # it waits for --select new
+    assert len(archive.output.runs()) == 2
+
+
+def test_a_correction_of_a_correction_and_images_after_it_go_on_in_the_lineage(archive, scored):
+    archive.submit()
+    archive.submit("new", a=("1", ""), b=("1", "0"))
+    third = archive.submit("new", a=("", ""), b=("1", ""))
+    assert archive.evaluated(third.run_id)["a"][1] is None
+    assert archive.evaluated(third.run_id)["b"] == ("analysed", 1)
+    (archive.root / "archive/a.png").write_bytes(png(255))
+    fourth = archive.submit("new", a=("", ""), b=("1", ""))
+    assert fourth.counts.n_images == 1
+    assert archive.problems(fourth.run_id) == []
+
+
+def test_every_study_may_be_withdrawn(archive, scored):
+    archive.submit()
+    last = archive.submit("new", **{study: ("", "0") for study in STUDIES})
+    assert {status for status, _ in archive.evaluated(last.run_id).values()} == {"excluded"}
+    assert archive.problems(last.run_id) == []
