@@ -1,13 +1,21 @@
-"""Chooses a batch size without loading TensorFlow: a driver does it once for all workers."""
+"""Chooses a batch size without importing TensorFlow, because the driver does it once for all workers."""
 
 from diagchd_batch.model.spec import ModelSpec
 
+_BYTES_PER_PIXEL = 2_700
+"""Activations for each pixel of the grid, measured at 576 x 768."""
+
 
 def choose_batch_size(spec: ModelSpec, memory_bytes: int | None = None, device: str = "cpu") -> int:
-    """Images a batch: on a CPU 2 for large grids and up to 16 for small ones (more gains nothing), on a GPU up to 16;
-    in either case no more than fit into half of `memory_bytes`.
+    """Return the number of images in a batch, at least 1.
 
-    A pixel of the grid costs about 2.7 kB of activations, measured at 576 x 768.
+    On a CPU it is 2 for large grids and up to 16 for small ones, because larger batches are not faster. On a GPU it is
+    up to 16.
+
+    Args:
+        spec: The model; its grid decides.
+        memory_bytes: The memory of a worker, of which a batch may take half; None if it is not known.
+        device: ``cpu`` or ``gpu``.
     """
     pixels = spec.height * spec.width
     most = 16 if device == "gpu" else min(16, max(2, 600_000 // pixels))
@@ -17,5 +25,5 @@ def choose_batch_size(spec: ModelSpec, memory_bytes: int | None = None, device: 
 
 
 def memory_for_batch(spec: ModelSpec, batch_size: int) -> int:
-    """Return the bytes of memory that an actor must have on a CPU: twice what a batch takes."""
-    return 2 * batch_size * spec.height * spec.width * 2_700
+    """Return the bytes of memory that an actor must have on a CPU: twice what a batch of this size takes."""
+    return 2 * batch_size * spec.height * spec.width * _BYTES_PER_PIXEL

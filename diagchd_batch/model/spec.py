@@ -12,7 +12,7 @@ from diagchd_batch.errors import ConfigError, RunFault, WeightsError
 from diagchd_batch.model.card import ModelCard, WeightsFile, parse_card
 from diagchd_batch.model.packages.package import ModelPackage, checked_weights_path, file_digest
 from diagchd_batch.model.packages.registry import find_package
-from diagchd_batch.model.weights.checkpoint_file import refuse_no_checkpoint
+from diagchd_batch.model.weights.file_kind import refuse_no_checkpoint
 
 BUNDLED = "bundled"
 """The value of `model.weights` that means the weights in the model package."""

@@ -1,4 +1,4 @@
-"""How much faster than Keras's own `predict` the predictor is here, and how far its results lie apart."""
+"""Compares the predictor with Keras's own `predict`: speed, and differences of the results."""
 
 import time
 from collections.abc import Callable
@@ -17,10 +17,14 @@ from diagchd_batch.model.spec import PRECISIONS, ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class PrecisionFigures:
-    """One precision of the predictor against `keras.Model.predict` called with one image at a time, in float32.
+    """One precision of the predictor, compared with `keras.Model.predict` on one image at a time, in float32.
 
-    `speed_ratio`: images per second over Keras's, medians of alternating rounds. `same_pixels`: the fraction of pixels
-    with Keras's class; `same_calls`: of images with its CHD call; `largest_probability_difference`: over the images.
+    Attributes:
+        images_per_s: Images per second, from the median of the rounds.
+        speed_ratio: Images per second divided by those of Keras.
+        same_pixels: The fraction of pixels with the same class as Keras's, in [0, 1].
+        same_calls: The fraction of images with the same CHD call as Keras's, in [0, 1].
+        largest_probability_difference: The largest absolute difference of the CHD probability over the images.
     """
 
     images_per_s: float
@@ -32,7 +36,7 @@ class PrecisionFigures:
 
 @dataclass(frozen=True, slots=True)
 class PredictorBenchmark:
-    """Figures of one run on one device, so that their ratios mean something."""
+    """Figures of one run on one device, so that they can be compared with each other."""
 
     model: str
     device: str
@@ -42,9 +46,18 @@ class PredictorBenchmark:
 
 
 def compare_with_keras(spec: ModelSpec, images_nhwc_u8: np.ndarray, rounds: int = 5) -> PredictorBenchmark:
-    """Time each precision of `spec` in turn, round by round, on the first batch of images; compare results on all.
+    """Compare each precision of a model with Keras.
 
-    `images_nhwc_u8`: RGB at the model's grid; more images make the comparison surer, but not longer than one pass.
+    The speed is measured on the first batch. All precisions are timed in every round, so that a machine whose speed
+    changes does not favour one of them. The results are compared on all images.
+
+    Args:
+        spec: The model.
+        images_nhwc_u8: uint8 ``[n, height, width, 3]``, RGB on the model's grid.
+        rounds: The number of rounds.
+
+    Returns:
+        The figures of each precision.
     """
     batch_size = choose_batch_size(spec)
     batches = _batches(images_nhwc_u8, batch_size)
@@ -76,7 +89,7 @@ def compare_with_keras(spec: ModelSpec, images_nhwc_u8: np.ndarray, rounds: int 
 
 def _alternating_medians_s(timed: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     for call in timed.values():
-        call()  # the first call compiles or allocates
+        call()  # the first call compiles or allocates memory
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(rounds):
         for name, call in timed.items():
@@ -87,7 +100,7 @@ def _alternating_medians_s(timed: dict[str, Callable[[], object]], rounds: int) 
 
 
 def _keras_results(network, images_nhwc_u8: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(label maps, probability of CHD), one image at a time."""
+    """Return label maps uint8 ``[n, height, width]`` and CHD probabilities ``[n]``, computed one image at a time."""
     results = [network.predict(image[None].astype(np.float32) / 255, verbose=0) for image in images_nhwc_u8]
     label_maps = np.concatenate([segmentation.argmax(axis=-1).astype(np.uint8) for segmentation, _ in results])
     return label_maps, np.concatenate([classification[:, 1] for _, classification in results])

@@ -1,7 +1,7 @@
-"""Weights in and out of a network, as arrays alone: nothing that a file holds is ever deserialised or executed.
+"""Loads and saves the weights of a network. Only arrays are read: nothing in a file is deserialised or executed.
 
-`load_checkpoint` understands two kinds of HDF5 file, told apart by their attributes: our own (`own_format`) and the
-original's Keras 2 files (`original_format`). `fill_from_seed` gives weights without any file.
+`load_checkpoint` reads two kinds of HDF5 file, which it distinguishes by their attributes: this program's own format
+(`own_format`) and the Keras 2 files of the original (`original_format`). `fill_from_seed` needs no file.
 """
 
 from pathlib import Path
@@ -15,10 +15,15 @@ from diagchd_batch.model.weights import original_format, own_format
 
 
 def load_checkpoint(model: keras.Model, path: str | Path) -> None:
-    """Set every weight of `model` (from `build_network`) from a checkpoint; all of them or, on an error, none.
+    """Set all weights of a model from a checkpoint. After an error no weight has changed.
 
-    Takes files of `save_checkpoint` and of Keras 2 (`model.save("….h5")` or `model.save_weights("….h5")` of the
-    original's network). Raises WeightsError that says what does not fit.
+    Args:
+        model: A model from `build_network`.
+        path: A file of `save_checkpoint`, or of Keras 2 (`model.save("….h5")` or `model.save_weights("….h5")` of the
+            original's network).
+
+    Raises:
+        WeightsError: The file is no checkpoint, is damaged, or does not fit the model. The message says where.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -27,30 +32,43 @@ def load_checkpoint(model: keras.Model, path: str | Path) -> None:
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:  # what h5py raises on damaged files
         reason = f"it does not exist or is not a readable HDF5 file ({error})"
         raise WeightsError(
-            f"checkpoint {path} cannot be used: {reason}; give a .h5 written by Keras 2 or by us"
+            f"checkpoint {path} cannot be used: {reason}; give a .h5 file of Keras 2, or one that save_checkpoint wrote"
         ) from error
     except WeightsError as error:
         raise WeightsError(f"checkpoint {path} does not fit {model.name}: {error}") from error
     for name, values in arrays.items():
         if not np.isfinite(values).all():
             raise WeightsError(f"checkpoint {path} is damaged: {name} holds values that are not finite numbers")
-        if name.endswith("moving_variance") and (values < 0).any():  # its square root would be no number
+        if name.endswith("moving_variance") and (values < 0).any():  # their square root would be NaN
             raise WeightsError(f"checkpoint {path} is damaged: {name} holds variances below zero")
     for variable in model.weights:
         variable.assign(arrays[variable.path])
 
 
 def save_checkpoint(model: keras.Model, path: str | Path, dtype: str = "float32") -> None:
-    """Write all weights to `path` in our own format; ``float16`` halves the file. Equal weights give equal bytes."""
+    """Write all weights of a model in this program's own format. Equal weights give equal bytes.
+
+    Args:
+        model: A model from `build_network`.
+        path: Where to write; a file that is there is replaced.
+        dtype: ``float32``, or ``float16`` for a file of half the size.
+
+    Raises:
+        WeightsError: A value is too large for `dtype`.
+    """
     own_format.write(model, path, dtype)
 
 
 def fill_from_seed(model: keras.Model, seed: int) -> None:
-    """Pseudo-random weights that depend on each variable's kind and shape alone, equal on every machine.
+    """Set pseudo-random weights, which depend only on the kind and shape of each variable. They mean nothing.
 
-    With k = 0, 1, … over a variable's elements in C order plus 7919 · `seed`, s = sin(0.7 k + 0.3) +
-    sin(0.013 k² mod 2π): kernels are s · sqrt(1 / fan-in), biases 0.1 · cos(0.5 k), gammas 1 + 0.2 · sin(0.5 k), moving
-    means 0.1 · sin(0.9 k) and variances 1 + 0.3 · cos(0.9 k).
+    For element number n of a variable, in C order, let k = n + 7919 · `seed` and
+    s = sin(0.7 k + 0.3) + sin(0.013 k² mod 2π). Kernels are s · sqrt(1 / fan-in), biases and betas 0.1 · cos(0.5 k),
+    gammas 1 + 0.2 · sin(0.5 k), moving means 0.1 · sin(0.9 k) and moving variances 1 + 0.3 · cos(0.9 k).
+
+    Args:
+        model: A model from `build_network`.
+        seed: Any number; equal seeds give equal weights on every machine.
     """
     for layer in model.layers:
         for variable in layer.weights:
@@ -74,7 +92,10 @@ def _seeded(layer: keras.Layer, name: str, shape: tuple[int, ...], seed: int) ->
 
 
 def _fan_in(layer: keras.Layer, name: str, shape: tuple[int, ...]) -> float:
-    """Number of inputs that one output sums; a transposed convolution of stride 2 spreads its kernel over four."""
+    """Return the number of inputs in the sum of one output.
+
+    A transposed convolution of stride 2 spreads its kernel over four outputs.
+    """
     if name == "depthwise_kernel":
         return shape[0] * shape[1]
     if isinstance(layer, keras.layers.Conv2DTranspose):

@@ -1,25 +1,29 @@
-"""Names of the network's layers, and the order in which the original creates those it leaves unnamed.
+"""Names of the network's layers, and the order in which the original creates the layers that it does not name.
 
-Checkpoints of the original carry automatic names (`conv2d_17`) for most layers. Their numbers start anywhere but
-grow in the order of creation, so the n-th of a kind in a file is the n-th of that kind here.
+In checkpoints of the original most layers have automatic names (`conv2d_17`). The numbers start anywhere, but they grow
+in the order of creation. The n-th layer of a kind in a file is therefore the n-th of that kind here.
 """
 
 RESIDUAL_BLOCKS = (2, 3, 4)
-"""Encoder blocks with a strided residual convolution. The original creates a fourth in block 13, which no tap uses and
-which therefore is in no checkpoint."""
+"""Encoder blocks with a strided residual convolution. The original creates a fourth one in block 13. Nothing uses its
+output, so it is in no checkpoint."""
 
 SKIP_STAGES = ("conv4", "conv3", "conv2", "conv1")
-"""Decoder stages that take a skip connection, coarse to fine: strides 16, 8, 4, 2. The original's own names."""
+"""Decoder stages with a skip connection, at strides 16, 8, 4 and 2. These are the names in the original."""
 
 STAGES = ("convm", *SKIP_STAGES, "conv0")
-"""Every stage that holds two residual blocks: the bottleneck, the decoder, and its last step at full resolution."""
+"""All stages with two residual blocks: the bottleneck, the decoder, and the last stage at full resolution."""
 
 CLASSIFIER_PREFIX = "SegModel_Xception"
 CLASSIFIER_DENSE = tuple(f"{CLASSIFIER_PREFIX}_main_{name}" for name in ("Dense", "Dense1", "Dense2", "Dense_3"))
 
 
 def automatic_layers() -> dict[str, tuple[str, ...]]:
-    """Our names of the layers that the original leaves unnamed: automatic base name -> names in order of creation."""
+    """Return this program's names of the layers that the original does not name.
+
+    Returns:
+        Automatic base name, such as ``conv2d`` -> names in the order of creation.
+    """
     convolutions = [f"block{block}_residual" for block in RESIDUAL_BLOCKS]
     normalisations = [f"block{block}_residual_bn" for block in RESIDUAL_BLOCKS]
     for stage in STAGES:

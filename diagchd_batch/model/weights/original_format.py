@@ -1,8 +1,9 @@
-"""Reads the original's Keras 2 checkpoints: HDF5 files of a whole model or of its weights.
+"""Reads the Keras 2 checkpoints of the original: HDF5 files of a whole model or of its weights.
 
-The arrays lie under `model_weights` (whole model) or at the root (weights alone): a group per layer, whose
-`weight_names` attribute lists its arrays. The files also hold the model's configuration with pickled byte code; it is
-not looked at. Layers with names of their own are matched by name, the others by their order of creation (`layout`).
+The arrays lie under `model_weights` (whole model) or at the root (weights only). Each layer is a group, whose
+`weight_names` attribute lists its arrays. A file may also hold the configuration of the model with pickled byte code;
+it is never read. Layers that the original names are matched by name, the others by their order of creation
+(`layer_names`).
 """
 
 import re
@@ -17,13 +18,24 @@ from diagchd_batch.model.weights.layer_names import automatic_layers
 
 Arrays = dict[str, np.ndarray]
 Stored = dict[str, h5py.Dataset]
-"""Variable name -> array in the file, not read before its shape is checked: it could be larger than memory."""
+"""Variable name -> array in the file. It is read only after its shape was checked: it could be larger than memory."""
 
 _AUTOMATIC_NAME = re.compile(r"(conv2d|conv2d_transpose|batch_normalization)(?:_(\d+))?")
 
 
 def read(file: h5py.File, model: keras.Model) -> Arrays:
-    """Variable path of `model` -> float32 array of its shape. Raises WeightsError that says what differs."""
+    """Return the weights of a file.
+
+    Args:
+        file: An open file of Keras 2.
+        model: The model that the weights are for.
+
+    Returns:
+        Variable path -> float32 array of the variable's shape, for every variable of the model.
+
+    Raises:
+        WeightsError: The file does not fit the model. The message says where.
+    """
     stored = _find_layers(file)
     names = _match_names(stored)
     arrays: Arrays = {}
@@ -41,7 +53,7 @@ def read(file: h5py.File, model: keras.Model) -> Arrays:
 
 
 def _find_layers(file: h5py.File) -> dict[str, Stored]:
-    """Layer name in the file -> its arrays, for the layers that have some."""
+    """Return the arrays of each layer by the name of the layer in the file. Layers without arrays are left out."""
     group = file.get("model_weights", file)
     if "layer_names" not in group.attrs and "layer_names0" not in group.attrs:
         raise WeightsError("it is HDF5, but has no layer names: neither a Keras 2 checkpoint nor one of ours")
@@ -55,7 +67,7 @@ def _find_layers(file: h5py.File) -> dict[str, Stored]:
 
 
 def _texts(group: h5py.Group, name: str) -> list[str]:
-    """A list-of-names attribute. Keras splits one that is too long for HDF5 into `name0`, `name1`, …"""
+    """Return an attribute that is a list of names. Keras splits a list that is too long into `name0`, `name1`, …"""
     if name in group.attrs:
         parts = [group.attrs[name]]
     else:
@@ -66,12 +78,12 @@ def _texts(group: h5py.Group, name: str) -> list[str]:
 
 
 def _variable_name(weight: str) -> str:
-    """`conv2d_17/kernel:0` -> `kernel`."""
+    """Return the name of a variable, such as `kernel` for `conv2d_17/kernel:0`."""
     return weight.rsplit("/", 1)[-1].split(":")[0]
 
 
 def _match_names(stored: dict[str, Stored]) -> dict[str, str]:
-    """Our layer name -> the file's."""
+    """Return the name of each layer in the file by this program's name for it."""
     automatic: dict[str, list[tuple[int, str]]] = {kind: [] for kind in automatic_layers()}
     names = {}
     for name in stored:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from diagchd_batch.errors import WeightsError
-from diagchd_batch.model.weights.checkpoint_file import OWN_FORMAT
+from diagchd_batch.model.weights.file_kind import OWN_FORMAT
 from diagchd_batch.model.weights.hdf5_arrays import own_array
 
 _VERSION = 1

@@ -1,9 +1,9 @@
-"""3 x 3 convolutions with a quarter of the multiplications, for a CPU in float32: Winograd's F(4 x 4, 3 x 3).
+"""Winograd's F(4 x 4, 3 x 3): 3 x 3 convolutions with a quarter of the multiplications, for a CPU in float32.
 
-Four outputs in a row are a product of polynomials taken at six points, so that a tile of 4 x 4 outputs costs 36
-multiplications for each pair of channels in place of 144 (Lavin and Gray, arXiv 1509.09308). TensorFlow's library for
-CPUs computes every convolution directly; where there are many channels, products of matrices over all tiles are faster
-in spite of the passes that the transforms take (docs/benchmarks.md).
+Four outputs in a row are a product of polynomials, which is computed at six points. A tile of 4 x 4 outputs then needs
+36 multiplications for each pair of channels instead of 144 (Lavin and Gray, arXiv 1509.09308). TensorFlow's library
+for CPUs computes every convolution directly. With many channels, matrix products over all tiles are faster, although
+the transforms need additional passes over the tensors (docs/benchmarks.md).
 """
 
 import numpy as np
@@ -13,23 +13,25 @@ from diagchd_batch.model.network import Tensor
 
 _TILE, _TAPS = 4, 3
 _POINTS = np.array([0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5)])
-"""And infinity. Pairs of the form ±c, ±1/c keep rounding errors small (Alam et al., arXiv 2201.10369): two to three
-times those of the direct sum; the common 0, ±1, ±2 make ten times of them."""
+"""The finite points; the sixth is infinity. Pairs of the form ±c, ±1/c keep rounding errors at two to three times those
+of the direct sum (Alam et al., arXiv 2201.10369). The usual 0, ±1, ±2 give ten times the errors of the direct sum."""
 _SPAN = _TILE + _TAPS - 1
 
 
 def pays_off(channels_in: int, channels_out: int) -> bool:
-    """Whether the saved multiplications outweigh the transforms, which take time in proportion to the channels' sum."""
+    """Return whether the saved multiplications outweigh the transforms, whose time grows with the channels."""
     return channels_out >= 128 and channels_in * channels_out >= 2**16
 
 
 class WinogradConvolution(layers.Layer):
-    """What ``Conv2D(channels, 3, padding="same")`` computes.
+    """The same function as ``Conv2D(channels, 3, padding="same")``.
 
-    Its kernel is that of `transform_kernel`, ``[36, channels in, channels out]``, which takes four times the memory.
+    Its kernel is the output of `transform_kernel`, ``[36, channels in, channels out]``, which needs four times the
+    memory.
     """
 
     def __init__(self, channels: int, name: str) -> None:
+        """Make a layer with `channels` output channels."""
         super().__init__(name=name)
         self._channels = channels
 
@@ -54,22 +56,32 @@ class WinogradConvolution(layers.Layer):
 
 
 def transform_kernel(kernel: np.ndarray) -> np.ndarray:
-    """A convolution's kernel ``[3, 3, channels in, out]`` at the points, ``[36, channels in, out]``."""
+    """Return the values of a convolution's kernel at the points.
+
+    Args:
+        kernel: float64 ``[3, 3, channels in, channels out]``.
+
+    Returns:
+        float64 ``[36, channels in, channels out]``.
+    """
     at_points = np.einsum("ia,jb,abco->ijco", _powers(_TAPS), _powers(_TAPS), kernel)
     return at_points.reshape(_SPAN**2, *kernel.shape[2:])
 
 
 def _powers(count: int) -> np.ndarray:
-    """The powers 0 to `count` - 1 of each point, ``[6, count]``; of infinity only the highest counts."""
+    """Return the powers 0 to `count` - 1 of each point, ``[6, count]``. Of infinity only the highest one is not 0."""
     return np.vstack([_POINTS[:, None] ** np.arange(count), np.eye(count)[-1]])
 
 
-_GATHER = _powers(_TILE).T  # products at the points -> outputs of a tile
-_SCATTER = np.linalg.inv(_powers(_SPAN)).T  # inputs of a tile -> what is multiplied at the points
+_GATHER = _powers(_TILE).T  # from products at the points to the outputs of a tile
+_SCATTER = np.linalg.inv(_powers(_SPAN)).T  # from the inputs of a tile to the factors at the points
 
 
 def _spread(size: int) -> np.ndarray:
-    """`size` inputs of one axis, with zeros around them, to the points of its tiles, ``[6 * tiles, size]``."""
+    """Return the matrix from the inputs of one axis to the points of its tiles, ``[6 * tiles, size]``.
+
+    The inputs have zeros around them, as for ``padding="same"``.
+    """
     tiles = -(-size // _TILE)
     padded = np.zeros((_SPAN, tiles, tiles * _TILE + _TAPS - 1), np.float32)
     for tile in range(tiles):
