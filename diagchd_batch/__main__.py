@@ -1,4 +1,4 @@
-"""`python -m diagchd_batch` is the command line."""
+"""Lets `python -m diagchd_batch` run the command line."""
 
 from diagchd_batch.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Numbers of things as people read them."""
+"""Formats numbers of things for people."""
 
 NONE = "–"
 
@@ -6,17 +6,17 @@ _PLURALS = {"study": "studies"}
 
 
 def count(value: float | None) -> str:
-    """A count without, a mean of counts with one decimal."""
+    """Return a whole number without decimals, another one with one decimal, and a dash for None."""
     if value is None:
         return NONE
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
 def plural(noun: str, n: float | None) -> str:
-    """The noun as it follows that number: study, studies; image, images."""
+    """Return the noun in the form that follows the number: study or studies, image or images."""
     return noun if n == 1 else _PLURALS.get(noun, noun + "s")
 
 
 def counted(n: float | None, noun: str, adjective: str = "") -> str:
-    """``1 study``, ``2 studies``, ``2 healthy studies``."""
+    """Return a number with its noun, such as ``1 study``, ``2 studies`` or ``2 healthy studies``."""
     return " ".join(word for word in (count(n), adjective, plural(noun, n)) if word)

@@ -1,8 +1,8 @@
-"""What `evaluate` runs on a cluster: the metrics tables of a run and its report, where the data lie.
+"""Writes the metrics tables of a run and its report, on the cluster where the data lie.
 
     python jobs/evaluate.py OUTPUT [--run-id ID] [--private-uri URI]
 
-The evaluation's settings are those that the run was submitted with. Exit codes are those of `diagchd-batch`.
+The arguments, settings and exit codes are those of `diagchd-batch evaluate`.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""What `submit --address` starts on a cluster: scores the job that it left in the private tree.
+"""Scores the job that `submit --address` has left in the private tree.
 
-Not to be called by hand: its working directory is the one that `submit` sent.
+Only a cluster starts it, in the working directory that `submit` has sent.
 """
 
 import sys
@@ -17,10 +17,11 @@ PRIVATE_URI_FILE = Path("private_uri")
 
 
 def main() -> int:
+    """Check that this node can run the package, run the job, and return its exit code."""
     if problem := unsuitable_node():
         print(f"error: the cluster's head: {problem}", file=sys.stderr)
-        return 2
-    from jobs import score  # only now, since it imports what may not be there
+        return 2  # A number, because an older Python cannot import ExitCode.
+    from jobs import score  # imported only now, because a node without the right packages cannot import it
 
     return score.main(_load)
 

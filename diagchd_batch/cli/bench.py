@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from diagchd_batch.model.speed import PredictorBenchmark
     from diagchd_batch.runs.bench import Throughput
 
-_MIN_SPEED_GAIN = 1.2  # below it a change of precision, which needs a new validation, is not worth suggesting
-_MIN_SAME_PIXELS = 0.995
-
 
 def register(app: typer.Typer) -> None:
     app.command()(bench)
@@ -35,7 +32,7 @@ def bench(
     """
     from diagchd_batch.cluster.this_machine import this_machine
     from diagchd_batch.model.spec import resolve_model
-    from diagchd_batch.runs.bench import measure_predictor, measure_throughput
+    from diagchd_batch.runs.bench import measure_predictor, measure_throughput, suggest_settings
 
     spec = resolve_model(model, weights, precision)
     cores = this_machine().cpus
@@ -45,30 +42,14 @@ def bench(
     throughput = measure_throughput(spec, images, decoder_threads=cores)
     if images < throughput.batch_size:
         say(
-            f"{counted(images, 'image')} cannot fill one batch of {throughput.batch_size}: the end-to-end figure is "
+            f"{counted(images, 'image')} cannot fill one batch of {throughput.batch_size}, so the end-to-end figure is "
             f"too low; give --images {4 * throughput.batch_size} or more"
         )
-    suggestions = _suggestions(predictor, throughput, cores)
+    suggestions = suggest_settings(predictor, throughput, cores)
     if as_json:
         print_json(_as_json(predictor, throughput, suggestions))
     else:
         _print(predictor, throughput, suggestions)
-
-
-def _suggestions(predictor: "PredictorBenchmark", throughput: "Throughput", cores: int) -> dict[str, str]:
-    """Setting → why."""
-    bfloat16, float32 = predictor.precisions["bfloat16"], predictor.precisions["float32"]
-    gain = bfloat16.images_per_s / float32.images_per_s
-    suggestions = {f"model.batch_size={throughput.batch_size}": "what `auto` resolves to here"}
-    if gain >= _MIN_SPEED_GAIN and bfloat16.same_pixels >= _MIN_SAME_PIXELS and bfloat16.same_calls == 1:
-        reason = f"{gain:.1f} times float32 with the same calls on the sample; check it on your own with `compare`"
-        suggestions["model.precision=bfloat16"] = reason
-    else:
-        suggestions["model.precision=float32"] = f"bfloat16 is {gain:.1f} times as fast, with results as shown"
-    needed = throughput.model / throughput.decode_per_core
-    if needed > cores:
-        suggestions[f"cluster.cpus_per_actor={needed:.0f}"] = "decoding needs so many cores to keep up with the model"
-    return suggestions
 
 
 def _as_json(predictor: "PredictorBenchmark", throughput: "Throughput", suggestions: dict[str, str]) -> dict[str, Any]:
@@ -95,9 +76,9 @@ def _as_json(predictor: "PredictorBenchmark", throughput: "Throughput", suggesti
 def _print(predictor: "PredictorBenchmark", throughput: "Throughput", suggestions: dict[str, str]) -> None:
     pairs: list[tuple[str, Any]] = [
         ("model", f"{predictor.model} on {predictor.device}, batch size {throughput.batch_size}"),
-        ("decode", f"{throughput.decode_per_core:.1f} images/s a core"),
+        ("decode", f"{throughput.decode_per_core:.1f} images/s per core"),
         ("model alone", f"{throughput.model:.2f} images/s"),
-        ("write", f"{throughput.write_per_core:.1f} images/s a core"),
+        ("write", f"{throughput.write_per_core:.1f} images/s per core"),
         (
             "end to end",
             f"{throughput.end_to_end:.2f} images/s, {throughput.end_to_end_of_model:.2f} of the model alone",

@@ -1,4 +1,4 @@
-"""`config`: the job file's schema, what a job file amounts to, and whether it is valid."""
+"""`config`: the job file's schema, its values once defaults and overrides are applied, and whether it is valid."""
 
 import os
 
@@ -7,7 +7,7 @@ import typer
 from diagchd_batch.cli.console import print_json, say
 from diagchd_batch.cli.options import ConfigArgument, JsonOption, SetOption
 
-app = typer.Typer(help="Job files: their schema, what one amounts to, whether it is valid.", no_args_is_help=True)
+app = typer.Typer(help="Show the job file's schema, show a whole job, or check a job file.", no_args_is_help=True)
 
 
 @app.command()
@@ -23,7 +23,7 @@ def schema() -> None:
 
 @app.command()
 def show(config: ConfigArgument, overrides: SetOption = [], as_json: JsonOption = False) -> None:  # noqa: B006
-    """Print the whole job, defaults, environment and --set included.
+    """Print the whole job, with defaults, environment variables and --set applied.
 
     Example: diagchd-batch config show configs/sample.yaml --set model.precision=bfloat16
     """
@@ -40,7 +40,7 @@ def show(config: ConfigArgument, overrides: SetOption = [], as_json: JsonOption 
 
 @app.command()
 def validate(config: ConfigArgument, overrides: SetOption = []) -> None:  # noqa: B006
-    """Check a job file; exit 2 and the reason if it is not valid. Reads no input data (`plan` does).
+    """Check a job file. If it is not valid, the exit code is 2. Reads no input data, which `plan` does.
 
     Example: diagchd-batch config validate job.yaml
     """

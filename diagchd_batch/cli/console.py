@@ -1,4 +1,4 @@
-"""Where output goes: results to stdout, messages to stderr; JSON where it was asked for."""
+"""Prints results to stdout and messages to stderr, and formats values for people."""
 
 import json
 import sys
@@ -8,17 +8,17 @@ from typing import Any
 
 
 def say(message: str) -> None:
-    """A message for the person at the terminal."""
+    """Print a message for the person at the terminal to stderr."""
     print(message, file=sys.stderr, flush=True)
 
 
 def fail(message: str) -> None:
-    """What went wrong and what to do about it."""
+    """Print what is wrong, with which input, and what to do, to stderr."""
     say(f"error: {message}")
 
 
 def print_json(value: Any) -> None:
-    """A result for a program."""
+    """Print a result for a program to stdout."""
     print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
 
 
@@ -27,7 +27,7 @@ def _plain(value: Any) -> str:
 
 
 def print_pairs(pairs: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> None:
-    """A result for a person: aligned names and values."""
+    """Print a result for a person to stdout: names and values in two aligned columns."""
     rows = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
@@ -35,12 +35,12 @@ def print_pairs(pairs: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> None:
 
 
 def moment(time: datetime | None) -> str:
-    """To the minute, in UTC."""
+    """Return a point in time to the minute, in UTC."""
     return "not known" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def size(size_bytes: float) -> str:
-    """A number of bytes as a person reads it, in decimal units: 1.2 GB."""
+    """Return a number of bytes in decimal units, such as 1.2 GB."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if size_bytes < 1000 or unit == "TB":
             return f"{size_bytes:,.0f} B" if unit == "B" else f"{size_bytes:,.1f} {unit}"
@@ -49,7 +49,7 @@ def size(size_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A duration as a person reads it: 45 s, 12 min 5 s, 3 h 20 min."""
+    """Return a duration in one or two units, such as 45 s, 12 min 5 s or 3 h 20 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,17 +1,13 @@
-"""`export`: what may be given away, and what the clinic works through."""
+"""`export`: what may be given to others, and what the clinic works through."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from diagchd_batch.cli.console import print_json, print_pairs, say
-from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption
+from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption, open_workspace
 from diagchd_batch.wording import counted
-
-if TYPE_CHECKING:
-    from diagchd_batch.results.output import Output
-    from diagchd_batch.results.run_record import RunRecord
 
 app = typer.Typer(no_args_is_help=True, help="Export aggregates that may be shared, or the clinic's worklist.")
 
@@ -28,16 +24,13 @@ def shareable(
 ) -> None:
     """Write a run's aggregates as CSV files, without small counts, tokens, or anything of a single study.
 
-    Withholds every count from which a small one would follow. A README beside the files says how much is missing.
+    Every count from which a small one would follow is withheld. A README beside the files says how much is missing.
 
     Example: diagchd-batch export shareable out/sample for-the-paper
     """
-    from diagchd_batch.exports.shareable import export_shareable
-    from diagchd_batch.results import open_output
-    from diagchd_batch.storage import open_store
+    from diagchd_batch.runs.export import share
 
-    opened = open_output(output)
-    summary = export_shareable(opened.storage, _record(opened, run_id), open_store(destination), min_cell)
+    summary = share(open_workspace(output), destination, run_id, min_cell=min_cell, on_note=say)
     if as_json:
         print_json(asdict(summary))
         return
@@ -50,7 +43,7 @@ def shareable(
             ),
         ]
     )
-    say(f"counts from 1 to {summary.min_cell - 1} and what would tell them are withheld; README.md says how")
+    say(f"counts from 1 to {summary.min_cell - 1} and what would reveal them are withheld; README.md says how")
 
 
 @app.command()
@@ -70,31 +63,20 @@ def worklist(
 
     Example: diagchd-batch export worklist out/sample
     """
-    from diagchd_batch import output_layout
-    from diagchd_batch.exports.worklist import FAILED, SCORED, export_worklist
-    from diagchd_batch.results import open_output
-    from diagchd_batch.storage import open_store
-    from diagchd_batch.uris import join_uri
+    from diagchd_batch.exports.worklist import FAILED, SCORED
+    from diagchd_batch.runs.export import write_worklist
 
-    opened = open_output(output, private_uri)
-    record = _record(opened, run_id)
-    place = destination or join_uri(opened.private.uri, output_layout.worklist_prefix(record.run_id))
-    summary = export_worklist(opened, record, open_store(place, owner_only=True))
+    done = write_worklist(open_workspace(output, private_uri), destination, run_id, on_note=say)
+    summary = done.summary
     if as_json:
-        print_json({**asdict(summary), "destination": place})
+        print_json({**asdict(summary), "destination": done.destination})
         return
     print_pairs(
         [
             ("run", summary.run_id),
             (SCORED, f"{counted(summary.n_scored, 'study')}, {summary.n_called_chd:,} called CHD"),
             (FAILED, f"{counted(summary.n_failed, 'study')}"),
-            ("in", place),
+            ("in", done.destination),
         ]
     )
-    say("these files hold the studies' own ids: keep them where such data belong")
-
-
-def _record(output: "Output", run_id: str | None) -> "RunRecord":
-    from diagchd_batch.runs.evaluate import latest_finished_run, named_run
-
-    return named_run(output, run_id) if run_id else latest_finished_run(output)
+    say("these files hold the studies' own ids; keep them where such data belong")

@@ -1,4 +1,4 @@
-"""A run's log for programs: one JSON object a line, each with the time and the run; no identifier in any."""
+"""Logs a run's progress for programs: one JSON object per line, with the time and the run, without identifiers."""
 
 import json
 import time
@@ -10,11 +10,15 @@ from diagchd_batch.cli.console import say
 from diagchd_batch.scoring.liveness.progress import RunStart, ShardSummary
 
 INTERVAL_S = 10.0
-"""Between two lines of how far a run is."""
+"""Seconds between progress lines."""
 
 
 class JsonProgress:
-    """The `RunProgress` of a log collector. Events: listed, started, progress, shard, message."""
+    """A `RunProgress` for log collectors. The events are listed, started, progress, shard and message.
+
+    Args:
+        write: Receives each line.
+    """
 
     def __init__(self, write: Callable[[str], None] = say) -> None:
         self._write = write

@@ -1,13 +1,31 @@
-"""The command line's root: gathers the commands, turns errors into exit codes."""
+"""The root of the command line: registers the commands and turns errors into exit codes."""
 
+import platform
 import sys
 
 import typer
 
 from diagchd_batch import __version__
-from diagchd_batch.cli import bench, config, evaluate, export, info, job, query, report, results, runs, sample
+from diagchd_batch.cli import (
+    bench,
+    compare,
+    config,
+    evaluate,
+    export,
+    info,
+    listing,
+    logs,
+    plan,
+    query,
+    report,
+    sample,
+    status,
+    stop,
+    submit,
+    verify,
+)
 from diagchd_batch.cli.console import fail
-from diagchd_batch.errors import DiagchdBatchError, ItemError
+from diagchd_batch.errors import DiagchdBatchError, ExitCode, ItemError
 
 app = typer.Typer(
     name="diagchd-batch",
@@ -33,38 +51,53 @@ def _root(
     pass
 
 
-job.register(app)
-results.register(app)
-runs.register(app)
-evaluate.register(app)
-report.register(app)
-query.register(app)
-sample.register(app)
-bench.register(app)
-info.register(app)
+for command in (
+    plan,
+    submit,
+    verify,
+    status,
+    listing,
+    logs,
+    stop,
+    evaluate,
+    compare,
+    report,
+    query,
+    sample,
+    bench,
+    info,
+):
+    command.register(app)
 app.add_typer(export.app, name="export")
 app.add_typer(config.app, name="config")
 
 
 def main() -> None:
-    """Entry point. A user's mistake ends with its message and exit code, never with a traceback."""
+    """Run the command line. A user's mistake ends with its message and exit code, never with a traceback."""
+    if not sys.platform.startswith("linux"):
+        fail(
+            f"diagchd-batch runs on Linux only, and this is {platform.system() or sys.platform}; use a Linux machine, "
+            "a container, or WSL 2 on Windows"
+        )
+        sys.exit(ExitCode.USAGE)
     try:
         app()
     except DiagchdBatchError as error:
         fail(str(error))
         sys.exit(error.exit_code)
-    except ItemError as error:  # of a file of the output's own: what is wrong with images never comes this far
+    except ItemError as error:
+        # It comes from a file of the output's own, because errors of images become rows.
         fail(f"a file that this command needs cannot be read: {error}; check its rights and the storage")
-        sys.exit(1)
+        sys.exit(ExitCode.FAILED)
     except KeyboardInterrupt:
         fail("interrupted")
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # the reader of our output (`| head`) went away; not worth a message, and stdout must not be flushed again
+        # The reader of our output (`| head`) is gone. That needs no message, and stdout must not be flushed again.
         sys.stderr.close()
-        sys.exit(1)
+        sys.exit(ExitCode.FAILED)
     except OSError as error:
         if error.filename is None:
             raise
         fail(f"{error.filename}: {error.strerror}; check the path, its rights and the space on its disk")
-        sys.exit(1)
+        sys.exit(ExitCode.FAILED)

@@ -1,13 +1,26 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and what they mean."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from diagchd_batch.errors import UsageError
+
+if TYPE_CHECKING:
+    from diagchd_batch.config.models import EvaluationConfig
+    from diagchd_batch.scoring.driver.identity import RunRequest
+    from diagchd_batch.scoring.driver.workspace import Workspace
 
 ConfigArgument = Annotated[Path, typer.Argument(help="The job file (YAML).", show_default=False)]
 OutputArgument = Annotated[
     str, typer.Argument(help="The output: a directory or s3://bucket/prefix.", show_default=False)
+]
+OptionalOutputArgument = Annotated[
+    str | None,
+    typer.Argument(help="The output: a directory or s3://bucket/prefix.", metavar="[OUTPUT]", show_default=False),
 ]
 SetOption = Annotated[
     list[str],
@@ -15,6 +28,74 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 RunIdOption = Annotated[str | None, typer.Option("--run-id", help="A run; default: the latest finished one.")]
+AnyRunIdOption = Annotated[str | None, typer.Option("--run-id", help="A run; default: all runs of the output.")]
+OwnRunIdOption = Annotated[
+    str | None,
+    typer.Option("--run-id", help="Name the run yourself. An existing one is resumed if its fingerprint is the same."),
+]
 PrivateUriOption = Annotated[
     str | None, typer.Option("--private-uri", help="Where the private tree lies, if not in the output.")
 ]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="A Ray cluster, such as http://head:8265; default: RAY_API_SERVER_ADDRESS or RAY_ADDRESS."),
+]
+EvaluationFileOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="Take the evaluation block of this job file; default: the one submitted."),
+]
+SelectOption = Annotated[
+    Literal["new", "failed"] | None,
+    typer.Option(
+        "--select",
+        help="Score a part of the input in a new run that builds on the newest one: files that are new or changed, or "
+        "files that failed.",
+    ),
+]
+InputMovedOption = Annotated[
+    bool,
+    typer.Option("--input-moved", help="The archive of this output was moved to input.uri; its files are the same."),
+]
+OnlyOption = Annotated[Literal["new"] | None, typer.Option("--only", hidden=True)]
+RetryOption = Annotated[Literal["failed"] | None, typer.Option("--retry", hidden=True)]
+
+
+def run_request(
+    run_id: str | None,
+    new_run: bool,
+    select: str | None,
+    only: str | None,
+    retry: str | None,
+    input_moved: bool = False,
+) -> "RunRequest":
+    """Return what the options say about the run. `--only` and `--retry` are the old spellings of `--select`.
+
+    Raises:
+        UsageError: The options exclude each other.
+    """
+    from diagchd_batch.scoring.driver.identity import RunRequest
+
+    given = {selection for selection in (select, only, retry) if selection}
+    if len(given) > 1:
+        raise UsageError("new files and failed files are two runs; give --select new, then --select failed")
+    if "failed" in given:
+        return RunRequest(run_id, new_run, "failed", input_moved)
+    return RunRequest(run_id, new_run, "new" if given else "all", input_moved)
+
+
+def open_workspace(output: str, private_uri: str | None = None) -> "Workspace":
+    """Open the output that a command names."""
+    from diagchd_batch.scoring.driver.workspace import Workspace
+
+    return Workspace.open(output, private_uri)
+
+
+def evaluation_settings(path: Path | None, overrides: Sequence[str]) -> "EvaluationConfig | None":
+    """Return the evaluation block of the job file that --config names; None if it names none."""
+    from diagchd_batch.config.loading import load_job
+
+    if path is None:
+        if overrides:
+            raise UsageError("--set changes the job file that --config names; add --config JOB")
+        return None
+    return load_job(path, overrides, os.environ).evaluation

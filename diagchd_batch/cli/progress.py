@@ -1,4 +1,4 @@
-"""Shows a run's progress: a live bar on a terminal, otherwise a line every ten seconds."""
+"""Shows a run's progress: a live bar on a terminal, and otherwise a line every ten seconds."""
 
 import sys
 import time
@@ -14,11 +14,13 @@ from diagchd_batch.wording import counted
 
 LINE_INTERVAL_S = 10.0
 LOG_VARIABLE = "DIAGCHD_BATCH_LOG"
+"""Set it to ``json`` for a log that programs read."""
 
 
 class _Counts:
-    """Images and failures so far, and the rate since the first of them: neither the workers' start nor, in a resumed
-    run, what was done before counts.
+    """Images and failures so far, and the rate.
+
+    The rate covers neither the workers' start nor what a resumed run had done before.
     """
 
     def __init__(self, start: RunStart) -> None:
@@ -29,7 +31,7 @@ class _Counts:
         self.in_flight = 0
         self.failures: Counter[str] = Counter()
 
-    def see(self, in_flight: int) -> None:
+    def note_in_flight(self, in_flight: int) -> None:
         if not (self.images or in_flight):
             self.began_s = time.monotonic()
         self.in_flight = in_flight
@@ -62,7 +64,11 @@ class _Counts:
 
 
 class LineProgress:
-    """For logs and pipes: one line when something begins or ends, and every ten seconds between."""
+    """Progress for logs and pipes: a line when something begins or ends, and every ten seconds in between.
+
+    Args:
+        write: Receives each line.
+    """
 
     def __init__(self, write: Callable[[str], None] = say) -> None:
         self._write = write
@@ -88,7 +94,7 @@ class LineProgress:
 
     def in_flight(self, n_images: int) -> None:
         if self._counts:
-            self._counts.see(n_images)
+            self._counts.note_in_flight(n_images)
             self._line()
 
     def workers(self, n_workers: int) -> None:
@@ -121,7 +127,7 @@ class LineProgress:
 
 
 class BarProgress:
-    """For a terminal: one live line."""
+    """Progress for a terminal: one live line on stderr."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -160,11 +166,11 @@ class BarProgress:
 
     def in_flight(self, n_images: int) -> None:
         if self._counts:
-            self._counts.see(n_images)
+            self._counts.note_in_flight(n_images)
             self._show()
 
     def workers(self, n_workers: int) -> None:
-        """One machine's workers need no place in the line."""
+        """Do nothing: on one machine the number of workers is not worth a place in the line."""
 
     def shard_done(self, summary: ShardSummary) -> None:
         if self._counts:
@@ -188,12 +194,17 @@ class BarProgress:
 
 
 def run_progress() -> BarProgress | LineProgress:
-    """The display that fits where messages go."""
+    """Return a bar if stderr is a terminal, and lines otherwise."""
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
 def log_progress(environ: Mapping[str, str], write: Callable[[str], None] = say) -> LineProgress | JsonProgress:
-    """What a job on a cluster logs: lines for people, or for programs where DIAGCHD_BATCH_LOG is ``json``."""
+    """Return the progress of a job on a cluster: lines for people, or JSON if DIAGCHD_BATCH_LOG is ``json``.
+
+    Args:
+        environ: The environment variables.
+        write: Receives each line.
+    """
     return JsonProgress(write) if environ.get(LOG_VARIABLE) == "json" else LineProgress(write)
 
 

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diagchd_batch.cli.console import say
-from diagchd_batch.cli.options import PrivateUriOption
+from diagchd_batch.cli.options import OptionalOutputArgument, PrivateUriOption, open_workspace
 from diagchd_batch.errors import UsageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROWS_OF_A_TABLE = 1_000
-_FOLDED_WIDTH, _GAP = 24, 3  # of a column on a terminal
+_MAX_TABLE_ROWS = 1_000
+_FOLDED_WIDTH = 24
+"""Characters of a column that can still be read when its cells are folded."""
+_GAP = 3
 
 
 class Format(StrEnum):
@@ -31,23 +33,21 @@ def register(app: typer.Typer) -> None:
 
 
 def query(
-    output: Annotated[
-        str | None, typer.Argument(help="The output: a directory or s3://bucket/prefix.", show_default=False)
-    ] = None,
+    output: OptionalOutputArgument = None,
     sql: Annotated[
         str | None, typer.Argument(help="One SELECT; - reads it from standard input.", show_default=False)
     ] = None,
     list_views: Annotated[bool, typer.Option("--list", help="Show the views and their columns.")] = False,
     run_id: Annotated[
-        str | None, typer.Option("--run-id", help="One run, with those that it continues; default: all.")
+        str | None, typer.Option("--run-id", help="One run, with the runs that it builds on; default: all.")
     ] = None,
     format_: Annotated[
-        Format | None, typer.Option("--format", help="Default: by the ending of --out, else table.")
+        Format | None, typer.Option("--format", help="Default: the ending of --out; without --out, table.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the result to this file.")] = None,
     private_uri: PrivateUriOption = None,
 ) -> None:
-    """Ask an output's tables with SQL (DuckDB). Reads only: nothing is changed, no other file is opened.
+    """Query an output's tables with SQL (DuckDB). Reads only: nothing is changed, and no other file is opened.
 
     Example: diagchd-batch query out/sample "SELECT status, count(*) FROM predictions GROUP BY status"
     """
@@ -56,16 +56,13 @@ def query(
         return
     if output is None or sql is None:
         raise UsageError("query needs an output and a statement; `diagchd-batch query --list` shows the views")
-    from diagchd_batch.evaluation.tables.schemas import TABLES
-    from diagchd_batch.results import open_output
-    from diagchd_batch.results.query.database import open_query
     from diagchd_batch.results.query.formats import FORMATS
+    from diagchd_batch.runs.query import open_tables
 
     chosen = format_ or _by_ending(out)
     if chosen is Format.PARQUET and out is None and sys.stdout.isatty():
-        raise UsageError("Parquet is not for a terminal; name a file with --out")
-    database = open_query(open_output(output, private_uri), TABLES, run_id)
-    database.require_runs()
+        raise UsageError("Parquet cannot be shown on a terminal; name a file with --out")
+    database = open_tables(open_workspace(output, private_uri), run_id)
     with database.rows(sys.stdin.read() if sql == "-" else sql) as rows, ExitStack() as files:
         if chosen is Format.TABLE:
             _print_table(rows, files.enter_context(_opened(out, "w", "utf-8")) if out else sys.stdout)
@@ -78,7 +75,9 @@ def _by_ending(out: Path | None) -> Format:
     if ending in ("", "txt"):
         return Format.TABLE
     if ending not in list(Format):
-        raise UsageError(f"--out {out}: end it with .csv, .json, .parquet or .txt, or say what it is with --format")
+        raise UsageError(
+            f"--out {out}: end the name with .csv, .json, .parquet or .txt, or name the format with --format"
+        )
     return Format(ending)
 
 
@@ -90,13 +89,12 @@ def _opened(out: Path, mode: str, encoding: str | None = None) -> Any:
 
 
 def _print_views() -> None:
-    from diagchd_batch.evaluation.tables.schemas import TABLES
-    from diagchd_batch.results.query.database import describe_views
+    from diagchd_batch.runs.query import list_views
 
-    for view, columns in describe_views(TABLES):
+    for view in list_views():
         print(f"{view.name}: {view.description}")
-        width = max(len(name) for name, _ in columns)
-        for name, kind in columns:
+        width = max(len(name) for name, _ in view.columns)
+        for name, kind in view.columns:
             print(f"    {name:<{width}}  {kind}")
 
 
@@ -112,12 +110,12 @@ def _print_table(rows: "pa.RecordBatchReader", file: Any) -> None:
     for field in rows.schema:
         table.add_column(Text(_shown(field.name)), justify="right" if _is_number(field.type) else "left")
     shown: list[list[str]] = []
-    left = _ROWS_OF_A_TABLE
+    left = _MAX_TABLE_ROWS
     for batch in rows:
         shown += ([_shown(value) for value in row] for row in row_values(batch.slice(0, left)))
         left -= batch.num_rows
         if left < 0:
-            say(f"these are the first {_ROWS_OF_A_TABLE:,} rows; --format csv, json or parquet gives all")
+            say(f"these are the first {_MAX_TABLE_ROWS:,} rows; --format csv, json or parquet gives all")
             break
     is_terminal = file.isatty()
     console = Console(file=file, width=None if is_terminal else 10_000, no_color=not is_terminal)
@@ -131,13 +129,13 @@ def _print_table(rows: "pa.RecordBatchReader", file: Any) -> None:
 
 
 def _least_width(names: list[str], rows: list[list[str]]) -> int:
-    """Of a table whose cells keep to one line up to a width that can still be read when it is folded."""
+    """Return the characters that a table needs if its wider columns are folded."""
     columns = zip(names, *rows, strict=True)
     return sum(min(_FOLDED_WIDTH, max(map(len, column))) + _GAP for column in columns)
 
 
 def _print_records(names: list[str], rows: list[list[str]], file: Any) -> None:
-    """A row as a block of lines, one a column: what a terminal can show of many columns."""
+    """Print each row as a block with one line per column, for rows with more columns than fit on a terminal."""
     width = max(map(len, names))
     for number, row in enumerate(rows, start=1):
         print(f"row {number}", file=file)
@@ -152,7 +150,7 @@ def _is_number(kind: "pa.DataType") -> bool:
 
 
 def _shown(value: Any) -> str:
-    """A value for a person; no control character of a file's name reaches the terminal."""
+    """Return a value for a person. Control characters, which a file's name may hold, are escaped."""
     from diagchd_batch.results.query.formats import cell
 
     text = f"{value:.6g}" if isinstance(value, float) else cell(value)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from diagchd_batch.cli.console import say
-from diagchd_batch.cli.options import OutputArgument, PrivateUriOption, RunIdOption
+from diagchd_batch.cli.options import OutputArgument, PrivateUriOption, RunIdOption, open_workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -26,25 +26,21 @@ def report(
     private_uri: PrivateUriOption = None,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the file in a browser (local outputs).")] = False,
 ) -> None:
-    """Write a run's report: one HTML file that needs no network. Its metrics must be there: see evaluate.
+    """Write a run's report: one HTML file that needs no network. `evaluate` must have written the run's metrics.
 
-    The report holds no pixel of an input. With --gallery a second file shows images with the outlines of their masks;
-    it goes to the private tree, because pictures can carry names.
+    The report holds no pixel of an input. With --gallery a second file shows images with the outlines of their masks.
+    It goes to the private tree, because pictures can carry names.
 
     Example: diagchd-batch report out/sample --gallery 5 --open
     """
-    from diagchd_batch.report import write_report
-    from diagchd_batch.report.gallery import write_gallery
-    from diagchd_batch.results import open_output
-    from diagchd_batch.runs.evaluate import latest_finished_run
+    from diagchd_batch.runs.report import report as write_reports
     from diagchd_batch.uris import join_uri
 
-    opened = open_output(output, private_uri)
-    run_id = run_id or latest_finished_run(opened).run_id
-    key = write_report(opened.storage, run_id)
-    print(join_uri(output, key))
-    if gallery:
-        print(join_uri(opened.private.uri, write_gallery(opened, run_id, gallery)))
+    workspace = open_workspace(output, private_uri)
+    done = write_reports(workspace, run_id, gallery=gallery, on_note=say)
+    print(join_uri(output, done.key))
+    if done.gallery_key is not None:
+        print(join_uri(workspace.private.uri, done.gallery_key))
         say("the gallery is identified: pictures can carry names, and it names files")
     if show and "://" not in output:
-        webbrowser.open((Path(output) / key).resolve().as_uri())
+        webbrowser.open((Path(output) / done.key).resolve().as_uri())

@@ -1,0 +1,1 @@
+"""What each command does, as typed functions. The command line and the jobs on a cluster call them and print."""

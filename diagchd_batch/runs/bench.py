@@ -1,5 +1,9 @@
-"""How fast this machine decodes, scores and writes: figures of one run, so that their ratios mean something."""
+"""`bench`: how fast this machine decodes, scores and writes, and the settings that follow from it.
 
+All figures come from one process on one machine, so their ratios mean something.
+"""
+
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diagchd_batch import output_layout
 from diagchd_batch.bundled import bundled_path
 from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
 from diagchd_batch.images.limits import DecodeLimits
@@ -18,6 +21,7 @@ from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.process.native_stderr import native_stderr_silenced
 from diagchd_batch.results.columns import table_metadata
+from diagchd_batch.results.output import open_output
 from diagchd_batch.results.shard_writer import ShardWriter
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput
@@ -28,7 +32,6 @@ from diagchd_batch.scoring.worker.score_rows import scored_row
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import PIXEL_BYTES_IN_FLIGHT, ShardScorer
 from diagchd_batch.sources import open_source
-from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan import Plan
 from diagchd_batch.studies.planning import freeze_plan
@@ -40,11 +43,23 @@ if TYPE_CHECKING:
 
 _RUN_ID = "bench"
 _KEY = b"bench: tokens of the bundled sample, seen by nobody"
+_MIN_SPEED_GAIN = 1.2
+"""A change of precision needs a new validation, which a smaller gain is not worth."""
+_MIN_SAME_PIXELS = 0.995
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Images per second of each step alone (decode and write on one core), and of all steps together."""
+    """How fast each step is alone, and all steps together.
+
+    Attributes:
+        batch_size: Images per batch of the model.
+        n_images: Image files that were scored.
+        decode_per_core: Images per second that one core reads and decodes.
+        model: Images per second of the model alone.
+        write_per_core: Images per second that one core encodes and writes.
+        end_to_end: Images per second of all steps together.
+    """
 
     batch_size: int
     n_images: int
@@ -55,18 +70,28 @@ class Throughput:
 
     @property
     def end_to_end_of_model(self) -> float:
-        """End to end as a fraction of the model alone: 1 would be a pipeline that costs nothing."""
+        """The speed of all steps as a fraction of the model's: 1 if the pipeline costs nothing."""
         return self.end_to_end / self.model
 
 
 def measure_model(spec: ModelSpec, min_seconds: float = 3.0) -> tuple[float, str]:
-    """Images per second of `spec` on this machine, and the device it ran on."""
+    """Return the images per second of a model on this machine, and the device that it ran on.
+
+    Args:
+        spec: The model.
+        min_seconds: Seconds that the measurement lasts at least.
+    """
     predictor = _predictor(spec)
     return _model_images_per_s(predictor, min_seconds), predictor.devices[0]
 
 
 def measure_predictor(spec: ModelSpec, n_images: int | None = None) -> "PredictorBenchmark":
-    """Each precision of `spec` against Keras's own predict, on the bundled sample's images (the first `n_images`)."""
+    """Compare each precision of a model with Keras's own predict, on the bundled sample's images.
+
+    Args:
+        spec: The model.
+        n_images: How many of the sample's images are used; all by default.
+    """
     grid = DecodeSettings(_decode_limits(), spec.height, spec.width, None)
     decoder = InProcessDecoder(grid, ByteBudget(PIXEL_BYTES_IN_FLIGHT))
     frames = []
@@ -80,9 +105,15 @@ def measure_predictor(spec: ModelSpec, n_images: int | None = None) -> "Predicto
 
 
 def measure_throughput(spec: ModelSpec, n_images: int, decoder_threads: int, min_seconds: float = 5.0) -> Throughput:
-    """Each step and all steps together, over the bundled sample's images (repeated to `n_images` files).
+    """Time each step alone and all steps together.
 
-    The model alone is timed before and after the whole, so that a machine whose speed drifts does not favour either.
+    The model alone is timed before and after the other steps, so that a drift of the machine's speed favours neither.
+
+    Args:
+        spec: The model.
+        n_images: Image files to score. The bundled sample's images are repeated up to this number.
+        decoder_threads: Threads that read and decode.
+        min_seconds: Seconds that each measurement of the model alone lasts at least.
     """
     model = _predictor(spec)
     with _scratch_run(model, n_images, decoder_threads) as (settings, plan):
@@ -104,6 +135,29 @@ def measure_throughput(spec: ModelSpec, n_images: int, decoder_threads: int, min
         write_per_core=write,
         end_to_end=len(images) / seconds,
     )
+
+
+def suggest_settings(predictor: "PredictorBenchmark", throughput: Throughput, cores: int) -> dict[str, str]:
+    """Return the settings that follow from measurements: ``key=value`` of the job file → the reason.
+
+    Args:
+        predictor: What `measure_predictor` returned.
+        throughput: What `measure_throughput` returned.
+        cores: Processor cores of this machine.
+    """
+    bfloat16, float32 = predictor.precisions["bfloat16"], predictor.precisions["float32"]
+    gain = bfloat16.images_per_s / float32.images_per_s
+    suggestions = {f"model.batch_size={throughput.batch_size}": "what `auto` resolves to here"}
+    if gain >= _MIN_SPEED_GAIN and bfloat16.same_pixels >= _MIN_SAME_PIXELS and bfloat16.same_calls == 1:
+        reason = f"{gain:.1f} times as fast as float32, with the same calls; check your own images with `compare`"
+        suggestions["model.precision=bfloat16"] = reason
+    else:
+        suggestions["model.precision=float32"] = f"bfloat16 is {gain:.1f} times as fast, with the results shown above"
+    cores_needed = math.ceil(throughput.model / throughput.decode_per_core)
+    if cores_needed > cores:
+        reason = f"decoding needs {cores_needed} cores to keep up with the model"
+        suggestions[f"cluster.cpus_per_actor={cores_needed}"] = reason
+    return suggestions
 
 
 def _predictor(spec: ModelSpec) -> "Predictor":
@@ -128,12 +182,12 @@ def _model_images_per_s(model: Model, min_seconds: float) -> float:
     spec = model.spec
     shape = (model.batch_size, spec.height, spec.width, 3)
     images_bhwc_u8 = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    model.predict(images_bhwc_u8)  # the first call may still allocate
+    model.predict(images_bhwc_u8)  # The first call may still allocate memory.
     return model.batch_size * _calls_per_s(lambda: model.predict(images_bhwc_u8), min_seconds)
 
 
 def _calls_per_s(call: Callable[[], Any], min_seconds: float) -> float:
-    """The rate of at least two calls and `min_seconds`."""
+    """Return the rate over at least two calls and `min_seconds` seconds."""
     began_s, calls = time.perf_counter(), 0
     while calls < 2 or time.perf_counter() - began_s < min_seconds:
         call()
@@ -151,7 +205,7 @@ def _decode_images_per_s(settings: RunSettings, images: list[PlannedImage]) -> t
 
 
 def _write_images_per_s(settings: RunSettings, frames: list[FrameInput]) -> float:
-    """Masks, quality flags and Parquet, from label maps shaped like a heart: what is written is of the usual size."""
+    """Time masks, quality flags and Parquet, with label maps like a heart's, so that files have their usual size."""
     spec = settings.model
     rows_hw, columns_hw = np.mgrid[-1 : 1 : spec.height * 1j, -1 : 1 : spec.width * 1j]
     label_map_hw_u8 = np.where(np.hypot(rows_hw, columns_hw) < 0.5, 2, 0).astype(np.uint8)
@@ -170,7 +224,7 @@ def _write_images_per_s(settings: RunSettings, frames: list[FrameInput]) -> floa
 
 @contextmanager
 def _scratch_run(model: Model, n_images: int, decoder_threads: int) -> Iterator[tuple[RunSettings, Plan]]:
-    """Yield the settings and plan of a run with one shard of `n_images` copies of the sample images."""
+    """Plan a run of one shard over copies of the sample's images, in a directory that is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="diagchd-batch-bench-") as name:
         directory = Path(name)
         study = directory / "input" / "study"
@@ -180,12 +234,12 @@ def _scratch_run(model: Model, n_images: int, decoder_threads: int) -> Iterator[
             source = sample[number % len(sample)]
             (study / f"{number:06d}{source.suffix}").write_bytes(source.read_bytes())
         input_config = InputConfig(uri=str(directory / "input"), layout="tree", simulated=True)
-        private = open_store(str(directory / "output" / output_layout.PRIVATE), owner_only=True)
+        output = open_output(str(directory / "output"))
         plan = freeze_plan(
             input_config,
             ShardsConfig(images_per_shard=n_images),
             open_source(input_config.uri),
-            private,
+            output.private,
             _RUN_ID,
             Pseudonymizer(_KEY),
         )
@@ -194,8 +248,8 @@ def _scratch_run(model: Model, n_images: int, decoder_threads: int) -> Iterator[
             submission=_RUN_ID,
             fingerprint="",
             input_uri=input_config.uri,
-            output_uri=str(directory / "output"),
-            private_uri=private.uri,
+            output_uri=output.storage.uri,
+            private_uri=output.private.uri,
             model=model.spec,
             batch_size=model.batch_size,
             intra_op_threads=0,

@@ -1,8 +1,8 @@
-"""What a submit would do, found out without writing anything to the output."""
+"""`plan`: what a submit would do, found out without writing anything to the output."""
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pyarrow as pa
@@ -34,11 +34,18 @@ from diagchd_batch.studies.planning import preview_plan
 
 @dataclass(frozen=True, slots=True)
 class JobPreview:
-    """`run_id` is the unfinished or finished run that the job would go on with, None where it would begin a new one;
-    `builds_on` is the parent of that.
+    """What a submit would do.
 
-    `done_*` count what that run has committed. `images_per_s` comes from the latest finished run of the same
-    fingerprint in the output; None where there is none. `matches`: evaluation table → how its studies meet the plan's.
+    Attributes:
+        model: The model that would score.
+        head: The plan in numbers.
+        run_id: The run that the job would resume or repeat; None if it would begin a new one.
+        builds_on: The parent of the new run; None if it has none.
+        done_shards: Shards that the run has committed.
+        done_images: Images of those shards.
+        images_per_s: The speed to expect; None if it is not known.
+        images_per_s_source: Where that speed comes from.
+        matches: The name of each evaluation table → how its studies match the plan's.
     """
 
     model: ModelSpec
@@ -48,7 +55,18 @@ class JobPreview:
     done_shards: int
     done_images: int
     images_per_s: float | None
+    images_per_s_source: str | None
     matches: Mapping[str, StudyMatch]
+
+    @property
+    def images_left(self) -> int:
+        """Images that are still to be scored."""
+        return self.head.n_images - self.done_images
+
+    @property
+    def expected_s(self) -> float | None:
+        """Seconds that scoring them will take; None if the speed is not known."""
+        return self.images_left / self.images_per_s if self.images_per_s else None
 
 
 def preview_job(
@@ -58,10 +76,19 @@ def preview_job(
     request: RunRequest = RunRequest(),
     on_listed: Callable[[int], None] | None = None,
 ) -> JobPreview:
-    """Plans the job, checks its evaluation files, and looks for a run that it would resume. Writes nothing.
+    """Plan a job, check its evaluation files, and look for the run that it would resume. Writes nothing.
 
-    Evaluation files are matched with a plan of the whole input alone.
-    Raises what `submit` would: ConfigError, InputError, WeightsError, StorageFault, FingerprintMismatchError.
+    The evaluation files are matched only with a plan of the whole input.
+
+    Args:
+        config: The job file.
+        environ: The environment variables, which may hold the identifier key.
+        request: What the command line says about the run.
+        on_listed: Receives the number of objects listed so far.
+
+    Raises:
+        DiagchdBatchError: What `submit` would raise: ConfigError, InputError, WeightsError, StorageFault or
+            FingerprintMismatchError.
     """
     check_limits(config.limits)
     refuse_output_in_input(config)
@@ -71,9 +98,8 @@ def preview_job(
     key = workspace.find_key()
     found = begun = None
     if key is not None:
-        target = requested_run(
-            config, model, workspace.registry(key), requested_input_root(workspace, request), request
-        )
+        root = requested_input_root(workspace, request)
+        target = requested_run(config, model, workspace.registry(key), root, request)
         found, begun = (target.identity, None) if target.exists else (None, target.identity)
     select = selection_of(begun, workspace.storage, workspace.private) if begun else None
     pseudonymizer = Pseudonymizer(key or secrets.token_bytes(32))
@@ -84,14 +110,9 @@ def preview_job(
     done: set[int] = set()
     head = preview.head
     if found is not None and workspace.private.stat(output_layout.plan_head(found.run_id)) is not None:
-        # a run that is resumed goes on with the plan it began with
+        # A run that is resumed keeps the plan that it began with.
         head, done = open_plan(workspace.private, found.run_id).head, committed_shards(workspace.storage, found.run_id)
-    digest = fingerprint(fingerprint_fields(model, config.input, config.limits))
-    rates = [
-        (run.ended_at, run.images_per_s)
-        for run in workspace.runs(on_damaged=lambda *_: None)  # it tells how fast the others were
-        if current_fingerprint(run.fingerprint, run.fingerprint_fields) == digest and run.ended_at and run.images_per_s
-    ]
+    images_per_s = _earlier_speed(workspace, fingerprint(fingerprint_fields(model, config.input, config.limits)))
     return JobPreview(
         model=model,
         head=head,
@@ -99,13 +120,27 @@ def preview_job(
         builds_on=begun.parent_run_id if begun else None,
         done_shards=len(done),
         done_images=sum(size.n_images for shard, size in enumerate(head.shards) if shard in done),
-        images_per_s=max(rates)[1] if rates else None,
+        images_per_s=images_per_s,
+        images_per_s_source="the latest run with this fingerprint" if images_per_s else None,
         matches=matches,
     )
 
 
+def with_measured_speed(preview: JobPreview) -> JobPreview:
+    """Time the model on this machine, and return the preview with that speed."""
+    from diagchd_batch.runs.bench import measure_model  # loads the model's runtime
+
+    images_per_s, device = measure_model(preview.model)
+    source = f"one actor on this machine's {device}"
+    return replace(preview, images_per_s=images_per_s, images_per_s_source=source)
+
+
 def read_evaluation_files(config: EvaluationConfig) -> dict[str, pd.DataFrame]:
-    """Table name → rows, of those that the job names. Raises InputError for a row that cannot be taken."""
+    """Return the rows of each evaluation table that the job names.
+
+    Raises:
+        InputError: A table has a row that cannot be used.
+    """
     tables = {}
     if config.reference:
         tables["reference"] = read_reference(config.reference)
@@ -114,6 +149,16 @@ def read_evaluation_files(config: EvaluationConfig) -> dict[str, pd.DataFrame]:
     if config.covariates:
         tables["covariates"] = read_covariates(config.covariates)
     return tables
+
+
+def _earlier_speed(workspace: Workspace, digest: str) -> float | None:
+    """Return the images per second of the run with this fingerprint that ended last."""
+    speeds = [
+        (run.ended_at, run.images_per_s)
+        for run in workspace.runs(on_damaged=lambda *_: None)
+        if current_fingerprint(run.fingerprint, run.fingerprint_fields) == digest and run.ended_at and run.images_per_s
+    ]
+    return max(speeds)[1] if speeds else None
 
 
 def _match_evaluation_files(config: EvaluationConfig, studies: pa.Table) -> dict[str, StudyMatch]:

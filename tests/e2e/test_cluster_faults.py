@@ -207,7 +207,7 @@ def test_the_head_is_killed_and_started_again(run, expected):
     assert "Traceback" not in messages
     committed = run.score_bytes()
     assert len(committed) < len(expected.score_bytes)
-    kept = cluster.command("logs", RUN_ID, "--output", run.output_uri)
+    kept = cluster.command("logs", run.output_uri, "--run-id", RUN_ID)
     assert kept.returncode == 0 and '"event": "started"' in kept.stdout, kept.stderr
     cluster.start_head()
     cluster.wait_for_nodes(1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diagchd_batch.cli.job import WHICH_FILES
+from diagchd_batch.cli.submit import WHICH_FILES
 from diagchd_batch.results import open_output
 from diagchd_batch.results.query.database import open_query
 from tests.support.scoring_runs import ScoringRun

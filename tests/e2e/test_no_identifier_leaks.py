@@ -239,7 +239,7 @@ def user(tmp_path_factory):
     runs = [path.name.partition("=")[2] for path in user.output.glob("runs/run_id=*")]
     first = min(run for run in runs if run.rpartition("-")[0] == second.rpartition("-")[0])
     user.give_all(*([command, output, *form] for command in ("status", "list") for form in FORMS))
-    user.give_all(*(["logs", run, "--output", output] for run in runs))
+    user.give_all(*(["logs", output, "--run-id", run] for run in runs))
     user.give_all(*(["verify", output, "--run-id", first, *form] for form in FORMS), ends_with=(0, 1))
     for form in FORMS:
         user.give("evaluate", output, "--run-id", first, *form)

@@ -145,10 +145,10 @@ def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_pat
     (archive / "study-0000" / "broken.png").write_bytes(b"not a picture")
     run = ScoringRun(tmp_path / "run", archive, run_id=None)
 
-    first = _submit(run, "--only", "new")  # the first night: everything
-    assert _plan(run, "--only", "new")["n_images"] == 0
+    first = _submit(run, "--select", "new")  # the first night: everything
+    assert _plan(run, "--select", "new")["n_images"] == 0
     assert (first.exit_code, first.summary["counts"]["n_images"]) == (3, 17)
-    nothing = _submit(run, "--only", "new")
+    nothing = _submit(run, "--select", "new")
     assert (nothing.exit_code, nothing.summary["nothing_selected"]) == (0, True), nothing.messages
     assert nothing.summary["run_id"] == first.summary["run_id"]
 
@@ -156,18 +156,18 @@ def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_pat
     for study in sorted((tmp_path / "more").iterdir())[8:]:
         study.rename(archive / study.name)  # four studies more
     shutil.copy(archive / "study-0001" / "image-0002.png", archive / "study-0002" / "image-0004.png")  # one changed
-    planned = _plan(run, "--only", "new")
+    planned = _plan(run, "--select", "new")
     assert (planned["n_images"], planned["n_studies"], planned["builds_on"]) == (9, 5, first.summary["run_id"])
-    second = _submit(run, "--only", "new")
+    second = _submit(run, "--select", "new")
     assert (second.exit_code, second.summary["counts"]["n_images"]) == (0, 9), second.messages
 
     shutil.copy(archive / "study-0001" / "image-0002.png", archive / "study-0000" / "broken.png")
     whole = ScoringRun(tmp_path / "whole", archive, run_id=None)
     with whole.started() as at_once:
-        third = _submit(run, "--retry", "failed")
+        third = _submit(run, "--select", "failed")
         assert (third.exit_code, third.summary["counts"]["n_images"]) == (0, 1), third.messages
-        assert _submit(run, "--retry", "failed").summary["nothing_selected"]
-        assert _submit(run, "--only", "new").summary["nothing_selected"]
+        assert _submit(run, "--select", "failed").summary["nothing_selected"]
+        assert _submit(run, "--select", "new").summary["nothing_selected"]
         of_all = at_once.ending()
     assert of_all.exit_code == 0, of_all.messages
 

@@ -172,7 +172,7 @@ def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_o
         run.wait_until(client, all_is_told, "metrics of the run")
         may_be_none = {"ray_diagchd_batch_failures_total"}  # if the one bad file's shard is not among them
         assert set(_run_metrics(cluster)) | may_be_none >= _names_in_the_dashboard()
-        asked = cluster.command("stop", RUN_ID, "--output", run.output_uri)
+        asked = cluster.command("stop", run.output_uri, "--run-id", RUN_ID)
         assert asked.returncode == 0, asked.stderr
         (stopping,) = json.loads(cluster.command("status", run.output_uri, "--json").stdout)
         assert stopping["status"] == "stopping"
@@ -189,7 +189,7 @@ def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_o
     assert all(event["attempt"] and event["run"] == RUN_ID for event in shards)
     (state,) = json.loads(cluster.command("status", run.output_uri, "--json").stdout)
     assert (state["status"], state["shards_done"], state["remaining_s"]) == ("stopped", n_committed, None)
-    again = cluster.command("stop", RUN_ID, "--output", run.output_uri)
+    again = cluster.command("stop", run.output_uri, "--run-id", RUN_ID)
     assert "it is stopped" in again.stderr
     ended = run.submit()
     assert ended.returncode == 3, ended.stderr

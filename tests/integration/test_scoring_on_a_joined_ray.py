@@ -133,18 +133,18 @@ def test_where_a_node_has_the_gpu_that_an_actor_asks_for_the_run_is_scored(tmp_p
 def test_nights(cluster, tmp_path):
     """The words of the nightly job: the options of its entry point, and an instant with its offset."""
     run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 8), run_id=None)
-    late = _score(run, cluster, "--only", "new", "--until", "2020-01-01T06:00:00+01:00")
+    late = _score(run, cluster, "--select", "new", "--until", "2020-01-01T06:00:00+01:00")
     assert (late.returncode, late.stdout) == (0, ""), late.stderr
     assert "deadline has passed" in late.stderr
     assert not run.output.exists()
 
     until = (datetime.now(UTC) + timedelta(hours=8)).isoformat()
-    first = _score(run, cluster, "--only", "new", "--until", until)
+    first = _score(run, cluster, "--select", "new", "--until", until)
     assert first.returncode == 0, first.stderr
     assert json.loads(first.stdout)["counts"]["n_images"] == 8
     (run.cohort / "study-0001" / "image-0002.png").replace(run.cohort / "study-0001" / "new.png")
-    second = _score(run, cluster, "--only", "new", "--until", until)
+    second = _score(run, cluster, "--select", "new", "--until", until)
     assert json.loads(second.stdout)["counts"]["n_images"] == 1, second.stderr
-    third = _score(run, cluster, "--only", "new", "--until", until)
+    third = _score(run, cluster, "--select", "new", "--until", until)
     assert json.loads(third.stdout)["nothing_selected"], third.stderr
     assert verify(str(run.output)) == 0

@@ -237,19 +237,19 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
     assert run.score_bytes() == local.score_bytes()
     assert _command(head, "verify", run.output).returncode == 0
 
-    log = _command(head, "logs", run.run_id, "--address", head.address).stdout
-    kept = _command(head, "logs", run.run_id, "--output", run.output)
+    log = _command(head, "logs", "--run-id", run.run_id, "--address", head.address).stdout
+    kept = _command(head, "logs", run.output, "--run-id", run.run_id)
     assert '"counts"' in kept.stdout and set(kept.stdout.splitlines()) <= set(log.splitlines())
-    gone = _command(head, "logs", run.run_id, "--output", run.output, "--address", "http://127.0.0.1:9")
+    gone = _command(head, "logs", run.output, "--run-id", run.run_id, "--address", "http://127.0.0.1:9")
     assert "no answer from" in gone.stderr and gone.stdout == kept.stdout
-    neither = _command(head, "logs", run.run_id, "--address", "http://127.0.0.1:9")
-    assert neither.returncode == 1 and "--output" in neither.stderr
+    neither = _command(head, "logs", "--run-id", run.run_id, "--address", "http://127.0.0.1:9")
+    assert neither.returncode == 1 and "logs OUTPUT" in neither.stderr
 
     again = _command(head, "submit", _job_file(run), "--run-id", run.run_id, "--address", head.address, "--json")
     assert (again.returncode, json.loads(again.stdout)["submission_id"]) == (3, f"{run.run_id}-s2")
     (state,) = json.loads(_command(head, "status", run.output, "--json").stdout)
     assert (state["status"], state["shards_done"], state["exit_code"]) == ("finished", state["n_shards"], 3)
-    log = _command(head, "logs", run.run_id, "--address", head.address).stdout
+    log = _command(head, "logs", "--run-id", run.run_id, "--address", head.address).stdout
     assert '"repeated": true' in log
 
     for text in (head.get("/api/jobs/"), log, kept.stdout, answers[0][1]):
@@ -260,7 +260,7 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
 def test_only_what_is_new_is_scored_in_the_next_night(head, tmp_path):
     archive = write_cohort(tmp_path / "archive", 8)
     run = ScoringRun(tmp_path / "run", archive, run_id=None)
-    words = ("submit", _job_file(run), "--address", head.address, "--only", "new", "--json")
+    words = ("submit", _job_file(run), "--address", head.address, "--select", "new", "--json")
     first = _command(head, *words)
     assert first.returncode == 0, first.stderr
     write_cohort(tmp_path / "more", 12, seed=1)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from diagchd_batch.bundled import bundled_path
 from diagchd_batch.cli.main import app, main
+from diagchd_batch.cli.options import run_request
 from diagchd_batch.errors import ConfigError, UsageError
 from tests.support.command_line import diagchd_batch
 
@@ -105,6 +106,8 @@ def test_info_names_versions_and_models_without_loading_them(call):
     ("options", "message"),
     [
         (["--only", "new", "--retry", "failed"], "two runs"),
+        (["--select", "failed", "--only", "new"], "two runs"),
+        (["--select", "new", "--new-run"], "--new-run"),
         (["--only", "new", "--new-run"], "--new-run"),
         (["--until", "soon"], "7h30m"),
         (["--no-wait"], "--address"),
@@ -140,3 +143,31 @@ def test_weights_that_saw_phantoms_alone_are_told_before_real_images_are_planned
     )
     assert "caution: the weights of model diagchd-compact were trained on SIMULATED phantoms" in real.messages
     assert real.printed == simulated.printed
+
+
+def test_another_operating_system_is_refused_with_the_way_on(monkeypatch):
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    refused = diagchd_batch("info")
+    assert (refused.exit_code, refused.printed) == (2, "")
+    assert "runs on Linux only, and this is Darwin; use a Linux machine, a container" in refused.messages
+
+
+def test_info_counts_cores_without_an_affinity(call, monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    assert json.loads(call("info", "--json").stdout)["cores"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "selection"),
+    [
+        ((None, None, None), "all"),
+        (("new", None, None), "new"),
+        (("failed", None, None), "failed"),
+        ((None, "new", None), "new"),
+        ((None, None, "failed"), "failed"),
+        (("new", "new", None), "new"),
+    ],
+)
+def test_old_spellings_of_select_mean_the_same(options, selection):
+    assert run_request(None, False, *options).selection == selection

@@ -7,6 +7,7 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
+from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from tests.support.command_line import diagchd_batch
 from tests.support.evaluated_runs import KEY, RUN_ID, MadeOutput, MadeStudy
 from tests.support.scoring_runs import PROJECT
@@ -71,10 +72,28 @@ def test_a_plan_has_nothing_to_do_with_the_record_of_another_run(made):
 
 def test_the_newest_log_is_looked_for_among_the_others_and_that_is_said(made):
     made.output.replace(output_layout.run_record(LATER), b"{")
-    done = diagchd_batch("logs", "--output", made.output.uri)
+    done = diagchd_batch("logs", made.output.uri)
     assert done.exit_code == 0, done.messages
     assert f"no log is kept of run {RUN_ID}" in done.printed
     assert f"run {LATER} is left out, it may be newer" in done.messages and "run.json is damaged" in done.messages
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]"])
+@pytest.mark.parametrize(
+    "command", [("evaluate",), ("report",), ("export", "shareable"), ("export", "worklist")], ids=" ".join
+)
+def test_the_latest_run_is_looked_for_among_the_others_and_that_is_said(made, command, content, tmp_path):
+    record = read_private_run_record(made.private, RUN_ID)
+    write_run_record(made.output, made.private, record.model_copy(update={"ended_at": record.started_at}))
+    made.output.replace(output_layout.run_record(LATER), content)
+    destination = [str(tmp_path / "shared")] if command[0] == "export" else []
+    done = diagchd_batch(*command, made.output.uri, *destination)
+    assert done.exit_code == 0, done.messages
+    assert RUN_ID in done.printed and LATER not in done.printed
+    assert f"run {LATER} is left out, it may be newer" in done.messages and "run.json is damaged" in done.messages
+    made.output.replace(output_layout.run_record(RUN_ID), content)
+    refused = diagchd_batch(*command, made.output.uri, *destination)
+    assert refused.exit_code == 1 and "run.json is damaged" in refused.messages
 
 
 def test_queries_that_need_no_record_are_answered_in_full_and_those_that_do_are_refused(made):

@@ -27,7 +27,7 @@ def output(tmp_path, monkeypatch) -> Output:
 
 
 def _logs(*options: str):
-    return CliRunner().invoke(app, ["logs", RUN_ID, *options])
+    return CliRunner().invoke(app, ["logs", *options])
 
 
 @pytest.mark.parametrize("options", [[], ["--address", NOBODY]], ids=["no cluster", "a cluster that is gone"])
@@ -35,15 +35,15 @@ def test_the_log_of_the_latest_driver_is_printed(output, options):
     with RunLog() as log:
         log.keep(output.private, RUN_ID, "11111111")
         log.write("what the driver said")
-    printed = _logs("--output", output.storage.uri, *options)
+    printed = _logs(output.storage.uri, "--run-id", RUN_ID, *options)
     assert (printed.exit_code, printed.stdout) == (0, "what the driver said\n")
-    of_the_newest = CliRunner().invoke(app, ["logs", "--output", output.storage.uri])
+    of_the_newest = CliRunner().invoke(app, ["logs", output.storage.uri])
     assert of_the_newest.stdout == printed.stdout
     assert ("no answer from" in printed.stderr) is bool(options)
 
 
 def test_of_a_run_without_a_log_it_tells_the_kind_of_its_end_and_where_the_private_text_lies(output):
-    printed = _logs("--output", output.storage.uri)
+    printed = _logs(output.storage.uri, "--run-id", RUN_ID)
     assert printed.exit_code == 0
     assert "it is failed: a fault of the run, exit code 1; the full text is in the private tree" in printed.stdout
     assert output_layout.private_run_record(RUN_ID) in printed.stdout
@@ -52,13 +52,13 @@ def test_of_a_run_without_a_log_it_tells_the_kind_of_its_end_and_where_the_priva
 
 
 def test_without_output_and_cluster_it_says_what_to_give(output):
-    refused = _logs()
-    assert isinstance(refused.exception, UsageError)
-    refused = _logs("--address", NOBODY)
+    for options in ([], ["--run-id", RUN_ID], ["--address", NOBODY]):
+        assert isinstance(_logs(*options).exception, UsageError)
+    refused = _logs("--run-id", RUN_ID, "--address", NOBODY)
     assert isinstance(refused.exception, RunFault)
-    assert "--output" in refused.stderr
+    assert "logs OUTPUT" in refused.stderr
 
 
 def test_an_unknown_run_is_refused(output):
-    refused = CliRunner().invoke(app, ["logs", "unknown", "--output", output.storage.uri])
+    refused = CliRunner().invoke(app, ["logs", output.storage.uri, "--run-id", "unknown"])
     assert isinstance(refused.exception, UsageError)

@@ -102,7 +102,7 @@ def _arguments(**changed):
     given = {
         "manifest": KUBERAY / "rayjob.yaml",
         "name": "diagchd-nightly",
-        "options": "--only new",
+        "options": "--select new",
         "until": time(6),
         "keep": 14,
     }
@@ -115,14 +115,14 @@ def test_created_job_is_the_manifest_with_name_options_and_an_instant_to_end_at(
     (job,) = jobs.values()
     shipped = manifest("rayjob")
     assert job["spec"].pop("entrypoint") == (
-        shipped["spec"].pop("entrypoint") + " --only new --until 2026-11-24T06:00:00+01:00"
+        shipped["spec"].pop("entrypoint") + " --select new --until 2026-11-24T06:00:00+01:00"
     )
     assert job["spec"] == shipped["spec"]
     assert job["metadata"]["labels"] == shipped["metadata"]["labels"] | {"diagchd-batch/series": "diagchd-nightly"}
 
 
 def test_what_is_sent_is_valid():
-    sent = create_rayjob.rayjob_of_series(manifest("rayjob"), "diagchd-nightly", "--only new", EVENING)
+    sent = create_rayjob.rayjob_of_series(manifest("rayjob"), "diagchd-nightly", "--select new", EVENING)
     assert schema_problems(sent) == [] and problems(sent) == []
 
 

@@ -74,7 +74,7 @@ def test_nightly_run_keeps_to_its_zone_and_never_overlaps():
     (_, template), *_ = pod_templates(manifest("nightly-cronjob"))
     (container,) = template["spec"]["containers"]
     assert {"name": "TZ", "value": spec["timeZone"]} in container["env"]
-    assert "--until" in container["args"] and "--only new" in container["args"]
+    assert "--until" in container["args"] and "--select new" in container["args"]
 
 
 def test_images_are_this_version_and_the_target_of_their_role():

@@ -7,14 +7,15 @@ import pytest
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.report import write_report
-from diagchd_batch.results.output import open_output
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.verify.lineage import verify_lineage
 from diagchd_batch.results.verify.run import verify_run
-from diagchd_batch.runs.evaluate import compare_in_output, evaluate_output
+from diagchd_batch.runs.compare import compare
+from diagchd_batch.runs.evaluate import evaluate, evaluate_tables
 from diagchd_batch.scoring.driver import ray_data
 from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.lifecycle import RunOutcome, run_job
+from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.studies.plan import open_plan
 from tests.unit.scoring.driver.test_lifecycle import OneMachine, Silent, score_here
 from tests.unit.scoring.made_inputs import png
@@ -51,7 +52,7 @@ class Archive:
                 "evaluation": {"resamples": 100},
             }
         )
-        self.output = open_output(self.config.output.uri)
+        self.output = Workspace.open(self.config.output.uri, environ={})
 
     def submit(self, selection="all", **changes: tuple[str, str]) -> RunOutcome:
         """Write the manifest with the changed studies, and submit."""
@@ -64,7 +65,7 @@ class Archive:
             environ={},
             command=["submit"],
             request=RunRequest(selection=selection),
-            derive=lambda run: evaluate_output(self.output, {}, run_id=run, config=self.config.evaluation),
+            derive=lambda run: evaluate_tables(self.output, run, self.config.evaluation),
             conclude=lambda run: write_report(self.output.storage, run),
         )
 
@@ -115,11 +116,11 @@ def test_everything_that_reads_runs_reads_one_without_images(archive, scored):
     again = archive.submit(a=("1", ""))  # the same command repeats it
     assert (again.run_id, again.repeated, again.n_new_images) == (second.run_id, True, 0)
     assert archive.output.current_predictions(second.run_id).num_rows == len(STUDIES)
-    compare_in_output(archive.output, {}, first.run_id, second.run_id)
+    compare(archive.output, first.run_id, second.run_id)
     database = open_query(archive.output, {})
     for view in ("runs", "lineages", "predictions", "scores", "masks", "plan", "studies", "current", "failures"):
         database.table(f"SELECT count(*) FROM {view}")
-    assert evaluate_output(archive.output, {}).run_id == second.run_id
+    assert evaluate(archive.output).summary.run_id == second.run_id
 
 
 def test_nothing_is_made_where_neither_images_nor_corrections_are_new(archive, scored):

@@ -59,7 +59,7 @@ def test_one_that_was_asked_to_stop_says_so(living):
 
 
 def test_stop_with_an_output_alone_asks_every_run_of_it_that_lives(living):
-    asked = CliRunner().invoke(app, ["stop", "--output", living.storage.uri])
+    asked = CliRunner().invoke(app, ["stop", living.storage.uri])
     assert asked.exit_code == 0 and f"run {RUN_ID} was asked to end" in asked.stderr
     assert run_state(living, RUN_ID).status == "stopping"
 

@@ -1,12 +1,13 @@
 """`verify`: proves what an output holds."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from diagchd_batch.cli.console import print_json, say
-from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption
+from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_workspace
+from diagchd_batch.errors import ExitCode
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -19,33 +20,28 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     output: OutputArgument,
-    run_id: Annotated[str | None, typer.Option("--run-id", help="A run; default: all of the output.")] = None,
+    run_id: AnyRunIdOption = None,
     private_uri: PrivateUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Prove that every planned frame has exactly one result, and that files are whole. Exit 1 names what is wrong.
 
-    Checks all runs of the output, or the one named; and together those that build on one another.
+    Checks all runs of the output, or the one that is named, and also the runs that build on one another together.
 
     Example: diagchd-batch verify out/sample
     """
-    from diagchd_batch.results.output import open_output
-    from diagchd_batch.results.verify.output import verify_lineages, verify_runs
+    from diagchd_batch.runs.verify import verify as verify_output
 
-    opened = open_output(output, private_uri)
-    reports = []
-    for report in verify_runs(opened, run_id):
-        reports.append(report)
-        if not as_json:
-            _print_report(report)
-    lineages = list(verify_lineages(opened, run_id))
+    workspace = open_workspace(output, private_uri)
     if as_json:
-        print_json([*map(_report_json, reports), *map(_lineage_json, lineages)])
+        found = verify_output(workspace, run_id)
+        print_json([*map(_report_json, found.runs), *map(_lineage_json, found.lineages)])
     else:
-        for lineage in lineages:
+        found = verify_output(workspace, run_id, on_run=_print_report)
+        for lineage in found.lineages:
             _print_lineage(lineage)
-    if not (all(report.ok for report in reports) and all(lineage.ok for lineage in lineages)):
-        raise typer.Exit(1)
+    if not found.ok:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _print_report(report: "VerifyReport") -> None:

@@ -1,0 +1,31 @@
+"""`logs`: what a run's latest driver printed."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from diagchd_batch.cli.console import say
+from diagchd_batch.cli.options import AddressOption, OptionalOutputArgument, PrivateUriOption, open_workspace
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(logs)
+
+
+def logs(
+    output: OptionalOutputArgument = None,
+    run_id: Annotated[str | None, typer.Option("--run-id", help="A run; default: the newest of the output.")] = None,
+    private_uri: PrivateUriOption = None,
+    address: AddressOption = None,
+) -> None:
+    """Print the log of a run's latest submission to a cluster: from the cluster, or the one that the output keeps.
+
+    Without an output the cluster alone is asked; then --run-id names the run.
+
+    Example: diagchd-batch logs out/sample --run-id 1f3a5c7e-9b2d4f60-1
+    """
+    from diagchd_batch.runs.logs import read_logs
+
+    workspace = None if output is None else open_workspace(output, private_uri)
+    print(read_logs(workspace, run_id, address, os.environ, on_note=say), end="")

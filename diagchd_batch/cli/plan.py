@@ -1,0 +1,140 @@
+"""`plan`: what a submit would do."""
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diagchd_batch.cli.console import duration, print_json, print_pairs, say, size
+from diagchd_batch.cli.options import (
+    ConfigArgument,
+    InputMovedOption,
+    JsonOption,
+    OnlyOption,
+    OwnRunIdOption,
+    RetryOption,
+    SelectOption,
+    SetOption,
+    run_request,
+)
+from diagchd_batch.wording import counted
+
+if TYPE_CHECKING:
+    from diagchd_batch.config.models import JobConfig
+    from diagchd_batch.runs.plan import JobPreview
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(plan)
+
+
+def plan(
+    config: ConfigArgument,
+    overrides: SetOption = [],  # noqa: B006
+    run_id: OwnRunIdOption = None,
+    select: SelectOption = None,
+    only: OnlyOption = None,
+    retry: RetryOption = None,
+    input_moved: InputMovedOption = False,
+    measure: Annotated[
+        bool, typer.Option(help="Time the model on this machine if no earlier run tells how fast it is.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a submit would do: studies, images, bytes, shards, what is done already, the time expected.
+
+    Checks the manifest and the evaluation's files, and writes nothing to the output.
+
+    Example: diagchd-batch plan job.yaml
+    """
+    from diagchd_batch.cli.progress import run_progress
+    from diagchd_batch.config.loading import load_job
+    from diagchd_batch.runs.plan import preview_job, with_measured_speed
+
+    request = run_request(run_id, False, select, only, retry, input_moved)
+    job = load_job(config, overrides, os.environ)
+    say_caution(job)
+    with run_progress() as progress:
+        preview = preview_job(job, os.environ, request=request, on_listed=progress.listed)
+    if preview.images_per_s is None and measure:
+        say("timing the model on this machine (--no-measure omits that)")
+        preview = with_measured_speed(preview)
+    if as_json:
+        print_json(_as_json(preview))
+    else:
+        print_pairs(_pairs(job, preview))
+
+
+def say_caution(job: "JobConfig") -> None:
+    """Warn if the model's weights were trained on simulated images only and the job's images are real."""
+    from diagchd_batch.model.caution import caution
+
+    if text := caution(job.model.name, job.model.weights, simulated_images=job.input.simulated):
+        say(f"caution: {text}")
+
+
+def _pairs(job: "JobConfig", preview: "JobPreview") -> list[tuple[str, Any]]:
+    head = preview.head
+    pairs: list[tuple[str, Any]] = [
+        ("model", f"{preview.model.name}, {preview.model.precision}, weights {preview.model.weights_digest[:12]}"),
+        ("studies", f"{head.n_studies:,} of {counted(head.n_subjects, 'subject')}"),
+        ("images", f"{head.n_images:,} ({size(head.size_bytes)}), {head.n_masks:,} with a reference mask"),
+        ("shards", f"{head.n_shards:,} of up to {counted(head.images_per_shard, 'image')}"),
+        ("run", _run(preview)),
+        ("left to score", counted(preview.images_left, "image")),
+    ]
+    if preview.expected_s is not None:
+        speed = f"{preview.images_per_s:.1f} images/s ({preview.images_per_s_source})"
+        pairs.append(("time expected", f"{duration(preview.expected_s)} at {speed}"))
+    else:
+        pairs.append(("time expected", "not known: there is no earlier run, and --no-measure was given"))
+    if head.n_excluded:
+        lost = counted(head.n_excluded_studies, "study")
+        pairs.append(("excluded", f"{counted(head.n_excluded, 'row')}; without another image: {lost}"))
+    if head.n_missing:
+        note = f"{counted(head.n_missing, 'file', 'planned')} not there"
+        pairs.append(("missing", f"{note}, {head.n_missing_masks:,} of them masks; each will be a failed row"))
+    if head.n_unlisted:
+        pairs.append(("not in the manifest", f"{counted(head.n_unlisted, 'image file')} below input.uri"))
+    if not head.subjects_given:
+        without = counted(head.n_studies_without_subject, "study")
+        pairs.append(("subjects", f"not given for {without}: each study counts as one subject"))
+    for name, match in preview.matches.items():
+        text = f"{counted(match.n_matched, 'study')} matched, {match.n_without_row:,} without a row"
+        if match.unmatched_ids:
+            text += f"; {counted(len(match.unmatched_ids), 'study')} of it not in the inventory"
+        pairs.append((f"evaluation.{name}", text))
+    pairs.append(("output", job.output.uri))
+    return pairs
+
+
+def _run(preview: "JobPreview") -> str:
+    if preview.run_id:
+        return f"{preview.run_id}, {counted(preview.done_images, 'image')} done"
+    return f"a new one, which builds on {preview.builds_on}" if preview.builds_on else "a new one"
+
+
+def _as_json(preview: "JobPreview") -> dict[str, Any]:
+    head = preview.head
+    counts = (
+        "n_studies n_subjects n_images n_masks size_bytes n_shards images_per_shard n_excluded n_excluded_studies "
+        "n_missing n_missing_masks n_unlisted subjects_given"
+    )
+    return {
+        **{name: getattr(head, name) for name in counts.split()},
+        "run_id": preview.run_id,
+        "builds_on": preview.builds_on,
+        "done_shards": preview.done_shards,
+        "done_images": preview.done_images,
+        "images_per_s": preview.images_per_s,
+        "images_per_s_source": preview.images_per_s_source,
+        "expected_s": preview.expected_s,
+        "evaluation": {
+            name: {
+                "n_matched": match.n_matched,
+                "n_without_row": match.n_without_row,
+                "n_unmatched": len(match.unmatched_ids),
+            }
+            for name, match in preview.matches.items()
+        },
+    }

@@ -1,0 +1,83 @@
+"""`status`: what the runs of an output are doing."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from diagchd_batch.cli.console import duration, fail, moment, print_json, print_pairs
+from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_workspace
+from diagchd_batch.errors import ExitCode
+from diagchd_batch.wording import counted
+
+if TYPE_CHECKING:
+    from diagchd_batch.scoring.liveness.run_status import RunState
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(status)
+
+
+def status(
+    output: OutputArgument,
+    run_id: AnyRunIdOption = None,
+    private_uri: PrivateUriOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a run is doing, from its output. Works without the cluster, and tells a dead run from a living one.
+
+    Example: diagchd-batch status out/sample
+    """
+    from diagchd_batch.runs.status import run_states
+
+    states = run_states(open_workspace(output, private_uri), run_id)
+    if as_json:
+        print_json([asdict(state) for state in states])
+    else:
+        for number, state in enumerate(states):
+            if number:
+                print()
+            print_pairs(_pairs(state))
+    exit_if_damaged(states)
+
+
+def exit_if_damaged(states: "list[RunState]") -> None:
+    """Name each run whose record is damaged, and end with exit code 1 if there is one. Call it after printing."""
+    from diagchd_batch.runs.status import is_damaged
+
+    damaged = [state for state in states if is_damaged(state)]
+    for state in damaged:
+        fail(f"run {state.run_id}: {state.reason}")
+    if damaged:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def known(number: int | None) -> str:
+    """Return a number with separators, or a question mark for a run whose record does not say it."""
+    return "?" if number is None else f"{number:,}"
+
+
+def _pairs(state: "RunState") -> list[tuple[str, Any]]:
+    from diagchd_batch.runs.status import is_damaged
+
+    lost = "; its driver died, and the same submit resumes it" if state.status == "lost" else ""
+    pairs: list[tuple[str, Any]] = [
+        ("run", state.run_id),
+        ("status", state.status + lost),
+        *([("reason", state.reason)] if state.reason and not is_damaged(state) else []),
+        ("model", f"{state.model}, {state.precision}" if state.model else "not known"),
+        ("began", moment(state.started_at)),
+        *([("ended", moment(state.ended_at))] if state.ended_at else []),
+        ("shards", f"{state.shards_done:,} of {known(state.n_shards)}, {counted(state.attempts, 'attempt')}"),
+        ("rows", f"{state.n_ok:,} ok, {sum(state.failures.values()):,} failed"),
+        *((f"  {code}", f"{n:,}") for code, n in state.failures.items()),
+        ("submissions", state.submissions),
+    ]
+    if state.workers:
+        pairs.append(("workers", f"{state.workers:,} live, {counted(state.n_in_flight, 'image')} of open shards done"))
+    if state.images_per_s:
+        over = "" if state.workers else ", the start of the workers included"
+        pairs.append(("images/s", f"{state.images_per_s:.1f}{over}"))
+    if state.remaining_s is not None:
+        pairs.append(("remaining", duration(state.remaining_s)))
+    return pairs

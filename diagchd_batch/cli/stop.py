@@ -1,0 +1,71 @@
+"""`stop`: ends a run after the shards in hand, or at once."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from diagchd_batch.cli.console import say
+from diagchd_batch.cli.options import (
+    AddressOption,
+    AnyRunIdOption,
+    OptionalOutputArgument,
+    PrivateUriOption,
+    open_workspace,
+)
+from diagchd_batch.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(stop)
+
+
+def stop(
+    output: OptionalOutputArgument = None,
+    run_id: AnyRunIdOption = None,
+    private_uri: PrivateUriOption = None,
+    address: AddressOption = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="End the run on its cluster at once; the shards in hand are abandoned.")
+    ] = False,
+) -> None:
+    """End a run after the shards in hand, wherever it runs; or at once, on a cluster. The same submit resumes it.
+
+    With --now the output may be omitted; then --run-id names the run.
+
+    Example: diagchd-batch stop out/sample --run-id 1f3a5c7e-9b2d4f60-1
+    """
+    if now:
+        _stop_at_once(output, run_id, private_uri, address)
+        return
+    if output is None:
+        raise UsageError(
+            "a run is asked to end through its output; give the output, or add --now and the cluster's --address to "
+            "end the run at once"
+        )
+    from diagchd_batch.runs.stop import stop_after_shards
+
+    for answer in stop_after_shards(open_workspace(output, private_uri), run_id):
+        if answer.asked:
+            say(
+                f"run {answer.run_id} was asked to end after the shards in hand; `diagchd-batch status` shows when it "
+                "has ended"
+            )
+        else:
+            say(f"run {answer.run_id} does not run: it is {answer.status}")
+
+
+def _stop_at_once(output: str | None, run_id: str | None, private_uri: str | None, address: str | None) -> None:
+    from diagchd_batch.runs.stop import live_run_ids, stop_at_once
+
+    if run_id is not None:
+        run_ids = [run_id]
+    elif output is not None:
+        run_ids = live_run_ids(open_workspace(output, private_uri))
+        if not run_ids:
+            say("no run of this output runs")
+    else:
+        raise UsageError("name the run that is to end at once with --run-id; `diagchd-batch list` shows the ids")
+    for name in run_ids:
+        submission_id, did_run = stop_at_once(name, address, os.environ)
+        say(f"{submission_id}: {'told to end' if did_run else 'had ended already'}")

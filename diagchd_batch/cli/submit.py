@@ -1,0 +1,222 @@
+"""`submit`: scores a cohort and evaluates it, on this machine or on a cluster."""
+
+import os
+import shlex
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diagchd_batch.cli.console import print_json, print_pairs, say
+from diagchd_batch.cli.options import (
+    AddressOption,
+    ConfigArgument,
+    InputMovedOption,
+    JsonOption,
+    OnlyOption,
+    OwnRunIdOption,
+    RetryOption,
+    SelectOption,
+    SetOption,
+    run_request,
+)
+from diagchd_batch.cli.plan import say_caution
+from diagchd_batch.errors import ExitCode, UsageError
+from diagchd_batch.wording import counted
+
+if TYPE_CHECKING:
+    from diagchd_batch.config.models import JobConfig
+    from diagchd_batch.runs.submit import ClusterSubmission
+    from diagchd_batch.scoring.driver.identity import RunRequest
+    from diagchd_batch.scoring.driver.lifecycle import RunOutcome
+
+WHICH_FILES = (
+    "SELECT uri, error_code, reference_status FROM current JOIN plan USING (run_id, image_id) "
+    "WHERE error_code IS NOT NULL OR reference_status <> 'ok'"
+)
+"""The query that names the files with failed rows or unusable masks."""
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(submit)
+
+
+def submit(
+    config: ConfigArgument,
+    overrides: SetOption = [],  # noqa: B006
+    run_id: OwnRunIdOption = None,
+    new_run: Annotated[bool, typer.Option("--new-run", help="Begin another run even if one could be resumed.")] = False,
+    select: SelectOption = None,
+    only: OnlyOption = None,
+    retry: RetryOption = None,
+    input_moved: InputMovedOption = False,
+    until: Annotated[
+        str | None,
+        typer.Option(help="Begin no shard that would not end by then: 06:00, 2026-11-24T06:00+01:00 or 7h30m."),
+    ] = None,
+    address: AddressOption = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="On a cluster: print the submission's id and do not wait for the end.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a cohort and evaluate it: here, with a Ray of its own, or on a cluster.
+
+    The same command again resumes a run that was interrupted, or repeats the outcome of a finished one.
+
+    Exit codes: 0 done, 1 failed (resumable), 2 usage or configuration, 3 done with failed inputs,
+    4 fingerprint mismatch, 130/143 interrupted (resumable; a run on a cluster goes on without the client).
+
+    Example: diagchd-batch submit configs/sample.yaml --set model.precision=bfloat16
+    """
+    from diagchd_batch.cluster.job_api import cluster_address
+    from diagchd_batch.config.loading import load_job
+    from diagchd_batch.scoring.liveness.deadline import parse_deadline
+
+    cluster = cluster_address(address, os.environ)
+    if no_wait and not cluster:
+        raise UsageError("--no-wait needs a cluster; name it with --address, or omit --no-wait")
+    deadline = parse_deadline(until, datetime.now(UTC)) if until else None
+    request = run_request(run_id, new_run, select, only, retry, input_moved)
+    job = load_job(config, overrides, os.environ)
+    say_caution(job)
+    if cluster:
+        _submit_to_cluster(job, cluster, request, deadline, no_wait, as_json)
+    else:
+        _submit_here(job, request, deadline, as_json)
+
+
+def _submit_here(job: "JobConfig", request: "RunRequest", until: datetime | None, as_json: bool) -> None:
+    from diagchd_batch.cli.progress import run_progress
+    from diagchd_batch.process.interrupts import RunInterrupted
+    from diagchd_batch.runs.submit import submit_here
+
+    try:
+        with run_progress() as progress:
+            done = submit_here(job, progress, environ=os.environ, command=sys.argv[1:], request=request, until=until)
+    except RunInterrupted as interruption:
+        say(f"interrupted ({interruption}); what is committed stays, and the same command resumes the run")
+        raise typer.Exit(interruption.exit_code) from None
+    outcome = done.outcome
+    if as_json:
+        print_json(_outcome_json(job, outcome))
+    else:
+        _print_outcome(job, outcome)
+        if request.selection == "new" and outcome.resumed and not outcome.ending:
+            say("this run had begun before; the same command now scores what has come in since it was planned")
+        for note in done.notes:
+            say(f"evaluation: {note}")
+    raise typer.Exit(outcome.exit_code)
+
+
+def _submit_to_cluster(
+    job: "JobConfig", address: str, request: "RunRequest", until: datetime | None, no_wait: bool, as_json: bool
+) -> None:
+    from diagchd_batch.process.interrupts import RunInterrupted, interruptible
+    from diagchd_batch.runs.submit import follow_submission, submit_to_cluster
+
+    submission: ClusterSubmission | None = None
+    exit_code: ExitCode | None = None
+    try:
+        with interruptible():
+            submission = submit_to_cluster(job, address, environ=os.environ, request=request, until=until)
+            say(f"{'attached to' if submission.attached else 'submitted'} {submission.submission_id}")
+            if no_wait:
+                _say_ways_back(job, submission.run_id, request)
+            else:
+                exit_code = follow_submission(job, submission, write_log=_pass_on, say=say)
+    except RunInterrupted as interruption:
+        if submission:
+            say(f"detached ({interruption}); run {submission.run_id} goes on on the cluster")
+            _say_ways_back(job, submission.run_id, request)
+        else:
+            say(f"interrupted ({interruption}) before the cluster had answered; the same command submits, or attaches")
+        raise typer.Exit(interruption.exit_code) from None
+    if as_json:
+        names = {"run_id": submission.run_id, "submission_id": submission.submission_id}
+        print_json({**names, "exit_code": exit_code})
+    else:
+        print(submission.submission_id)
+    raise typer.Exit(exit_code or ExitCode.DONE)
+
+
+def _pass_on(log: str) -> None:
+    print(log, end="", file=sys.stderr, flush=True)
+
+
+def _say_ways_back(job: "JobConfig", run_id: str, request: "RunRequest") -> None:
+    """Print the commands that return to a run which goes on without this client."""
+    # The same command, without the options that would not wait again or would begin another run.
+    words = [word for word in sys.argv[1:] if word not in ("--no-wait", "--new-run")]
+    named = ["--run-id", run_id] if request.new_run else []
+    output, *private = _output_words(job)
+    for what, command in (
+        ("follow it", [*words, *named]),
+        ("see how far it is", ["status", output, "--run-id", run_id, *private]),
+        ("end it", ["stop", output, "--run-id", run_id, *private]),
+    ):
+        say(f"{what}: {shlex.join(['diagchd-batch', *command])}")
+
+
+def _output_words(job: "JobConfig") -> list[str]:
+    """Return the output as commands take it, and the private tree's place if it is elsewhere."""
+    private = ["--private-uri", job.output.private_uri] if job.output.private_uri else []
+    return [job.output.uri, *private]
+
+
+def _outcome_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
+    from diagchd_batch.runs.submit import report_uri
+
+    return {
+        "run_id": outcome.run_id,
+        "exit_code": outcome.exit_code,
+        "output": job.output.uri,
+        "counts": outcome.counts.model_dump(mode="json") if outcome.counts else None,
+        "resumed": outcome.resumed,
+        "repeated": outcome.repeated,
+        "n_new_images": outcome.n_new_images,
+        "nothing_selected": outcome.nothing_selected,
+        "ending": outcome.ending,
+        "n_images_left": outcome.n_images_left,
+        "report": report_uri(job, outcome.run_id),
+    }
+
+
+def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
+    from diagchd_batch.failures import REMEDIES, FailureCode
+    from diagchd_batch.runs.submit import key_figures, report_uri
+
+    counts = outcome.counts
+    pairs: list[tuple[str, Any]] = [("run", outcome.run_id)]
+    if outcome.repeated:
+        pairs.append(("", "finished before; nothing was done"))
+        if outcome.n_new_images:
+            pairs.append(("new images", f"{outcome.n_new_images:,} came in since; score them with --select new"))
+    if outcome.nothing_selected:
+        pairs.append(("", "there is nothing to score since then, so no run was begun"))
+    if outcome.ending:
+        pairs.append(("left", f"{counted(outcome.n_images_left, 'image')}; the same command goes on"))
+    if counts:
+        scored = f"{counted(counts.n_ok, 'frame')} of {counted(counts.n_images, 'image')}"
+        pairs.append(("scored", f"{scored}, {counts.n_chd_calls:,} called CHD"))
+        if counts.n_failed:
+            pairs.append(("failed", f"{counts.n_failed:,}"))
+            for code, n in counts.failures.items():
+                pairs.append((f"  {code}", f"{n:,}: {REMEDIES[FailureCode(code)]}"))
+        bad_masks = {status: n for status, n in counts.reference_status.items() if status != "ok"}
+        for code, n in bad_masks.items():
+            pairs.append((f"  {code}", f"{counted(n, 'reference mask')}: {REMEDIES[FailureCode(code)]}"))
+        if counts.quality_flags:
+            pairs.append(("flagged", ", ".join(f"{flag} {n:,}" for flag, n in counts.quality_flags.items())))
+        pairs.extend((figure.name, str(figure)) for figure in key_figures(job, outcome.run_id))
+        if report := report_uri(job, outcome.run_id):
+            pairs.append(("report", report))
+    pairs.append(("output", job.output.uri))
+    print_pairs(pairs)
+    if counts and (counts.n_failed or any(status != "ok" for status in counts.reference_status)):
+        output, *private = _output_words(job)
+        words = shlex.join([output, "--run-id", outcome.run_id, *private])
+        say(f'which files: diagchd-batch query {words} "{WHICH_FILES}"')
+    if counts:
+        say(f"check it with: diagchd-batch verify {job.output.uri}")

@@ -1,0 +1,120 @@
+"""Finds the run that a command works on, and the settings that it was submitted with."""
+
+from collections.abc import Callable
+
+from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.errors import UsageError
+from diagchd_batch.results.datasets import holds_no_run
+from diagchd_batch.results.output import Output
+from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_private_run_record, read_run_record
+
+OnNote = Callable[[str], object]
+"""Receives a sentence that the user should read."""
+
+
+def ignore_note(note: str) -> None:
+    """Drop a note, for callers that show none."""
+
+
+def chosen_run(output: Output, run_id: str | None, on_note: OnNote = ignore_note) -> RunRecord:
+    """Return the record of the run that was named, or of the latest finished one.
+
+    Args:
+        output: The output that holds the run.
+        run_id: The run that was named, or None.
+        on_note: Receives a sentence for each run whose record is damaged and which is therefore left out.
+
+    Raises:
+        UsageError: The output holds no such run.
+        DamagedRecordError: The record of the run that was named is damaged, or no finished run has a sound record and
+            some record is damaged.
+    """
+    return latest_finished_run(output, on_note) if run_id is None else named_run(output, run_id)
+
+
+def named_run(output: Output, run_id: str) -> RunRecord:
+    """Return the record of a run.
+
+    Raises:
+        UsageError: The output holds no record of it.
+        DamagedRecordError: Its record cannot be read.
+    """
+    record = read_run_record(output.storage, run_id)
+    if record is None:
+        raise UsageError(f"this output holds no run {run_id}; `diagchd-batch list` shows the runs that it holds")
+    return record
+
+
+def latest_finished_run(output: Output, on_note: OnNote = ignore_note) -> RunRecord:
+    """Return the finished run that ended last. A damaged record of another run does not prevent that.
+
+    Args:
+        output: The output to search.
+        on_note: Receives a sentence for each run that is left out because its record is damaged.
+
+    Raises:
+        UsageError: The output holds no finished run.
+        DamagedRecordError: No finished run has a sound record, and some record is damaged.
+    """
+    damaged: list[DamagedRecordError] = []
+    records = _sound_records(output, on_note, damaged)
+    finished = [record for record in records if record.status == "finished" and record.ended_at]
+    if finished:
+        return max(finished, key=lambda record: (record.ended_at, record.run_id))
+    if damaged:
+        raise damaged[0]
+    if not records:
+        raise holds_no_run(output.storage.uri)
+    raise UsageError("this output holds no finished run; resume one with its job file, or name one with --run-id")
+
+
+def newest_run_id(output: Output, on_note: OnNote = ignore_note) -> str:
+    """Return the id of the run that began last. A run without a sound record counts as older than all others.
+
+    Args:
+        output: The output to search.
+        on_note: Receives a sentence for each run that is left out because its record is damaged.
+
+    Raises:
+        UsageError: The output holds no run.
+    """
+    began = {record.run_id: record.started_at.timestamp() for record in _sound_records(output, on_note, [])}
+    return max(all_run_ids(output), key=lambda run_id: began.get(run_id, 0.0))
+
+
+def all_run_ids(output: Output) -> list[str]:
+    """Return the ids of all runs of an output.
+
+    Raises:
+        UsageError: The output holds no run.
+    """
+    run_ids = output.run_ids()
+    if not run_ids:
+        raise holds_no_run(output.storage.uri)
+    return run_ids
+
+
+def submitted_evaluation(output: Output, run_id: str) -> EvaluationConfig:
+    """Return the evaluation settings of the job that a run was submitted with, from the private tree.
+
+    Raises:
+        UsageError: The private tree holds no record of the run.
+        DamagedRecordError: That record cannot be read.
+    """
+    record = read_private_run_record(output.private, run_id)
+    if record is None:
+        raise UsageError(
+            f"the private tree holds no record of run {run_id}, so its evaluation settings are not known; name its job "
+            "file with --config, or the private tree with --private-uri"
+        )
+    return EvaluationConfig.model_validate(record.full_config.get("evaluation", {}))
+
+
+def _sound_records(output: Output, on_note: OnNote, damaged: list[DamagedRecordError]) -> list[RunRecord]:
+    """Return the records that can be read, and append the errors of the others to `damaged`."""
+
+    def leave_out(run_id: str, error: DamagedRecordError) -> None:
+        damaged.append(error)
+        on_note(f"run {run_id} is left out, it may be newer: {error}")
+
+    return output.runs(on_damaged=leave_out)

@@ -1,0 +1,24 @@
+"""`status`: what the runs of an output are doing, from the output alone."""
+
+from datetime import UTC, datetime
+
+from diagchd_batch.results.output import Output
+from diagchd_batch.runs.run_lookup import all_run_ids
+from diagchd_batch.scoring.liveness.run_status import DAMAGED, RunState, run_state
+
+_STILL_PLANNING = datetime.max.replace(tzinfo=UTC)  # a run without a record has only just begun
+
+
+def run_states(output: Output, run_id: str | None = None) -> list[RunState]:
+    """Return the state of the run that was named, or of all runs, the newest last.
+
+    Raises:
+        UsageError: The output holds no such run.
+    """
+    states = [run_state(output, name) for name in ([run_id] if run_id else all_run_ids(output))]
+    return sorted(states, key=lambda state: (state.started_at or _STILL_PLANNING, state.run_id))
+
+
+def is_damaged(state: RunState) -> bool:
+    """Tell whether the run's record cannot be read. `state.reason` then names the file and the remedy."""
+    return state.status == DAMAGED

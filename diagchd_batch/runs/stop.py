@@ -1,0 +1,56 @@
+"""`stop`: ends runs after the shards in hand, by way of their output, or at once, by way of their cluster."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from diagchd_batch.results.output import Output
+from diagchd_batch.runs.cluster_jobs import latest_submission
+from diagchd_batch.runs.run_lookup import all_run_ids
+from diagchd_batch.scoring.liveness.run_status import live_submissions, run_state
+from diagchd_batch.scoring.liveness.shard_gate import request_stop
+
+
+@dataclass(frozen=True, slots=True)
+class StopAnswer:
+    """Whether a run was asked to end. If not, it does not run, and `status` says what it is instead."""
+
+    run_id: str
+    status: str
+    asked: bool
+
+
+def stop_after_shards(output: Output, run_id: str | None = None) -> Iterator[StopAnswer]:
+    """Ask the run that was named, or all runs, to begin no further shard. Yields an answer for each run.
+
+    Raises:
+        UsageError: The output holds no such run.
+    """
+    for name in [run_id] if run_id else all_run_ids(output):
+        state = run_state(output, name)
+        live = live_submissions(output, name)
+        for submission in live:
+            request_stop(output.private, name, submission)
+        yield StopAnswer(name, state.status, asked=bool(live))
+
+
+def live_run_ids(output: Output) -> list[str]:
+    """Return the ids of the runs whose driver lives.
+
+    Raises:
+        UsageError: The output holds no run.
+    """
+    return [run_id for run_id in all_run_ids(output) if live_submissions(output, run_id)]
+
+
+def stop_at_once(run_id: str, address: str | None, environ: Mapping[str, str]) -> tuple[str, bool]:
+    """End a run on a cluster at once. The shards in hand are abandoned; the same submit resumes the run.
+
+    Returns:
+        The id of the run's last submission, and whether it still ran.
+
+    Raises:
+        UsageError: No cluster is named, or the cluster knows no submission of the run.
+        RunFault: The cluster does not answer.
+    """
+    jobs, submission_id = latest_submission(run_id, address, environ)
+    return submission_id, jobs.stop(submission_id)

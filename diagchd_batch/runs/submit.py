@@ -1,0 +1,224 @@
+"""`submit`: scores a cohort, evaluates it and reports on it, on this machine or on a cluster."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from diagchd_batch import output_layout
+from diagchd_batch.cluster.embedded import EmbeddedRay
+from diagchd_batch.cluster.job_api import ClusterJobs
+from diagchd_batch.cluster.joined import JoinedRay
+from diagchd_batch.cluster.node_checks.check_nodes import check_nodes
+from diagchd_batch.cluster.resources import Cluster
+from diagchd_batch.cluster.this_machine import this_machine
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.output_places import refuse_output_in_input
+from diagchd_batch.errors import ExitCode
+from diagchd_batch.report import write_report
+from diagchd_batch.report.summary import KeyFigure, read_key_figures
+from diagchd_batch.results.run_record import read_run_record
+from diagchd_batch.runs.evaluate import evaluate_tables
+from diagchd_batch.runs.plan import read_evaluation_files
+from diagchd_batch.scoring.driver.identity import RunRequest
+from diagchd_batch.scoring.driver.job import model_of, requested_input_root, requested_run
+from diagchd_batch.scoring.driver.lifecycle import RunOutcome, run_job
+from diagchd_batch.scoring.driver.workspace import Workspace
+from diagchd_batch.scoring.liveness.progress import RunProgress
+from diagchd_batch.scoring.liveness.run_log import RunLog
+from diagchd_batch.uris import join_uri
+
+_REPORTED_EXIT_CODES = set(ExitCode) - {ExitCode.DONE, ExitCode.FAILED_INPUTS}
+"""The exit codes of a driver that tell more than Ray's own status does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A run that ended. `notes` say what its evaluation left out, and why."""
+
+    outcome: RunOutcome
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSubmission:
+    """A run that a cluster works on. `attached`: an earlier submission of it was still running."""
+
+    jobs: ClusterJobs
+    run_id: str
+    submission_id: str
+    attached: bool
+
+
+def check_job(config: JobConfig) -> None:
+    """Check what can be checked before any node is asked for, so that a mistake is reported at once.
+
+    Raises:
+        ConfigError: The output lies in the input.
+        InputError: A reference, readers or covariates file cannot be used.
+    """
+    refuse_output_in_input(config)
+    read_evaluation_files(config.evaluation)
+
+
+def submit_here(
+    config: JobConfig,
+    progress: RunProgress,
+    *,
+    environ: Mapping[str, str],
+    command: Sequence[str],
+    request: RunRequest = RunRequest(),
+    until: datetime | None = None,
+) -> Submission:
+    """Score, evaluate and report on this machine, with a Ray of its own.
+
+    The same call resumes a run that was interrupted, and repeats the outcome of one that is finished.
+
+    Args:
+        config: The job file.
+        progress: Receives what happens.
+        environ: The environment variables, which may hold the identifier key.
+        command: The command line, for the private run record.
+        request: What the command line says about the run.
+        until: When the last shard must have ended; None for no deadline.
+
+    Raises:
+        DiagchdBatchError: The run cannot go on. What is committed stays.
+        RunInterrupted: SIGINT or SIGTERM arrived. What is committed stays.
+    """
+    check_job(config)
+    return _score_evaluate_report(
+        config, EmbeddedRay(this_machine()), progress, environ, command, request, until, log=None
+    )
+
+
+def submit_on_joined_ray(
+    config: JobConfig,
+    progress: RunProgress,
+    *,
+    environ: Mapping[str, str],
+    command: Sequence[str],
+    request: RunRequest = RunRequest(),
+    until: datetime | None = None,
+    log: RunLog | None = None,
+) -> Submission:
+    """Score, evaluate and report on the Ray cluster that this process belongs to, once every node has been checked.
+
+    Args and errors are those of `submit_here`; `log` is also kept in the private tree.
+    """
+    check_job(config)
+    cluster = JoinedRay(config.cluster, progress.message)
+    cluster.nodes()
+    check_nodes(config)
+    return _score_evaluate_report(config, cluster, progress, environ, command, request, until, log=log)
+
+
+def _score_evaluate_report(
+    config: JobConfig,
+    cluster: Cluster,
+    progress: RunProgress,
+    environ: Mapping[str, str],
+    command: Sequence[str],
+    request: RunRequest,
+    until: datetime | None,
+    *,
+    log: RunLog | None,
+) -> Submission:
+    notes: list[str] = []
+
+    def evaluate(run_id: str) -> None:
+        progress.message("scored; evaluating")
+        notes.extend(evaluate_tables(Workspace.of_job(config, environ), run_id, config.evaluation).notes)
+
+    def report(run_id: str) -> None:
+        write_report(Workspace.of_job(config, environ).storage, run_id)
+
+    outcome = run_job(
+        config,
+        cluster,
+        progress,
+        environ=environ,
+        command=command,
+        request=request,
+        until=until,
+        derive=evaluate,
+        conclude=report,
+        log=log,
+    )
+    return Submission(outcome, tuple(notes))
+
+
+def report_uri(config: JobConfig, run_id: str) -> str | None:
+    """Return where a run's report lies; None if it has none."""
+    key = output_layout.report_file(run_id)
+    there = Workspace.of_job(config).storage.stat(key)
+    return join_uri(config.output.uri, key) if there else None
+
+
+def key_figures(config: JobConfig, run_id: str) -> list[KeyFigure]:
+    """Return the figures of a run that a summary shows; none if it was not evaluated."""
+    return read_key_figures(Workspace.of_job(config).storage, run_id)
+
+
+def submit_to_cluster(
+    config: JobConfig,
+    address: str,
+    *,
+    environ: Mapping[str, str],
+    request: RunRequest = RunRequest(),
+    until: datetime | None = None,
+) -> ClusterSubmission:
+    """Start a run on a cluster through its job API, or attach to the submission of it that is running there.
+
+    The output must be reachable from here, because run ids are keyed and the key lies in the private tree.
+
+    Args:
+        config: The job file.
+        address: The cluster's address, such as ``http://head:8265``.
+        environ: The environment variables, which may hold the identifier key.
+        request: What the command line says about the run.
+        until: When the last shard must have ended; None for no deadline.
+
+    Raises:
+        ConfigError: The cluster refuses this client, or the job file cannot be used there.
+        RunFault: The cluster does not answer.
+    """
+    check_job(config)
+    jobs = ClusterJobs(address)
+    workspace = Workspace.of_job(config, environ)
+    model = model_of(config)
+    registry = workspace.registry(workspace.create_key())
+    root = requested_input_root(workspace, request)
+    run_id = requested_run(config, model, registry, root, request).identity.run_id
+    options = [] if request.selection == "all" else ["--select", request.selection]
+    if request.input_moved:
+        options.append("--input-moved")
+    if until:
+        options += ["--until", until.isoformat()]
+    submission_id, attached = jobs.submit(config, workspace.private, run_id, options)
+    return ClusterSubmission(jobs, run_id, submission_id, attached)
+
+
+def follow_submission(
+    config: JobConfig,
+    submission: ClusterSubmission,
+    *,
+    write_log: Callable[[str], None],
+    say: Callable[[str], None],
+) -> ExitCode:
+    """Pass the log of a submission on until it ends, and return the exit code of its run.
+
+    Args:
+        config: The job file.
+        submission: What `submit_to_cluster` returned.
+        write_log: Receives the log piece by piece.
+        say: Receives a sentence for the user if the run did not succeed.
+    """
+    status, driver_exit_code = submission.jobs.follow(submission.submission_id, write_log)
+    if status == "SUCCEEDED":
+        record = read_run_record(Workspace.of_job(config).storage, submission.run_id)
+        if record is None:
+            return ExitCode.DONE  # The selection was empty, so no run was begun.
+        if record.exit_code is not None:
+            return ExitCode(record.exit_code)
+    say(f"Ray reports that the job {status.lower()}; the same command resumes the run")
+    return ExitCode(driver_exit_code) if driver_exit_code in _REPORTED_EXIT_CODES else ExitCode.FAILED

@@ -1,0 +1,42 @@
+"""`verify`: proves what an output holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from diagchd_batch.results.output import Output
+from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
+from diagchd_batch.results.verify.output import verify_lineages, verify_runs
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The findings of `verify`: a report for each run, and one for each lineage."""
+
+    runs: tuple[VerifyReport, ...]
+    lineages: tuple[LineageReport, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return all(run.ok for run in self.runs) and all(lineage.ok for lineage in self.lineages)
+
+
+def verify(
+    output: Output, run_id: str | None = None, *, on_run: Callable[[VerifyReport], object] = lambda report: None
+) -> Verification:
+    """Check that every planned frame has exactly one result, and that all files are whole.
+
+    Args:
+        output: The output to check.
+        run_id: The run to check; all runs by default.
+        on_run: Receives each run's report as soon as the run is checked.
+
+    Raises:
+        UsageError: The output holds no such run.
+        RunFault: The plan of the run that was named, or of every run, cannot be read.
+    """
+    reports = []
+    for report in verify_runs(output, run_id):
+        reports.append(report)
+        on_run(report)
+    return Verification(tuple(reports), tuple(verify_lineages(output, run_id)))

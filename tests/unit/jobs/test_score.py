@@ -1,0 +1,37 @@
+"""The command line of `jobs/score.py`."""
+
+import pytest
+
+from diagchd_batch.config.models import JobConfig
+from jobs import score
+
+JOB = JobConfig.model_validate({"input": {"uri": "/archive", "layout": "tree"}, "output": {"uri": "/out"}})
+SPELLINGS = {
+    "all": [[]],
+    "new": [["--select", "new"], ["--only", "new"]],
+    "failed": [["--select", "failed"], ["--retry", "failed"]],
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "selection"),
+    [(options, selection) for selection, spellings in SPELLINGS.items() for options in spellings],
+)
+def test_select_and_its_old_spellings_name_the_same_run(options, selection, monkeypatch):
+    asked = []
+
+    def submit(job, progress, *, request, **_):
+        asked.append((job, request.selection))
+        raise score.RunInterrupted(15)
+
+    monkeypatch.setattr(score, "submit_on_joined_ray", submit)
+    monkeypatch.setattr("sys.argv", ["score.py", "job.yaml", *options, "model.precision=bfloat16"])
+    assert score.main(lambda name, overrides, environ: JOB) == 143
+    assert asked == [(JOB, selection)]
+
+
+def test_two_selections_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["score.py", "job.yaml", "--select", "new", "--retry", "failed"])
+    with pytest.raises(SystemExit, match="2"):
+        score.main()
+    assert "not allowed with" in capsys.readouterr().err
