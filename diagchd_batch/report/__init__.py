@@ -1,4 +1,4 @@
-"""A run's tables as one self-contained HTML file."""
+"""Writes a run's tables as one self-contained HTML file."""
 
 from diagchd_batch.report.document import write_report
 

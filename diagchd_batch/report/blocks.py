@@ -1,17 +1,22 @@
-"""What a report is made of: sections of text, figures and tables. The template knows nothing else."""
+"""The parts of a report: sections of text, figures and tables. The templates know only these."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 Cell = str | tuple[str, ...]
-"""Text as it is shown; of several parts the first is the figure itself, the others stand small below it."""
+"""Text as it is shown. The first part of several is the value; the others appear below it in small print."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """`caption` says what is shown and of what; the first cell of a row names it.
+    """A table of a report. The first cell of a row names the row.
 
-    `folded`: long or of second rank, shown when it is asked for. `unbroken`: cells, such as tokens, keep to one line.
+    Attributes:
+        caption: What the table shows.
+        columns: Headings of the columns.
+        rows: One sequence of cells per row.
+        folded: The table is long or less important, and is shown when the reader opens it.
+        unbroken: Cells, such as tokens, are kept on one line.
     """
 
     caption: str
@@ -23,7 +28,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """`svg` is inline SVG with its own <title> and <desc>; `caption` says the definition and n."""
+    """A figure of a report.
+
+    Attributes:
+        title: The heading of the figure.
+        caption: What is drawn, how it is defined, and from how many units.
+        svg: Inline SVG with its own <title> and <desc>.
+    """
 
     title: str
     caption: str
@@ -32,7 +43,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure that is to be seen at first glance."""
+    """A number that a reader sees first."""
 
     name: str
     value: str
@@ -41,7 +52,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class Section:
-    """`left_out` says why a part is not there, where it is not."""
+    """A section of a report.
+
+    Attributes:
+        key: The anchor of the section.
+        title: Its heading.
+        introduction: Paragraphs below the heading.
+        tiles: Numbers shown first.
+        figures: Figures, in order.
+        tables: Tables, in order.
+        left_out: For each missing part, why it is missing.
+    """
 
     key: str
     title: str

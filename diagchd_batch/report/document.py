@@ -1,4 +1,4 @@
-"""Puts the sections together and writes the file."""
+"""Assembles the sections of a report and writes its HTML file."""
 
 from importlib import resources
 
@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from diagchd_batch import output_layout
 from diagchd_batch.model.caution import trained_on_phantoms
+from diagchd_batch.report.report_data import ReportData, read_report_data
 from diagchd_batch.report.sections import cases, closing, scores
 from diagchd_batch.report.sections.agreement import agreement
 from diagchd_batch.report.sections.cohort import cohort
@@ -17,7 +18,6 @@ from diagchd_batch.report.sections.reporting import reporting
 from diagchd_batch.report.sections.run import run
 from diagchd_batch.report.sections.segmentation import segmentation
 from diagchd_batch.report.sections.subgroups import subgroups
-from diagchd_batch.report.source import Source, read_source
 from diagchd_batch.storage import Store
 
 _SECTIONS = (
@@ -43,17 +43,25 @@ _SECTIONS = (
 
 
 def write_report(output: Store, run_id: str) -> str:
-    """Writes a run's report from its metrics tables and returns its key.
+    """Write a run's report from its metrics tables. The same tables give the same bytes.
 
-    The same tables give the same bytes. Raises UsageError where the run has no record or was not evaluated.
+    Args:
+        output: The output that holds the run.
+        run_id: The run.
+
+    Returns:
+        The key of the HTML file in the output.
+
+    Raises:
+        UsageError: The run has no record, or it was not evaluated.
     """
     key = output_layout.report_file(run_id)
-    output.replace(key, render(read_source(output, run_id)).encode())
+    output.replace(key, render(read_report_data(output, run_id)).encode())
     return key
 
 
-def render(source: Source) -> str:
-    """The whole HTML document."""
+def render(data: ReportData) -> str:
+    """Return the whole HTML document."""
     environment = Environment(
         loader=PackageLoader("diagchd_batch.report"),
         autoescape=True,
@@ -62,11 +70,11 @@ def render(source: Source) -> str:
         lstrip_blocks=True,
     )
     style = resources.files("diagchd_batch.report").joinpath("templates", "style.css").read_text(encoding="utf-8")
-    sections = [section for make in _SECTIONS if (section := make(source))]
-    disclosed = source.record.config.get("evaluation", {}).get("disclose", False)
-    model = source.record.model
+    sections = [section for make in _SECTIONS if (section := make(data))]
+    disclosed = data.record.config.get("evaluation", {}).get("disclose", False)
+    model = data.record.model
     return environment.get_template("report.html.j2").render(
-        record=source.record,
+        record=data.record,
         sections=sections,
         disclosed=disclosed,
         phantom_weights=trained_on_phantoms(model.card, model.weights_digest),

@@ -1,4 +1,4 @@
-"""Numbers and words as a report shows them."""
+"""Formats numbers, intervals and names as reports show them."""
 
 from typing import Any
 
@@ -14,11 +14,12 @@ _SPELLED = {
 
 
 def number(value: float | None, digits: int = 3) -> str:
+    """Return the number with `digits` decimals, or a dash for None."""
     return NONE if value is None else f"{value:z.{digits}f}".replace("-", _MINUS)
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """A difference, with its sign."""
+    """Return a difference with its sign, or a dash for None."""
     if value is None:
         return NONE
     text = f"{value:+.{digits}f}"
@@ -26,23 +27,25 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """Return ``low to high``, or a dash if a limit is None."""
     return NONE if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"
 
 
 def p_value(p: float | None) -> str:
+    """Return p with three decimals, ``<0.001`` below that, or a dash for None."""
     if p is None:
         return NONE
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def words(name: Any) -> str:
-    """A name of a table as words: readers_mean → readers mean, hd95 → HD95."""
+    """Return a table's name or value in words: readers_mean → readers mean, hd95 → HD95."""
     if name is None:
         return NONE
     return " ".join(_SPELLED.get(word, word) for word in str(name).split("_"))
 
 
 def reasons(text: str | None) -> str:
-    """``excluded=1; not_read=3`` → ``1 excluded, 3 not read``."""
+    """Return reasons in words: ``excluded=1; not_read=3`` → ``1 excluded, 3 not read``."""
     parts = (part.partition("=") for part in (text or "").split("; ") if part)
     return ", ".join(f"{n} {words(name)}" for name, _, n in parts)

@@ -1,16 +1,16 @@
-"""Rows of `estimates` and `comparisons` as tables: a row a rater, class or level, a column a measure."""
+"""Turns rows of `estimates` and `comparisons` into tables with one column per measure."""
 
 from collections.abc import Callable, Iterable, Sequence
 
 from diagchd_batch.report.blocks import Cell, Table
 from diagchd_batch.report.formatting import NONE, count, interval, number, p_value, reasons, signed, words
-from diagchd_batch.report.source import Row
+from diagchd_batch.report.report_data import Row
 
 Key = tuple[str, Callable[[Row], Cell]]
-"""A leading column: its heading, and what a row says there."""
+"""A leading column: its heading, and a function from a row to the cell."""
 
 Measure = tuple[str, str]
-"""Endpoint, and its column's heading."""
+"""An endpoint and the heading of its column."""
 
 _NO_INTERVAL_EXPECTED = ("count", "description")
 
@@ -26,10 +26,18 @@ def measure_table(
     excluded: bool = False,
     folded: bool = False,
 ) -> Table:
-    """Groups `rows` by `keys`, in their order; a measure that no row has gets no column.
+    """Return a table with one row per group of `rows` and one column per measure.
 
-    `n`: heading of the column with the units of a group (from … to, where its measures differ), None for none.
-    `excluded` adds a last column: who did not enter, and why.
+    Args:
+        caption: The caption of the table.
+        rows: Rows of `estimates` or `comparisons`. Groups keep their order.
+        keys: The leading columns, by which rows are grouped.
+        measures: The measures to show. A measure that no row has gets no column.
+        cell: Turns a row into a cell; by default `estimate_cell`.
+        n: Heading of the column with the number of units, or None for no such column. Where the measures of a group
+            differ in their units, the column shows the range.
+        excluded: Add a last column with the units that were excluded, and why.
+        folded: Show the table only when the reader opens it.
     """
     show = cell or estimate_cell
     groups: dict[tuple[Cell, ...], dict[str, Row]] = {}
@@ -48,7 +56,7 @@ def measure_table(
 
 
 def estimate_cell(row: Row) -> Cell:
-    """Value, and below it the 95 % interval or why there is none."""
+    """Return the value, and below it the 95 % interval or the reason why there is none."""
     if row["null_reason"] == "count":
         return count(row["value"])
     if row["ci_low"] is not None:
@@ -59,7 +67,7 @@ def estimate_cell(row: Row) -> Cell:
 
 
 def comparison_cell(row: Row) -> Cell:
-    """Difference, its 95 % interval, p and (in brackets) adjusted p; or why there are none."""
+    """Return the difference, its 95 % interval, p and adjusted p (in brackets), or the reason why they are missing."""
     parts = [signed(row["difference"])]
     if row["ci_low"] is not None:
         parts.append(interval(row["ci_low"], row["ci_high"]))
@@ -71,14 +79,14 @@ def comparison_cell(row: Row) -> Cell:
 
 
 def test_cell(row: Row) -> Cell:
-    """The p of a test without a difference of its own."""
+    """Return the p of a test that has no difference."""
     if row["p"] is None:
         return NONE, words(row["null_reason"])
     return f"p {p_value(row['p'])}", f"adjusted {adjusted}" if (adjusted := _adjusted(row)) else ""
 
 
 def method_table(caption: str, rows: Iterable[Row], headings: dict[str, str]) -> Table:
-    """How intervals and p came about: each combination of measure, interval and test once, with whom it is of."""
+    """Return a table of the methods: each combination of measure, interval and test, with its raters."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row["ci_method"] or row["test"]:

@@ -1,4 +1,4 @@
-"""The few figures that a run's end shows: how well the model ranks, calls and segments, each with its interval."""
+"""The key figures shown when a run ends: how well the model ranks, calls and segments, each with its interval."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,22 +8,28 @@ from diagchd_batch.report.formatting import count, counted, interval, number
 from diagchd_batch.results.derived import read_metrics
 from diagchd_batch.storage import Store
 
-_OF_SEGMENTATION = {"unit": "image", "analysis_set": "segmentation", "class": "all_classes"}
-_OF_STUDIES = {"unit": "study", "analysis_set": "determinate"}
+_SEGMENTATION = {"unit": "image", "analysis_set": "segmentation", "class": "all_classes"}
+_STUDIES = {"unit": "study", "analysis_set": "determinate"}
 
 _FIGURES: tuple[tuple[str, dict[str, Any], str], ...] = (
-    ("AUC", {"endpoint": "roc_auc", **_OF_STUDIES}, ""),
-    ("sensitivity", {"endpoint": "sensitivity", "headline": True, **_OF_STUDIES}, "diseased"),
-    ("specificity", {"endpoint": "specificity", "headline": True, **_OF_STUDIES}, "healthy"),
-    ("mean IoU", {"endpoint": "iou_mean", **_OF_SEGMENTATION}, ""),
+    ("AUC", {"endpoint": "roc_auc", **_STUDIES}, ""),
+    ("sensitivity", {"endpoint": "sensitivity", "headline": True, **_STUDIES}, "diseased"),
+    ("specificity", {"endpoint": "specificity", "headline": True, **_STUDIES}, "healthy"),
+    ("mean IoU", {"endpoint": "iou_mean", **_SEGMENTATION}, ""),
 )
-"""Name, the row of `estimates`, and for a proportion which units its denominator counts."""
+"""Name of the figure, columns that identify its row in `estimates`, and the units in a proportion's denominator."""
 
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """A figure of the model; limits are None where it has no interval. `basis` says of what: ``62 studies``, and of a
-    proportion ``18 of 22 diseased studies``.
+    """A key figure of the model.
+
+    Attributes:
+        name: What is measured.
+        value: The point estimate.
+        low: The lower limit of the 95 % interval, or None if there is no interval.
+        high: The upper limit.
+        basis: What the figure was computed from, such as ``62 studies`` or ``18 of 22 diseased studies``.
     """
 
     name: str
@@ -38,22 +44,22 @@ class KeyFigure:
 
 
 def key_figures(estimates: Iterable[dict[str, Any]]) -> Iterator[KeyFigure]:
-    """Of the rows of the table `estimates`; a figure that the run has no value of is left out."""
+    """Yield the key figures among rows of `estimates`. A figure without a value is skipped."""
     rows = [row for row in estimates if row["subject_kind"] == "model" and row["covariate"] is None]
-    for name, wanted, counts in _FIGURES:
+    for name, wanted, denominator in _FIGURES:
         for row in rows:
             if all(row[column] == value for column, value in wanted.items()) and row["value"] is not None:
-                yield KeyFigure(name, row["value"], row["ci_low"], row["ci_high"], _basis(row, counts))
+                yield KeyFigure(name, row["value"], row["ci_low"], row["ci_high"], _basis(row, denominator))
                 break
 
 
-def _basis(row: dict[str, Any], counts: str) -> str:
-    if not counts:
+def _basis(row: dict[str, Any], denominator: str) -> str:
+    if not denominator:
         return counted(row["n_units"], row["unit"])
-    return f"{count(row['numerator'])} of {counted(row['denominator'], row['unit'], counts)}"
+    return f"{count(row['numerator'])} of {counted(row['denominator'], row['unit'], denominator)}"
 
 
 def read_key_figures(output: Store, run_id: str) -> list[KeyFigure]:
-    """Of a run; empty where it was not evaluated."""
+    """Return the key figures of a run, or an empty list if it was not evaluated."""
     estimates = read_metrics(output, run_id, "estimates")
     return [] if estimates is None else list(key_figures(estimates.to_pylist()))

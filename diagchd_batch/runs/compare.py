@@ -6,7 +6,7 @@ from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.comparison.compare import ComparisonSummary, compare_runs
 from diagchd_batch.report import write_report
-from diagchd_batch.report.source import is_evaluated
+from diagchd_batch.report.report_data import is_evaluated
 from diagchd_batch.results.datasets import damage_as_fault
 from diagchd_batch.runs.run_lookup import named_run, submitted_evaluation
 from diagchd_batch.scoring.driver.workspace import Workspace

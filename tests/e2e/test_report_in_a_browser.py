@@ -73,7 +73,7 @@ def test_all_there_and_nothing_identified(report):
     page = HtmlPage(text)
     assert "SIMULATED" in text
     assert page.figures == page.described_figures > 8
-    assert "Left out: this run was compared with no other" in text
+    assert "Left out: this run was not compared with another one" in text
     assert text.count("Left out:") == 1  # the sample has everything else
     assert [row[0] for row in page.table("Calls against the reference standard").rows] == [
         "diagchd-compact",

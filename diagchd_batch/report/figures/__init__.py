@@ -1,1 +1,1 @@
-"""Figures as inline SVG. Colours come from the page's style sheet, so that dark mode and print follow it."""
+"""Figures as inline SVG. Their colours come from the page's style sheet, which also serves dark mode and print."""

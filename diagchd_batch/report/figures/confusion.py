@@ -1,4 +1,4 @@
-"""Calls against the reference standard as four fields."""
+"""The confusion matrix: calls against the reference standard."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ _CALLS = ("positive", "negative")
 
 
 def confusion_matrix(counts: Mapping[tuple[str, str], int], description: str) -> str:
-    """`counts` of studies by (reference label, call); each field says its share of its row."""
+    """Return the matrix as SVG. `counts` holds numbers of studies by (reference label, call)."""
     parts = [element("text", "called", x=_LEFT + _WIDTH, y=14, text_anchor="middle", class_="strong")]
     for column, call in enumerate(_CALLS):
         parts.append(element("text", call, x=_LEFT + _WIDTH * (column + 0.5), y=34, text_anchor="middle"))

@@ -1,9 +1,9 @@
-"""ROC curve with the raters' calls as marks, and the calibration diagram."""
+"""The ROC curve with the raters' calls as marks, and the calibration diagram."""
 
 from dataclasses import dataclass
 
 from diagchd_batch.report.figures.svg import Axes, drawing, element
-from diagchd_batch.report.source import Row
+from diagchd_batch.report.report_data import Row
 
 _SIZE = 420.0
 _LEGEND = {"model": "model's calls", "reader": "readers", "readers_mean": "mean of readers", "majority": "majority"}
@@ -11,7 +11,14 @@ _LEGEND = {"model": "model's calls", "reader": "readers", "readers_mean": "mean 
 
 @dataclass(frozen=True)
 class Point:
-    """A rater's calls: rows of `estimates` with the sensitivity and the specificity. `label` stands beside the mark."""
+    """A rater's calls in the ROC diagram.
+
+    Attributes:
+        kind: Which kind of rater: model, reader, readers_mean or majority.
+        label: Text beside the mark.
+        sensitivity: The row of `estimates` with the sensitivity.
+        specificity: The row of `estimates` with the specificity.
+    """
 
     kind: str
     label: str
@@ -20,7 +27,7 @@ class Point:
 
 
 def roc_plot(curve: list[tuple[float, float]], points: list[Point], description: str) -> str:
-    """`curve`: 1 − specificity and sensitivity from (0, 0) to (1, 1)."""
+    """Return the ROC diagram as SVG. `curve` holds (1 − specificity, sensitivity) from (0, 0) to (1, 1)."""
     axes = Axes(_SIZE, _SIZE, "1 − specificity", "sensitivity")
     axes.diagonal()
     axes.curve(curve)
@@ -53,7 +60,7 @@ def _mark(axes: Axes, point: Point) -> list[str]:
 
 
 def _symbol(kind: str, x: float, y: float, title: str) -> str:
-    """Told apart by their shapes, too: a print may be grey."""
+    """Return a mark. Kinds differ in shape as well as in colour, because a print may be grey."""
     inside = element("title", title) if title else ""
     if kind == "readers_mean":
         corners = f"{x:.2f},{y - 7:.2f} {x + 7:.2f},{y:.2f} {x:.2f},{y + 7:.2f} {x - 7:.2f},{y:.2f}"
@@ -65,7 +72,7 @@ def _symbol(kind: str, x: float, y: float, title: str) -> str:
 
 
 def calibration_plot(bins: list[Row], description: str) -> str:
-    """`bins`: rows of the table `calibration` that hold units."""
+    """Return the calibration diagram as SVG. `bins` holds the rows of `calibration` that are not empty."""
     axes = Axes(_SIZE, _SIZE, "mean score in the bin", "share with disease")
     axes.diagonal()
     for row in bins:

@@ -1,4 +1,4 @@
-"""The flow of studies, as STARD draws it: the way to the analysis down, what leaves it to the right."""
+"""The flow of studies as STARD draws it: from plan to analysis downwards, studies that leave to the right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _LINE, _GAP = 18.0, 16.0
 
 @dataclass(frozen=True)
 class Step:
-    """A box: its name, its counts, and what they are made up of."""
+    """A box of the diagram: its name, its counts, and the reasons that make up the counts."""
 
     name: str
     counts: str
@@ -19,7 +19,7 @@ class Step:
 
 
 def flow_diagram(first: Step, leaving: Sequence[Step], last: Step) -> str:
-    """`leaving` in the order in which studies leave."""
+    """Return the diagram as SVG. `leaving` holds the steps at which studies leave, in their order."""
     boxes, height = _box(0, 0, first, "box")
     y = height
     arrows = []

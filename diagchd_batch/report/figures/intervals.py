@@ -1,4 +1,4 @@
-"""Values on one scale, one below the other: forest plots with intervals, and box plots of distributions."""
+"""Plots of several values on one scale: forest plots with intervals, and box plots of distributions."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +12,15 @@ _MOST_TICKS = 8
 
 @dataclass(frozen=True)
 class Line:
-    """`inner` None: a point with its interval; else the quartiles of a box, `low` and `high` its ends.
+    """A line of the plot: a point with its interval, or a box.
 
-    `heading` stands above the line, where a group of lines begins.
+    Attributes:
+        label: Text above the line.
+        value: The point, or the median of a box.
+        low: The lower limit of the interval, or the minimum of a box.
+        high: The upper limit of the interval, or the maximum of a box.
+        inner: The quartiles of a box, or None for a point.
+        heading: Text above the first line of a group.
     """
 
     label: str
@@ -28,7 +34,15 @@ class Line:
 def interval_plot(
     title: str, description: str, lines: Sequence[Line], marked: float | None = None, *, whole_scale: bool = True
 ) -> str:
-    """Values of 0 to 1, or of whatever range occurs. `marked`: a vertical line, such as the value of all units."""
+    """Return the plot as SVG.
+
+    Args:
+        title: The title of the drawing.
+        description: Its alternative text.
+        lines: The lines, from the top.
+        marked: Where to draw a vertical line, for example at the value of all units.
+        whole_scale: The axis runs from 0 to 1. Otherwise it covers the values that occur.
+    """
     ticks = [0, 0.25, 0.5, 0.75, 1] if whole_scale else _ticks(lines)
     low, high = ticks[0], ticks[-1]
 
@@ -68,7 +82,7 @@ def interval_plot(
 
 
 def _ticks(lines: Sequence[Line]) -> list[float]:
-    """Round numbers, four to nine of them, that enclose all ends."""
+    """Return four to nine round numbers whose range holds all values."""
     ends = [end for line in lines for end in (line.low, line.high, line.value) if end is not None]
     width = max(max(ends) - min(ends), 1e-3)
     decade = 10.0 ** math.floor(math.log10(width))

@@ -1,4 +1,4 @@
-"""Agreement of every rater with every other."""
+"""A matrix of the agreement between every two raters."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ _CELL, _LABEL, _TOP = 44.0, 56.0, 24.0
 
 
 def agreement_matrix(names: Mapping[str, str], values: Mapping[tuple[str, str], float], description: str) -> str:
-    """`names`: rater → what it is called in the figure; `values` by pair, in either order."""
+    """Return the matrix as SVG. `names`: rater → name in the figure; `values`: by pair of raters, in either order."""
     parts = []
     for line, (name, shown) in enumerate(names.items()):
         y = _TOP + _CELL * line

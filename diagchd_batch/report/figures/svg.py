@@ -1,4 +1,4 @@
-"""The few SVG elements that the figures need."""
+"""Builds the SVG elements that the figures need."""
 
 import itertools
 import re
@@ -6,13 +6,13 @@ from html import escape
 
 
 def element(name: str, text: str | None = None, **attributes: str | float) -> str:
-    """``class_`` → class, ``text_anchor`` → text-anchor; numbers to a hundredth of a pixel."""
+    """Return an element. ``class_`` becomes class and ``text_anchor`` text-anchor; numbers are rounded to 0.01 px."""
     given = "".join(f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"' for key, value in attributes.items())
     return f"<{name}{given}/>" if text is None else f"<{name}{given}>{escape(text)}</{name}>"
 
 
 def drawing(width: float, height: float, title: str, description: str, parts: list[str]) -> str:
-    """A whole figure with its alternative text. It shrinks as long as its text can be read, and never grows."""
+    """Return a whole figure with its alternative text. It shrinks while its text stays legible, and it never grows."""
     key = "figure-" + re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px;min-width:{_LEGIBLE * width:.0f}px" '
@@ -23,15 +23,16 @@ def drawing(width: float, height: float, title: str, description: str, parts: li
     )
 
 
-_LEGIBLE = 0.8  # of its own size: 13 px become 10.4 px
+_LEGIBLE = 0.8  # smallest scale of a figure; text of 13 px becomes 10.4 px
 
 
 def polyline(points: list[tuple[float, float]], class_: str) -> str:
+    """Return a line through `points`, in pixels."""
     return element("polyline", points=" ".join(f"{x:.2f},{y:.2f}" for x, y in points), class_=class_)
 
 
 class Axes:
-    """A plot area with both axes from 0 to 1; `x` and `y` give pixels."""
+    """A plot area whose axes both run from 0 to 1. `x` and `y` convert values to pixels."""
 
     def __init__(self, width: float, height: float, x_label: str, y_label: str) -> None:
         self.width, self.height = width, height
@@ -61,7 +62,7 @@ class Axes:
         self.parts.append(polyline([(self.x(0), self.y(0)), (self.x(1), self.y(1))], "reference"))
 
     def curve(self, points: list[tuple[float, float]]) -> None:
-        """Points on the same pixel are drawn once: a curve of a million thresholds is as small as it looks."""
+        """Draw a curve. Neighbouring points on one pixel are drawn once, so a million thresholds give a small file."""
         pixels = [(round(self.x(x), 1), round(self.y(y), 1)) for x, y in points]
         self.parts.append(polyline([point for point, _ in itertools.groupby(pixels)], "curve"))
 

@@ -1,4 +1,4 @@
-"""Single cases as pictures: sources with the outlines of their masks. Identified, so for the private tree alone."""
+"""Pictures of single cases with the outlines of their masks. They are identified, so they go to the private tree."""
 
 from diagchd_batch.report.gallery.document import write_gallery
 

@@ -1,4 +1,4 @@
-"""Which frames a gallery shows: the worst, the best and the flagged ones."""
+"""Chooses the frames that a gallery shows: the worst, the best and the flagged ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow.dataset as ds
 
-from diagchd_batch.report.source import Row, matching
+from diagchd_batch.report.report_data import Row, matching
 
 _DICE = "CASE WHEN {0}_px + reference_px_{0} > 0 THEN 2.0 * intersection_px_{0} / ({0}_px + reference_px_{0}) END"
 _HAS_MASK = "dice IS NOT NULL"
@@ -14,7 +14,20 @@ _HAS_MASK = "dice IS NOT NULL"
 
 @dataclass(frozen=True)
 class Case:
-    """A scored frame. `dice`: mean of septum and heart; None without a reference mask or where both masks are empty."""
+    """A scored frame.
+
+    Attributes:
+        run_id: The run that scored it.
+        shard: The shard that holds its row.
+        study_id: The token of its study.
+        image_id: The token of its image.
+        frame: Its number within the image, from 0.
+        source_height: Height of the source frame in pixels.
+        source_width: Width of the source frame in pixels.
+        probability: The probability of CHD.
+        flags: Its quality flags.
+        dice: Mean Dice of septum and heart. None without a reference mask, or where both masks are empty.
+    """
 
     run_id: str
     shard: int
@@ -31,10 +44,18 @@ class Case:
 def choose_cases(
     predictions: ds.Dataset, lineage: Sequence[str], worst_cases: Sequence[Row], n: int
 ) -> dict[str, list[Case]]:
-    """At most `n` cases a group, by the group's title; groups without any are left out.
+    """Choose the cases of a gallery.
 
-    `lineage`: run ids, oldest first; of a frame scored by several the latest counts. `worst_cases`: rows of that table.
-    A wrongly called study is shown by the frame that speaks most for the wrong call.
+    A study that was called wrongly is shown by the frame whose probability supports the wrong call most.
+
+    Args:
+        predictions: Predictions of the output.
+        lineage: Run ids, the oldest first. If several runs scored a frame, the latest counts.
+        worst_cases: Rows of the table `worst_cases`.
+        n: The largest number of cases in a group.
+
+    Returns:
+        The cases of each group by the group's title. Groups without cases are omitted.
     """
     with duckdb.connect(":memory:") as connection:
         connection.execute("SET enable_progress_bar = false")

@@ -1,4 +1,4 @@
-"""Puts a gallery together and writes it to the private tree."""
+"""Assembles a gallery and writes it to the private tree."""
 
 import base64
 from collections import defaultdict
@@ -15,7 +15,7 @@ from diagchd_batch.report.formatting import number, words
 from diagchd_batch.report.gallery.cases import Case, choose_cases
 from diagchd_batch.report.gallery.outlines import outline_path
 from diagchd_batch.report.gallery.pictures import Picture, RunPictures
-from diagchd_batch.report.source import read_source
+from diagchd_batch.report.report_data import read_report_data
 from diagchd_batch.results.output import Output
 
 _SEPTUM = 1
@@ -23,7 +23,17 @@ _SEPTUM = 1
 
 @dataclass(frozen=True)
 class Drawing:
-    """A case as the page shows it. `outlines`: (style, path) in source pixels."""
+    """A case as the page shows it.
+
+    Attributes:
+        height: Height of the source frame in pixels.
+        width: Width of the source frame in pixels.
+        image: The frame as a data URI, or None if it could not be read.
+        outlines: (style, path) of each outline, in source pixels.
+        facts: (name, value) of what is written below the picture.
+        problem: Why the frame could not be read, or None.
+        description: Alternative text.
+    """
 
     height: int
     width: int
@@ -35,14 +45,23 @@ class Drawing:
 
 
 def write_gallery(output: Output, run_id: str, n: int) -> str:
-    """Writes a gallery of at most `n` cases a group and returns its key in the private tree.
+    """Write a gallery of a run. A picture that cannot be read is replaced by the reason.
 
-    Raises UsageError where the run was not evaluated or has no case, or the private tree is not at hand; StorageFault
-    where the run's input is gone. A single picture that cannot be read is said in its place.
+    Args:
+        output: The output that holds the run, with its private tree.
+        run_id: The run.
+        n: The largest number of cases in a group.
+
+    Returns:
+        The key of the HTML file in the private tree.
+
+    Raises:
+        UsageError: The run was not evaluated, it has no case to show, or the private tree is not accessible.
+        StorageFault: The run's input is gone.
     """
-    source = read_source(output.storage, run_id)
+    data = read_report_data(output.storage, run_id)
     lineage = [record.run_id for record in resolve_lineage(output.storage, run_id)]
-    groups = choose_cases(output.predictions(), lineage, source.tables["worst_cases"], n)
+    groups = choose_cases(output.predictions(), lineage, data.tables["worst_cases"], n)
     if not groups:
         raise UsageError(f"run {run_id} has neither wrong calls, nor reference masks, nor flagged frames to show")
     pictures = _pictures(output, [case for cases in groups.values() for case in cases])
@@ -55,7 +74,7 @@ def write_gallery(output: Output, run_id: str, n: int) -> str:
     )
     style = resources.files("diagchd_batch.report").joinpath("templates", "gallery.css").read_text(encoding="utf-8")
     text = environment.get_template("gallery.html.j2").render(
-        record=source.record,
+        record=data.record,
         groups={
             title: [_drawing(case, pictures[case.image_id, case.frame]) for case in cases]
             for title, cases in groups.items()
@@ -68,7 +87,7 @@ def write_gallery(output: Output, run_id: str, n: int) -> str:
 
 
 def _pictures(output: Output, cases: list[Case]) -> dict[tuple[str, int], Picture]:
-    """Each source is read once, though it may be in several groups."""
+    """Read each picture once, even if several groups show it."""
     by_shard: dict[str, dict[int, list[Case]]] = defaultdict(lambda: defaultdict(list))
     for case in dict.fromkeys(cases):
         by_shard[case.run_id][case.shard].append(case)
@@ -90,7 +109,7 @@ def _drawing(case: Case, picture: Picture) -> Drawing:
     facts = [
         ("study", case.study_id),
         ("image", f"{case.image_id}, frame {case.frame}"),
-        ("file", picture.source),
+        ("file", picture.file_key),
         ("probability of CHD", number(case.probability)),
         ("Dice of septum and heart", number(case.dice) if case.dice is not None else without_dice),
         *([("flags", ", ".join(map(words, case.flags)))] if case.flags else []),

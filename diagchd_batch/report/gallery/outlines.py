@@ -1,14 +1,21 @@
-"""Outlines of masks as vector paths in the pixels of the source image."""
+"""Traces outlines of masks as vector paths in the pixels of the source image."""
 
 import numpy as np
 
 
 def outline_path(mask_hw_bool: np.ndarray, height: int, width: int) -> str:
-    """The edge between a mask and what is not in it, as an SVG path over a source of `height` × `width` pixels.
+    """Return the outline of a mask as an SVG path.
 
-    The mask is at the model's grid: cell (row, column) stands for the source's pixels from row·height/rows on and
-    column·width/columns on, which is where the nearest-neighbour resize samples. Every step of the grid is drawn; the
-    edge of the image counts as background. An empty mask gives an empty path.
+    Every step of the grid is drawn. The area beyond the image counts as background.
+
+    Args:
+        mask_hw_bool: The mask at the model's grid. Cell (row, column) covers the source's pixels from
+            row·height/rows and column·width/columns on, where the nearest-neighbour resize samples.
+        height: Height of the source frame in pixels.
+        width: Width of the source frame in pixels.
+
+    Returns:
+        The path in source pixels. It is empty for an empty mask.
     """
     rows, columns = mask_hw_bool.shape
     padded = np.pad(mask_hw_bool, 1).astype(np.int8)
@@ -21,7 +28,7 @@ def outline_path(mask_hw_bool: np.ndarray, height: int, width: int) -> str:
 
 
 def _runs(edges: np.ndarray) -> list[tuple[int, int, int]]:
-    """(line, start, end) of every unbroken run of True along the second axis."""
+    """Return (line, start, end) of every unbroken run of True along the second axis."""
     steps = np.diff(np.pad(edges, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     lines, starts = np.nonzero(steps == 1)
     ends = np.nonzero(steps == -1)[1]

@@ -1,4 +1,4 @@
-"""The pictures of cases: the source frame as it was decoded for scoring, and its masks."""
+"""Reads the pictures of cases: the source frame, decoded as for scoring, and its masks."""
 
 import io
 from collections.abc import Sequence
@@ -28,12 +28,17 @@ from diagchd_batch.studies.records import PlannedImage, ShardReference
 
 @dataclass(frozen=True)
 class Picture:
-    """`png` None: the source could not be shown, `problem` says why. Masks: uint8 [rows, columns] of the model's grid.
+    """The picture of a case.
 
-    `source` is the file's own key: identified.
+    Attributes:
+        file_key: The key of the image file in the input. It is identified.
+        png: The source frame as PNG, or None if it could not be read.
+        problem: Why the frame could not be read, or None.
+        predicted: The predicted label map, uint8 [rows, columns] at the model's grid, or None.
+        reference: The reference label map at the same grid, or None.
     """
 
-    source: str
+    file_key: str
     png: bytes | None
     problem: str | None
     predicted: np.ndarray | None
@@ -47,8 +52,8 @@ class RunPictures:
         record = read_private_run_record(output.private, run_id)
         if record is None:
             raise UsageError(
-                f"the private tree holds no record of run {run_id}, so its images are not known; say where that tree "
-                "lies with --private-uri"
+                f"the private tree holds no record of run {run_id}, so its images are not known; name that tree with "
+                "--private-uri"
             )
         job = JobConfig.model_validate(record.full_config)
         self._output, self._run_id = output, run_id
@@ -58,7 +63,7 @@ class RunPictures:
 
     @cached_property
     def _input(self) -> Source:
-        """Raises StorageFault where it is not there."""
+        """The run's input. Raises StorageFault if it cannot be reached."""
         storage = open_source(self._input_uri)
         storage.probe()
         return storage
@@ -68,7 +73,7 @@ class RunPictures:
         return {reference.shard: reference for reference in self._plan.shards()}
 
     def read(self, shard: int, cases: Sequence[Case]) -> dict[tuple[str, int], Picture]:
-        """By (image id, frame), of cases of one shard."""
+        """Return the pictures of cases of one shard, by (image id, frame)."""
         planned = {image.image_id: image for image in self._plan.read_shard(self._shards[shard])}
         wanted = ds.field("image_id").isin([case.image_id for case in cases])
         scores = parquet_files(self._output.storage, [output_layout.shard_file(self._run_id, shard)], SCORES)

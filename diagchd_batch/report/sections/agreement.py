@@ -1,9 +1,9 @@
-"""Agreement among readers, and of the model with them. No reference standard is needed."""
+"""The section on agreement among readers and of the model with them. It needs no reference standard."""
 
 from diagchd_batch.report.blocks import Figure, Section
 from diagchd_batch.report.figures.matrix import agreement_matrix
 from diagchd_batch.report.measures import Key, Measure, measure_table
-from diagchd_batch.report.source import Row, Source
+from diagchd_batch.report.report_data import ReportData, Row
 
 _MEASURES: tuple[Measure, ...] = (
     ("percent_agreement", "equal calls"),
@@ -16,21 +16,21 @@ _MEASURES: tuple[Measure, ...] = (
 )
 
 
-def agreement(source: Source) -> Section:
-    points = (source.operating_point, *({None} - {source.operating_point}))
+def agreement(data: ReportData) -> Section:
+    points = (data.operating_point, *({None} - {data.operating_point}))
     rows = [
         row
-        for row in source.estimates(unit="study", analysis_set="agreement")
+        for row in data.estimates(unit="study", analysis_set="agreement")
         if row["operating_point"] in points or row["subject_kind"] != "model"
     ]
     if not rows:
         return Section("agreement", "Agreement", left_out=["no readers were given"])
     kinds: dict[str, list[Key]] = {
         "Among all readers, and with the model as one more": [("", _group)],
-        "The model with each reader": [("model with", source.comparator)],
-        "Each reader with the majority of the others": [("", source.subject)],
-        "Each reader with the own second reading": [("", source.subject)],
-        "Every pair of readers": [("", source.subject), ("with", source.comparator)],
+        "The model with each reader": [("model with", data.comparator)],
+        "Each reader with the majority of the others": [("", data.subject)],
+        "Each reader with their own second reading": [("", data.subject)],
+        "Every pair of readers": [("", data.subject), ("with", data.comparator)],
     }
     parts = (
         [row for row in rows if row["subject_kind"] == "readers"],
@@ -47,19 +47,19 @@ def agreement(source: Source) -> Section:
     return Section(
         "agreement",
         "Agreement",
-        ["Agreement needs no reference standard. AC1 stands beside kappa, which drops at low prevalence."],
-        figures=_matrix(source, rows),
+        ["Agreement needs no reference standard. AC1 is shown beside kappa because kappa drops at low prevalence."],
+        figures=_matrix(data, rows),
         tables=tables,
     )
 
 
-def _matrix(source: Source, rows: list[Row]) -> list[Figure]:
+def _matrix(data: ReportData, rows: list[Row]) -> list[Figure]:
     values: dict[tuple[str, str], float] = {}
     pairs: list[Row] = [row for row in rows if row["endpoint"] == "cohen_kappa" and row["comparator_kind"] == "reader"]
     names: dict[str, str] = {row["subject"]: "model" for row in pairs if row["subject_kind"] == "model"}
     for row in pairs:
         for name in (str(row["subject"]), str(row["comparator"])):
-            names.setdefault(name, source.readers.get(name, name))
+            names.setdefault(name, data.readers.get(name, name))
         if row["value"] is not None:
             values.setdefault((row["subject"], row["comparator"]), row["value"])
     if not values:
@@ -68,7 +68,7 @@ def _matrix(source: Source, rows: list[Row]) -> list[Figure]:
     units = [row["n_units"] for row in pairs]
     legend = "; ".join(f"{names[name]} = {name}" for name in ordered)
     caption = (
-        f"Cohen's kappa (unweighted) of every pair of raters; the n of a pair is {min(units)} to {max(units)} studies. "
+        f"Cohen's kappa (unweighted) of every pair of raters; each pair has {min(units)} to {max(units)} studies. "
         f"{legend}."
     )
     return [

@@ -1,10 +1,10 @@
-"""Single cases worth a look, by token, and what failed or looks odd."""
+"""The sections on single cases, by token, and on failures and quality flags."""
 
 from diagchd_batch.failures import REMEDIES, FailureCode
 from diagchd_batch.images.quality import QUALITY_FLAGS
 from diagchd_batch.report.blocks import Section, Table
 from diagchd_batch.report.formatting import count, counted, number, words
-from diagchd_batch.report.source import Row, Source, matching
+from diagchd_batch.report.report_data import ReportData, Row, matching
 
 _KINDS = {
     "false_negative": "Diseased studies called negative, lowest score first",
@@ -14,8 +14,8 @@ _KINDS = {
 _SHOWN = 10
 
 
-def worst_cases(source: Source) -> Section:
-    rows = source.tables["worst_cases"]
+def worst_cases(data: ReportData) -> Section:
+    rows = data.tables["worst_cases"]
     if not rows:
         return Section("worst-cases", "Worst cases", left_out=["no false call, and no mask to compare"])
     tables, left_out = [], []
@@ -34,7 +34,7 @@ def worst_cases(source: Source) -> Section:
     return Section(
         "worst-cases",
         "Worst cases",
-        ["Tokens lead back to files through the private tree only; diagchd-batch report --gallery draws these cases."],
+        ["Only the private tree links tokens to files. diagchd-batch report --gallery draws these cases."],
         tables=tables,
         left_out=left_out,
     )
@@ -46,8 +46,8 @@ def _cells(row: Row, of_images: bool) -> tuple[str, ...]:
     return (count(row["rank"]), row["study_id"], *place, number(row["value"]), label)
 
 
-def quality(source: Source) -> Section:
-    counts = source.record.counts
+def quality(data: ReportData) -> Section:
+    counts = data.record.counts
     title = "Failures and quality flags"
     if counts is None:
         return Section("quality", title, left_out=["the run has not ended, so its record holds no counts"])
@@ -61,11 +61,11 @@ def quality(source: Source) -> Section:
     ]
     introduction = [
         f"{counted(counts.n_images, 'image')}, {counted(counts.n_rows, 'frame')}: {count(counts.n_ok)} scored, "
-        f"{count(counts.n_failed)} failed. Quality flags are heuristics: rules of thumb on the predicted mask."
+        f"{count(counts.n_failed)} failed. Quality flags are heuristics, computed from the predicted mask."
     ]
-    if source.record.parent_run_id:
+    if data.record.parent_run_id:
         introduction.append(
-            "Counted here are the frames of this run alone; all else is of it and the runs it continues."
+            "This section counts the frames of this run alone. All other sections include the runs that it continues."
         )
     left_out = [] if masks else ["no reference masks were given"]
     tables = [

@@ -1,27 +1,27 @@
-"""Definitions, versions, and the limits of use that the model's card states."""
+"""The last sections: definitions, versions, and the limits of use that the model's card states."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS as OF_COMPARISONS
+from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS as COMPARISON_DEFINITIONS
 from diagchd_batch.evaluation.tables.definitions import DEFINITIONS
 from diagchd_batch.evaluation.tables.schemas import ANALYSIS_SETS
 from diagchd_batch.model.caution import trained_on_phantoms, uses_card_weights
 from diagchd_batch.report.blocks import Section, Table
 from diagchd_batch.report.formatting import words
-from diagchd_batch.report.source import Source
+from diagchd_batch.report.report_data import ReportData
 
 
-def definitions(source: Source) -> Section:
-    rows = [*source.tables["estimates"], *source.tables["comparisons"]]
-    rows += [row for found in source.comparisons.values() for name in _MEASURES for row in found[name]]
+def definitions(data: ReportData) -> Section:
+    rows = [*data.tables["estimates"], *data.tables["comparisons"]]
+    rows += [row for found in data.comparisons.values() for name in _MEASURES for row in found[name]]
     used = dict.fromkeys(row["endpoint"] for row in rows)
-    known = DEFINITIONS | OF_COMPARISONS
+    known = DEFINITIONS | COMPARISON_DEFINITIONS
     sets = dict.fromkeys(row["analysis_set"] for row in rows if row["analysis_set"] in ANALYSIS_SETS)
     return Section(
         "definitions",
         "Definitions",
-        ["The tables estimates and comparisons give each figure's method, n and definition beside it."],
+        ["In the tables estimates and comparisons, each row has its method, n and definition."],
         tables=[
             Table(
                 "Which units enter", ("analysis set", "units"), [(words(name), ANALYSIS_SETS[name]) for name in sets]
@@ -39,8 +39,8 @@ def definitions(source: Source) -> Section:
 _MEASURES = ("comparison_tests", "comparison_masks")
 
 
-def versions(source: Source) -> Section:
-    record = source.record
+def versions(data: ReportData) -> Section:
+    record = data.record
     rows = [
         ("model", record.model.name),
         ("weights (SHA-256)", record.model.weights_digest),
@@ -50,14 +50,14 @@ def versions(source: Source) -> Section:
     return Section("versions", "Versions", tables=[Table("What made the scores", ("", ""), rows)])
 
 
-def limits(source: Source) -> Section:
-    model = source.record.model
-    text = ["For research only. Not a medical device: no result here may decide about a patient."]
-    if source.record.simulated:
+def limits(data: ReportData) -> Section:
+    model = data.record.model
+    text = ["For research only. This is not a medical device: do not use any result here to decide about a patient."]
+    if data.record.simulated:
         text.append("The images of this run are SIMULATED; its figures say nothing about patients.")
     elif trained_on_phantoms(model.card, model.weights_digest):
         text.append(
-            "The weights were trained on SIMULATED phantoms; their scores of these images mean nothing clinically."
+            "The weights were trained on SIMULATED phantoms, so their scores of these images have no clinical meaning."
         )
     stated = _stated(model.card, model.weights_digest)
     return Section(
@@ -70,7 +70,7 @@ def limits(source: Source) -> Section:
 
 
 def _stated(card: Mapping[str, Any], weights_digest: str) -> list[tuple[str, str]]:
-    """What the card says, as far as it holds for these weights: a user's own have another history."""
+    """Return what the card states, without what does not apply to weights other than the card's."""
     foreign = bool(card.get("weights")) and not uses_card_weights(card, weights_digest)
     training = (card.get("training_data") or {}).get("description")
     pairs = [
@@ -79,7 +79,7 @@ def _stated(card: Mapping[str, Any], weights_digest: str) -> list[tuple[str, str
         ("training data", None if foreign else training),
         (
             "weights",
-            "not those of the card: what they were trained on, and for, is not known here" if foreign else None,
+            "not those of the card; what they were trained on, and for what use, is unknown" if foreign else None,
         ),
         ("licence", card.get("licence")),
     ]

@@ -1,14 +1,14 @@
-"""The studies' characteristics, with and without disease."""
+"""The section on characteristics of the studies, with and without disease."""
 
 from diagchd_batch.report.blocks import Cell, Section, Table
 from diagchd_batch.report.formatting import NONE, count, number, words
-from diagchd_batch.report.source import Source
+from diagchd_batch.report.report_data import ReportData
 
 _GROUPS = {"all": "all", "positive": "diseased", "negative": "healthy", "without_reference": "without reference"}
 
 
-def cohort(source: Source) -> Section:
-    rows = source.tables["cohort_characteristics"]
+def cohort(data: ReportData) -> Section:
+    rows = data.tables["cohort_characteristics"]
     if not rows:
         return Section("cohort", "Cohort", left_out=["the table of characteristics has no rows"])
     values: dict[tuple[str, str | None], dict[str, dict[str, float | None]]] = {}
@@ -23,7 +23,7 @@ def cohort(source: Source) -> Section:
         if level != "missing" or any(found[group].get("n") for group in shown)
     ]
     columns = ("variable", "level", *(f"{_GROUPS[group]}, n = {count(sizes[group])}" for group in shown))
-    reason = "no covariates: there is nothing to describe the studies by"
+    reason = "no covariates were given to describe the studies"
     return Section(
         "cohort",
         "Cohort",

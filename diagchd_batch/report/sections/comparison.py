@@ -1,10 +1,10 @@
-"""This run against an earlier one over the same studies."""
+"""The section that compares this run with earlier runs over the same studies."""
 
 from diagchd_batch.report.blocks import Section, Table
 from diagchd_batch.report.formatting import NONE, count, interval, number, signed, words
 from diagchd_batch.report.measures import Measure, comparison_cell, measure_table
+from diagchd_batch.report.report_data import ReportData, Row, matching
 from diagchd_batch.report.sections.headline import RATES
-from diagchd_batch.report.source import Row, Source, matching
 
 _SHOWN = 20
 _AGREEMENT: tuple[Measure, ...] = (
@@ -22,12 +22,12 @@ _MASKS: tuple[Measure, ...] = (
 )
 
 
-def comparison(source: Source) -> Section:
-    if not source.comparisons:
-        reason = "this run was compared with no other (diagchd-batch compare)"
+def comparison(data: ReportData) -> Section:
+    if not data.comparisons:
+        reason = "this run was not compared with another one; diagchd-batch compare does so"
         return Section("comparison", "Earlier runs", left_out=[reason])
     tables, left_out = [], []
-    for other, found in source.comparisons.items():
+    for other, found in data.comparisons.items():
         shown, missing = _against(other, found)
         tables += shown
         left_out += missing

@@ -1,9 +1,9 @@
-"""Which studies reached the analysis, which did not, and why."""
+"""The section on the flow of studies: which reached the analysis, which did not, and why."""
 
 from diagchd_batch.report.blocks import Cell, Figure, Section, Table
 from diagchd_batch.report.figures.flow import Step, flow_diagram
 from diagchd_batch.report.formatting import NONE, count, counted, number, words
-from diagchd_batch.report.source import Row, Source, matching
+from diagchd_batch.report.report_data import ReportData, Row, matching
 
 _KEPT = ("planned", "analysed")
 _NOTES = ("unmatched", "left_out")
@@ -19,8 +19,8 @@ _RATER_STEPS = (
 )
 
 
-def flow(source: Source) -> Section:
-    rows = source.tables["flow"]
+def flow(data: ReportData) -> Section:
+    rows = data.tables["flow"]
     notes = [_sentence(row["note"]) for row in rows if row["name"] == "left_out" and row["note"]]
     cohort = [row for row in rows if row["subject_kind"] is None and row["name"] not in _NOTES]
     steps = {row["name"]: row for row in cohort if row["reason"] is None}
@@ -38,16 +38,20 @@ def flow(source: Source) -> Section:
     svg = flow_diagram(_step(steps["planned"]), leaving, _step(steps["analysed"]))
     prevalence = _prevalence(steps["analysed"])
     caption = f"From {counted(steps['planned']['n_studies'], 'study')} planned to those analysed. {prevalence}"
-    raters = _raters(source, rows)
+    raters = _raters(data, rows)
     unmatched = [
         (words(row["reason"]), count(row["n_studies"])) for row in matching(rows, name="unmatched") if row["n_studies"]
     ]
     tables = [
         Table("Flow by step and reason", _COLUMNS, [_cells(row, bool(reasons[row["name"]])) for row in cohort]),
         raters,
-        Table("Study ids that the inventory lacks, by table; listed in the private tree", ("table", "ids"), unmatched),
+        Table(
+            "Study ids missing from the inventory, by table; the private tree lists them",
+            ("table", "ids"),
+            unmatched,
+        ),
     ]
-    indeterminate = "" if len(raters.rows) < 2 else " Indeterminate reads are each reader's own; see the second table."
+    indeterminate = "" if len(raters.rows) < 2 else " Indeterminate reads differ between readers; see the second table."
     return Section(
         "flow",
         "Flow of studies",
@@ -61,7 +65,7 @@ _COLUMNS = ("step", "reason", "studies", "subjects", "diseased", "healthy", "fra
 
 
 def _cells(row: Row, has_reasons: bool) -> tuple[str, ...]:
-    """A step's total, which its reasons repeat in parts, or one reason."""
+    """Return the cells of a step's total or of one of its reasons."""
     total = "all reasons" if has_reasons else NONE
     numbers = (row[name] for name in ("n_studies", "n_subjects", "n_positive", "n_negative", "n_frames"))
     return (words(row["name"]), total if row["reason"] is None else words(row["reason"]), *map(count, numbers))
@@ -85,12 +89,12 @@ def _prevalence(analysed: Row) -> str:
     return f"Prevalence among the analysed studies: {positive:,} of {positive + negative:,} ({share})."
 
 
-def _raters(source: Source, rows: list[Row]) -> Table:
-    """Studies by rater: those with a call and a label, and why the others have none."""
+def _raters(data: ReportData, rows: list[Row]) -> Table:
+    """Return a table with the number of analysed studies of each rater, and why the others were not analysed."""
     found: dict[Cell, dict[str, int]] = {}
     for row in rows:
         if row["subject_kind"] is not None:
-            found.setdefault(source.subject(row), {})[row["name"]] = row["n_studies"]
+            found.setdefault(data.subject(row), {})[row["name"]] = row["n_studies"]
     shown = [name for name in _RATER_STEPS if any(name in steps for steps in found.values())]
     return Table(
         "Studies by rater: analysed, or why not",

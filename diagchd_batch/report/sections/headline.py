@@ -1,4 +1,4 @@
-"""The model, every reader, their mean and their majority against the reference standard, and the differences."""
+"""The headline section: model, readers, their mean and majority against the reference standard, and differences."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from diagchd_batch.evaluation.tables.schemas import ANALYSIS_SETS
 from diagchd_batch.report.blocks import Section, Table, Tile
 from diagchd_batch.report.formatting import interval, number, p_value, signed, words
 from diagchd_batch.report.measures import Measure, comparison_cell, measure_table, method_table
-from diagchd_batch.report.source import Row, Source
+from diagchd_batch.report.report_data import ReportData, Row
 from diagchd_batch.report.summary import KeyFigure, key_figures
 
 NO_REFERENCE = "no study with a score has a reference label"
@@ -32,17 +32,17 @@ _FURTHER: tuple[Measure, ...] = (
 _KINDS = ("model", "reader", "readers_mean", "majority")
 
 
-def headline(source: Source) -> Section:
-    rows = sorted(source.estimates(headline=True), key=lambda row: (_KINDS.index(row["subject_kind"]), row["subject"]))
+def headline(data: ReportData) -> Section:
+    rows = sorted(data.estimates(headline=True), key=lambda row: (_KINDS.index(row["subject_kind"]), row["subject"]))
     tiles = [
         Tile(figure.name, number(figure.value), f"{_limits(figure)}{figure.basis}")
-        for figure in key_figures(source.tables["estimates"])
+        for figure in key_figures(data.tables["estimates"])
     ]
     if not any(row["n_units"] for row in rows):
         return Section("headline", "Headline", tiles=tiles, left_out=[NO_REFERENCE])
-    compared = source.compared(headline=True, subject_kind="model", comparator_kind=_KINDS)
+    compared = data.compared(headline=True, subject_kind="model", comparator_kind=_KINDS)
     compared.sort(key=lambda row: (_KINDS.index(row["comparator_kind"]), row["comparator"]))
-    whom, against = ("", source.subject), ("model minus", source.comparator)
+    whom, against = ("", data.subject), ("model minus", data.comparator)
     tables = [
         measure_table(
             "Calls against the reference standard, with 95 % intervals; n = studies analysed",
@@ -55,28 +55,28 @@ def headline(source: Source) -> Section:
     if compared:
         caption = "Differences model − reader on the studies that both called: 95 % interval, p (adjusted p)"
         tables.append(measure_table(caption, compared, [against], RATES, cell=comparison_cell))
-    tables += _second_rank(source, rows, compared)
-    left_out = [] if source.readers else ["no readers: the model stands alone"]
+    tables += _second_rank(data, rows, compared)
+    left_out = [] if data.readers else ["no readers were given, so the model is not compared"]
     return Section(
         "headline",
         "Headline",
-        list(_introduction(source, rows[0], compared)),
+        list(_introduction(data, rows[0], compared)),
         tiles,
         tables=[table for table in tables if table.rows],
         left_out=left_out,
     )
 
 
-def _introduction(source: Source, row: Row, compared: list[Row]) -> Iterator[str]:
+def _introduction(data: ReportData, row: Row, compared: list[Row]) -> Iterator[str]:
     yield (
-        f"Unit of analysis: the study; its score is the {words(row['study_score'])} of its frames' probabilities of "
-        f"CHD. {_threshold(source, row)} Analysis set: {ANALYSIS_SETS[row['analysis_set']]}."
+        f"The unit of analysis is the study. Its score is the {words(row['study_score'])} of its frames' probabilities "
+        f"of CHD. {_threshold(data, row)} Analysis set: {ANALYSIS_SETS[row['analysis_set']]}."
     )
     if row["optimistic"]:
-        yield "Optimistic: the threshold was chosen on this very cohort."
+        yield "These figures are optimistic, because the threshold was chosen on this cohort."
     if row["cluster"] == "subject":
         yield (
-            "Some subjects have several studies, so intervals and tests are those for clusters (effective number of "
+            "Some subjects have several studies, so intervals and tests account for clusters (effective number of "
             "units, subject bootstrap, sign flips of subjects, scores summed within subjects)."
         )
     else:
@@ -84,11 +84,11 @@ def _introduction(source: Source, row: Row, compared: list[Row]) -> Iterator[str
     yield f"Precision and NPV hold at this cohort's prevalence, {number(_prevalence(row))}."
     if compared:
         yield (
-            "Differences are model − reader, on the studies with both calls; so they need not equal the difference of "
-            "two rows above. p in brackets is adjusted after Holm within a family of comparisons. All but a named "
-            "primary endpoint is exploratory."
+            "Differences are model − reader on the studies with both calls, so they can deviate from the difference of "
+            "two rows above. p in brackets is adjusted by Holm's method within a family of comparisons. Everything "
+            "except a named primary endpoint is exploratory."
         )
-    for primary in source.compared(role="primary"):
+    for primary in data.compared(role="primary"):
         yield (
             f"Primary endpoint: {words(primary['endpoint'])}, {words(primary['subject'])} − "
             f"{words(primary['comparator'])}, margin {number(primary['margin'])}: {signed(primary['difference'])} "
@@ -101,11 +101,11 @@ def _limits(figure: KeyFigure) -> str:
     return "" if figure.low is None else f"{interval(figure.low, figure.high)} · "
 
 
-def _threshold(source: Source, row: Row) -> str:
-    points = source.record.config.get("evaluation", {}).get("operating_points", [])
+def _threshold(data: ReportData, row: Row) -> str:
+    points = data.record.config.get("evaluation", {}).get("operating_points", [])
     chosen = next(
         (
-            f", chosen on: {point.get('chosen_on') or 'not said'}"
+            f", chosen on: {point.get('chosen_on') or 'not stated'}"
             for point in points
             if (point.get("name"), point.get("threshold")) == (row["operating_point"], row["threshold"])
         ),
@@ -118,18 +118,18 @@ def _prevalence(row: Row) -> float | None:
     return row["n_positive"] / row["n_units"] if row["n_units"] else None
 
 
-def _second_rank(source: Source, rows: list[Row], compared: list[Row]) -> Iterator[Table]:
+def _second_rank(data: ReportData, rows: list[Row], compared: list[Row]) -> Iterator[Table]:
     studies = {"unit": "study", "covariate": None}
-    whom = ("", source.subject)
-    both_ways = source.estimates(analysis_set=("indeterminate_wrong", "indeterminate_right"), **studies)
-    if len({row["operating_point"] for row in source.estimates(endpoint="tp", subject_kind="model", **studies)}) > 1:
+    whom = ("", data.subject)
+    both_ways = data.estimates(analysis_set=("indeterminate_wrong", "indeterminate_right"), **studies)
+    if len({row["operating_point"] for row in data.estimates(endpoint="tp", subject_kind="model", **studies)}) > 1:
         point = ("operating point", lambda row: f"{row['operating_point']} (≥ {row['threshold']:g})")
-        every = source.estimates(analysis_set="determinate", subject_kind="model", **studies)
+        every = data.estimates(analysis_set="determinate", subject_kind="model", **studies)
         every = [row for row in every if row["operating_point"] is not None]
         yield measure_table("The model at every operating point", every, [point], (*COUNTS, *RATES))
     yield measure_table(
         "Predictive values of the model at other prevalences, by Bayes' rule",
-        source.estimates(covariate="prevalence", operating_point=source.operating_point),
+        data.estimates(covariate="prevalence", operating_point=data.operating_point),
         [("prevalence", lambda row: str(row["level"]))],
         (("ppv_at_prevalence", "precision (PPV)"), ("npv_at_prevalence", "NPV")),
     )
@@ -141,10 +141,10 @@ def _second_rank(source: Source, rows: list[Row], compared: list[Row]) -> Iterat
         folded=True,
     )
     generalises = ("the interval is about", lambda row: words(row["generalises_to"] or "these_studies"))
-    further = source.estimates(analysis_set="determinate", operating_point=(source.operating_point, None), **studies)
+    further = data.estimates(analysis_set="determinate", operating_point=(data.operating_point, None), **studies)
     yield measure_table("Further measures of the calls", further, [whom, generalises], _FURTHER, folded=True)
-    images = source.estimates(
-        analysis_set="determinate", unit="image", operating_point=source.operating_point, covariate=None
+    images = data.estimates(
+        analysis_set="determinate", unit="image", operating_point=data.operating_point, covariate=None
     )
     yield measure_table("The model's calls of single images", images, [whom], (*COUNTS, *RATES), folded=True)
     yield method_table("Methods behind the two tables", [*rows, *compared], dict(RATES))

@@ -1,37 +1,38 @@
 """The result items that reporting guidelines ask for, each with its place in this report.
 
-In our own words, numbered as STARD-AI (doi:10.1038/s41591-025-03953-8) and TRIPOD+AI (doi:10.1136/bmj-2023-078378)
-number them. Compared item by item, the results parts whole, with public transcriptions of both checklists (two of each,
-which agree) and of STARD 2015 (doi:10.1136/bmj.h5527), whose items 19 to 25 are 24 to 27 and 30 to 32 of STARD-AI; not
-with the journals' own pages. Of the methods parts only the items stand here that have results: 19, 20, 21 and 23 of
-STARD-AI, and decision curves, as 12e of TRIPOD+AI asks for clinical utility.
+The items are in our own words, with the numbers of STARD-AI (doi:10.1038/s41591-025-03953-8) and TRIPOD+AI
+(doi:10.1136/bmj-2023-078378). All items of the results parts were compared with two public transcriptions of each
+checklist, which agree, and with STARD 2015 (doi:10.1136/bmj.h5527), whose items 19 to 25 are items 24 to 27 and 30 to
+32 of STARD-AI. They were not compared with the journals' own pages. The methods parts are represented only by the items
+that have results: 19, 20, 21 and 23 of STARD-AI, and decision curves, because item 12e of TRIPOD+AI asks for clinical
+utility.
 """
 
 from collections.abc import Iterator
 
 from diagchd_batch.evaluation.tables.display_names import MISSING
 from diagchd_batch.report.blocks import Section, Table
-from diagchd_batch.report.source import Source
+from diagchd_batch.report.report_data import ReportData
 
 NOT_SUPPLIED = "not supplied"
 
 _STARD, _TRIPOD = "STARD-AI", "TRIPOD+AI"
 _OF_EVERY_RUN = {"studies", "diagnosis", "source_resolution", "number_of_images"}
-"""Characteristics that are no covariates of the job."""
+"""Characteristics that every run has, whether or not the job names covariates."""
 
 Item = tuple[str, str, str, str | None]
-"""Guideline, its number, the item, and where this report has it."""
+"""Guideline, number of the item, the item, and the section of this report that holds it."""
 
 
-def reporting(source: Source) -> Section:
-    items = [*_diagnostic_accuracy(source), *_prediction_model(source)]
+def reporting(data: ReportData) -> Section:
+    items = [*_diagnostic_accuracy(data), *_prediction_model(data)]
     return Section(
         "reporting",
         "Reporting items",
         [
-            "Items of the results parts, and those of the methods parts that have results, in our own words and by the "
-            "guidelines' numbers: check them against the guidelines before you publish. What the guidelines ask for in "
-            "title, introduction, methods, discussion and declarations is for the authors."
+            "These are the items of the results parts, and those of the methods parts that have results. The numbers "
+            "are the guidelines', the words are ours: check them against the guidelines before you publish. What the "
+            "guidelines ask for in title, introduction, methods, discussion and declarations is up to the authors."
         ],
         tables=[
             Table(
@@ -43,12 +44,12 @@ def reporting(source: Source) -> Section:
     )
 
 
-def _diagnostic_accuracy(source: Source) -> Iterator[Item]:
-    headline = "Headline" if _has_headline(source) else None
-    flow = "Flow of studies" if source.tables["flow"] else None
-    given, technical = _described_by_the_job(source), _has(source, "source_resolution")
-    failures = "Worst cases; Failures and quality flags" if source.record.counts else None
-    diseased, healthy = (_has_diagnoses(source, group) for group in ("positive", "negative"))
+def _diagnostic_accuracy(data: ReportData) -> Iterator[Item]:
+    headline = "Headline" if _has_headline(data) else None
+    flow = "Flow of studies" if data.tables["flow"] else None
+    given, technical = _described_by_the_job(data), _has(data, "source_resolution")
+    failures = "Worst cases; Failures and quality flags" if data.record.counts else None
+    diseased, healthy = (_has_diagnoses(data, group) for group in ("positive", "negative"))
     yield _STARD, "19–20", "indeterminate and missing results", flow and f"{flow}; Headline, counted both ways"
     yield _STARD, "21", "variability of accuracy", "Subgroups" if headline and (given or technical) else None
     yield _STARD, "23", "errors of the algorithm", failures
@@ -67,14 +68,14 @@ def _diagnostic_accuracy(source: Source) -> Iterator[Item]:
     yield _STARD, "32", "adverse events of either test", None
 
 
-def _prediction_model(source: Source) -> Iterator[Item]:
-    headline = "Headline" if _has_headline(source) else None
-    given = _described_by_the_job(source)
-    of_model = [row for row in source.tables["curves"] if row["unit"] == "study" and row["subject_kind"] == "model"]
+def _prediction_model(data: ReportData) -> Iterator[Item]:
+    headline = "Headline" if _has_headline(data) else None
+    given = _described_by_the_job(data)
+    of_model = [row for row in data.tables["curves"] if row["unit"] == "study" and row["subject_kind"] == "model"]
     curves = {row["curve"] for row in of_model}
-    calibrated = any(row["n"] for row in source.tables["calibration"])
-    updated = "Earlier runs, where one is of an earlier model" if source.comparisons else None
-    decision = "not drawn here: the table curves, curve = decision" if "decision" in curves else None
+    calibrated = any(row["n"] for row in data.tables["calibration"])
+    updated = "Earlier runs, where one is of an earlier model" if data.comparisons else None
+    decision = "not drawn here; see the table curves, curve = decision" if "decision" in curves else None
     yield _TRIPOD, "12e", "clinical utility: decision curve", decision
     yield _TRIPOD, "20a", "flow of participants, with and without the outcome", headline and "Flow of studies"
     yield _TRIPOD, "20b", "characteristics, and how much is missing of them", "Cohort" if given else None
@@ -85,31 +86,31 @@ def _prediction_model(source: Source) -> Iterator[Item]:
     yield _TRIPOD, "23a", "discrimination with intervals", "ROC curve" if "roc" in curves else None
     yield _TRIPOD, "23a", "calibration with a plot", "Calibration" if calibrated else None
     yield _TRIPOD, "23a", "performance in key subgroups", "Subgroups" if headline and given else None
-    yield _TRIPOD, "23b", "heterogeneity between clusters, as hospitals are", _heterogeneity(source)
+    yield _TRIPOD, "23b", "heterogeneity between clusters, as hospitals are", _heterogeneity(data)
     yield _TRIPOD, "24", "updating of the model, and performance after it", updated
 
 
-def _has_headline(source: Source) -> bool:
-    """Whether any study entered it: without labels its rows are empty."""
-    return any(row["n_units"] for row in source.estimates(headline=True))
+def _has_headline(data: ReportData) -> bool:
+    """Return whether any study entered the headline table. Without labels its rows are empty."""
+    return any(row["n_units"] for row in data.estimates(headline=True))
 
 
-def _has(source: Source, variable: str) -> bool:
-    return any(row["variable"] == variable for row in source.tables["cohort_characteristics"])
+def _has(data: ReportData, variable: str) -> bool:
+    return any(row["variable"] == variable for row in data.tables["cohort_characteristics"])
 
 
-def _described_by_the_job(source: Source) -> bool:
-    """Whether the studies have covariates beyond those that every run knows."""
-    return bool({row["variable"] for row in source.tables["cohort_characteristics"]} - _OF_EVERY_RUN)
+def _described_by_the_job(data: ReportData) -> bool:
+    """Return whether the job names covariates of the studies."""
+    return bool({row["variable"] for row in data.tables["cohort_characteristics"]} - _OF_EVERY_RUN)
 
 
-def _has_diagnoses(source: Source, group: str) -> bool:
+def _has_diagnoses(data: ReportData, group: str) -> bool:
     return any(
         row["variable"] == "diagnosis" and row["group"] == group and row["level"] != MISSING and row["value"]
-        for row in source.tables["cohort_characteristics"]
+        for row in data.tables["cohort_characteristics"]
     )
 
 
-def _heterogeneity(source: Source) -> str | None:
-    tested = {row["covariate"] for row in source.tables["comparisons"] if row["endpoint"].endswith("_interaction")}
+def _heterogeneity(data: ReportData) -> str | None:
+    tested = {row["covariate"] for row in data.tables["comparisons"] if row["endpoint"].endswith("_interaction")}
     return "Subgroups: interaction tests, where a covariate names the clusters" if tested - _OF_EVERY_RUN else None

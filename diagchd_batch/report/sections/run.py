@@ -1,12 +1,12 @@
-"""What was run: the model, the weights, the plan."""
+"""The section on what was run: the model, the weights, the plan."""
 
 from diagchd_batch.report.blocks import Section, Table
 from diagchd_batch.report.formatting import NONE, counted, words
-from diagchd_batch.report.source import Source
+from diagchd_batch.report.report_data import ReportData
 
 
-def run(source: Source) -> Section:
-    record = source.record
+def run(data: ReportData) -> Section:
+    record = data.record
     model, plan = record.model, record.plan
     pairs = [
         ("run", record.run_id),
@@ -20,7 +20,7 @@ def run(source: Source) -> Section:
         ("weights (SHA-256)", model.weights_digest),
         ("fingerprint", record.fingerprint),
         (
-            "to be scored",  # what is excluded before is in the flow of studies
+            "to be scored",  # the flow of studies shows what was excluded before
             f"{counted(plan.n_studies, 'study')} of {counted(plan.n_subjects, 'subject')}, "
             f"{counted(plan.n_images, 'image')}, {counted(plan.n_masks, 'reference mask')}",
         ),
@@ -28,7 +28,7 @@ def run(source: Source) -> Section:
         ("subjects", "given" if plan.subjects_given else "not given: each study counts as its own subject"),
         ("devices", ", ".join(record.devices) or NONE),
     ]
-    lead = "The images are SIMULATED: no figure here describes patients." if record.simulated else ""
+    lead = "The images are SIMULATED, so no figure here describes patients." if record.simulated else ""
     return Section(
         "run", "What was run", [lead] if lead else [], tables=[Table("The run and its model", ("", ""), pairs)]
     )

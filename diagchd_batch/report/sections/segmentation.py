@@ -1,10 +1,10 @@
-"""Overlap and distance of predicted and reference masks."""
+"""The section on overlap and distance of predicted and reference masks."""
 
 from diagchd_batch.report.blocks import Figure, Section
 from diagchd_batch.report.figures.intervals import Line, interval_plot
 from diagchd_batch.report.formatting import count, words
 from diagchd_batch.report.measures import Key, Measure, measure_table
-from diagchd_batch.report.source import Source
+from diagchd_batch.report.report_data import ReportData
 
 _CLASSES = ("background", "septum", "heart", "whole_heart", "foreground", "all_classes")
 _NAMES = {
@@ -35,10 +35,10 @@ _ORIGINAL: tuple[Measure, ...] = (
 )
 
 
-def segmentation(source: Source) -> Section:
-    rows = source.estimates(analysis_set="segmentation", subject_kind="model")
+def segmentation(data: ReportData) -> Section:
+    rows = data.estimates(analysis_set="segmentation", subject_kind="model")
     rows.sort(key=lambda row: _CLASSES.index(row["class"]) if row["class"] in _CLASSES else len(_CLASSES))
-    original = source.estimates(analysis_set="original", subject_kind="model")
+    original = data.estimates(analysis_set="original", subject_kind="model")
     whose: Key = ("class", lambda row: _class(row["class"]))
     of_original = measure_table(
         "Figures as the original computes them, over single images", original, [whose], _ORIGINAL, folded=True
@@ -67,10 +67,10 @@ def segmentation(source: Source) -> Section:
         "segmentation",
         "Segmentation",
         [
-            "Septum and heart are compared at the model's grid; distances are in pixels of the source image, because "
-            "the grid is anisotropic. A mean over images and a pooled figure are not comparable. Left out of means: "
-            "images on which neither mask has the class; of distances: those on which one mask lacks it (counted here, "
-            "and given the image's diagonal in the column with penalty)."
+            "Septum and heart are compared at the model's grid. Distances are in pixels of the source image, because "
+            "the grid is anisotropic. A mean over images and a pooled figure are not comparable. Means omit images on "
+            "which neither mask has the class. Distances also omit images on which one mask lacks it; these are "
+            "counted, and the column with penalty gives them the image's diagonal."
         ],
         figures=figures,
         tables=[
@@ -98,7 +98,7 @@ def _boxes(rows: list[dict], metric: str, name: str) -> Figure | None:
             lines.append(Line(f"{_class(of_class)} (n {count(n)})", median, low, high, (q1, q3)))
     if not lines:
         return None
-    caption = f"{name} per image: minimum, quartiles (box), median and maximum. The axis shows the range that occurs."
+    caption = f"{name} per image: minimum, quartiles (box), median and maximum. The axis covers the values that occur."
     if metric.startswith("hd95"):
         caption = f"{name} per image in source pixels: minimum, quartiles (box), median and maximum; less is better."
     title = f"{name} by class"

@@ -1,4 +1,4 @@
-"""The model's performance by covariate, and its sensitivity by lesion."""
+"""The section on the model's performance by covariate and its sensitivity by lesion."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from diagchd_batch.report.blocks import Figure, Section
 from diagchd_batch.report.figures.intervals import Line, interval_plot
 from diagchd_batch.report.formatting import count, words
 from diagchd_batch.report.measures import Key, Measure, measure_table, test_cell
-from diagchd_batch.report.source import Row, Source
+from diagchd_batch.report.report_data import ReportData, Row
 
 _NOT_SUBGROUPS = ("prevalence", "bins", "arm", "session", "diagnosis")
 _MOST_LINES = 60
@@ -24,31 +24,31 @@ _LEVEL: Key = ("level", lambda row: str(row["level"]))
 _CLASSES: Key = ("diseased / healthy", lambda row: f"{count(row['n_positive'])} / {count(row['n_negative'])}")
 
 
-def subgroups(source: Source) -> Section:
-    points = tuple({source.operating_point, None})
-    of_model = source.estimates(unit="study", analysis_set="determinate", subject_kind="model", operating_point=points)
+def subgroups(data: ReportData) -> Section:
+    points = tuple({data.operating_point, None})
+    of_model = data.estimates(unit="study", analysis_set="determinate", subject_kind="model", operating_point=points)
     rows = [row for row in of_model if row["covariate"] and row["covariate"] not in _NOT_SUBGROUPS and row["n_units"]]
     lesions = [row for row in of_model if row["covariate"] == "diagnosis" and row["n_positive"]]
     if not rows and not lesions:
         return Section("subgroups", "Subgroups", left_out=["no study with a reference label has a covariate"])
-    tests = source.compared(
+    tests = data.compared(
         unit="study", analysis_set="determinate", subject_kind="model", comparator_kind=None, operating_point=points
     )
     interactions = [row for row in tests if row["endpoint"].endswith("_interaction")]
     by_level = measure_table("By subgroup, with 95 % intervals", rows, [_COVARIATE, _LEVEL, _CLASSES], _MEASURES)
-    left_out = [] if lesions else ["no diagnoses were given: no sensitivity by lesion"]
+    left_out = [] if lesions else ["sensitivity by lesion, because no diagnoses were given"]
     return Section(
         "subgroups",
         "Subgroups",
         [
-            "Exploratory. The interaction tests say whether the levels of a covariate differ at all; a difference "
-            "between two levels says little by itself. Size of the source and number of images stand for the "
-            "equipment and the examination, and can stand in for the label."
+            "This section is exploratory. The interaction tests show whether levels of a covariate differ at all. A "
+            "difference between two levels says little by itself. Source resolution and number of images reflect the "
+            "equipment and the examination, and can be related to the label."
         ],
         figures=[
             figure
             for endpoint, name in (("sensitivity", "Sensitivity"), ("specificity", "Specificity"), ("roc_auc", "AUC"))
-            if (figure := _forest(source, rows, endpoint, name))
+            if (figure := _forest(data, rows, endpoint, name))
         ],
         tables=[
             measure_table(
@@ -65,11 +65,11 @@ def subgroups(source: Source) -> Section:
     )
 
 
-def _forest(source: Source, rows: list[Row], endpoint: str, name: str) -> Figure | None:
+def _forest(data: ReportData, rows: list[Row], endpoint: str, name: str) -> Figure | None:
     shown = [row for row in rows if row["endpoint"] == endpoint and row["value"] is not None]
     if not shown:
         return None
-    whole = source.estimates(
+    whole = data.estimates(
         endpoint=endpoint,
         unit="study",
         analysis_set="determinate",
@@ -84,9 +84,9 @@ def _forest(source: Source, rows: list[Row], endpoint: str, name: str) -> Figure
         )
         for row, heading in zip(shown, _headings(shown), strict=True)
     ]
-    caption = f"{name} by subgroup with 95 % intervals; n = studies it is taken from. Dashed: all studies."
+    caption = f"{name} by subgroup with 95 % intervals; n = studies in the subgroup. Dashed: all studies."
     if len(lines) > _MOST_LINES:
-        caption += f" The first {_MOST_LINES} of {len(lines)} levels; the table has them all."
+        caption += f" The first {_MOST_LINES} of {len(lines)} levels are drawn; the table has them all."
     marked = whole[0]["value"] if whole else None
     title = f"{name} by subgroup"
     return Figure(title, caption, interval_plot(title, caption, lines[:_MOST_LINES], marked))

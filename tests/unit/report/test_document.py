@@ -99,7 +99,7 @@ def test_says_what_is_left_out(made, studies):
         "no study with a score has a reference label",
         "no readers were given",
         "no usable reference masks were given",
-        "this run was compared with no other",
+        "this run was not compared with another one",
     ):
         assert f"Left out: {reason}" in text
     assert "SIMULATED" not in text
@@ -147,7 +147,7 @@ def test_one_class_only(made, label):
     text = report(made, studies, readers=reads(made, studies))
     page = HtmlPage(text)
     assert page.unclosed == []
-    assert "Left out: the studies with a score and a label are not of both classes" in text
+    assert "Left out: a ROC curve needs diseased and healthy studies with a score" in text
     missing = "specificity" if label else "recall (sensitivity)"
     assert page.table("Calls against the reference standard").cell("made", missing) == ["–", "zero denominator"]
 
@@ -225,7 +225,7 @@ def test_scores_of_images_by_weights_that_saw_phantoms_alone_say_so_at_the_top(m
     assert card["limitations"] in bundled.words
     own = with_model(made, "a" * 64, card)  # the user's, to which the card's words of the bundled ones do not apply
     assert "phantoms" not in own.words.lower()
-    assert "what they were trained on, and for, is not known here" in own.words
+    assert "what they were trained on, and for what use, is unknown" in own.words
 
 
 def test_a_cohort_without_labels_shows_no_table_of_nothing(made):

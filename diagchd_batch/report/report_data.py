@@ -1,4 +1,4 @@
-"""What a report is made from: the run's public record and its metrics tables, never the private tree."""
+"""Reads what a report is made from: the run's public record and its metrics tables, never the private tree."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -21,13 +21,20 @@ from diagchd_batch.storage import Store
 
 Row = dict[str, Any]
 
-# These two grow with the studies; the report shows aggregates and the worst cases.
+# These two tables grow with the number of studies. The report shows only aggregates and the worst cases.
 _NOT_READ = frozenset({"study_results", "reads"})
 
 
 @dataclass(frozen=True)
-class Source:
-    """`tables` has every table of the report, without rows where the run lacks it; `comparisons` by earlier run."""
+class ReportData:
+    """Everything that a report shows.
+
+    Attributes:
+        record: The run's public record.
+        tables: The rows of each metrics table. A table that the run lacks has no rows.
+        headline: The rows of the headline query.
+        comparisons: For each earlier run that this run was compared with, the rows of each comparison table.
+    """
 
     record: RunRecord
     tables: dict[str, list[Row]]
@@ -35,29 +42,30 @@ class Source:
     comparisons: dict[str, dict[str, list[Row]]]
 
     def estimates(self, **wanted: Any) -> list[Row]:
-        """Rows of `estimates` whose columns have these values; a tuple stands for any of its members."""
+        """Return the rows of `estimates` whose columns have these values. A tuple stands for any of its members."""
         return matching(self.tables["estimates"], **wanted)
 
     def compared(self, **wanted: Any) -> list[Row]:
-        """Rows of `comparisons`, as `estimates`."""
+        """Return rows of `comparisons`, chosen as in `estimates`."""
         return matching(self.tables["comparisons"], **wanted)
 
     @cached_property
     def operating_point(self) -> str | None:
-        """The operating point of the headline."""
+        """The operating point of the headline table."""
         return next((row["operating_point"] for row in self.estimates(headline=True, subject_kind="model")), None)
 
     @cached_property
     def readers(self) -> dict[str, str]:
-        """Reader → the short name that figures use: R1, R2, …"""
+        """The short name of each reader in figures: R1, R2, …"""
         named = {row["subject"] for row in self.estimates(subject_kind="reader")}
         return {name: f"R{place}" for place, name in enumerate(sorted(named), start=1)}
 
     def subject(self, row: Row) -> Cell:
-        """The rater that a row is about, as tables name it."""
+        """Return the name of the rater that a row is about."""
         return self._rater(row["subject_kind"], row["subject"])
 
     def comparator(self, row: Row) -> Cell:
+        """Return the name of the rater that the row's rater is compared with."""
         return self._rater(row["comparator_kind"], row["comparator"])
 
     def _rater(self, kind: str | None, name: str) -> Cell:
@@ -67,18 +75,22 @@ class Source:
 
 
 def matching(rows: Iterable[Row], **wanted: Any) -> list[Row]:
-    """The rows whose columns have these values; a tuple stands for any of its members."""
+    """Return the rows whose columns have these values. A tuple stands for any of its members."""
     choices = {name: value if isinstance(value, tuple) else (value,) for name, value in wanted.items()}
     return [row for row in rows if all(row[name] in values for name, values in choices.items())]
 
 
 def is_evaluated(output: Store, run_id: str) -> bool:
-    """Whether a run has what a report is made from."""
+    """Return whether a run has metrics, which a report needs."""
     return output.stat(output_layout.metrics_file(run_id, "estimates")) is not None
 
 
-def read_source(output: Store, run_id: str) -> Source:
-    """Raises UsageError where the run has no record or no metrics."""
+def read_report_data(output: Store, run_id: str) -> ReportData:
+    """Read everything that the report of a run shows.
+
+    Raises:
+        UsageError: The run has no record, or it has no metrics.
+    """
     record = read_run_record(output, run_id)
     if record is None:
         raise UsageError(f"this output holds no record of run {run_id}; diagchd-batch list shows its runs")
@@ -86,7 +98,7 @@ def read_source(output: Store, run_id: str) -> Source:
     if found["estimates"] is None:
         raise UsageError(f"run {run_id} has no metrics; make them with diagchd-batch evaluate")
     filled = {name: TABLES[name].empty_table() if table is None else table for name, table in found.items()}
-    return Source(
+    return ReportData(
         record=record,
         tables={name: table.to_pylist() for name, table in filled.items()},
         headline=_headline(filled["estimates"], filled["comparisons"]),
