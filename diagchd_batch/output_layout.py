@@ -1,61 +1,92 @@
-"""Where everything of an output lies. Keys are relative to the output's, or the private, storage root."""
+"""Where each file of an output lies: a function that makes its key and, for files that are listed, a pattern.
+
+Keys are relative to the root of the output, or of the private tree. The patterns are for `fullmatch`, so that no
+temporary file of a writer and no copy of a table is ever taken for a table. Their groups are named after the arguments
+of the function that makes the key.
+"""
+
+import re
 
 PRIVATE = "private"
-"""The private tree's name under an output that keeps it there; `output.private_uri` puts it elsewhere."""
+"""The name of the private tree inside an output. `output.private_uri` puts it elsewhere."""
 
-NUMBER = r"(?:\d{5}|[1-9]\d{5,})"
-"""A shard's or part's number as file names have it, as a regular expression; no other spelling of it counts."""
+SCORES_PREFIX = "scores/"
+PREDICTIONS_PREFIX = "predictions/"
+METRICS_PREFIX = "metrics/"
+RUNS_PREFIX = "runs/"
 
+_RUN = r"run_id=(?P<run_id>[^/]+)"
+_NUMBER = r"(?:\d{5}|[1-9]\d{5,})"  # of a shard or part; no other spelling of a number counts
 
-def shard_file(run_id: str, shard: int) -> str:
-    """The committed record of a shard: scores, masks and failures."""
-    return f"scores/run_id={run_id}/shard-{shard:05d}.parquet"
+RUN_DIRECTORY = re.compile(rf"(?P<prefix>[^/]+/){_RUN}/.*", re.DOTALL)
+"""Any file of a run, in either tree."""
+
+SHARD_FILE = re.compile(rf"{SCORES_PREFIX}{_RUN}/shard-(?P<shard>{_NUMBER})\.parquet")
+PREDICTIONS_FILE = re.compile(rf"{PREDICTIONS_PREFIX}{_RUN}/part-(?P<part>{_NUMBER})\.parquet")
+METRICS_FILE = re.compile(rf"{METRICS_PREFIX}{_RUN}/(?P<table>[^/]+)\.parquet")
+COMPARISON_FILE = re.compile(rf"{METRICS_PREFIX}{_RUN}/compare_to=(?P<other_run_id>[^/]+)/(?P<table>[^/]+)\.parquet")
+RUN_RECORD = re.compile(rf"{RUNS_PREFIX}{_RUN}/run\.json")
 
 
 def scores_prefix(run_id: str) -> str:
-    return f"scores/run_id={run_id}/"
+    """Return the prefix of a run's score files."""
+    return f"{SCORES_PREFIX}run_id={run_id}/"
 
 
-def predictions_file(run_id: str, part: int) -> str:
-    return f"predictions/run_id={run_id}/part-{part:05d}.parquet"
+def shard_file(run_id: str, shard: int) -> str:
+    """Return the key of the committed record of a shard: scores, masks and failures."""
+    return f"{scores_prefix(run_id)}shard-{shard:05d}.parquet"
 
 
 def predictions_prefix(run_id: str) -> str:
-    return f"predictions/run_id={run_id}/"
+    """Return the prefix of a run's predictions."""
+    return f"{PREDICTIONS_PREFIX}run_id={run_id}/"
+
+
+def predictions_file(run_id: str, part: int) -> str:
+    """Return the key of one part of a run's predictions."""
+    return f"{predictions_prefix(run_id)}part-{part:05d}.parquet"
+
+
+def metrics_prefix(run_id: str) -> str:
+    """Return the prefix of a run's metrics tables and comparisons."""
+    return f"{METRICS_PREFIX}run_id={run_id}/"
 
 
 def metrics_file(run_id: str, table: str) -> str:
-    return f"metrics/run_id={run_id}/{table}.parquet"
+    """Return the key of a metrics table."""
+    return f"{metrics_prefix(run_id)}{table}.parquet"
 
 
 def comparison_file(run_id: str, other_run_id: str, table: str) -> str:
-    """What `compare` says of a run against an earlier one."""
-    return f"metrics/run_id={run_id}/compare_to={other_run_id}/{table}.parquet"
+    """Return the key of a table that compares a run with an earlier one."""
+    return f"{metrics_prefix(run_id)}compare_to={other_run_id}/{table}.parquet"
 
 
 def report_file(run_id: str) -> str:
+    """Return the key of a run's report."""
     return f"reports/run_id={run_id}/index.html"
 
 
 def run_record(run_id: str) -> str:
-    """The public run record: no URI, no secret."""
-    return f"runs/run_id={run_id}/run.json"
+    """Return the key of a run's public record, which has no URI and no secret."""
+    return f"{RUNS_PREFIX}run_id={run_id}/run.json"
 
 
 def success_marker(run_id: str) -> str:
-    return f"runs/run_id={run_id}/_SUCCESS"
-
-
-RUNS_PREFIX = "runs/"
+    """Return the key of the file whose existence says that a run is finished."""
+    return f"{RUNS_PREFIX}run_id={run_id}/_SUCCESS"
 
 
 def node_mark(run_id: str, submission: str) -> str:
-    """By which a node sees that its output is the run's; there while a submission lives. In no directory of its own,
-    which would stay behind on a disk."""
+    """Return the key of the file by which a node sees that its output is the run's.
+
+    It exists while a submission lives. It has no directory of its own, which would stay behind on a disk.
+    """
     return f"{RUNS_PREFIX}node-mark.{run_id}.{submission}"
 
 
-# Below: keys in the private storage.
+# Keys in the private tree.
 
 ID_KEY = "id_key"
 ID_KEY_CHECK = "id_key_check.json"
@@ -63,100 +94,123 @@ ID_KEY_CHECK = "id_key_check.json"
 INPUT_ROOT = "input_root.json"
 """The root of the archive that the output's tokens are relative to."""
 
+PLAN_HEAD = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan\.json")
+PLAN_PART = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan/(?P<plan_digest>[^/]+)/part-(?P<part>{_NUMBER})\.parquet")
+PLAN_STUDIES = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan/(?P<plan_digest>[^/]+)/studies\.parquet")
+SOURCES_FILE = re.compile(rf"{RUNS_PREFIX}{_RUN}/sources/shard-(?P<shard>{_NUMBER})\.(?P<attempt>[^/]+)\.parquet")
+
 
 def private_run(run_id: str) -> str:
-    return f"runs/run_id={run_id}/"
+    """Return the prefix of all private files of a run."""
+    return f"{RUNS_PREFIX}run_id={run_id}/"
 
 
 def identity_file(run_id: str) -> str:
-    """Fingerprint fields and input identity, created once and never changed."""
+    """Return the key of a run's fingerprint fields and input identity, created once and never changed."""
     return private_run(run_id) + "identity.json"
 
 
 def plan_head(run_id: str) -> str:
-    """Names the plan that won; created only if absent, after the plan's parts."""
+    """Return the key of the file that names the plan that won. It is created only if absent, after the plan's parts."""
     return private_run(run_id) + "plan.json"
 
 
+def plan_prefix(run_id: str, plan_digest: str) -> str:
+    """Return the prefix of a plan's tables.
+
+    The plan's digest is part of it, so that two drivers that plan at once cannot mix their plans.
+    """
+    return private_run(run_id) + f"plan/{plan_digest[:16]}/"
+
+
 def plan_part(run_id: str, plan_digest: str, part: int) -> str:
-    """Parts lie under their plan's digest, so that two drivers that plan at once cannot mix their plans."""
-    return private_run(run_id) + f"plan/{plan_digest[:16]}/part-{part:05d}.parquet"
+    """Return the key of one part of a plan's images."""
+    return f"{plan_prefix(run_id, plan_digest)}part-{part:05d}.parquet"
 
 
 def plan_studies(run_id: str, plan_digest: str) -> str:
-    """All studies of the inventory beside the parts: subjects, labels, why rows are excluded."""
-    return private_run(run_id) + f"plan/{plan_digest[:16]}/studies.parquet"
-
-
-def sources_file(run_id: str, shard: int, attempt: str) -> str:
-    return private_run(run_id) + f"sources/shard-{shard:05d}.{attempt}.parquet"
+    """Return the key of all studies of the inventory: subjects, labels, why rows are excluded."""
+    return f"{plan_prefix(run_id, plan_digest)}studies.parquet"
 
 
 def sources_prefix(run_id: str) -> str:
+    """Return the prefix of a run's sources."""
     return private_run(run_id) + "sources/"
 
 
+def sources_file(run_id: str, shard: int, attempt: str) -> str:
+    """Return the key of what one attempt at a shard read its images from."""
+    return f"{sources_prefix(run_id)}shard-{shard:05d}.{attempt}.parquet"
+
+
 def attempts_prefix(run_id: str, shard: int | None = None) -> str:
+    """Return the prefix of the attempt markers of a shard, or of all shards."""
     return private_run(run_id) + "attempts/" + ("" if shard is None else f"shard-{shard:05d}/")
 
 
 def attempt_marker(run_id: str, shard: int, attempt: str, state: str) -> str:
-    """`state` is ``open`` or ``closed``."""
+    """Return the key of an attempt's marker. `state` is ``open`` or ``closed``."""
     return attempts_prefix(run_id, shard) + f"{attempt}.{state}.json"
 
 
 def fault_file(run_id: str, name: str) -> str:
-    """The traceback of a fault that nobody foresaw."""
+    """Return the key of the traceback of an unforeseen fault."""
     return private_run(run_id) + f"faults/{name}.txt"
 
 
 def heartbeats_prefix(run_id: str) -> str:
+    """Return the prefix of a run's heartbeats."""
     return private_run(run_id) + "heartbeats/"
 
 
 def heartbeat_file(run_id: str, name: str) -> str:
+    """Return the key of one process's heartbeat."""
     return heartbeats_prefix(run_id) + f"{name}.json"
 
 
 def node_proof(run_id: str, submission: str) -> str:
-    """What a worker's node is checked against, while a submission lives."""
+    """Return the key of what a worker's node is checked against. It exists while a submission lives."""
     return private_run(run_id) + f"nodes/{submission}.json"
 
 
 def logs_prefix(run_id: str) -> str:
+    """Return the prefix of a run's logs."""
     return private_run(run_id) + "logs/"
 
 
 def log_part(run_id: str, name: str, part: int) -> str:
-    """What a driver said. Names sort in the order in which drivers began; a log's parts follow each other."""
+    """Return the key of one part of a driver's messages.
+
+    Names sort in the order in which drivers started, and the parts of one log follow each other.
+    """
     return logs_prefix(run_id) + f"{name}/part-{part:05d}.log"
 
 
 def submitted_job(name: str) -> str:
-    """A job file on its way to the driver that a cluster starts for it."""
+    """Return the key of a job file on its way to the driver that a cluster starts for it."""
     return f"submitted/{name}.json"
 
 
 def stop_request(run_id: str, submission: str) -> str:
-    """Its being there asks a submission to end after the shards in hand."""
+    """Return the key of the file whose existence asks a submission to end after the shards that it works on."""
     return private_run(run_id) + f"stop/{submission}"
 
 
 def private_run_record(run_id: str) -> str:
-    """The full run record: configuration with its URIs, hosts, command line."""
+    """Return the key of the full run record: configuration with its URIs, hosts, command line."""
     return private_run(run_id) + "run.json"
 
 
 def private_evaluation_file(run_id: str, name: str) -> str:
-    """What `evaluate` keeps to itself: ids that matched no study, and whose name a token or number stands for."""
+    """Return the key of a private table of `evaluate`: ids that matched no study, and the names behind tokens."""
     return private_run(run_id) + f"evaluation/{name}.parquet"
 
 
 def gallery_file(run_id: str) -> str:
-    """Cases with their pictures, which may show names: the counterpart of `report_file` in the private tree."""
+    """Return the key of the gallery: cases with their pictures, which may show names."""
     return f"reports/run_id={run_id}/gallery.html"
 
 
 def worklist_prefix(run_id: str) -> str:
-    """Where `export worklist` writes unless told otherwise."""
+    """Return the prefix under which `export worklist` writes by default."""
     return private_run(run_id) + "worklist/"

@@ -62,7 +62,7 @@ def query(
     chosen = format_ or _by_ending(out)
     if chosen is Format.PARQUET and out is None and sys.stdout.isatty():
         raise UsageError("Parquet cannot be shown on a terminal; name a file with --out")
-    database = open_tables(open_workspace(output, private_uri), run_id)
+    database = open_tables(open_workspace(output, private_uri), run_id, on_left_out=say)
     with database.rows(sys.stdin.read() if sql == "-" else sql) as rows, ExitStack() as files:
         if chosen is Format.TABLE:
             _print_table(rows, files.enter_context(_opened(out, "w", "utf-8")) if out else sys.stdout)

@@ -1,6 +1,5 @@
 """Reads what a report is made from: the run's public record and its metrics tables, never the private tree."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,9 +113,9 @@ def _headline(estimates: pa.Table, comparisons: pa.Table) -> list[Row]:
 
 
 def _compared_to(output: Store, run_id: str) -> Iterator[str]:
-    prefix = f"metrics/run_id={run_id}/"
-    keys = (re.fullmatch(r".*/compare_to=([^/]+)/[^/]+\.parquet", info.key) for info in output.list(prefix))
-    yield from sorted({match[1] for match in keys if match})
+    keys = (info.key for info in output.list(output_layout.metrics_prefix(run_id)))
+    matches = map(output_layout.COMPARISON_FILE.fullmatch, keys)
+    yield from sorted({match["other_run_id"] for match in matches if match})
 
 
 def _comparison(output: Store, run_id: str, other: str) -> dict[str, list[Row]]:

@@ -8,10 +8,11 @@ import pyarrow.dataset as ds
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
+from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.columns import SCORES
 from diagchd_batch.results.datasets import OutputTrees, parquet_files, predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.mask_codec import decode_mask
-from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_records
+from diagchd_batch.results.run_record import RunRecord, read_run_records
 from diagchd_batch.storage import open_store
 from diagchd_batch.uris import join_uri
 

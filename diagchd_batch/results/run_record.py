@@ -1,20 +1,24 @@
-"""The run record: what was run, with what, when, and what came of it. One public, one full and private."""
+"""The run record: what was run, with what, when and with which outcome. One is public, one is full and private."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.errors import RunFault
+from diagchd_batch.json_records import DamagedRecordError, JsonRecord
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.storage import Store
 
 RunStatus = Literal["running", "finished", "failed", "interrupted", "stopped"]
 Selection = Literal["all", "new", "failed"]
-"""What of the input a run plans: all; what is new or changed since its parent; or what its parent's lineage failed."""
+"""The part of the input that a run plans: all, what is new or changed since its parent, or what failed in its parent's
+lineage."""
+
+OnDamaged: TypeAlias = Callable[[str, DamagedRecordError], object]
+"""Receives the id of a run whose record cannot be read, and the error."""
 
 
 class _Section(BaseModel):
@@ -22,7 +26,7 @@ class _Section(BaseModel):
 
 
 class ModelRecord(_Section):
-    """The model that scored. `card` is the bundled card as it was; `batch_size` was resolved once for the run."""
+    """The model that scored. `card` is its card at that time. `batch_size` was resolved once for the run."""
 
     name: str
     weights_digest: str
@@ -37,7 +41,7 @@ class ModelRecord(_Section):
 
 
 class PlanRecord(_Section):
-    """The plan in numbers, without byte sizes: those tell which archive it was."""
+    """The plan in numbers. Byte sizes are left out, because they would tell which archive it was."""
 
     frames: str
     n_studies: int
@@ -49,15 +53,15 @@ class PlanRecord(_Section):
     subjects_given: bool
 
 
-class DamagedRecordError(RunFault):
-    """A run record is there and cannot be read; the message names the file and the way on."""
-
-
-class RunRecord(_Section):
+class RunRecord(JsonRecord):
     """`runs/run_id=R/run.json`, public: no URI, no secret, no identifier.
 
-    `scoring_s` and `images_per_s` are of all submissions of the run together, waiting for resumption left out.
+    `scoring_s` and `images_per_s` cover all submissions of the run, without the time between them.
     """
+
+    remedy: ClassVar[str] = (
+        "restore it from a backup, or delete it and the run's _SUCCESS and resume the run to write it again"
+    )
 
     record_version: Literal[1] = 1
     run_id: str
@@ -83,7 +87,7 @@ class RunRecord(_Section):
 
 
 class PrivateRunRecord(RunRecord):
-    """The full record, under `private/`: the job file as it was, where it ran, what stopped it."""
+    """The full record, under `private/`: also the job file as it was, where it ran and what stopped it."""
 
     full_config: dict[str, Any]
     command: list[str]
@@ -93,7 +97,7 @@ class PrivateRunRecord(RunRecord):
     reason: str | None = Field(None, description="Why the run ended early; may name files.")
 
     def public(self) -> RunRecord:
-        """The part that may be read by everyone who may read the tables."""
+        """Return the part that everyone who reads the tables may read."""
         return RunRecord.model_validate(self.model_dump(include=set(RunRecord.model_fields)))
 
 
@@ -107,11 +111,11 @@ _PUBLIC_CONFIG: dict[str, Any] = {
     "evaluation": {"study_score", "operating_points", "prevalence", "resamples", "seed", "disclose"},
     "disclosure": True,
 }
-"""What of a job file is public: named one by one, so that a new option stays private until somebody decides."""
+"""The public settings of a job file, named one by one so that a new setting is private until somebody decides."""
 
 
 def public_config(config: JobConfig) -> dict[str, Any]:
-    """A job file's settings without URIs, paths and the names of readers' or covariates' columns."""
+    """Return a job file's settings without URIs, paths and the names of readers' or covariates' columns."""
     public = config.model_dump(mode="json", include=_PUBLIC_CONFIG)
     if "/" in config.model.name:  # the location of a model package; `ModelRecord.name` has the name on its card
         del public["model"]["name"]
@@ -119,21 +123,30 @@ def public_config(config: JobConfig) -> dict[str, Any]:
 
 
 def write_run_record(storage: Store, private: Store, record: PrivateRunRecord) -> None:
-    """Replaces both records atomically, the full one first."""
-    private.replace(output_layout.private_run_record(record.run_id), _to_json(record))
-    storage.replace(output_layout.run_record(record.run_id), _to_json(record.public()))
+    """Replace both records of a run atomically, the full one first."""
+    record.write(private, output_layout.private_run_record(record.run_id))
+    record.public().write(storage, output_layout.run_record(record.run_id))
 
 
 def read_run_record(storage: Store, run_id: str) -> RunRecord | None:
-    """The public record of a run, None where there is none. Raises DamagedRecordError."""
-    return _read(storage, output_layout.run_record(run_id), RunRecord)
+    """Return the public record of a run, or None where there is none.
+
+    Raises:
+        DamagedRecordError: The record cannot be read.
+    """
+    return RunRecord.read(storage, output_layout.run_record(run_id))
 
 
-def read_run_records(
-    storage: Store, run_ids: Iterable[str], on_damaged: Callable[[str, DamagedRecordError], object] | None = None
-) -> list[RunRecord]:
-    """The public records of those runs, as far as they have one. One that cannot be read raises DamagedRecordError, or
-    is left out once `on_damaged` was told of it.
+def read_run_records(storage: Store, run_ids: Iterable[str], on_damaged: OnDamaged | None = None) -> list[RunRecord]:
+    """Return the public records of runs that have one.
+
+    Args:
+        storage: The output.
+        run_ids: The runs.
+        on_damaged: Receives the run id and the error of each record that cannot be read, which is then left out.
+
+    Raises:
+        DamagedRecordError: A record cannot be read, and `on_damaged` is None.
     """
     records = []
     for run_id in run_ids:
@@ -149,24 +162,9 @@ def read_run_records(
 
 
 def read_private_run_record(private: Store, run_id: str) -> PrivateRunRecord | None:
-    """The full record of a run, None where there is none. Raises DamagedRecordError."""
-    return _read(private, output_layout.private_run_record(run_id), PrivateRunRecord)
+    """Return the full record of a run, or None where there is none.
 
-
-Record = TypeVar("Record", bound=RunRecord)
-
-
-def _to_json(record: RunRecord) -> bytes:
-    return (record.model_dump_json(indent=2) + "\n").encode()
-
-
-def _read(storage: Store, key: str, kind: type[Record]) -> Record | None:
-    if storage.stat(key) is None:
-        return None
-    try:
-        return kind.model_validate_json(storage.read(key))
-    except ValidationError as error:
-        raise DamagedRecordError(
-            f"{key} is damaged or of another version of this program ({error.errors()[0]['msg']}); restore it from a "
-            "backup, or delete it and the run's _SUCCESS and resume the run to write it again"
-        ) from error
+    Raises:
+        DamagedRecordError: The record cannot be read.
+    """
+    return PrivateRunRecord.read(private, output_layout.private_run_record(run_id))

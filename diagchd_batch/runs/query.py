@@ -1,23 +1,25 @@
 """`query`: SQL over an output's tables."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results.output import Output
-from diagchd_batch.results.query.database import QueryDatabase, describe_views, open_query
+from diagchd_batch.results.query.database import QueryDatabase, describe_views, left_out, open_query
 
 
-def open_tables(output: Output, run_id: str | None = None) -> QueryDatabase:
+def open_tables(output: Output, run_id: str | None, on_left_out: Callable[[str], object]) -> QueryDatabase:
     """Return a read-only database of an output's views.
 
     Args:
         output: The output to query.
-        run_id: The run whose lineage the views are limited to; all runs by default.
+        run_id: The run whose lineage the views are limited to; None for all runs.
+        on_left_out: Receives a message about each run that a view leaves out because its record is damaged.
 
     Raises:
         UsageError: The output holds no such run.
     """
-    database = open_query(output, TABLES, run_id)
+    database = open_query(output, TABLES, run_id, on_damaged=lambda *damage: on_left_out(left_out(*damage)))
     database.require_runs()
     return database
 

@@ -15,7 +15,7 @@ import diagchd_batch
 PACKAGE = Path(diagchd_batch.__file__).parent
 LAYERS = [
     {"errors", "failures", "bundled", "output_layout", "process", "retries", "uris", "wording"},
-    {"config", "sources", "storage"},
+    {"config", "json_records", "sources", "storage"},
     {"images", "model", "results", "statistics", "studies"},
     {"cluster", "evaluation", "exports", "report", "scoring", "training"},
     {"runs"},

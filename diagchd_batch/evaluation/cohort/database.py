@@ -20,6 +20,7 @@ import pyarrow.dataset
 from diagchd_batch.errors import RunFault
 from diagchd_batch.evaluation.study_score import STUDY_SCORE_SQL
 from diagchd_batch.results.columns import PREDICTIONS
+from diagchd_batch.results.lineage import latest_rows_sql
 
 MEMORY_LIMIT_BYTES = 1_200_000_000
 """Of the database; what it cannot hold it spills to a temporary directory. Arrays and tables come on top."""
@@ -160,17 +161,7 @@ class CohortDatabase:
             return
         parts = [f"SELECT {place} AS generation, {_READ_COLUMNS} FROM run_{place}" for place in range(len(lineage))]
         self._create_frames("all_frames", " UNION ALL ".join(parts), n_rows, lineage)
-        # A file that failed as a whole (null frame) is settled by any later success of one of its frames.
-        self.execute(
-            """
-            CREATE TABLE frames AS
-            SELECT * EXCLUDE (generation, image_ok) FROM (
-                SELECT *, bool_or(status = 'ok') OVER (PARTITION BY image_id) AS image_ok FROM all_frames
-                QUALIFY row_number() OVER (
-                    PARTITION BY image_id, frame ORDER BY status = 'ok' DESC, generation DESC) = 1
-            ) WHERE NOT (image_ok AND frame IS NULL)
-            """
-        )
+        self.execute(f"CREATE TABLE frames AS {latest_rows_sql('all_frames')}")
         self.execute("DROP TABLE all_frames")
 
     def _create_frames(self, table: str, source: str, n_rows: int, lineage: Sequence[RunTables]) -> None:

@@ -1,98 +1,118 @@
-"""An output's runs, and where the files of their tables lie."""
+"""The runs of an output, and where the files of their tables are."""
 
 import re
 from collections.abc import Iterable
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import StorageFault, UsageError
+from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.datasets import OutputTrees, holds_no_run, parquet_files
-from diagchd_batch.results.query.lineages import Generation, all_lineages, lineage_of
-from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record, read_run_records
+from diagchd_batch.results.lineage import (
+    Generation,
+    all_lineages,
+    lineage_of,
+    recorded_lineage,
+    without_lineages_through,
+)
+from diagchd_batch.results.run_record import OnDamaged, RunRecord, read_run_records
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan import open_plan
 
-_RUN_OF_KEY = re.compile(r"[^/]+/run_id=([^/]+)/")
-
 
 class Catalog:
-    """All runs of an output, or with `run_id` those of the lineage that ends with it.
+    """All runs of an output, or those of one lineage.
 
-    Scores are listed only where they are asked for: an archive of many runs has very many score files. Raises
-    UsageError where the output lacks the run.
+    Scores are listed only where they are asked for, because an archive of many runs has very many score files.
 
-    Of all runs, one whose record cannot be read is no obstacle to most tables, which are whole without it; `records`
-    and `lineages` would be wrong, and raise DamagedRecordError.
+    With all runs, a record that cannot be read does not stop the others. `records` does not have that run; `lineages`
+    has neither it nor the runs that continue it, whose earlier results cannot be found. `on_damaged` is told once,
+    when one of the two is asked for.
+
+    Args:
+        output: The output.
+        run_id: The newest run of the lineage; None for all runs.
+        on_damaged: Receives the id of each run whose record cannot be read, and the error.
+
+    Raises:
+        UsageError: The output has no such run.
+        DamagedRecordError: A record of the lineage of `run_id` cannot be read.
     """
 
-    def __init__(self, output: OutputTrees, run_id: str | None = None) -> None:
+    def __init__(self, output: OutputTrees, run_id: str | None, on_damaged: OnDamaged) -> None:
         self._storage = output.storage
         self._private = output.private
-        held = sorted(_runs_of(output.storage, (output_layout.RUNS_PREFIX, "predictions/")))
-        if run_id is not None and run_id not in held:
+        self._on_damaged = on_damaged
+        self._is_whole = run_id is None
+        self._damaged: dict[str, DamagedRecordError] = {}
+        held = sorted(_runs_of(output.storage, (output_layout.RUNS_PREFIX, output_layout.PREDICTIONS_PREFIX)))
+        if run_id is None:
+            self.run_ids = held
+            self._records = read_run_records(output.storage, held, self._damaged.__setitem__)
+            parents = dict.fromkeys(held) | _parents(self._records)
+            self._lineages = all_lineages(without_lineages_through(self._damaged, parents))
+            return
+        if run_id not in held:
             raise UsageError(
                 f"this output holds no run {run_id}; it has: {', '.join(held) or 'none; is this the output.uri?'}"
             )
-        self._is_whole = run_id is None
-        self._damage: DamagedRecordError | None = None
-        self._records = self._all_records(held) if run_id is None else _lineage_records(output.storage, held, run_id)
-        parents = {record.run_id: record.parent_run_id for record in self._records}
-        if run_id is None:
-            parents = dict.fromkeys(held) | parents
-        self._lineages = all_lineages(parents) if run_id is None else lineage_of(run_id, parents)
-        in_lineages = {place.run_id for place in self._lineages}
-        self.run_ids = [name for name in held if name in in_lineages]
+        self._records = sorted(recorded_lineage(output.storage, run_id), key=lambda record: record.run_id)
+        self._lineages = lineage_of(run_id, _parents(self._records))
+        in_lineage = {place.run_id for place in self._lineages}
+        self.run_ids = [name for name in held if name in in_lineage]
 
-    @property
+    @cached_property
     def records(self) -> list[RunRecord]:
-        self._refuse_damage()
+        """The run records that can be read, by run id."""
+        self._report_damaged()
         return self._records
 
-    @property
+    @cached_property
     def lineages(self) -> list[Generation]:
-        self._refuse_damage()
+        """The place of each run in its lineage."""
+        self._report_damaged()
         return self._lineages
 
     def require_runs(self) -> None:
-        """Raises UsageError where the output holds nothing of any run: no rows would read as no failures."""
-        if not self.run_ids and next(iter(self._storage.list("scores/")), None) is None:
+        """Raise UsageError where the output has nothing of any run: an empty answer would read as "no failures"."""
+        if not self.run_ids and next(iter(self._storage.list(output_layout.SCORES_PREFIX)), None) is None:
             raise holds_no_run(self._storage.uri)
 
-    def files(self, prefix: str, file_name: str, schema: pa.Schema) -> ds.Dataset:
-        """The files ``<prefix>run_id=R/<file_name>``, a regular expression, with these columns and `run_id`."""
-        directories = [prefix] if self._is_whole else [f"{prefix}run_id={run_id}/" for run_id in self.run_ids]
-        return _dataset(self._storage, directories, rf"{prefix}run_id=[^/]+/{file_name}", schema)
+    def files(self, prefix: str, pattern: re.Pattern[str], schema: pa.Schema, **groups: str) -> ds.Dataset:
+        """Return the files of a table as a dataset with these columns and `run_id`.
 
-    def plan_files(self, file_name: str, schema: pa.Schema) -> ds.Dataset:
-        """Files of each run's own plan: drivers that planned at the same time and lost may have left others."""
-        directories = [
-            output_layout.plan_studies(run_id, open_plan(self._private, run_id).head.digest).rpartition("/")[0] + "/"
+        Args:
+            prefix: The prefix of the table's files of all runs.
+            pattern: The pattern of their keys, from `output_layout`.
+            schema: The columns.
+            groups: Values that groups of the pattern must have.
+        """
+        prefixes = [prefix] if self._is_whole else [f"{prefix}run_id={run_id}/" for run_id in self.run_ids]
+        return _dataset(self._storage, prefixes, pattern, schema, groups)
+
+    def plan_files(self, pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
+        """Return files of each run's own plan. Drivers that planned at the same time and lost may have left others."""
+        prefixes = [
+            output_layout.plan_prefix(run_id, open_plan(self._private, run_id).head.digest)
             for run_id in self._planned_runs()
         ]
-        return _dataset(self._private, directories, f"[^\0]+/{file_name}", schema)
+        return _dataset(self._private, prefixes, pattern, schema)
 
     def source_files(self, schema: pa.Schema) -> ds.Dataset:
-        """What attempts at shards wrote down of what they read."""
-        directories = [output_layout.sources_prefix(run_id) for run_id in self._planned_runs()]
-        return _dataset(self._private, directories, r"[^\0]+/shard-[^/]+\.parquet", schema)
+        """Return what each attempt at a shard recorded about the files that it read."""
+        prefixes = [output_layout.sources_prefix(run_id) for run_id in self._planned_runs()]
+        return _dataset(self._private, prefixes, output_layout.SOURCES_FILE, schema)
 
-    def _all_records(self, held: list[str]) -> list[RunRecord]:
-        def keep_first(_: str, error: DamagedRecordError) -> None:
-            self._damage = self._damage or error
-
-        return read_run_records(self._storage, held, keep_first)
-
-    def _refuse_damage(self) -> None:
-        if self._damage:
-            raise DamagedRecordError(
-                f"{self._damage}. Until then --run-id asks another run with those that it continues; predictions and "
-                "the other views that need no lineages can be asked of all runs"
-            ) from self._damage
+    def _report_damaged(self) -> None:
+        damaged, self._damaged = self._damaged, {}
+        for run_id, error in damaged.items():
+            self._on_damaged(run_id, error)
 
     def _planned_runs(self) -> list[str]:
-        """Runs that the private tree knows. Raises StorageFault if it knows none: another tree would look empty."""
+        """Return the runs that the private tree has. Raise StorageFault if it has none: another tree looks empty."""
         known = [run_id for run_id in self.run_ids if self._private.stat(output_layout.plan_head(run_id))]
         if self.run_ids and not known:
             raise StorageFault(f"{self._private.uri} is not the private tree of these runs")
@@ -101,21 +121,24 @@ class Catalog:
 
 def _runs_of(storage: Store, prefixes: Iterable[str]) -> set[str]:
     keys = (info.key for prefix in prefixes for info in storage.list(prefix))
-    return {match[1] for match in map(_RUN_OF_KEY.match, keys) if match}
+    return {match["run_id"] for match in map(output_layout.RUN_DIRECTORY.fullmatch, keys) if match}
 
 
-def _lineage_records(storage: Store, held: list[str], run_id: str) -> list[RunRecord]:
-    """A damaged record elsewhere does not concern it."""
-    records: dict[str, RunRecord] = {}
-    wanted: str | None = run_id
-    while wanted in held and wanted not in records and (record := read_run_record(storage, wanted)):
-        records[wanted] = record
-        wanted = record.parent_run_id
-    return [records[name] for name in sorted(records)]
+def _parents(records: Iterable[RunRecord]) -> dict[str, str | None]:
+    return {record.run_id: record.parent_run_id for record in records}
 
 
-def _dataset(storage: Store, directories: Iterable[str], pattern: str, schema: pa.Schema) -> ds.Dataset:
-    """Exact names, so that no temporary file of a writer is ever taken for a table."""
-    matches = re.compile(pattern).fullmatch
-    keys = [info.key for directory in directories for info in storage.list(directory) if matches(info.key)]
+def _dataset(
+    storage: Store,
+    prefixes: Iterable[str],
+    pattern: re.Pattern[str],
+    schema: pa.Schema,
+    groups: dict[str, str] | None = None,
+) -> ds.Dataset:
+    keys = []
+    for prefix in prefixes:
+        for info in storage.list(prefix):
+            match = pattern.fullmatch(info.key)
+            if match and all(match[name] == value for name, value in (groups or {}).items()):
+                keys.append(info.key)
     return parquet_files(storage, sorted(keys), schema)

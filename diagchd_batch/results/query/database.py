@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,20 +11,22 @@ import duckdb
 import pyarrow as pa
 
 from diagchd_batch.errors import ItemError, RunFault, StorageFault, UsageError
+from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.datasets import OutputTrees
 from diagchd_batch.results.query.catalog import Catalog
 from diagchd_batch.results.query.views import DerivedView, View, views
+from diagchd_batch.results.run_record import OnDamaged
 
 _BATCH_ROWS = 65_536
 _UNKNOWN_TABLE = re.compile(r"(Table with name .+? does not exist)!.*", re.DOTALL)
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI)
-"""MULTI is how DuckDB takes a PIVOT."""
+"""The kinds of statement that only read. DuckDB classes a PIVOT as MULTI."""
 
 _SHOWS_TABLES = re.compile(r"\s*show\s+(all\s+)?(tables|views)\b", re.IGNORECASE)
-"""Would be answered with nothing: a database has only the views that its statement names."""
+"""Statements that would list nothing, because a database has only the views that its statement names."""
 
 _SCAN_FAILED = "reading the stream registered as"
-"""What DuckDB says where a file could not be read, rather than the query not be understood."""
+"""Part of DuckDB's message where a file cannot be read, as opposed to a statement that is wrong."""
 
 _LOCKS = (
     "SET enable_external_access = false",  # no file, network, extension or other database
@@ -33,22 +36,28 @@ _LOCKS = (
 
 
 class QueryDatabase:
-    """What `open_query` gives. Each query gets a database of its own with the views that it names."""
+    """Answers SQL statements. Each statement gets a database of its own with the views that it names."""
 
-    def __init__(self, output: OutputTrees, metrics: Mapping[str, pa.Schema], run_id: str | None) -> None:
-        self._catalog = Catalog(output, run_id)
+    def __init__(
+        self, output: OutputTrees, metrics: Mapping[str, pa.Schema], run_id: str | None, on_damaged: OnDamaged
+    ) -> None:
+        self._catalog = Catalog(output, run_id, on_damaged)
         self._views = views(metrics)
 
     def require_runs(self) -> None:
-        """Raises UsageError where the output holds no run, because it was misnamed or nothing was begun."""
+        """Raise UsageError where the output has no run, because it was misnamed or nothing was started."""
         self._catalog.require_runs()
 
     @contextmanager
     def rows(self, sql: str) -> Iterator[pa.RecordBatchReader]:
-        """The result of one reading statement, streamed while the block lasts.
+        """Stream the result of one statement while the block lasts.
 
-        Raises UsageError with DuckDB's message where the statement is wrong or would do anything but read; RunFault
-        where a table's file cannot be read.
+        Args:
+            sql: One statement that reads.
+
+        Raises:
+            UsageError: The statement is wrong, with DuckDB's message, or would do anything but read.
+            RunFault: A table's file cannot be read.
         """
         named = self._named(sql)
         missing: list[str] = []
@@ -66,12 +75,12 @@ class QueryDatabase:
                 yield _explaining(relation.to_arrow_reader(_BATCH_ROWS), missing, self._views)
 
     def table(self, sql: str) -> pa.Table:
-        """The whole result of `rows`, for notebooks and tests."""
+        """Return the whole result of a statement, as `rows` streams it."""
         with self.rows(sql) as reader:
             return reader.read_all()
 
     def _named(self, sql: str) -> list[View | DerivedView]:
-        """The views whose name is a word of the statement, those that they need first."""
+        """Return the views whose name is a word of the statement, each after the views that it needs."""
         words = {word.casefold() for word in re.findall(r"\w+", sql)}
         needed: dict[str, View | DerivedView] = {}
         for name, view in self._views.items():
@@ -94,17 +103,39 @@ class QueryDatabase:
         return True
 
 
-def open_query(output: OutputTrees, metrics: Mapping[str, pa.Schema], run_id: str | None = None) -> QueryDatabase:
-    """SQL over an output, read-only: all runs, or with `run_id` those of the lineage that ends with it.
+def left_out(run_id: str, error: DamagedRecordError) -> str:
+    """Return the message about a run that views leave out because its record cannot be read."""
+    return f"runs, lineages and current leave out run {run_id} and the runs that continue it: {error}"
 
-    `metrics`: the metrics tables' names and schemas (`evaluation.cohort.schemas.TABLES`). Raises UsageError for a run
-    that the output lacks.
+
+def _warn(run_id: str, error: DamagedRecordError) -> None:
+    warnings.warn(left_out(run_id, error), stacklevel=2)
+
+
+def open_query(
+    output: OutputTrees,
+    metrics: Mapping[str, pa.Schema],
+    run_id: str | None = None,
+    on_damaged: OnDamaged = _warn,
+) -> QueryDatabase:
+    """Return a read-only SQL database of an output.
+
+    Args:
+        output: The output.
+        metrics: The names and schemas of the metrics tables (`evaluation.tables.schemas.TABLES`).
+        run_id: The newest run of a lineage, to see only that lineage; all runs by default.
+        on_damaged: Receives the id of each run whose record cannot be read, and the error, when a statement names a
+            view that leaves the run out (`left_out` has the words). By default it is a Python warning.
+
+    Raises:
+        UsageError: The output has no such run.
+        DamagedRecordError: A record of the lineage of `run_id` cannot be read.
     """
-    return QueryDatabase(output, metrics, run_id)
+    return QueryDatabase(output, metrics, run_id, on_damaged)
 
 
 def describe_views(metrics: Mapping[str, pa.Schema]) -> list[tuple[View | DerivedView, list[tuple[str, str]]]]:
-    """Every view with the names and SQL types of its columns; needs no output."""
+    """Return every view with the names and SQL types of its columns. It needs no output."""
     described = []
     known = views(metrics)
     with duckdb.connect() as connection:
@@ -146,26 +177,26 @@ def _check_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 @contextmanager
 def _explained(missing: Sequence[str], known: Iterable[str]) -> Iterator[None]:
-    """DuckDB's errors as ours."""
+    """Raise errors of this program in place of DuckDB's."""
     try:
         yield
     except duckdb.Error as error:
-        raise _as_ours(str(error), missing, known) from error
+        raise _translated(str(error), missing, known) from error
 
 
 def _explaining(reader: pa.RecordBatchReader, missing: Sequence[str], known: Iterable[str]) -> pa.RecordBatchReader:
-    """The same batches; what goes wrong while they are computed is told as ours, too."""
+    """Return the same batches, with errors of this program where one cannot be computed."""
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
             yield from reader
         except (OSError, pa.ArrowException) as error:
-            raise _as_ours(str(error), missing, known) from error
+            raise _translated(str(error), missing, known) from error
 
     return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
 
-def _as_ours(message: str, missing: Sequence[str], known: Iterable[str]) -> UsageError | RunFault:
+def _translated(message: str, missing: Sequence[str], known: Iterable[str]) -> UsageError | RunFault:
     if _SCAN_FAILED in message:
         return RunFault(f"{message}\nRun `diagchd-batch verify` on this output.")
     for name in missing:
@@ -174,6 +205,6 @@ def _as_ours(message: str, missing: Sequence[str], known: Iterable[str]) -> Usag
                 f"the view {name} needs the private tree, which cannot be read from here; "
                 "name it with --private-uri or ask its owner"
             )
-    # DuckDB knows only the views that the statement names, so its own guess would be a table of its own
+    # DuckDB knows only the views that the statement names, so it would suggest one of its internal tables.
     message = _UNKNOWN_TABLE.sub(rf"\1; the views are: {', '.join(known)} (`diagchd-batch query --list`)", message)
     return UsageError(f"the query cannot be answered. {message}")

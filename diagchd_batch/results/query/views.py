@@ -1,6 +1,5 @@
-"""The views that SQL sees: where each one's rows come from, or how it is made of others."""
+"""The views of a query: where the rows of each come from, or which query over other views it is."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,6 +11,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.failures import REMEDIES
 from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES
 from diagchd_batch.results.datasets import RUN_ID
+from diagchd_batch.results.lineage import latest_rows_sql
 from diagchd_batch.results.query.catalog import Catalog
 from diagchd_batch.results.query.run_rows import RUNS, run_rows
 from diagchd_batch.studies.plan import PLAN_IMAGES, PLAN_STUDIES
@@ -21,7 +21,7 @@ Rows: TypeAlias = pa.Table | ds.Dataset
 
 @dataclass(frozen=True)
 class View:
-    """A view with rows of its own. `schema`: what `rows` gives. `private`: it needs the private tree."""
+    """A view with rows of its own. `rows` returns them with `schema`. `private` views need the private tree."""
 
     name: str
     description: str
@@ -41,7 +41,7 @@ class DerivedView:
 
 
 def _per_run(schema: pa.Schema) -> pa.Schema:
-    """The columns of a table in files below ``run_id=…``."""
+    """Return the columns of a table whose files are in ``run_id=…`` directories."""
     return schema.append(RUN_ID)
 
 
@@ -59,18 +59,13 @@ _MASKS = pa.schema(
 )
 _SCORES = pa.schema([field for field in SCORES if field.name not in MASK_COLUMNS])
 
-# Per frame the latest `ok` by lineage order, else the latest failure; a file that failed as a whole (null frame) is
-# settled by any success of one of its frames. A lineage of one run needs none of this, which would be slow.
-_CURRENT = """
-SELECT lineage, predictions.* FROM predictions JOIN lineages USING (run_id) WHERE n_generations = 1
+_IN_LINEAGES = "SELECT lineage, predictions.*, generation FROM predictions JOIN lineages USING (run_id)"
+
+# A lineage of one run needs no window functions, which would be slow.
+_CURRENT = f"""
+SELECT * EXCLUDE (generation) FROM ({_IN_LINEAGES} WHERE n_generations = 1)
 UNION ALL BY NAME
-SELECT * EXCLUDE (generation, image_ok) FROM (
-    SELECT lineage, predictions.*, generation,
-           bool_or(status = 'ok') OVER (PARTITION BY lineage, image_id) AS image_ok
-    FROM predictions JOIN lineages USING (run_id) WHERE n_generations > 1
-    QUALIFY row_number() OVER (
-        PARTITION BY lineage, image_id, frame ORDER BY status = 'ok' DESC, generation DESC) = 1
-) WHERE NOT (image_ok AND frame IS NULL)
+{latest_rows_sql(f"({_IN_LINEAGES} WHERE n_generations > 1)", within="lineage")}
 """
 
 _FAILURES = """
@@ -81,13 +76,13 @@ FROM predictions LEFT JOIN failure_codes USING (error_code) WHERE status = 'fail
 _OWN_VIEWS: tuple[View | DerivedView, ...] = (
     View(
         "predictions",
-        "one row a frame of finished runs, or one for a file that failed; without masks",
+        "one row for each frame of finished runs, or one for a file that failed; without masks",
         _per_run(PREDICTIONS),
-        lambda catalog: catalog.files("predictions/", rf"part-{output_layout.NUMBER}\.parquet", PREDICTIONS),
+        lambda catalog: catalog.files(output_layout.PREDICTIONS_PREFIX, output_layout.PREDICTIONS_FILE, PREDICTIONS),
     ),
     DerivedView(
         "current",
-        "predictions by lineage: per frame the latest that is ok, by the order in which runs continue one another",
+        "predictions by lineage: for each frame the latest that is ok, in the order in which runs continue one another",
         _CURRENT,
         ("predictions", "lineages"),
     ),
@@ -99,7 +94,7 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
     ),
     View(
         "scores",
-        "as predictions, of all shards committed so far, unfinished runs included",
+        "like predictions, for all shards committed so far, also of unfinished runs",
         _per_run(_SCORES),
         lambda catalog: _score_files(catalog, _SCORES),
     ),
@@ -128,19 +123,19 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
         "plan",
         "planned image files with their URIs (identified)",
         _per_run(PLAN_IMAGES),
-        lambda catalog: catalog.plan_files(rf"part-{output_layout.NUMBER}\.parquet", PLAN_IMAGES),
+        lambda catalog: catalog.plan_files(output_layout.PLAN_PART, PLAN_IMAGES),
         private=True,
     ),
     View(
         "studies",
-        "studies of the inventory with their own ids, excluded ones included (identified)",
+        "studies of the inventory with their own ids, also excluded ones (identified)",
         _per_run(PLAN_STUDIES),
-        lambda catalog: catalog.plan_files(r"studies\.parquet", PLAN_STUDIES),
+        lambda catalog: catalog.plan_files(output_layout.PLAN_STUDIES, PLAN_STUDIES),
         private=True,
     ),
     View(
         "sources",
-        "what each attempt at a shard read: URI, SHA-256, full text of errors (identified)",
+        "the files that each attempt at a shard read: URI, SHA-256, full text of errors (identified)",
         _per_run(SOURCES),
         lambda catalog: catalog.source_files(SOURCES),
         private=True,
@@ -149,16 +144,16 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
 
 
 def views(metrics: Mapping[str, pa.Schema]) -> dict[str, View | DerivedView]:
-    """All views by name. `metrics`: the metrics tables' schemas, which this layer does not know."""
+    """Return all views by name. `metrics` has the schemas of the metrics tables, which this layer does not know."""
     return {view.name: view for view in (*_OWN_VIEWS, *(_metrics_view(*item) for item in metrics.items()))}
 
 
 def _metrics_view(name: str, schema: pa.Schema) -> View:
     def rows(catalog: Catalog) -> ds.Dataset:
-        return catalog.files("metrics/", re.escape(name) + r"\.parquet", schema)
+        return catalog.files(output_layout.METRICS_PREFIX, output_layout.METRICS_FILE, schema, table=name)
 
     return View(name, "metrics table", _per_run(schema), rows)
 
 
 def _score_files(catalog: Catalog, schema: pa.Schema) -> ds.Dataset:
-    return catalog.files("scores/", rf"shard-{output_layout.NUMBER}\.parquet", schema)
+    return catalog.files(output_layout.SCORES_PREFIX, output_layout.SHARD_FILE, schema)

@@ -3,10 +3,11 @@
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_fingerprint
 from diagchd_batch.errors import UsageError
+from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import QueryDatabase, open_query
-from diagchd_batch.results.run_record import DamagedRecordError, RunRecord
+from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.results.verify.findings import REMEDIES, LineageReport, Problem, ProblemKind
 
 _SHOWN = 5

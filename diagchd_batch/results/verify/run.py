@@ -1,7 +1,6 @@
 """Proves from the files alone that a run has exactly one result for each planned frame, unaltered and consistent."""
 
 import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from diagchd_batch import output_layout
 from diagchd_batch.images.frames import FrameRule
+from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import committed_shards, foreign_tables
-from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_private_run_record, read_run_record
+from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
 from diagchd_batch.results.verify.findings import REMEDIES, Problem, ProblemKind, VerifyReport
 from diagchd_batch.results.verify.predictions import PredictionsCheck
 from diagchd_batch.results.verify.rows import Expectations
@@ -22,8 +22,6 @@ from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.studies.plan import Plan
-
-_SOURCES_FILE = re.compile(r"shard-(\d{5,})\..+\.parquet")
 
 
 def verify_run(
@@ -152,8 +150,8 @@ def _checked_shards(
 def _source_keys(private: Store, run_id: str) -> dict[int, list[str]]:
     keys: dict[int, list[str]] = {}
     for info in private.list(output_layout.sources_prefix(run_id)):
-        if match := _SOURCES_FILE.fullmatch(info.key.rpartition("/")[2]):
-            keys.setdefault(int(match[1]), []).append(info.key)
+        if match := output_layout.SOURCES_FILE.fullmatch(info.key):
+            keys.setdefault(int(match["shard"]), []).append(info.key)
     return keys
 
 

@@ -18,9 +18,10 @@ from diagchd_batch.config.fingerprint import (
 )
 from diagchd_batch.config.models import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
+from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.lineage import newest_runs
-from diagchd_batch.results.run_record import DamagedRecordError, Selection
+from diagchd_batch.results.run_record import Selection
 from diagchd_batch.scoring.scoring_version import SCORING_VERSION
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.layouts.manifest import manifest_digest

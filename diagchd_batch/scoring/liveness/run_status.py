@@ -7,10 +7,11 @@ from datetime import datetime
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
+from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.columns import STATUS_OK
 from diagchd_batch.results.datasets import committed_shards, damage_as_fault, read_scores
 from diagchd_batch.results.output import Output
-from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_run_record
+from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState, driver_name, read_worker_beats, submission_state
 from diagchd_batch.storage import Store
 

@@ -1,0 +1,70 @@
+"""Small JSON records in a store: written whole, read back or reported as damaged with what to do about it."""
+
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from diagchd_batch.errors import RunFault
+from diagchd_batch.storage import Store
+
+
+class DamagedRecordError(RunFault):
+    """A record exists but cannot be read. The message names the file and what to do."""
+
+
+class JsonRecord(BaseModel):
+    """Base of the records that an output keeps as JSON files.
+
+    A subclass declares its fields like any pydantic model and sets `remedy`: what to do about a damaged file.
+    Unknown fields are an error, because they come from another version of the program.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    remedy: ClassVar[str] = "restore it from a backup"
+
+    def to_json(self) -> bytes:
+        """Return the record as a JSON text that ends with a newline."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes, key: str) -> Self:
+        """Return the record in `data`.
+
+        Args:
+            data: The file's bytes.
+            key: The file's key, for the message.
+
+        Raises:
+            DamagedRecordError: `data` is not such a record.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            problem = f"{field}: {first['msg']}" if field else first["msg"]
+            raise DamagedRecordError(
+                f"{key} is damaged or of another version of this program ({problem}); {cls.remedy}"
+            ) from error
+
+    @classmethod
+    def read(cls, store: Store, key: str) -> Self | None:
+        """Return the record under `key`, or None where there is none.
+
+        Raises:
+            DamagedRecordError: The file is not such a record.
+        """
+        return None if store.stat(key) is None else cls.from_json(store.read(key), key)
+
+    def write(self, store: Store, key: str) -> None:
+        """Write the record under `key` atomically, in place of an earlier one."""
+        store.replace(key, self.to_json())
+
+    def create(self, store: Store, key: str) -> bool:
+        """Write the record under `key` if there is none.
+
+        Returns:
+            Whether this record was written. False: another one was there before and stays.
+        """
+        return store.create(key, self.to_json())
