@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.errors import UsageError
+from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.datasets import holds_no_run
 from diagchd_batch.results.output import Output
-from diagchd_batch.results.run_record import DamagedRecordError, RunRecord, read_private_run_record, read_run_record
+from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
 
 OnNote = Callable[[str], object]
 """Receives a sentence that the user should read."""
