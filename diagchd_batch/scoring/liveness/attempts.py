@@ -1,7 +1,7 @@
-"""Attempt markers: who works on a shard, and which attempts ended with their worker's death.
+"""Attempt markers: which worker works on a shard, and which attempts ended with the death of their worker.
 
-A worker opens a marker under `private/` before it touches a shard and closes it on every orderly end. What is left
-open, by a worker that no longer lives, is the trace of a crash or of a hang.
+A worker opens a marker in the private tree before it touches a shard, and closes it whenever the attempt ends in order.
+An open marker of a worker that no longer lives is the trace of a crash or of a hang.
 """
 
 import json
@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
@@ -23,7 +25,16 @@ _OPEN, _CLOSED = ".open.json", ".closed.json"
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A process, told apart from any other that ever ran: on this machine by boot, namespace, pid and start time."""
+    """A worker process, told apart from every other process that ever ran.
+
+    Attributes:
+        worker: A random name.
+        node: The name of its machine.
+        boot: The id of its machine's boot.
+        pid_namespace: The namespace that `pid` belongs to.
+        pid: Its process id.
+        start_ticks: When it started, in clock ticks since boot.
+    """
 
     worker: str
     node: str
@@ -34,6 +45,7 @@ class Worker:
 
     @staticmethod
     def this_process() -> "Worker":
+        """Return a new name for this process."""
         return Worker(
             worker=uuid.uuid4().hex[:12],
             node=platform.node(),
@@ -44,17 +56,26 @@ class Worker:
         )
 
     def is_seen_from(self, other: "Worker") -> bool:
-        """Whether `other` can tell from its own process table if this worker lives."""
+        """Return whether `other` can see in its own process table if this worker lives."""
         return bool(self.boot) and (self.boot, self.pid_namespace) == (other.boot, other.pid_namespace)
 
     def is_running(self) -> bool:
-        """To be asked only where `is_seen_from` holds."""
+        """Return whether this worker lives. Call it only in a process that it `is_seen_from`."""
         return _start_ticks(self.pid) == self.start_ticks
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One worker's try at one shard. `batch`: the batch last begun, kept up to date only where files are isolated."""
+    """One attempt of a worker at a shard.
+
+    Attributes:
+        attempt: The name of the marker. The names of a shard's attempts sort by time.
+        shard: The shard.
+        submission: The submission that the worker belongs to.
+        worker: The worker.
+        isolated: Whether each file is decoded in a process of its own.
+        batch: The batch that was begun last. It is kept only while files are isolated.
+    """
 
     attempt: str
     shard: int
@@ -66,14 +87,21 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class ShardHistory:
-    """What earlier attempts at a shard say about this one. `deaths`: of this submission, though files were isolated."""
+    """What earlier attempts at a shard mean for the next one.
+
+    Attributes:
+        crashed: Whether a worker died at the shard, so that its files must be isolated.
+        deaths: The attempts of this submission whose worker died although files were isolated.
+    """
 
     crashed: bool
     deaths: tuple[Attempt, ...]
 
     def deaths_at_one_batch(self) -> tuple[Attempt, ...]:
-        """The largest group of deaths with the same batch at work; a shard that kills its worker does it every time
-        at the same place, whatever kills workers at random does not."""
+        """Return the largest group of deaths at the same batch.
+
+        A shard that kills its worker does so at the same batch every time; other causes strike at random.
+        """
         by_batch: dict[int, list[Attempt]] = {}
         for attempt in self.deaths:
             if attempt.batch is not None:
@@ -82,59 +110,80 @@ class ShardHistory:
         return tuple(largest)
 
 
-class AttemptLog:
-    """The markers of one run, as `worker` of `submission` reads and writes them.
+_ATTEMPT = TypeAdapter(Attempt)
 
-    `submission_state` tells what became of another submission (`heartbeats.submission_state`). Attempts are closed by
-    way of `impatient`, the same storage with a short time-out: what ends an attempt may be that storage is gone.
+
+class AttemptLog:
+    """The markers of one run, as one worker reads and writes them.
+
+    Args:
+        private: The private tree.
+        private_short_timeout: The same with a short timeout, to close attempts: they may end because storage is gone.
+        run_id: The run.
+        submission: The submission that the worker belongs to.
+        worker: The worker.
+        submission_state: Returns what became of another submission (`heartbeats.submission_state`).
     """
 
     def __init__(
         self,
         private: Store,
-        impatient: Store,
+        private_short_timeout: Store,
         run_id: str,
         submission: str,
         worker: Worker,
         submission_state: Callable[[str], SubmissionState],
     ) -> None:
         self._private = private
-        self._impatient = impatient
+        self._private_short_timeout = private_short_timeout
         self._run_id = run_id
         self._submission = submission
         self._worker = worker
         self._submission_state = submission_state
 
     def history(self, shard: int) -> ShardHistory:
+        """Return what earlier attempts at a shard mean. A damaged marker that is open counts as a crash."""
         prefix = output_layout.attempts_prefix(self._run_id, shard)
         keys = [info.key.removeprefix(prefix) for info in self._private.list(prefix)]
         closed = {key.removesuffix(_CLOSED) for key in keys if key.endswith(_CLOSED)}
         opened = sorted(key.removesuffix(_OPEN) for key in keys if key.endswith(_OPEN))
         left: dict[str, list[Attempt]] = {}
+        is_damaged = False
         for name in opened:
-            if name not in closed and (attempt := self._read(shard, name)):
-                left.setdefault(attempt.submission, []).append(attempt)
+            if name in closed:
+                continue
+            try:
+                attempt = _ATTEMPT.validate_json(self._private.read(self._marker(shard, name, "open")))
+            except ItemError:
+                continue  # it is being replaced or removed
+            except ValidationError:
+                is_damaged = True
+                continue
+            left.setdefault(attempt.submission, []).append(attempt)
         dead = [attempt for name, attempts in left.items() for attempt in self._dead(name, attempts)]
         deaths = tuple(a for a in dead if a.submission == self._submission and a.isolated)
-        return ShardHistory(crashed=bool(dead), deaths=deaths)
+        return ShardHistory(crashed=bool(dead) or is_damaged, deaths=deaths)
 
     def open(self, shard: int, *, isolated: bool) -> Attempt:
-        # the time makes the names of a shard's attempts sort in their order
+        """Open a marker for an attempt of this worker at a shard."""
+        # with the time, the names of a shard's attempts sort in their order
         name = f"{self._submission}-{time.time_ns() // 1_000_000:013d}-{self._worker.worker}"
         attempt = Attempt(name, shard, self._submission, self._worker, isolated)
         self._private.create(self._key(attempt, "open"), _to_json(attempt))
         return attempt
 
     def note_batch(self, attempt: Attempt, batch: int) -> None:
+        """Note the batch that an attempt begins."""
         self._private.replace(self._key(attempt, "open"), _to_json(replace(attempt, batch=batch)))
 
     def close(self, attempt: Attempt, outcome: str) -> None:
-        self._impatient.create(self._key(attempt, "closed"), json.dumps({"outcome": outcome}).encode())
+        """Close an attempt that ended in order, whatever its outcome."""
+        self._private_short_timeout.create(self._key(attempt, "closed"), json.dumps({"outcome": outcome}).encode())
 
     def _dead(self, submission: str, attempts: list[Attempt]) -> list[Attempt]:
-        """Those of one submission's open attempts, in order, whose worker died by itself."""
+        """Return those of one submission's open attempts, in order, whose worker died by itself."""
         if submission == self._submission:
-            # elsewhere: the shard would not have been given to us while that worker lived
+            # a worker on another node is dead: the shard would not be ours while it lived
             return [attempt for attempt in attempts if not self._lives(attempt, otherwise=False)]
         state = self._submission_state(submission)
         if state == SubmissionState.ENDED:
@@ -142,20 +191,16 @@ class AttemptLog:
         return [a for a in attempts if not self._lives(a, otherwise=state == SubmissionState.LIVE)]
 
     def _lives(self, attempt: Attempt, *, otherwise: bool) -> bool:
-        """Whether the attempt's worker lives; `otherwise` where this process cannot see it."""
+        """Return whether the attempt's worker lives, or `otherwise` if this process cannot see it."""
         if attempt.worker == self._worker:
             return True  # another thread of this very process
         return attempt.worker.is_running() if attempt.worker.is_seen_from(self._worker) else otherwise
 
-    def _read(self, shard: int, name: str) -> Attempt | None:
-        try:
-            fields = json.loads(self._private.read(output_layout.attempt_marker(self._run_id, shard, name, "open")))
-        except ItemError:
-            return None  # just being replaced or removed
-        return Attempt(**fields | {"worker": Worker(**fields["worker"])})
-
     def _key(self, attempt: Attempt, state: str) -> str:
-        return output_layout.attempt_marker(self._run_id, attempt.shard, attempt.attempt, state)
+        return self._marker(attempt.shard, attempt.attempt, state)
+
+    def _marker(self, shard: int, name: str, state: str) -> str:
+        return output_layout.attempt_marker(self._run_id, shard, name, state)
 
 
 def _to_json(attempt: Attempt) -> bytes:
@@ -177,9 +222,9 @@ def _link(path: str) -> str:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None if there is none (or only its zombie)."""
+    """Return when the process started, in clock ticks since boot, or None if there is none but a zombie."""
     try:
-        # the command's name, in brackets, may hold spaces and brackets itself
+        # the command's name, in brackets, may itself hold spaces and brackets
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None

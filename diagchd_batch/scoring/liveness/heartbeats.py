@@ -1,4 +1,4 @@
-"""Signs of life under `private/`: drivers and workers renew a small file each while they live."""
+"""Signs of life in the private tree: each driver and each worker renews a small file while it lives."""
 
 import json
 import threading
@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, StorageFault
@@ -16,19 +18,49 @@ from diagchd_batch.storage import Store
 
 INTERVAL_S = 5.0
 LOST_AFTER_S = 60.0
-"""Twelve missed beats; also the difference that clocks of two machines may have."""
+"""Twelve missed heartbeats. It is also the difference that the clocks of two machines may have."""
 
 
 class SubmissionState(Enum):
+    """What became of a submission."""
+
     LIVE = "live"
-    ENDED = "ended"  # orderly: finished, failed with a reason, or interrupted
-    LOST = "lost"  # without a word: killed, or its machine is gone
+    ENDED = "ended"  # in order: finished, failed with a reason, or interrupted
+    LOST = "lost"  # without a last heartbeat: killed, or its machine is gone
+
+
+class _Beat(BaseModel):
+    """A driver's heartbeat file."""
+
+    ended: bool
+    time_s: float
+
+    def is_recent(self) -> bool:
+        return time.time() - self.time_s < LOST_AFTER_S
+
+
+class _WorkerBeat(_Beat):
+    """A worker's heartbeat file."""
+
+    worker: str
+    devices: list[str]
+    images_done: dict[int, int]
+    images_per_s: float
+
+
+_AnyBeat = TypeVar("_AnyBeat", bound=_Beat)
 
 
 class Heartbeat:
-    """Renews `name`'s file with `content()` every few seconds, from a thread of its own, until the block is left.
+    """Renews a heartbeat file from a thread of its own until the block is left.
 
-    `beat` renews at once. Storage that fails for a while is no reason to end: the beat is missed.
+    Storage that fails for a while does not end anything: that heartbeat is missed.
+
+    Args:
+        private: The private tree.
+        run_id: The run.
+        name: The name of the file: `driver_name` or `worker_name`.
+        content: Returns what the file holds besides the time.
     """
 
     def __init__(self, private: Store, run_id: str, name: str, content: Callable[[], dict[str, Any]]) -> None:
@@ -51,6 +83,7 @@ class Heartbeat:
         self.beat(ended=True)
 
     def beat(self, *, ended: bool = False) -> None:
+        """Renew the file now; `ended` marks the last heartbeat."""
         text = json.dumps({**self._content(), "ended": ended, "time_s": time.time()})
         with suppress(StorageFault, ItemError):
             self._private.replace(self._key, text.encode())
@@ -61,28 +94,34 @@ class Heartbeat:
 
 
 def driver_name(submission: str) -> str:
+    """Return the name of a driver's heartbeat file."""
     return f"driver-{submission}"
 
 
 def worker_name(submission: str, worker: str) -> str:
+    """Return the name of a worker's heartbeat file."""
     return f"worker-{submission}-{worker}"
 
 
 def submission_state(private: Store, run_id: str, submission: str) -> SubmissionState:
-    """What became of a submission, by its driver's heartbeat."""
-    try:
-        beat = json.loads(private.read(output_layout.heartbeat_file(run_id, driver_name(submission))))
-    except ItemError:
+    """Return what became of a submission, by its driver's heartbeat. A damaged heartbeat counts as none."""
+    beat = _read(private, output_layout.heartbeat_file(run_id, driver_name(submission)), _Beat)
+    if beat is None:
         return SubmissionState.LOST
-    if beat["ended"]:
+    if beat.ended:
         return SubmissionState.ENDED
-    return SubmissionState.LIVE if time.time() - beat["time_s"] < LOST_AFTER_S else SubmissionState.LOST
+    return SubmissionState.LIVE if beat.is_recent() else SubmissionState.LOST
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerBeats:
-    """What a submission's live workers say: who they are, what they compute on, shard → images done so far, and how
-    fast they are together, each since its first shard began.
+    """What a submission's workers report.
+
+    Attributes:
+        workers: Their names.
+        devices: The devices that they compute on.
+        images_done: For each shard in hand, the image files that are done.
+        images_per_s: Their rates added up, each since the worker's first shard began.
     """
 
     workers: frozenset[str] = frozenset()
@@ -92,7 +131,14 @@ class WorkerBeats:
 
 
 def read_worker_beats(private: Store, run_id: str, submission: str, *, ended: bool = False) -> WorkerBeats:
-    """The beats of workers that live; with `ended` also of those that were once there."""
+    """Return what the living workers of a submission report. Damaged heartbeats are left out.
+
+    Args:
+        private: The private tree.
+        run_id: The run.
+        submission: The submission.
+        ended: Whether workers that ended or died are counted too.
+    """
     prefix = output_layout.heartbeats_prefix(run_id)
     workers: set[str] = set()
     devices: set[str] = set()
@@ -101,14 +147,19 @@ def read_worker_beats(private: Store, run_id: str, submission: str, *, ended: bo
     for info in private.list(prefix):
         if not info.key.startswith(prefix + worker_name(submission, "")):
             continue
-        try:
-            beat = json.loads(private.read(info.key))
-        except ItemError:
-            continue
-        if ended or time.time() - beat["time_s"] < LOST_AFTER_S:
-            workers.add(beat["worker"])
-            devices.update(beat["devices"])
-            images_per_s += beat["images_per_s"]
-            for shard, count in beat["images_done"].items():
-                images_done[int(shard)] = max(count, images_done.get(int(shard), 0))
+        beat = _read(private, info.key, _WorkerBeat)
+        if beat and (ended or beat.is_recent()):
+            workers.add(beat.worker)
+            devices.update(beat.devices)
+            images_per_s += beat.images_per_s
+            for shard, count in beat.images_done.items():
+                images_done[shard] = max(count, images_done.get(shard, 0))
     return WorkerBeats(frozenset(workers), frozenset(devices), images_done, images_per_s)
+
+
+def _read(private: Store, key: str, kind: type[_AnyBeat]) -> _AnyBeat | None:
+    """Return a heartbeat, or None if it is missing or damaged."""
+    try:
+        return kind.model_validate_json(private.read(key))
+    except (ItemError, ValidationError):
+        return None

@@ -106,6 +106,17 @@ def test_deaths_count_within_a_submission_where_files_were_isolated(tmp_path, he
     assert [(death.submission, death.isolated, death.batch) for death in deaths] == [("now", True, 5)] * 2
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b"[]", b"\xff", b'{"attempt": "a"}', b'{"worker": {}}'])
+def test_a_damaged_marker_counts_as_a_crash_unless_it_is_closed(tmp_path, here, content):
+    log = _log(tmp_path, here)
+    attempt = log.open(0, isolated=True)
+    (marker,) = tmp_path.rglob("*.open.json")
+    marker.write_bytes(content)
+    assert log.history(0) == ShardHistory(crashed=True, deaths=())
+    log.close(attempt, "committed")
+    assert log.history(0) == ShardHistory(crashed=False, deaths=())
+
+
 def test_only_deaths_at_one_and_the_same_batch_add_up(here):
     def death(batch):
         return Attempt("name", 0, "now", here, isolated=True, batch=batch)

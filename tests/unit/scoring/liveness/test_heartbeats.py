@@ -55,3 +55,16 @@ def test_a_workers_silence_is_noticed(private):
     private.replace(output_layout.heartbeat_file("run", worker_name("now", "a")), json.dumps(silent).encode())
     assert read_worker_beats(private, "run", "now").workers == frozenset()
     assert read_worker_beats(private, "run", "now", ended=True).devices == {"CPU"}
+
+
+DAMAGED = [b"", b"{", b"null", b"[]", b"\xff\xfe", b'{"ended": false}', b'{"time_s": "soon", "ended": 3}']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_heartbeat_counts_as_none(private, content):
+    private.replace(output_layout.heartbeat_file("run", driver_name("now")), content)
+    private.replace(output_layout.heartbeat_file("run", worker_name("now", "a")), content)
+    assert submission_state(private, "run", "now") == SubmissionState.LOST
+    with Heartbeat(private, "run", worker_name("now", "b"), _worker("b", {1: 5})):
+        beats = read_worker_beats(private, "run", "now")
+    assert (beats.workers, beats.images_done) == ({"b"}, {1: 5})

@@ -77,6 +77,18 @@ def test_a_driver_that_died_is_lost(output):
     assert live_submissions(output, RUN_ID) == []
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"ended": 0}', b"\x00\xff"])
+def test_damaged_heartbeats_and_attempts_are_passed_over(living, content):
+    """A full disk or a killed machine leaves half a file; `status` and `list` tell the rest all the same."""
+    for name in (driver_name("two"), worker_name("one", "c"), worker_name("two", "d")):
+        living.private.replace(output_layout.heartbeat_file(RUN_ID, name), content)
+    living.private.replace(output_layout.attempt_marker(RUN_ID, 3, "one-attempt", "open"), content)
+    state = run_state(living, RUN_ID)
+    assert (state.status, state.workers, state.n_in_flight, state.attempts) == ("running", 2, 1, 1)
+    assert diagchd_batch("status", living.storage.uri).exit_code == 0
+    assert diagchd_batch("list", living.storage.uri).exit_code == 0
+
+
 def test_an_unknown_run_is_refused(output):
     with pytest.raises(UsageError, match="holds no run other"):
         run_state(output, "other")
