@@ -1,4 +1,4 @@
-"""`export shareable`: aggregates of a run for people outside, as CSV files with a README that says what is missing."""
+"""Writes `export shareable`: a run's aggregates as CSV files, and a README that says what is missing."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.evaluation.tables.schemas import METRICS, TABLES
 from diagchd_batch.exports.destinations import check_apart
 from diagchd_batch.exports.disclosure.cells import collect_counts
-from diagchd_batch.exports.disclosure.curves import ScoreCutsOfRaters, merged_calibration, thinned_curves
+from diagchd_batch.exports.disclosure.curves import RaterScoreCuts, merged_calibration, thinned_curves
 from diagchd_batch.exports.disclosure.publication import NEVER_PUBLISHED, Publication
 from diagchd_batch.exports.disclosure.suppression import protect
 from diagchd_batch.exports.spreadsheets import to_csv
@@ -27,21 +27,28 @@ SHARED_TABLES = (
     "curves",
     "calibration",
 )
-"""Never shared: study_results, reads and worst_cases, whose rows are studies."""
+"""The tables that are shared. The rows of study_results, reads and worst_cases are single studies, so these are not."""
 
 _COLUMNS = {name: tuple(TABLES[name].names) for name in SHARED_TABLES} | {
     "flow": ("step", "name", "n_studies"),
     **dict.fromkeys(("estimates", "comparisons"), tuple(name for name in METRICS.names if name not in NEVER_PUBLISHED)),
 }
 _SIGNIFICANT_DIGITS = 4
-"""A figure with all its digits can be that of one arrangement of the studies only."""
+"""All digits of a figure could single out one arrangement of the studies."""
 
 _TOKEN = re.compile(rb"\b[psir]-[0-9a-f]{16}\b")
 
 
 @dataclass(frozen=True)
 class ShareableSummary:
-    """What was written: rows by table, and how many rows or counts were withheld."""
+    """What `export_shareable` wrote.
+
+    Attributes:
+        run_id: The run.
+        min_cell: Counts from 1 to below this number were withheld.
+        n_rows: Number of rows by table.
+        n_withheld: Number of withheld rows or counts by table.
+    """
 
     run_id: str
     min_cell: int
@@ -52,11 +59,21 @@ class ShareableSummary:
 def export_shareable(
     output: Store, record: RunRecord, destination: Store, min_cell: int | None = None
 ) -> ShareableSummary:
-    """Writes the shareable tables of a run's metrics, in place of an earlier export at `destination`.
+    """Write the shareable tables of a run's metrics, in place of an earlier export.
 
-    `min_cell`: counts from 1 to below it are withheld, and all else that would tell them; default: the job's
-    `disclosure.min_cell`. Raises UsageError where the run has no metrics, where `destination` lies in the output or
-    around it, or holds anything else.
+    Args:
+        output: The output that holds the run.
+        record: The run's record.
+        destination: An empty directory, or one that holds an earlier export.
+        min_cell: Counts from 1 to below this number are withheld, and all other figures from which they would follow.
+            The default is the job's `disclosure.min_cell`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: The run has no metrics, or the destination holds other files or is not apart from the output.
+        RunFault: A file would hold an identifier's token, which is a bug.
     """
     check_apart(destination, output)
     min_cell = min_cell or int(record.config.get("disclosure", {}).get("min_cell", 10))
@@ -67,12 +84,13 @@ def export_shareable(
     summary = ShareableSummary(record.run_id, min_cell, n_rows, n_withheld)
     if any(info.key not in (*files, "README.md") for info in destination.list()):
         raise UsageError(
-            f"{destination.uri} holds other files, which would be given away with the export; name an empty directory"
+            f"{destination.uri} holds other files, which would be given away together with the export; name an empty "
+            "directory"
         )
     files["README.md"] = _readme(record, summary).encode()
     for name, data in files.items():
         if _TOKEN.search(data):
-            raise RunFault(f"{name} would hold an identifier's token; nothing was exported. Please report this.")
+            raise RunFault(f"{name} would hold an identifier's token, so nothing was exported; please report this bug")
     for name, data in files.items():
         destination.replace(name, data)
     return summary
@@ -81,11 +99,19 @@ def export_shareable(
 def shareable_tables(
     tables: Mapping[str, Sequence[Mapping[str, Any]]], min_cell: int
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, int]]:
-    """The rows of SHARED_TABLES that may be shared, readers as numbers; and what was withheld of each table."""
+    """Select what may be shared of a run's metrics tables.
+
+    Args:
+        tables: The rows of all `SHARED_TABLES`.
+        min_cell: Counts from 1 to below this number are withheld.
+
+    Returns:
+        The rows to share, with readers as numbers, and the number of withheld rows or counts by table.
+    """
     tables = _without_tokens(tables)
     counts = collect_counts(tables)
     publication = Publication(tables, counts, protect(counts, min_cell), min_cell)
-    raters = ScoreCutsOfRaters(tables, counts, publication, min_cell)
+    raters = RaterScoreCuts(tables, counts, publication, min_cell)
     shared = {
         "estimates": publication.estimates(),
         "comparisons": publication.comparisons(),
@@ -102,7 +128,7 @@ def shareable_tables(
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Counts as they are, other numbers to a few digits."""
+    """Round all numbers but whole ones to a few digits."""
     return {
         name: float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
         if isinstance(value, float) and not value.is_integer()
@@ -114,7 +140,10 @@ def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
 def _without_tokens(
     tables: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Readers are called by number, in an order that says nothing of the alphabet if the tables hold their names."""
+    """Number the readers.
+
+    Their order follows from a digest, so that it does not reveal the alphabetical order of their names.
+    """
     readers = sorted(
         {
             row[name]
@@ -139,14 +168,14 @@ def _without_tokens(
 def _read(output: Store, run_id: str, name: str) -> list[dict[str, Any]]:
     table = read_metrics(output, run_id, name)
     if table is None:
-        raise UsageError(f"run {run_id} has no table {name}; make its metrics with `diagchd-batch evaluate`")
+        raise UsageError(f"run {run_id} has no table {name}; compute its metrics with `diagchd-batch evaluate`")
     return table.select(TABLES[name].names).to_pylist()
 
 
 def _names_note(record: RunRecord) -> list[str]:
     if not record.config.get("evaluation", {}).get("disclose"):
         return []
-    return ["Levels of covariates bear their own names, as `evaluation.disclose` asked for.", ""]
+    return ["Levels of covariates have their own names, because `evaluation.disclose` is true.", ""]
 
 
 def _readme(record: RunRecord, summary: ShareableSummary) -> str:
@@ -156,27 +185,27 @@ def _readme(record: RunRecord, summary: ShareableSummary) -> str:
         f"Run {record.run_id}, model {record.model.name} ({record.model.precision}), weights "
         f"{record.model.weights_digest}, diagchd-batch {record.package_version}.",
         "",
-        f"Counts from 1 to {summary.min_cell - 1} are withheld, and with them every figure made of them and every "
-        "count, of any table here, from which they would follow by adding and subtracting; so is how a small group "
-        f"divides, be it into zeros. Readers are numbered. Numbers have {_SIGNIFICANT_DIGITS} significant digits. "
-        "Curves keep so few points, and calibration bins are merged, that at least "
-        f"{summary.min_cell} diseased and healthy studies, or none, lie between any two of them.",
+        f"Counts from 1 to {summary.min_cell - 1} are withheld. So are all figures that are computed from them, all "
+        "counts in any table from which they would follow by adding and subtracting, and how a small group divides, "
+        f"even into zeros. Readers are numbered. Numbers have {_SIGNIFICANT_DIGITS} significant digits. Points of "
+        "curves are left out and calibration bins are merged until, between any two that remain, there are either at "
+        f"least {summary.min_cell} diseased and as many healthy studies, or none.",
         "",
         "| file | rows | withheld |",
         "| --- | ---: | ---: |",
         *(f"| {name}.csv | {n:,} | {summary.n_withheld[name]:,} |" for name, n in summary.n_rows.items()),
         "",
-        "Withheld are whole rows, and of two raters' cross tables the whole table; in flow.csv the row stays and its "
-        "count is empty; in estimates.csv and comparisons.csv counts and adjusted p beside a figure may be empty, too. "
-        "A reader who did not read a few of the studies loses most figures, because what the others read more of "
-        "would be those few. Not here at all: studies, reads, worst cases, decision curves, extremes (they are single "
-        "studies'), calls counted by image (many images can be of one person), how many units each figure leaves out, "
-        "and figures that count indeterminate results as right or wrong.",
+        "Whole rows are withheld, and whole cross tables of two raters. In flow.csv a row stays and its count is "
+        "empty. In estimates.csv and comparisons.csv counts and adjusted p beside a figure can be empty, too. Most "
+        "figures of a reader who left a few studies unread are withheld, because they would reveal those few. Never "
+        "shared are studies, reads, worst cases, decision curves, minima and maxima (they are single studies'), calls "
+        "counted by image (many images can be of one person), the number of units that a figure leaves out, and "
+        "figures that count indeterminate results as right or wrong.",
         "",
         *_names_note(record),
-        "These are aggregates of pseudonymised data. Whether they may be given away is for the data's owner to decide; "
-        "what other people know of the cohort is not known here. Give away one export of these studies only: from two, "
-        "of nearly the same studies or with another limit, what both withhold can follow.",
+        "These are aggregates of pseudonymised data. The data's owner must decide whether they may be given away, "
+        "considering what other people know of the cohort. Give away only one export of these studies: two exports of "
+        "nearly the same studies, or with different limits, can together reveal what each of them withholds.",
         "",
     ]
     return "\n".join(lines)

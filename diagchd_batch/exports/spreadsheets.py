@@ -1,4 +1,4 @@
-"""CSV files that are opened in spreadsheets."""
+"""Writes CSV files that can be opened in spreadsheets safely."""
 
 import csv
 import io
@@ -9,12 +9,21 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "�
 
 
 def safe_text(value: str) -> str:
-    """Text that no spreadsheet takes for a formula: an apostrophe goes before what could begin one."""
+    """Return text that no spreadsheet takes for a formula: an apostrophe is added where one could begin.
+
+    Args:
+        value: Any text.
+    """
     return f"'{value}" if value.lstrip(" ").startswith(_FORMULA_STARTS) else value
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
-    """UTF-8 with a header, columns that a row lacks left empty, text safe for spreadsheets."""
+    """Return rows as a CSV file in UTF-8 with a header.
+
+    Args:
+        rows: The rows. Columns that a row lacks are left empty.
+        columns: The columns to write, in this order.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(columns)

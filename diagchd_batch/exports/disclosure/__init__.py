@@ -1,1 +1,1 @@
-"""What of the metrics tables may be given away: aggregates whose small cells nobody can work out."""
+"""Disclosure control: selects aggregates of which nobody can work out the small counts."""

@@ -1,4 +1,4 @@
-"""Which unknown counts can have one value only, by sums of them and because no count is negative."""
+"""Finds unknown counts that can have only one value, given sums of them and that no count is negative."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,25 @@ from scipy.optimize import linprog
 _ROUNDING = 1e-6
 
 
-def pinned(matrix: np.ndarray, values: np.ndarray, questions: Sequence[int]) -> list[int]:
-    """Columns among `questions` whose count moves by less than 1 over all non-negative solutions.
+def determined_counts(matrix: np.ndarray, values: np.ndarray, candidates: Sequence[int]) -> list[int]:
+    """Return the candidates whose count varies by less than 1 over all non-negative solutions of the sums.
 
-    `matrix`: float64 [sums, counts]; `values`: float64 [counts], the true counts, which are one solution. Any solution
-    in which a count is another than the true one shows that it is open, so many are asked for at once first.
+    A solution in which a count differs from the true one shows that the count is open. Single solutions that move many
+    candidates at once are tried first, because each solution costs a linear program.
+
+    Args:
+        matrix: float64 [sums, counts], the coefficients.
+        values: float64 [counts], the true counts, which are one solution.
+        candidates: Column numbers, from 0.
+
+    Returns:
+        Column numbers, ascending.
+
+    Raises:
+        ArithmeticError: The linear program fails, which is a bug.
     """
     known, equations = matrix @ values, sparse.csr_array(matrix)
-    open_ = np.array(sorted(questions), dtype=np.int64)
+    open_ = np.array(sorted(candidates), dtype=np.int64)
     for sign in (1, -1):
         moved = len(open_) > 0
         while moved:
@@ -31,7 +42,7 @@ def pinned(matrix: np.ndarray, values: np.ndarray, questions: Sequence[int]) -> 
 
 
 def _width(place: int, equations: sparse.csr_array, known: np.ndarray) -> float:
-    """How far the count can move, at most 2: further does not matter."""
+    """Return how far the count can move, at most 2."""
     wanted = np.zeros(equations.shape[1])
     wanted[place] = 1
     bounds = np.column_stack([np.zeros(len(wanted)), np.full(len(wanted), np.inf)])
@@ -41,8 +52,8 @@ def _width(place: int, equations: sparse.csr_array, known: np.ndarray) -> float:
 
 
 def _solve(objective: np.ndarray, equations: sparse.csr_array, known: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """A solution within the bounds where the objective is least."""
+    """Return a solution within the bounds where the objective is least."""
     found = linprog(objective, A_eq=equations, b_eq=known, bounds=bounds, method="highs")
     if found.x is None:
-        raise ArithmeticError(f"the true counts are no solution of their own sums: {found.message}")
+        raise ArithmeticError(f"the true counts do not solve their own sums: {found.message}")
     return found.x

@@ -1,7 +1,7 @@
-"""Curves and calibration with so few points that no small group lies between any two published figures.
+"""Thins curves and merges calibration bins, so that no small group lies between any two published figures.
 
 A point of a ROC curve, an edge of a calibration bin and an operating point all say how many diseased and healthy units
-score above some threshold. Whatever two of them differ by is a group of units, so it has to be empty or large.
+score above some threshold. The units by which two of them differ are a group, which has to be empty or large.
 """
 
 from collections import defaultdict
@@ -14,22 +14,25 @@ from diagchd_batch.exports.disclosure.publication import Publication
 from diagchd_batch.exports.disclosure.suppression import Counts, is_small
 from diagchd_batch.statistics.classification.proportions import proportion
 
-CURVES = ("roc", "precision_recall")
-"""Decision curves are left out: each of their points is a mixture of two counts that may be small."""
-
 _ROUNDING = 1e-6
 
 
 @dataclass
 class Cuts:
-    """Published numbers of units above thresholds, of one kind of unit. `near`: withheld ones, to be kept away from."""
+    """Numbers of units above thresholds, of the diseased or of the healthy.
+
+    Attributes:
+        min_cell: Groups from 1 to below this number are small.
+        published: Numbers that are published.
+        near: Withheld numbers, which published ones must keep away from.
+    """
 
     min_cell: int
     published: list[int]
     near: list[int] = field(default_factory=list)
 
     def fits(self, n_above: int) -> bool:
-        """Whether nothing small could be read off if this number were published, too."""
+        """Return whether this number can be published, too, without revealing a small group."""
         differences = (abs(n_above - other) for other in self.published)
         return not any(is_small(d, self.min_cell) for d in differences) and all(
             abs(n_above - other) >= self.min_cell for other in self.near
@@ -38,7 +41,14 @@ class Cuts:
 
 @dataclass
 class ScoreCuts:
-    """Of one rater's score: cuts among the diseased and among the healthy."""
+    """The cuts of one rater's score.
+
+    Attributes:
+        n_positive: Number of diseased units.
+        n_negative: Number of healthy units.
+        positive: Cuts among the diseased.
+        negative: Cuts among the healthy.
+    """
 
     n_positive: int
     n_negative: int
@@ -46,7 +56,12 @@ class ScoreCuts:
     negative: Cuts
 
     def admit(self, tp: int, fp: int) -> bool:
-        """Whether both numbers may be published; if so they are taken to be."""
+        """Return whether both numbers can be published. If so, they count as published from now on.
+
+        Args:
+            tp: Number of diseased units above a threshold.
+            fp: Number of healthy units above it.
+        """
         if not (self.positive.fits(tp) and self.negative.fits(fp)):
             return False
         self.positive.published.append(tp)
@@ -54,8 +69,8 @@ class ScoreCuts:
         return True
 
 
-class ScoreCutsOfRaters:
-    """The cuts of every rater, begun with what the calls at operating points publish."""
+class RaterScoreCuts:
+    """The cuts of all raters. They begin with what the calls at operating points publish."""
 
     def __init__(self, tables: Tables, counts: Counts, publication: Publication, min_cell: int) -> None:
         self._counts, self._publication, self._min_cell = counts, publication, min_cell
@@ -66,7 +81,7 @@ class ScoreCutsOfRaters:
         self._made: dict[tuple, ScoreCuts | None] = {}
 
     def of(self, unit: str, kind: str, subject: str) -> ScoreCuts | None:
-        """None where the rater's totals are withheld."""
+        """Return a rater's cuts, or None if the rater's totals are withheld."""
         key = (unit, kind, subject)
         if key not in self._made:
             self._made[key] = self._make(self._points.get(key, []))
@@ -89,10 +104,14 @@ class ScoreCutsOfRaters:
         return ScoreCuts(n_positive, n_negative, positive, negative)
 
 
-def merged_calibration(rows: Sequence[Row], raters: ScoreCutsOfRaters) -> list[dict[str, Any]]:
-    """Neighbouring bins together until each holds an empty or a large number of diseased and of healthy units.
+def merged_calibration(rows: Sequence[Row], raters: RaterScoreCuts) -> list[dict[str, Any]]:
+    """Merge neighbouring bins until each holds no or many diseased and no or many healthy units.
 
-    Bins that were merged have no interval where units of a subject hang together, as that would need the units.
+    The interval of merged bins is lost if subjects have several units, because it would need the single units.
+
+    Args:
+        rows: Rows of `calibration`.
+        raters: The cuts, to which the bins' edges are added.
     """
     tables: dict[tuple, list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["bin"]):
@@ -135,10 +154,15 @@ def _merge(bins: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def thinned_curves(rows: Sequence[Row], raters: ScoreCutsOfRaters) -> list[dict[str, Any]]:
-    """ROC curves at the points that may be published, and the precision-recall curves of the same points.
+def thinned_curves(rows: Sequence[Row], raters: RaterScoreCuts) -> list[dict[str, Any]]:
+    """Select the points of ROC curves that may be published, and derive precision-recall curves from them.
 
-    Thresholds are left out: they are the scores of single units.
+    Thresholds are left out, because they are the scores of single units. Decision curves are left out, because each of
+    their points mixes two counts that can be small.
+
+    Args:
+        rows: Rows of `curves`.
+        raters: The cuts, to which the points are added.
     """
     curves: dict[tuple, list[Row]] = defaultdict(list)
     for row in rows:
@@ -156,7 +180,7 @@ def _thinned(points: Sequence[Row], cuts: ScoreCuts) -> Iterator[dict[str, Any]]
     above = [(row["y"] * cuts.n_positive, row["x"] * cuts.n_negative) for row in points]
     if any(abs(number - round(number)) > _ROUNDING for pair in above for number in pair):
         return  # the scores are of other units than the calls
-    # from the edges of what is published already, so that these stay points of the curve
+    # `admit` begins with the edges of what is published already, so that these stay points of the curve.
     kept = [(round(tp), round(fp)) for tp, fp in above if cuts.admit(round(tp), round(fp))]
     common = {name: points[0][name] for name in ("unit", "subject_kind", "subject")}
     for place, (tp, fp) in enumerate(kept):

@@ -1,7 +1,7 @@
-"""What agreement coefficients of three or more raters tell of the studies on which these disagree.
+"""What agreement coefficients of three or more raters reveal of the studies on which these disagree.
 
-Percent agreement of a group is the mean over its pairs, and from the other coefficients and the raters' counts it
-follows. So whoever reads it knows how often the pairs disagree in sum, and with counts that are published, more.
+The percent agreement of a group is the mean over its pairs, and it follows from the other coefficients and the raters'
+counts. So a reader of the tables knows the sum of the pairs' disagreements, and with published counts even more.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,15 +11,22 @@ from diagchd_batch.exports.disclosure.cells import MAIN_SET, Row, Tables
 from diagchd_batch.exports.disclosure.suppression import is_small
 
 Raters = frozenset[tuple[str, str]]
-"""A pair: kind and name of each."""
+"""A pair of raters: kind and name of each."""
 
 OpenPair = tuple[str | None, Raters]
-"""With the model's operating point."""
+"""A pair with the model's operating point."""
 
 
 @dataclass(frozen=True)
 class PairOfRaters:
-    """How often two raters disagree; `one_way` is by how many calls they differ at least, as their counts tell."""
+    """How often two raters disagree.
+
+    Attributes:
+        operating_point: The model's operating point, or None for two readers.
+        raters: The pair.
+        n_disagreements: Number of studies with different calls.
+        one_way: The least number of disagreements that the raters' published counts reveal.
+    """
 
     operating_point: str | None
     raters: Raters
@@ -28,34 +35,39 @@ class PairOfRaters:
 
     @property
     def is_of_readers(self) -> bool:
+        """Whether both raters are readers."""
         return all(kind == "reader" for kind, _ in self.raters)
 
     @property
     def hidden(self) -> int:
-        """Disagreements to either side that balance each other: counts alone do not tell them."""
+        """Disagreements that balance each other, so that counts do not reveal them."""
         return (self.n_disagreements - self.one_way) // 2
 
 
-def groups_that_tell(tables: Tables, open_pairs: Iterable[OpenPair], min_cell: int) -> set[str]:
-    """The groups (`readers`, `readers_and_model`) whose coefficients would tell a small group of studies.
+def disclosive_groups(tables: Tables, open_pairs: Iterable[OpenPair], min_cell: int) -> set[str]:
+    """Return the groups (`readers`, `readers_and_model`) whose coefficients would reveal a small group of studies.
 
-    open_pairs: pairs whose cross table is published, so that their part of the sum is known.
+    Args:
+        tables: The rows of `estimates`.
+        open_pairs: Pairs whose cross table is published, so that their part of the sum is known.
+        min_cell: Groups from 1 to below this number are small.
     """
     pairs, opened = _pairs(tables), set(open_pairs)
     of_readers = [pair for pair in pairs if pair.is_of_readers]
     with_model = [
         pair for pair in pairs if not pair.is_of_readers and (pair.operating_point, pair.raters) not in opened
     ]
-    telling = set()
-    if _tell(of_readers, min_cell) or _unanimity_is_small(tables, of_readers, min_cell):
-        telling |= {"readers", "readers_and_model"}
-    if _tell(with_model, min_cell):  # less the agreement of the readers, and of the pairs that are open
-        telling.add("readers_and_model")
-    return telling
+    disclosive = set()
+    if _is_disclosive(of_readers, min_cell) or _unanimity_is_small(tables, of_readers, min_cell):
+        disclosive |= {"readers", "readers_and_model"}
+    # The pairs with the model are what is left when the readers' agreement and the open pairs are subtracted.
+    if _is_disclosive(with_model, min_cell):
+        disclosive.add("readers_and_model")
+    return disclosive
 
 
-def _tell(pairs: Sequence[PairOfRaters], min_cell: int) -> bool:
-    """Whether the sum of the pairs' disagreements is small, or leaves no doubt which studies make it up."""
+def _is_disclosive(pairs: Sequence[PairOfRaters], min_cell: int) -> bool:
+    """Return whether the sum of the pairs' disagreements is small, or leaves no doubt which studies make it up."""
     total = sum(pair.n_disagreements for pair in pairs)
     if total == 0:
         return False
@@ -63,7 +75,7 @@ def _tell(pairs: Sequence[PairOfRaters], min_cell: int) -> bool:
 
 
 def _unanimity_is_small(tables: Tables, pairs: Sequence[PairOfRaters], min_cell: int) -> bool:
-    """Whether few studies have none, one, two or three positive calls, which three readers' majority tells."""
+    """Return whether few studies have 0, 1, 2 or 3 positive calls of three readers, which their majority reveals."""
     if len(pairs) != 3 or sum(pair.n_disagreements for pair in pairs) % 2:
         return False
     readers = {rater for pair in pairs for rater in pair.raters}
@@ -97,7 +109,10 @@ def _pairs(tables: Tables) -> list[PairOfRaters]:
 
 
 def _calls(tables: Tables, kind: str) -> dict[str, tuple[int, int]]:
-    """Positive calls among the diseased and among the healthy, by rater; of the model at the headline's threshold."""
+    """Return rater → positive calls among the diseased and the healthy.
+
+    The model counts at the headline's threshold.
+    """
     found: dict[str, dict[str, int]] = {}
     for row in _counts(tables, kind):
         if row["endpoint"] in ("tp", "fp") and (kind != "model" or row["headline"]):
@@ -106,7 +121,7 @@ def _calls(tables: Tables, kind: str) -> dict[str, tuple[int, int]]:
 
 
 def _positive_calls(tables: Tables, kind: str) -> dict[str, tuple[int, int]]:
-    """Positive calls and units, by rater."""
+    """Return rater → number of positive calls, number of units."""
     units = {row["subject"]: int(row["n_units"]) for row in _counts(tables, kind)}
     return {name: (sum(calls), units[name]) for name, calls in _calls(tables, kind).items()}
 

@@ -16,7 +16,7 @@ from diagchd_batch.exports.disclosure.cells import (
     flow_cell,
     total_cell,
 )
-from diagchd_batch.exports.disclosure.group_agreement import groups_that_tell
+from diagchd_batch.exports.disclosure.group_agreement import disclosive_groups
 from diagchd_batch.exports.disclosure.suppression import Cell, Counts, is_small
 
 NEVER_PUBLISHED = ("n_excluded", "excluded_reasons", "degenerate_resamples")
@@ -73,7 +73,7 @@ class Publication:
         self._min_cell = min_cell
         self._open_pairs = self._publishable_pairs(tables["cross_tabulation"])
         pairs = ((pair[1], frozenset((pair[2:4], pair[4:6]))) for pair in self._open_pairs)
-        self._telling_groups = groups_that_tell(tables, pairs, min_cell)
+        self._disclosive_groups = disclosive_groups(tables, pairs, min_cell)
         counted = [cell for cell in counts.values if cell[0] == "calls"]
         self._readers = {cell[4] for cell in counted if cell[3] == "reader"}
         self._covariates = {cell[5] for cell in counted} - {None}
@@ -215,7 +215,7 @@ class Publication:
         if row["comparator_kind"]:
             return self._cleaned(row) if _pair(row) in self._open_pairs else None
         is_group = row["subject_kind"] == "readers" and len(self._readers) >= _RATERS_OF_A_GROUP
-        if not is_group or row["subject"] in self._telling_groups or not self._is_of_many(row):
+        if not is_group or row["subject"] in self._disclosive_groups or not self._is_of_many(row):
             return None
         return {**self._cleaned(row), **dict.fromkeys((*TOTALS, "n_subjects", "numerator", "denominator"))}
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from diagchd_batch.exports.disclosure.bounds import pinned
+from diagchd_batch.exports.disclosure.bounds import determined_counts
 
 Cell = Any
 """Anything hashable that names a count."""
 
-_NOTHING = 1e-9
+_TOLERANCE = 1e-9
 """Rounding errors of matrices of −1, 0 and 1 are below it, what is not zero is far above."""
 
 
@@ -31,7 +31,7 @@ class Sum:
     parts: tuple[Cell, ...]
 
 
-def _all_of(relation: Sum) -> tuple[Cell, ...]:
+def _cells_of(relation: Sum) -> tuple[Cell, ...]:
     return (relation.total, *relation.parts)
 
 
@@ -52,14 +52,14 @@ class Counts:
         self.values[cell] = value
         self.rank[cell] = rank
 
-    def relate(self, total: Cell, parts: Iterable[Cell]) -> None:
+    def add_sum(self, total: Cell, parts: Iterable[Cell]) -> None:
         """States the sum if all its counts are there and it holds; a reader of the tables would notice that it does."""
         parts = tuple(parts)
         known = total in self.values and parts and all(part in self.values for part in parts)
         if known and self.values[total] == sum(self.values[part] for part in parts):
             self.sums.append(Sum(total, parts))
 
-    def relate_difference(self, name: Cell, more: Cell, less: Cell) -> None:
+    def add_difference(self, name: Cell, more: Cell, less: Cell) -> None:
         """Guards what two counts differ by; if they are equal, each tells the other."""
         if more not in self.values or less not in self.values:
             return
@@ -83,15 +83,15 @@ def protect(counts: Counts, min_cell: int) -> set[Cell]:
     Neither does a sum of withheld counts that is small itself. Every small count could be at least two numbers.
     """
     small = {cell for cell, value in counts.values.items() if is_small(value, min_cell)}
-    unseen = counts.unpublished | _parts_of(counts, small)
-    withheld = _close(counts, small | unseen, small, min_cell)
-    withheld = _released(counts, withheld, small | unseen, small, min_cell)
-    while further := _against_signs(counts, withheld, small):
-        withheld = _close(counts, withheld | further, small, min_cell)
+    unseen = counts.unpublished | _zero_parts(counts, small)
+    withheld = _suppress_by_sums(counts, small | unseen, small, min_cell)
+    withheld = _publish_unneeded(counts, withheld, small | unseen, small, min_cell)
+    while further := _needed_because_of_signs(counts, withheld, small):
+        withheld = _suppress_by_sums(counts, withheld | further, small, min_cell)
     return withheld
 
 
-def _parts_of(counts: Counts, small: set[Cell]) -> set[Cell]:
+def _zero_parts(counts: Counts, small: set[Cell]) -> set[Cell]:
     """The zeros among the parts of small totals, and theirs."""
     parts: set[Cell] = set()
     while new := {c for sum_ in counts.sums if sum_.total in small | parts for c in sum_.parts} - small - parts:
@@ -99,42 +99,44 @@ def _parts_of(counts: Counts, small: set[Cell]) -> set[Cell]:
     return parts
 
 
-def _close(counts: Counts, withheld: set[Cell], small: set[Cell], min_cell: int) -> set[Cell]:
+def _suppress_by_sums(counts: Counts, withheld: set[Cell], small: set[Cell], min_cell: int) -> set[Cell]:
     """The withheld counts and those without which, by sums alone, a small one would follow."""
     withheld = set(withheld)
     while True:
-        _close_single_sums(counts, withheld, small, min_cell)
+        _suppress_by_single_sums(counts, withheld, small, min_cell)
         if not (exposed := _exposed_by_several_sums(counts, withheld, small)):
             break
-        withheld |= {_least_missed(counts, published) for published in exposed}  # too many: see `_released`
+        withheld |= {_least_important(counts, published) for published in exposed}  # too many: see `_publish_unneeded`
     return withheld
 
 
-def _against_signs(counts: Counts, withheld: set[Cell], small: set[Cell]) -> set[Cell]:
+def _needed_because_of_signs(counts: Counts, withheld: set[Cell], small: set[Cell]) -> set[Cell]:
     """What to withhold, too, as small counts can be one number only because no count is negative.
 
     Nothing where all that hangs together with such a count is withheld: nobody can compute anything there.
     """
     further, sums_of = set(), _sums_of(counts)
     for cells, sums in _connected(counts.sums, withheld):
-        published = [c for sum_ in sums for c in _all_of(sum_) if c not in withheld]
+        published = [c for sum_ in sums for c in _cells_of(sum_) if c not in withheld]
         values = np.array([counts.values[cell] for cell in cells], dtype=np.float64)
-        questions = [place for place, cell in enumerate(cells) if cell in small]
-        for place in pinned(_matrix(cells, sums), values, questions) if published else ():
-            near = [c for sum_ in sums_of[cells[place]] for c in _all_of(sum_) if c not in withheld]
-            further.add(_least_missed(counts, near or published))
+        candidates = [place for place, cell in enumerate(cells) if cell in small]
+        for place in determined_counts(_matrix(cells, sums), values, candidates) if published else ():
+            near = [c for sum_ in sums_of[cells[place]] for c in _cells_of(sum_) if c not in withheld]
+            further.add(_least_important(counts, near or published))
     return further
 
 
 def _sums_of(counts: Counts) -> Mapping[Cell, list[Sum]]:
     found: dict[Cell, list[Sum]] = defaultdict(list)
     for relation in counts.sums:
-        for cell in set(_all_of(relation)):
+        for cell in set(_cells_of(relation)):
             found[cell].append(relation)
     return found
 
 
-def _released(counts: Counts, withheld: set[Cell], kept: set[Cell], small: set[Cell], min_cell: int) -> set[Cell]:
+def _publish_unneeded(
+    counts: Counts, withheld: set[Cell], kept: set[Cell], small: set[Cell], min_cell: int
+) -> set[Cell]:
     """Publishes again what was withheld on the way and turned out not to be needed, what is missed most first.
 
     `kept`: what stays withheld anyhow.
@@ -160,28 +162,28 @@ class _OpenDirections:
     def __init__(self, cells: Sequence[Cell], sums: Sequence[Sum], small: set[Cell]) -> None:
         self._place = {cell: row for row, cell in enumerate(cells)}
         _, singular, right = np.linalg.svd(_matrix(cells, sums))
-        self._basis = right[int((singular > _NOTHING).sum()) :].T
+        self._basis = right[int((singular > _TOLERANCE).sum()) :].T
         self._small = np.array([cell in small for cell in cells])
 
     def fix(self, cell: Cell) -> bool:
         """Publishes the count, unless a small one would follow; whether it could."""
         row = self._basis[self._place[cell]]
         length = float(row @ row)
-        if length > _NOTHING:
+        if length > _TOLERANCE:
             rest = self._basis - np.outer(self._basis @ row / length, row)
-            if ((rest[self._small] ** 2).sum(axis=1) < _NOTHING).any():
+            if ((rest[self._small] ** 2).sum(axis=1) < _TOLERANCE).any():
                 return False
             self._basis = rest
         return True
 
 
-def _least_missed(counts: Counts, published: Sequence[Cell]) -> Cell:
+def _least_important(counts: Counts, published: Sequence[Cell]) -> Cell:
     """By rank, then the smallest that is not zero."""
     useful = [cell for cell in published if counts.values[cell]] or published
     return min(useful, key=lambda cell: (-counts.rank[cell], counts.values[cell], repr(cell)))
 
 
-def _close_single_sums(counts: Counts, withheld: set[Cell], small: set[Cell], min_cell: int) -> None:
+def _suppress_by_single_sums(counts: Counts, withheld: set[Cell], small: set[Cell], min_cell: int) -> None:
     """Withholds further counts until no sum by itself gives a small count, or a small group, away."""
     changed = True
     while changed:
@@ -189,7 +191,7 @@ def _close_single_sums(counts: Counts, withheld: set[Cell], small: set[Cell], mi
         for relation in counts.sums:
             if _exposes(counts, relation, withheld, small, min_cell):
                 published = [cell for cell in (*relation.parts, relation.total) if cell not in withheld]
-                withheld.add(_least_missed(counts, published))
+                withheld.add(_least_important(counts, published))
                 changed = True
 
 
@@ -213,8 +215,8 @@ def _exposed_by_several_sums(counts: Counts, withheld: set[Cell], small: set[Cel
                     taken[relation.total] -= weight
                     for part in relation.parts:
                         taken[part] += weight
-                published = [c for c, weight in taken.items() if abs(weight) > _NOTHING and c not in withheld]
-                near = {c for sum_ in sums_of[cell] for c in _all_of(sum_)}
+                published = [c for c, weight in taken.items() if abs(weight) > _TOLERANCE and c not in withheld]
+                near = {c for sum_ in sums_of[cell] for c in _cells_of(sum_)}
                 exposed.append([c for c in published if c in near] or published)
     return exposed
 
@@ -225,13 +227,13 @@ def _derivations(cells: Sequence[Cell], sums: Sequence[Sum]) -> dict[Cell, np.nd
     With each the weights of the sums whose combination leaves that count alone.
     """
     left, singular, right = np.linalg.svd(_matrix(cells, sums), full_matrices=False)
-    real = singular > _NOTHING
+    real = singular > _TOLERANCE
     left, singular, right = left[:, real], singular[real], right[real]
     reached = (right**2).sum(axis=0)  # 1: the count lies in the space that the sums span
     return {
         cell: left @ (right[:, column] / singular)
         for column, cell in enumerate(cells)
-        if reached[column] > 1 - _NOTHING
+        if reached[column] > 1 - _TOLERANCE
     }
 
 
@@ -256,7 +258,7 @@ def _connected(sums: Iterable[Sum], withheld: set[Cell]) -> list[tuple[list[Cell
             cell = leader[cell]
         return cell
 
-    hidden_of = {relation: [c for c in _all_of(relation) if c in withheld] for relation in sums}
+    hidden_of = {relation: [c for c in _cells_of(relation) if c in withheld] for relation in sums}
     for hidden in hidden_of.values():
         for cell in hidden[1:]:
             leader[find(cell)] = find(hidden[0])

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagchd_batch.exports.disclosure.bounds import pinned
+from diagchd_batch.exports.disclosure.bounds import determined_counts
 from diagchd_batch.exports.disclosure.suppression import Counts, is_small, protect
 
 
@@ -56,13 +56,13 @@ def cross_table(values: list[list[int]]) -> Counts:
         counts.add((row, column), values[row][column])
     for row in rows:
         counts.add(("row", row), sum(values[row]))
-        counts.relate(("row", row), [(row, column) for column in columns])
+        counts.add_sum(("row", row), [(row, column) for column in columns])
     for column in columns:
         counts.add(("column", column), sum(values[row][column] for row in rows))
-        counts.relate(("column", column), [(row, column) for row in rows])
+        counts.add_sum(("column", column), [(row, column) for row in rows])
     counts.add("all", sum(map(sum, values)))
-    counts.relate("all", [("row", row) for row in rows])
-    counts.relate("all", [("column", column) for column in columns])
+    counts.add_sum("all", [("row", row) for row in rows])
+    counts.add_sum("all", [("column", column) for column in columns])
     return counts
 
 
@@ -89,7 +89,7 @@ def test_no_small_count_of_a_table_with_margins_follows_from_the_published_ones(
     values = np.array([counts.values[cell] for cell in sorted(withheld, key=repr)], dtype=np.float64)
     places = [place for place, cell in enumerate(sorted(withheld, key=repr)) if cell in small]
     if len(withheld) < len(counts.values):
-        assert not pinned(matrix.astype(np.float64), values, places)
+        assert not determined_counts(matrix.astype(np.float64), values, places)
     for relation in counts.sums:  # nor does a sum tell of a small group of withheld counts
         hidden = [cell for cell in relation.parts if cell in withheld]
         if relation.total not in withheld and small.intersection(hidden):
@@ -117,15 +117,15 @@ def test_zeros_among_the_parts_of_a_small_total_are_withheld():
 def test_signs_are_found_to_pin_what_sums_leave_open():
     """a + b = 3, b + c = 0: every c = −b solves the sums, but neither is negative, so a is 3."""
     sums = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
-    assert pinned(sums, np.array([3.0, 0.0, 0.0]), [0]) == [0]
-    assert pinned(sums, np.array([3.0, 4.0, 5.0]), [0]) == []
+    assert determined_counts(sums, np.array([3.0, 0.0, 0.0]), [0]) == [0]
+    assert determined_counts(sums, np.array([3.0, 4.0, 5.0]), [0]) == []
 
 
 def test_a_small_difference_of_two_published_totals_is_guarded():
     counts = Counts()
     counts.add("planned", 62, rank=1)
     counts.add("analysed", 60)
-    counts.relate_difference("failed", "planned", "analysed")
+    counts.add_difference("failed", "planned", "analysed")
     assert protect(counts, 10) == {"planned", "failed"}
 
 
