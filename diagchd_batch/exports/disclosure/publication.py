@@ -1,4 +1,4 @@
-"""Which rows of the tables may be published: those made of published counts alone."""
+"""Selects the rows of the tables that may be published: those computed from published counts alone."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from diagchd_batch.exports.disclosure.group_agreement import disclosive_groups
 from diagchd_batch.exports.disclosure.suppression import Cell, Counts, is_small
 
 NEVER_PUBLISHED = ("n_excluded", "excluded_reasons", "degenerate_resamples")
-"""Columns of `estimates` and `comparisons` that are left out: they tell of small counts that nothing else here does."""
+"""Columns of `estimates` and `comparisons` that are left out. They reveal small counts that nothing else reveals."""
 
 _OF_CALLS: Mapping[str, tuple[str, ...]] = {
     **{name: (name,) for name in CALLS},
@@ -54,17 +54,27 @@ _OF_SCORES = (
 _OF_TOTALS = ("prevalence",)
 _SINGLE_UNITS = ("minimum", "maximum")
 _PARTS_OF_QUANTILES = {"q1": 4, "median": 2, "q3": 4}
-"""A quantile cuts as many parts off, each of which has to be large."""
+"""Number of parts into which a quantile divides the units. Each part has to be large."""
 
 _FAMILY = ("family", "analysis_set", "unit", "operating_point", "generalises_to")
-"""What p values are adjusted within."""
+"""Columns that define the families within which p values are adjusted."""
 
 _RATERS_OF_A_GROUP = 3
-"""From a coefficient of two raters their cross table could be worked out."""
+"""With two raters, their cross table could be worked out from a coefficient."""
 
 
 class Publication:
-    """Decides row by row. `n_withheld` counts what was not let through, by table."""
+    """Decides row by row what is published.
+
+    Args:
+        tables: The rows of all shared tables, with readers as numbers.
+        counts: The counts behind them.
+        withheld: The counts to withhold, from `suppression.protect`.
+        min_cell: Counts from 1 to below this number are small.
+
+    Attributes:
+        n_withheld: Number of withheld rows, or counts of the flow, by table.
+    """
 
     def __init__(self, tables: Tables, counts: Counts, withheld: set[Cell], min_cell: int) -> None:
         self._tables = tables
@@ -80,27 +90,33 @@ class Publication:
         self.n_withheld: dict[str, int] = {}
 
     def is_public(self, cell: Cell) -> bool:
+        """Return whether a count is published."""
         return cell in self._counts.values and cell not in self._withheld
 
     def value(self, cell: Cell) -> int | None:
-        """The count, if it is published."""
+        """Return a count if it is published, else None."""
         return self._counts.values[cell] if self.is_public(cell) else None
 
     def estimates(self) -> list[dict[str, Any]]:
+        """Return the rows of `estimates` to publish."""
         return self._let_through("estimates", map(self._estimate, self._tables["estimates"]))
 
     def comparisons(self) -> list[dict[str, Any]]:
+        """Return the rows of `comparisons` to publish."""
         rows = self._let_through("comparisons", map(self._comparison, self._tables["comparisons"]))
         n_shown, n_made = (Counter(map(_family, t)) for t in (rows, self._tables["comparisons"]))
-        # within a family one adjusted p can be that of another row, which may be withheld
+        # An adjusted p can equal the p of another row in the family, which may be withheld.
         return [row if n_shown[_family(row)] == n_made[_family(row)] else {**row, "p_adjusted": None} for row in rows]
 
     def cross_tabulation(self) -> list[dict[str, Any]]:
-        """Whole tables of two raters; against the reference label only what TP, FN, FP and TN are, too."""
+        """Return the cross tables to publish.
+
+        Those of two raters are whole; rows against the label are TP, FN, FP and TN only.
+        """
         return self._let_through("cross_tabulation", map(self._cross_row, self._tables["cross_tabulation"]))
 
     def flow(self) -> list[dict[str, Any]]:
-        """The cohort's steps, without the reasons, labels and readers into which they are divided."""
+        """Return the cohort's steps, without the reasons, labels and readers into which they are divided."""
         rows = [
             {"step": row["step"], "name": row["name"], "n_studies": self.value(flow_cell(row["name"]))}
             for row in self._tables["flow"]
@@ -110,6 +126,7 @@ class Publication:
         return rows
 
     def cohort_characteristics(self) -> list[dict[str, Any]]:
+        """Return the rows of `cohort_characteristics` to publish."""
         return self._let_through(
             "cohort_characteristics", map(self._characteristic, self._tables["cohort_characteristics"])
         )
@@ -129,7 +146,7 @@ class Publication:
             return self._agreement(row)
         if row["analysis_set"] in ("segmentation", "original"):
             return self._of_images(row)
-        return None  # sensitivity analyses differ from the main one by the few indeterminate units
+        return None  # sensitivity analyses differ from the main analysis by the few indeterminate units
 
     def _tells_a_small_count(self, row: Row) -> bool:
         k, n = row["numerator"], row["denominator"]
@@ -140,11 +157,11 @@ class Publication:
             return None
         paired = row["comparator_kind"] in ("reader", "majority") and row["endpoint"] not in _OF_SCORES
         if paired and (_pair(row) not in self._open_pairs or row["covariate"]):
-            return None  # a paired test tells the cells in which the two differ
+            return None  # a paired test reveals the cells in which the two raters differ
         return self._cleaned(row) if self._may_be_known(row) else None
 
     def _may_be_known(self, row: Row) -> bool:
-        """Whether all counts that a figure is made of are published, and it is of the same studies as they."""
+        """Return whether all counts behind a figure are published, and the figure is about the same studies."""
         raters = [(row["subject_kind"], row["subject"])]
         if row["comparator_kind"]:
             raters.append((row["comparator_kind"], row["comparator"]))
@@ -154,7 +171,7 @@ class Publication:
         )
 
     def _is_of_all(self, row: Row, kind: str, subject: str) -> bool:
-        """Whether no small group lies between the rater's studies and those of the figure."""
+        """Return whether no small group lies between the rater's studies and those of the figure."""
         if kind == "readers_mean":
             return all(self._is_of_all(row, "reader", reader) for reader in self._readers)
         places = [_overall(row)] if row["level"] is None and row["covariate"] != ARM else self._levels(row)
@@ -167,7 +184,7 @@ class Publication:
         return not any(is_small(abs(n), self._min_cell) for n in between)
 
     def _rates_of(self, row: Row, kind: str, subject: str) -> Iterator[Cell]:
-        """The counts that a figure of this rater is made of; of a group, those of each reader."""
+        """Yield the counts behind a figure of this rater. For a group, they are those of each reader."""
         if kind == "readers_mean":
             for reader in sorted(self._readers):
                 yield from self._rates_of(row, "reader", reader)
@@ -175,24 +192,28 @@ class Publication:
         for place in self._levels(row):
             totals = _OF_ONE_CLASS.get(row["endpoint"], ("n_positive", "n_negative"))
             yield from (total_cell(place, name, kind=kind, subject=subject) for name in totals)
-            # a reader's score has a few steps only: the area below its curve is nearly the calls
+            # A reader's score has few steps, so its AUC reveals nearly as much as the calls do.
             if row["endpoint"] not in _OF_TOTALS and not (row["endpoint"] in _OF_SCORES and kind == "model"):
                 names = CALLS if row["endpoint"] in _OF_SCORES else _OF_CALLS.get(row["endpoint"], CALLS)
                 yield from (call_cell(place, name, kind=kind, subject=subject) for name in names)
 
     def _levels(self, row: Row) -> list[Row]:
-        """The row's own level; all levels for a test over them; no level where the column holds a parameter."""
+        """Return rows at the levels that a figure is computed from.
+
+        These are its own level, or all levels for a test over them. A row whose column `level` holds a parameter, such
+        as a prevalence, has no level.
+        """
         if row["covariate"] not in self._covariates:
             return [_overall(row)]
         if row["covariate"] != ARM and row["level"] is not None:
             return [row]
         levels = sorted({cell[6] for cell in self._counts.values if cell[0] == "calls" and cell[5] == row["covariate"]})
         of_arms = row["covariate"] == ARM and " − " in (row["level"] or "")
-        first_arm = [_overall(row)] if of_arms else []  # its rows bear no covariate
+        first_arm = [_overall(row)] if of_arms else []  # the rows of the first arm have no covariate
         return first_arm + [{**row, "level": level} for level in levels if row["level"] in (None, level) or of_arms]
 
     def _publishable_pairs(self, rows: Sequence[Row]) -> set[tuple]:
-        """Pairs of raters whose cross table has no small cell and tells no withheld count."""
+        """Return the pairs of raters whose cross table has no small cell and reveals no withheld count."""
         pairs: dict[tuple, list[Row]] = defaultdict(list)
         for row in rows:
             if row["comparator_kind"] != "reference":
@@ -220,7 +241,7 @@ class Publication:
         return {**self._cleaned(row), **dict.fromkeys((*TOTALS, "n_subjects", "numerator", "denominator"))}
 
     def _of_images(self, row: Row) -> dict[str, Any] | None:
-        """Segmentation. Counts of images, and what follows from them, stay here: they may be of a few people."""
+        """Return a segmentation row without counts of images, which can all be of a few people."""
         counts_images = row["endpoint"].startswith(("class_", "n_"))
         statistic = row["endpoint"].rpartition("_")[2]
         if counts_images or statistic in _SINGLE_UNITS or not self._is_of_many(row, _PARTS_OF_QUANTILES.get(statistic)):
@@ -230,7 +251,7 @@ class Publication:
         return {**self._cleaned(row), **dict.fromkeys((*TOTALS, "n_subjects", "numerator", "denominator")), **shown}
 
     def _is_of_many(self, row: Row, parts: int | None = None) -> bool:
-        """Whether a figure is about enough people, for each of the `parts` into which it divides them."""
+        """Return whether enough people are in each of the `parts` into which a figure divides them."""
         least = min((row[name] for name in ("n_units", "n_subjects") if row[name] is not None), default=0)
         return least >= (parts or 1) * self._min_cell
 
@@ -248,7 +269,7 @@ class Publication:
         return {**row, "n": row["n"] if shown else None}
 
     def _is_of_large_groups(self, row: Row) -> bool:
-        """Whether the group is large, and no small group follows from the number's figures for all and for others."""
+        """Return whether the group is large, and figures of all studies and of other groups reveal no small group."""
         n_of = {
             other["group"]: other["n"]
             for other in self._tables["cohort_characteristics"]
@@ -263,7 +284,7 @@ class Publication:
         return all(map(self.is_public, cells))
 
     def _cleaned(self, row: Row) -> dict[str, Any]:
-        """Without the columns that would tell a withheld count."""
+        """Return the row without the columns that would reveal a withheld count."""
         kept = {name: value for name, value in row.items() if name not in NEVER_PUBLISHED}
         if row["analysis_set"] == MAIN_SET:
             place = self._levels(row)[0]
@@ -293,7 +314,7 @@ def _overall(row: Row) -> dict[str, Any]:
 
 
 def _calls_of_both(row: Row) -> Iterator[Cell]:
-    """The calls that a row of a cross table of two raters adds to."""
+    """Yield the counts of calls that a row of a cross table of two raters is part of."""
     raters = (
         (row["subject_kind"], row["subject"], row["call"]),
         (row["comparator_kind"], row["comparator"], row["comparator_call"]),

@@ -1,10 +1,10 @@
-"""Which counts must be withheld so that no small one can be read or worked out from the others.
+"""Decides which counts to withhold, so that no small count can be read or worked out from the published ones.
 
-Primary suppression withholds the small counts, and the zeros that are parts of them: who knows which parts of a few
+Primary suppression withholds the small counts, and the zeros that are parts of them: whoever knows which parts of a few
 people are empty knows where these people are. Complementary suppression withholds further counts until linear algebra
 shows that the published ones leave every small one open, and until linear programming shows that they do so although no
-count is negative (Hundepool et al., Statistical Disclosure Control, 2012, chapter 4; here over any system
-of sums, not one table).
+count is negative. See Hundepool et al., Statistical Disclosure Control, 2012, chapter 4. Here it is applied to any
+system of sums instead of one table.
 """
 
 from collections import defaultdict
@@ -17,15 +17,15 @@ import numpy as np
 from diagchd_batch.exports.disclosure.bounds import determined_counts
 
 Cell = Any
-"""Anything hashable that names a count."""
+"""The name of a count: anything that is hashable."""
 
 _TOLERANCE = 1e-9
-"""Rounding errors of matrices of −1, 0 and 1 are below it, what is not zero is far above."""
+"""Rounding errors of matrices of −1, 0 and 1 lie below it. Numbers that are not zero lie far above."""
 
 
 @dataclass(frozen=True)
 class Sum:
-    """`total` is the sum of `parts`: something that whoever reads the tables knows."""
+    """A sum that whoever reads the tables knows: `total` is the sum of `parts`."""
 
     total: Cell
     parts: tuple[Cell, ...]
@@ -37,10 +37,13 @@ def _cells_of(relation: Sum) -> tuple[Cell, ...]:
 
 @dataclass
 class Counts:
-    """Counts and the sums that hold among them.
+    """Counts, and the sums that hold among them.
 
-    `rank`: the higher, the rather a count is withheld for the sake of others. `unpublished`: counts that stand in no
-    table but follow from others, such as a difference of two totals.
+    Attributes:
+        values: The counts.
+        sums: The sums.
+        rank: Importance of the counts. To protect others, those with the highest rank are withheld first.
+        unpublished: Counts that are in no table but follow from others, such as the difference of two totals.
     """
 
     values: dict[Cell, int] = field(default_factory=dict)
@@ -49,18 +52,30 @@ class Counts:
     unpublished: set[Cell] = field(default_factory=set)
 
     def add(self, cell: Cell, value: int, rank: int = 0) -> None:
+        """Add a count."""
         self.values[cell] = value
         self.rank[cell] = rank
 
     def add_sum(self, total: Cell, parts: Iterable[Cell]) -> None:
-        """States the sum if all its counts are there and it holds; a reader of the tables would notice that it does."""
+        """State a sum, if all its counts are known and it holds. Whoever reads the tables would notice that it does.
+
+        Args:
+            total: The name of the total.
+            parts: The names of the parts.
+        """
         parts = tuple(parts)
         known = total in self.values and parts and all(part in self.values for part in parts)
         if known and self.values[total] == sum(self.values[part] for part in parts):
             self.sums.append(Sum(total, parts))
 
     def add_difference(self, name: Cell, more: Cell, less: Cell) -> None:
-        """Guards what two counts differ by; if they are equal, each tells the other."""
+        """Guard the difference of two counts. If they are equal, each reveals the other.
+
+        Args:
+            name: The name to give to the difference.
+            more: The name of the larger count.
+            less: The name of the smaller count.
+        """
         if more not in self.values or less not in self.values:
             return
         difference = self.values[more] - self.values[less]
@@ -73,14 +88,22 @@ class Counts:
 
 
 def is_small(value: float, min_cell: int) -> bool:
-    """From 1 to below `min_cell`. Nobody is in an empty cell."""
+    """Return whether a count lies from 1 to below `min_cell`. An empty cell is not small: it holds nobody."""
     return 0 < value < min_cell
 
 
 def protect(counts: Counts, min_cell: int) -> set[Cell]:
-    """The counts to withhold: all small ones, and as many others as it takes that none of those follows from the rest.
+    """Choose the counts to withhold.
 
-    Neither does a sum of withheld counts that is small itself. Every small count could be at least two numbers.
+    They are all small counts, and as many others as are needed so that no small count follows from the published ones,
+    no sum of withheld counts is small itself, and every small count can be at least two numbers.
+
+    Args:
+        counts: The counts and their sums.
+        min_cell: Counts from 1 to below this number are small.
+
+    Returns:
+        The names of the withheld counts.
     """
     small = {cell for cell, value in counts.values.items() if is_small(value, min_cell)}
     unseen = counts.unpublished | _zero_parts(counts, small)
@@ -92,7 +115,7 @@ def protect(counts: Counts, min_cell: int) -> set[Cell]:
 
 
 def _zero_parts(counts: Counts, small: set[Cell]) -> set[Cell]:
-    """The zeros among the parts of small totals, and theirs."""
+    """Return the zeros that are parts of small totals, and the parts of these zeros."""
     parts: set[Cell] = set()
     while new := {c for sum_ in counts.sums if sum_.total in small | parts for c in sum_.parts} - small - parts:
         parts |= new
@@ -100,20 +123,21 @@ def _zero_parts(counts: Counts, small: set[Cell]) -> set[Cell]:
 
 
 def _suppress_by_sums(counts: Counts, withheld: set[Cell], small: set[Cell], min_cell: int) -> set[Cell]:
-    """The withheld counts and those without which, by sums alone, a small one would follow."""
+    """Return the withheld counts, and further ones until no small count follows from sums alone."""
     withheld = set(withheld)
     while True:
         _suppress_by_single_sums(counts, withheld, small, min_cell)
         if not (exposed := _exposed_by_several_sums(counts, withheld, small)):
             break
-        withheld |= {_least_important(counts, published) for published in exposed}  # too many: see `_publish_unneeded`
+        # This withholds more than needed; `_publish_unneeded` corrects it.
+        withheld |= {_least_important(counts, published) for published in exposed}
     return withheld
 
 
 def _needed_because_of_signs(counts: Counts, withheld: set[Cell], small: set[Cell]) -> set[Cell]:
-    """What to withhold, too, as small counts can be one number only because no count is negative.
+    """Return what to withhold because small counts have only one value if no count is negative.
 
-    Nothing where all that hangs together with such a count is withheld: nobody can compute anything there.
+    Nothing is needed where all counts that are connected to a small one are withheld: nothing can be computed there.
     """
     further, sums_of = set(), _sums_of(counts)
     for cells, sums in _connected(counts.sums, withheld):
@@ -137,9 +161,9 @@ def _sums_of(counts: Counts) -> Mapping[Cell, list[Sum]]:
 def _publish_unneeded(
     counts: Counts, withheld: set[Cell], kept: set[Cell], small: set[Cell], min_cell: int
 ) -> set[Cell]:
-    """Publishes again what was withheld on the way and turned out not to be needed, what is missed most first.
+    """Publish withheld counts that turned out not to be needed, the most important first.
 
-    `kept`: what stays withheld anyhow.
+    Those in `kept` stay withheld.
     """
     withheld, sums_of = set(withheld), _sums_of(counts)
     for cells, sums in _connected(counts.sums, withheld):
@@ -154,9 +178,9 @@ def _publish_unneeded(
 
 
 class _OpenDirections:
-    """In which directions withheld counts can move while all their sums stay: a basis, a row a count.
+    """The directions in which withheld counts can move while all their sums hold: a basis with one row for each count.
 
-    A count follows from the sums where its row is zero; publishing another count takes one direction away.
+    A count follows from the sums if its row is zero. Publishing another count removes one direction.
     """
 
     def __init__(self, cells: Sequence[Cell], sums: Sequence[Sum], small: set[Cell]) -> None:
@@ -166,7 +190,7 @@ class _OpenDirections:
         self._small = np.array([cell in small for cell in cells])
 
     def fix(self, cell: Cell) -> bool:
-        """Publishes the count, unless a small one would follow; whether it could."""
+        """Publish a count and return True, unless a small count would follow; then return False."""
         row = self._basis[self._place[cell]]
         length = float(row @ row)
         if length > _TOLERANCE:
@@ -178,13 +202,13 @@ class _OpenDirections:
 
 
 def _least_important(counts: Counts, published: Sequence[Cell]) -> Cell:
-    """By rank, then the smallest that is not zero."""
+    """Return the count to withhold: by rank, then the smallest that is not zero."""
     useful = [cell for cell in published if counts.values[cell]] or published
     return min(useful, key=lambda cell: (-counts.rank[cell], counts.values[cell], repr(cell)))
 
 
 def _suppress_by_single_sums(counts: Counts, withheld: set[Cell], small: set[Cell], min_cell: int) -> None:
-    """Withholds further counts until no sum by itself gives a small count, or a small group, away."""
+    """Withhold further counts until no single sum reveals a small count or a small group."""
     changed = True
     while changed:
         changed = False
@@ -205,7 +229,7 @@ def _exposes(counts: Counts, relation: Sum, withheld: set[Cell], small: set[Cell
 
 
 def _exposed_by_several_sums(counts: Counts, withheld: set[Cell], small: set[Cell]) -> list[list[Cell]]:
-    """For each small count that several sums give away together: the published counts that it takes."""
+    """Return, for each small count that several sums reveal together, the published counts that they use."""
     exposed, sums_of = [], _sums_of(counts)
     for cells, sums in _connected(counts.sums, withheld):
         for cell, weights in _derivations(cells, sums).items():
@@ -222,9 +246,9 @@ def _exposed_by_several_sums(counts: Counts, withheld: set[Cell], small: set[Cel
 
 
 def _derivations(cells: Sequence[Cell], sums: Sequence[Sum]) -> dict[Cell, np.ndarray]:
-    """The withheld counts that the sums have only one solution for, once the published counts are put in.
+    """Return the withheld counts for which the sums have only one solution, given the published counts.
 
-    With each the weights of the sums whose combination leaves that count alone.
+    Each comes with the weights of the sums whose combination leaves that count alone.
     """
     left, singular, right = np.linalg.svd(_matrix(cells, sums), full_matrices=False)
     real = singular > _TOLERANCE
@@ -238,7 +262,7 @@ def _derivations(cells: Sequence[Cell], sums: Sequence[Sum]) -> dict[Cell, np.nd
 
 
 def _matrix(cells: Sequence[Cell], sums: Sequence[Sum]) -> np.ndarray:
-    """float64 [sums, cells]: 1 for a part, −1 for the total."""
+    """Return float64 [sums, cells]: 1 for a part, −1 for the total."""
     place = {cell: column for column, cell in enumerate(cells)}
     matrix = np.zeros((len(sums), len(cells)))
     for row, relation in enumerate(sums):
@@ -249,7 +273,7 @@ def _matrix(cells: Sequence[Cell], sums: Sequence[Sum]) -> np.ndarray:
 
 
 def _connected(sums: Iterable[Sum], withheld: set[Cell]) -> list[tuple[list[Cell], list[Sum]]]:
-    """Withheld counts in groups that share no sum, each with its sums."""
+    """Group withheld counts that share sums, each group with its sums."""
     leader: dict[Cell, Cell] = {}
 
     def find(cell: Cell) -> Cell:
