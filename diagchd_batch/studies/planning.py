@@ -121,7 +121,7 @@ def count_new_images(
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> int:
-    """How many image files are new or changed since `plans`, a lineage's: what a run with ``--select new`` would plan."""
+    """Return how many image files are new or changed since `plans`: what `--select new` would plan."""
     with open_inventory(
         config,
         input_storage,
