@@ -5,27 +5,49 @@ Keras and TensorFlow are imported when a name that needs them is first used, so 
 
 import os
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diagchd_batch.model.batch_size import choose_batch_size
+    from diagchd_batch.model.network import build_network
+    from diagchd_batch.model.packages.bundled import bundled_models
+    from diagchd_batch.model.packages.registry import load_card
+    from diagchd_batch.model.predictor import Predictor
+    from diagchd_batch.model.runtimes.interface import Prediction
+    from diagchd_batch.model.spec import ModelSpec, resolve_model
+    from diagchd_batch.model.weights.checkpoints import load_checkpoint, save_checkpoint
 
 # TensorFlow writes many messages to stderr while it loads. Errors are raised as exceptions anyway. This must be set
 # before TensorFlow is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-_HOMES = {
+__all__ = [
+    "ModelSpec",
+    "Prediction",
+    "Predictor",
+    "build_network",
+    "bundled_models",
+    "choose_batch_size",
+    "load_card",
+    "load_checkpoint",
+    "resolve_model",
+    "save_checkpoint",
+]
+_MODULES = {
     "ModelSpec": "spec",
-    "resolve_model": "spec",
-    "bundled_models": "packages.bundled",
-    "load_card": "packages.registry",
-    "build_network": "network",
-    "load_checkpoint": "weights.checkpoints",
-    "save_checkpoint": "weights.checkpoints",
     "Prediction": "runtimes.interface",
     "Predictor": "predictor",
+    "build_network": "network",
+    "bundled_models": "packages.bundled",
     "choose_batch_size": "batch_size",
+    "load_card": "packages.registry",
+    "load_checkpoint": "weights.checkpoints",
+    "resolve_model": "spec",
+    "save_checkpoint": "weights.checkpoints",
 }
-__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

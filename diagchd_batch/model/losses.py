@@ -3,19 +3,23 @@
 Targets (one-hot) and probabilities are float arrays ``[batch, height, width, classes]``. Each result is ``[batch]``.
 """
 
+from typing import Any
+
 from keras import ops
+
+Tensor = Any  # an array or tensor of any back end; Keras has no type for it that checkers accept
 
 _SMOOTHING = 1e-6
 _SMALLEST_PROBABILITY = 1e-7  # Keras clips probabilities to it in its cross-entropy
 
 
-def cross_entropy(targets, probabilities):
+def cross_entropy(targets: Tensor, probabilities: Tensor) -> Tensor:
     """Return the categorical cross-entropy, averaged over the pixels, in nats."""
     clipped = ops.clip(probabilities, _SMALLEST_PROBABILITY, 1 - _SMALLEST_PROBABILITY)
     return -ops.mean(ops.sum(targets * ops.log(clipped), axis=-1), axis=(1, 2))
 
 
-def soft_dice(targets, probabilities):
+def soft_dice(targets: Tensor, probabilities: Tensor) -> Tensor:
     """Return soft Dice, averaged over the channels with the background among them, in [0, 1].
 
     It is (2 Σpt + ε) / (Σp + Σt + ε) for each image and channel. A channel that is empty in both arrays counts as 1.
@@ -25,6 +29,6 @@ def soft_dice(targets, probabilities):
     return ops.mean((2 * both + _SMOOTHING) / (either + _SMOOTHING), axis=-1)
 
 
-def segmentation_loss(targets, probabilities):
+def segmentation_loss(targets: Tensor, probabilities: Tensor) -> Tensor:
     """Return the cross-entropy plus one minus soft Dice. Its mean over a batch is the loss of the original."""
     return cross_entropy(targets, probabilities) + 1 - soft_dice(targets, probabilities)

@@ -123,7 +123,7 @@ class NetworkBuilder:
         """Add a 3 x 3 convolution without a normalisation after it."""
         return layers.Conv2D(channels, 3, padding="same", name=name)(tensor)
 
-    def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options) -> Tensor:
+    def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options: Any) -> Tensor:
         """Add the convolution `name`, 3 x 3 unless `options` say otherwise, and the batch normalisation `name`_bn."""
         options = {"kernel_size": 3, "padding": "same"} | options
         return self.normalisation(name=f"{name}_bn")(kind(channels, name=name, **options)(tensor))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 
+import keras
 import numpy as np
 
 from diagchd_batch.model.batch_size import choose_batch_size
@@ -99,7 +100,7 @@ def _alternating_medians_s(timed: dict[str, Callable[[], object]], rounds: int) 
     return {name: median(values) for name, values in seconds.items()}
 
 
-def _keras_results(network, images_nhwc_u8: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _keras_results(network: keras.Model, images_nhwc_u8: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return label maps uint8 ``[n, height, width]`` and CHD probabilities ``[n]``, computed one image at a time."""
     results = [network.predict(image[None].astype(np.float32) / 255, verbose=0) for image in images_nhwc_u8]
     label_maps = np.concatenate([segmentation.argmax(axis=-1).astype(np.uint8) for segmentation, _ in results])

@@ -18,6 +18,7 @@ from diagchd_batch.model.losses import segmentation_loss
 from diagchd_batch.model.network import (
     CLASSES,
     NetworkBuilder,
+    Tensor,
     build_network_from_card,
     classifier_layers,
     pooled_features,
@@ -178,14 +179,14 @@ def _targets(masks: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     return {SEGMENTATION: masks, CLASSIFICATION: labels}
 
 
-def _segmentation_loss(masks, probabilities):
+def _segmentation_loss(masks: Tensor, probabilities: Tensor) -> Tensor:
     return segmentation_loss(ops.one_hot(ops.cast(masks, "int32"), CLASSES), probabilities)
 
 
 class _ChdAuc(keras.metrics.AUC):
     """ROC AUC of the probability of CHD. Its input has the probabilities of both classes."""
 
-    def update_state(self, labels, probabilities, sample_weight=None):
+    def update_state(self, labels: Tensor, probabilities: Tensor, sample_weight: Tensor | None = None) -> None:
         super().update_state(labels, probabilities[:, 1], sample_weight)
 
 
@@ -235,7 +236,7 @@ def _shifted(picture: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
 class _FusedBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation by TensorFlow's fused operation. It makes a training step on a CPU a third faster."""
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         if not training:
             return super().call(inputs, training=False)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, cast
 
 Task = TypeVar("Task")
 Item = TypeVar("Item")
@@ -64,7 +64,7 @@ class OrderedMap(Generic[Task, Item]):
         self._max_tasks = max_tasks
         self._max_bytes = max_bytes
         self._size_of = size_of
-        self._started: deque[tuple[Task, queue.Queue]] = deque()
+        self._started: deque[tuple[Task, queue.Queue[object]]] = deque()
         self._started_bytes = 0
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
@@ -85,7 +85,7 @@ class OrderedMap(Generic[Task, Item]):
             while (item := items.get()) is not _END:
                 if isinstance(item, _Failure):
                     raise item.error
-                yield item
+                yield cast(Item, item)
             self._started.popleft()
             self._started_bytes -= self._size_of(task)
             self._start_more()
@@ -97,11 +97,11 @@ class OrderedMap(Generic[Task, Item]):
                 return
             self._waiting.popleft()
             self._started_bytes += self._size_of(task)
-            items: queue.Queue = queue.Queue(_ITEMS_AHEAD)
+            items: queue.Queue[object] = queue.Queue(_ITEMS_AHEAD)
             self._started.append((task, items))
             self._pool.submit(self._run, task, items)
 
-    def _run(self, task: Task, items: queue.Queue) -> None:
+    def _run(self, task: Task, items: queue.Queue[object]) -> None:
         try:
             for item in self._work(task):
                 self._put(items, item)
@@ -111,7 +111,7 @@ class OrderedMap(Generic[Task, Item]):
         except BaseException as error:
             self._put(items, _Failure(error))
 
-    def _put(self, items: queue.Queue, item: object) -> None:
+    def _put(self, items: queue.Queue[object], item: object) -> None:
         while not self._stopped.is_set():
             try:
                 return items.put(item, timeout=_POLL_INTERVAL_S)

@@ -162,4 +162,4 @@ def _device_names(device_type: str) -> list[str]:
 
 def _device_name(device: tf.config.PhysicalDevice) -> str:
     details = tf.config.experimental.get_device_details(device) if device.device_type == "GPU" else {}
-    return details.get("device_name", device.device_type)
+    return str(details.get("device_name", device.device_type))

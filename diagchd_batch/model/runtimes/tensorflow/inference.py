@@ -4,6 +4,8 @@ A batch normalisation is folded into the convolution before it, in float64. One 
 a scale and a shift for each channel. The dense layers of the classifier have no activation, so they become one matrix.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -67,7 +69,7 @@ def classifier_matrix(network: keras.Model) -> tuple[np.ndarray, np.ndarray]:
 class FoldedBuilder(NetworkBuilder):
     """Builds the network for a compiler that fuses elementwise operations, such as XLA."""
 
-    def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options) -> Tensor:
+    def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options: Any) -> Tensor:
         options = {"kernel_size": 3, "padding": "same"} | options | {"use_bias": True}
         return kind(channels, name=name, **options)(tensor)
 
@@ -104,7 +106,7 @@ class CpuFloat32Builder(CpuBuilder):
             return WinogradConvolution(channels, name)(tensor)
         return super().convolve(tensor, channels, name)
 
-    def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options) -> Tensor:
+    def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options: Any) -> Tensor:
         if kind is layers.Conv2D and not options:
             return self.convolve(tensor, channels, name)
         return super().convolve_and_normalise(tensor, kind, channels, name, **options)
@@ -161,4 +163,5 @@ def _arrays(layer: keras.Layer) -> list[np.ndarray]:
 
 
 def _array(weight: keras.Variable) -> np.ndarray:
-    return keras.ops.convert_to_numpy(weight).astype(np.float64)
+    values: np.ndarray = keras.ops.convert_to_numpy(weight)
+    return values.astype(np.float64)

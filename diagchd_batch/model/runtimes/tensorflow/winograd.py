@@ -64,7 +64,7 @@ def transform_kernel(kernel: np.ndarray) -> np.ndarray:
     Returns:
         float64 ``[36, channels in, channels out]``.
     """
-    at_points = np.einsum("ia,jb,abco->ijco", _powers(_TAPS), _powers(_TAPS), kernel)
+    at_points: np.ndarray = np.einsum("ia,jb,abco->ijco", _powers(_TAPS), _powers(_TAPS), kernel)
     return at_points.reshape(_SPAN**2, *kernel.shape[2:])
 
 
