@@ -1,4 +1,4 @@
-"""What a machine or a cluster offers, and how actors are cut from it."""
+"""How many actors a run starts, and how many cores and GPUs each gets."""
 
 import math
 from collections.abc import Sequence
@@ -11,8 +11,14 @@ from diagchd_batch.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class ActorPlan:
-    """How many actors, each with so many cores and GPUs: `initial_actors` to begin with, then from `min_actors` to
-    `max_actors` as nodes come and go; where that is None, as many as nodes have room for.
+    """How many actors a run starts, and their size.
+
+    Attributes:
+        min_actors: The fewest actors, while nodes come and go.
+        initial_actors: The actors at the start.
+        max_actors: The most actors; None for as many as the nodes have room for.
+        cpus: Processor cores of one actor.
+        gpus: GPUs of one actor.
     """
 
     min_actors: int
@@ -23,11 +29,19 @@ class ActorPlan:
 
 
 def plan_actors(config: ClusterConfig, nodes: Sequence[NodeResources], *, elastic: bool = False) -> ActorPlan:
-    """Cut actors from nodes. Where `auto`: one GPU an actor and its share of the node's cores; without GPUs one actor
-    takes a node's cores, or as many share them as `actors.max` asks for. Where nodes may still come (`elastic`), one
-    actor that fits is enough; a number in `actors.max` is asked for at once, and `auto` begins with what fits now.
+    """Return how many actors of which size fit on the nodes.
 
-    Raises ConfigError where not even one actor fits a node.
+    With `auto`, an actor gets one GPU and its share of the node's cores. Without GPUs an actor gets all cores of a
+    node, or the actors that `actors.max` asks for share them.
+
+    Args:
+        config: The job file's `cluster` block.
+        nodes: The nodes that are there now.
+        elastic: Whether nodes may join later. Then one actor that fits is enough, a number in `actors.max` is asked for
+            at once, and `auto` begins with what fits now.
+
+    Raises:
+        ConfigError: Fewer actors fit than are needed.
     """
     gpus = _gpus_per_actor(config, nodes)
     usable = [node for node in nodes if node.gpus > 0] if gpus else list(nodes)

@@ -1,4 +1,4 @@
-"""Takes a job from its configuration to finished tables: claim, plan, score, compact, record. One call does it all."""
+"""Takes a job from its configuration to finished tables: claim, plan, score, compact, record."""
 
 import time
 from collections import Counter
@@ -37,9 +37,18 @@ _ENDINGS = {Ending.DEADLINE: "at the deadline", Ending.STOP: "as it was asked to
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """A run that ended. `resumed`: it was begun before. `repeated`: it was finished before and nothing was done;
-    `n_new_images` have come into its input since it was planned. `ending`: it was stopped with so many images left, and
-    can be resumed. `nothing_selected`: nothing is new since it, or nothing failed in it, so that no run was begun.
+    """How a call of `run_job` ended.
+
+    Attributes:
+        run_id: The run.
+        exit_code: The exit code of the command.
+        counts: The run's rows by outcome; None if the run is not complete.
+        resumed: Whether the run was begun before.
+        repeated: Whether the run was complete before, so that nothing was done.
+        n_new_images: For a repeated run, the images that were added to its input since it was planned.
+        ending: Why the run was stopped with images left; None if it was not. It can be resumed.
+        n_images_left: For a stopped run, the images that are left.
+        nothing_selected: Whether nothing is new since that run, or nothing failed in it, so that no run was begun.
     """
 
     run_id: str
@@ -66,13 +75,28 @@ def run_job(
     conclude: Callable[[str], None] | None = None,
     log: RunLog | None = None,
 ) -> RunOutcome:
-    """Begin, resume or repeat the run that `config` and `request` mean, to its end, or to the last shard that ends by
-    `until`.
+    """Begin, resume or repeat the run that the job file and the request mean, and take it to its end.
 
-    `derive` gets the run id once predictions are there, and makes whatever else shall exist before the run counts as
-    finished; `conclude` gets it once the run's record is final, and makes what is made from that. `log` is kept in the
-    private tree once the run is claimed. Raises DiagchdBatchError, whose `exit_code` says of which kind; RunInterrupted
-    at SIGINT and SIGTERM. In every case what is committed stays, and the same call resumes.
+    Whatever happens, the shards that are committed stay, and the same call resumes.
+
+    Args:
+        config: The job file.
+        cluster: Where the actors run.
+        progress: Gets the run's events.
+        environ: The environment variables, which may hold the identifier key.
+        command: The words of the command, for the record.
+        request: What the command line says about the run.
+        until: When the last shard must have ended; None for no deadline.
+        derive: Gets the run id once the predictions are there, and makes what must exist before the run is finished.
+        conclude: Gets the run id once the run's record is final, and makes what is made from the record.
+        log: The driver's log, which is kept in the private tree once the run is claimed.
+
+    Returns:
+        How the run ended.
+
+    Raises:
+        DiagchdBatchError: The run cannot go on; `exit_code` says why.
+        RunInterrupted: A SIGINT or SIGTERM came.
     """
     with interruptible():
         prepared = prepare_job(config, cluster, environ, request, until)
@@ -115,7 +139,7 @@ def _run(
             recorder.stopped(ending, n_left, scoring_s, _devices(job))
             progress.message(f"stopped {_ENDINGS[ending]}, {counted(n_left, 'image')} left")
             return RunOutcome(job.run_id, ExitCode.DONE, None, job.claim.resumed, ending=ending, n_images_left=n_left)
-        if left:  # workers said that they were committed; a run without them must never look finished
+        if left:  # workers reported them as committed; a run without them must never look finished
             raise RunFault(
                 f"{counted(len(left), 'shard')}, first {left[0].shard}, with {counted(n_left, 'image')} not in the "
                 "output although scored; find out who removes files there, then give the same command again"
@@ -135,7 +159,7 @@ def _run(
 
 
 def _pending(job: Job, plan: Plan) -> list[ShardReference]:
-    """The shards that are not committed."""
+    """Return the shards that are not committed."""
     done = committed_shards(job.output, job.run_id)
     return [shard for shard in plan.shards() if shard.shard not in done]
 
@@ -143,7 +167,7 @@ def _pending(job: Job, plan: Plan) -> list[ShardReference]:
 def _score(
     job: Job, plan: Plan, cluster: Cluster, progress: RunProgress, recorder: RunRecorder, began_s: float
 ) -> Ending | None:
-    """Score what is not committed yet; where the job's gate did not let all of it begin, why."""
+    """Score what is not committed yet, and return why not all of it could begin, if so."""
     pending = _pending(job, plan)
     n_done_shards = plan.head.n_shards - len(pending)
     n_pending_images = sum(shard.n_images for shard in pending)
@@ -163,7 +187,7 @@ def _score(
     if ending := gate.closed():
         return ending
     check_space(job.output, n_pending_images)
-    watch = RunMonitor(
+    monitor = RunMonitor(
         progress,
         job.watched_limits,
         job.actors,
@@ -177,20 +201,20 @@ def _score(
     def on_summary(summary: ShardSummary) -> None:
         nonlocal ending
         if summary.declined is None:
-            watch.on_summary(summary)
+            monitor.on_summary(summary)
         elif ending is None:
             ending = summary.declined
             progress.message(f"no further shard begins ({ending}); those in hand are finished")
 
     def on_tick() -> None:
         cluster.check()
-        watch.on_tick()
-        if not watch.has_seen_workers and (reason := gate.closed()):
+        monitor.on_tick()
+        if not monitor.has_seen_workers and (reason := gate.closed()):
             raise RunEnding(reason)
 
     marks = node_marks(job.run_id, job.submission, job.input, job.output, job.private)
     with cluster.connected(), marks:
-        from diagchd_batch.scoring.driver.ray_data import run_shards  # Ray, which nothing before this point needs
+        from diagchd_batch.scoring.driver.ray_data import run_shards  # imports Ray, which nothing needed before
 
         try:
             run_shards(
@@ -204,7 +228,7 @@ def _score(
         except RunEnding as end:
             ending = end.ending
         except (RunInterrupted, DiagchdBatchError) as reason:
-            # Now, not only once Ray is gone: its shutdown, with tasks in hand, has been seen to end the process unsaid.
+            # before Ray is disconnected: its shutdown with tasks in hand can end this process without a message
             progress.message(f"ending the run: {reason}")
             recorder.ended_early(reason, time.monotonic() - began_s)
             raise
@@ -228,5 +252,5 @@ def _repeat(job: Job, progress: RunProgress) -> RunOutcome:
 
 
 def _devices(job: Job) -> frozenset[str]:
-    """What the submission's workers computed on, dead ones included."""
+    """Return the devices of all workers of the submission, dead ones included."""
     return read_worker_beats(job.private, job.run_id, job.submission, ended=True).devices

@@ -1,4 +1,4 @@
-"""A run's metrics on the Prometheus endpoint of the node that its driver runs on."""
+"""A run's metrics, on the Prometheus endpoint of the node that its driver runs on."""
 
 import time
 
@@ -7,16 +7,20 @@ from ray.util.metrics import Counter, Gauge, Histogram
 from diagchd_batch.scoring.liveness.progress import RunProgress, RunStart, ShardSummary
 
 PREFIX = "diagchd_batch_"
-"""Before it Ray puts ``ray_``."""
+"""The prefix of the metrics' names. Ray puts ``ray_`` before it."""
 
 _SHARD_SECONDS = [1.0, 3.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0]
 _RUN = ("run",)
 
 
 class MeasuredProgress:
-    """Counts what it passes on to `shown`. To be made once this process is connected to Ray.
+    """A `RunProgress` that counts events and passes them on. Create it once this process is connected to Ray.
 
-    How idle devices were follows from two counters: the seconds that models computed, and those that workers lived.
+    The share of time that devices were idle follows from two counters: the seconds that models computed, and the
+    seconds that workers lived.
+
+    Args:
+        shown: Gets the events.
     """
 
     def __init__(self, shown: RunProgress) -> None:
@@ -26,8 +30,8 @@ class MeasuredProgress:
         self._shard_seconds = Histogram(
             f"{PREFIX}shard_seconds", "From a shard's start to its commit.", _SHARD_SECONDS, _RUN
         )
-        self._model_seconds = Counter(f"{PREFIX}model_seconds", "Of all workers' models, computing.", _RUN)
-        self._worker_seconds = Counter(f"{PREFIX}worker_seconds", "Of all workers, alive.", _RUN)
+        self._model_seconds = Counter(f"{PREFIX}model_seconds", "Seconds that all workers' models computed.", _RUN)
+        self._worker_seconds = Counter(f"{PREFIX}worker_seconds", "Seconds that all workers lived.", _RUN)
         self._workers = Gauge(f"{PREFIX}workers", "Workers alive.", _RUN)
         self._shards_left = Gauge(f"{PREFIX}shards_left", "Shards not committed: the depth of the queue.", _RUN)
         self._images_in_flight = Gauge(f"{PREFIX}images_in_flight", "Images done of shards not committed.", _RUN)
@@ -59,7 +63,7 @@ class MeasuredProgress:
     def shard_done(self, summary: ShardSummary) -> None:
         self._n_left -= 1
         self._shards_left.set(self._n_left, self._tags)
-        if summary.committed:  # else another worker had it, and told of it
+        if summary.committed:  # otherwise another worker committed and reported it
             _add(self._images, summary.n_images, self._tags)
             _add(self._model_seconds, summary.model_seconds, self._tags)
             self._shard_seconds.observe(summary.seconds, self._tags)

@@ -1,4 +1,4 @@
-"""The Ray Data run: shards in, summaries out, with a watch over both. The only module here that imports Ray."""
+"""Runs shards through Ray Data: references of shards go in, summaries come out."""
 
 import logging
 import pickle
@@ -33,16 +33,28 @@ def run_shards(
     on_tick: Callable[[], None],
     on_excluded: Callable[[str], None] | None = None,
 ) -> None:
-    """Score `shards` on the Ray that this process is connected to. Returns when all are committed.
+    """Score shards on the Ray that this process is connected to, and return when all have ended.
 
-    `on_summary` is called as each shard ends, `on_tick` about every second; both in this thread, and an exception from
-    either ends the run. Workers that die are replaced, and their shards retried, without limit: what must not be
-    retried comes back as a fault. Leaving early abandons the shards in hand; the caller then disconnects from Ray.
+    Workers that die are replaced and their shards retried without limit; what must not be retried comes back as a
+    fault. The callbacks are called in this thread. An exception from one ends the run and abandons the shards in hand;
+    the caller then disconnects from Ray.
+
+    Args:
+        settings: What the workers get.
+        shards: The shards to score.
+        actors: How many actors, and their size.
+        on_summary: Called as each shard ends.
+        on_tick: Called about once a second.
+        on_excluded: Gets a message for each node that joins during the run, cannot work, and is left out. None if no
+            node can join; then a node that cannot work ends the run.
+
+    Raises:
+        RunFault: A worker reports a fault, or Ray gives up.
     """
     outcomes: queue.Queue = queue.Queue()
     excluded = ExcludedNodes(actors.cpus, actors.gpus, on_excluded) if on_excluded else None
     dataset = _dataset(settings, shards, actors, excluded.reports if excluded else None)
-    # Ray's iterator blocks without a time limit, so it gets a thread, and signals and clocks stay with this one.
+    # Ray's iterator blocks without a time limit, so it gets a thread, and signals and ticks stay in this one
     threading.Thread(target=_follow, args=(dataset, outcomes), name="ray-data", daemon=True).start()
     next_tick_s = time.monotonic()
     while True:
@@ -66,7 +78,7 @@ def run_shards(
 
 def _follow(dataset: Any, outcomes: queue.Queue) -> None:
     try:
-        # Without look-ahead, which would hold a result back until the one after it is there.
+        # without prefetching, which would hold a result back until the next one is there
         for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
             outcomes.put(batch)
         outcomes.put(_DONE)
@@ -77,16 +89,16 @@ def _follow(dataset: Any, outcomes: queue.Queue) -> None:
 def _dataset(settings: RunSettings, shards: Sequence[ShardReference], actors: ActorPlan, reports: Any) -> Any:
     import ray.data
 
-    # More than there are shards would have nothing to do.
+    # never start more actors than there are shards
     most = max(actors.min_actors, len(shards) if actors.max_actors is None else min(actors.max_actors, len(shards)))
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = -1  # the driver's own watch knows of progress within a shard
-    # Full actors are reason enough for another one; by default it would take a queue before each.
+    context.execution_no_progress_timeout_s = -1  # `RunMonitor` also sees progress within a shard
+    # start another actor as soon as all are busy; by default each must have a queue first
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
-    # Else it would ask an autoscaler for one node more for as long as those that are there are busy.
-    context.execution_options.resource_limits = _limits(most, actors)
+    # without limits Ray asks the autoscaler for one more node whenever the present ones are busy
+    context.execution_options.resource_limits = _resource_limits(most, actors)
     _silence_console()
     with ray.data.DataContext.current(context):
         dataset = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
@@ -107,9 +119,10 @@ def _dataset(settings: RunSettings, shards: Sequence[ShardReference], actors: Ac
     )
 
 
-def _limits(n_actors: int, actors: ActorPlan) -> Any:
-    """Of the resource that nodes are chosen for, what so many actors need; twice, since what is left over on a node
-    beside whole actors, always less than they take, counts too.
+def _resource_limits(n_actors: int, actors: ActorPlan) -> Any:
+    """Return the limit for the autoscaler: twice what the actors need of the resource that nodes are chosen for.
+
+    Twice, because Ray also counts leftovers on a node that are too small for an actor.
     """
     from ray.data import ExecutionResources
 
@@ -122,7 +135,7 @@ def _limits(n_actors: int, actors: ActorPlan) -> Any:
 
 
 def _silence_console() -> None:
-    """Ray Data logs its plan and statistics to the terminal as well as to its file; the file is enough."""
+    """Keep Ray Data from logging its plan and statistics to the terminal. It also logs them to a file."""
     logger = logging.getLogger("ray.data")
     for handler in list(logger.handlers):
         if handler.name == "console":

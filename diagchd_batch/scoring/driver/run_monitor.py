@@ -1,4 +1,4 @@
-"""The driver's watch over a run: passes progress on, and ends a run that fails too much or stands still."""
+"""Monitors a run in its driver: passes progress on, and ends a run that fails too often or stands still."""
 
 import time
 from collections import Counter
@@ -14,18 +14,29 @@ from diagchd_batch.storage import Store
 from diagchd_batch.wording import counted
 
 FAILURES_JUDGED_FROM = 200
-"""Frames; of fewer, even all may fail by chance or in a test of one bad folder."""
+"""Frames from which on the failure limit holds. Of fewer, all may fail by chance or in a test of one bad folder."""
 
-_LOOK_EVERY_S = 5.0
-_SAY_WAITING_AFTER_S = 60.0
-_STARTS = 5
-_STALLS = 2.5
-"""Stall time-outs without progress until the driver gives up: a worker may stall once and be replaced meanwhile."""
+_POLL_S = 5.0
+_WAITING_MESSAGE_AFTER_S = 60.0
+_MAX_STARTS_PER_ACTOR = 5
+_MAX_STALL_TIMEOUTS = 2.5
+"""Stall timeouts without progress after which the driver gives up: a worker may stall once and be replaced."""
 
 
 class RunMonitor:
-    """Its methods are `run_shards`'s callbacks; each raises RunFault to end the run. `private` should have a short
-    time-out: watching must not wait as long as work may.
+    """The callbacks of `run_shards`. Each raises RunFault to end the run.
+
+    Args:
+        progress: Gets the run's events.
+        limits: The job's limits.
+        actors: How many actors of which size were asked for.
+        private: The private tree with a short timeout: monitoring must not wait as long as work may.
+        run_id: The run.
+        submission: The submission.
+        outcomes: `ok` or error code → rows of the shards that were committed before.
+
+    Attributes:
+        has_seen_workers: Whether a worker of this submission has shown a sign of life.
     """
 
     def __init__(
@@ -49,7 +60,7 @@ class RunMonitor:
         self._workers_seen: frozenset[str] = frozenset()
         self._ever_moved = False
         self._beats = WorkerBeats()
-        self._began_s = self._looked_s = self._moved_s = time.monotonic()
+        self._began_s = self._polled_s = self._moved_s = time.monotonic()
         self._said_waiting = False
 
     @property
@@ -57,6 +68,7 @@ class RunMonitor:
         return bool(self._workers_seen)
 
     def on_summary(self, summary: ShardSummary) -> None:
+        """Count a shard that has ended. Raises RunFault if too many frames failed."""
         self._done.add(summary.shard)
         self._ever_moved = True
         self._moved_s = time.monotonic()
@@ -65,23 +77,24 @@ class RunMonitor:
         self._refuse_failures()
 
     def on_tick(self) -> None:
+        """Read the workers' heartbeats every few seconds. Raises RunFault if workers keep dying or nothing moves."""
         now_s = time.monotonic()
-        if now_s - self._looked_s < _LOOK_EVERY_S:
+        if now_s - self._polled_s < _POLL_S:
             return
-        self._looked_s = now_s
-        with suppress(StorageFault, ItemError):  # workers will tell, with more patience, if it is more than a moment
-            self._look()
+        self._polled_s = now_s
+        with suppress(StorageFault, ItemError):  # if it lasts, the workers, which wait longer, report it
+            self._read_beats()
         self._say_if_waiting(now_s)
         self._refuse_dying_starts()
         self._refuse_standstill(now_s)
 
-    def _look(self) -> None:
+    def _read_beats(self) -> None:
         beats = read_worker_beats(self._private, self._run_id, self._submission)
         if beats.images_done != self._beats.images_done:
             self._moved_s = time.monotonic()
         if lost := self._beats.workers - beats.workers:
             self._progress.message(
-                f"{counted(len(lost), 'worker')} ended, to be replaced; shards in hand are tried again"
+                f"{counted(len(lost), 'worker')} ended and will be replaced; shards in hand are tried again"
             )
         self._beats = beats
         self._workers_seen |= beats.workers
@@ -97,12 +110,12 @@ class RunMonitor:
             codes = ", ".join(f"{code} {n:,}" for code, n in self._outcomes.most_common() if n and code != STATUS_OK)
             raise RunFault(
                 f"{failed:,} of {counted(total, 'frame')} failed ({codes}), more than limits.max_failed_fraction = "
-                f"{limit:g} allows; something is wrong with the input as a whole. Set it right and begin a new run, or "
+                f"{limit:g} allows; something is wrong with the input as a whole. Correct it and begin a new run, or "
                 "resume this one with a higher limit"
             )
 
     def _say_if_waiting(self, now_s: float) -> None:
-        if not (self._said_waiting or self._beats.workers) and now_s - self._began_s > _SAY_WAITING_AFTER_S:
+        if not (self._said_waiting or self._beats.workers) and now_s - self._began_s > _WAITING_MESSAGE_AFTER_S:
             self._said_waiting = True
             self._progress.message(
                 f"still waiting for the first worker; it needs a node with {counted(self._actors.cpus, 'core', 'free')}"
@@ -110,19 +123,19 @@ class RunMonitor:
             )
 
     def _refuse_dying_starts(self) -> None:
-        """Ray replaces workers for ever; some that die one after the other before their first image are enough."""
-        if not self._ever_moved and len(self._workers_seen) > _STARTS * self._actors.initial_actors:
+        """Raise RunFault if worker after worker dies before its first image: Ray would replace them for ever."""
+        if not self._ever_moved and len(self._workers_seen) > _MAX_STARTS_PER_ACTOR * self._actors.initial_actors:
             raise RunFault(
-                f"{len(self._workers_seen)} workers were started and none came as far as its first image; look for "
+                f"{len(self._workers_seen)} workers were started and none reached its first image; find out "
                 "what kills them while the model is loaded (memory, GPU driver), then give the same command again"
             )
 
     def _refuse_standstill(self, now_s: float) -> None:
         n_live = len(self._beats.workers)
-        limit_s = _STALLS * self._limits.stall_timeout_s
+        limit_s = _MAX_STALL_TIMEOUTS * self._limits.stall_timeout_s
         if now_s - self._moved_s > limit_s:
             at_work = ", ".join(str(shard) for shard in sorted(self._beats.images_done)[:10]) or "none"
             raise RunFault(
                 f"nothing moved for {limit_s:.0f} s: {counted(n_live, 'worker', 'live')}, shards at work: "
-                f"{at_work}; look at the workers' logs and nodes, then give the same command again"
+                f"{at_work}; check the workers' logs and nodes, then give the same command again"
             )

@@ -1,4 +1,4 @@
-"""Keeps a run's record up to date from its driver: what is run, since when, how it ended."""
+"""Keeps a run's record up to date from its driver: what is run, since when, and how it ended."""
 
 import platform
 from collections.abc import Iterable, Sequence
@@ -31,7 +31,15 @@ from diagchd_batch.wording import counted
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a run record says that does not change while a submission lives."""
+    """What a run's record says that does not change during a submission.
+
+    Attributes:
+        config: The job file.
+        identity: The run's identity.
+        model: The model.
+        plan: The head of the run's plan.
+        command: The words of the command that was given.
+    """
 
     config: JobConfig
     identity: Identity
@@ -41,18 +49,23 @@ class RunFacts:
 
 
 class RunRecorder:
-    """Writes the records of one submission; those of earlier ones of the same run are taken into account.
+    """Writes the record of a run during one submission. It continues the record of earlier submissions.
 
-    `impatient`: output and private tree with a short time-out, for last words, since storage may be what failed.
+    Args:
+        output: The output.
+        private: The private tree.
+        short_timeout: Both with a short timeout, for a run that ends early: storage may be what failed.
+        facts: What does not change.
     """
 
-    def __init__(self, output: Store, private: Store, impatient: tuple[Store, Store], facts: RunFacts) -> None:
-        self._patient = output, private
-        self._impatient = impatient
+    def __init__(self, output: Store, private: Store, short_timeout: tuple[Store, Store], facts: RunFacts) -> None:
+        self._places = output, private
+        self._short_timeout = short_timeout
         self._earlier = read_private_run_record(private, facts.identity.run_id)
         self._record = self._begin(facts)
 
     def running(self) -> None:
+        """Record that the run is being scored."""
         self._write(status="running")
 
     def finished(self, counts: RunCounts, exit_code: ExitCode, scoring_s: float, devices: Iterable[str]) -> None:
@@ -66,15 +79,16 @@ class RunRecorder:
         )
 
     def stopped(self, ending: Ending, n_images_left: int, scoring_s: float, devices: Iterable[str]) -> None:
+        """Record that the run was stopped with images left. `scoring_s` are this submission's seconds."""
         reason = f"{ending}: {counted(n_images_left, 'image')} left"
         self._write(status="stopped", exit_code=ExitCode.DONE, reason=reason, **self._ending(scoring_s, devices))
 
     def ended_early(self, reason: RunInterrupted | DiagchdBatchError, scoring_s: float) -> None:
-        """As far as storage lets it: it may be what failed."""
+        """Record a fault or an interrupt, if storage allows it: storage may be what failed."""
         status = "interrupted" if isinstance(reason, RunInterrupted) else "failed"
         with suppress(StorageFault, ItemError):
             ending = self._ending(scoring_s, ())
-            self._write(status=status, exit_code=reason.exit_code, reason=str(reason), **ending, to=self._impatient)
+            self._write(status=status, exit_code=reason.exit_code, reason=str(reason), **ending, to=self._short_timeout)
 
     def _ending(self, scoring_s: float, devices: Iterable[str]) -> dict[str, Any]:
         return {
@@ -88,9 +102,9 @@ class RunRecorder:
         return round((earlier_s or 0.0) + scoring_s, 3)
 
     def _write(self, *, to: tuple[Store, Store] | None = None, **changes: Any) -> None:
-        output, private = to or self._patient
-        # Another driver of this run may have finished it meanwhile, or an interrupt may come after the end: a finished
-        # run's record, whose exit code is repeated for ever, is not replaced by the story of this submission.
+        output, private = to or self._places
+        # Another driver may have finished the run meanwhile, or an interrupt may come after its end. The record of a
+        # finished run stays as it is, because its exit code is repeated from then on.
         finished = output_layout.success_marker(self._record.run_id)
         if changes["status"] != "finished" and output.stat(finished) is not None:
             return

@@ -1,4 +1,4 @@
-"""What is checked before a run begins, so that it is refused now rather than stopped at four in the morning."""
+"""Checks before a run begins, so that it is refused at once instead of failing in the night."""
 
 import shutil
 from pathlib import Path
@@ -13,18 +13,27 @@ from diagchd_batch.storage.checks import check_create_if_absent
 from diagchd_batch.uris import is_local_path
 
 BYTES_PER_IMAGE = 16_000
-"""Of scores, masks, predictions and sources on disk; measured 4 to 12 kB an image with a reference mask."""
+"""Scores, masks, predictions and sources on disk. Measured: 4 to 12 kB an image with a reference mask."""
 
 
 def check_places(input_storage: Source, output: Store, private: Store) -> None:
-    """The input can be read; output and private tree can be written, and refuse a second create of one key."""
+    """Check that the input can be read, and that output and private tree refuse a second create of one key.
+
+    Args:
+        input_storage: The archive.
+        output: The output.
+        private: The private tree.
+
+    Raises:
+        DiagchdBatchError: One of them cannot be used.
+    """
     check_readable(input_storage)
     check_create_if_absent(private, output_layout.RUNS_PREFIX)
     check_create_if_absent(output, output_layout.RUNS_PREFIX)
 
 
 def check_limits(limits: LimitsConfig) -> None:
-    """A worker must not be taken for stalled while it waits as long as it may."""
+    """Raise ConfigError if a worker could be taken for stalled while it waits as long as it may."""
     for name in ("decode_timeout_s", "object_timeout_s"):
         if limits.stall_timeout_s <= getattr(limits, name):
             raise ConfigError(
@@ -34,7 +43,7 @@ def check_limits(limits: LimitsConfig) -> None:
 
 
 def check_space(output: Store, n_images: int) -> None:
-    """A local disk has room for the results of `n_images`; elsewhere it is not asked."""
+    """Raise StorageFault if the output is on a disk without room for the results of `n_images`."""
     if not is_local_path(output.uri):
         return
     needed, free = n_images * BYTES_PER_IMAGE, shutil.disk_usage(_nearest_directory(Path(output.uri))).free
