@@ -13,7 +13,7 @@ from PIL import Image
 from tests.support.scoring_runs import PROJECT
 from tests.support.tutorial import steps
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EXAMPLES = PROJECT / "examples"
 

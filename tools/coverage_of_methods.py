@@ -5,8 +5,8 @@ plays the model under evaluation, reader 3 the reader it is compared with. A sub
 share its label and, in part, its difficulty. Each method sees the cohort as the evaluation would; counted is how often
 its 95 % interval holds the true value, and how often its 5 % test rejects where nothing differs.
 
-    python -m tools.calibrate_methods --write docs/statistics.md
-    python -m tools.calibrate_methods --why     # what docs/statistics.md explains its exceptions by
+    python -m tools.coverage_of_methods --write docs/statistics.md
+    python -m tools.coverage_of_methods --why     # what docs/statistics.md explains its exceptions by
 """
 
 import argparse
