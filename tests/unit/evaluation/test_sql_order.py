@@ -1,0 +1,56 @@
+"""No SQL of the evaluation and the exports depends on the order in which DuckDB returns or adds rows."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import diagchd_batch
+
+PACKAGE = Path(diagchd_batch.__file__).parent
+FILES = sorted(
+    path for name in ("evaluation", "exports") for path in (PACKAGE / name).rglob("*") if path.suffix in (".py", ".sql")
+)
+
+# arg_max and arg_min skip nulls, so a withdrawn value would survive; avg adds floats in any order.
+ORDER_DEPENDENT = re.compile(
+    r"\b(any_value|arbitrary|arg_max|arg_min|max_by|min_by|first|last|avg)\s*\(", re.IGNORECASE
+)
+UNORDERED = re.compile(r"\bDISTINCT ON\b(?!.*\bORDER BY\b)", re.IGNORECASE | re.DOTALL)
+
+
+def statements(path: Path) -> list[str]:
+    """The SQL of a file: all of an .sql file, all strings of a Python file but its docstrings."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".sql":
+        return [text]
+    tree = ast.parse(text)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_aggregate_depends_on_the_order_of_rows(path):
+    for sql in statements(path):
+        assert not (found := ORDER_DEPENDENT.search(sql)), f"{found[0]}…): order the rows, or use arg_max_null"
+        assert not UNORDERED.search(sql), "DISTINCT ON takes any row without an ORDER BY"
+
+
+@pytest.mark.parametrize(
+    ("sql", "is_found"),
+    [
+        ("SELECT any_value(fetus) FROM studies", True),
+        ("SELECT arg_max(label, generation) FROM studies", True),
+        ("SELECT arg_max_null(label, generation) FROM studies", False),
+        ("SELECT DISTINCT ON (study_id) fetus FROM studies", True),
+        ("SELECT DISTINCT ON (study_id) fetus FROM studies ORDER BY study_id, generation", False),
+        ("SELECT list_avg([a, b]) FROM overlap", False),
+    ],
+)
+def test_the_rules_find_what_they_should(sql, is_found):
+    assert bool(ORDER_DEPENDENT.search(sql) or UNORDERED.search(sql)) == is_found
