@@ -1,4 +1,4 @@
-"""Shared by the tests of the metrics tables."""
+"""Fixtures of the tests of metrics tables."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def made(tmp_path) -> MadeOutput:
 
 @pytest.fixture
 def evaluate():
-    """Evaluates a made run with few resamples."""
+    """Return a function that evaluates a made-up run with few resamples."""
 
     def run(made: MadeOutput, run_id: str = RUN_ID, **config: Any) -> EvaluationSummary:
         settings = EvaluationConfig(**{"resamples": 200, **config})

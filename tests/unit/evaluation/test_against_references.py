@@ -1,4 +1,4 @@
-"""Tables of random cohorts against other implementations: scikit-learn, Keras's definition, our own pure functions."""
+"""Tables of random cohorts, compared with scikit-learn, the definition in Keras, and our own pure functions."""
 
 import numpy as np
 import pytest
@@ -13,9 +13,9 @@ CLASSES = ("background", "septum", "heart")
 
 
 def random_frame(rng, label):
-    """A frame from two random label maps of 768 pixels."""
+    """Return a frame made of two random label maps of 768 pixels, and the two label maps."""
     predicted, reference = rng.choice(3, GRID, p=[0.6, 0.1, 0.3]), rng.choice(3, GRID, p=[0.5, 0.1, 0.4])
-    if rng.random() < 0.2:  # a class that is in neither mask, or in one only
+    if rng.random() < 0.2:  # a class that neither mask has, or only one of them
         predicted[predicted == 1] = 0
         if rng.random() < 0.5:
             reference[reference == 1] = 0
@@ -125,7 +125,7 @@ def test_overlap_equals_the_pure_functions(cohort, name):
 
 
 def test_mean_iou_both_ways_equals_the_label_maps(cohort):
-    """Per image with absent classes left out, then averaged; and pooled. Two figures that must not be confused."""
+    """The mean of the images' IoU, without classes that neither mask has, and the pooled IoU must not be confused."""
     per_image, confusion = [], np.zeros((3, 3))
     for *_, predicted, reference in cohort.frames:
         of_image = metrics.confusion_matrix(reference, predicted, labels=range(3))

@@ -1,4 +1,4 @@
-"""A cohort small enough to count by hand: flow, exclusions, indeterminate results, majority, headline."""
+"""A cohort small enough to count by hand: flow, exclusions, indeterminate results, majority and headline."""
 
 import re
 from collections import Counter
@@ -15,14 +15,14 @@ from tests.support.evaluated_runs import FAILED, MODEL, RUN_ID, MadeOutput, Made
 
 READERS = ("anna", "berta", "carla")
 
-# study: (label, frames of its images, calls of the three readers; None: indeterminate, "": not read)
+# Study: label, frames of its images, calls of the three readers (None is indeterminate, "" is not read).
 COHORT = {
     "d1": (1, [[0.9, 0.7]], (1, 1, 1)),
     "d2": (1, [[0.2], [0.9]], (1, 0, 1)),  # mean 0.55
     "d3": (1, [[0.3]], (0, 0, 1)),
     "d4": (1, [[FAILED]], (1, 1, 0)),
     "h1": (0, [[0.1]], (0, 0, 0)),
-    "h2": (0, [[0.6]], (0, 1, None)),  # majority: a tie of two valid reads
+    "h2": (0, [[0.6]], (0, 1, None)),  # no majority: two valid reads are a tie
     "h3": (0, [[0.4], [FAILED]], (1, 0, "")),  # a failed frame is left out of the study's mean
     "h4": (0, [[0.05]], ("", "", None)),  # no valid read
     "u1": (None, [[0.8]], (1, 1, 1)),
@@ -201,7 +201,7 @@ def test_headline_is_one_query(small):
     anna = next(
         row for row in rows if row["subject"] == small.tokens.reader("anna") and row["endpoint"] == "specificity"
     )
-    # on h1, h2, h3, read by both: the model is right twice (0.1, 0.4), anna twice (h1, h2)
+    # On h1, h2 and h3, which both called, the model is right twice (0.1 and 0.4), and so is anna (h1 and h2).
     assert anna["n_compared"] == 6
     assert anna["model_minus_subject"] == 0
 

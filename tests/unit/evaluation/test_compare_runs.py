@@ -1,4 +1,4 @@
-"""Two runs over the same studies, counted by hand."""
+"""Two runs over the same studies, with every expected number counted by hand."""
 
 from pathlib import Path
 
@@ -15,18 +15,18 @@ from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
 
 FIRST, SECOND = "aaaaaaaa-4e5f6071-1", "bbbbbbbb-4e5f6071-1"
 
-# study: label, score of the first and of the second run (None: failed, "": not in this run)
+# Study: label, score of the first and of the second run (None is failed, "" is not in this run).
 COHORT = {
-    "a": (1, 0.4, 0.6),  # flips to right
+    "a": (1, 0.4, 0.6),  # the call changes from wrong to right
     "b": (1, 0.9, 0.8),
-    "c": (0, 0.3, 0.7),  # flips to wrong
+    "c": (0, 0.3, 0.7),  # the call changes from right to wrong
     "d": (0, 0.2, 0.1),
-    "e": (1, 0.55, 0.45),  # flips to wrong
+    "e": (1, 0.55, 0.45),  # the call changes from right to wrong
     "f": (0, None, 0.2),
     "g": (1, 0.8, None),
     "h": (0, 0.3, ""),
     "i": (1, "", 0.9),
-    "j": (None, 0.45, 0.55),  # flips, without a reference label
+    "j": (None, 0.45, 0.55),  # the call changes, and there is no reference label
 }
 
 
@@ -97,7 +97,7 @@ def test_paired_tests_are_second_minus_first(compared):
         pytest.approx(0),
     )
     assert (row["subject"], row["comparator"], row["test"], row["p"]) == (SECOND, FIRST, "mcnemar_exact", 1.0)
-    assert row["n_units"] == 5  # a to e; planned in the second run are nine, and h only in the first
+    assert row["n_units"] == 5  # a to e; the second run has nine planned studies, and h is only in the first run
     assert row["n_units"] + row["n_excluded"] == 10
     assert "not_in_second_run=1" in row["excluded_reasons"]
 

@@ -1,4 +1,4 @@
-"""What levels of numbers are called."""
+"""Names of the levels of numeric covariates."""
 
 import numpy as np
 import pytest

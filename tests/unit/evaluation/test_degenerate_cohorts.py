@@ -1,4 +1,4 @@
-"""Cohorts with almost nothing in them: no warning, no NaN, a reason for everything that is absent."""
+"""Cohorts with almost no data give no warning and no NaN, and a reason for everything that is absent."""
 
 import math
 import warnings
@@ -11,7 +11,7 @@ from tests.support.evaluated_runs import FAILED, MadeStudy
 
 
 def mask(predicted, reference):
-    """A frame with so many (septum, heart) pixels in both masks, sharing as many as fit."""
+    """Return a frame with given numbers of septum and heart pixels in both masks, which overlap as far as possible."""
     (septum, heart), (own_septum, own_heart) = predicted, reference
     shared = min(septum, own_septum), min(heart, own_heart)
     grid = 768
@@ -30,7 +30,7 @@ def mask(predicted, reference):
         "intersection_px_septum": shared[0],
         "intersection_px_heart": shared[1],
         "intersection_px_whole_heart": sum(shared),
-        "hd95_source_px_septum": math.nan,  # what a writer that knows no null may leave
+        "hd95_source_px_septum": math.nan,  # as a writer that has no nulls may leave it
     }
 
 
@@ -112,5 +112,5 @@ def test_a_tie_is_chd_at_a_threshold_and_normal_at_the_originals_arg_max(made, e
     evaluate(made)
     estimates = [row for row in made.metrics("estimates") if row["unit"] == "image"]
     recall = {row["class"]: row["value"] for row in estimates if row["endpoint"] == "class_recall"}
-    assert recall == {"chd": 0.0, "normal": 1.0}  # numpy's and Keras's arg-max take the first of equals
+    assert recall == {"chd": 0.0, "normal": 1.0}  # the arg-max of numpy and Keras takes the first of two equal values
     assert {row["value"] for row in estimates if row["endpoint"] == "sensitivity"} == {1.0}

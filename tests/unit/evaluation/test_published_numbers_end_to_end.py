@@ -1,4 +1,4 @@
-"""Published figures, asked of the tables that `evaluate` writes: from made-up runs to Parquet and back."""
+"""Published figures, reproduced by the tables that `evaluate` writes for made-up runs."""
 
 import csv
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.support.evaluated_runs import MODEL, RUN_ID, MadeOutput, MadeStudy
 
 DATA = Path(__file__).parents[1] / "statistics" / "data"
 
-# R DTComPair, data set Paired1: test 1 is the model here, test 2 a reader.
+# Data set Paired1 of R's DTComPair: its test 1 is the model, its test 2 a reader.
 DISEASED = {(1, 1): 319, (0, 1): 22, (1, 0): 78, (0, 0): 32}  # (model, reader): patients
 HEALTHY = {(1, 1): 31, (0, 1): 22, (1, 0): 53, (0, 0): 155}
 

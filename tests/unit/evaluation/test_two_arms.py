@@ -1,4 +1,4 @@
-"""Readers in two arms: the counts beside a difference are those of the studies that it is made of."""
+"""The counts beside the difference of two arms are those of the studies that it is computed from."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ N = 40
 
 
 def arm(seed: int) -> ReaderStudy:
-    """Three readers; reader 0 calls study 5 without a score and finds study 6 indeterminate; study 7 is excluded."""
+    """Return three readers. Reader 0 calls study 5 without a score and study 6 indeterminate. Study 7 is excluded."""
     generator = np.random.default_rng(seed)
     truth = np.arange(N) % 2.0
     readers = []

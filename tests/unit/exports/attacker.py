@@ -1,7 +1,7 @@
-"""Somebody who has the shared files alone, and tries to work out what they withhold.
+"""An attacker who has only the shared files, and tries to work out what they withhold.
 
-Knows what the columns mean, that counts are not negative, that levels, groups and calls divide the studies, and that
-published figures are rounded. Knows nothing of how counts were chosen to be withheld.
+The attacker knows what the columns mean, that counts are not negative, that levels, groups and calls divide the
+studies, and that published figures are rounded. How the counts to withhold were chosen is unknown to the attacker.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -24,12 +24,16 @@ RATES = {
     "prevalence": (("tp", "fn"), ("tp", "fn", "fp", "tn")),
 }
 STRICTER = "model, stricter"
-"""The model at a second, higher threshold, in the tables the operating point `stricter`."""
+"""The model at a second, higher threshold, which the tables call the operating point `stricter`."""
 STEPS = ("excluded", "not_scored", "failed", "without_reference", "analysed")
 
 
 class Attacker:
-    """Unknowns are named ("call", rater, covariate, level, call), ("left out", rater, …, label), ("without", …), …"""
+    """Bounds unknown counts by linear programming.
+
+    Unknowns are named ("call", rater, covariate, level, call), ("left out", rater, covariate, level, label),
+    ("without", covariate, level), ("between", …) and ("step", name).
+    """
 
     def __init__(self, shared: Mapping[str, Sequence[Row]], levels: Mapping[str, Sequence[str]], raters: Sequence[str]):
         self._unknowns: dict[Hashable, int] = {}
@@ -51,7 +55,7 @@ class Attacker:
                 self._know(dict.fromkeys(step, 1.0), row["n_studies"])
 
     def described(self, covariate: str | None, level: str | None, group: str) -> Terms:
-        """Studies of a group: those with a call of the model, and those that failed."""
+        """Return the studies of a group: those with a call of the model, and those that failed."""
         groups = ("positive", "negative", "without_reference") if group == "all" else (group,)
         cells: list[Hashable] = []
         for one in groups:
@@ -63,7 +67,7 @@ class Attacker:
         return dict.fromkeys(cells, 1.0)
 
     def bounds(self, wanted: Terms) -> tuple[float, float]:
-        """Least and greatest value that the shared files allow."""
+        """Return the least and the greatest value of a count that the shared files allow."""
         n = len(self._unknowns)
         equal = np.array([self._vector(terms) for terms, _ in self._equal]).reshape(-1, n)
         at_most = np.array([self._vector(terms) for terms in self._at_most]).reshape(-1, n)
@@ -106,7 +110,7 @@ class Attacker:
                     parts = dict.fromkeys((("call", model, covariate, level, name) for level in levels), 1.0)
                     self._same({("call", model, None, None, name): 1.0}, parts)
             for level in levels:
-                for called, other in (("tp", "fn"), ("fp", "tn")):  # who is called by the higher threshold is by both
+                for called, other in (("tp", "fn"), ("fp", "tn")):  # positive at the higher threshold implies both
                     cells = [("call", "model", covariate, level, called), ("call", STRICTER, covariate, level, called)]
                     between = {("between", STRICTER, covariate, level, called): 1.0}
                     self._same({cells[0]: 1.0}, {cells[1]: 1.0} | between)
@@ -117,7 +121,7 @@ class Attacker:
                 self._same({("left out", "model", None, None, label): 1.0}, parts)
             parts = dict.fromkeys((("without", covariate, level) for level in levels), 1.0)
             self._same({("without", None, None): 1.0}, parts)
-        for rater in self._raters:  # read, or left out, what is described
+        for rater in self._raters:  # each described study was read or left out
             for label in ("positive", "negative"):
                 own = dict.fromkeys(self._of_label(rater, None, None, label), 1.0)
                 self._same(own | {("left out", rater, None, None, label): 1.0}, self.described(None, None, label))

@@ -1,4 +1,4 @@
-"""What is shared of readers as a group tells neither few studies on which they disagree nor a count of one of them."""
+"""Shared figures about the readers as a group reveal neither small groups of studies nor single counts."""
 
 from pathlib import Path
 
@@ -19,7 +19,13 @@ def draw_calls(rng: np.random.Generator) -> np.ndarray:
 
 
 def shared(root: Path, model: np.ndarray, arms: dict[str, np.ndarray]) -> dict[str, list[dict]]:
-    """arms: studies × readers, all reads complete; the model calls as given."""
+    """Return the shared tables of complete reads.
+
+    Args:
+        root: Where to write the run.
+        model: [studies], the model's calls.
+        arms: Arm → [studies, readers], the readers' calls.
+    """
     made = MadeOutput(root)
     reads = [
         {"study_id": f"s{n}", "reader": f"r{j}", "session": arm, "arm": arm, "status": "read", "call": int(call)}
@@ -33,7 +39,7 @@ def shared(root: Path, model: np.ndarray, arms: dict[str, np.ndarray]) -> dict[s
 
 
 def percent_agreement(tables: dict[str, list[dict]]) -> dict[str, float]:
-    """By group."""
+    """Return group → percent agreement."""
     return {
         row["subject"]: row["value"]
         for row in tables["estimates"]
@@ -51,7 +57,7 @@ def test_few_studies_on_which_three_readers_disagree_are_not_told(tmp_path, seed
     tables = shared(tmp_path, draw_calls(rng), {"unaided": calls})
     found = percent_agreement(tables)
     assert ("readers" in found) == is_shared
-    if is_shared:  # an attacker's way: each study on which three disagree costs two of the three pairs
+    if is_shared:  # an attacker would compute: two of the three pairs disagree on each study without a consensus
         assert round(1.5 * N * (1 - found["readers"])) == n_apart
 
 
@@ -59,7 +65,7 @@ def test_readers_alone_and_with_the_model_do_not_tell_where_the_model_differs_fr
     rng = np.random.default_rng(5)
     calls = np.stack([draw_calls(rng)] * 3, axis=1)
     model = calls[:, 0].copy()
-    model[[4, 200]] ^= 1  # 6 disagreements with readers who are of one mind
+    model[[4, 200]] ^= 1  # 6 disagreements with readers who all agree
     found = percent_agreement(shared(tmp_path, model, {"unaided": calls}))
     assert "readers" in found and "readers_and_model" not in found
 

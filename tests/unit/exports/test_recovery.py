@@ -1,4 +1,4 @@
-"""Cohorts through `evaluate` and the export: no small count of theirs follows from the shared tables."""
+"""No small count of a cohort follows from the tables that are shared after `evaluate` and the export."""
 
 import hashlib
 from collections import Counter
@@ -25,7 +25,7 @@ LABELS = (("tp", "fn"), ("fp", "tn"))
 
 
 def draw_cohort(root: Path, seed: int, n: int) -> SimpleNamespace:
-    """A cohort with few failures, few unlabelled and few unread studies, and one small site."""
+    """Evaluate a random cohort with few failed, few unlabelled and few unread studies, and one small site."""
     rng = np.random.default_rng(seed)
     made = MadeOutput(root)
     shares = rng.dirichlet([6, 3, 0.7])
@@ -66,7 +66,7 @@ def draw_cohort(root: Path, seed: int, n: int) -> SimpleNamespace:
 
 
 def true_counts(studies) -> Counter:
-    """What the attacker is after, under the attacker's names."""
+    """Return the counts that the attacker is after, under the attacker's names."""
     counts: Counter = Counter()
     names = {(True, 1): "tp", (True, 0): "fn", (False, 1): "fp", (False, 0): "tn"}
     for study in studies:
@@ -91,7 +91,7 @@ def true_counts(studies) -> Counter:
 
 
 def recovered(cohort: SimpleNamespace, min_cell: int) -> tuple[list[str], int, dict]:
-    """Small counts that the shared tables give away, how many there were to look for, and the tables."""
+    """Return the small counts that the shared tables reveal, the number of small counts, and the tables."""
     shared, _ = shareable_tables({name: cohort.made.metrics(name) for name in SHARED_TABLES}, min_cell)
     counts, named = true_counts(cohort.studies), _numbers_of_readers()
     levels = sorted({study.site for study in cohort.studies})
@@ -113,7 +113,7 @@ def recovered(cohort: SimpleNamespace, min_cell: int) -> tuple[list[str], int, d
 
 
 def _numbers_of_readers() -> dict[str, str]:
-    """Reader → number in the shared tables; the attacker is told, to be on the safe side."""
+    """Return reader → number in the shared tables. The attacker is told the numbers, to be on the safe side."""
     ordered = sorted(READERS, key=lambda name: hashlib.sha256(name.encode()).digest())
     return {name: f"reader {number}" for number, name in enumerate(ordered, start=1)}
 
@@ -147,7 +147,7 @@ def test_shared_tables_name_nobody_and_count_no_images(cohort):
 
 
 def test_an_adjusted_p_is_shared_with_its_whole_family_only(cohort):
-    """Holm's adjusted p of one comparison can be that of another."""
+    """Holm's adjusted p of one comparison can equal that of another."""
 
     def family(row):
         return tuple(row[name] for name in ("family", "analysis_set", "unit", "operating_point", "generalises_to"))
@@ -174,7 +174,7 @@ def test_means_are_of_many_and_tell_no_small_group(cohort):
 
 @pytest.mark.parametrize("min_cell", [5, 10])
 def test_points_of_shared_curves_are_far_apart(cohort, min_cell):
-    """Whatever two points differ by is a group of diseased or of healthy studies: nobody, or many."""
+    """The studies by which two points differ are a group of diseased or of healthy studies: nobody, or many."""
     shared = recovered(cohort, min_cell)[2]
     analysed = [study for study in cohort.studies if study.label is not None and study.call is not None]
     totals = {"x": sum(s.label == 0 for s in analysed), "y": sum(s.label == 1 for s in analysed)}

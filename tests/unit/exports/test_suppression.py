@@ -1,4 +1,4 @@
-"""Withheld counts cannot be worked out: checked by exact elimination, which knows nothing of how they were chosen."""
+"""Withheld counts cannot be worked out: exact elimination checks this independently of how they were chosen."""
 
 from fractions import Fraction
 from itertools import product
@@ -12,7 +12,11 @@ from diagchd_batch.exports.disclosure.suppression import Counts, is_small, prote
 
 
 def determined(equations: list[tuple[dict, int]]) -> set:
-    """Unknowns that have one solution only. Each equation: coefficients by unknown, and what they add up to."""
+    """Return the unknowns that have only one solution.
+
+    Args:
+        equations: Coefficients by unknown, and what they add up to.
+    """
     rows: list[dict] = []
     for coefficients, _ in equations:
         row = {cell: Fraction(value) for cell, value in coefficients.items() if value}
@@ -34,7 +38,7 @@ def _minus(row: dict, other: dict, factor: Fraction) -> dict:
 
 
 def unknowns(counts: Counts, withheld: set) -> list[tuple[dict, int]]:
-    """The sums with the published counts put in."""
+    """Return the sums with the published counts put in."""
     equations = []
     for relation in counts.sums:
         coefficients: dict = {}
@@ -49,7 +53,7 @@ def unknowns(counts: Counts, withheld: set) -> list[tuple[dict, int]]:
 
 
 def cross_table(values: list[list[int]]) -> Counts:
-    """A table with its margins and grand total."""
+    """Return the counts of a table with its margins and its grand total."""
     counts = Counts()
     rows, columns = range(len(values)), range(len(values[0]))
     for row, column in product(rows, columns):
@@ -90,7 +94,7 @@ def test_no_small_count_of_a_table_with_margins_follows_from_the_published_ones(
     places = [place for place, cell in enumerate(sorted(withheld, key=repr)) if cell in small]
     if len(withheld) < len(counts.values):
         assert not determined_counts(matrix.astype(np.float64), values, places)
-    for relation in counts.sums:  # nor does a sum tell of a small group of withheld counts
+    for relation in counts.sums:  # and no sum reveals a small group of withheld counts
         hidden = [cell for cell in relation.parts if cell in withheld]
         if relation.total not in withheld and small.intersection(hidden):
             assert not is_small(sum(counts.values[cell] for cell in hidden), min_cell)
@@ -102,7 +106,7 @@ def test_nothing_is_withheld_where_nothing_is_small():
 
 def test_margins_stay_where_the_inside_is_enough():
     counts = cross_table([[3, 40, 30], [50, 30, 20], [12, 33, 60]])
-    for cell in counts.values:  # margins are what one wants to know
+    for cell in counts.values:  # margins are more important than the cells inside
         counts.rank[cell] = 1 if isinstance(cell[0], int) else 0
     withheld = protect(counts, 10)
     assert (0, 0) in withheld and len(withheld) <= 6
@@ -115,7 +119,7 @@ def test_zeros_among_the_parts_of_a_small_total_are_withheld():
 
 
 def test_signs_are_found_to_pin_what_sums_leave_open():
-    """a + b = 3, b + c = 0: every c = −b solves the sums, but neither is negative, so a is 3."""
+    """Given a + b = 3 and b + c = 0, every c = −b solves the sums. No count is negative, so a is 3."""
     sums = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
     assert determined_counts(sums, np.array([3.0, 0.0, 0.0]), [0]) == [0]
     assert determined_counts(sums, np.array([3.0, 4.0, 5.0]), [0]) == []
