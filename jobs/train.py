@@ -3,8 +3,8 @@
     python jobs/train.py CONFIG               generate, train, write weights.h5 and their digests into the model's card
     python jobs/train.py CONFIG --evaluate    score the gate cohort, write evaluation.json beside the card
 
-Run from the repository's root. What the configuration's directory already holds is not made again, so an interrupted
-training goes on at the stage where it stopped.
+Run it in the root of the repository. Whatever the configuration's directory already holds is not made again, so an
+interrupted training continues at the stage where it stopped.
 """
 
 import argparse
@@ -34,7 +34,17 @@ CLASSES = (0, 1, 2)
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class TrainingConfig:
-    """`stages`: fields of `diagchd_batch.training.stages.Stage` by the stage's name."""
+    """A training on phantoms.
+
+    Attributes:
+        model: The bundled model whose weights are made.
+        seed: Seed of the training.
+        directory: Where images and stages are kept.
+        training: Phantoms to train on.
+        validation: Phantoms that choose the best epoch.
+        gate: Phantoms that the weights are evaluated on.
+        stages: The name of each stage → fields of `diagchd_batch.training.stages.Stage`.
+    """
 
     model: str
     seed: int
@@ -46,6 +56,7 @@ class TrainingConfig:
 
 
 def make_weights(config: TrainingConfig, config_path: Path) -> None:
+    """Train the model, write its weights, and write their digest into its card."""
     from diagchd_batch.model import save_checkpoint
     from diagchd_batch.training.stages import Cohort, Stage, train
 
@@ -68,7 +79,10 @@ def make_weights(config: TrainingConfig, config_path: Path) -> None:
 
 
 def evaluate(config: TrainingConfig, config_path: Path) -> None:
-    """Pooled mean IoU over all images, and the AUC of the studies' mean probabilities, with 95 % intervals."""
+    """Score the gate cohort with the bundled weights and write evaluation.json beside the card.
+
+    It holds the mean IoU pooled over all images and the AUC of the studies' mean probabilities, with 95 % intervals.
+    """
     from diagchd_batch.model import Predictor, choose_batch_size, resolve_model
     from diagchd_batch.statistics.classification.auc import delong_interval
     from diagchd_batch.statistics.segmentation import mean_iou_pooled
@@ -100,6 +114,7 @@ def evaluate(config: TrainingConfig, config_path: Path) -> None:
 
 
 def arrays(config: TrainingConfig, selection: Selection) -> dict[str, np.ndarray]:
+    """Return the images (uint8 [n, height, width, 3]), masks, labels and study numbers of a selection."""
     from diagchd_batch.model import load_card
 
     architecture = load_card(config.model).architecture
@@ -107,7 +122,7 @@ def arrays(config: TrainingConfig, selection: Selection) -> dict[str, np.ndarray
 
 
 def predict(predictor: "Predictor", images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(probability of CHD, label map) of each image, batch by batch, the last one filled with zeros."""
+    """Return each image's probability of CHD [n] and label map [n, height, width]. Zeros fill the last batch."""
     probabilities, label_maps = [], []
     for start in range(0, len(images), predictor.batch_size):
         chosen = images[start : start + predictor.batch_size]
@@ -120,7 +135,7 @@ def predict(predictor: "Predictor", images: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def pixel_counts(predicted: np.ndarray, reference: np.ndarray) -> Any:
-    """Images × classes."""
+    """Return the pixel counts of each image and class."""
     from diagchd_batch.statistics.segmentation import PixelCounts
 
     ours = np.stack([predicted == value for value in CLASSES], axis=-1)

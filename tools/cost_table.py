@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from diagchd_batch import output_layout
+from diagchd_batch.errors import ExitCode
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.sharding import images_per_shard
@@ -153,8 +154,8 @@ def main() -> int:
             print(text)
     except (OSError, ValueError) as error:
         print(f"cost_table: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return ExitCode.FAILED
+    return ExitCode.DONE
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Creates a RayJob from its manifest, unless the last one of that name still runs; run by the nightly CronJob.
+"""Creates a RayJob from its manifest, unless the last one of that series still runs. The nightly CronJob runs it.
 
-Standard library and PyYAML only. It speaks to the API server with the pod's own service account, which may create,
-list and delete RayJobs in its namespace and nothing else. Exit code 0: created, or not needed; 1: refused, with why.
+It needs only the standard library and PyYAML. It speaks to the API server with the pod's own service account, which may
+only create, list and delete RayJobs in its namespace. The exit code is 0 if the RayJob was created or is not needed, and
+1 if the API server refused or did not answer.
 """
 
 import argparse
@@ -24,7 +25,7 @@ ENDED = {"Complete", "Failed", "ValidationFailed"}
 
 
 class ApiServer:
-    """The RayJobs of this pod's namespace."""
+    """The RayJobs of this pod's namespace, through the Kubernetes API."""
 
     def __init__(self, service_account: Path, address: str) -> None:
         self._token_file = service_account / "token"
@@ -56,16 +57,16 @@ class ApiServer:
 
 
 def next_instant(clock: time, now: datetime) -> datetime:
-    """When `clock` next comes round after `now`, in `now`'s time zone."""
+    """Return the next instant after `now` at which a clock in `now`'s time zone shows `clock`."""
     instant = now.replace(hour=clock.hour, minute=clock.minute, second=0, microsecond=0)
     return instant if instant > now else instant + timedelta(days=1)
 
 
 def rayjob_of_series(manifest: dict[str, Any], series: str, options: str, until: datetime | None) -> dict[str, Any]:
-    """`manifest` under the name of its series, its entry point with `options`.
+    """Return the manifest with the name of its series, and with `options` added to its entry point.
 
-    The end is given as an instant, not as a time of day: a retry by KubeRay after it has passed must stop at once, not
-    run into the next night; and the cluster's pods may keep another time zone.
+    The end is an instant and not a time of day, because a retry by KubeRay after that instant must stop at once instead
+    of running into the next night, and because the cluster's pods may have another time zone.
     """
     words = [manifest["spec"]["entrypoint"], options, f"--until {until.isoformat()}" if until else ""]
     metadata = dict(manifest["metadata"], generateName=f"{series}-")
@@ -75,7 +76,7 @@ def rayjob_of_series(manifest: dict[str, Any], series: str, options: str, until:
 
 
 def run(arguments: argparse.Namespace, server: ApiServer, now: datetime) -> str:
-    """Create the RayJob and delete all but the newest finished ones. Returns what was done, in a sentence."""
+    """Create the RayJob, delete all but the newest finished ones, and return a sentence about what was done."""
     jobs = sorted(server.list_series(arguments.name), key=lambda job: job["metadata"]["creationTimestamp"])
     ended = [job for job in jobs if job.get("status", {}).get("jobDeploymentStatus") in ENDED]
     for job in ended[: max(0, len(ended) - arguments.keep)]:
@@ -91,9 +92,11 @@ def run(arguments: argparse.Namespace, server: ApiServer, now: datetime) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Create a RayJob from its manifest, one at a time.")
     parser.add_argument("manifest", type=Path)
-    parser.add_argument("--name", required=True, help="name of the series; every RayJob gets it with a suffix")
+    parser.add_argument("--name", required=True, help="name of the series; each RayJob gets it with a suffix")
     parser.add_argument("--options", default="", help="added to the entry point")
-    parser.add_argument("--until", type=time.fromisoformat, help="time of day, in the zone that TZ names, to stop at")
+    parser.add_argument(
+        "--until", type=time.fromisoformat, help="time of day at which to stop, in the time zone that TZ names"
+    )
     parser.add_argument("--keep", type=int, default=14, help="finished RayJobs of the series to keep")
     arguments = parser.parse_args()
     address = f"{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
