@@ -1,8 +1,8 @@
 """Creates a RayJob from its manifest, unless the last one of that series still runs. The nightly CronJob runs it.
 
 It needs only the standard library and PyYAML. It speaks to the API server with the pod's own service account, which may
-only create, list and delete RayJobs in its namespace. The exit code is 0 if the RayJob was created or is not needed, and
-1 if the API server refused or did not answer.
+only create, list and delete RayJobs in its namespace. The exit code is 0 if the RayJob was created or is not needed,
+and 1 if the API server refused or did not answer.
 """
 
 import argparse
