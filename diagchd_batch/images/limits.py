@@ -1,14 +1,16 @@
-"""Bounds on a file, checked before anything is decoded."""
+"""Bounds on image files, which are checked before anything is decoded."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What a file may hold; more is `too_large`.
+    """Largest file that is decoded. A larger one fails with `too_large`.
 
-    `max_pixels` counts the pixels (height times width) of one frame as its header declares them, `max_file_bytes` the
-    bytes of the file, `max_frames` the pages of a TIFF.
+    Attributes:
+        max_pixels: Pixels of one frame (height times width), as its header declares them.
+        max_file_bytes: Bytes of the file.
+        max_frames: Pages of a TIFF.
     """
 
     max_pixels: int = 50_000_000

@@ -1,7 +1,7 @@
-"""Quality flags: simple rules on a predicted label map that say which results deserve a person's look.
+"""Quality flags: simple rules on a predicted label map that say which results a person should look at.
 
-They are heuristics, not measurements: they know nothing of the picture itself, and their thresholds are rules of thumb.
-In an apical or lateral four-chamber view that fills the sector, the heart takes about a fifth to a quarter of the grid.
+They are heuristics, not measurements. They do not see the image, and their thresholds are rules of thumb. In an apical
+or lateral four-chamber view that fills the sector, the heart takes about a fifth to a quarter of the grid.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ QUALITY_FLAGS: dict[str, str] = {
     FRAGMENTS: "more than 10 % of the whole heart lies outside its largest connected piece",
     UNSURE: "the probability of CHD lies between 0.4 and 0.6",
 }
-"""Each flag with its rule, in the order in which they are listed."""
+"""The rule of each flag, in the order in which flags are listed."""
 
 _SEPTUM_PRESENT = 0.0005
 _HEART_PRESENT = 0.005
@@ -37,7 +37,15 @@ _DIAGONALS_CONNECT = np.ones((3, 3), bool)
 
 
 def quality_flags(label_map_hw_u8: np.ndarray, probability: float) -> tuple[str, ...]:
-    """The flags that a label map (uint8 [height, width], classes 0, 1, 2) and its probability of CHD raise."""
+    """Return the flags that one result raises.
+
+    Args:
+        label_map_hw_u8: Predicted classes on the model's grid, uint8 [height, width]: 0 background, 1 septum, 2 heart.
+        probability: Probability of CHD, from 0 to 1.
+
+    Returns:
+        Keys of `QUALITY_FLAGS`, in its order.
+    """
     grid = label_map_hw_u8.size
     whole_heart = label_map_hw_u8 > 0
     septum_share = np.count_nonzero(label_map_hw_u8 == SEPTUM) / grid

@@ -6,7 +6,7 @@ import sys
 PYTHON_FROM = (3, 11)
 PACKAGES = (
     *("boto3", "duckdb", "h5py", "jinja2", "keras", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "ray", "rich"),
-    *("scipy", "sklearn", "statsmodels", "tensorflow", "typer", "yaml"),
+    *("scipy", "sklearn", "statsmodels", "tenacity", "tensorflow", "typer", "yaml"),
 )
 """The import names of this package's dependencies. The package itself is sent with each job."""
 

@@ -5,9 +5,9 @@ from typing import Protocol
 
 import numpy as np
 
-from diagchd_batch.images.decode import ImageFile, open_image
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.masks import read_label_mask
+from diagchd_batch.images.readers import ImageFile, open_image
 from diagchd_batch.images.resize import resize_labels, resize_to_grid
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 
@@ -105,7 +105,7 @@ class InProcessDecoder:
         """See `Decoder.frame`."""
         if self._file is None:
             raise ValueError("no file is open")
-        with self._budget.borrow(self._file.frame_bytes(index)):
+        with self._budget.borrow(self._file.geometry(index).decoded_bytes):
             image_hwc_u8 = self._file.frame(index)
             height, width = image_hwc_u8.shape[:2]
             grid = resize_to_grid(image_hwc_u8, self._settings.height, self._settings.width)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from diagchd_batch.errors import ItemError
-from diagchd_batch.images.decode import open_image
 from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.images.readers import open_image
 from tests.unit.images.pictures import encoded, handmade_png, noise_hw_u8, noise_hwc_u8, png_chunk, tiff_of
 
 LIMITS = DecodeLimits(max_pixels=1_000_000, max_file_bytes=10_000_000, max_frames=50)
@@ -181,7 +181,7 @@ def test_every_page_of_a_tiff_is_a_frame_of_its_own_size():
     assert file.n_frames == 3
     for index in (2, 0, 1, 1):  # in any order, again and again
         np.testing.assert_array_equal(file.frame(index)[:, :, 0], pages[index])
-        assert file.frame_bytes(index) == 3 * pages[index].size
+        assert file.geometry(index).decoded_bytes == 3 * pages[index].size
 
 
 def test_thumbnail_pages_are_not_frames():
@@ -257,7 +257,7 @@ def test_our_limit_stands_alone(recwarn: pytest.WarningsRecorder):
     """Pillow's own limit, process-wide, is neither changed nor in the way of a larger one in a job file."""
     before = Image.MAX_IMAGE_PIXELS
     picture = handmade_png(20_000, 10_000, 1, 0, (b"\0" + b"\xaa" * 2_500) * 10_000)
-    assert open_image(picture, DecodeLimits(max_pixels=200_000_000)).frame_bytes(0) == 600_000_000
+    assert open_image(picture, DecodeLimits(max_pixels=200_000_000)).geometry(0).decoded_bytes == 600_000_000
     assert before == Image.MAX_IMAGE_PIXELS
     assert not recwarn.list
 

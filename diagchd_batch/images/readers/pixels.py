@@ -1,14 +1,15 @@
-"""From what a file stores to eight bits of red, green and blue.
+"""Conversion of a decoded picture to eight bits of red, green and blue.
 
-Wherever Keras's `load_img` gives a sensible picture, this gives the same one, pixel for pixel: alpha and colour
-profiles are ignored, palettes looked up, CMYK and YCbCr converted by Pillow, 16-bit colour cut to its high byte. It
-differs on purpose where Keras (that is, Pillow's `convert`) clips instead of scaling:
+The result equals that of Keras's `load_img` pixel for pixel, except where Keras clips values. Alpha and colour profiles
+are ignored, palettes are looked up, CMYK and YCbCr are converted by Pillow, and 16-bit colour is cut to its high byte.
+Keras, through Pillow's `convert`, clips these kinds, which are converted differently here:
 
-* 16-bit grey: the high byte, as for 16-bit colour. (Keras: everything above 255 is white.) 12-bit: the upper 8 bits.
-* 32-bit integers: as they are where all lie in 0 … 255, else `unsupported_format`.
-* 32-bit floating point: 0 … 1 is black to white; anything outside, or not a number, is `unsupported_format`.
+* 16-bit grey is cut to its high byte, as 16-bit colour is. Keras makes everything above 255 white. 12-bit grey is cut
+  to its upper 8 bits.
+* 32-bit integers are taken as they are if all lie in 0 … 255. Others are `unsupported_format`.
+* 32-bit floating point is taken as 0 … 1 from black to white. Values outside, and NaN, are `unsupported_format`.
 
-Nothing is ever stretched by an image's own minimum and maximum: the same grey means the same in every frame.
+Values are never stretched by an image's own minimum and maximum, so a grey value means the same in every frame.
 """
 
 import numpy as np
@@ -26,7 +27,11 @@ _WHITE_IS_ZERO = 0
 
 
 def to_rgb(picture: Image.Image) -> np.ndarray:
-    """Red, green, blue of a loaded picture: uint8 [height, width, 3], read-only. Raises ItemError."""
+    """Return the colours of a loaded picture: uint8 [height, width, 3], read-only.
+
+    Raises:
+        ItemError: The pixels have no sensible meaning as colours (`unsupported_format`).
+    """
     if picture.mode in _EIGHT_BIT_MODES:
         return np.asarray(picture if picture.mode == "RGB" else _without_transparency(picture).convert("RGB"))
     grey_hw_u8 = _grey_to_eight_bits(picture)
@@ -34,9 +39,10 @@ def to_rgb(picture: Image.Image) -> np.ndarray:
 
 
 def grey_values(picture: Image.Image) -> np.ndarray:
-    """The grey values of a loaded picture just as stored, unscaled: an integer array [height, width].
+    """Return the grey values of a loaded picture as stored, without scaling: integers [height, width].
 
-    Raises ItemError(`unsupported_format`) for colour and for floating point; red = green = blue counts as grey.
+    Raises:
+        ItemError: The picture is in colour or floating point (`unsupported_format`). Red = green = blue is grey.
     """
     if picture.mode in _SIXTEEN_BIT_MODES or picture.mode == "I":
         return np.asarray(picture)
@@ -52,7 +58,7 @@ def grey_values(picture: Image.Image) -> np.ndarray:
 
 
 def _without_transparency(picture: Image.Image) -> Image.Image:
-    """Keeps Pillow from warning of what is meant: transparency is dropped."""
+    """Drop the transparency on purpose, so that Pillow does not warn when it drops it."""
     picture.info.pop("transparency", None)
     return picture
 
@@ -63,7 +69,7 @@ def _grey_to_eight_bits(picture: Image.Image) -> np.ndarray:
     if picture.mode in _SIXTEEN_BIT_MODES:
         bits = (_tiff_tag(picture, _TIFF_BITS_PER_SAMPLE) or (16,))[0]
         high = (values >> (bits - 8)).astype(np.uint8)
-        return ~high if white_is_zero else high  # for these modes Pillow leaves the inversion to its caller
+        return ~high if white_is_zero else high  # Pillow does not invert these modes itself
     if white_is_zero:
         raise _unsupported("32-bit pixels in which zero is white are not supported")
     if picture.mode == "I":
@@ -71,7 +77,7 @@ def _grey_to_eight_bits(picture: Image.Image) -> np.ndarray:
             raise _unsupported(f"32-bit integers from {values.min()} to {values.max()}; only 0 to 255 have a meaning")
         return values.astype(np.uint8)
     if picture.mode == "F":
-        if not (values.min() >= 0.0 and values.max() <= 1.0):  # false for NaN too
+        if not (values.min() >= 0.0 and values.max() <= 1.0):  # also false for NaN
             raise _unsupported(f"floating point from {values.min()} to {values.max()}; only 0 to 1 has a meaning")
         return np.rint(values * np.float32(255)).astype(np.uint8)
     raise _unsupported(f"pixels of kind {picture.mode} are not supported")

@@ -1,0 +1,79 @@
+"""The protocol of image readers: what a format must offer so that its files can be scored."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from diagchd_batch.images.limits import DecodeLimits
+
+
+@dataclass(frozen=True, slots=True)
+class FrameGeometry:
+    """Size of one frame as its header declares it, before an EXIF orientation turns it.
+
+    Attributes:
+        height: Number of rows, in pixels.
+        width: Number of columns, in pixels.
+    """
+
+    height: int
+    width: int
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Bytes of the frame once it is decoded to uint8 RGB."""
+        return 3 * self.height * self.width
+
+
+class ImageFile(Protocol):
+    """An opened image file. Its headers have been read; nothing has been decoded.
+
+    One instance must not be shared among threads. Any number of files can be open in different threads.
+
+    All methods take a frame index that is counted from 0 and raise `ItemError`: `frame_not_found`, `too_large`,
+    `decode_error` or `unsupported_format`. MemoryError passes through, because it says nothing about the file.
+    """
+
+    n_frames: int
+
+    def geometry(self, index: int) -> FrameGeometry:
+        """Return the size of a frame from its header. Nothing is decoded."""
+        ...
+
+    def frame(self, index: int) -> np.ndarray:
+        """Return a frame, upright: uint8 [height, width, 3] with red, green and blue."""
+        ...
+
+    def grey_values(self, index: int) -> np.ndarray:
+        """Return the grey values of a frame, upright and as stored, without scaling: integers [height, width].
+
+        Colour with red = green = blue counts as grey. Other colour, and floating point, is `unsupported_format`.
+        """
+        ...
+
+
+class ImageReader(Protocol):
+    """A reader of one or more formats. It is registered in `READERS`.
+
+    Attributes:
+        formats: Names of the formats, for messages.
+    """
+
+    formats: tuple[str, ...]
+
+    def recognizes(self, data: bytes) -> bool:
+        """Return whether the content of a file is in one of the formats. A file's name says nothing."""
+        ...
+
+    def open(self, data: bytes, limits: DecodeLimits) -> ImageFile:
+        """Read the headers of a file that `recognizes` accepted.
+
+        Args:
+            data: The whole file.
+            limits: Bounds that are checked before anything is decoded. The size of the file has been checked already.
+
+        Raises:
+            ItemError: `empty_image`, `unsupported_format`, `too_large` or `decode_error`.
+        """
+        ...

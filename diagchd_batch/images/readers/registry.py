@@ -1,0 +1,34 @@
+"""Which reader opens a file, by its content. A new format is one module and one entry in `READERS`."""
+
+from diagchd_batch.errors import ItemError
+from diagchd_batch.failures import FailureCode
+from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.images.readers.image_file import ImageFile, ImageReader
+from diagchd_batch.images.readers.raster import RasterReader
+
+READERS: tuple[ImageReader, ...] = (RasterReader(),)
+"""All readers. The first one that recognises a file opens it."""
+
+
+def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
+    """Read the headers of an image file with the reader that recognises its content.
+
+    Args:
+        data: The whole file.
+        limits: Bounds that are checked before anything is decoded.
+
+    Raises:
+        ItemError: `empty_image`, `unsupported_format`, `too_large` or `decode_error`.
+    """
+    if not data:
+        raise ItemError(FailureCode.EMPTY_IMAGE, "the file has no bytes")
+    if len(data) > limits.max_file_bytes:
+        raise ItemError(
+            FailureCode.TOO_LARGE, f"{len(data)} bytes, over limits.max_file_bytes ({limits.max_file_bytes})"
+        )
+    for reader in READERS:
+        if reader.recognizes(data):
+            return reader.open(data, limits)
+    formats = [name for reader in READERS for name in reader.formats]
+    known = f"{', '.join(formats[:-1])} or {formats[-1]}"
+    raise ItemError(FailureCode.UNSUPPORTED_FORMAT, f"the content is not that of a {known} file")
