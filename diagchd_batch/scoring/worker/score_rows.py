@@ -1,4 +1,4 @@
-"""From a frame and its prediction to its row of `schema.SCORES`."""
+"""Computes the columns of a score file (`results.columns.scores`): from a frame and its prediction to its row."""
 
 from typing import Any
 
@@ -7,22 +7,33 @@ import numpy as np
 from diagchd_batch.images.quality import quality_flags
 from diagchd_batch.images.surface import surface_distances
 from diagchd_batch.model.runtimes.interface import Prediction
-from diagchd_batch.results.columns import CLASSES, STATUS_FAILED, STATUS_OK, SURFACE_CLASSES
+from diagchd_batch.results.columns import CLASSES, STATUS_FAILED, STATUS_OK, SURFACE_CLASSES, WHOLE_HEART
 from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.scoring.decoding.file_reader import FrameInput
 
 Row = dict[str, Any]
-
-_WHOLE_HEART = "whole_heart"
+"""The values of a row by column. A missing column is null."""
 
 
 def failed_row(frame: FrameInput) -> Row:
+    """Return the row of a frame, or of a whole file, that failed.
+
+    Args:
+        frame: The frame, with `error`.
+    """
     assert frame.error is not None
     return _identity(frame) | {"status": STATUS_FAILED, "error_code": frame.error.value}
 
 
 def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_threshold: float) -> Row:
-    """Return the row of a decoded frame that was scored at position `slot` of its batch."""
+    """Return the row of a frame that was scored.
+
+    Args:
+        frame: The frame, with `decoded`.
+        prediction: The prediction of its batch.
+        slot: The position of the frame in its batch, from 0.
+        chd_threshold: The probability in [0, 1] from which a frame is called CHD.
+    """
     assert frame.decoded is not None
     label_map = prediction.label_maps_bhw_u8[slot]
     probability = float(prediction.chd_probability_b_f32[slot])
@@ -55,7 +66,7 @@ def _identity(frame: FrameInput) -> Row:
 
 
 def _comparison(frame: FrameInput, prediction: Prediction, slot: int, reference: np.ndarray) -> Row:
-    """How the predicted label map agrees with the reference: areas on the grid, distances in source pixels."""
+    """Compare the predicted mask with the reference mask: areas in grid pixels, distances in source pixels."""
     assert frame.decoded is not None
     label_map = prediction.label_maps_bhw_u8[slot]
     losses, dices = prediction.seg_loss_b_f32, prediction.soft_dice_b_f32
@@ -70,7 +81,7 @@ def _comparison(frame: FrameInput, prediction: Prediction, slot: int, reference:
     reference_areas = {name: reference == value for value, name in enumerate(CLASSES)}
     for name, area in reference_areas.items():
         row[f"reference_px_{name}"] = int(np.count_nonzero(area))
-    predicted_areas[_WHOLE_HEART], reference_areas[_WHOLE_HEART] = label_map > 0, reference > 0
+    predicted_areas[WHOLE_HEART], reference_areas[WHOLE_HEART] = label_map > 0, reference > 0
     for name, area in reference_areas.items():
         row[f"intersection_px_{name}"] = int(np.count_nonzero(area & predicted_areas[name]))
     for name in SURFACE_CLASSES:
