@@ -1,4 +1,4 @@
-"""The commit of a shard: one file, created only if absent, so one decision and one winner."""
+"""Commits a shard: one file, created only if absent, so that exactly one attempt wins."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -14,13 +14,13 @@ from diagchd_batch.results.shard_writer import ROWS_PER_GROUP
 from diagchd_batch.storage import Store
 
 SCORES_DIGEST_KEY = b"diagchd_batch.scores_sha256"
-"""In the metadata of a sources file: the digest of the shard file that its attempt made."""
+"""Metadata key of a sources file: the digest of the shard file that its attempt made."""
 
 _CHUNK_BYTES = 1 << 20
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -37,19 +37,32 @@ def record_sources(
     rows: Iterable[Mapping[str, Any]],
     metadata: Mapping[bytes, bytes],
 ) -> None:
-    """Writes what an attempt read its images from (rows of `schema.SOURCES`), and the digest of what it made of them.
+    """Write what an attempt read its images from, and the digest of the shard file that it made.
 
-    To be called before `commit_shard`, so that no committed shard lacks its sources; `verify` finds the attempt that
-    won by the digest.
+    Call it before `commit_shard`, so that no committed shard lacks its sources. `verify` finds the attempt that won by
+    the digest.
+
+    Args:
+        private: The private tree.
+        run_id: The run.
+        shard: The shard's number.
+        attempt: The attempt's name.
+        scores_path: The shard file on the local disk.
+        rows: Rows of schema SOURCES.
+        metadata: The metadata of the run's tables (`columns.table_metadata`).
     """
     stamped = {**metadata, SCORES_DIGEST_KEY: file_sha256(scores_path).encode()}
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=SOURCES.with_metadata(stamped))
-    # In memory: they name patients, and a worker that is killed would leave a temporary file behind.
+    # In memory, because URIs name patients and a worker that is killed would leave a temporary file behind.
     file = pa.BufferOutputStream()
     pq.write_table(table, file, row_group_size=ROWS_PER_GROUP, **parquet_options(SOURCE_COLUMNS))
     private.create(sources_file(run_id, shard, attempt), file.getvalue().to_pybytes())
 
 
 def commit_shard(storage: Store, run_id: str, shard: int, local_path: Path) -> bool:
-    """Makes a finished shard file the shard's record. False: another worker's was there first, and stands."""
+    """Make a finished shard file the shard's record.
+
+    Returns:
+        Whether this file won. False: another worker's file was there first and stays.
+    """
     return storage.create(shard_file(run_id, shard), local_path)

@@ -23,11 +23,22 @@ _SHARDS_READ_AHEAD = 16
 def compact_predictions(
     storage: Store, run_id: str, metadata: Mapping[bytes, bytes], *, rows_per_part: int = ROWS_PER_PART
 ) -> RunCounts:
-    """Replaces the run's predictions by those of the shards committed now, and counts their rows.
+    """Replace a run's predictions by those of the shards that are committed now, and count their rows.
 
-    Each part is replaced atomically, then parts left over from an earlier, longer derivation are deleted. Memory holds
-    one row group and a few shards read ahead. `metadata` is `schema.table_metadata`. Raises RunFault where a score file
-    cannot be read.
+    Each part is replaced atomically. Then parts that an earlier, longer derivation left are deleted. Memory holds one
+    row group and a few shards that are read ahead.
+
+    Args:
+        storage: The output.
+        run_id: The run.
+        metadata: The metadata of the run's tables (`columns.table_metadata`).
+        rows_per_part: Rows of each file but the last.
+
+    Returns:
+        The counts over all rows.
+
+    Raises:
+        RunFault: A score file cannot be read.
     """
     counter = RowCounter()
     with _Parts(storage, run_id, metadata, rows_per_part) as parts:
@@ -40,7 +51,7 @@ def compact_predictions(
 
 
 class _Parts:
-    """Writes row groups to one part after the other; a part is stored when it is full."""
+    """Writes row groups to one part after the other. A part is stored when it is full."""
 
     def __init__(self, storage: Store, run_id: str, metadata: Mapping[bytes, bytes], rows_per_part: int) -> None:
         self._storage = storage
@@ -83,7 +94,7 @@ class _Parts:
 
 
 def _rows(storage: Store, run_id: str, counter: RowCounter) -> Iterator[pa.Table]:
-    """Rows of schema PREDICTIONS by shard, as they are read."""
+    """Read the rows, in schema PREDICTIONS, shard by shard."""
     columns = [name for name in PREDICTIONS.names if name != "shard"]
     scanner = read_scores(storage, run_id).scanner(
         columns=columns, fragment_readahead=_SHARDS_READ_AHEAD, batch_readahead=_SHARDS_READ_AHEAD
@@ -97,7 +108,7 @@ def _rows(storage: Store, run_id: str, counter: RowCounter) -> Iterator[pa.Table
 
 
 def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of ROWS_PER_GROUP, the last one shorter: files do not depend on how reads are timed."""
+    """Return the same rows in tables of ROWS_PER_GROUP, so that files do not depend on the timing of reads."""
     held: list[pa.Table] = []
     n_held = 0
     for table in tables:

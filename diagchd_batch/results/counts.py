@@ -1,4 +1,4 @@
-"""Counts over a run's rows, added up batch by batch."""
+"""Counts over a run's rows."""
 
 from collections import Counter
 
@@ -10,7 +10,7 @@ from diagchd_batch.results.columns import STATUS_FAILED, STATUS_OK
 
 
 class RunCounts(BaseModel):
-    """What a run's rows come to. `n_images` are image files, `n_rows` their frames (one row for a file that failed)."""
+    """Counts over a run's rows. `n_images` counts image files, `n_rows` frames and files that failed as a whole."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,7 +26,7 @@ class RunCounts(BaseModel):
 
 
 class RowCounter:
-    """Adds up batches of rows, in the order of the plan: all rows of an image follow one another."""
+    """Counts batches of rows in the order of the plan, in which all rows of an image follow one another."""
 
     def __init__(self) -> None:
         self._shards: set[int] = set()
@@ -40,7 +40,7 @@ class RowCounter:
         self._flags: Counter[str] = Counter()
 
     def add(self, rows: pa.RecordBatch | pa.Table, shard: int) -> None:
-        """`rows` of schema SCORES or PREDICTIONS, all of one shard."""
+        """Add rows of one shard, in schema SCORES or PREDICTIONS."""
         self._shards.add(shard)
         self._n_rows += rows.num_rows
         for image_id in rows["image_id"].to_pylist():
@@ -56,6 +56,7 @@ class RowCounter:
             counter.update(value for value in column.to_pylist() if value is not None)
 
     def result(self) -> RunCounts:
+        """Return the counts so far."""
         return RunCounts(
             n_shards=len(self._shards),
             n_images=self._n_images,

@@ -1,4 +1,4 @@
-"""Reads tables that were derived from scores, telling a damaged file from a mistake of ours."""
+"""Reads the small tables that `evaluate` and `compare` derive from scores."""
 
 import io
 
@@ -11,17 +11,25 @@ from diagchd_batch.storage import Store
 
 
 def read_metrics(storage: Store, run_id: str, name: str) -> pa.Table | None:
-    """A metrics table of a run, None where there is none. Raises RunFault where its file is damaged."""
+    """Return a metrics table of a run, or None where there is none.
+
+    Raises:
+        RunFault: The file is damaged.
+    """
     return read_derived(storage, output_layout.metrics_file(run_id, name))
 
 
 def read_derived(storage: Store, key: str) -> pa.Table | None:
-    """As `read_metrics`, of any small table that `evaluate` or `compare` made."""
+    """Return the small table under `key`, or None where there is none.
+
+    Raises:
+        RunFault: The file is damaged.
+    """
     if storage.stat(key) is None:
         return None
     try:
-        # Neither pq.read_table nor pre-buffered (the default): a thread of Arrow's would let go of the bytes late, and
-        # abort a process that ends just then (exit code 134 of a run that was done).
+        # Not pq.read_table, and without its default pre_buffer: a thread of Arrow would release the bytes late, and
+        # abort a process that exits at that moment (exit code 134 of a finished run).
         with pq.ParquetFile(io.BytesIO(storage.read(key)), pre_buffer=False) as file:
             return file.read(use_threads=False)
     except pa.ArrowException as error:

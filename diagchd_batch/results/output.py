@@ -18,41 +18,80 @@ from diagchd_batch.uris import join_uri
 
 
 class Output(OutputTrees):
-    """An output directory or prefix: what `open_output` gives."""
+    """An output directory or prefix. `open_output` returns it."""
 
     def runs(self, on_damaged: Callable[[str, DamagedRecordError], object] | None = None) -> list[RunRecord]:
-        """The records of all runs that have one, by run id. One that cannot be read raises DamagedRecordError, or is
-        left out once `on_damaged` was told of it.
+        """Return the records of all runs that have one, by run id.
+
+        Args:
+            on_damaged: Receives the run id and the error of each record that cannot be read, which is then left out.
+
+        Raises:
+            DamagedRecordError: A record cannot be read, and `on_damaged` is None.
         """
         return read_run_records(self.storage, self.run_ids(), on_damaged)
 
     def predictions(self, run_id: str | None = None) -> ds.Dataset:
-        """Schema PREDICTIONS and `run_id`: one row a frame. Raises UsageError where the run has none (yet)."""
+        """Return predictions: one row for each frame, or for a file that failed.
+
+        Args:
+            run_id: The run; all runs by default.
+
+        Returns:
+            Schema PREDICTIONS and `run_id`.
+
+        Raises:
+            UsageError: The run has no predictions, or none yet.
+        """
         if run_id is not None and not predictions_keys(self.storage, run_id):
             raise UsageError(
                 f"run {run_id} has no predictions in this output; they are derived when a run ends: "
-                "resume it with the command that began it, or read what is committed with scores()"
+                "resume it with the command that started it, or read the committed shards with scores()"
             )
         return read_predictions(self.storage, run_id)
 
     def current_predictions(self, run_id: str | None = None) -> pa.Table:
-        """Of a run and those that it builds on: per frame the latest row that is ok, else the latest failure.
+        """Return the rows of a lineage that count: for each frame the latest that is ok, else the latest failure.
 
-        Schema PREDICTIONS, `run_id` and `lineage`, the id of the newest run; without a run id, of all lineages. It is
-        the view `current` of `diagchd-batch query`, which streams. Raises UsageError where the output lacks the run.
+        It is the view `current` of `diagchd-batch query`, which streams.
+
+        Args:
+            run_id: The newest run of the lineage; all lineages by default.
+
+        Returns:
+            Schema PREDICTIONS, `run_id`, and `lineage`, the id of the newest run.
+
+        Raises:
+            UsageError: The output has no such run.
         """
-        from diagchd_batch.results.query.database import open_query  # DuckDB is not needed for the rest
+        from diagchd_batch.results.query.database import open_query  # only this needs DuckDB
 
         return open_query(self, {}, run_id).table("FROM current")
 
     def scores(self, run_id: str | None = None) -> ds.Dataset:
-        """Schema SCORES and `run_id`: as `predictions`, masks included, of all shards committed so far."""
+        """Return the rows of all shards committed so far, masks included.
+
+        Args:
+            run_id: The run; all runs by default.
+
+        Returns:
+            Schema SCORES and `run_id`.
+        """
         return read_scores(self.storage, run_id)
 
     def mask(self, image_id: str, frame: int = 0, run_id: str | None = None) -> np.ndarray:
-        """The predicted label map of a frame: uint8 [height, width] of the model's grid, classes 0, 1, 2.
+        """Return the predicted label map of a frame.
 
-        Without a run id the image must be scored in one run only. Raises UsageError where there is no such mask.
+        Args:
+            image_id: The image's token.
+            frame: The number of the frame, from 0.
+            run_id: The run. It may be omitted if only one run scored the image.
+
+        Returns:
+            uint8 [height, width] on the model's grid, classes 0, 1 and 2.
+
+        Raises:
+            UsageError: There is no such mask, or several runs have one.
         """
         wanted = (ds.field("image_id") == image_id) & (ds.field("frame") == frame)
         rows = self.predictions(run_id).to_table(columns=["run_id", "shard", "error_code"], filter=wanted).to_pylist()

@@ -1,8 +1,8 @@
-"""Reads a run's, or a lineage's, tables into a spilling DuckDB database and aggregates frames to studies there.
+"""A temporary DuckDB database with the tables of a lineage, which aggregates frames to studies.
 
-Millions of rows never become Python objects: tokens stay in the database, statistics see arrays of numbers in the
-order of the studies' tokens. Sums are taken over decimals, which are exact, so that they do not depend on the order in
-which threads add: the same run gives the same bytes.
+Millions of rows never become Python objects: tokens stay in the database, and statistics get arrays of numbers in the
+order of the studies' tokens. Sums are taken over decimals, which are exact, so that they do not depend on the order
+in which threads add and the same run gives the same bytes.
 """
 
 import tempfile
@@ -23,18 +23,18 @@ from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.lineage import latest_rows_sql
 
 MEMORY_LIMIT_BYTES = 1_200_000_000
-"""Of the database; what it cannot hold it spills to a temporary directory. Arrays and tables come on top."""
+"""Memory limit of the database, which writes the rest to a temporary directory. Arrays and tables are not included."""
 
 _BATCH_ROWS = 65_536
 
-_LEFT_AWAY = {"subject_id", "study_id", "source_frames", "shard", "chd_call", "quality_flags"}
-_FRAME_COLUMNS = ", ".join(name for name in PREDICTIONS.names if name not in _LEFT_AWAY)
+_NOT_LOADED = {"subject_id", "study_id", "source_frames", "shard", "chd_call", "quality_flags"}
+_FRAME_COLUMNS = ", ".join(name for name in PREDICTIONS.names if name not in _NOT_LOADED)
 _READ_COLUMNS = f"study_id, len(quality_flags) > 0 AS flagged, {_FRAME_COLUMNS}"
 
 
 @dataclass(frozen=True)
 class RunTables:
-    """What the evaluation takes of one run: its predictions and its plan's studies (schema PLAN_STUDIES)."""
+    """The predictions of one run and the studies of its plan (schema PLAN_STUDIES)."""
 
     run_id: str
     predictions: pyarrow.dataset.Dataset
@@ -42,12 +42,17 @@ class RunTables:
 
 
 class CohortDatabase:
-    """A temporary database with the tables `planned` and `frames`; use it as a context manager.
+    """A temporary database with the tables `planned` and `frames`. Use it as a context manager.
 
-    planned: one row a study of the inventory: `study`, its number from 0 in the order of tokens; `subject`, likewise;
-        `study_id`, `subject_id`, `source_study_id`; `manifest_label`; `included`; `exclude_reasons`; `planned_images`.
-    frames: one row a frame, or a failed file, with `study` and `subject` in place of their tokens; `flagged`: has a
-        quality flag.
+    `planned` has one row for each study of the inventory: `study`, its number from 0 in the order of tokens; `subject`,
+    likewise; `study_id`, `subject_id`, `source_study_id`, `manifest_label`, `included`, `exclude_reasons` and
+    `planned_images`.
+
+    `frames` has one row for each frame or failed file: the columns of `predictions` with `study` and `subject` in place
+    of their tokens, and `flagged`, whether it has a quality flag.
+
+    Args:
+        memory_limit_bytes: Memory limit of the database.
     """
 
     def __init__(self, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
@@ -67,44 +72,54 @@ class CohortDatabase:
         self._directory.cleanup()
 
     def execute(self, sql: str) -> None:
-        """A statement without a result."""
+        """Run a statement that has no result."""
         self.connection.execute(sql)
 
     def table(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
+        """Return a result as an Arrow table."""
         return self.connection.sql(sql, params=list(parameters)).to_arrow_table()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """A small result as dictionaries."""
+        """Return a small result as dictionaries."""
         return self.table(sql, parameters).to_pylist()
 
     def scalar(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """Return the first value of a result."""
         return self.table(sql, parameters).column(0)[0].as_py()
 
     def arrays(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, np.ndarray]:
-        """A result's columns as arrays; null becomes NaN in numbers (float64) and None in text (object)."""
+        """Return a result's columns as arrays. Null becomes NaN in numbers (float64) and None in text (object)."""
         table = self.table(sql, parameters)
         return {name: _to_numpy(table.column(name)) for name in table.column_names}
 
     def stream(self, sql: str) -> pa.RecordBatchReader:
-        """A large result, batch by batch."""
+        """Return a large result, batch by batch."""
         return self.connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
 
     def register(self, name: str, table: pa.Table | pa.RecordBatchReader | pyarrow.dataset.Dataset) -> None:
+        """Make an Arrow table readable under a name."""
         self.connection.register(name, table)
 
     def load(self, lineage: Sequence[RunTables]) -> None:
-        """Fills the tables from a lineage, oldest run first; of each frame the latest `ok` counts, by lineage order.
+        """Fill the tables.
 
-        Raises RunFault where scores and plan do not belong together.
+        Of each frame the latest row with status `ok` counts, and of each study the latest plan that has it.
+
+        Args:
+            lineage: The runs of a lineage, oldest first.
+
+        Raises:
+            RunFault: Scores and plan do not belong together.
         """
         self._one_run = len(lineage) == 1
         self._load_planned(lineage)
         self._load_frames(lineage)
-        pa.default_memory_pool().release_unused()  # what reading left behind would count against the statistics' arrays
+        pa.default_memory_pool().release_unused()  # leave the memory to the statistics' arrays
 
     def scored_studies(self, study_score: str) -> str:
-        """SQL of `planned` with the counts, the score and the source resolution of each study's frames."""
-        images = "CAST(NULL AS BIGINT)" if self._one_run else "count(DISTINCT image_id)"  # which costs much
+        """Return SQL for `planned` with the counts, the score and the source resolution of each study's frames."""
+        # Counting distinct images is slow, and for one run the plan has the number.
+        images = "CAST(NULL AS BIGINT)" if self._one_run else "count(DISTINCT image_id)"
         return f"""(
             SELECT study, subject, study_id, subject_id, included, exclude_reasons,
                    coalesce(n_counted_images, planned_images) AS n_images, coalesce(n_frames_ok, 0) AS n_frames_ok,

@@ -1,1 +1,1 @@
-"""SQL over the tables of an output: which tables there are, a database that can only read, results in files."""
+"""SQL over the tables of an output: the views, a read-only database, and the formats of results."""

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: pictures in base64, moments in ISO 8601, what is no finite number as null."""
+    """Return a value as JSON has it: bytes in base64, times in ISO 8601, numbers that are not finite as null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Decimal):  # sums of whole numbers come as decimals of 38 digits
+    if isinstance(value, Decimal):  # DuckDB returns sums of integers as decimals of 38 digits
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
@@ -34,7 +34,7 @@ def plain(value: Any) -> Any:
 
 
 def cell(value: Any) -> str:
-    """A value as CSV has it: nothing for null, JSON for lists and maps."""
+    """Return a value as CSV has it: nothing for null, JSON for lists and maps."""
     value = plain(value)
     if value is None:
         return ""
@@ -42,7 +42,7 @@ def cell(value: Any) -> str:
 
 
 def write_csv(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
-    """UTF-8 with a header; floats with all digits that tell them apart."""
+    """Write UTF-8 with a header. Floats have all digits that tell them apart."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text)
     writer.writerow(rows.schema.names)
@@ -53,7 +53,7 @@ def write_csv(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
 
 
 def write_json(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
-    """One array with an object a row, each on a line of its own."""
+    """Write one array with an object for each row, each on its own line."""
     separator = b"[\n"
     for batch in rows:
         for row in row_values(batch):
@@ -64,7 +64,7 @@ def write_json(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
 
 
 def write_parquet(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
-    """Column types as the query gave them."""
+    """Write Parquet with the column types of the query."""
     with pq.ParquetWriter(file, rows.schema, compression="zstd") as writer:
         for batch in rows:
             writer.write_batch(batch)
@@ -78,7 +78,7 @@ FORMATS: Mapping[str, Callable[[pa.RecordBatchReader, BinaryIO], None]] = {
 
 
 def row_values(batch: pa.RecordBatch) -> zip:
-    """The rows as tuples; columns of one name, which SQL allows, stay apart."""
+    """Return the rows as tuples. Columns of one name, which SQL allows, stay apart."""
     columns = [
         column.to_pylist(maps_as_pydicts="lossy") if pa.types.is_nested(column.type) else column.to_pylist()
         for column in batch.columns

@@ -14,7 +14,7 @@ RUNS = pa.schema(
     [
         ("run_id", _text),
         ("parent_run_id", _text),
-        ("selection", _text),  # what of the input it planned: all, new, failed
+        ("selection", _text),  # the part of the input that it planned: all, new, failed
         ("status", _text),
         ("exit_code", pa.int32()),
         ("simulated", pa.bool_()),
@@ -31,7 +31,7 @@ RUNS = pa.schema(
         ("package_version", _text),
         ("versions", pa.map_(pa.string(), pa.string())),
         ("devices", pa.list_(pa.string())),
-        ("started_at", pa.timestamp("us")),  # UTC, without a zone: zones need a library that we do without
+        ("started_at", pa.timestamp("us")),  # UTC; a time zone in the type would need another library
         ("ended_at", pa.timestamp("us")),
         ("submissions", pa.int32()),
         ("scoring_s", _number),
@@ -44,7 +44,7 @@ RUNS = pa.schema(
         ("n_planned_masks", _count),
         ("n_shards", _count),
         ("n_excluded", _count),
-        ("n_rows", _count),  # this and what follows is null until the run has ended
+        ("n_rows", _count),  # this and all below are null until the run has ended
         ("n_ok", _count),
         ("n_failed", _count),
         ("n_chd_calls", _count),
@@ -58,7 +58,7 @@ RUNS = pa.schema(
 
 
 def run_rows(records: list[RunRecord]) -> pa.Table:
-    """One row a run, schema RUNS."""
+    """Return one row for each run, in schema RUNS."""
     return pa.Table.from_pylist([_row(record) for record in records], RUNS)
 
 

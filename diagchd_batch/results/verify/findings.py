@@ -1,4 +1,4 @@
-"""What `verify` finds, in words."""
+"""The problems that `verify` reports, with what to do about each."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -6,11 +6,11 @@ from enum import StrEnum
 from diagchd_batch.results.counts import RunCounts
 
 MAX_PROBLEMS_LISTED = 1_000
-"""Further problems are counted, not listed: a report stays small whatever has happened to the output."""
+"""Problems beyond this number are counted but not listed, so that a report stays small."""
 
 
 class ProblemKind(StrEnum):
-    """What can be wrong with an output."""
+    """The kinds of problems of an output."""
 
     NO_RUN_RECORD = "no_run_record"
     DAMAGED_RUN_RECORD = "damaged_run_record"
@@ -38,7 +38,7 @@ class ProblemKind(StrEnum):
 
 
 RESTORE = "restore the file from a backup; or delete it and the run's _SUCCESS, and resume the run to score it again"
-_RESUME = "resume the run with the command that began it"
+_RESUME = "resume the run with the command that started it"
 _REPORT = "the program that wrote it is at fault: report this, and score again with --new-run"
 
 REMEDIES: dict[ProblemKind, str] = {
@@ -66,13 +66,15 @@ REMEDIES: dict[ProblemKind, str] = {
     ProblemKind.COUNTS_DIFFER: "delete the run's _SUCCESS, then resume it to count again",
     ProblemKind.BROKEN_LINEAGE: "restore its parent from a backup; or score everything again with --new-run",
 }
-"""What a person can do about each. Where the digest shows that a file was altered after it was written, the remedy for
-whatever is wrong inside is to restore it; otherwise the program is at fault."""
+"""What a person can do about each kind of problem.
+
+Where the digest shows that a file was altered after it was written, the remedy for everything inside it is to restore
+the file. Otherwise the program is at fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong. `place` names it by tokens and keys: a shard, an image and frame."""
+    """One problem. `place` says where by tokens and keys: a shard, an image and frame."""
 
     kind: ProblemKind
     place: str
@@ -85,7 +87,7 @@ class Problem:
 
 @dataclass(slots=True)
 class VerifyReport:
-    """The outcome of `verify`. `problems` lists the first ones, `n_problems` counts them all."""
+    """The result of verifying a run. `problems` lists the first problems, `n_problems` counts them all."""
 
     run_id: str
     n_shards_checked: int = 0
@@ -95,18 +97,24 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
+        """Whether there is no problem."""
         return self.n_problems == 0
 
     def add(self, *problems: Problem) -> None:
+        """Add problems."""
         self.n_problems += len(problems)
         self.problems.extend(problems[: MAX_PROBLEMS_LISTED - len(self.problems)])
 
 
 @dataclass(frozen=True, slots=True)
 class LineageReport:
-    """What `verify` finds of a run and those that it builds on, oldest first. `n_images` are planned, `n_rows` current.
+    """The result of verifying a lineage as a whole. The runs themselves have reports of their own.
 
-    That each run is complete by itself is another report's.
+    Attributes:
+        run_ids: The runs, oldest first.
+        n_images: The number of images that any of the runs planned.
+        n_rows: The number of rows that count.
+        problems: What is wrong.
     """
 
     run_ids: tuple[str, ...]
@@ -116,4 +124,5 @@ class LineageReport:
 
     @property
     def ok(self) -> bool:
+        """Whether there is no problem."""
         return not self.problems

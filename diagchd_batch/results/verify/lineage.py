@@ -1,4 +1,4 @@
-"""Proves that a run and those that it builds on give, together, exactly one result for each frame that any planned."""
+"""Proves that the runs of a lineage together give exactly one result for each frame that any of them planned."""
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_fingerprint
@@ -23,7 +23,15 @@ WHERE n <> n_frames OR (has_whole AND n > 1) ORDER BY image_id
 
 
 def verify_lineage(output: Output, run_id: str) -> LineageReport:
-    """`run_id` is the newest run's. Raises RunFault where a table or a record cannot be read."""
+    """Verify a lineage as a whole.
+
+    Args:
+        output: The output.
+        run_id: The newest run of the lineage.
+
+    Raises:
+        RunFault: A table or a record cannot be read.
+    """
     try:
         records = resolve_lineage(output.storage, run_id)
     except (UsageError, DamagedRecordError) as error:
@@ -32,9 +40,9 @@ def verify_lineage(output: Output, run_id: str) -> LineageReport:
     database = open_query(output, {}, run_id)
     counts = database.table(_COUNTS).to_pylist()[0]
     for kind, sql, detail in (
-        (ProblemKind.MISSING_IMAGE, _WITHOUT_ROW, "planned, yet without a current row"),
-        (ProblemKind.UNPLANNED_ROW, _UNPLANNED, "a current row, yet in no plan"),
-        (ProblemKind.DUPLICATE_ROW, _TWICE, "more than one current row for a frame"),
+        (ProblemKind.MISSING_IMAGE, _WITHOUT_ROW, "it is planned, but no row of it counts"),
+        (ProblemKind.UNPLANNED_ROW, _UNPLANNED, "a row of it counts, but no plan has it"),
+        (ProblemKind.DUPLICATE_ROW, _TWICE, "more than one row counts for a frame"),
     ):
         problems += _of_images(database, sql, kind, detail)
     return LineageReport(

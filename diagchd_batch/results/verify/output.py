@@ -1,4 +1,4 @@
-"""Verifies a whole output: each run that it holds, or once held, and those that build on one another together."""
+"""Verifies a whole output: each run that it has, or once had, and each lineage as a whole."""
 
 from collections.abc import Iterator
 
@@ -13,10 +13,17 @@ from diagchd_batch.studies.plan import open_plan
 
 
 def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyReport]:
-    """Of the run named, or of all: those that the output holds anything of, and those whose plan alone is left.
+    """Verify one run or all runs, also those of which only the plan is left.
 
-    Raises UsageError for an output or run that is not there, RunFault where the plan of the run named, or of every
-    run, cannot be read; of all runs, one whose plan cannot be read is reported and the others are checked.
+    With all runs, one whose plan cannot be read is reported, and the others are checked.
+
+    Args:
+        output: The output.
+        run_id: The run; all runs by default.
+
+    Raises:
+        UsageError: The output has no such run, or no run at all.
+        RunFault: The plan of the named run, or every plan, cannot be read.
     """
     held, planned = output.run_ids(), output.planned_run_ids()
     if run_id is not None:
@@ -32,7 +39,7 @@ def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyRep
         except StorageFault:
             raise
         except RunFault as fault:
-            if not planned:  # another private tree was named: one message says it, and how to name the right one
+            if not planned:  # it is another private tree, and one message says how to name the right one
                 raise
             report = VerifyReport(name)
             kind = ProblemKind.UNREADABLE_PLAN
@@ -41,7 +48,12 @@ def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyRep
 
 
 def verify_lineages(output: Output, run_id: str | None = None) -> Iterator[LineageReport]:
-    """Of the newest run of each lineage, or of the run named if it is one. Runs that build on none are left out."""
+    """Verify each lineage of several runs as a whole.
+
+    Args:
+        output: The output.
+        run_id: The newest run of a lineage, to verify only that; all lineages by default.
+    """
     for record in newest_runs(output.storage, on_damaged=lambda *_: None):
         if record.parent_run_id is None or run_id not in (None, record.run_id):
             continue

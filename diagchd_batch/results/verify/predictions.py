@@ -1,4 +1,4 @@
-"""Compares derived predictions with the score files they were derived from, shard by shard, as both stream by."""
+"""Compares predictions with the score files that they were derived from, shard by shard, while both are read."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ _KIND = ProblemKind.PREDICTIONS_DIFFER
 
 
 class PredictionsCheck:
-    """Is given a finished run's shards in ascending order; `compare` and `finish` return the problems they meet."""
+    """Takes a finished run's shards in ascending order. Both methods return the problems that they find."""
 
     def __init__(self, storage: Store, run_id: str, *, plans_images: bool = True) -> None:
         """A run that only corrects labels or exclusions plans no image (`plans_images`) and has no predictions."""
@@ -30,7 +30,12 @@ class PredictionsCheck:
         self._advance()
 
     def compare(self, shard: int, rows: pa.Table | None) -> list[Problem]:
-        """`rows`: the shard's, without masks; None where its file cannot be read, so that nothing can be compared."""
+        """Compare the predictions of a shard.
+
+        Args:
+            shard: The shard's number, greater than that of the call before.
+            rows: The shard's rows without masks, or None where its file cannot be read and nothing can be compared.
+        """
         self._pass_surplus(before=shard)
         predicted = None
         if self._next is not None and self._next[0] == shard:
@@ -43,7 +48,7 @@ class PredictionsCheck:
         return self._drain()
 
     def finish(self) -> list[Problem]:
-        """To be called after the last shard."""
+        """Return the remaining problems. Call it after the last shard."""
         self._pass_surplus(before=None)
         return self._drain()
 
@@ -70,7 +75,7 @@ class PredictionsCheck:
 
 
 def _by_shard(storage: Store, run_id: str) -> Iterator[tuple[int, pa.Table]]:
-    """Consecutive rows of one shard at a time."""
+    """Return consecutive rows of the same shard together."""
     held: list[pa.Table] = []
     current = -1
     predictions = read_predictions(storage, run_id)
@@ -90,14 +95,14 @@ def _by_shard(storage: Store, run_id: str) -> Iterator[tuple[int, pa.Table]]:
 
 
 def _plain(rows: pa.Table) -> pa.Table:
-    """Without dictionaries, whose order may differ where the values do not."""
+    """Return the rows without dictionaries, whose order may differ where the values are equal."""
     fields = [pa.field(f.name, pa.string()) if pa.types.is_dictionary(f.type) else f for f in PREDICTIONS]
     schema = pa.schema([field.with_nullable(True) for field in fields if field.name != "shard"])
     return rows.select(_COMPARED).cast(schema).combine_chunks()
 
 
 def _difference(rows: pa.Table, predicted: pa.Table | None) -> str | None:
-    """`rows` of the score file against those predicted, in words; None where they are equal."""
+    """Return how the predictions differ from the score file's rows, or None where they are equal."""
     n_predicted = 0 if predicted is None else predicted.num_rows
     if n_predicted != rows.num_rows:
         return f"they have {n_predicted} rows of this shard, its score file {rows.num_rows}"
@@ -106,7 +111,7 @@ def _difference(rows: pa.Table, predicted: pa.Table | None) -> str | None:
     rows, predicted = _plain(rows), _plain(predicted)
     if rows.equals(predicted):
         return None
-    # Not-a-number is unequal to itself, so it is settled by how the values are written.
+    # Not-a-number is unequal to itself, so the values are compared as text.
     differing = [
         scored["image_id"]
         for scored, derived in zip(rows.to_pylist(), predicted.to_pylist(), strict=True)

@@ -1,4 +1,4 @@
-"""Proves from the files alone that a run has exactly one result for each planned frame, unaltered and consistent."""
+"""Proves from the files alone that a run has exactly one unaltered, consistent result for each planned frame."""
 
 import os
 from collections import deque
@@ -33,15 +33,29 @@ def verify_run(
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> VerifyReport:
-    """Checks a run of the output in `storage` against its frozen plan, and says by token what is wrong.
+    """Check a run against its frozen plan.
 
-    The plan is the one that was frozen; every planned frame has exactly one row, in its shard; score files are of this
-    run, readable, and the very bytes that a worker recorded; masks decode and their pixels are those counted; calls
-    follow from probabilities; each scored image's source and digest are recorded; predictions and the run record's
-    counts equal the score files; no other table lies beside them.
+    It checks that the plan is the one that was frozen; that every planned frame has exactly one row, in its shard; that
+    score files are readable, belong to this run and have the bytes that a worker recorded; that rows are as their
+    columns are declared, masks decode and have the pixels that were counted, and calls follow from probabilities; that
+    the source and digest of each scored image are recorded; that predictions and the counts of the run record equal the
+    score files; and that there is no other table among them.
 
-    Streams: memory holds the rows, without masks, of a few shards at a time. `progress` gets the number of planned
-    images checked so far. Raises RunFault where the plan cannot be read.
+    Memory holds the rows of a few shards at a time, without masks.
+
+    Args:
+        storage: The output.
+        private: The private tree.
+        plan: The run's plan.
+        run_id: The run.
+        workers: The number of shards to check at the same time; by default one for each core, at most 8.
+        progress: Receives the number of planned images checked so far.
+
+    Returns:
+        The problems, which name places by token.
+
+    Raises:
+        RunFault: The plan cannot be read.
     """
     report = VerifyReport(run_id)
     try:
@@ -57,18 +71,19 @@ def verify_run(
     if private_record is None:
         detail = f"there is no {output_layout.private_run_record(run_id)} in the private tree"
         _add(report, ProblemKind.NO_RUN_RECORD, f"run {run_id}", detail)
-    elif private_record.plan_digest != plan.head.digest:  # the digests stay private: they would tell which archive
-        detail = f"its digest is not the one in {output_layout.private_run_record(run_id)}, by which the run was scored"
+    elif private_record.plan_digest != plan.head.digest:
+        # The message does not show the digests, which would tell which archive it is.
+        detail = f"the run was scored with the plan whose digest is in {output_layout.private_run_record(run_id)}"
         _add(report, ProblemKind.ALTERED_PLAN, f"plan of run {run_id}", detail)
     if not plan.is_intact():
-        detail = "its rows, images or studies, are not those that it was frozen with"
+        detail = "its images or studies are not those that it was frozen with"
         _add(report, ProblemKind.ALTERED_PLAN, f"plan of run {run_id}", detail)
     for key in foreign_tables(storage, run_id):
         _add(
             report,
             ProblemKind.FOREIGN_FILE,
             key,
-            "no file of this run, but a glob over the archive reads it as results",
+            "it is not a file of this run, but a glob over the archive reads it as results",
         )
     counter = RowCounter()
     predictions = PredictionsCheck(storage, run_id, plans_images=plan.head.n_images > 0) if finished else None
@@ -92,7 +107,7 @@ def verify_run(
 
 
 def _without_record(storage: Store, plan: "Plan", run_id: str) -> str:
-    """Also whether anything of the run is left: its plan alone tells that it was there."""
+    """Return what is missing, and whether anything but the plan is left of the run."""
     missing = f"there is no {output_layout.run_record(run_id)}"
     if committed_shards(storage, run_id):
         return missing
@@ -100,7 +115,7 @@ def _without_record(storage: Store, plan: "Plan", run_id: str) -> str:
 
 
 def _check_record(storage: Store, record: RunRecord, plan: "Plan", report: VerifyReport) -> bool:
-    """Whether the run is finished; also that its record and its plan tell of the same thing."""
+    """Return whether the run is finished, and report where its record and its plan disagree."""
     place = f"run {record.run_id}"
     head = plan.head
     for name in ("frames", "n_studies", "n_subjects", "n_images", "n_masks", "n_shards"):
@@ -118,12 +133,12 @@ def _check_record(storage: Store, record: RunRecord, plan: "Plan", report: Verif
 def _checked_shards(
     storage: Store, private: Store, plan: "Plan", record: RunRecord, report: VerifyReport, workers: int | None
 ) -> Iterator[tuple[ShardFindings, int]]:
-    """Findings of each committed shard in ascending order, with its planned images; others are reported."""
+    """Return the findings of each committed shard, ascending, with its number of planned images. Report the others."""
     committed = committed_shards(storage, record.run_id)
     sources = _source_keys(private, record.run_id)
     for shard in sorted(committed - set(range(plan.head.n_shards))):
         key = output_layout.shard_file(record.run_id, shard)
-        _add(report, ProblemKind.UNPLANNED_SHARD, f"shard {shard}", f"the plan has no such shard, yet there is {key}")
+        _add(report, ProblemKind.UNPLANNED_SHARD, f"shard {shard}", f"the plan has no such shard, but there is {key}")
     frame_rule: FrameRule = plan.head.frames  # type: ignore[assignment]
     expected = Expectations(record.model.height, record.model.width, record.model.chd_threshold, frame_rule)
     metadata = table_metadata(run_id=record.run_id, fingerprint=record.fingerprint, simulated=record.simulated)

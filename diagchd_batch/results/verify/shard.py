@@ -1,4 +1,4 @@
-"""Fetches one shard's score file and checks it: bytes, metadata, rows, sources."""
+"""Fetches a shard's score file and checks its bytes, metadata, rows and sources."""
 
 import hashlib
 import io
@@ -37,7 +37,7 @@ _CHUNK_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class ShardFindings:
-    """One shard's problems, and its rows without the masks (None where the file could not be read)."""
+    """One shard's problems, and its rows without the masks, or None where the file cannot be read."""
 
     shard: int
     problems: list[Problem]
@@ -46,7 +46,7 @@ class ShardFindings:
 
 @dataclass(frozen=True, slots=True)
 class ShardCheck:
-    """Checks shards of one run; shared among threads. `metadata` is what every score file of the run must carry."""
+    """Checks shards of one run. Threads share it. Every score file of the run must have `metadata`."""
 
     storage: Store
     private: Store
@@ -55,7 +55,13 @@ class ShardCheck:
     metadata: Mapping[bytes, bytes]
 
     def check(self, shard: int, planned: Sequence[PlannedImage], source_keys: Sequence[str]) -> ShardFindings:
-        """`source_keys`: the shard's files below `sources/` in the private tree, one an attempt."""
+        """Check a shard.
+
+        Args:
+            shard: The shard's number.
+            planned: The images that the plan has in the shard.
+            source_keys: The keys of its files under `sources/` in the private tree, one for each attempt.
+        """
         findings = _Findings(shard)
         with tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory:
             local = Path(directory) / "shard.parquet"
@@ -71,7 +77,7 @@ class ShardCheck:
         return ShardFindings(shard, findings.problems, rows)
 
     def _fetch(self, key: str, local: Path) -> str:
-        """Copies the object to the local disk, in pieces, and gives its SHA-256."""
+        """Copy the object to the local disk, in pieces, and return its SHA-256."""
         info = self.storage.stat(key)
         size_bytes = (info and info.size_bytes) or 0
         digest = hashlib.sha256()
@@ -113,7 +119,7 @@ class ShardCheck:
                 findings.add_for_file(ProblemKind.FOREIGN_SHARD, detail)
 
     def _winning_sources(self, keys: Sequence[str], digest: str, findings: "_Findings") -> pa.Table | None:
-        """What the attempt that wrote these very bytes read its images from."""
+        """Return the sources of the attempt that wrote exactly these bytes."""
         n_read = 0
         for key in keys:
             try:
@@ -166,7 +172,7 @@ def _check_sources(sources: pa.Table, planned: Sequence[PlannedImage], rows: pa.
     for image in planned:
         source = recorded.get(image.image_id)
         if source is None or source["uri"] != image.uri:
-            detail = "its source is not recorded, or not as planned"
+            detail = "its source is not recorded, or differs from the plan"
         elif image.image_id in scored and source["sha256"] is None:
             detail = "it is scored, but no digest of what was read is recorded"
         else:
