@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 DECLARATIONS = "diagchd_batch.results.columns.scores"
 MARKER = b"_MEASURES = (\n"
-DECLARATION = b'    Column("mean_grey", _NUMBER, "mean grey value", minimum=0, maximum=255, since=2),\n'
+DECLARATION = b'    Column("added_by_a_test", _NUMBER, "a value", minimum=0, maximum=255, since=99),\n'
 
 
 class _Loader(SourceFileLoader):
@@ -51,26 +51,28 @@ def main(kept: Path, directory: Path) -> None:
     from diagchd_batch.results.verify.run import verify_run
     from tests.unit.results.made_run import METADATA, RUN_ID, make_run
 
-    assert SCHEMA_VERSION == 2
+    assert SCHEMA_VERSION == 99
     shutil.copytree(kept, directory / "kept")
     for path in (directory / "kept" / "private", *(directory / "kept" / "private").rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
     old = open_output(str(directory / "kept"))
     for report in (*verify_runs(old), *verify_lineages(old)):
         assert not report.problems, report.problems
-    rows = open_query(old, {}).table("SELECT mean_grey, chd_probability FROM current")
-    assert rows["mean_grey"].null_count == rows.num_rows == 36
+    rows = open_query(old, {}).table("SELECT added_by_a_test, chd_probability FROM current")
+    assert rows["added_by_a_test"].null_count == rows.num_rows == 36
     compact_predictions(old.storage, "first", METADATA)  # a resumed run derives its predictions with today's columns
-    assert old.predictions("first").to_table()["mean_grey"].null_count == 15
+    assert old.predictions("first").to_table()["added_by_a_test"].null_count == 15
 
     new = make_run(directory / "new")
     report = verify_run(new.storage, new.private, new.plan, RUN_ID)
     assert not report.problems, report.problems
     rows = open_output(new.storage.uri).predictions(RUN_ID).to_table()
-    assert rows["mean_grey"].null_count == 6  # those that failed
-    new.rewrite_shard(1, [{**row, "mean_grey": 256.0} if row["status"] == "ok" else row for row in new.rows[1]])
+    assert rows["added_by_a_test"].null_count == 6  # those that failed
+    new.rewrite_shard(1, [{**row, "added_by_a_test": 256.0} if row["status"] == "ok" else row for row in new.rows[1]])
     problems = verify_run(new.storage, new.private, new.plan, RUN_ID).problems
-    assert any(p.kind is ProblemKind.INCONSISTENT_ROW and "mean_grey is 256" in p.detail for p in problems), problems
+    assert any(p.kind is ProblemKind.INCONSISTENT_ROW and "added_by_a_test is 256" in p.detail for p in problems), (
+        problems
+    )
     print("done", flush=True)
 
 
