@@ -1,4 +1,4 @@
-"""The bundled weights at work on phantoms; the gate's own figures are in `evaluation.json`."""
+"""The bundled weights score phantoms well. The figures of the gate cohort are in `evaluation.json`."""
 
 from pathlib import Path
 

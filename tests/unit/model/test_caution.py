@@ -1,4 +1,4 @@
-"""Who scores with weights that never learned from a patient is told before, and only then."""
+"""Whoever scores with weights that never learned from a patient is warned, and nobody else is."""
 
 import pytest
 
@@ -17,5 +17,5 @@ from diagchd_batch.model.caution import caution
     ],
 )
 def test_caution(name, weights, simulated, said):
-    told = caution(name, weights, simulated_images=simulated)
-    assert told is None if said is None else said in told
+    warning = caution(name, weights, simulated_images=simulated)
+    assert warning is None if said is None else said in warning

@@ -1,4 +1,4 @@
-"""The losses against Keras's own cross-entropy and soft Dice written out by hand."""
+"""The losses agree with Keras's own cross-entropy, and with soft Dice written out by hand."""
 
 import keras
 import numpy as np

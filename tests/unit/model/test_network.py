@@ -1,4 +1,4 @@
-"""The network against the original's output, Keras's own Xception and the published shapes."""
+"""The network agrees with the output of the original, with Keras's own Xception and with the published shapes."""
 
 import ast
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_so_does_the_form_that_scores_fastest_on_a_cpu(full_network):
 def test_encoder_is_that_of_keras(full_network):
     theirs = keras.applications.Xception(input_shape=(96, 128, 3), weights=None, include_top=False)
     ours = {layer.name: layer for layer in full_network.layers}
-    # Keras numbers the four layers of residual connections on; the one of block 13 is not in our network
+    # Keras numbers the layers of the four residual connections; our network does not have the one of block 13.
     residual = {"conv2d": "block{}_residual", "batch_normalization": "block{}_residual_bn"}
     unnamed = {kind: iter((2, 3, 4)) for kind in residual}
     for layer in theirs.layers[:122]:

@@ -1,4 +1,4 @@
-"""Checkpoints of the original: files that Keras itself wrote, and forged ones with every fault that we can think of."""
+"""Checkpoints of the original: files written by Keras itself, and forged files with all kinds of faults."""
 
 import h5py
 import keras
@@ -80,7 +80,7 @@ def test_files_that_keras_wrote_give_the_original_s_output(tmp_path):
     expected = original(image, training=False)
     whole, weights = tmp_path / "model.h5", tmp_path / "model_weights.h5"
     original.save(whole)
-    with h5py.File(whole) as source, h5py.File(weights, "w") as file:  # save_weights puts the same at the root
+    with h5py.File(whole) as source, h5py.File(weights, "w") as file:  # save_weights writes the same groups at the root
         file.attrs.update(source["model_weights"].attrs)
         for name in source["model_weights"]:
             source.copy(f"model_weights/{name}", file)
@@ -179,7 +179,7 @@ def test_values_in_another_file_are_refused(network, target, tmp_path):
 
 
 def test_an_array_larger_than_memory_is_refused_by_its_shape(network, target, tmp_path):
-    """HDF5 stores what was never written as nothing, so that a small file can declare a petabyte."""
+    """HDF5 stores nothing for values that were never written, so that a small file can declare a petabyte."""
     forge(network, tmp_path / "original.h5")
     with h5py.File(tmp_path / "original.h5", "a") as file:
         group = file["model_weights/conv2d_3/conv2d_3"]

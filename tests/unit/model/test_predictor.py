@@ -1,4 +1,4 @@
-"""The predictor against Keras, and what byte identity rests on."""
+"""The predictor agrees with Keras, and gives the same bits wherever byte identity of runs depends on it."""
 
 import hashlib
 import os
@@ -43,7 +43,7 @@ def predictor(spec):
 
 @pytest.fixture(scope="module")
 def images(spec):
-    """Smooth random pictures: the network is decided on most of their pixels, not torn as on noise."""
+    """Return smooth random pictures. On noise the classes of many pixels would be nearly equally probable."""
     coarse = np.random.default_rng(0).integers(0, 256, (BATCH, spec.height // 16, spec.width // 16, 3), dtype=np.uint8)
     return coarse.repeat(16, axis=1).repeat(16, axis=2)
 
@@ -105,7 +105,7 @@ def test_bfloat16_agrees_and_its_heads_are_not_rounded(spec, images, reference, 
     assert np.mean(prediction.label_maps_bhw_u8 == expected[0].argmax(-1)) > 0.99
     np.testing.assert_allclose(prediction.chd_probability_b_f32, expected[1], atol=0.05)
     bits = prediction.chd_probability_b_f32.view(np.uint32)
-    assert (bits & 0xFFFF).any()  # a bfloat16 has zeros there
+    assert (bits & 0xFFFF).any()  # a value rounded to bfloat16 has zeros there
 
 
 COMPILE = """
@@ -120,7 +120,7 @@ for precision in ("float32", "bfloat16"):
 
 
 def test_tensorflow_s_optimizer_takes_the_graph():
-    """Where it gives up it only writes a message, and scoring is slower."""
+    """If the optimizer gives up it only writes a message, and scoring is slower."""
     environ = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}  # errors
     ended = subprocess.run([sys.executable, "-c", COMPILE], env=environ, capture_output=True, text=True, check=True)
     assert "remapper failed" not in ended.stderr
@@ -181,7 +181,7 @@ def test_an_empty_batch_and_a_second_number_of_threads_are_refused(spec, predict
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
     with h5py.File(tmp_path / "weights.h5", "w") as file:
-        file.attrs["diagchd_batch_weights"] = 1  # a checkpoint of ours as far as can be told without the network
+        file.attrs["diagchd_batch_weights"] = 1  # without the network it passes for a checkpoint of ours
     with pytest.raises(WeightsError, match=r"does not fit .*: \d+ variables are missing"):
         Predictor(resolve_model("diagchd-compact", str(tmp_path / "weights.h5"), "float32"), 1)
 
@@ -207,14 +207,14 @@ print(digest.hexdigest())
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_process_gives_the_same_bits(precision):
     command = [sys.executable, "-c", DIGEST_OF_A_RUN, "2", precision]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]  # at once: busy cores
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]  # at once
     digests = [process.communicate(timeout=240)[0].strip() for process in processes]
     assert len(digests[0]) == len(hashlib.sha256().hexdigest())
     assert digests[0] == digests[1]
 
 
 def test_weights_replaced_since_the_run_began_are_refused(network, tmp_path):
-    """A worker that starts anew in mid-run must not score with another model under the same fingerprint."""
+    """A worker that starts in the middle of a run must not score with another model under the same fingerprint."""
     path = tmp_path / "latest.h5"
     save_checkpoint(network, path)
     spec = resolve_model("diagchd-compact", str(path), "float32")

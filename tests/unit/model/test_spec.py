@@ -1,4 +1,4 @@
-"""Cards and specs: what a driver resolves without loading Keras."""
+"""Cards and specs, which a driver resolves without importing Keras."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Our own checkpoints, and weights from a seed."""
+"""Checkpoints in this program's own format, and weights from a seed."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def newer(file):
 
 
 def store_elsewhere(file):
-    """Raw values in a file beside it."""
+    """Move the values of an array to a raw file beside the checkpoint."""
     raw = Path(file.filename).with_name("elsewhere.bin")
     file["head_conv/bias"][...].tofile(raw)
     del file["head_conv/bias"]
@@ -71,7 +71,7 @@ def store_elsewhere(file):
 
 
 def make_virtual(file):
-    """A view of an array in another HDF5 file."""
+    """Replace an array by a view of an array in another HDF5 file."""
     other = Path(file.filename).with_name("elsewhere.h5")
     with h5py.File(other, "w") as source:
         source["bias"] = file["head_conv/bias"][...]

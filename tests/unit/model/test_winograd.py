@@ -1,4 +1,4 @@
-"""Winograd's convolution against Keras's own, and in float64 where it must be exact."""
+"""Winograd's convolution agrees with Keras's own, and is exact in float64."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def test_it_is_a_convolution_whatever_the_size(height, width, channels_in, chann
 
 
 def test_its_rounding_errors_are_near_those_of_the_direct_sum():
-    """With the usual points 0, ±1, ±2 they are more than five times as large."""
+    """With the usual points 0, ±1, ±2 the errors would be more than five times as large."""
     ours, theirs = _both(18, 24, 512, 64, "float32")
     errors = ours - theirs
     assert np.sqrt(np.mean(errors**2)) < 3e-6

@@ -1,4 +1,4 @@
-"""Training: batches, and all three stages on a handful of phantoms."""
+"""Training batches, and all three stages on a few phantoms."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from diagchd_batch.training.stages import CLASSIFICATION, SEGMENTATION, Cohort, 
 
 @pytest.fixture
 def cohort():
-    """Every image is its own mask times 100, so that whatever moves one must move the other."""
+    """Return a cohort whose images are their masks times 100, so that a shift of one must be a shift of the other."""
     masks = np.random.default_rng(0).integers(0, 3, (10, 24, 36), dtype=np.uint8)
     images = np.repeat(masks[..., None] * 100, 3, axis=-1)
     return Cohort(images, masks, np.arange(10, dtype=np.int32) % 2, np.arange(10, dtype=np.int32))

@@ -1,4 +1,4 @@
-"""A budget shared by threads is never overdrawn, and nobody waits for ever."""
+"""A budget shared by threads is never overdrawn, and no thread waits for ever."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

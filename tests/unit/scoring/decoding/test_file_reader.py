@@ -1,4 +1,4 @@
-"""From planned files to frames: which rows a file gives, and with which codes."""
+"""Which frames and failure codes the reader yields for a planned file."""
 
 import hashlib
 import os

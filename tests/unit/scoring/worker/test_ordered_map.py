@@ -1,4 +1,4 @@
-"""Tasks in a pool of threads: order, bounds, errors, no deadlock."""
+"""The map over tasks in threads keeps their order and its bounds, raises their errors and never deadlocks."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ def _feed(tasks, work, *, threads=3, max_tasks=4, max_bytes=100, size_of=lambda 
     max_tasks=st.integers(1, 6),
 )
 def test_items_come_in_order_whatever_the_bounds(lengths, sizes, threads, max_tasks):
-    """Also with more items a task than fit ahead, and tasks larger than all bytes allowed."""
+    """Some tasks have more items than fit ahead of the consumer, and some are larger than the limit on bytes."""
     tasks = list(range(len(lengths)))
 
     def work(task):

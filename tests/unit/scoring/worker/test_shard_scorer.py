@@ -1,4 +1,4 @@
-"""Scoring shards without Ray: rows, fixed batches, equal bytes, attempts, faults."""
+"""Scoring whole shards without Ray: rows, fixed batches, equal bytes, attempts and faults."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +47,7 @@ def test_every_frame_has_one_row_with_what_the_model_said(tmp_path):
 
 
 class OverflowingModel(PlainModel):
-    """No number for bright pictures, as a network gives whose sums overflow."""
+    """Returns NaN for bright pictures, like a network whose sums overflow."""
 
     def predict(self, images_bhwc_u8, reference_bhw_u8=None):
         prediction = super().predict(images_bhwc_u8, reference_bhw_u8)
@@ -134,7 +134,7 @@ def test_of_two_workers_on_one_shard_one_commits(tmp_path):
 
 
 def test_a_long_cine_is_decoded_as_it_is_scored(tmp_path):
-    """Memory must not depend on the number of frames: the decoder stays a few frames ahead of the model."""
+    """Memory must not depend on the number of frames, so the decoder stays only a few frames ahead of the model."""
     run = make_run(tmp_path, {"study/cine.tif": tiff([n % 250 for n in range(120)])})
     ahead = []
 
@@ -178,7 +178,7 @@ def _attempts(run) -> list[dict]:
     return [json.loads(run.private.read(key)) for key in keys]
 
 
-def test_a_shard_that_kills_isolated_workers_on_two_nodes_is_condemned(tmp_path):
+def test_a_shard_that_kills_isolated_workers_on_two_nodes_is_blamed(tmp_path):
     run = make_run(tmp_path, FILES)
     _die(run, isolated=True, times=2, nodes=("node-a", "node-b"))
     (summary,) = run.score_all()
@@ -201,7 +201,7 @@ def test_another_submission_goes_on_after_that(tmp_path):
     assert summary.n_ok == 14
 
 
-def test_deaths_at_random_places_condemn_nothing(tmp_path):
+def test_a_shard_is_not_blamed_for_deaths_at_different_batches(tmp_path):
     run = make_run(tmp_path, FILES)
     for batch in range(3):
         _die(run, isolated=True, nodes=("node-a", "node-b"), batch=batch)
@@ -210,8 +210,8 @@ def test_deaths_at_random_places_condemn_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("before_the_first_batch", [False, True])
-def test_deaths_at_random_places_without_end_stop_the_run(tmp_path, before_the_first_batch):
-    """Such as workers on a node with too little memory: Ray would replace them for ever."""
+def test_too_many_deaths_at_different_batches_stop_the_run(tmp_path, before_the_first_batch):
+    """An example are workers on a node with too little memory. Ray would replace them without limit."""
     run = make_run(tmp_path, FILES)
     for batch in range(10):
         for node in ("node-a", "node-b"):
