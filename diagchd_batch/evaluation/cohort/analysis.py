@@ -99,7 +99,12 @@ class Results:
     majority: tuple[np.ndarray, Rater] | None = None
 
     def add(self, table: str, rows: Iterator[Row] | Sequence[Row]) -> None:
-        """Append rows to a table."""
+        """Append rows to a table.
+
+        Args:
+            table: The table's name.
+            rows: Its further rows.
+        """
         self.tables.setdefault(table, []).extend(rows)
 
 

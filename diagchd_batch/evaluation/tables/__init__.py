@@ -1,0 +1,1 @@
+"""The metrics tables: their schemas, endpoint definitions, rows, names and files."""

@@ -81,7 +81,13 @@ class RaterScoreCuts:
         self._made: dict[tuple, ScoreCuts | None] = {}
 
     def of(self, unit: str, kind: str, subject: str) -> ScoreCuts | None:
-        """Return a rater's cuts, or None if the rater's totals are withheld."""
+        """Return a rater's cuts, or None if the rater's totals are withheld.
+
+        Args:
+            unit: `study` or `image`.
+            kind: The rater's kind.
+            subject: The rater's name.
+        """
         key = (unit, kind, subject)
         if key not in self._made:
             self._made[key] = self._make(self._points.get(key, []))

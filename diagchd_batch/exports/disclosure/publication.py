@@ -99,11 +99,11 @@ class Publication:
 
     def estimates(self) -> list[dict[str, Any]]:
         """Return the rows of `estimates` to publish."""
-        return self._let_through("estimates", map(self._estimate, self._tables["estimates"]))
+        return self._keep_published("estimates", map(self._estimate, self._tables["estimates"]))
 
     def comparisons(self) -> list[dict[str, Any]]:
         """Return the rows of `comparisons` to publish."""
-        rows = self._let_through("comparisons", map(self._comparison, self._tables["comparisons"]))
+        rows = self._keep_published("comparisons", map(self._comparison, self._tables["comparisons"]))
         n_shown, n_made = (Counter(map(_family, t)) for t in (rows, self._tables["comparisons"]))
         # An adjusted p can equal the p of another row in the family, which may be withheld.
         return [row if n_shown[_family(row)] == n_made[_family(row)] else {**row, "p_adjusted": None} for row in rows]
@@ -113,7 +113,7 @@ class Publication:
 
         Those of two raters are whole; rows against the label are TP, FN, FP and TN only.
         """
-        return self._let_through("cross_tabulation", map(self._cross_row, self._tables["cross_tabulation"]))
+        return self._keep_published("cross_tabulation", map(self._cross_row, self._tables["cross_tabulation"]))
 
     def flow(self) -> list[dict[str, Any]]:
         """Return the cohort's steps, without the reasons, labels and readers into which they are divided."""
@@ -127,11 +127,11 @@ class Publication:
 
     def cohort_characteristics(self) -> list[dict[str, Any]]:
         """Return the rows of `cohort_characteristics` to publish."""
-        return self._let_through(
+        return self._keep_published(
             "cohort_characteristics", map(self._characteristic, self._tables["cohort_characteristics"])
         )
 
-    def _let_through(self, table: str, rows: Iterable[dict[str, Any] | None]) -> list[dict[str, Any]]:
+    def _keep_published(self, table: str, rows: Iterable[dict[str, Any] | None]) -> list[dict[str, Any]]:
         every = list(rows)
         kept = [row for row in every if row is not None]
         self.n_withheld[table] = len(every) - len(kept)

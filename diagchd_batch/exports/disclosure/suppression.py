@@ -52,7 +52,13 @@ class Counts:
     unpublished: set[Cell] = field(default_factory=set)
 
     def add(self, cell: Cell, value: int, rank: int = 0) -> None:
-        """Add a count."""
+        """Add a count.
+
+        Args:
+            cell: The name of the count.
+            value: The count.
+            rank: Its rank. Counts with the highest rank are withheld first.
+        """
         self.values[cell] = value
         self.rank[cell] = rank
 
@@ -88,7 +94,12 @@ class Counts:
 
 
 def is_small(value: float, min_cell: int) -> bool:
-    """Return whether a count lies from 1 to below `min_cell`. An empty cell is not small: it holds nobody."""
+    """Return whether a count has to be withheld. An empty cell is not small, because it holds nobody.
+
+    Args:
+        value: The count.
+        min_cell: Counts from 1 to below this number are small.
+    """
     return 0 < value < min_cell
 
 
