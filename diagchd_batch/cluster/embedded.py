@@ -1,4 +1,4 @@
-"""An embedded Ray on this machine, for one run: private, quiet, and gone afterwards."""
+"""An embedded Ray on this machine for one run. It is private and quiet, and nothing of it remains."""
 
 import logging
 import os
@@ -18,18 +18,22 @@ from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.process.native_stderr import native_stderr_silenced
 
 OBJECT_STORE_BYTES = 256 << 20
-"""Nothing but summaries of a few hundred bytes crosses it."""
+"""Ample: only summaries of a few hundred bytes pass through the object store."""
 
-_TOKEN = secrets.token_hex(32)  # one per process, because Ray's library keeps the first it sees
+_TOKEN = secrets.token_hex(32)  # one for each process, because Ray's library keeps the first it sees
 
-_SESSION_PREFIX = "dcb-"  # short: a socket's path may have 107 characters, and Ray's part of it is long
+_SESSION_PREFIX = "dcb-"  # short, because a socket's path has at most 107 characters, most of which Ray uses
 _VITAL_PROCESSES = {"gcs_server", "raylet"}
 _MAX_BASE_CHARACTERS = 16
 _SESSION_NAME = re.compile(re.escape(_SESSION_PREFIX) + r"(\d+)-\w+")
 
 
 class EmbeddedRay:
-    """The `scoring.actors.Cluster` of a run on this machine alone."""
+    """The `Cluster` of a run on this machine alone.
+
+    Args:
+        node: The resources that Ray may use.
+    """
 
     elastic = False
 
@@ -37,13 +41,18 @@ class EmbeddedRay:
         self._node = node
 
     def nodes(self) -> list[NodeResources]:
+        """Return this machine."""
         return [self._node]
 
     def connected(self) -> AbstractContextManager[None]:
+        """Return a block within which Ray runs."""
         return embedded_ray(self._node)
 
     def check(self) -> None:
-        """Raise RunFault if Ray's own processes ended: its library would wait a minute and end this process unsaid."""
+        """Raise RunFault if Ray's own processes ended.
+
+        Otherwise Ray's library waits a minute and then ends this process without a message.
+        """
         from ray._private import worker  # there is no public way to ask
 
         node = worker._global_node
@@ -54,11 +63,11 @@ class EmbeddedRay:
 
 @contextmanager
 def embedded_ray(node: NodeResources) -> Iterator[None]:
-    """Start a Ray of our own with `node`'s resources, and stop it at the end, whatever the end is.
+    """Start a Ray with `node`'s resources for the block, and stop it however the block ends.
 
-    It listens on this machine's interfaces, as Ray always does, so every call must carry a random token, which exists
-    in the environment of its processes alone. Should this process be killed, Ray's processes end by themselves; what
-    they leave behind on disk is removed by the next start.
+    Ray listens on this machine's interfaces, so every call must carry a random token, which only exists in the
+    environment of its processes. If this process is killed, Ray's processes end by themselves, and the next start
+    removes what they left on disk.
     """
     _remove_sessions_of_the_dead()
     session = Path(tempfile.mkdtemp(prefix=f"{_SESSION_PREFIX}{os.getpid()}-", dir=_base_directory()))  # mode 700
@@ -66,13 +75,13 @@ def embedded_ray(node: NodeResources) -> Iterator[None]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": _TOKEN,
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_BACKEND_LOG_LEVEL": "fatal",  # else Ray's own remarks about its internals reach the terminal,
-        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # and its notices of dead workers, with addresses; we tell of them ourselves
+        "RAY_BACKEND_LOG_LEVEL": "fatal",  # keeps notes on Ray's internals off the terminal,
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # and its messages on dead workers, with addresses; ours replace them
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_ENABLE_AUTO_CONNECT": "0",  # or a late call would start another Ray, without any of this
-        "RAY_memory_monitor_refresh_ms": "0",  # else workers are killed when other programs fill the memory
+        "RAY_ENABLE_AUTO_CONNECT": "0",  # otherwise a late call starts another Ray without these settings
+        "RAY_memory_monitor_refresh_ms": "0",  # otherwise workers are killed when other programs fill the memory
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers use this interpreter as it is
-        "TMPDIR": str(session),  # workers that are killed leave their temporary files where we remove them
+        "TMPDIR": str(session),  # workers that are killed leave their temporary files here, where we remove them
     }
     removed = ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH")
     before = {name: os.environ.get(name) for name in (*environment, *removed)}
@@ -109,16 +118,16 @@ def _start(node: NodeResources, session: Path) -> None:
                 logging_level=logging.ERROR,
                 _temp_dir=str(session),
             )
-    except SystemExit:  # what Ray makes of a SIGTERM meanwhile
+    except SystemExit:  # Ray raises it for a SIGTERM during its start
         raise RunInterrupted(signal.SIGTERM) from None
     except Exception as error:
         raise RunFault(
-            f"Ray could not be started on this machine ({type(error).__name__}); is it short of memory, or of room "
-            f"below {session.parent}? Give the same command again"
+            f"Ray could not be started on this machine ({type(error).__name__}); check that it has memory, and "
+            f"room below {session.parent}, then give the same command again"
         ) from error
     finally:
         if on_main_thread:
-            signal.signal(signal.SIGTERM, sigterm)  # Ray puts its own in the place of whatever the caller had
+            signal.signal(signal.SIGTERM, sigterm)  # Ray replaces the caller's handler
 
 
 def _stop() -> None:

@@ -1,4 +1,4 @@
-"""Cores, memory and GPUs of this machine that this process may use, containers' limits respected."""
+"""The cores, memory and GPUs of this machine that this process may use, within the limits of its container."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def this_machine() -> NodeResources:
+    """Return what this process may use of this machine."""
     return NodeResources(_cpus(), _gpus(), _memory_bytes())
 
 
@@ -27,7 +28,7 @@ def _memory_bytes() -> int:
 
 
 def _gpus() -> int:
-    """NVIDIA GPUs, by their device files, or those that CUDA_VISIBLE_DEVICES leaves."""
+    """Return the number of NVIDIA GPUs, by their device files and CUDA_VISIBLE_DEVICES."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     present = [path for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdigit()]
     if visible is None:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as an exception in the main thread, so that every `finally` runs."""
+"""Turns SIGINT and SIGTERM into an exception in the main thread, so that every `finally` runs."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ from diagchd_batch.errors import ExitCode
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """A KeyboardInterrupt, so that no `except Exception` swallows it, which knows its signal."""
+    """A KeyboardInterrupt that knows its signal. No `except Exception` swallows it."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal.Signals(signal_number).name)
@@ -24,9 +24,9 @@ class RunInterrupted(KeyboardInterrupt):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within the block the first SIGINT or SIGTERM raises RunInterrupted; a second one meanwhile has its usual effect.
+    """Raise RunInterrupted at the first SIGINT or SIGTERM within the block. A second signal has its usual effect.
 
-    Outside the main thread, where signals cannot be handled, it changes nothing.
+    In another thread than the main thread, where signals cannot be handled, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -8,7 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def native_stderr_silenced() -> Iterator[None]:
-    """Ray's and TensorFlow's native libraries greet on file descriptor 2 at their start; what goes wrong they raise."""
+    """Discard what is written to file descriptor 2 within the block.
+
+    The native libraries of Ray and TensorFlow print greetings there when they start. Their errors are exceptions.
+    """
     saved = os.dup(2)
     with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), 2)

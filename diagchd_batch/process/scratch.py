@@ -10,9 +10,9 @@ from diagchd_batch.errors import RunFault
 
 @contextmanager
 def scratch_faults() -> Iterator[None]:
-    """Within the block a temporary file is written: an OSError, a full disk above all, becomes a RunFault that says so.
+    """Turn an OSError while a temporary file is written, such as a full disk, into a RunFault.
 
-    Without it a full disk here would pass for damage to what is copied or derived.
+    Otherwise a full disk here would look like damage to the file that is copied or derived.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""What `--until` means: a time of day, an instant or a duration, made an instant."""
+"""Parses `--until`: a time of day, an instant or a duration."""
 
 import re
 from datetime import UTC, datetime, time, timedelta, tzinfo
@@ -10,11 +10,17 @@ _DURATION = re.compile(r"(?=\d)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
 def parse_deadline(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
-    """The instant, in UTC, that `text` means at the instant `now`.
+    """Return the instant, in UTC, that a deadline means.
 
-    ``06:00`` is when clocks in `zone` (None: this machine's) next show it; where a change to summer time skips it, an
-    hour later. ``2026-11-24T06:00+01:00`` needs its offset, and may have passed. ``7h30m`` counts from `now`. Raises
-    UsageError for anything else.
+    Args:
+        text: A time of day (``06:00``, when clocks next show it, or an hour later if the change to summer time skips
+            it), an instant with its offset (``2026-11-24T06:00+01:00``, which may have passed) or a duration from now
+            (``7h30m``).
+        now: The present instant.
+        zone: The time zone of a time of day; None for this machine's.
+
+    Raises:
+        UsageError: The text is none of these.
     """
     try:
         if clock := _CLOCK.fullmatch(text):
@@ -44,7 +50,7 @@ def _next(clock: time, now: datetime, zone: tzinfo | None) -> datetime:
 
 
 def _instants(wall: datetime, zone: tzinfo | None) -> list[datetime]:
-    """When clocks show `wall`: once, twice where they are set back, or, where they skip it, when they would have."""
+    """Return when clocks show `wall`: once, twice if they are set back, or, if they skip it, when they would have."""
     instants = [wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
     shown = [instant for instant in instants if instant.astimezone(zone).replace(tzinfo=None, fold=0) == wall]
     return shown or instants[:1]

@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it. The command line draws it; tests record it; a job on a cluster logs it."""
+"""The events of a run. The command line draws them, tests record them, and a job on a cluster logs them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,16 @@ from diagchd_batch.scoring.liveness.shard_gate import Ending
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """What is known when scoring begins. Counts of images are planned image files; `done_*` were committed before."""
+    """What is known when scoring begins.
+
+    Attributes:
+        run_id: The run.
+        n_images: Planned image files.
+        n_shards: Planned shards.
+        done_images: Image files of the shards that were committed before.
+        done_shards: Shards that were committed before.
+        resumed: Whether the run was begun before.
+    """
 
     run_id: str
     n_images: int
@@ -21,17 +30,26 @@ class RunStart:
 
 @dataclass(frozen=True, slots=True)
 class ShardSummary:
-    """What scoring one shard came to: the one small row that crosses Ray's object store.
+    """The result of scoring one shard: the small row that crosses Ray's object store.
 
-    `n_images` are image files, `n_ok` and `n_failed` rows. `committed` is False where another worker's file won, or
-    where the shard was not begun: `declined` says why. `attempt` is the name of the marker under `private/`.
+    Attributes:
+        shard: The shard.
+        n_images: Its image files.
+        n_ok: Its rows with a result.
+        n_failed: Its rows without one.
+        failures: Error code → failed rows.
+        seconds: From the shard's start to its commit.
+        model_seconds: Of those, the seconds that the model computed.
+        committed: False if another worker had committed the shard, or if it was not begun.
+        attempt: The name of the attempt marker in the private tree.
+        declined: Why the shard was not begun; None if it was.
     """
 
     shard: int
     n_images: int
     n_ok: int
     n_failed: int
-    failures: Mapping[str, int] = field(default_factory=dict)  # error code → rows
+    failures: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     model_seconds: float = 0.0
     committed: bool = True
@@ -40,10 +58,10 @@ class ShardSummary:
 
 
 class RunProgress(Protocol):
-    """Receives a run's events, all from the driver's thread; none may contain an identifier."""
+    """Receives a run's events, all from the driver's thread. No event may contain an identifier."""
 
     def listed(self, n_objects: int) -> None:
-        """Planning has seen so many objects of the input so far."""
+        """Planning has listed `n_objects` objects of the input so far."""
         ...
 
     def started(self, start: RunStart) -> None:
@@ -51,11 +69,11 @@ class RunProgress(Protocol):
         ...
 
     def in_flight(self, n_images: int) -> None:
-        """So many images of shards not yet committed are done, from the workers' heartbeats."""
+        """`n_images` images of shards that are not committed yet are done, by the workers' heartbeats."""
         ...
 
     def workers(self, n_workers: int) -> None:
-        """So many workers live now."""
+        """`n_workers` workers live now."""
         ...
 
     def shard_done(self, summary: ShardSummary) -> None:
@@ -63,5 +81,5 @@ class RunProgress(Protocol):
         ...
 
     def message(self, text: str) -> None:
-        """Something the person at the terminal should know: waiting for a node, a worker died and was restarted."""
+        """Something that the user should know, such as that a node is waited for or that a worker was replaced."""
         ...

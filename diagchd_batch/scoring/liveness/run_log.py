@@ -1,4 +1,4 @@
-"""The log of a run's driver, kept in the private tree: what it said can be read when its machine or cluster is gone."""
+"""The log of a run's driver, kept in the private tree, where it outlives the driver's machine or cluster."""
 
 import sys
 import threading
@@ -13,14 +13,14 @@ from diagchd_batch.scoring.liveness.heartbeats import INTERVAL_S
 from diagchd_batch.storage import Store
 
 PART_CHARACTERS = 100_000
-"""A full part is not written again, so that a long night does not write its whole log every few seconds."""
+"""Full parts are not written again; otherwise a long run would write its whole log every few seconds."""
 
 
 class RunLog:
-    """Messages of one driver, each passed on to stderr at once. Use as a context manager.
+    """The messages of one driver, each printed to stderr at once. Use it as a context manager.
 
-    From `keep` on they are also written to `private`, those before it included: every few seconds, and when the block
-    is left. A driver that is killed leaves what it said until then. Storage that fails for a while delays that.
+    After `keep`, all messages are also written to the private tree, every few seconds and when the block is left. A
+    driver that is killed leaves what was written until then. Storage that fails for a while only delays it.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class RunLog:
         self._thread: threading.Thread | None = None
 
     def write(self, line: str) -> None:
-        """One message, without its line's end. From any thread."""
+        """Print and keep one message, given without a line end. Any thread may call it."""
         print(line, file=sys.stderr, flush=True)
         self.note(line)
 
     def note(self, line: str) -> None:
-        """As `write`, but for what the caller shows by itself."""
+        """Keep one message that the caller prints itself."""
         with self._lock:
             if len(self._parts[-1]) > PART_CHARACTERS:
                 self._parts.append("")
@@ -45,9 +45,9 @@ class RunLog:
             self._is_changed = True
 
     def keep(self, private: Store, run_id: str, submission: str) -> None:
-        """Begin to write, as the log of that submission of a run. `private` should have a short time-out."""
+        """Begin to write the log of a submission to the private tree, which should have a short timeout."""
         if self._thread is None:
-            # the time makes a run's logs sort in their order
+            # with the time, a run's logs sort in their order
             name = f"{time.time_ns() // 1_000_000:013d}-{submission}"
             self._thread = threading.Thread(target=self._run, args=(private, run_id, name), name="run-log", daemon=True)
             self._thread.start()
@@ -78,7 +78,7 @@ class RunLog:
                 private.replace(output_layout.log_part(run_id, name, number), text.encode())
         except (StorageFault, ItemError):
             with self._lock:
-                self._is_changed = True  # all of it again, next time
+                self._is_changed = True  # all of it is written again next time
             return
         with self._lock:
             self._first_unwritten = first + len(parts) - 1
@@ -87,7 +87,7 @@ class RunLog:
 
 
 def read_log(private: Store, run_id: str) -> str | None:
-    """What the latest driver of a run said, as far as it is kept; None where none left a log."""
+    """Return the log of a run's latest driver as far as it was written, or None if no driver left one."""
     prefix = output_layout.logs_prefix(run_id)
     keys = sorted(info.key for info in private.list(prefix))
     if not keys:

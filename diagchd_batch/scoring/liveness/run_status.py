@@ -1,4 +1,4 @@
-"""What a run is doing, read from its output alone: no cluster is asked, so it also tells of one that is gone."""
+"""What a run is doing, read from its output alone, so that it can also be told when the cluster is gone."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -20,18 +20,35 @@ _KINDS = {"failed": "a fault of the run", "interrupted": "a signal", "stopped": 
 _ENDED_EARLY = tuple(_KINDS)
 
 DAMAGED = "damaged"
-"""The status of a run whose record cannot be read. What its other files tell is told all the same."""
+"""The status of a run whose record cannot be read. The rest of its state comes from its other files."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """`status`: planning, running, stopping (it was asked to), stopped, finished, failed, interrupted, lost (its
-    driver died without a word), or damaged (its record cannot be read, which `reason` names with the remedy).
+    """The state of a run. A field whose source is missing is None.
 
-    `n_in_flight`: images of shards not yet committed that are done. `failures`: error code → committed rows.
-    `images_per_s`: of the live workers together, else of all submissions of a run that ended. `remaining_s` supposes
-    that shards are of one size. `reason`: of what kind it was that ended it early, and where the full
-    text lies; names no file of the input.
+    Attributes:
+        run_id: The run.
+        status: planning, running, stopping (a stop was requested), stopped, finished, failed, interrupted, lost (its
+            driver died without a last heartbeat) or damaged (its record cannot be read).
+        reason: What kind of event ended the run early, and where the full text is; or what is damaged. It names no file
+            of the input.
+        model: The model's name.
+        precision: The model's precision.
+        started_at: When the first submission began.
+        ended_at: When the run ended; None while a driver lives.
+        exit_code: The exit code of a run that ended.
+        n_shards: Planned shards.
+        shards_done: Committed shards.
+        n_images: Planned image files.
+        n_ok: Committed rows with a result.
+        failures: Error code → committed rows without one.
+        submissions: How often the run was submitted.
+        attempts: Attempts at shards.
+        workers: Workers that live.
+        n_in_flight: Images that are done of shards that are not committed.
+        images_per_s: The rate of the living workers together, or, for a run that ended, of all its submissions.
+        remaining_s: The seconds left, if all shards are of one size.
     """
 
     run_id: str
@@ -56,12 +73,20 @@ class RunState:
 
 
 def run_state(output: Output, run_id: str) -> RunState:
-    """Raises UsageError where the output holds nothing of such a run."""
+    """Return the state of a run.
+
+    Args:
+        output: The output.
+        run_id: The run.
+
+    Raises:
+        UsageError: The output holds nothing of such a run.
+    """
     damage: str | None = None
     record: RunRecord | None = None
     try:
         record = read_run_record(output.storage, run_id)
-    except DamagedRecordError as error:  # of one run: a list of all must not end with it
+    except DamagedRecordError as error:  # one damaged run must not end a list of all
         damage = str(error)
     drivers = _drivers(output, run_id)
     done = committed_shards(output.storage, run_id)
@@ -107,13 +132,13 @@ def run_state(output: Output, run_id: str) -> RunState:
 
 
 def _reason(record: RunRecord) -> str:
-    """Without the text itself, which may name places and files."""
+    """Return where the reason can be read. The text itself may name places and files."""
     place = f"in the private tree, {output_layout.private_run_record(record.run_id)}, reason"
     return f"{_KINDS[record.status]}, exit code {record.exit_code}; the full text is {place}"
 
 
 def outcomes_so_far(output: Store, run_id: str) -> Counter[str]:
-    """`ok` or error code → rows, of all shards committed so far. Raises RunFault for a damaged score file."""
+    """Return `ok` or error code → rows of all shards committed so far. Raises RunFault for a damaged score file."""
     counts: Counter[str] = Counter()
     with damage_as_fault(run_id):
         for batch in read_scores(output, run_id).to_batches(columns=["error_code"]):
@@ -122,7 +147,7 @@ def outcomes_so_far(output: Store, run_id: str) -> Counter[str]:
 
 
 def live_submissions(output: Output, run_id: str) -> list[str]:
-    """The submissions of a run whose drivers live."""
+    """Return the submissions of a run whose drivers live."""
     names = _drivers(output, run_id)
     return [name for name in names if submission_state(output.private, run_id, name) is SubmissionState.LIVE]
 
@@ -135,7 +160,7 @@ def _images_left(record: RunRecord | None, n_shards_done: int, n_in_flight: int)
 
 
 def _drivers(output: Output, run_id: str) -> list[str]:
-    """The submissions that left a driver's heartbeat."""
+    """Return the submissions whose driver left a heartbeat."""
     prefix = output_layout.heartbeats_prefix(run_id) + _DRIVER
     keys = [info.key for info in output.private.list(output_layout.heartbeats_prefix(run_id))]
     return [key.removeprefix(prefix).removesuffix(".json") for key in keys if key.startswith(prefix)]

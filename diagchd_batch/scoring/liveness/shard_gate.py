@@ -1,4 +1,4 @@
-"""When a run begins no further shard: near its deadline, or because somebody asked for its end."""
+"""Decides when a run begins no further shard: near its deadline, or after a request to stop."""
 
 import threading
 import time
@@ -11,17 +11,20 @@ from diagchd_batch.storage import Store
 
 
 class Ending(StrEnum):
-    """Why a run ended with shards left. It is resumable, and nothing is wrong."""
+    """Why a run ended in order with shards left. It can be resumed."""
 
     DEADLINE = "deadline"
     STOP = "stop"
 
 
 class ShardGate:
-    """Asked before each shard by the workers, and by the driver meanwhile; any thread may ask.
+    """Workers ask it before each shard, and the driver asks it while it waits. Any thread may ask.
 
-    `until_s` is the deadline in Unix time, None for none. A stop is asked for by `request_stop`, of one submission
-    alone, so that the next one resumes. `private` should have a short time-out: while it cannot be read, work goes on.
+    Args:
+        private: The private tree with a short timeout. While it cannot be read, work goes on.
+        run_id: The run.
+        submission: The submission. A stop is requested of one submission alone, so that the next one resumes.
+        until_s: The deadline in Unix time, or None.
     """
 
     def __init__(self, private: Store, run_id: str, submission: str, until_s: float | None) -> None:
@@ -34,14 +37,15 @@ class ShardGate:
         self._seconds = 0.0
 
     def closed(self) -> Ending | None:
-        """Why no shard at all may begin any more; None while one may."""
+        """Return why no shard may begin any more, or None if one may."""
         if self._until_s is not None and time.time() >= self._until_s:
             return Ending.DEADLINE
         return Ending.STOP if self._is_stop_asked() else None
 
     def refusal(self, n_images: int) -> Ending | None:
-        """Why a shard of so many images may not begin: also where it would end too late, by the shards that `note` was
-        told of. Until there is one, a shard may begin.
+        """Return the reason not to start a shard of `n_images` images, or None.
+
+        A shard that would finish after the deadline, judged by earlier shards, is refused.
         """
         if ending := self.closed():
             return ending
@@ -52,7 +56,7 @@ class ShardGate:
         return None
 
     def note(self, n_images: int, seconds: float) -> None:
-        """A shard was finished, so many seconds after it began."""
+        """Note that a shard of `n_images` images took `seconds`."""
         with self._lock:
             self._images += n_images
             self._seconds += seconds
@@ -64,8 +68,8 @@ class ShardGate:
         return self._stop_asked
 
 
-class RunEnding(Exception):  # noqa: N818 - no error: it ends the wait for workers that are not needed any more
-    """No shard may begin any more, and none is in hand."""
+class RunEnding(Exception):  # noqa: N818 - not an error: it ends the wait for workers that are no longer needed
+    """Raised when no shard may begin any more and none is in hand."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(str(ending))
@@ -73,5 +77,5 @@ class RunEnding(Exception):  # noqa: N818 - no error: it ends the wait for worke
 
 
 def request_stop(private: Store, run_id: str, submission: str) -> None:
-    """Ask a submission of a run to end after the shards in hand."""
+    """Request that a submission of a run ends after the shards in hand."""
     private.create(output_layout.stop_request(run_id, submission), b"")

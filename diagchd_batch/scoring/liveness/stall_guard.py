@@ -1,4 +1,4 @@
-"""Ends a worker that makes no progress, so that its shards are tried again elsewhere, in isolation."""
+"""Ends a worker that makes no progress, so that its shards are tried again in isolation."""
 
 import faulthandler
 import threading
@@ -9,10 +9,13 @@ _STDERR = 2
 
 
 class StallWatchdog:
-    """Armed while at least one shard is being scored; without `progress` for `timeout_s` the process exits at once.
+    """Exits the process if a shard is being scored and there was no progress for `timeout_s` seconds.
 
-    The timer is `faulthandler`'s, a native thread: it also fires when a decoder hangs without ever giving Python its
-    lock back. It prints where all threads stood (code, no data) to stderr. A process has one such timer.
+    The timer is that of `faulthandler`, a native thread, so it also fires when a decoder hangs without releasing
+    Python's lock. It prints the stacks of all threads (code, no data) to stderr. A process has one such timer.
+
+    Args:
+        timeout_s: Seconds without progress.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -22,18 +25,20 @@ class StallWatchdog:
         self._lock = threading.Lock()
 
     def begin(self) -> None:
+        """Note that a shard begins."""
         with self._lock:
             self._active += 1
             self._arm()
 
     def progress(self) -> None:
-        """Cheap enough to be called for every file, batch and answer."""
+        """Note progress. It is cheap enough to be called for every file, batch and answer."""
         if time.monotonic() - self._armed_s > _REARM_S:
             with self._lock:
                 if self._active:
                     self._arm()
 
     def end(self) -> None:
+        """Note that a shard has ended."""
         with self._lock:
             self._active -= 1
             if self._active:

@@ -1,4 +1,4 @@
-"""The driver's watch: failure limit, standstill, workers that die while they start."""
+"""The driver's monitoring: failure limit, standstill, workers that die while they start."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ import pytest
 
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.errors import RunFault
-from diagchd_batch.scoring.driver import run_monitor as watch_module
+from diagchd_batch.scoring.driver import run_monitor
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan
 from diagchd_batch.scoring.driver.run_monitor import RunMonitor
 from diagchd_batch.scoring.liveness.heartbeats import WorkerBeats
@@ -40,22 +40,22 @@ def world(monkeypatch):
         now_s = 1000.0
         beats = WorkerBeats()
 
-    monkeypatch.setattr(watch_module.time, "monotonic", lambda: World.now_s)
-    monkeypatch.setattr(watch_module, "read_worker_beats", lambda *_: World.beats)
+    monkeypatch.setattr(run_monitor.time, "monotonic", lambda: World.now_s)
+    monkeypatch.setattr(run_monitor, "read_worker_beats", lambda *_: World.beats)
     return World
 
 
-def _watch(outcomes=None, **limits):
+def _monitor(outcomes=None, **limits):
     told = Told()
     plan = ActorPlan(1, 1, 1, 2.0, 0.0)
     return RunMonitor(told, LimitsConfig(**limits), plan, None, "run", "now", Counter(outcomes or {})), told
 
 
-def _tick(watch, world, seconds, beats=None):
+def _tick(monitor, world, seconds, beats=None):
     world.now_s += seconds
     if beats is not None:
         world.beats = beats
-    watch.on_tick()
+    monitor.on_tick()
 
 
 @pytest.mark.parametrize(
@@ -70,52 +70,52 @@ def _tick(watch, world, seconds, beats=None):
     ],
 )
 def test_failure_limit(n_ok, n_failed, limit, stops):
-    watch, _ = _watch(max_failed_fraction=limit)
+    monitor, _ = _monitor(max_failed_fraction=limit)
     summary = ShardSummary(0, 1, n_ok, n_failed, {"decode_error": n_failed})
     if stops:
         with pytest.raises(RunFault, match="max_failed_fraction") as error:
-            watch.on_summary(summary)
+            monitor.on_summary(summary)
         assert f"decode_error {n_failed}" in str(error.value)
     else:
-        watch.on_summary(summary)
+        monitor.on_summary(summary)
 
 
 def test_failures_of_earlier_submissions_count():
-    watch, _ = _watch({"decode_error": 150})
+    monitor, _ = _monitor({"decode_error": 150})
     with pytest.raises(RunFault):
-        watch.on_summary(ShardSummary(7, 1, 0, 50, {"not_found": 50}))
+        monitor.on_summary(ShardSummary(7, 1, 0, 50, {"not_found": 50}))
 
 
 def test_images_in_flight_leave_out_what_is_committed(world):
-    watch, told = _watch()
-    _tick(watch, world, 6, WorkerBeats(frozenset("a"), images_done={0: 4, 1: 2}))
-    watch.on_summary(ShardSummary(0, 8, 8, 0))
-    _tick(watch, world, 6)
+    monitor, told = _monitor()
+    _tick(monitor, world, 6, WorkerBeats(frozenset("a"), images_done={0: 4, 1: 2}))
+    monitor.on_summary(ShardSummary(0, 8, 8, 0))
+    _tick(monitor, world, 6)
     assert told.flights == [6, 2]
     assert told.shards == [0]
 
 
 def test_a_standstill_ends_the_run_progress_does_not(world):
-    watch, _ = _watch(stall_timeout_s=400)
+    monitor, _ = _monitor(stall_timeout_s=400)
     for step in range(10):
-        _tick(watch, world, 300, WorkerBeats(frozenset("a"), images_done={0: step}))
+        _tick(monitor, world, 300, WorkerBeats(frozenset("a"), images_done={0: step}))
     with pytest.raises(RunFault, match="nothing moved"):
         for _ in range(10):
-            _tick(watch, world, 300)
+            _tick(monitor, world, 300)
 
 
 def test_no_node_that_fits_is_said_once_and_not_waited_for_for_ever(world):
-    watch, told = _watch(stall_timeout_s=400)
+    monitor, told = _monitor(stall_timeout_s=400)
     with pytest.raises(RunFault, match="0 live worker"):
         for _ in range(10):
-            _tick(watch, world, 300)
+            _tick(monitor, world, 300)
     assert len(told.messages) == 1
     assert "2 free cores" in told.messages[0]
 
 
 def test_workers_that_die_before_their_first_image_are_not_replaced_for_ever(world):
-    watch, told = _watch()
+    monitor, told = _monitor()
     with pytest.raises(RunFault, match="6 workers were started"):
         for number in range(20):
-            _tick(watch, world, 30, WorkerBeats(frozenset([str(number)])))
+            _tick(monitor, world, 30, WorkerBeats(frozenset([str(number)])))
     assert len(told.messages) == 5
