@@ -1,4 +1,4 @@
-"""Reads a job file: YAML, then environment variables, then `--set` overrides; each beats the one before."""
+"""Reads a job file. Environment variables beat the YAML file, and `--set` on the command line beats both."""
 
 import difflib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -20,11 +20,11 @@ _PLAIN = {
     "list_type": "a list belongs here",
     "missing": "is missing",
 }
-"""What pydantic says in the words of Python, in those of a job file."""
+"""pydantic's error types → a message in the words of a job file."""
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one block: YAML would silently keep the last."""
+    """Refuses a key that appears twice in one block, because YAML would silently keep the last one."""
 
 
 def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -43,10 +43,18 @@ _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _m
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> JobConfig:
-    """The job of the file at `path`, with ``key.sub=value`` `overrides` and ``DIAGCHD_BATCH__KEY__SUB`` variables.
+    """Read a job file and apply the overrides.
 
     Values of overrides and variables are read as YAML, so that ``[0.01, 0.02]``, ``true`` and ``auto`` work.
-    Raises ConfigError naming the file or variable, the key and, for an unknown key, the nearest known one.
+
+    Args:
+        path: The job file.
+        overrides: The command line's ``key.sub=value``.
+        environ: Environment variables; ``DIAGCHD_BATCH__KEY__SUB`` sets ``key.sub``.
+
+    Raises:
+        ConfigError: Something is invalid. The message names the file or variable, the key and, for an unknown key, the
+            nearest known one.
     """
     path = Path(path)
     try:
@@ -59,7 +67,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[s
         raise ConfigError(f"job file {path} is not valid YAML: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"job file {path} holds no keys; `diagchd-batch config schema` shows what it may hold")
-    applied = []  # beside the file; named in errors, since the file may not be what is wrong
+    applied = []  # named in errors, because an override may be at fault and not the file
     for name, value in sorted((environ or {}).items()):
         if name.startswith(ENVIRONMENT_PREFIX):
             applied.append(name)
@@ -80,7 +88,15 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[s
 
 
 def parse_job(document: Mapping[str, Any], source: str) -> JobConfig:
-    """Validates a job given as nested mappings; `source` names it in errors. Raises ConfigError."""
+    """Return the job that nested mappings describe.
+
+    Args:
+        document: The blocks and keys of a job file.
+        source: What messages call it.
+
+    Raises:
+        ConfigError: A key is unknown or missing, or a value is not allowed.
+    """
     try:
         return JobConfig.model_validate(document)
     except ValidationError as error:
@@ -103,12 +119,12 @@ def _assign(document: dict[str, Any], keys: Sequence[str], text: str, source: st
 
 
 def _problems(error: ValidationError) -> Iterator[str]:
-    """A line a key: what the branches of a union say of it (``auto`` or a number) stands together."""
+    """Return one line for each key. The messages of a union's branches (``auto`` or a number) are joined."""
     texts: dict[str, list[str]] = {}
     got: dict[str, str] = {}
     for problem in error.errors():
         location = problem["loc"]
-        # pydantic adds the branch of a union ("literal['auto']", "constrained-int") to the location: not the user's key
+        # pydantic adds the branch of a union ("literal['auto']", "constrained-int") to the location, which is no key
         shown = ".".join(str(part) for part in location if not _is_union_branch(part)) or "the file"
         if problem["type"] == "extra_forbidden":
             text = f"unknown key{_nearest(location)}"

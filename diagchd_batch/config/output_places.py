@@ -1,4 +1,4 @@
-"""Whether the places that a job names go together."""
+"""Checks that a job's output does not lie in its input."""
 
 import os
 
@@ -8,9 +8,12 @@ from diagchd_batch.uris import is_local_path, normalize_uri
 
 
 def refuse_output_in_input(config: JobConfig) -> None:
-    """Raises ConfigError where the product's own files would lie among those that a later inventory takes.
+    """Refuse an output among whose files a later inventory would find its own images.
 
-    With a manifest nothing but what it names is taken.
+    A manifest names its images one by one, so with a manifest any output is allowed.
+
+    Raises:
+        ConfigError: The output or its private tree lies in `input.uri`.
     """
     if config.input.layout == "manifest":
         return

@@ -1,4 +1,4 @@
-"""A digest of rows, whatever file format and library version they are stored with."""
+"""A digest of rows that does not depend on the file format or on the version of the library that wrote them."""
 
 import hashlib
 
@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 class TableDigest:
     """SHA-256 over tables of strings, integers and lists of them, in the order they are given.
 
-    How a table is cut into batches is part of it. A column is encoded by its values' lengths (strings, lists; -1:
-    null) or values and validity (integers), then the values end to end; so no two tables encode alike.
+    The digest depends on how the rows are cut into tables. A column is encoded by the lengths of its values (strings
+    and lists; -1 is null) or by validity and values (integers), and then the values end to end. No two tables encode
+    alike.
     """
 
     def __init__(self) -> None:

@@ -1,17 +1,21 @@
-"""Gestational age as people write it, in days."""
+"""Converts gestational age as people write it to days."""
 
 import re
 
 from diagchd_batch.studies.cells import finite_number
 
 PLAUSIBLE_DAYS = (28.0, 322.0)
-"""Four to 46 weeks: beyond it a number has the wrong unit, or is not a gestational age."""
+"""4 to 46 weeks. A number outside has the wrong unit, or is not a gestational age."""
 
 _COMPLETED_WEEKS = re.compile(r"(\d{1,2})\s*(?:\+\s*(\d)|w(?:eeks)?\s*(\d)\s*d?(?:ays)?)", re.ASCII)
 
 
 def from_completed_weeks(cell: str) -> float | None:
-    """``20+3`` or ``20w3d``: 20 completed weeks and 3 days. Empty is None; a bare number has no unit: ValueError."""
+    """Return days from completed weeks and days, ``20+3`` or ``20w3d``; an empty cell is None.
+
+    Raises:
+        ValueError: The cell is written otherwise. A bare number has no unit.
+    """
     if not cell:
         return None
     match = _COMPLETED_WEEKS.fullmatch(cell)
@@ -27,7 +31,7 @@ def from_completed_weeks(cell: str) -> float | None:
 
 
 def from_weeks(cell: str) -> float | None:
-    """Decimal weeks (20.4 is 20 weeks and 2.8 days), or ``20+3``. Empty is None."""
+    """Return days from decimal weeks (20.4 is 20 weeks and 2.8 days) or ``20+3``; an empty cell is None."""
     if _COMPLETED_WEEKS.fullmatch(cell):
         return from_completed_weeks(cell)
     weeks = finite_number(cell)
@@ -35,7 +39,7 @@ def from_weeks(cell: str) -> float | None:
 
 
 def from_days(cell: str) -> float | None:
-    """Days. Empty is None."""
+    """Return days from a number of days; an empty cell is None."""
     days = finite_number(cell)
     return None if days is None else _plausible(days)
 

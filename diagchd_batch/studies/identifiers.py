@@ -1,4 +1,4 @@
-"""Keyed tokens that stand for subjects, studies, images and readers outside `private/`."""
+"""Makes the keyed tokens that stand for subjects, studies, images and readers outside `private/`."""
 
 import hmac
 
@@ -7,11 +7,11 @@ MIN_KEY_BYTES = 16
 
 
 class Pseudonymizer:
-    """Turns identifiers into tokens such as ``s-0123456789abcdef``, the same for the same key.
+    """Turns identifiers into tokens such as ``s-0123456789abcdef``. The same key gives the same tokens.
 
     A token is a one-letter prefix and the first 16 hex digits of HMAC-SHA256(key, kind NUL identifier). No kind holds
-    a NUL, so no two pairs of kind and identifier encode alike, and a study named as its subject gets an unrelated
-    token. Who has not the key can neither compute nor reverse a token: pseudonymised, not anonymous.
+    a NUL, so no two pairs of kind and identifier encode alike, and a study with the name of its subject gets an
+    unrelated token. Without the key, nobody can compute or reverse a token. Tokens are pseudonymised, not anonymous.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -23,14 +23,14 @@ class Pseudonymizer:
         return self._token("p", "subject", subject_id)
 
     def subject_of_study(self, study_id: str) -> str:
-        """The subject of a study whose subject is not given; never that of a subject who happens to be named alike."""
+        """Return the token of a subject that is not given. It never equals that of a subject with the study's name."""
         return self._token("p", "subject of study", study_id)
 
     def study(self, study_id: str) -> str:
         return self._token("s", "study", study_id)
 
     def image(self, uri: str) -> str:
-        """`uri` is the image's key below `input.uri`."""
+        """Return the token of the image with key `uri` below `input.uri`."""
         return self._token("i", "image", uri)
 
     def reader(self, reader_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The key of an output's identifiers: given from outside, or made once per output; never a second one."""
+"""The key of an output's identifiers. It is given from outside or made once, and an output never gets a second one."""
 
 import hmac
 import json
@@ -21,10 +21,12 @@ _MAX_KEY_FILE_BYTES = 65_536
 
 
 def load_or_create_key(private: Store, environ: Mapping[str, str]) -> bytes:
-    """The key for the output whose private tree is `private`; made there if neither given nor made before.
+    """Return the key of the output whose private tree is `private`, and make one if there is none.
 
-    Two callers at once end with one key: whoever comes second reads the first one's. Raises ConfigError where the key
-    given is malformed, or is not the one that this output's identifiers were made with.
+    If two callers do so at once, the second one reads the key of the first.
+
+    Raises:
+        ConfigError: The given key is malformed, or is not the one that this output's identifiers were made with.
     """
     key = find_key(private, environ)
     if key is None:
@@ -37,7 +39,7 @@ def load_or_create_key(private: Store, environ: Mapping[str, str]) -> bytes:
 
 
 def find_key(private: Store, environ: Mapping[str, str]) -> bytes | None:
-    """As `load_or_create_key`, but writes nothing: None where no key was given or made so far."""
+    """Return the key, or None if none was given or made so far. Unlike `load_or_create_key` it writes nothing."""
     key = _given_key(environ) or _stored_key(private)
     if key is not None:
         _refuse_another_key(private, key)
@@ -72,7 +74,7 @@ def _read_key_file(path: Path) -> str:
 
 
 def _parse_key(text: str, source: str) -> bytes:
-    """64 hex digits are 32 bytes; any other text is its UTF-8 bytes. The message never shows the key."""
+    """Read 64 hex digits as 32 bytes, and any other text as its UTF-8 bytes. The message never shows the key."""
     text = text.strip()
     if _HEX_KEY.fullmatch(text):
         return bytes.fromhex(text)

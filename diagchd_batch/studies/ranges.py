@@ -6,7 +6,7 @@ from diagchd_batch.sources import Source
 
 
 class RangeReader(io.RawIOBase):
-    """Read-only. Each read is one `Source.read_range`, so retries and errors are the storage's own."""
+    """A read-only file. Each read is one `Source.read_range`, so retries and errors are the storage's own."""
 
     def __init__(self, storage: Source, key: str, size_bytes: int | None) -> None:
         self._storage = storage
@@ -18,7 +18,7 @@ class RangeReader(io.RawIOBase):
         self._size_bytes = len(self._fetched) if size_bytes is None else size_bytes
 
     def fetch(self, start: int, length: int) -> None:
-        """Read this range now, in one request; later reads of any part of it are answered from memory."""
+        """Read this range in one request. Later reads of any part of it are answered from memory."""
         self._fetched_from, self._fetched = start, self._storage.read_range(self._key, start, length)
 
     def readable(self) -> bool:

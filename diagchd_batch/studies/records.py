@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class PlannedImage:
     """One image file of a frozen plan. Identified: `uri`, `mask_uri` and the `source_*_id` never leave `private/`.
 
-    `frames` are the frame numbers (from 0) asked for by the manifest, or None for the run's frame rule. Sizes, ETags
-    and modification times are those seen while planning (None: the object was not in the listing).
+    `frames` holds the frame numbers (from 0) that the manifest asks for, or None for the run's frame rule. Sizes, ETags
+    and modification times are those of the listing while planning; they are None if the object was not listed.
     """
 
     shard: int
@@ -29,7 +29,7 @@ class PlannedImage:
 
 @dataclass(frozen=True, slots=True)
 class ShardReference:
-    """Where a shard's rows stand in a plan: row group `row_group` of part `part`."""
+    """Where a shard's rows lie in a plan: in row group `row_group` of part `part`."""
 
     shard: int
     part: int

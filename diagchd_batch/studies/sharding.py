@@ -1,4 +1,4 @@
-"""How many images a shard holds, and which studies go into which shard. Pure functions."""
+"""Decides how many images a shard holds and which studies go into which shard."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ AIMED_SHARDS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class ShardSize:
-    """Of one shard. `size_bytes` counts the image files whose size the listing showed."""
+    """The size of one shard. `size_bytes` counts the image files whose size the listing showed."""
 
     n_images: int
     n_studies: int
@@ -19,16 +19,18 @@ class ShardSize:
 
 
 def images_per_shard(n_images: int, setting: int | Literal["auto"]) -> int:
-    """The size that shards aim at: `setting`, or for ``auto`` one that makes about 5,000 shards, from 256 to 2,048."""
+    """Return how many images a shard may hold: `setting`, or for ``auto`` 256 to 2,048, aiming at 5,000 shards."""
     if setting != "auto":
         return setting
     return min(max(-(-n_images // AIMED_SHARDS), MIN_AUTO_IMAGES), MAX_AUTO_IMAGES)
 
 
 def pack_studies(studies: Iterable[tuple[int, int]], limit: int) -> list[ShardSize]:
-    """Cuts studies, each (n_images, size_bytes), in the order given, into runs of whole studies.
+    """Cut studies into shards of whole studies, in the order given.
 
-    A run has at most `limit` images, unless it is a single study that has more.
+    Args:
+        studies: (number of images, bytes) of each study.
+        limit: The most images in a shard. Only a shard of a single study may have more.
     """
     shards: list[ShardSize] = []
     n_images = n_studies = size_bytes = 0

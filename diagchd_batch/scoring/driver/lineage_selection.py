@@ -1,4 +1,4 @@
-"""What a run that builds on another one plans of its input."""
+"""Selects what a run that builds on another one plans of its input."""
 
 from diagchd_batch.results.datasets import read_predictions
 from diagchd_batch.results.lineage import resolve_lineage
@@ -9,7 +9,12 @@ from diagchd_batch.studies.selection import Select, failed_in, new_since
 
 
 def selection_of(identity: Identity, output: Store, private: Store) -> Select | None:
-    """None where the run has no parent: it plans everything. Raises UsageError, RunFault where the lineage is torn."""
+    """Return what selects the run's images, or None if it has no parent and plans everything.
+
+    Raises:
+        UsageError: A record of the lineage is missing.
+        RunFault: A plan of the lineage is missing or damaged.
+    """
     if identity.parent_run_id is None:
         return None
     plans = lineage_plans(identity.parent_run_id, output, private)
@@ -19,5 +24,5 @@ def selection_of(identity: Identity, output: Store, private: Store) -> Select | 
 
 
 def lineage_plans(run_id: str, output: Store, private: Store) -> list[Plan]:
-    """The plans of a run and of those that it builds on, oldest first."""
+    """Return the plans of a run and of those that it builds on, oldest first."""
     return [open_plan(private, record.run_id) for record in resolve_lineage(output, run_id)]
