@@ -319,7 +319,7 @@ def test_a_client_that_goes_leaves_its_run_to_the_cluster_and_says_how_to_come_b
 
     deadline_s = time.monotonic() + 300
     while not success.exists():
-        assert time.monotonic() < deadline_s, _command(head, "logs", run_id, "--address", head.address).stdout
+        assert time.monotonic() < deadline_s, _command(head, "logs", run.output, "--run-id", run_id).stdout
         time.sleep(1)
     back = _command(head, *ways["follow it"])
     assert back.returncode == 0 and json.loads(back.stdout)["run_id"] == run_id, back.stderr
