@@ -1,7 +1,8 @@
-"""Hours, machine hours, cost and space for archives of a given size, from a measured speed. Types in no figure itself.
+"""Computes hours, machine hours, cost and space for archives of a given size from a measured speed.
 
-The speed comes from `diagchd-batch bench --json` on the machine in question, or from a finished run's `run.json` (then
-it is that run's, all workers together: say how many with --measured-workers). Prices are yours to give.
+The speed comes from `diagchd-batch bench --json` on the machine that will do the work, or from the `run.json` of a
+finished run. A run's speed is that of all its workers together; give their number with --measured-workers. No price is
+built in: give your provider's.
 
     diagchd-batch bench --json > bench.json
     python -m tools.cost_table bench.json --price-per-hour 1.20 --head-price-per-hour 0.20 --output s3://results/pilot
@@ -29,7 +30,7 @@ BEGIN, END = "<!-- cost table: begin -->", "<!-- cost table: end -->"
 
 @dataclass(frozen=True, slots=True)
 class Machines:
-    """What the work runs on: speed of one worker, its price and the head's (None: not asked), how long one starts."""
+    """The machines: speed and price of one worker, price of the head, minutes that a machine needs to start."""
 
     images_per_s: float
     price_per_hour: float | None
@@ -47,9 +48,10 @@ class Estimate:
 
 
 def estimate(n_images: int, n_workers: int, machines: Machines) -> Estimate:
-    """Workers add up (measured: see docs/benchmarks.md), every one is paid from its start, the head all the time.
+    """Return the estimate for one archive and one number of workers.
 
-    No more workers than shards: a shard is the least that one is given.
+    The speed is proportional to the number of workers. Each is paid from its start, and the head is paid all the time.
+    There are never more workers than shards, because a worker takes whole shards.
     """
     n_workers = min(n_workers, -(-n_images // images_per_shard(n_images, "auto")))
     hours = machines.start_minutes / 60 + n_images / (machines.images_per_s * n_workers) / 3600
@@ -71,7 +73,7 @@ def measured_images_per_s(document: dict[str, Any]) -> float:
 
 
 def stored_bytes_per_image(output: Store) -> float:
-    """All that an output holds (its private part too, where it lies in it), by the image files of its finished runs."""
+    """Return the bytes of an output, its private part included, per image file of its finished runs."""
     size_bytes, n_images = 0, 0
     for info in output.list():
         size_bytes += info.size_bytes or 0
@@ -84,7 +86,7 @@ def stored_bytes_per_image(output: Store) -> float:
 
 
 def table(estimates: Sequence[Estimate], bytes_per_image: float | None) -> str:
-    """The estimates as a Markdown table; columns that nothing is known of are left out."""
+    """Return the estimates as a Markdown table, without columns that have no values."""
     columns = ["images", "workers", "hours", "machine hours"]
     priced, stored = estimates[0].cost is not None, bytes_per_image is not None
     columns += ["cost"] * priced + ["output, GB"] * stored
@@ -100,7 +102,7 @@ def table(estimates: Sequence[Estimate], bytes_per_image: float | None) -> str:
 
 
 def report(arguments: argparse.Namespace, command: Sequence[str]) -> str:
-    """The table under the command that made it and the measurement it rests on."""
+    """Return the table, below the command that made it and the measurement that it is based on."""
     document = json.loads(arguments.measurement.read_text(encoding="utf-8"))
     speed = measured_images_per_s(document) / arguments.measured_workers
     machines = Machines(speed, arguments.price_per_hour, arguments.head_price_per_hour, arguments.start_minutes)
@@ -120,7 +122,7 @@ def report(arguments: argparse.Namespace, command: Sequence[str]) -> str:
 
 
 def write_between_markers(page: Path, text: str) -> None:
-    """Replace what stands between the page's markers. Raises ValueError where it has none."""
+    """Replace the text between the page's markers. Raises ValueError if the page has none."""
     old = page.read_text(encoding="utf-8")
     before, begin, rest = old.partition(BEGIN)
     _, end, after = rest.partition(END)

@@ -1,12 +1,11 @@
-"""Do the intervals cover, and do the tests reject, as often as they say? Measured on simulated cohorts.
+"""Measures on simulated cohorts how often 95 % intervals hold the true value and 5 % tests reject a true hypothesis.
 
-Every cohort is drawn from the reader model of `dataset.phantom.readers`, whose accuracies have closed forms: reader 2
-plays the model under evaluation, reader 3 the reader it is compared with. A subject has one unit, or two or three that
-share its label and, in part, its difficulty. Each method sees the cohort as the evaluation would; counted is how often
-its 95 % interval holds the true value, and how often its 5 % test rejects where nothing differs.
+Every cohort is drawn from the reader model of `dataset.phantom.readers`, whose accuracies have closed forms. Reader 2
+plays the model under evaluation, and reader 3 the reader that it is compared with. A subject has one unit, or two or
+three units that share its label and part of its difficulty. Each method sees the cohort as the evaluation would.
 
     python -m tools.coverage_of_methods --write docs/statistics.md
-    python -m tools.coverage_of_methods --why     # what docs/statistics.md explains its exceptions by
+    python -m tools.coverage_of_methods --why     # the explanations that docs/statistics.md gives
 """
 
 import argparse
@@ -58,7 +57,7 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Check:
-    """One method under one condition. Coverage is asked where `truth` is given, else whether the test rejects."""
+    """One method under one condition. With `truth` the coverage is measured, otherwise whether the test rejects."""
 
     name: str
     kind: str  # which readers the cohort is read by, see `readers_for`
@@ -67,7 +66,7 @@ class Check:
 
 
 def draw_cohort(group: list[Reader], n_subjects: int, clustered: bool, rng: np.random.Generator) -> Cohort:
-    """One unit a subject, or two for one half of the subjects and three for the other."""
+    """Draw a cohort with one unit per subject, or with two units for half of the subjects and three for the others."""
     sizes = ((n_subjects // 2, 2), (n_subjects - n_subjects // 2, 3)) if clustered else ((n_subjects, 1),)
     parts, first = [], 0
     for count, units in sizes:
@@ -113,7 +112,7 @@ def true_rate(name: str, reader: Reader) -> float:
 
 @lru_cache(maxsize=1)
 def population() -> dict[str, float]:
-    """Mean accuracy of readers in general."""
+    """Return the mean accuracy of readers in general."""
     many = draw_readers(20_000, np.random.default_rng(1))
     return {measure: float(np.mean([true_value(measure, r) for r in many])) for measure in ("auc", *GROUP_RATES)}
 
@@ -124,7 +123,7 @@ def true_value(measure: str, reader: Reader) -> float:
 
 @lru_cache
 def average_reader(measure: str) -> Reader:
-    """A model exactly as good as readers are in the mean."""
+    """Return a model that is exactly as good as readers are on average."""
     aim = population()[measure]
     skill = optimize.brentq(lambda s: true_value(measure, replace(MODEL, skill=s)) - aim, 0.1, 6.0)
     return replace(MODEL, skill=skill)
@@ -156,7 +155,7 @@ def large_cohort() -> Cohort:
 
 
 def from_large(method: Callable[[Cohort], Result]) -> Callable[[], float]:
-    """The value of a method on a cohort so large that its own error does not matter."""
+    """Return the value of a method on a cohort so large that sampling error does not matter."""
     return lambda: float(method(large_cohort()).value)
 
 
@@ -175,7 +174,7 @@ def image_value(cohort: Cohort) -> np.ndarray:
 
 
 def checks(resamples: int) -> Iterator[Check]:
-    """Every method of the evaluation that gives an interval or a p."""
+    """Yield every method of the evaluation that gives an interval or a p."""
     options = {"resamples": resamples}
 
     def subjects(cohort: Cohort) -> np.ndarray:
@@ -421,7 +420,7 @@ def test_alone(p: float | None, n: int, test: str) -> Comparison:
 
 
 def cells_of_both(cohort: Cohort) -> tuple[np.ndarray, np.ndarray]:
-    """TP, FP, FN, TN by subject of the first two readers."""
+    """Return TP, FP, FN and TN by subject for the first two readers."""
     first, second = (
         totals_by_subject(confusion_cells(cohort.label.astype(float), cohort.call[:, place]), cohort.subject)
         for place in (0, 1)
@@ -453,7 +452,7 @@ def randomised_exchange(name: str, cohort: Cohort, resamples: int) -> Comparison
 
 @dataclass
 class Tally:
-    """How often the interval held the truth, or the test rejected, among the cohorts where there was one."""
+    """Counts how often the interval held the truth, or the test rejected, in cohorts where the method gave one."""
 
     hits: int = 0
     given: int = 0

@@ -1,8 +1,8 @@
-"""Writes a finished run of any size, made up, in the layout and with the schemas that the product writes.
+"""Writes a made-up finished run of any size, in the layout and with the schemas of real runs.
 
-For measuring what reads a run (query, evaluate, report) at a size that nobody scores for a test. All that a run's
-readers need is there: score files, predictions, run records, the plan's head and studies with labels. Masks are left
-out (null), as they would fill the disk; so are the plan's parts, sources and attempts. SIMULATED is in every file.
+It serves to measure query, evaluate and report at sizes that nobody scores for a test. The run has score files,
+predictions, run records, the plan's head, and studies with labels. Masks are null, because they would fill the disk.
+The plan's parts, sources and attempts are missing. Every file is marked SIMULATED.
 
     python tools/generate_scores.py out/made --rows 10_000_000
     python tools/generate_scores.py s3://bucket/made --rows 10_000_000 --runs 2
@@ -50,7 +50,7 @@ HEX_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 @dataclass(frozen=True)
 class Size:
-    """How large the made run is. Every study has `images_per_study` images of one frame."""
+    """The size of the made-up run. Every study has `images_per_study` images of one frame."""
 
     n_rows: int
     images_per_study: int
@@ -78,7 +78,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Cohort:
-    """The studies, in the order of their tokens; two studies of three share their subject with no other."""
+    """The studies in the order of their tokens. Of three studies, two share a subject."""
 
     tokens: np.ndarray  # uint64, ascending
     subjects: np.ndarray  # uint64
@@ -94,7 +94,7 @@ class Cohort:
 
 
 def hex_tokens(prefix: str, numbers: np.ndarray) -> pa.Array:
-    """``p-0123456789abcdef`` for every uint64, without a Python object for each."""
+    """Return a token such as ``p-0123456789abcdef`` for every uint64, without a Python object for each."""
     shifts = np.arange(60, -4, -4, dtype=np.uint64)
     digits = HEX_DIGITS[((numbers[:, None] >> shifts) & np.uint64(15)).astype(np.intp)]
     text = np.empty((len(numbers), 18), np.uint8)
@@ -105,7 +105,7 @@ def hex_tokens(prefix: str, numbers: np.ndarray) -> pa.Array:
 
 
 def shard_table(size: Size, cohort: Cohort, shard: int, seed: int) -> pa.Table:
-    """The rows of a shard, schema SCORES; depends on its arguments alone."""
+    """Return the rows of a shard. The same arguments give the same rows."""
     generator = np.random.default_rng([seed, 1, shard])
     n = size.shard_rows(shard)
     study = shard * size.studies_per_shard + np.arange(n) // size.images_per_study
@@ -150,7 +150,7 @@ def shard_table(size: Size, cohort: Cohort, shard: int, seed: int) -> pa.Table:
 
 
 def write_run(output: Store, private: Store, size: Size, cohort: Cohort, run_id: str, seed: int) -> None:
-    """All files of one finished run."""
+    """Write all files of one finished run."""
     fingerprint = hashlib.sha256(run_id.encode()).hexdigest()
     metadata = table_metadata(run_id=run_id, fingerprint=fingerprint, simulated=True)
 

@@ -1,10 +1,10 @@
-"""How fast two one-core actors are through Ray, against the same two scorers side by side without it.
+"""Compares the speed of two one-core actors in Ray with the same two scorers side by side without Ray.
 
     python -m tools.measure_ray_overhead [--images 2560] [--images-per-shard 128] [--repeats 3]
 
-Both score the same shards of simulated pictures from and to this disk, with the small network's bundled weights. Speed
-is images/s from the second commit to the last, so that neither starting Ray nor loading the model counts. The score
-files of both must be the same, byte for byte. Run it where nothing else runs.
+Both score the same shards of simulated pictures on this disk with the bundled weights of the small network. The speed
+is measured from the second commit to the last, so that starting Ray and loading the model do not count. The score files
+of both must be byte-identical. Run it on a machine that does nothing else.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def write_pictures(directory: Path, n_images: int) -> None:
-    """Smooth random pictures of 600 × 800, one a study."""
+    """Write smooth random pictures of 600 × 800 pixels, one per study."""
     generator = np.random.default_rng(0)
     for number in range(n_images):
         study = directory / f"study-{number:04d}"
@@ -83,7 +83,7 @@ def score_with_ray(archive: Path, output: Path, images_per_shard: int) -> None:
 
 
 def score_without_ray(archive: Path, scored: Path, output: Path) -> None:
-    """The shards of the run at `scored` again, by two processes that take every other shard each."""
+    """Score the shards of the run at `scored` again in two processes, each with every other shard."""
     shutil.copytree(scored / "private", output / "private")
     shutil.rmtree(output / "private" / output_layout.attempts_prefix(RUN_ID))
     with get_context("spawn").Pool(SCORERS) as pool:
@@ -124,7 +124,7 @@ def scores(output: Path) -> dict[str, bytes]:
 
 
 def speed(output: Path, images_per_shard: int) -> float:
-    """Images/s after the first commits."""
+    """Return images/s after the first commits."""
     committed_ns = sorted(path.stat().st_mtime_ns for path in (output / "scores").rglob("*.parquet"))
     began_ns, timed = committed_ns[SCORERS - 1], committed_ns[SCORERS:]
     return len(timed) * images_per_shard * 1e9 / (timed[-1] - began_ns)
