@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -250,7 +251,9 @@ def _study_and_subject_numbers(database: CohortDatabase, pairs: MaskPairs) -> tu
     return columns["study"][place], columns["subject"][place]
 
 
-def _write(output: Store, record: RunRecord, first: str, tables: Mapping[str, Sequence[dict]]) -> dict[str, int]:
+def _write(
+    output: Store, record: RunRecord, first: str, tables: Mapping[str, Sequence[dict[str, Any]]]
+) -> dict[str, int]:
     metadata = table_metadata(run_id=record.run_id, fingerprint=record.fingerprint, simulated=record.simulated)
     n_rows = {}
     for name, schema in TABLES.items():

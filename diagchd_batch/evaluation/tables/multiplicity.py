@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from diagchd_batch.config.models import PrimaryEndpoint
 from diagchd_batch.evaluation.tables.rows import Row
@@ -55,7 +56,7 @@ def adjust_within_families(comparisons: Sequence[Row]) -> list[Row]:
         comparisons: Rows of `comparisons`. A family's rows are adjusted together if analysis set, unit, operating point
             and population are the same.
     """
-    families: dict[tuple, list[int]] = defaultdict(list)
+    families: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for place, row in enumerate(comparisons):
         if row["role"] != PRIMARY:
             key = ("family", "analysis_set", "unit", "operating_point", "generalises_to")

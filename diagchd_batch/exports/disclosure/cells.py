@@ -109,7 +109,7 @@ def _add_calls(counts: Counts, counted: Sequence[Row]) -> None:
 
 def _link_equal_totals(counts: Counts) -> None:
     """Relate the equal totals of raters: what is withheld of one must not be read off another."""
-    same: dict[tuple, list[Cell]] = defaultdict(list)
+    same: dict[tuple[Any, ...], list[Cell]] = defaultdict(list)
     for cell, value in counts.values.items():
         if cell[0] == "totals":
             _, unit, _, _, covariate, level, name = cell
@@ -121,7 +121,7 @@ def _link_equal_totals(counts: Counts) -> None:
 
 def _guard_between_points(counts: Counts, counted: Sequence[Row]) -> None:
     """Guard the studies with scores between two operating points, which are a group, too."""
-    points: dict[tuple, list[Cell]] = defaultdict(list)
+    points: dict[tuple[Any, ...], list[Cell]] = defaultdict(list)
     for row in counted:
         if row["subject_kind"] == "model" and row["endpoint"] in ("tp", "fp"):
             key = (row["unit"], row["subject"], row["covariate"], row["level"], row["endpoint"])
@@ -137,7 +137,7 @@ def _guard_between_points(counts: Counts, counted: Sequence[Row]) -> None:
 def _add_characteristics(counts: Counts, rows: Sequence[Row]) -> None:
     counted = [row for row in rows if row["statistic"] == "n"]
     levels: dict[Cell, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
-    groups: dict[tuple, dict[str, Cell]] = defaultdict(dict)
+    groups: dict[tuple[Any, ...], dict[str, Cell]] = defaultdict(dict)
     for row in counted:
         cell = characteristic_cell(row)
         analysed = row["group"] in ("positive", "negative")

@@ -74,11 +74,11 @@ class RaterScoreCuts:
 
     def __init__(self, tables: Tables, counts: Counts, publication: Publication, min_cell: int) -> None:
         self._counts, self._publication, self._min_cell = counts, publication, min_cell
-        self._points: dict[tuple, list[Row]] = defaultdict(list)
+        self._points: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
         for row in tables["estimates"]:
             if row["endpoint"] == "tp" and row["covariate"] is None and row["analysis_set"] == "determinate":
                 self._points[row["unit"], row["subject_kind"], row["subject"]].append(row)
-        self._made: dict[tuple, ScoreCuts | None] = {}
+        self._made: dict[tuple[Any, ...], ScoreCuts | None] = {}
 
     def of(self, unit: str, kind: str, subject: str) -> ScoreCuts | None:
         """Return a rater's cuts, or None if the rater's totals are withheld.
@@ -119,7 +119,7 @@ def merged_calibration(rows: Sequence[Row], raters: RaterScoreCuts) -> list[dict
         rows: Rows of `calibration`.
         raters: The cuts, to which the bins' edges are added.
     """
-    tables: dict[tuple, list[Row]] = defaultdict(list)
+    tables: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["bin"]):
         tables[row["unit"], row["subject"], row["bins"]].append(row)
     merged = []
@@ -170,7 +170,7 @@ def thinned_curves(rows: Sequence[Row], raters: RaterScoreCuts) -> list[dict[str
         rows: Rows of `curves`.
         raters: The cuts, to which the points are added.
     """
-    curves: dict[tuple, list[Row]] = defaultdict(list)
+    curves: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
         if row["curve"] == "roc":
             curves[row["unit"], row["subject_kind"], row["subject"]].append(row)

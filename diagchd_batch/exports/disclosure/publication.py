@@ -212,9 +212,9 @@ class Publication:
         first_arm = [_overall(row)] if of_arms else []  # the rows of the first arm have no covariate
         return first_arm + [{**row, "level": level} for level in levels if row["level"] in (None, level) or of_arms]
 
-    def _publishable_pairs(self, rows: Sequence[Row]) -> set[tuple]:
+    def _publishable_pairs(self, rows: Sequence[Row]) -> set[tuple[Any, ...]]:
         """Return the pairs of raters whose cross table has no small cell and reveals no withheld count."""
-        pairs: dict[tuple, list[Row]] = defaultdict(list)
+        pairs: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
         for row in rows:
             if row["comparator_kind"] != "reference":
                 pairs[_pair(row)].append(row)
@@ -299,13 +299,13 @@ class Publication:
         return kept
 
 
-def _pair(row: Row) -> tuple:
+def _pair(row: Row) -> tuple[Any, ...]:
     return tuple(
         row[name] for name in ("unit", "operating_point", "subject_kind", "subject", "comparator_kind", "comparator")
     )
 
 
-def _family(row: Row) -> tuple:
+def _family(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in _FAMILY)
 
 

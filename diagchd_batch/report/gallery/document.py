@@ -10,12 +10,12 @@ from markupsafe import Markup
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
-from diagchd_batch.evaluation.cohort.evaluate import resolve_lineage
 from diagchd_batch.report.formatting import number, words
 from diagchd_batch.report.gallery.cases import Case, choose_cases
 from diagchd_batch.report.gallery.outlines import outline_path
 from diagchd_batch.report.gallery.pictures import Picture, RunPictures
 from diagchd_batch.report.report_data import read_report_data
+from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.output import Output
 
 _SEPTUM = 1

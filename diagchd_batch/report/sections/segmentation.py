@@ -1,5 +1,7 @@
 """The section on overlap and distance of predicted and reference masks."""
 
+from typing import Any
+
 from diagchd_batch.report.blocks import Figure, Section
 from diagchd_batch.report.figures.intervals import Line, interval_plot
 from diagchd_batch.report.formatting import count, words
@@ -86,7 +88,7 @@ def _class(name: str | None) -> str:
     return _NAMES.get(str(name), words(name))
 
 
-def _boxes(rows: list[dict], metric: str, name: str) -> Figure | None:
+def _boxes(rows: list[dict[str, Any]], metric: str, name: str) -> Figure | None:
     by_class = {(row["class"], row["endpoint"]): row for row in rows}
     lines = []
     for of_class in dict.fromkeys(row["class"] for row in rows):

@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, BinaryIO
@@ -77,7 +77,7 @@ FORMATS: Mapping[str, Callable[[pa.RecordBatchReader, BinaryIO], None]] = {
 }
 
 
-def row_values(batch: pa.RecordBatch) -> zip:
+def row_values(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
     """Return the rows as tuples. Columns of one name, which SQL allows, stay apart."""
     columns = [
         column.to_pylist(maps_as_pydicts="lossy") if pa.types.is_nested(column.type) else column.to_pylist()

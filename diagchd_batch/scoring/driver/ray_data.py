@@ -51,7 +51,7 @@ def run_shards(
     Raises:
         RunFault: A worker reports a fault, or Ray gives up.
     """
-    outcomes: queue.Queue = queue.Queue()
+    outcomes: queue.Queue[Any] = queue.Queue()
     excluded = ExcludedNodes(actors.cpus, actors.gpus, on_excluded) if on_excluded else None
     dataset = _dataset(settings, shards, actors, excluded.reports if excluded else None)
     # Ray's iterator blocks without a time limit, so it gets a thread, and signals and ticks stay in this one
@@ -76,7 +76,7 @@ def run_shards(
             on_summary(summary)
 
 
-def _follow(dataset: Any, outcomes: queue.Queue) -> None:
+def _follow(dataset: Any, outcomes: queue.Queue[Any]) -> None:
     try:
         # without prefetching, which would hold a result back until the next one is there
         for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):

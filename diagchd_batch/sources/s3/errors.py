@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
@@ -126,7 +127,7 @@ def classify(error: Exception) -> Failure:
     return Failure(Kind.OTHER, code)
 
 
-def _classify_answer(response: dict) -> Failure:
+def _classify_answer(response: dict[str, Any]) -> Failure:
     code = str(response.get("Error", {}).get("Code", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     kind = _CODES.get(code) or _STATUSES.get(status)

@@ -1,7 +1,7 @@
 """Reading a prefix of an S3 bucket."""
 
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failures import FailureCode
@@ -25,7 +25,7 @@ class S3Source:
         self._prefix = S3Prefix(uri, self.options)
         self._readable_key: str | None = None
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.uri, self.options))
 
     @property

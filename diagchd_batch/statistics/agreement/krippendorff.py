@@ -1,5 +1,6 @@
 """Krippendorff's alpha for nominal, ordinal, interval and ratio ratings."""
 
+from collections.abc import Hashable
 from typing import Literal
 
 import numpy as np
@@ -108,7 +109,7 @@ def krippendorff_alpha(
     )
 
 
-def _values(categories: list, level: Level) -> np.ndarray:
+def _values(categories: list[Hashable], level: Level) -> np.ndarray:
     """The categories as numbers; for nominal ratings, whose values have no meaning, their positions."""
     if level == "nominal":
         return np.arange(len(categories), dtype=np.float64)

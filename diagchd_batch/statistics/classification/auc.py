@@ -1,6 +1,7 @@
 """Area under the ROC curve: DeLong's interval and paired test, and its jackknife; average precision under weights."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -205,7 +206,9 @@ def average_precision_under_weights(
     return statistic
 
 
-def _class_sums_by_score(positive: np.ndarray, score: np.ndarray, column_of_unit: np.ndarray):
+def _class_sums_by_score(
+    positive: np.ndarray, score: np.ndarray, column_of_unit: np.ndarray
+) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Return a function from weights to sums over positives and over negatives (resamples × distinct scores,
     ascending).
     """
