@@ -11,7 +11,7 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Section(BaseModel):
-    """A block of the job file: unknown keys are refused, values are fixed once read."""
+    """A block of the job file. Unknown keys are refused, and values cannot be changed after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,12 +24,12 @@ class InputConfig(Section):
     )
     manifest: str | None = Field(None, description="The manifest (CSV or Parquet), for layout manifest.")
     frames: Literal["all", "first", "middle"] = Field(
-        "all", description="Which frames of a multi-frame file are scored where the manifest names none."
+        "all", description="Which frames of a multi-frame file are scored if the manifest names none."
     )
     label_map: dict[int, Annotated[int, Field(ge=0, le=2)]] | None = Field(
-        None, description="Grey value in the masks → class (0 background, 1 septum, 2 heart); default 0, 1, 2."
+        None, description="Grey value in the masks → class (0 background, 1 septum, 2 heart); default: 0, 1 and 2."
     )
-    simulated: bool = Field(False, description="The images are simulated; said in every table and report.")
+    simulated: bool = Field(False, description="Whether the images are simulated. Every table and report then says so.")
 
     @model_validator(mode="after")
     def _manifest_goes_with_layout(self) -> "InputConfig":
@@ -46,28 +46,32 @@ class ModelConfig(Section):
     )
     weights: str = Field(
         "bundled",
-        description="bundled (those in the model package), a checkpoint's path (own or original .h5; on a "
-        "cluster the same on every node), or seed:N for tests.",
+        description="bundled (the weights in the model package), the path of a checkpoint (one of this "
+        "program or an original .h5; on a cluster the same path on every node), or seed:N for tests.",
     )
     precision: Literal["float32", "bfloat16"] = "float32"
-    batch_size: Auto | PositiveInt = Field("auto", description="Images a batch; resolved once per run and stored.")
+    batch_size: Auto | PositiveInt = Field(
+        "auto", description="Images per batch. auto is resolved once per run, and the result is stored."
+    )
 
 
 class OutputConfig(Section):
-    uri: str = Field(description="Where the tables go; may be shared among runs.")
+    uri: str = Field(description="Directory or s3://bucket/prefix for the tables. Several runs can share it.")
     private_uri: str | None = Field(
-        None, description="Where identified data go (key, plan, sources); default: private/ under output.uri."
+        None, description="Where identified data go (key, plan, sources); default: private/ below output.uri."
     )
 
 
 class ShardsConfig(Section):
-    images_per_shard: Auto | PositiveInt = Field("auto", description="256 to 2,048, aiming at 5,000 shards at most.")
+    images_per_shard: Auto | PositiveInt = Field(
+        "auto", description="auto: 256 to 2,048, with the aim of at most 5,000 shards."
+    )
 
 
 class ActorsConfig(Section):
     min: PositiveInt = 1
     max: Auto | PositiveInt = Field(
-        "auto", description="auto: as many as nodes have room for, also on nodes that come to a cluster during the run."
+        "auto", description="auto: as many as fit on the nodes, including nodes that join the cluster during the run."
     )
 
     @model_validator(mode="after")
@@ -83,34 +87,46 @@ class ClusterConfig(Section):
     cpus_per_actor: Auto | PositiveFloat = "auto"
     threads_per_actor: Auto | PositiveInt = Field(
         "auto",
-        description="Of the model's operations on a CPU; auto: the actor's cores. The full network's last bits depend "
-        "on it: fix it for runs that shall have the same bytes with other numbers of actors.",
+        description="Threads for the model's operations on a CPU; auto: the actor's cores. The last bits of the full "
+        "network's results depend on it: set a number if runs with different actors must give the same bytes.",
     )
 
 
 class LimitsConfig(Section):
-    max_failed_fraction: Probability = Field(0.5, description="Stops a run above it, from 200 frames on.")
-    max_pixels: PositiveInt = Field(50_000_000, description="Pixels of one frame, checked before decoding.")
-    max_file_bytes: PositiveInt = Field(1_073_741_824, description="Size of one file, checked before reading.")
-    max_attempts: PositiveInt = Field(4, description="Attempts at a shard within one submission.")
-    decode_timeout_s: PositiveFloat = Field(60.0, description="For one answer (a frame), where decoding is isolated.")
-    decode_memory_bytes: PositiveInt = Field(4_294_967_296, description="Of an isolated decoder's process.")
-    object_timeout_s: PositiveFloat = Field(300.0, description="Retries of one object end after it.")
-    stall_timeout_s: PositiveFloat = Field(900.0, description="A worker without progress for so long ends itself.")
+    max_failed_fraction: Probability = Field(
+        0.5, description="The run stops if more than this fraction of its frames fail, from 200 frames on."
+    )
+    max_pixels: PositiveInt = Field(
+        50_000_000, description="Largest number of pixels of one frame, checked before decoding."
+    )
+    max_file_bytes: PositiveInt = Field(1_073_741_824, description="Largest size of one file, checked before reading.")
+    max_attempts: PositiveInt = Field(4, description="Largest number of attempts at a shard within one submission.")
+    decode_timeout_s: PositiveFloat = Field(
+        60.0, description="Seconds that an isolated decoder may take for one frame."
+    )
+    decode_memory_bytes: PositiveInt = Field(
+        4_294_967_296, description="Memory limit of an isolated decoder's process."
+    )
+    object_timeout_s: PositiveFloat = Field(
+        300.0, description="Seconds for which failed requests for one object are retried."
+    )
+    stall_timeout_s: PositiveFloat = Field(
+        900.0, description="A worker that makes no progress for this many seconds ends itself."
+    )
 
 
 class OperatingPoint(Section):
     name: str
     threshold: Probability
     chosen_on: str = Field(
-        description="Data the threshold was chosen on, or 'model card'; 'evaluated cohort' is optimistic."
+        description="Data on which the threshold was chosen, or 'model card'; 'evaluated cohort' is optimistic."
     )
 
 
 class PrimaryEndpoint(Section):
     endpoint: str
     comparator: str
-    margin: float = Field(0.0, description="Non-inferiority margin; 0: superiority.")
+    margin: float = Field(0.0, description="Non-inferiority margin; 0 tests superiority.")
 
 
 class EvaluationConfig(Section):
@@ -118,28 +134,34 @@ class EvaluationConfig(Section):
     readers: str | None = Field(
         None, description="CSV, long: study_id, reader[, session][, arm], status, call[, score]."
     )
-    covariates: str | None = Field(None, description="CSV: study_id, …")
+    covariates: str | None = Field(None, description="CSV: study_id and one column per covariate.")
     cut_points: dict[str, list[float]] = Field(
-        default_factory=dict, description="Covariate → cut points of its levels."
+        default_factory=dict, description="Covariate → cut points between its levels."
     )
     study_score: Literal["mean", "max", "median"] = "mean"
     operating_points: list[OperatingPoint] = [OperatingPoint(name="default", threshold=0.5, chosen_on="model card")]
-    prevalence: list[Annotated[float, Field(gt=0, lt=1)]] = Field([0.01], description="For PPV and NPV elsewhere.")
+    prevalence: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        [0.01], description="Prevalences for which PPV and NPV are also computed."
+    )
     primary: PrimaryEndpoint | None = None
     proportion_interval: Literal["wilson", "exact"] = Field(
-        "wilson", description="Of sensitivity, specificity, PPV, NPV, accuracy; exact: Clopper-Pearson."
+        "wilson", description="Interval of sensitivity, specificity, PPV, NPV and accuracy; exact: Clopper-Pearson."
     )
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 2_000
     seed: int = 20_240_229
-    disclose: bool = Field(False, description="Readers' and covariates' own names in tables, not tokens.")
+    disclose: bool = Field(
+        False, description="Whether tables show the own names of readers and covariates instead of tokens."
+    )
 
 
 class DisclosureConfig(Section):
-    min_cell: PositiveInt = Field(10, description="Smaller cells are suppressed in `export shareable`.")
+    min_cell: PositiveInt = Field(
+        10, description="Counts from 1 to below this number are suppressed in `export shareable`."
+    )
 
 
 class JobConfig(Section):
-    """A job file."""
+    """The whole job file."""
 
     version: Literal[1] = 1
     input: InputConfig

@@ -98,7 +98,7 @@ def export_worklist(output: Output, record: RunRecord, destination: Store) -> Wo
     if not scored.n and not failed.n:
         raise UsageError(
             f"run {record.run_id} has no predictions of studies that are not excluded; predictions are written when a "
-            "run ends: resume it with the command that began it"
+            "run ends, so resume this run with the command that started it"
         )
     for name, data in files.items():
         destination.replace(name, data)

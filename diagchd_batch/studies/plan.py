@@ -106,7 +106,7 @@ class PlanHead:
         if values.get("format") != PLAN_FORMAT:
             raise RunFault(
                 f"the plan has format {values.get('format')!r}, this version reads {PLAN_FORMAT}; "
-                "resume the run with the version that began it, or start another with --new-run"
+                "resume the run with the version that started it, or start another with --new-run"
             )
         values["shards"] = tuple(ShardSize(*shard) for shard in values["shards"])
         return PlanHead(**{field.name: values[field.name] for field in fields(PlanHead)})
