@@ -23,7 +23,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.errors import ExitCode
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Store, open_store
-from diagchd_batch.studies.sharding import images_per_shard
+from diagchd_batch.studies.plan.sharding import images_per_shard
 
 BEGIN, END = "<!-- cost table: begin -->", "<!-- cost table: end -->"
 

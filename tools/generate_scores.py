@@ -39,8 +39,8 @@ from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRun
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.keys import load_or_create_key
-from diagchd_batch.studies.plan import PLAN_STUDIES, PlanHead
-from diagchd_batch.studies.sharding import ShardSize
+from diagchd_batch.studies.plan.frozen import PLAN_STUDIES, PlanHead
+from diagchd_batch.studies.plan.sharding import ShardSize
 
 HEIGHT, WIDTH = 96, 128
 FLAGS = ("no_septum", "fragments", "unsure")

@@ -30,7 +30,7 @@ from diagchd_batch.scoring.driver.ray_data import SHARDS_IN_FLIGHT_PER_ACTOR
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_worker import ShardWorker, read_outcomes
 from diagchd_batch.storage import open_store
-from diagchd_batch.studies.plan import open_plan
+from diagchd_batch.studies.plan.frozen import open_plan
 
 MODEL = "diagchd-compact"
 RUN_ID = "overhead"

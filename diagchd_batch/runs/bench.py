@@ -33,9 +33,9 @@ from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import PIXEL_BYTES_IN_FLIGHT, ShardScorer
 from diagchd_batch.sources import open_source
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan import Plan
-from diagchd_batch.studies.planning import freeze_plan
-from diagchd_batch.studies.records import PlannedImage
+from diagchd_batch.studies.plan.creation import freeze_plan
+from diagchd_batch.studies.plan.frozen import Plan
+from diagchd_batch.studies.plan.records import PlannedImage
 
 if TYPE_CHECKING:
     from diagchd_batch.model.predictor import Predictor

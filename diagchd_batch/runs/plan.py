@@ -19,7 +19,10 @@ from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.submit_checks import check_limits
 from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.sources.checks import check_readable
-from diagchd_batch.studies.checks import (
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.plan.creation import preview_plan
+from diagchd_batch.studies.plan.frozen import PlanHead, open_plan
+from diagchd_batch.studies.tables.evaluation_inputs import (
     StudyMatch,
     match_studies,
     read_covariates,
@@ -27,9 +30,6 @@ from diagchd_batch.studies.checks import (
     read_reference,
     refuse_contradicting_labels,
 )
-from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan import PlanHead, open_plan
-from diagchd_batch.studies.planning import preview_plan
 
 
 @dataclass(frozen=True, slots=True)

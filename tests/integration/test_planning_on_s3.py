@@ -8,12 +8,12 @@ import pytest
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import InputError
 from diagchd_batch.storage import open_store
-from diagchd_batch.studies.checks import read_reference
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.keys import load_or_create_key
 from diagchd_batch.studies.layouts.manifest import manifest_digest
-from diagchd_batch.studies.plan import open_plan
-from diagchd_batch.studies.planning import freeze_plan
+from diagchd_batch.studies.plan.creation import freeze_plan
+from diagchd_batch.studies.plan.frozen import open_plan
+from diagchd_batch.studies.tables.evaluation_inputs import read_reference
 from diagchd_batch.uris import join_uri
 
 pytestmark = pytest.mark.s3

@@ -30,8 +30,6 @@ HEAVY = {
 }
 MAX_MODULES = 12
 LISTS_OF_COMMANDS = {"cli", "runs"}
-TO_BE_SPLIT = {"studies"}
-"""Folders that still have too many modules, or names that are nearly equal."""
 
 
 def _imports(path: Path) -> set[str]:
@@ -102,8 +100,6 @@ def _package(name: str) -> str:
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES}), ids=lambda path: path.name)
 def test_no_folder_has_too_many_modules_and_no_two_names_are_nearly_equal(folder):
-    if folder.name in TO_BE_SPLIT:
-        pytest.xfail("this folder is still to be split")
     names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
     assert folder.name in LISTS_OF_COMMANDS or len(names) <= MAX_MODULES
     for one, other in itertools.combinations(names, 2):

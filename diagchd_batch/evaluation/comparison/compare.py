@@ -31,8 +31,8 @@ from diagchd_batch.results.datasets import committed_shards, read_predictions
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.checks import read_reference
 from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.tables.evaluation_inputs import read_reference
 
 _REASON = (
     f"CAST(CASE WHEN NOT included THEN {EXCLUDED} WHEN n_frames_ok + n_frames_failed = 0 THEN {NOT_SCORED} "

@@ -11,7 +11,7 @@ from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.annotations import Matching, match_covariates
 from diagchd_batch.evaluation.cohort.database import CohortDatabase
 from diagchd_batch.evaluation.tables.display_names import MISSING, DisplayNames
-from diagchd_batch.studies.checks import read_covariates
+from diagchd_batch.studies.tables.evaluation_inputs import read_covariates
 
 MAX_LEVELS = 50
 """A text column with more levels is an identifier or a note rather than a covariate."""

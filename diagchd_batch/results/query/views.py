@@ -14,7 +14,7 @@ from diagchd_batch.results.datasets import RUN_ID
 from diagchd_batch.results.lineage import latest_rows_sql
 from diagchd_batch.results.query.catalog import Catalog
 from diagchd_batch.results.query.run_rows import RUNS, run_rows
-from diagchd_batch.studies.plan import PLAN_IMAGES, PLAN_STUDIES
+from diagchd_batch.studies.plan.frozen import PLAN_IMAGES, PLAN_STUDIES
 
 Rows: TypeAlias = pa.Table | ds.Dataset
 

@@ -30,7 +30,7 @@ from diagchd_batch.results.shard_writer import ROWS_PER_GROUP
 from diagchd_batch.results.verify.findings import REMEDIES, RESTORE, Problem, ProblemKind
 from diagchd_batch.results.verify.rows import Expectations, RowAudit
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.records import PlannedImage
+from diagchd_batch.studies.plan.records import PlannedImage
 
 _CHUNK_BYTES = 8 << 20
 

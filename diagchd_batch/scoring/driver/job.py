@@ -33,8 +33,8 @@ from diagchd_batch.sources import Source
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Progress
-from diagchd_batch.studies.plan import Plan, PlanHead
-from diagchd_batch.studies.planning import PlanDraft, draft_plan, freeze_plan
+from diagchd_batch.studies.plan.creation import PlanDraft, draft_plan, freeze_plan
+from diagchd_batch.studies.plan.frozen import Plan, PlanHead
 
 _MAX_DECODER_THREADS = 16
 _GPU_DECODER_THREADS = 4

@@ -27,9 +27,9 @@ from diagchd_batch.scoring.liveness.progress import RunProgress, RunStart, Shard
 from diagchd_batch.scoring.liveness.run_log import RunLog
 from diagchd_batch.scoring.liveness.run_status import outcomes_so_far
 from diagchd_batch.scoring.liveness.shard_gate import Ending, RunEnding
-from diagchd_batch.studies.plan import Plan
-from diagchd_batch.studies.planning import count_new_images
-from diagchd_batch.studies.records import ShardReference
+from diagchd_batch.studies.plan.creation import count_new_images
+from diagchd_batch.studies.plan.frozen import Plan
+from diagchd_batch.studies.plan.records import ShardReference
 from diagchd_batch.wording import counted
 
 _ENDINGS = {Ending.DEADLINE: "at the deadline", Ending.STOP: "as it was asked to"}

@@ -16,7 +16,7 @@ from diagchd_batch.scoring.liveness.progress import ShardSummary
 from diagchd_batch.scoring.worker.ray_entry import OUTCOME, ShardActor
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_worker import read_outcomes
-from diagchd_batch.studies.records import ShardReference
+from diagchd_batch.studies.plan.records import ShardReference
 
 SHARDS_IN_FLIGHT_PER_ACTOR = 2
 TICK_S = 1.0

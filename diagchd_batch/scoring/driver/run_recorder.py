@@ -25,7 +25,7 @@ from diagchd_batch.results.run_record import (
 from diagchd_batch.scoring.driver.identity import Identity
 from diagchd_batch.scoring.liveness.shard_gate import Ending
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.plan import PlanHead
+from diagchd_batch.studies.plan.frozen import PlanHead
 from diagchd_batch.wording import counted
 
 

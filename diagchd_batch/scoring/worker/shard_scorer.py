@@ -28,8 +28,8 @@ from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.sources import open_source
 from diagchd_batch.storage import open_store
 from diagchd_batch.storage.timeouts import short_timeout_s
-from diagchd_batch.studies.plan import open_plan
-from diagchd_batch.studies.records import PlannedImage, ShardReference
+from diagchd_batch.studies.plan.frozen import open_plan
+from diagchd_batch.studies.plan.records import PlannedImage, ShardReference
 
 PIXEL_BYTES_IN_FLIGHT = 512 << 20
 """Limit on the bytes of decoded pixels before their resize, over all decoders of a worker. A larger frame is decoded

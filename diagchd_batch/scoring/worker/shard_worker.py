@@ -23,7 +23,7 @@ from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage import open_store
 from diagchd_batch.storage.timeouts import short_timeout_s
-from diagchd_batch.studies.records import ShardReference
+from diagchd_batch.studies.plan.records import ShardReference
 
 
 class ShardWorker:

@@ -4,9 +4,9 @@ import pyarrow as pa
 
 from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies import cells
 from diagchd_batch.studies.database import ScratchDatabase
-from diagchd_batch.studies.tables import TableBatch, TableColumns, read_table, table_digest
+from diagchd_batch.studies.tables import cells
+from diagchd_batch.studies.tables.csv_and_parquet import TableBatch, TableColumns, read_table, table_digest
 
 SOURCE = "input.manifest"
 COLUMNS = TableColumns(

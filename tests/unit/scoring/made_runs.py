@@ -11,8 +11,8 @@ from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan import Plan
-from diagchd_batch.studies.planning import freeze_plan
+from diagchd_batch.studies.plan.creation import freeze_plan
+from diagchd_batch.studies.plan.frozen import Plan
 from tests.unit.scoring.made_inputs import SPEC, PlainModel
 
 RUN = "run"

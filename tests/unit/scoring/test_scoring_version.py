@@ -24,7 +24,7 @@ from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.sources import open_source
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.planning import freeze_plan
+from diagchd_batch.studies.plan.creation import freeze_plan
 
 SAMPLE = Path("dataset/sample")
 RUN = "recorded"

@@ -16,7 +16,7 @@ from diagchd_batch.scoring.driver import ray_data
 from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.lifecycle import RunOutcome, run_job
 from diagchd_batch.scoring.driver.workspace import Workspace
-from diagchd_batch.studies.plan import open_plan
+from diagchd_batch.studies.plan.frozen import open_plan
 from tests.unit.scoring.driver.test_lifecycle import OneMachine, Silent, score_here
 from tests.unit.scoring.made_inputs import png
 

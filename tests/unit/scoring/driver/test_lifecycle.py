@@ -26,7 +26,7 @@ from diagchd_batch.scoring.liveness.attempts import Worker
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage.local import LocalStore
 from diagchd_batch.storage.timeouts import SHORT_TIMEOUT_S
-from diagchd_batch.studies.plan import open_plan
+from diagchd_batch.studies.plan.frozen import open_plan
 from tests.unit.scoring.made_inputs import png
 
 

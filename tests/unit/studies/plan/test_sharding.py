@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diagchd_batch.studies.sharding import images_per_shard, pack_studies
+from diagchd_batch.studies.plan.sharding import images_per_shard, pack_studies
 
 studies = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 10**9)), max_size=100)
 

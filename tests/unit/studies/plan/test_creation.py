@@ -14,8 +14,8 @@ from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import ConfigError, InputError, RunFault
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan import PLAN_STUDIES, PlanHead, open_plan
-from diagchd_batch.studies.planning import count_new_images, freeze_plan, preview_plan
+from diagchd_batch.studies.plan.creation import count_new_images, freeze_plan, preview_plan
+from diagchd_batch.studies.plan.frozen import PLAN_STUDIES, PlanHead, open_plan
 from tests.unit.studies.archives import PSEUDONYMIZER, SimulatedListing
 
 TREE = InputConfig(uri="simulated", layout="tree")
@@ -297,7 +297,7 @@ def test_a_full_temporary_disk_is_a_fault_of_the_run(n_images, max_memory_mib):
     """While the parts are written, and (with little memory) while the database spills."""
     code = f"""
 import resource, signal
-from tests.unit.studies.test_planning import *
+from tests.unit.studies.plan.test_creation import *
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 listing = SimulatedListing(f"study {{n // 3}}/{{n}}.png" for n in range({n_images}))
@@ -310,7 +310,7 @@ with pytest.raises(RunFault, match="TMPDIR"):
 def test_planning_leaves_no_names_in_temporary_files(private, tmp_path):
     (tmp_path / "temporary").mkdir()
     code = (
-        "from tests.unit.studies.test_planning import *;"
+        "from tests.unit.studies.plan.test_creation import *;"
         "preview_plan(TREE, ShardsConfig(), SimulatedListing(KEYS), PSEUDONYMIZER)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"TMPDIR": str(tmp_path / "temporary")})

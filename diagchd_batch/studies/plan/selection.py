@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import pyarrow.dataset as ds
 
 from diagchd_batch.studies.database import ScratchDatabase
-from diagchd_batch.studies.plan import PLAN_STUDIES, Plan
+from diagchd_batch.studies.plan.frozen import PLAN_STUDIES, Plan
 
 Select = Callable[[ScratchDatabase], None]
 
@@ -22,13 +22,17 @@ _STUDY_COLUMNS = [name for name in PLAN_STUDIES.names if name not in ("study_id"
 _STUDY_VERSION = f"hash({', '.join(_STUDY_COLUMNS)}, coalesce(n_images, 0))"
 
 _NEW = f"""
-CREATE TABLE done AS  -- frames planned of files that are still as they were planned last; null: those of the run's rule
+CREATE TABLE done AS  -- frames of files that have not changed since they were planned; null: those of the run's rule
+WITH files AS (SELECT image_id, {_FILE_VERSION} AS version FROM images),
+changed AS (  -- the last plan in which the file was not what it is now: its rows may hide those of earlier plans
+    SELECT image_id, max(generation) AS generation
+    FROM planned_before JOIN files USING (image_id) WHERE planned_before.version <> files.version
+    GROUP BY image_id
+)
 SELECT DISTINCT image_id, frame FROM (
     SELECT image_id, unnest(coalesce(frames, [NULL])) AS frame
-    FROM planned_before
-    JOIN (SELECT image_id, arg_max(version, generation) AS version FROM planned_before GROUP BY image_id)
-        USING (image_id, version)
-    SEMI JOIN (SELECT image_id, {_FILE_VERSION} AS version FROM images) USING (image_id, version)
+    FROM planned_before JOIN files USING (image_id) LEFT JOIN changed USING (image_id)
+    WHERE planned_before.generation > coalesce(changed.generation, -1)
 );
 CREATE TABLE selected AS
 SELECT * FROM images

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from diagchd_batch.errors import InputError, ItemError
 from diagchd_batch.failures import FailureCode
 from diagchd_batch.sources.local.source import LocalSource
-from diagchd_batch.studies.cells import binary, identifier
-from diagchd_batch.studies.tables import BATCH_ROWS, TableColumns, read_table, table_digest
+from diagchd_batch.studies.tables.cells import binary, identifier
+from diagchd_batch.studies.tables.csv_and_parquet import BATCH_ROWS, TableColumns, read_table, table_digest
 
 COLUMNS = TableColumns(("study_id", "label"), ("note",))
 trimmed_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12).map(str.strip)

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.storage import open_store
-from diagchd_batch.studies.plan import Plan
-from diagchd_batch.studies.planning import count_new_images, draft_plan, freeze_plan
-from diagchd_batch.studies.selection import failed_in, new_since
+from diagchd_batch.studies.plan.creation import count_new_images, draft_plan, freeze_plan
+from diagchd_batch.studies.plan.frozen import Plan
+from diagchd_batch.studies.plan.selection import failed_in, new_since
 from tests.unit.studies.archives import PSEUDONYMIZER, Archive
 
 
@@ -164,6 +164,44 @@ def test_whatever_happens_to_an_archive_each_file_is_planned_when_it_is_not_what
         assert plan.head.n_images == len(planned)
         known |= versions
         plans.append(plan)
+
+
+file_on_each_night = st.lists(
+    st.tuples(st.integers(0, 1), st.none() | st.sets(st.integers(0, 2), min_size=1)), min_size=1, max_size=6
+)
+
+
+@settings(deadline=None, max_examples=15)
+@given(nights=file_on_each_night)
+@example(nights=[(0, {0, 1}), (1, {0, 1}), (0, {0}), (0, {0, 1})])
+@example(nights=[(0, None), (1, {0}), (0, {0}), (0, None)])
+def test_the_latest_plan_of_each_frame_is_of_the_file_as_it_is_now(nights, tmp_path_factory):
+    """A file alternates between two contents, and the manifest asks for other frames of it."""
+    directory = tmp_path_factory.mktemp("lineage")
+    private = open_store(str(directory / "private"), owner_only=True)
+    manifest = directory / "manifest.csv"
+    plans: list[Plan] = []
+    latest: dict[int | None, int] = {}  # frame (None: the frames of the rule) → version that was planned last
+    for night, (version, frames) in enumerate(nights):
+        asked = {None} if frames is None else frames
+        rows = [f"1,a.png,{'' if frame is None else frame}" for frame in asked]
+        manifest.write_text("\n".join(["study_id,uri,frame", *rows]))
+        config = InputConfig(uri="simulated", layout="manifest", manifest=str(manifest))
+        plan = freeze_plan(
+            config,
+            ShardsConfig(),
+            Listing({"a.png": version}),
+            private,
+            f"{night}",
+            PSEUDONYMIZER,
+            select=new_since(plans),
+        )
+        plans.append(plan)
+        for image in (image for shard in plan.shards() for image in plan.read_shard(shard)):
+            for frame in [None, 0, 1, 2] if image.frames is None else image.frames:
+                latest[frame] = version
+        # The rule may choose any frame, so each frame that was planned must be of the file as it is now.
+        assert all(latest[frame] == version for frame in (latest if None in asked else asked))
 
 
 def results(*rows: tuple[str, int | None, bool]) -> ds.Dataset:

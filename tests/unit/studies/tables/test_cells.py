@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from diagchd_batch.studies import cells
+from diagchd_batch.studies.tables import cells
 from diagchd_batch.uris import is_key
 
 path_parts = st.one_of(st.sampled_from([".", "..", "", "a", "%2e%2e", "C:", "s3:"]), st.text(max_size=5))

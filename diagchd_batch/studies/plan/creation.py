@@ -15,11 +15,11 @@ from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import RunFault
 from diagchd_batch.sources import Source
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.draft import STUDIES_FILE, part_file, write_draft
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Progress, open_inventory
-from diagchd_batch.studies.plan import Plan, PlanHead, open_plan
-from diagchd_batch.studies.selection import Select, new_since
+from diagchd_batch.studies.plan.draft import STUDIES_FILE, part_file, write_draft
+from diagchd_batch.studies.plan.frozen import Plan, PlanHead, open_plan
+from diagchd_batch.studies.plan.selection import Select, new_since
 
 DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024
 """What the scratch database may take before it spills to disk."""

@@ -3,14 +3,14 @@ import pyarrow as pa
 import pytest
 
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies.checks import (
+from diagchd_batch.studies.plan.frozen import PLAN_STUDIES
+from diagchd_batch.studies.tables.evaluation_inputs import (
     match_studies,
     read_covariates,
     read_readers,
     read_reference,
     refuse_contradicting_labels,
 )
-from diagchd_batch.studies.plan import PLAN_STUDIES
 
 
 def studies(labels: dict[str, int | None]) -> pa.Table:

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.digest import TableDigest
-from diagchd_batch.studies.ranges import RangeReader
-from diagchd_batch.studies.records import PlannedImage, ShardReference
-from diagchd_batch.studies.sharding import ShardSize
+from diagchd_batch.studies.plan.digest import TableDigest
+from diagchd_batch.studies.plan.records import PlannedImage, ShardReference
+from diagchd_batch.studies.plan.sharding import ShardSize
+from diagchd_batch.studies.range_reader import RangeReader
 
 SHARDS_PER_PART = 256
 PLAN_FORMAT = 1

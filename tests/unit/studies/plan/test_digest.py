@@ -2,7 +2,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diagchd_batch.studies.digest import TableDigest
+from diagchd_batch.studies.plan.digest import TableDigest
 
 SCHEMA = pa.schema([("text", pa.string()), ("number", pa.int32()), ("list", pa.list_(pa.string()))])
 texts = st.none() | st.text(st.characters(codec="utf-8"), max_size=3)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.errors import InputError, ItemError
 from diagchd_batch.sources import open_source
-from diagchd_batch.studies.ranges import RangeReader
+from diagchd_batch.studies.range_reader import RangeReader
 from diagchd_batch.uris import normalize_uri
 
 BATCH_ROWS = 16_384

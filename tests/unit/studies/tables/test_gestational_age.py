@@ -1,6 +1,6 @@
 import pytest
 
-from diagchd_batch.studies.gestational_age import from_completed_weeks, from_days, from_weeks
+from diagchd_batch.studies.tables.gestational_age import from_completed_weeks, from_days, from_weeks
 
 
 @pytest.mark.parametrize("cell", ["20+3", "20 + 3", "20w3d", "20w3"])

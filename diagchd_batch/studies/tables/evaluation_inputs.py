@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies import cells, gestational_age
-from diagchd_batch.studies.tables import TableBatch, TableColumns, read_table
+from diagchd_batch.studies.tables import cells, gestational_age
+from diagchd_batch.studies.tables.csv_and_parquet import TableBatch, TableColumns, read_table
 
 REFERENCE = "evaluation.reference"
 READERS = "evaluation.readers"
