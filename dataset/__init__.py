@@ -1,1 +1,1 @@
-"""The simulated cohort: its generator (`dataset.phantom`, `dataset.generate`) and the committed sample."""
+"""The simulated cohort: the generator (`dataset.phantom`, `dataset.generate`) and the committed sample."""

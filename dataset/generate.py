@@ -1,6 +1,6 @@
 """Writes a simulated cohort: ``python -m dataset.generate --studies 1000 --seed 7 --out DIR``.
 
-``--sample`` writes the committed sample again: its seed, its size and its planted cases.
+``--sample`` writes the committed sample again, with its seed, its size and its planted cases.
 """
 
 import argparse
@@ -30,7 +30,7 @@ It has no clinical meaning. What the files hold: `dataset/README.md` of the proj
 
 
 def write_images(study: Study, directory: Path, planted: Planted) -> None:
-    """All images of a study as its device exports them, and their masks."""
+    """Write all images of a study as its device exports them, and their masks."""
     for image in range(study.images):
         name = image_name(study, image)
         pixels = planted_image(study, image, planted)
@@ -46,13 +46,13 @@ def write_images(study: Study, directory: Path, planted: Planted) -> None:
 
 
 def cohort_files(directory: Path) -> list[Path]:
-    """Every file of a cohort but its digests and notes, in the order of their names."""
+    """Return all files of a cohort except its digests and its README, sorted by name."""
     names = ("images/*", "masks/*", "*.csv")
     return sorted(path for pattern in names for path in directory.glob(pattern))
 
 
 def write_digests(directory: Path) -> None:
-    """``SHA256SUMS``, as ``sha256sum -c`` reads it."""
+    """Write ``SHA256SUMS`` in the format that ``sha256sum -c`` reads."""
     lines = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(directory).as_posix()}\n"
         for path in cohort_files(directory)
@@ -61,7 +61,14 @@ def write_digests(directory: Path) -> None:
 
 
 def write_cohort(directory: Path, studies: list[Study], planted: Planted, processes: int = 1) -> None:
-    """Images, masks, tables and digests of a cohort; the same files however many processes write them."""
+    """Write images, masks, tables and digests of a cohort.
+
+    Args:
+        directory: Where to write. It is created if it does not exist.
+        studies: The studies of the cohort.
+        planted: The special cases among them.
+        processes: Number of processes that write images. The files do not depend on it.
+    """
     for name in ("images", "masks"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     work = partial(write_images, directory=directory, planted=planted)
@@ -78,14 +85,16 @@ def write_cohort(directory: Path, studies: list[Study], planted: Planted, proces
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse and check the command line."""
     parser = argparse.ArgumentParser(prog="python -m dataset.generate", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="directory to write; must be absent or empty")
-    parser.add_argument("--sample", action="store_true", help="the committed sample again; takes no other choice")
-    parser.add_argument("--studies", type=int, default=64, help="how many studies (default 64)")
+    parser.add_argument("--sample", action="store_true", help="write the committed sample again")
+    parser.add_argument("--studies", type=int, default=64, help="number of studies (default 64)")
     parser.add_argument("--seed", type=int, default=1, help="0 to 2**32 - 1 (default 1)")
     splits = [split.name.lower() for split in Split]
-    parser.add_argument("--split", choices=splits, default="other", help="streams of different splits never meet")
+    parser.add_argument(
+        "--split", choices=splits, default="other", help="the cohort's purpose; splits share no subjects"
+    )
     parser.add_argument("--prevalence", type=float, default=PREVALENCE, help="share of diseased fetuses (default 1/3)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: all cores")
     chosen = parser.parse_args(arguments)
@@ -97,12 +106,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def sample_studies() -> list[Study]:
-    """The studies of the committed sample."""
+    """Return the studies of the committed sample."""
     return list(draw_cohort(SAMPLE_SEED, Split.SAMPLE, SAMPLE_STUDIES))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command."""
+    """Run the command."""
     chosen = parse(arguments)
     if chosen.sample:
         studies, planted = sample_studies(), plant(sample_studies())

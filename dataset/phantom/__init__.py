@@ -1,4 +1,4 @@
-"""Simulated four-chamber views of the fetal heart, with label masks, diagnoses and readers."""
+"""Simulates four-chamber views of the fetal heart, with label masks, diagnoses and readers."""
 
 from dataset.phantom.cohort import PREVALENCE, Study, draw_cohort, draw_study
 from dataset.phantom.generation import PhantomImage, generate_image, generate_study_image

@@ -1,4 +1,4 @@
-"""From tissue to a B-mode image in beam coordinates: speckle, point spread, attenuation, gain, compression."""
+"""Turns tissue into a B-mode image in beam coordinates: speckle, point spread, attenuation, gain, compression."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ SAMPLES, BEAMS = 340, 160
 
 @dataclass(frozen=True)
 class Settings:
-    """What the operator and the scanner's preset decide for one image."""
+    """The settings of one image that the operator and the scanner's preset choose."""
 
     axial_blur: float
     """Standard deviation of the pulse, in samples."""
@@ -29,12 +29,12 @@ class Settings:
     smoothing: float
     """Standard deviation of the filter on the compressed image, in samples and beams."""
     looks: int
-    """Independent looks that are averaged (compounding): 1 is coarse speckle, 3 smooth."""
+    """Number of independent looks that are averaged (compounding). 1 gives coarse speckle, 3 smooth speckle."""
     noise_db: float
 
 
 def draw_settings(rng: np.random.Generator) -> Settings:
-    """Never depends on the lesion."""
+    """Draw the settings of one image. They never depend on the lesion."""
     return Settings(
         axial_blur=float(rng.uniform(0.9, 1.6)),
         lateral_blur=float(rng.uniform(0.8, 1.4)),
@@ -50,7 +50,7 @@ def draw_settings(rng: np.random.Generator) -> Settings:
 
 
 def _blurred(signal: Array, settings: Settings, depth: Array) -> Array:
-    """Point spread: one pulse along depth, a beam that is narrow at the focus and wider before and behind it."""
+    """Apply the point spread: a pulse along depth, and a beam that is narrow at the focus and wider elsewhere."""
     pulse = ndimage.gaussian_filter1d(signal, settings.axial_blur, axis=0, truncate=3.0)
     narrow = ndimage.gaussian_filter1d(pulse, settings.lateral_blur, axis=1, truncate=3.0)
     wide = ndimage.gaussian_filter1d(pulse, 2.2 * settings.lateral_blur, axis=1, truncate=3.0)
@@ -59,17 +59,27 @@ def _blurred(signal: Array, settings: Settings, depth: Array) -> Array:
 
 
 def beam_image(tissue: TissueMap, settings: Settings, step: float, rng: np.random.Generator) -> Array:
-    """Grey values in [0, 255], float64 [SAMPLES, BEAMS], before scan conversion. ``step`` in heart units a sample."""
+    """Return the beam image before scan conversion.
+
+    Args:
+        tissue: Acoustic properties, [SAMPLES, BEAMS].
+        settings: The settings of the image.
+        step: Distance of two samples, in heart units.
+        rng: The stream for speckle and noise.
+
+    Returns:
+        Grey values in [0, 255], float64 [SAMPLES, BEAMS].
+    """
     shape = tissue.scatter_db.shape
     depth = np.linspace(0.0, 1.0, shape[0])[:, None]
     lost_db = np.cumsum(tissue.attenuation_db, axis=0) * step
-    # The scanner assumes an average tissue: behind fluid it over-compensates, behind bone it leaves a shadow.
+    # The scanner assumes average tissue, so it over-compensates behind fluid and leaves a shadow behind bone.
     assumed_db = 2.3 * step * np.arange(shape[0])[:, None]
     curve_db = np.interp(depth, np.linspace(0.0, 1.0, len(settings.gain_curve_db)), settings.gain_curve_db)
     level = 10.0 ** ((np.minimum(assumed_db - lost_db, 8.0) + curve_db) / 20.0)
     scatter = 10.0 ** (tissue.scatter_db / 20.0) * level
     mirror = _blurred(tissue.reflection * level, settings, depth)
-    # A blur lowers the power of white noise by the pulse's and the beam's effective lengths; bring it back to one.
+    # Blurring lowers the power of white noise by the effective lengths of pulse and beam. This factor restores it to 1.
     power = 4.0 * np.pi * settings.axial_blur * settings.lateral_blur
     noise = 10.0 ** (settings.noise_db / 20.0) * (0.4 + depth)
 

@@ -1,7 +1,8 @@
-"""A parametric four-chamber heart in two dimensions.
+"""Describes a four-chamber heart in two dimensions by parameters.
 
-Heart coordinates: the unit is the distance from the crux (where both septa and both valves meet) to about the apex.
-``u`` runs from the crux (0) towards the apex (+1), ``v`` across, positive on the left heart's side. Atria have u < 0.
+The unit of heart coordinates is the distance from the crux, where both septa and both valves meet, to about the apex.
+``u`` runs from the crux (0) towards the apex (+1); the atria have u < 0. ``v`` runs across and is positive on the side
+of the left heart.
 """
 
 from dataclasses import dataclass
@@ -11,12 +12,12 @@ import numpy as np
 from dataset.phantom.geometry import Array, ellipse, segment, smooth_intersection, smooth_union
 
 DROPOUT_BETA = (1.0, 3.0)
-"""Distribution of the depth of echo drop-out in intact septa."""
+"""Parameters of the beta distribution of the depth of echo drop-out in intact septa."""
 
 
 @dataclass(frozen=True)
 class Heart:
-    """Shape of one heart; lengths in heart units. Defaults are a median normal heart."""
+    """Shape of one heart, with lengths in heart units. The defaults describe a median normal heart."""
 
     ventricle_half_length: float = 0.80
     ventricle_half_width: float = 0.62
@@ -27,14 +28,14 @@ class Heart:
     atrial_wall: float = 0.07
     septum_thickness: float = 0.125
     septum_shift: float = 0.02
-    """v of the ventricular septum's middle; positive makes the left ventricle the narrower one."""
+    """v of the middle of the ventricular septum. A positive value makes the left ventricle narrower."""
     septum_tilt: float = 0.0
     septum_bow: float = 0.03
     gap_center: float = 0.15
     gap_width: float = 0.0
-    """Ventricular septal defect: where on the septum, and how wide; 0 = closed."""
+    """Width of a ventricular septal defect, centred at `gap_center`. 0 means that there is none."""
     primum_gap: float = 0.0
-    """Lower part of the atrial septum that is missing, from the crux upwards."""
+    """Length of the missing lower part of the atrial septum, from the crux upwards."""
     atrial_septum_thickness: float = 0.045
     atrial_shift: float = 0.0
     foramen_center: float = -0.40
@@ -42,10 +43,10 @@ class Heart:
     flap_bulge: float = 0.10
     mitral_level: float = 0.0
     tricuspid_level: float = 0.085
-    """u at which the tricuspid leaflet is inserted; normally a little nearer the apex than the mitral one."""
+    """u at which the tricuspid leaflet is inserted, normally a little nearer to the apex than the mitral leaflet."""
     left_scale: float = 1.0
     right_scale: float = 1.0
-    """Size of a ventricle's cavity; far below 1 = hypoplastic."""
+    """Size of the right ventricle's cavity, as `left_scale` of the left one's. Far below 1 it is hypoplastic."""
     mitral_thickness: float = 0.022
     tricuspid_thickness: float = 0.022
     mitral_mobility: float = 1.0
@@ -53,9 +54,9 @@ class Heart:
     band_position: float = 0.58
     dropout_center: float = 0.08
     dropout_depth: float = 0.0
-    """Echo drop-out of an intact septum, 0 to 1: what mimics a small defect in a normal heart."""
+    """Echo drop-out of an intact septum, 0 to 1. In a normal heart it mimics a small defect."""
     wobble: tuple[tuple[float, float, float, float, float], ...] = ()
-    """Low waves that make outlines irregular: amplitude along u and v, wave numbers, phase."""
+    """Low waves that make outlines irregular, each with amplitudes and wave numbers along u and v, and a phase."""
 
     @property
     def apex(self) -> float:
@@ -65,18 +66,18 @@ class Heart:
 
 @dataclass(frozen=True)
 class HeartFields:
-    """Signed distances (heart units, negative inside) at the points asked for."""
+    """Signed distances at the requested points, in heart units, negative inside."""
 
     outline: Array
     septum: Array
     blood: Array
     leaflets: Array
     dropout: Array
-    """Loss of the septum's echo, 0 to 1; no distance."""
+    """Loss of the septum's echo, 0 to 1. This is not a distance."""
 
 
 def draw_normal_heart(rng: np.random.Generator) -> Heart:
-    """A normal heart with the variation of normal hearts, its mimics of disease included."""
+    """Draw a normal heart with normal variation, which includes features that mimic disease."""
 
     def around(mean: float, spread: float, reach: float = 2.2) -> float:
         return float(mean + spread * np.clip(rng.standard_normal(), -reach, reach))
@@ -139,7 +140,7 @@ def _septum_line(heart: Heart, u: Array) -> Array:
 
 
 def _septum(heart: Heart, u: Array, across: Array) -> Array:
-    """The muscular septum from the crux to where it merges with the apex, less its defect."""
+    """Return the muscular septum without its defect, from the crux to where it merges with the apex."""
     end = heart.apex - 0.8 * heart.wall
     strip = np.abs(across) - 0.5 * heart.septum_thickness * (0.85 + 0.3 * np.clip(u, 0.0, 1.0))
     body = smooth_intersection(strip, np.maximum(-u, u - end), 0.05)
@@ -149,20 +150,20 @@ def _septum(heart: Heart, u: Array, across: Array) -> Array:
 
 
 def mask_fields(heart: Heart, u: Array, v: Array) -> tuple[Array, Array]:
-    """Signed distances of the heart's outline and of the ventricular septum alone, for label masks."""
+    """Return signed distances of the heart's outline and of the ventricular septum, for label masks."""
     u, v = _bent(heart, u, v)
     return _outline(heart, u, v), _septum(heart, u, v - _septum_line(heart, u))
 
 
 def _annulus(heart: Heart, level: float, side: float) -> float:
-    """v at which a valve plane meets the endocardium on one side (+1 left, -1 right)."""
+    """Return v at which a valve plane meets the endocardium on one side (+1 left, -1 right)."""
     v = side * np.linspace(0.15, 0.9, 151)
     depth = _outline(heart, np.full_like(v, level), v) + 0.5 * (heart.wall + heart.atrial_wall)
     return float(v[int(np.argmin(np.abs(depth)))])
 
 
 def _valve(heart: Heart, u: Array, v: Array, side: float, openness: float) -> tuple[Array, Array]:
-    """One atrioventricular valve: its two leaflets, and the fibrous ridge at its outer hinge."""
+    """Return the two leaflets of one atrioventricular valve, and the fibrous ridge at its outer hinge."""
     left = side > 0
     level = heart.mitral_level if left else heart.tricuspid_level
     half_width = 0.5 * (heart.mitral_thickness if left else heart.tricuspid_thickness)
@@ -185,17 +186,24 @@ def _valve(heart: Heart, u: Array, v: Array, side: float, openness: float) -> tu
 
 
 def heart_fields(heart: Heart, openness: float, u: Array, v: Array) -> HeartFields:
-    """Everything the echo depends on. ``openness``: 0 valves closed (systole) to 1 wide open (diastole)."""
+    """Return everything that the echo depends on.
+
+    Args:
+        heart: The heart.
+        openness: 0 (valves closed, systole) to 1 (valves wide open, diastole).
+        u: Heart coordinates of the points, along the septum.
+        v: Heart coordinates of the points, across the septum.
+    """
     u, v = _bent(heart, u, v)
     across = v - _septum_line(heart, u)
     outline, septum = _outline(heart, u, v), _septum(heart, u, across)
 
     ventricular = 1.0 / (1.0 + np.exp(-u / 0.05))
     lumen = outline + heart.atrial_wall + (heart.wall - heart.atrial_wall) * ventricular
-    # The left ventricle reaches the apex; the right one ends earlier, where trabeculae fill it.
+    # The left ventricle reaches the apex. The right one ends earlier, because trabeculae fill its apex.
     for side, scale, reach in ((1.0, heart.left_scale, 0.66), (-1.0, heart.right_scale, 0.57)):
         bound = ellipse(u, side * across, ((reach - 0.26) * scale, 0.21 * scale + 0.06), (reach * scale, 0.37 * scale))
-        # Only this side of the septum and only the ventricle is bounded; the atria are not.
+        # The bound applies only to the ventricle on this side of the septum, not to the atria.
         bounded = smooth_intersection(lumen, bound, 0.08)
         lumen = np.where((side * across > 0) & (u > 0.0), bounded, lumen)
 

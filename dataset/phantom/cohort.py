@@ -1,7 +1,7 @@
-"""Who is in a cohort: subjects, fetuses, studies and their images, drawn without rendering anything.
+"""Draws the subjects, fetuses, studies and images of a cohort without rendering anything.
 
-Study k of a cohort depends on the seed, the split and k alone, not on how many studies there are. Only the heart
-depends on the label; everything else is drawn from streams and distributions that never see it.
+Study k of a cohort depends only on the seed, the split and k, not on the number of studies. Only the heart depends on
+the label. Everything else is drawn from streams and distributions that do not depend on it.
 """
 
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ SITES: dict[str, tuple[float, ...]] = {
     "site-2": (0.3, 0.2, 0.0, 0.0, 0.3, 0.2),
     "site-3": (0.0, 0.3, 0.3, 0.2, 0.1, 0.1),
 }
-"""Each site's shares of `DEVICES`."""
+"""Shares of `DEVICES` at each site."""
 
 BLOCK_STUDIES = 32
 _TWINS, _REPEATS = 2, 4
 BLOCK_SUBJECTS = BLOCK_STUDIES - _TWINS - _REPEATS
-# (subject in the block, fetus, visit) of each study: twin pregnancies, subjects seen twice, then everybody else.
+# (subject in the block, fetus, visit) of each study: first twins, then subjects who are seen twice, then all others.
 _BLOCK: tuple[tuple[int, int, int], ...] = (
     *((subject, fetus, 1) for subject in range(_TWINS) for fetus in (1, 2)),
     *((subject, 1, visit) for subject in range(_TWINS, _TWINS + _REPEATS) for visit in (1, 2)),
@@ -45,12 +45,12 @@ class Study:
     split: Split
     index: int
     subject: int
-    """The pregnancy: twins and repeat scans share it."""
+    """Number of the pregnancy, which twins and repeat scans share."""
     fetus: int
     visit: int
     disease: Disease
     heart: Heart
-    """As it would be without its disease."""
+    """The heart as it would be without its disease."""
     chest: Chest
     echoes: Echoes
     rotation: float
@@ -65,17 +65,17 @@ class Study:
 
     @property
     def study_id(self) -> str:
-        """Neutral name, unique in its cohort."""
+        """Neutral name, unique in the cohort."""
         return f"study-{self.index + 1:05d}"
 
     @property
     def subject_id(self) -> str:
-        """Neutral name of the pregnancy, unique in its cohort."""
+        """Neutral name of the pregnancy, unique in the cohort."""
         return f"subject-{self.subject + 1:05d}"
 
 
 def draw_study(seed: int, split: Split, index: int, prevalence: float = PREVALENCE) -> Study:
-    """Study ``index`` of the cohort that ``seed`` and ``split`` name."""
+    """Return study ``index`` (from 0) of the cohort with this seed and split."""
     block, place = divmod(index, BLOCK_STUDIES)
     order = generator(seed, split, Stream.BLOCK, block).permutation(BLOCK_STUDIES)
     subject_in_block, fetus, visit = _BLOCK[order[place]]
@@ -114,12 +114,12 @@ def draw_study(seed: int, split: Split, index: int, prevalence: float = PREVALEN
 
 
 def draw_cohort(seed: int, split: Split, studies: int, prevalence: float = PREVALENCE) -> Iterator[Study]:
-    """The first ``studies`` studies, in order."""
+    """Yield the first ``studies`` studies in order."""
     return (draw_study(seed, split, index, prevalence) for index in range(studies))
 
 
 def image_parameters(study: Study, image: int) -> Parameters:
-    """What decides image ``image`` (from 0) of a study: each has its own plane, heart phase and scanner settings."""
+    """Return the parameters of image ``image`` (from 0): each has its own plane, heart phase and scanner settings."""
     rng = generator(study.seed, study.split, Stream.IMAGE, study.index, image)
     visibility, dropout = float(rng.uniform(0.8, 1.0)), float(rng.uniform(0.4, 1.0))
     heart = with_disease(study.heart, study.disease, visibility)

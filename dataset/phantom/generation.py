@@ -1,4 +1,4 @@
-"""The entry point for whoever wants images: a study's image and mask, at full size or at a network's grid."""
+"""Generates the image and mask of a study, at full size or at a network's grid. This is the entry point for callers."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ from dataset.phantom.seeds import Split, Stream, generator
 
 @dataclass(frozen=True)
 class PhantomImage:
-    """One image with all that is known about it."""
+    """One image and everything that is known about it."""
 
     pixels: NDArray[np.uint8]
-    """As a scanner stores it: [height, width] grey or [height, width, 3] RGB."""
+    """The image as a scanner stores it: [height, width] grey or [height, width, 3] RGB."""
     mask_hw_u8: NDArray[np.uint8]
-    """0 background, 1 ventricular septum, 2 the rest of the heart; [height, width]."""
+    """Label mask [height, width]: 0 background, 1 ventricular septum, 2 the rest of the heart."""
     label: int
     severity: float
     lesion: Lesion
@@ -26,17 +26,21 @@ class PhantomImage:
 
     @property
     def image_hwc_u8(self) -> NDArray[np.uint8]:
-        """The image as RGB, uint8 [height, width, 3]; grey becomes three equal channels."""
+        """The image as RGB, uint8 [height, width, 3]. A grey image has three equal channels."""
         if self.pixels.ndim == 3:
             return self.pixels
         return np.repeat(self.pixels[..., None], 3, axis=2)
 
 
 def generate_study_image(study: Study, image: int, grid: tuple[int, int] | None = None) -> PhantomImage:
-    """Image ``image`` (from 0) of a study.
+    """Generate one image of a study.
 
-    ``grid`` (height, width): only the pixels that a nearest-neighbour resize to that size keeps, as the network's
-    preprocessing would; equal to rendering in full and resizing, but faster. None: the device's own size.
+    Args:
+        study: The study.
+        image: Index of the image, from 0.
+        grid: Height and width. Only the pixels are rendered that a nearest-neighbour resize to that size would keep,
+            as the network's preprocessing does. The result equals a full rendering that is resized afterwards, but is
+            faster. None renders at the device's own size.
     """
     speckle = generator(study.seed, study.split, Stream.SPECKLE, study.index, image)
     pixels, mask = render_phantom(image_parameters(study, image), speckle, grid)
@@ -47,5 +51,5 @@ def generate_study_image(study: Study, image: int, grid: tuple[int, int] | None 
 def generate_image(
     seed: int, split: Split, study: int, image: int = 0, grid: tuple[int, int] | None = None
 ) -> PhantomImage:
-    """One image by number; every (seed, split, study, image) gives the same image for ever."""
+    """Generate one image by its numbers. The same (seed, split, study, image) always give the same image."""
     return generate_study_image(draw_study(seed, split, study), image, grid)

@@ -1,4 +1,4 @@
-"""One phantom image with its label mask, from its description."""
+"""Renders one phantom image and its label mask from their parameters."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ BACKGROUND, SEPTUM, HEART = 0, 1, 2
 
 @dataclass(frozen=True)
 class Parameters:
-    """Everything that decides a four-chamber image but its speckle."""
+    """Everything except the speckle that a four-chamber image depends on."""
 
     heart: Heart
     chest: Chest
@@ -29,9 +29,9 @@ class Parameters:
 
 
 def nearest_positions(size: int, target: int) -> NDArray[np.intp]:
-    """Which of ``size`` pixels a nearest-neighbour resize to ``target`` pixels keeps.
+    """Return the indices of those of ``size`` pixels that a nearest-neighbour resize to ``target`` pixels keeps.
 
-    As Pillow: it adds up steps, and the rounding of that sum decides where a position falls between two pixels.
+    The steps are added up as Pillow adds them, because the rounding of that sum decides between two pixels.
     """
     steps = np.full(target, size / target)
     steps[0] *= 0.5
@@ -39,14 +39,14 @@ def nearest_positions(size: int, target: int) -> NDArray[np.intp]:
 
 
 def beam_grid(view: View) -> tuple[Array, Array]:
-    """World position of every sample of every beam: x and z in millimetres, [SAMPLES, BEAMS]."""
+    """Return the world position of every sample of every beam: x and z in millimetres, [SAMPLES, BEAMS]."""
     radius = view.probe_radius_mm + np.linspace(0.0, view.depth_mm, SAMPLES)[:, None]
     angle = np.linspace(-view.half_angle, view.half_angle, BEAMS)[None, :]
     return radius * np.sin(angle), radius * np.cos(angle) - view.probe_radius_mm
 
 
 def label_mask(heart: Heart, view: View, pixels: Pixels, sector: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """0 background, 1 ventricular septum, 2 the rest of the heart; uint8 [rows, columns]."""
+    """Return uint8 [rows, columns]: 0 background, 1 ventricular septum, 2 the rest of the heart."""
     mask = np.full(sector.shape, BACKGROUND, np.uint8)
     u, v = view.heart_coordinates(pixels.x_mm, pixels.z_mm)
     near = sector & (np.hypot(u - 0.12, v) < 1.5)
@@ -58,10 +58,16 @@ def label_mask(heart: Heart, view: View, pixels: Pixels, sector: NDArray[np.bool
 def render_phantom(
     parameters: Parameters, speckle: np.random.Generator, grid: tuple[int, int] | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Image (uint8 [height, width] or [height, width, 3]) and mask (uint8 [height, width], 0/1/2).
+    """Render a four-chamber image and its mask.
 
-    ``grid`` (height, width) gives just the pixels that a nearest-neighbour resize of the full picture and mask to
-    that size would keep: the same values, without rendering the rest.
+    Args:
+        parameters: What the image depends on, except for its speckle.
+        speckle: The stream for speckle and noise.
+        grid: Height and width. Only the pixels are rendered that a nearest-neighbour resize of the full picture and
+            mask to that size would keep; their values are the same. None renders at the device's own size.
+
+    Returns:
+        The image, uint8 [height, width] or [height, width, 3], and the mask, uint8 [height, width] (0, 1 or 2).
     """
     x, z = beam_grid(parameters.view)
     tissue = four_chamber_tissue(
@@ -73,7 +79,7 @@ def render_phantom(
 
 
 def render_abdomen(parameters: Parameters, speckle: np.random.Generator) -> NDArray[np.uint8]:
-    """The fetal abdomen instead of the chest: a wrong view, with nothing of a heart in it."""
+    """Render the fetal abdomen instead of the chest: a wrong view that shows no part of a heart."""
     x, z = beam_grid(parameters.view)
     tissue = abdomen_tissue(parameters.chest, parameters.view, parameters.echoes, x, z, speckle)
     return _picture(tissue, parameters, _pixels(parameters, None), speckle)[0]

@@ -1,4 +1,4 @@
-"""Congenital heart disease as continuous changes of a normal heart, from subtle (near 0) to unmistakable (1)."""
+"""Describes congenital heart disease as continuous changes of a normal heart, from subtle (near 0) to obvious (1)."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -9,7 +9,7 @@ from dataset.phantom.anatomy import Heart
 
 
 class Lesion(StrEnum):
-    """Diagnoses of the simulation, named as the reference standard writes them."""
+    """The simulated diagnoses, under their names in the reference standard."""
 
     NORMAL = "normal"
     VENTRICULAR_SEPTAL_DEFECT = "ventricular septal defect"
@@ -28,23 +28,23 @@ SHARES: dict[Lesion, float] = {
     Lesion.COARCTATION: 0.17,
     Lesion.EBSTEIN: 0.10,
 }
-"""How often each lesion occurs among hearts with disease."""
+"""Share of each lesion among hearts with disease."""
 
 
 SEVERITY_BETA = (2.0, 1.2)
 LEAST_SEVERITY = 0.12
 MUSCULAR_SHARE = 0.35
-"""Ventricular septal defects in the muscular septum; the others lie at the inlet, near the crux."""
+"""Share of ventricular septal defects in the muscular septum. The others lie at the inlet, near the crux."""
 
 
 @dataclass(frozen=True)
 class Disease:
-    """What a heart has. A normal heart has severity 0."""
+    """The lesion of one heart. A normal heart has severity 0."""
 
     lesion: Lesion
     severity: float
     position: float
-    """In [0, 1): where along the septum a ventricular septal defect lies."""
+    """Position of a ventricular septal defect along the septum, in [0, 1)."""
 
     @property
     def label(self) -> int:
@@ -53,7 +53,7 @@ class Disease:
 
 
 def draw_disease(rng: np.random.Generator, prevalence: float) -> Disease:
-    """Normal, or a lesion by `SHARES`; some lesions are so subtle that they lie within normal variation."""
+    """Draw a normal heart, or a lesion by `SHARES`. The subtlest lesions lie within normal variation."""
     diseased, lesion = rng.uniform() < prevalence, int(rng.choice(len(SHARES), p=list(SHARES.values())))
     severity, position = rng.beta(*SEVERITY_BETA), rng.uniform()
     if not diseased:
@@ -62,7 +62,10 @@ def draw_disease(rng: np.random.Generator, prevalence: float) -> Disease:
 
 
 def with_disease(heart: Heart, disease: Disease, visibility: float = 1.0) -> Heart:
-    """The heart with its lesion. ``visibility`` (0 to 1) scales the severity: a plane may cut a lesion off-centre."""
+    """Return the heart with its lesion.
+
+    ``visibility`` (0 to 1) scales the severity, because a plane may cut a lesion off-centre.
+    """
     severity = visibility * disease.severity
     match disease.lesion:
         case Lesion.NORMAL:

@@ -1,4 +1,4 @@
-"""The awkward cases that the sample holds on purpose; other cohorts have none."""
+"""Special cases that the sample contains on purpose. Other cohorts contain none."""
 
 from dataclasses import dataclass, field, replace
 
@@ -12,19 +12,22 @@ from dataset.phantom.seeds import Stream, generator
 
 @dataclass(frozen=True)
 class Planted:
-    """Which studies and images are awkward; images as (study index, image)."""
+    """The special studies and images. Studies are given by index, images by (study index, image)."""
 
     unreadable: tuple[int, int] | None = None
     wrong_view: tuple[int, int] | None = None
     without_reference: int | None = None
     excluded: dict[int, str] = field(default_factory=dict)
-    """Reason by study index."""
+    """Reason for the exclusion, by study index."""
 
 
 def plant(studies: list[Study]) -> Planted:
-    """Chooses awkward cases: singletons seen once, so that twins and repeat scans stay whole.
+    """Choose the special cases among subjects with one study, so that twins and repeat scans stay complete.
 
-    The unreadable image and the wrong view stand beside good images of their study.
+    The studies of the unreadable image and of the wrong view also have good images.
+
+    Raises:
+        ValueError: There are too few studies.
     """
     seen = [study.subject for study in studies]
     single = [study for study in studies if seen.count(study.subject) == 1]
@@ -41,7 +44,7 @@ def plant(studies: list[Study]) -> Planted:
 
 
 def planted_image(study: Study, image: int, planted: Planted) -> NDArray[np.uint8] | None:
-    """Pixels of an unreadable or wrong view; None where the image is an ordinary one. Such images have no mask."""
+    """Return the pixels of an unreadable or wrong view, or None for an ordinary image. Special images have no mask."""
     parameters = image_parameters(study, image)
     speckle = generator(study.seed, study.split, Stream.SPECKLE, study.index, image)
     if planted.wrong_view == (study.index, image):

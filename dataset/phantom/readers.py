@@ -1,4 +1,4 @@
-"""Simulated readers with known truth: a binormal model in which readers share each case's difficulty.
+"""Simulates readers of known accuracy by a binormal model in which readers share each case's difficulty.
 
 For study i with true label D_i and reader r in an arm a,
 
@@ -6,10 +6,10 @@ For study i with true label D_i and reader r in an arm a,
     call      = 1 if y > threshold_r else 0
     score     = 100 · Φ((y − 1) / 1.5), rounded to one decimal
 
-``case_i`` is shared by all readers, ``w_ir`` is what one reader always sees in one case, ``e_irs`` is new in every
-reading; all are standard normal and independent (S = `CASE_SPREAD`, K = `REPEATABILITY`). It is the model of Roe and
-Metz (Acad Radiol 1997;4:298-303) without its modality terms. Neither our network nor any image is involved, so every
-accuracy has a closed form, which the `true_*` functions give.
+``case_i`` is shared by all readers, ``w_ir`` is what one reader always sees in one case, and ``e_irs`` is new in every
+reading. All three are standard normal and independent. S is `CASE_SPREAD`, and K is `REPEATABILITY`. This is the model
+of Roe and Metz (Acad Radiol 1997;4:298-303) without its modality terms. It involves neither the network nor any image,
+so every accuracy has a closed form, which the `true_*` functions return.
 """
 
 from dataclasses import dataclass, replace
@@ -24,22 +24,22 @@ REPEATABILITY = 0.5
 
 @dataclass(frozen=True)
 class Reader:
-    """One reader. ``noise`` is the standard deviation of what is this reader's alone, in units of the rating."""
+    """One reader. ``noise`` is the standard deviation of the reader's own part of a rating, in units of the rating."""
 
     name: str
     skill: float
     threshold: float
     noise: float
     gain: float = 0.0
-    """What help adds to the skill in the aided arm."""
+    """What aid adds to the skill in the aided arm."""
 
     @property
     def spread(self) -> float:
-        """Standard deviation of the rating among studies with the same label."""
+        """Standard deviation of the ratings of studies with the same label."""
         return float(np.hypot(CASE_SPREAD, self.noise))
 
     def separation(self, aided: bool = False) -> float:
-        """Distance between the mean ratings of diseased and normal studies."""
+        """Return the distance between the mean ratings of diseased and normal studies."""
         return self.skill + (self.gain if aided else 0.0)
 
 
@@ -51,43 +51,43 @@ READERS: tuple[Reader, ...] = (
     Reader("reader-05", skill=1.4, threshold=0.90, noise=1.10, gain=0.70),
     Reader("reader-06", skill=1.6, threshold=9.00, noise=0.80),
 )
-"""The sample's readers: from expert to beginner; reader-06 never calls anything positive."""
+"""The readers of the sample, from expert to beginner. reader-06 never calls anything positive."""
 
 
 def true_sensitivity(reader: Reader, aided: bool = False) -> float:
-    """P(call = 1 | diseased)."""
+    """Return P(call = 1 | diseased)."""
     return float(ndtr((reader.separation(aided) - reader.threshold) / reader.spread))
 
 
 def true_specificity(reader: Reader) -> float:
-    """P(call = 0 | normal); the same in both arms."""
+    """Return P(call = 0 | normal), which is the same in both arms."""
     return float(ndtr(reader.threshold / reader.spread))
 
 
 def true_auc(reader: Reader, aided: bool = False) -> float:
-    """P(rating of a diseased study > rating of a normal one), two independent studies."""
+    """Return P(rating of a diseased study > rating of an independent normal study)."""
     return float(ndtr(reader.separation(aided) / (np.sqrt(2.0) * reader.spread)))
 
 
 @dataclass(frozen=True)
 class Reads:
-    """Simulated reads of one session and arm. Arrays [studies] or, for ratings, [studies, readers]."""
+    """Simulated reads of one session and arm. Ratings and calls are arrays [studies, readers], the others [studies]."""
 
     subject: NDArray[np.int64]
     label: NDArray[np.int8]
     case: NDArray[np.float64]
     rating: NDArray[np.float64]
     call: NDArray[np.float64]
-    """0 or 1; NaN = not read."""
+    """0 or 1, or NaN if the reader did not read the study."""
 
     @property
     def score(self) -> NDArray[np.float64]:
-        """Confidence 0 to 100; NaN where there is no call."""
+        """Confidence from 0 to 100, or NaN if there is no call."""
         return np.where(np.isnan(self.call), np.nan, scores_of(self.rating))
 
 
 def truth_table() -> str:
-    """The true values of `READERS` as a Markdown table."""
+    """Return the true values of `READERS` as a Markdown table."""
     titles = ["reader", "skill", "threshold", "noise", "gain", "sensitivity", "specificity", "AUC"]
     titles += ["aided sensitivity", "aided AUC"]
     lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
@@ -101,12 +101,15 @@ def truth_table() -> str:
 
 
 def scores_of(rating: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The score that a rating becomes: the same increasing function for every reader."""
+    """Return the scores of ratings, by the same increasing function for every reader."""
     return np.round(100.0 * ndtr((rating - 1.0) / 1.5), 1)
 
 
 def draw_readers(count: int, rng: np.random.Generator, skill_spread: float = 0.25, gain: float = 0.0) -> list[Reader]:
-    """Readers from one population, for methods that generalise to readers: skill and threshold vary around 2 and 1."""
+    """Draw readers from one population, for methods that generalise to readers.
+
+    Skill varies around 2 and the threshold around 1.
+    """
     skill = rng.normal(2.0, skill_spread, count)
     threshold = rng.normal(1.0, 0.25, count)
     return [
@@ -122,7 +125,19 @@ def draw_ratings(
     sessions: int = 1,
     aided: tuple[bool, ...] | None = None,
 ) -> NDArray[np.float64]:
-    """Ratings [sessions, studies, readers] of given cases; ``aided`` says for each session which arm it is."""
+    """Draw ratings of given cases.
+
+    Args:
+        readers: The readers.
+        label: True labels, [studies].
+        case: Difficulty of the cases, standard normal, [studies].
+        rng: The random stream.
+        sessions: Number of unaided sessions, if `aided` is not given.
+        aided: For each session, whether it belongs to the aided arm.
+
+    Returns:
+        Ratings, float64 [sessions, studies, readers].
+    """
     arms = aided or (False,) * sessions
     separation = np.array([[reader.separation(arm) for reader in readers] for arm in arms])
     noise = np.array([reader.noise for reader in readers])
@@ -136,9 +151,10 @@ def draw_ratings(
 def missing_reads(
     readers: list[Reader] | tuple[Reader, ...], rating: NDArray[np.float64], rate: float, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Which reads [studies, readers] are left out, not at random: the nearer to the threshold, the likelier.
+    """Return which reads are missing, bool of the shape of `rating`.
 
-    ``rate`` is the probability at the threshold itself.
+    Reads are not missing at random: the nearer a rating is to the threshold, the likelier it is missing. ``rate`` is
+    the probability at the threshold itself.
     """
     distance = rating - np.array([reader.threshold for reader in readers])
     return rng.uniform(size=rating.shape) < rate * np.exp(-0.5 * distance * distance)
@@ -156,10 +172,24 @@ def simulate_reads(
     sessions: int = 1,
     aided: tuple[bool, ...] | None = None,
 ) -> list[Reads]:
-    """Reads of a whole cohort without images, one `Reads` a session; all sessions read the same cases.
+    """Simulate the reads of a whole cohort without images.
 
-    The units of a subject share its label, and their difficulties correlate by ``subject_correlation``. Among all
-    units the true accuracies are those of the `true_*` functions, whatever the correlation.
+    The units of a subject share its label, and their difficulties have the correlation ``subject_correlation``. For
+    every correlation, the true accuracies over all units are those of the `true_*` functions.
+
+    Args:
+        n_subjects: Number of subjects.
+        units_per_subject: Number of units of each subject.
+        readers: The readers.
+        rng: The random stream.
+        prevalence: Share of diseased subjects.
+        subject_correlation: Correlation of the difficulties of a subject's units, 0 to 1.
+        missing_rate: Probability that a read with a rating at the threshold is missing.
+        sessions: Number of unaided sessions, if `aided` is not given.
+        aided: For each session, whether it belongs to the aided arm.
+
+    Returns:
+        The reads of each session. All sessions read the same cases.
     """
     subject = np.repeat(np.arange(n_subjects), units_per_subject)
     label = (rng.uniform(size=n_subjects) < prevalence).astype(np.int8)[subject]
@@ -178,7 +208,7 @@ def simulate_reads(
 
 
 def without_gain(reader: Reader) -> Reader:
-    """The same reader, to whom help brings nothing: for tests under the null hypothesis."""
+    """Return the same reader without any gain from aid, for tests under the null hypothesis."""
     return replace(reader, gain=0.0)
 
 

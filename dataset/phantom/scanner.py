@@ -1,4 +1,4 @@
-"""The picture a scanner stores: sector, borders, depth marks, resolution, grey or tinted RGB."""
+"""Makes the picture that a scanner stores: sector, borders, depth marks, resolution, grey or tinted RGB."""
 
 from dataclasses import dataclass
 
@@ -12,20 +12,20 @@ from dataset.phantom.view import View
 
 @dataclass(frozen=True)
 class Device:
-    """One scanner model: what does not change from patient to patient."""
+    """One scanner model: the properties that do not change from patient to patient."""
 
     name: str
     height: int
     width: int
     tint: tuple[float, float, float] | None
-    """Brightness of red, green and blue; None stores a grey image."""
+    """Brightness of red, green and blue. None means that the device stores grey images."""
     margin: float
-    """Border around the sector as a share of the picture; negative crops into the sector."""
+    """Border around the sector as a share of the picture. A negative border crops the sector."""
     marks: str
-    """Where depth marks stand: ``left``, ``right`` or ``none``."""
+    """Position of the depth marks: ``left``, ``right`` or ``none``."""
     grey_bar: bool
     suffix: str
-    """File type it exports: ``png`` or ``jpg``."""
+    """Suffix of the exported files: ``png`` or ``jpg``."""
 
 
 DEVICES: tuple[Device, ...] = (
@@ -40,7 +40,7 @@ DEVICES: tuple[Device, ...] = (
 
 @dataclass(frozen=True)
 class Pixels:
-    """World position of the pixels asked for: a product grid of picture rows and columns."""
+    """World positions of the requested pixels, which are a product grid of picture rows and columns."""
 
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
@@ -51,7 +51,7 @@ class Pixels:
 
 
 def pixel_positions(view: View, device: Device, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Pixels:
-    """Where rows and columns of a device's picture lie in the world: x [1, columns] and z [rows, 1], millimetres."""
+    """Return the world positions of rows and columns of a device's picture: x [1, columns] and z [rows, 1], in mm."""
     bottom = view.depth_mm
     top = -view.probe_radius_mm * (1.0 - np.cos(view.half_angle))
     half_width = (view.probe_radius_mm + view.depth_mm) * np.sin(view.half_angle)
@@ -64,7 +64,12 @@ def pixel_positions(view: View, device: Device, rows: NDArray[np.intp], columns:
 
 
 def scan_convert(beams: Array, view: View, pixels: Pixels) -> tuple[Array, NDArray[np.bool_]]:
-    """Beam image to picture: grey values [rows, columns], 0 outside the sector, and where the sector is."""
+    """Convert a beam image to a picture.
+
+    Returns:
+        Grey values, float64 [rows, columns], which are 0 outside the sector; and bool [rows, columns], true in the
+        sector.
+    """
     dz = pixels.z_mm + view.probe_radius_mm
     radius = np.sqrt(pixels.x_mm**2 + dz**2) - view.probe_radius_mm
     angle = np.arctan2(pixels.x_mm, dz)
@@ -77,7 +82,7 @@ def scan_convert(beams: Array, view: View, pixels: Pixels) -> tuple[Array, NDArr
 
 
 def draw_frame(grey: Array, pixels: Pixels, view: View, device: Device) -> None:
-    """Depth marks every centimetre, a focus mark and a grey bar, painted in place. Never any text."""
+    """Paint depth marks for every centimetre and a grey bar into `grey`, as the device has them. No text is painted."""
 
     def paint(top: float, bottom: float, left: float, right: float, value: float) -> None:
         inside = (pixels.rows >= top) & (pixels.rows < bottom), (pixels.columns >= left) & (pixels.columns < right)
@@ -99,7 +104,7 @@ def draw_frame(grey: Array, pixels: Pixels, view: View, device: Device) -> None:
 
 
 def to_pixels(grey: Array, device: Device) -> NDArray[np.uint8]:
-    """Grey values to stored pixels: uint8 [height, width] or, from a device with a tint, [height, width, 3]."""
+    """Return the stored pixels: uint8 [height, width] or, for a device with a tint, [height, width, 3]."""
     if device.tint is None:
         return np.rint(grey).astype(np.uint8)
     return np.rint(grey[..., None] * np.array(device.tint)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Random streams: one independent generator for each thing that is drawn, keyed by what it is."""
+"""Gives each thing that is drawn an independent random generator, keyed by what it is."""
 
 from enum import IntEnum
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Split(IntEnum):
-    """What a cohort is for. The code is part of every seed, so no two splits ever share a stream."""
+    """The purpose of a cohort. Its number is part of every seed, so two splits never share a stream."""
 
     TRAINING = 1
     VALIDATION = 2
@@ -16,7 +16,7 @@ class Split(IntEnum):
 
 
 class Stream(IntEnum):
-    """What is drawn. Images and readers use streams of their own, so that adding one never shifts another."""
+    """What is drawn. Each kind has a stream of its own, so that adding one never shifts another."""
 
     BLOCK = 1
     SUBJECT = 2
@@ -32,14 +32,21 @@ _LIMIT = 2**32
 
 
 def generator(seed: int, split: Split, stream: Stream, *indices: int) -> np.random.Generator:
-    """The generator of one thing; equal keys give equal numbers, whatever else is drawn and in which process.
+    """Return the generator of one thing. Equal keys give equal numbers, whatever else is drawn and in any process.
 
-    ``seed`` and ``indices`` (at most three) lie in [0, 2**32). The key always has the same number of words, because
-    SeedSequence pads short keys with zeros, which would make (1, 2) and (1, 2, 0) one stream.
+    Args:
+        seed: Seed of the cohort, in [0, 2**32).
+        split: Purpose of the cohort.
+        stream: What is drawn.
+        indices: At most three numbers in [0, 2**32), such as the index of the study.
+
+    Raises:
+        ValueError: The seed or an index is out of range, or there are more than three indices.
     """
     words = (seed, int(split), int(stream), *indices)
     if len(words) > _WORDS or not all(0 <= word < _LIMIT for word in words):
         raise ValueError(
             f"seed and at most {_WORDS - 3} indices must lie in [0, 2**32), got {words}; choose smaller ones"
         )
+    # Missing indices count as 0. Keys still never coincide, because each stream has a fixed number of indices.
     return np.random.default_rng(np.random.SeedSequence(words + (0,) * (_WORDS - len(words))))

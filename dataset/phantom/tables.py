@@ -1,4 +1,4 @@
-"""The tables that belong to a cohort: manifest, reference standard, readers' reads, covariates."""
+"""Writes the tables of a cohort: manifest, reference standard, reads and covariates."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -16,11 +16,11 @@ from dataset.phantom.readers import READERS, draw_ratings, missing_reads, scores
 from dataset.phantom.seeds import Stream, generator
 
 MISSING_RATE = 0.20
-"""Probability that a read which lies right at its reader's threshold is not given."""
+"""Probability that a read with a rating at the reader's threshold is missing."""
 INDETERMINATE_READER = "reader-05"
-"""Who finds the study with the unreadable image indeterminate."""
+"""The reader who finds the study with the unreadable image indeterminate."""
 
-# Sessions of the reading study: number, arm, readers who took part.
+# Sessions of the reading study: number, arm, and the readers who took part.
 SESSIONS: tuple[tuple[int, str, frozenset[str]], ...] = (
     (1, "unaided", frozenset(reader.name for reader in READERS)),
     (2, "unaided", frozenset({"reader-01", "reader-03"})),
@@ -31,15 +31,15 @@ Row = dict[str, str | int | float]
 
 
 def image_name(study: Study, image: int) -> str:
-    """Name of an image file without its suffix."""
+    """Return the name of an image file without its suffix."""
     return f"{study.study_id}-{image + 1}"
 
 
 def case_difficulty(study: Study) -> float:
-    """The readers' ``case_i``: how far a study lies towards disease among studies of its label, as a normal score.
+    """Return the readers' ``case_i``: how far a study lies towards disease among studies with its label.
 
-    A lesion counts by the rank of its severity, a normal heart by that of its echo drop-out, the mimic of a defect;
-    given the label it is exactly standard normal over the cohort, so the readers' true values hold.
+    This is a normal score of the rank of a lesion's severity or, for a normal heart, of the echo drop-out that mimics a
+    defect. Given the label, it is exactly standard normal, so the readers' true values hold.
     """
     if study.disease.label:
         severity = (study.disease.severity - LEAST_SEVERITY) / (1.0 - LEAST_SEVERITY)
@@ -50,7 +50,7 @@ def case_difficulty(study: Study) -> float:
 
 
 def manifest_rows(study: Study, planted: Planted) -> Iterator[Row]:
-    """One row an image; URIs relative to the cohort's directory."""
+    """Yield one row per image, with URIs relative to the cohort's directory."""
     reason = planted.excluded.get(study.index, "")
     for image in range(study.images):
         usable = (study.index, image) not in (planted.unreadable, planted.wrong_view)
@@ -67,7 +67,7 @@ def manifest_rows(study: Study, planted: Planted) -> Iterator[Row]:
 
 
 def reference_row(study: Study, planted: Planted) -> Row:
-    """The reference standard; both label and diagnosis are empty where it is missing."""
+    """Return the row of the reference standard. If it is missing, label and diagnosis are empty."""
     if study.index == planted.without_reference:
         return {"study_id": study.study_id, "label": "", "diagnosis": "", "method": "lost to follow-up"}
     return {
@@ -79,7 +79,7 @@ def reference_row(study: Study, planted: Planted) -> Row:
 
 
 def reader_rows(study: Study, planted: Planted) -> Iterator[Row]:
-    """Every read of a study: session 1 by all, some again in session 2, some with help in session 3."""
+    """Yield the reads of a study: by all readers in session 1, some again in session 2, some aided in session 3."""
     rng = generator(study.seed, study.split, Stream.READS, study.index)
     label, case = np.array([study.disease.label], np.int8), np.array([case_difficulty(study)])
     ratings = draw_ratings(READERS, label, case, rng, aided=tuple(arm == "aided" for _, arm, _ in SESSIONS))
@@ -104,7 +104,7 @@ def reader_rows(study: Study, planted: Planted) -> Iterator[Row]:
 
 
 def covariate_row(study: Study) -> Row:
-    """What is known of mother, pregnancy and place."""
+    """Return the row with the covariates of mother, pregnancy and site."""
     weeks, days = divmod(study.gestational_age_days, 7)
     return {
         "study_id": study.study_id,
@@ -117,7 +117,7 @@ def covariate_row(study: Study) -> Row:
 
 
 def write_table(path: Path, rows: Iterable[Row]) -> None:
-    """CSV, UTF-8, line feeds, a header from the first row's keys."""
+    """Write a CSV file in UTF-8 with line feeds. The keys of the first row are the header."""
     rows = list(rows)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
@@ -126,7 +126,7 @@ def write_table(path: Path, rows: Iterable[Row]) -> None:
 
 
 def write_tables(directory: Path, studies: list[Study], planted: Planted) -> None:
-    """``studies.csv``, ``reference.csv``, ``readers.csv`` and ``covariates.csv`` of a cohort."""
+    """Write ``studies.csv``, ``reference.csv``, ``readers.csv`` and ``covariates.csv`` of a cohort."""
     write_table(directory / "studies.csv", (row for study in studies for row in manifest_rows(study, planted)))
     write_table(directory / "reference.csv", (reference_row(study, planted) for study in studies))
     write_table(directory / "readers.csv", (row for study in studies for row in reader_rows(study, planted)))

@@ -1,4 +1,4 @@
-"""What the sound meets: scatter strength, smooth reflectors and attenuation of everything in the plane."""
+"""Computes the acoustic properties of everything in the plane: scatter strength, smooth reflectors, attenuation."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,14 +17,14 @@ class TissueMap:
 
     scatter_db: Array
     reflection: Array
-    """Amplitude of smooth surfaces met head-on, relative to a scatterer of 0 dB."""
+    """Amplitude of smooth surfaces that the beam meets head-on, relative to a scatterer of 0 dB."""
     attenuation_db: Array
-    """Per heart unit of path, there and back."""
+    """Attenuation on the way there and back, per heart unit of depth."""
 
 
 @dataclass(frozen=True)
 class Echoes:
-    """Brightness of tissues in decibels, as one maternal window shows them."""
+    """Brightness of tissues in decibels, as seen through one maternal acoustic window."""
 
     blood_db: float
     lung_db: float
@@ -32,12 +32,12 @@ class Echoes:
     body_wall_db: float
     outside_db: float
     fluid_share: float
-    """How much of the surroundings of the chest is amniotic fluid."""
+    """Share of amniotic fluid in the surroundings of the chest."""
     bone_attenuation_db: float
 
 
 def draw_echoes(rng: np.random.Generator) -> Echoes:
-    """Never depends on the lesion."""
+    """Draw the brightness of tissues. It never depends on the lesion."""
     return Echoes(
         blood_db=float(rng.normal(-41.0, 3.0)),
         lung_db=float(rng.normal(-17.0, 1.8)),
@@ -51,17 +51,17 @@ def draw_echoes(rng: np.random.Generator) -> Echoes:
 
 @lru_cache(maxsize=64)
 def _interpolation(size: int, cells: int) -> Array:
-    """Matrix [size, cells] of the cubic spline through ``cells`` equally spaced values."""
+    """Return the matrix [size, cells] of the cubic spline through ``cells`` equally spaced values."""
     return CubicSpline(np.arange(cells), np.eye(cells))(np.linspace(0, cells - 1, size))
 
 
 def smooth_field(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[int, int]) -> Array:
-    """Slowly varying noise of unit size: a coarse grid of normal numbers, interpolated."""
+    """Return slowly varying noise of unit size: normal numbers on a coarse grid, interpolated."""
     return _interpolation(shape[0], cells[0]) @ rng.standard_normal(cells) @ _interpolation(shape[1], cells[1]).T
 
 
 def _surface(distance: Array, width: float, step: float) -> Array:
-    """Echo of a smooth surface: strong where the beam meets it head-on, absent where it runs along the beam."""
+    """Return the echo of a smooth surface: strong where the beam meets it head-on, absent along the beam."""
     slope = np.gradient(distance, step, axis=0)
     return np.exp(-((distance / width) ** 2)) * np.clip(slope * slope, 0.0, 1.0)
 
@@ -76,7 +76,7 @@ def four_chamber_tissue(
     z: Array,
     rng: np.random.Generator,
 ) -> TissueMap:
-    """The four-chamber plane at world points x, z (millimetres, [samples, beams], samples equally spaced)."""
+    """Return the four-chamber plane at world points x, z (millimetres, [samples, beams], samples equally spaced)."""
     step = float(np.hypot(x[1, 0] - x[0, 0], z[1, 0] - z[0, 0])) / view.unit_mm
     u, v = view.heart_coordinates(x, z)
     fields = heart_fields(heart, openness, u, v)
@@ -98,7 +98,7 @@ def four_chamber_tissue(
 
 
 def abdomen_tissue(chest: Chest, view: View, echoes: Echoes, x: Array, z: Array, rng: np.random.Generator) -> TissueMap:
-    """The fetal abdomen: liver all over, the stomach on the left, the umbilical vein in front; no heart."""
+    """Return the fetal abdomen: liver all over, the stomach on the left, the umbilical vein in front, no heart."""
     step = float(np.hypot(x[1, 0] - x[0, 0], z[1, 0] - z[0, 0])) / view.unit_mm
     u, v = view.heart_coordinates(x, z)
     scatter, reflection, attenuation = chest_tissue(chest, echoes, u, v, step, rng)
@@ -114,12 +114,12 @@ def abdomen_tissue(chest: Chest, view: View, echoes: Echoes, x: Array, z: Array,
 def chest_tissue(
     chest: Chest, echoes: Echoes, u: Array, v: Array, step: float, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
-    """Scatter, reflection and attenuation of the chest without its heart, and of what surrounds it."""
+    """Return scatter, reflection and attenuation of the chest without the heart, and of its surroundings."""
     anterior, left = chest.coordinates(u, v)
     wall = ellipse(anterior, left, (0.0, 0.0), (chest.half_depth, chest.half_width))
     slow = smooth_field(rng, u.shape, (5, 4))
 
-    # Outside: uterine wall and placenta, or fluid, as a slow field decides; a band next to the chest may be fluid too.
+    # A slow field decides where the surroundings are fluid, and where they are uterine wall and placenta.
     outside = np.where(slow + 2.5 * (echoes.fluid_share - 0.62) > 0, -46.0, echoes.outside_db)
     outside += 3.0 * smooth_field(rng, u.shape, (12, 5))
     layers = np.linspace(0.0, 1.0, u.shape[0])[:, None] * 9.0 + 0.5 * smooth_field(rng, u.shape, (3, 6))
@@ -127,7 +127,7 @@ def chest_tissue(
     scatter = np.where(wall < 0, echoes.lung_db + 1.5 * smooth_field(rng, u.shape, (9, 8)), scatter)
     attenuation = np.where(wall < chest.wall, 3.0, np.where(outside < -30.0, 0.0, 3.5))
     reflection = 0.55 * _surface(wall - chest.wall, 0.030, step) + 0.22 * _surface(wall, 0.030, step)
-    # Fascia and the uterine wall: a few wavy lines across the near field, outside the chest.
+    # Fascia and the uterine wall are a few wavy lines across the near field, outside the chest.
     reflection += (
         0.14 * np.exp(-(((layers % 1.3 - 0.65) / 0.07) ** 2)) * (layers < 3.0) * (wall > chest.wall) * (outside > -30.0)
     )
@@ -148,7 +148,7 @@ def chest_tissue(
     attenuation = np.where(bone < 0, echoes.bone_attenuation_db, attenuation)
     reflection = reflection + 0.55 * _surface(bone, 0.030, step)
 
-    # The descending aorta, between the spine and the left atrium.
+    # The descending aorta lies between the spine and the left atrium.
     aorta = np.hypot(anterior - spine - 0.42, left - 0.22) - chest.aorta_radius
     scatter = np.where(np.abs(aorta) < 0.035, echoes.muscle_db + 6.0, scatter)
     scatter = np.where(aorta < -0.035, echoes.blood_db, scatter)

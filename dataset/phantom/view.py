@@ -1,4 +1,4 @@
-"""How a heart lies before the probe: position, orientation, size, sector, and the fetal chest around it."""
+"""Describes how a heart lies in front of the probe: position, orientation, size, sector, and the chest around it."""
 
 from dataclasses import dataclass
 
@@ -7,32 +7,32 @@ import numpy as np
 from dataset.phantom.geometry import Array
 
 HEART_LENGTH = 1.94
-"""Base to apex of the median heart, in heart units."""
+"""Length of the median heart from base to apex, in heart units."""
 
 
 @dataclass(frozen=True)
 class Chest:
-    """The fetal chest around one heart; lengths in heart units, angles in radians."""
+    """The fetal chest around one heart, with lengths in heart units and angles in radians."""
 
     cardiac_axis: float
-    """Angle between the septum and the line from spine to sternum; normally about 45 degrees."""
+    """Angle between the septum and the line from spine to sternum. It is normally about 45 degrees."""
     half_depth: float
     half_width: float
     wall: float
     heart_offset: tuple[float, float]
-    """Middle of the chest, measured from the crux: towards the sternum, towards the left."""
+    """Middle of the chest relative to the crux: towards the sternum, and towards the left."""
     rib_angles: tuple[float, ...]
     rib_half_lengths: tuple[float, ...]
     aorta_radius: float
 
     def coordinates(self, u: Array, v: Array) -> tuple[Array, Array]:
-        """Heart coordinates to chest coordinates: towards the sternum, towards the fetus's left."""
+        """Convert heart coordinates to chest coordinates: towards the sternum, and towards the fetus's left."""
         cosine, sine = np.cos(self.cardiac_axis), np.sin(self.cardiac_axis)
         return u * cosine - v * sine - self.heart_offset[0], u * sine + v * cosine - self.heart_offset[1]
 
 
 def draw_chest(rng: np.random.Generator) -> Chest:
-    """A chest with normal variation; it never depends on the lesion."""
+    """Draw a chest with normal variation. It never depends on the lesion."""
     ribs = int(rng.integers(5, 9))
     angles = np.linspace(-0.80 * np.pi, 0.80 * np.pi, ribs) + rng.normal(0.0, 0.12, ribs)
     size = rng.normal(1.0, 0.05)
@@ -50,10 +50,10 @@ def draw_chest(rng: np.random.Generator) -> Chest:
 
 @dataclass(frozen=True)
 class View:
-    """One plane of section. World coordinates in millimetres: x across, z depth below the probe's surface."""
+    """One plane of section. World coordinates are in millimetres: x across, z the depth below the probe's surface."""
 
     unit_mm: float
-    """Length of a heart unit."""
+    """Length of a heart unit in millimetres."""
     depth_mm: float
     probe_radius_mm: float
     half_angle: float
@@ -62,22 +62,22 @@ class View:
     mirrored: bool
 
     def heart_coordinates(self, x_mm: Array, z_mm: Array) -> tuple[Array, Array]:
-        """World to heart coordinates (u, v)."""
+        """Convert world coordinates to heart coordinates (u, v)."""
         dx, dz = (x_mm - self.center_mm[0]) / self.unit_mm, (z_mm - self.center_mm[1]) / self.unit_mm
         cosine, sine = np.cos(self.rotation), np.sin(self.rotation)
         u, v = dx * cosine + dz * sine, -dx * sine + dz * cosine
-        # The view is centred between base and apex; the crux lies a little behind that middle.
+        # The view is centred between base and apex. The crux lies a little behind that middle.
         return u + 0.12, -v if self.mirrored else v
 
 
 def unit_length_mm(gestational_age_days: int) -> float:
-    """Heart unit for a gestational age: a four-chamber length of about 23 mm at 20 weeks and 44 mm at 36 weeks."""
+    """Return the length of a heart unit. The heart is about 23 mm long at 20 weeks and 44 mm at 36 weeks."""
     weeks = gestational_age_days / 7.0
     return (23.0 + (weeks - 20.0) * 21.0 / 16.0) / HEART_LENGTH
 
 
 def draw_view(rng: np.random.Generator, gestational_age_days: int, rotation: float, mirrored: bool) -> View:
-    """One image's plane: the fetal position is the study's, zoom and centring are the image's."""
+    """Draw the plane of one image. The fetal position belongs to the study, zoom and centring to the image."""
     unit = unit_length_mm(gestational_age_days) * float(rng.normal(1.0, 0.03))
     depth = HEART_LENGTH * unit / float(rng.uniform(0.54, 0.78))
     return View(
