@@ -1,4 +1,4 @@
-"""A scratch database, in which an inventory is joined and ordered without being held in memory."""
+"""A scratch database that joins and sorts an inventory without holding it in memory."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ OUTPUT_BATCH_ROWS = 16_384
 _TABLES = """
 CREATE TABLE listing (key VARCHAR, size_bytes BIGINT, etag VARCHAR, modified_ns BIGINT);
 CREATE TABLE entries (
-    row BIGINT,               -- where it stands in the manifest; counted where there is none
+    row BIGINT,               -- the line or row of the manifest; a number if there is no manifest
     study VARCHAR, subject VARCHAR, fetus VARCHAR, uri VARCHAR, frame INTEGER, mask_uri VARCHAR, label TINYINT,
     excluded_because VARCHAR  -- null: included
 );
@@ -23,26 +23,34 @@ CREATE TABLE entries (
 
 
 class ScratchDatabase:
-    """Tables `listing` (what storage holds) and `entries` (what the inventory names), and what is derived from them."""
+    """Tables `listing` (the objects in storage), `entries` (the rows of the inventory), and tables made from them."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
         self.execute(_TABLES)
 
     def execute(self, sql: str, parameters: list[object] | None = None) -> None:
+        """Run one or more statements and discard their results."""
         self._connection.execute(sql, parameters)
 
     def row(self, sql: str) -> tuple | None:
-        """The only row of the answer, None where it is empty."""
+        """Return the first row of the result, or None if it has no rows."""
         rows = self._connection.execute(sql).fetchall()
         return rows[0] if rows else None
 
     def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
-        """The answer in batches. Nothing else may be executed until it is read to its end."""
+        """Yield the result in batches. Execute nothing else before it has been read to the end."""
         yield from self._connection.sql(sql).to_arrow_reader(OUTPUT_BATCH_ROWS)
 
     def insert(self, table: str, rows: pa.RecordBatch, select: str = "SELECT *", where: str = "") -> None:
-        """Append what `select` and `where` make of the rows, column by column's name."""
+        """Append rows to a table. Columns are matched by name.
+
+        Args:
+            table: The table's name.
+            rows: The rows to append.
+            select: The SELECT clause that is applied to `rows` first.
+            where: The WHERE clause that is applied to `rows` first.
+        """
         self._connection.register("rows_to_insert", rows)
         try:
             self._connection.execute(f"INSERT INTO {table} BY NAME {select} FROM rows_to_insert {where}")
@@ -50,7 +58,7 @@ class ScratchDatabase:
             self._connection.unregister("rows_to_insert")
 
     def add_text_function(self, name: str, function: Callable[[str], str]) -> None:
-        """Makes the Python function (text to text, null to null) callable from SQL."""
+        """Make a Python function from text to text callable from SQL. A null gives a null."""
 
         def on_column(column: pa.ChunkedArray) -> pa.Array:
             return pa.array([None if value is None else function(value) for value in column.to_pylist()], pa.string())
@@ -60,9 +68,15 @@ class ScratchDatabase:
 
 @contextmanager
 def scratch_database(max_memory_bytes: int) -> Iterator[ScratchDatabase]:
-    """A database in memory that spills to a temporary directory of the owner's own, removed at the end.
+    """Open a database in memory that spills to a temporary directory, which only the owner can read.
 
-    Raises RunFault where the disk is full, or `max_memory_bytes` too little for what cannot be spilled.
+    The directory is removed at the end.
+
+    Args:
+        max_memory_bytes: The memory that the database may use before it spills.
+
+    Raises:
+        RunFault: The disk is full, or the memory is too small for data that cannot be spilled.
     """
     with tempfile.TemporaryDirectory(prefix="diagchd-batch-spilled-") as directory:
         connection = duckdb.connect(

@@ -20,6 +20,7 @@ class Pseudonymizer:
         self._key = key
 
     def subject(self, subject_id: str) -> str:
+        """Return the token of a subject."""
         return self._token("p", "subject", subject_id)
 
     def subject_of_study(self, study_id: str) -> str:
@@ -27,6 +28,7 @@ class Pseudonymizer:
         return self._token("p", "subject of study", study_id)
 
     def study(self, study_id: str) -> str:
+        """Return the token of a study."""
         return self._token("s", "study", study_id)
 
     def image(self, uri: str) -> str:
@@ -34,6 +36,7 @@ class Pseudonymizer:
         return self._token("i", "image", uri)
 
     def reader(self, reader_id: str) -> str:
+        """Return the token of a reader."""
         return self._token("r", "reader", reader_id)
 
     def _token(self, prefix: str, kind: str, identifier: str) -> str:

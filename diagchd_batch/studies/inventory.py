@@ -1,4 +1,4 @@
-"""The inventory: what the input block names, joined to what the storage holds, checked and given tokens."""
+"""The inventory: the images that the input block names, joined to the listing of the storage, checked, with tokens."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,9 +17,10 @@ from diagchd_batch.studies.layouts.names import IS_HIDDEN, IS_IMAGE
 INSERT_ROWS = 16_384
 
 Progress = Callable[[int], None]
+"""Is called with the number of objects listed so far."""
 
-# What rows of one key must agree on: (key, what must be the same, what is wrong where it is not). Nulls agree with
-# everything; hashes stand for text, whose minimum and maximum could not be spilled to disk.
+# Values that must be equal in all rows with the same key: (key, value, the message if they differ). A null agrees with
+# every value. Text is compared by its hash, because DuckDB cannot spill the minimum and maximum of text to disk.
 _AGREEMENTS = (
     ("uri, frame", "row", "name the same file and frame; keep one"),
     ("uri", "(frame IS NULL)::INTEGER", "name one file with and without a frame; name the frame in all or in none"),
@@ -38,6 +39,7 @@ _AGREEMENTS = (
     ),
 )
 
+# The rows of a study or file agree (see above), so `any_value`, which skips nulls, gives the only value that there is.
 _DERIVED = """
 CREATE TABLE studies AS
 SELECT CASE WHEN subject IS NULL THEN subject_of_study_token(study) ELSE subject_token(subject) END AS subject_id,
@@ -64,7 +66,7 @@ LEFT JOIN listing AS mask ON mask.key = file.mask_uri;
 CREATE TABLE included_studies AS SELECT study_id, count(*) AS n_images FROM images GROUP BY study_id;
 """
 
-# Pairs of (token, what it stands for) among which one token for two identifiers would show.
+# Queries in which a token appears twice if two identifiers have the same token.
 _TOKENS = (
     "SELECT study_id AS token FROM studies",
     "SELECT image_id AS token FROM images",
@@ -83,10 +85,20 @@ def open_inventory(
     max_memory_bytes: int,
     may_exclude_all: bool = False,
 ) -> Iterator[ScratchDatabase]:
-    """A database with tables `studies`, `images` and `included_studies` beside `listing` and `entries`.
+    """Open a database with the tables `studies`, `images` and `included_studies` besides `listing` and `entries`.
 
-    Lists `storage` once; `progress` gets the number of objects seen so far. Raises InputError for an inventory that
-    contradicts itself or plans nothing.
+    Args:
+        config: The input block of the job file.
+        storage: The source at `input.uri`. It is listed once.
+        pseudonymizer: Makes the tokens.
+        progress: Is called with the number of objects listed so far.
+        max_memory_bytes: The memory that the database may use before it spills to disk.
+        may_exclude_all: Whether a manifest may exclude every row, as a correction of an earlier run does.
+
+    Raises:
+        InputError: The inventory contradicts itself, or leaves no image to score.
+        ConfigError: Two identifiers have the same token under this key.
+        RunFault: Disk space or memory runs out.
     """
     with scratch_database(max_memory_bytes) as database:
         _insert_listing(database, storage.list(progress=progress))
@@ -146,13 +158,13 @@ def _add_tokens(database: ScratchDatabase, pseudonymizer: Pseudonymizer) -> None
     for tokens in _TOKENS:
         if database.row(f"SELECT token FROM ({tokens}) GROUP BY token HAVING count(*) > 1 LIMIT 1"):
             raise ConfigError(
-                "two identifiers of this inventory have the same token under this key, a very rare chance; "
+                "two identifiers of this inventory have the same token under this key, which is very unlikely; "
                 "choose another output.uri, so that another key is made, or give another key"
             )
 
 
 def count_unlisted(database: ScratchDatabase) -> int:
-    """Image files in storage that no row names, neither as image nor as mask."""
+    """Return the number of listed image files that no row names, neither as image nor as mask."""
     row = database.row(f"""
         SELECT count(*) FROM listing
         WHERE {IS_IMAGE} AND NOT {IS_HIDDEN}

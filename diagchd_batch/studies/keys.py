@@ -21,9 +21,13 @@ _MAX_KEY_FILE_BYTES = 65_536
 
 
 def load_or_create_key(private: Store, environ: Mapping[str, str]) -> bytes:
-    """Return the key of the output whose private tree is `private`, and make one if there is none.
+    """Return the key of an output, and make one if there is none.
 
     If two callers do so at once, the second one reads the key of the first.
+
+    Args:
+        private: The private tree of the output.
+        environ: The environment, in which `KEY_VARIABLE` or `KEY_FILE_VARIABLE` may give the key.
 
     Raises:
         ConfigError: The given key is malformed, or is not the one that this output's identifiers were made with.
@@ -39,7 +43,16 @@ def load_or_create_key(private: Store, environ: Mapping[str, str]) -> bytes:
 
 
 def find_key(private: Store, environ: Mapping[str, str]) -> bytes | None:
-    """Return the key, or None if none was given or made so far. Unlike `load_or_create_key` it writes nothing."""
+    """Return the key, or None if none was given or made so far. Unlike `load_or_create_key` it writes nothing.
+
+    Args:
+        private: The private tree of the output.
+        environ: The environment, in which `KEY_VARIABLE` or `KEY_FILE_VARIABLE` may give the key.
+
+    Raises:
+        ConfigError: The given key is malformed, is not that of this output, or is missing although the output's key
+            was given from outside.
+    """
     key = _given_key(environ) or _stored_key(private)
     if key is not None:
         _refuse_another_key(private, key)

@@ -1,4 +1,4 @@
-"""A stored object as a seekable binary file, read by ranges: tables larger than memory, single row groups."""
+"""Reads a stored object by ranges as a seekable file, for tables larger than memory and for single row groups."""
 
 import io
 
@@ -6,14 +6,20 @@ from diagchd_batch.sources import Source
 
 
 class RangeReader(io.RawIOBase):
-    """A read-only file. Each read is one `Source.read_range`, so retries and errors are the storage's own."""
+    """A read-only file whose reads are calls of `Source.read_range`, with the source's own retries and errors.
+
+    Args:
+        storage: The source that has the object.
+        key: The object's key.
+        size_bytes: The object's size. If it is None, the whole object is read at once, because ranges cannot find its
+            end.
+    """
 
     def __init__(self, storage: Source, key: str, size_bytes: int | None) -> None:
         self._storage = storage
         self._key = key
         self._position = 0
         self._fetched_from = 0
-        # Without a size the end of the object cannot be found by ranges, so all of it is read.
         self._fetched = storage.read(key) if size_bytes is None else b""
         self._size_bytes = len(self._fetched) if size_bytes is None else size_bytes
 

@@ -1,4 +1,4 @@
-"""How an archive is laid out: one module a layout, each turning what is there into the rows of table `entries`."""
+"""The layouts of archives. Each module finds the studies of one layout and writes them to table `entries`."""
 
 from collections.abc import Callable
 
@@ -13,5 +13,9 @@ LAYOUTS: dict[str, Layout] = {
     "tree": tree.fill_entries,
     "diagchd": diagchd.fill_entries,
 }
-"""`fill_entries` reads table `listing` (or the manifest) and raises InputError for what it cannot take. It returns what
-messages call the rows of the manifest (lines, rows), None where there is no manifest."""
+"""The layouts by their name in the job file.
+
+A layout reads table `listing` or the manifest, fills table `entries`, and raises InputError for an archive that does
+not follow it. It returns the word for the manifest's rows in messages (``lines`` or ``rows``), or None if there is no
+manifest.
+"""

@@ -1,4 +1,4 @@
-"""Layout `diagchd`, the original's: ``IMAGE/<label>/<name>.png`` with ``MASK/<label>/<name>.png``, label 0 or 1."""
+"""The layout `diagchd` of the original: ``IMAGE/<label>/<name>.png`` and ``MASK/<label>/<name>.png``, label 0 or 1."""
 
 from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import InputError
@@ -10,15 +10,23 @@ _PARTS = r"'^IMAGE/([01])/([^/]+)\.[^./]+$'"
 
 
 def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
-    """Each file name without its extension is a study. Images in other directories of ``IMAGE/``: InputError."""
+    """Make one study of each file, named as the file without its extension.
+
+    Args:
+        database: A database whose table `listing` is filled.
+        config: The input block of the job file.
+
+    Raises:
+        InputError: There are images elsewhere below ``IMAGE/``.
+    """
     misplaced = database.row(f"""
         SELECT count(*) FROM listing
         WHERE starts_with(key, 'IMAGE/') AND {IS_IMAGE} AND NOT {IS_HIDDEN} AND NOT regexp_matches(key, {_PARTS})
     """)
     if misplaced and misplaced[0]:
         raise InputError(
-            f"{counted(misplaced[0], 'image file')} below IMAGE/ neither in IMAGE/0/ (normal) nor in IMAGE/1/ (CHD); "
-            "move them there, or name the studies in a manifest (layout: manifest)"
+            f"found {counted(misplaced[0], 'image file')} below IMAGE/ but outside IMAGE/0/ (normal) and IMAGE/1/ "
+            "(CHD); move all image files there, or name the studies in a manifest (layout: manifest)"
         )
     database.execute(f"""
         INSERT INTO entries (row, study, uri, label, mask_uri)

@@ -1,4 +1,4 @@
-"""Layout `manifest`: a table names the images, their studies and what is known of them."""
+"""The layout `manifest`: a table names the images, their studies, subjects, masks, labels and exclusions."""
 
 import pyarrow as pa
 
@@ -17,8 +17,19 @@ REASON_NOT_STATED = "not stated"
 
 
 def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
-    """Raises InputError, naming the row, for a cell that cannot be taken."""
-    assert config.manifest is not None  # the job file's model sees to it
+    """Copy the manifest to table `entries`.
+
+    Args:
+        database: The database to fill.
+        config: The input block of the job file, with a manifest.
+
+    Returns:
+        The word for the manifest's rows in messages, ``lines`` or ``rows``; None if the manifest has no rows.
+
+    Raises:
+        InputError: A cell is invalid. The message names its row.
+    """
+    assert config.manifest is not None  # the job file's model requires it
     rows_called = None
     for batch in read_table(config.manifest, SOURCE, COLUMNS):
         database.insert("entries", _entries(batch))
@@ -27,7 +38,11 @@ def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
 
 
 def manifest_digest(config: InputConfig) -> str | None:
-    """SHA-256 of the manifest's bytes, part of a run's identity; None in layouts without one."""
+    """Return the SHA-256 of the manifest's bytes, which is part of a run's identity, or None without a manifest.
+
+    Raises:
+        InputError: The manifest is absent or cannot be read.
+    """
     return table_digest(config.manifest, SOURCE) if config.manifest else None
 
 
@@ -48,7 +63,7 @@ def _entries(batch: TableBatch) -> pa.RecordBatch:
 
 
 def _exclusions(batch: TableBatch) -> list[str | None]:
-    """Why each row is excluded; None: it is not."""
+    """Return for each row the reason for its exclusion, or None if it is included."""
     included = batch.parse("include", cells.yes_or_no)
     reasons = batch.parse("exclude_reason", cells.text)
     for row, include, reason in zip(batch.rows, included, reasons, strict=True):

@@ -1,4 +1,4 @@
-"""Layout `tree`: every directory that holds image files is a study, named by its path below `input.uri`."""
+"""The layout `tree`: each directory with image files is a study, named by its path below `input.uri`."""
 
 from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import InputError
@@ -8,7 +8,15 @@ from diagchd_batch.wording import counted
 
 
 def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
-    """Files directly in `input.uri` belong to no study: InputError. Hidden and other files are passed over."""
+    """Make one study of each directory with image files. Hidden files and files of other kinds are skipped.
+
+    Args:
+        database: A database whose table `listing` is filled.
+        config: The input block of the job file.
+
+    Raises:
+        InputError: There are image files directly in `input.uri`, which belong to no study.
+    """
     database.execute(f"""
         INSERT INTO entries (row, study, uri)
         SELECT row_number() OVER (), regexp_replace(key, '/?[^/]*$', ''), key
@@ -17,7 +25,7 @@ def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
     at_root = database.row("SELECT count(*) FROM entries WHERE study = ''")
     if at_root and at_root[0]:
         raise InputError(
-            f"{counted(at_root[0], 'image file')} directly in input.uri, hence of no study; put each study's files "
-            "into a directory of its own, or name the studies in a manifest (layout: manifest)"
+            f"found {counted(at_root[0], 'image file')} directly in input.uri, outside the directory of any study; put "
+            "each study's files into a directory of its own, or name the studies in a manifest (layout: manifest)"
         )
     return None

@@ -1,4 +1,4 @@
-"""Making a run's plan: drafted in a temporary directory, then frozen in the private storage, or only looked at."""
+"""Makes the plan of a run: drafts it in a temporary directory, then freezes it in the private storage or shows it."""
 
 import os
 import tempfile
@@ -22,33 +22,36 @@ from diagchd_batch.studies.plan.frozen import Plan, PlanHead, open_plan
 from diagchd_batch.studies.plan.selection import Select, new_since
 
 DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024
-"""What the scratch database may take before it spills to disk."""
+"""The memory that the scratch database may use before it spills to disk."""
 
 
 @dataclass(frozen=True)
 class PlanPreview:
-    """What `freeze_plan` would freeze. Identified: `studies` holds source ids; show the head's numbers only."""
+    """The plan that `freeze_plan` would freeze. `studies` is identified data, so show only the numbers of `head`."""
 
     head: PlanHead
-    studies: pa.Table  # schema PLAN_STUDIES
+    studies: pa.Table  # with the schema PLAN_STUDIES
 
 
 @dataclass(frozen=True)
 class PlanDraft:
-    """A plan that is not frozen yet: its head, and its files in a temporary directory of the owner's own."""
+    """A plan that is not frozen yet: its head, and its files in a temporary directory that only the owner can read."""
 
     head: PlanHead
     directory: Path
 
     def holds_corrections(self) -> bool:
-        """Return whether the plan says something of a study, such as another label than before, or an exclusion.
+        """Return whether the plan has rows of studies, such as a changed label or a new exclusion.
 
-        A run that builds on others may plan no image and still hold corrections.
+        A run that builds on earlier runs may plan no image and still hold corrections.
         """
         return pq.read_metadata(self.directory / STUDIES_FILE).num_rows > 0
 
     def freeze(self, private: Store, run_id: str) -> Plan:
-        """Of two drivers that freeze a plan of one run at once, both get the first one's."""
+        """Write the plan to the private tree and return it.
+
+        If two drivers freeze a plan of the same run at once, both get the plan of the first one.
+        """
         for part in range(self.head.n_parts):
             private.create(output_layout.plan_part(run_id, self.head.digest, part), part_file(self.directory, part))
         private.create(output_layout.plan_studies(run_id, self.head.digest), self.directory / STUDIES_FILE)
@@ -68,12 +71,26 @@ def freeze_plan(
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Plan:
-    """The run's plan, made unless it exists already. Of two drivers that make it at once, both get the first one's.
+    """Return the plan of a run, and make it first if it does not exist.
 
-    The head is written last, so a plan is whole or is not there; parts of a plan that lost, or whose driver died, lie
-    unused under their own digest. `select` leaves of the inventory what shall be planned. `progress` gets the number of
-    objects listed so far. Raises InputError (exit 2) for an inventory that cannot be used, StorageFault and RunFault
-    for faults of storage, disk and memory.
+    If two drivers do so at once, both get the plan of the first one. The head is written last, so a plan is either
+    complete or absent. Parts of a plan that was not used, or whose driver died, remain unused under their own digest.
+
+    Args:
+        config: The input block of the job file.
+        shards: The shards block of the job file.
+        input_storage: The source at `input.uri`.
+        private: The private tree of the output.
+        run_id: The run.
+        pseudonymizer: Makes the tokens.
+        select: Reduces the inventory to the images to plan; without it, all images are planned.
+        progress: Is called with the number of objects listed so far.
+        max_memory_bytes: The memory that the inventory may use before it spills to disk.
+
+    Raises:
+        InputError: The inventory cannot be used (exit code 2).
+        StorageFault: The storage fails.
+        RunFault: Disk space or memory runs out, or an existing plan is damaged.
     """
     if private.stat(output_layout.plan_head(run_id)) is None:
         with draft_plan(
@@ -99,7 +116,11 @@ def preview_plan(
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> PlanPreview:
-    """As `freeze_plan`, but nothing is written to the output. With another key the shards are cut elsewhere."""
+    """Return the plan that `freeze_plan` would make, without writing to the output.
+
+    The order of studies depends on the key, so another key gives other shards. Arguments and exceptions are those of
+    `freeze_plan`.
+    """
     with draft_plan(
         config,
         shards,
@@ -121,7 +142,20 @@ def count_new_images(
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> int:
-    """Return how many image files are new or changed since `plans`: what `--select new` would plan."""
+    """Return the number of image files that are new or changed since `plans`, which ``--select new`` would plan.
+
+    Args:
+        config: The input block of the job file.
+        input_storage: The source at `input.uri`.
+        plans: The plans of a lineage, the oldest first.
+        pseudonymizer: Makes the tokens, with the key that the plans were made with.
+        progress: Is called with the number of objects listed so far.
+        max_memory_bytes: The memory that the inventory may use before it spills to disk.
+
+    Raises:
+        InputError: The inventory cannot be used.
+        RunFault: Disk space or memory runs out, or one of `plans` is damaged.
+    """
     with open_inventory(
         config,
         input_storage,
@@ -146,9 +180,14 @@ def draft_plan(
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Iterator[PlanDraft]:
-    """What `freeze_plan` would freeze; it may plan nothing where there is a `select`."""
+    """Draft the plan that `freeze_plan` would freeze. Its files are deleted at the end of the context.
+
+    With `select` a draft may plan no image. Arguments and exceptions are those of `freeze_plan`.
+    """
     with (
-        tempfile.TemporaryDirectory(prefix="diagchd-batch-plan-") as directory,  # the owner's alone: it names patients
+        tempfile.TemporaryDirectory(
+            prefix="diagchd-batch-plan-"
+        ) as directory,  # readable by the owner only, because it names patients
         open_inventory(
             config,
             input_storage,

@@ -8,22 +8,24 @@ import pyarrow.compute as pc
 
 
 class TableDigest:
-    """SHA-256 over tables of strings, integers and lists of them, in the order they are given.
+    """SHA-256 over a sequence of tables with columns of strings, integers, and lists of them.
 
-    The digest depends on how the rows are cut into tables. A column is encoded by the lengths of its values (strings
-    and lists; -1 is null) or by validity and values (integers), and then the values end to end. No two tables encode
-    alike.
+    Columns of strings and lists are encoded as the lengths of the values (-1 for null), followed by the values without
+    separators. Columns of integers are encoded as validity and values. Two different tables never have the same
+    encoding. The digest also depends on how the rows are split into tables.
     """
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def update(self, table: pa.Table) -> None:
+        """Add the rows of the next table."""
         self._numbers(pa.array([table.num_rows, table.num_columns], pa.int64()))
         for column in table.columns:
             self._column(column.combine_chunks())
 
     def hexdigest(self) -> str:
+        """Return the digest of all tables so far, as 64 hex digits."""
         return self._hash.hexdigest()
 
     def _column(self, column: pa.Array) -> None:

@@ -1,4 +1,4 @@
-"""Turns an inventory into the files of a plan, in a local directory, and its head."""
+"""Turns an inventory into the files of a plan in a local directory, and into the plan's head."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,16 +47,29 @@ _COUNTS = {
 
 
 def part_file(directory: Path, part: int) -> Path:
+    """Return the path of part number `part` (from 0) in the draft's directory."""
     return directory / f"part-{part:05d}.parquet"
 
 
 def write_draft(
     database: ScratchDatabase, frames: str, shard_setting: int | Literal["auto"], directory: Path
 ) -> PlanHead:
-    """Writes the plan's parts and its studies to `directory`.
+    """Write the plan's parts and its studies to `directory`.
 
-    Images stand in the order of their study's token, then of their URI: the order of studies tells nothing of dates.
-    The digest is that of the rows, so it is the same whatever version of Parquet's writer wrote them.
+    Images are in the order of their study's token and then of their URI, so that the order of studies does not reveal
+    their dates. The digest is made of the rows, so it does not depend on the version of the Parquet writer.
+
+    Args:
+        database: An inventory, as `open_inventory` gives it.
+        frames: The rule for files whose frames the manifest does not name: ``all``, ``first`` or ``middle``.
+        shard_setting: The images per shard that the job file asks for.
+        directory: An empty local directory.
+
+    Returns:
+        The head of the plan.
+
+    Raises:
+        OSError: The files cannot be written.
     """
     database.execute(_STUDY_IMAGES)
     counts = {name: row[0] for name, sql in _COUNTS.items() if (row := database.row(sql))}
@@ -85,7 +98,7 @@ def _study_sizes(database: ScratchDatabase) -> Iterator[tuple[int, int]]:
 def _write_images(database: ScratchDatabase, shards: list[ShardSize], directory: Path, digest: TableDigest) -> None:
     rows = _Rows(database.stream(_IMAGES))
     for part, first in enumerate(range(0, len(shards), SHARDS_PER_PART)):
-        # Without statistics the footer, read anew for each shard, is a good deal smaller.
+        # The footer is read again for each shard, and it is much smaller without statistics.
         file = part_file(directory, part)
         with pq.ParquetWriter(file, PLAN_IMAGES, compression="zstd", write_statistics=False) as writer:
             for shard in range(first, min(first + SHARDS_PER_PART, len(shards))):
@@ -108,7 +121,7 @@ def _write_studies(database: ScratchDatabase, n_studies: int, file: Path, digest
 
 
 class _Rows:
-    """Takes runs of rows of any length from a stream of batches."""
+    """Takes any number of consecutive rows from a stream of batches."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
         self._batches = batches

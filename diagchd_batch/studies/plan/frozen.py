@@ -1,4 +1,4 @@
-"""The frozen plan of a run: which image files are scored, in which shards. Written once, then only read."""
+"""The frozen plan of a run: which image files it scores, and in which shards. A plan is written once and only read."""
 
 import io
 import json
@@ -22,7 +22,7 @@ SHARDS_PER_PART = 256
 PLAN_FORMAT = 1
 READ_AHEAD_BYTES = 65_536
 WHOLE_READ_AHEAD_BYTES = 8 << 20
-"""Where a part is read from its beginning to its end: few requests."""
+"""The buffer for reading a part from beginning to end. It is large so that few requests are needed."""
 
 PLAN_IMAGES = pa.schema(
     [
@@ -42,49 +42,51 @@ PLAN_IMAGES = pa.schema(
         pa.field("mask_modified_ns", pa.int64()),
     ]
 )
-"""A plan's parts, one row an image file; the columns are `PlannedImage`'s. One row group a shard."""
+"""The schema of a plan's parts: one row per image file, one row group per shard. `PlannedImage` holds one row."""
 
 PLAN_STUDIES = pa.schema(
     [
         pa.field("subject_id", pa.string(), nullable=False),
         pa.field("study_id", pa.string(), nullable=False),
-        pa.field("source_subject_id", pa.string()),  # null: not given, the study stands for it
+        pa.field("source_subject_id", pa.string()),  # null: not given, so each study is its own subject
         pa.field("source_study_id", pa.string(), nullable=False),
         pa.field("fetus", pa.string()),
         pa.field("label", pa.int8()),  # 0 normal, 1 CHD, from the manifest or the folder; null: not given
-        pa.field("n_images", pa.int64(), nullable=False),  # of the inventory; 0: all of the study is excluded
-        pa.field("exclude_reasons", pa.list_(pa.string()), nullable=False),  # one for each excluded row
+        pa.field("n_images", pa.int64(), nullable=False),  # in the inventory; 0: the whole study is excluded
+        pa.field("exclude_reasons", pa.list_(pa.string()), nullable=False),  # one per excluded row
     ]
 )
-"""All studies of the inventory, those excluded included, in the order of their tokens. Identified: private only.
+"""The schema of a plan's studies, in the order of their tokens. They are identified data and stay in the private tree.
 
-A run that builds on others has those that it plans images of, and those of which its lineage says something else.
+A run's first plan has every study of the inventory, including the excluded ones. A run that builds on earlier runs has
+the studies whose images it plans, and the studies that differ from what its lineage says of them.
 """
 
 
 @dataclass(frozen=True)
 class PlanHead:
-    """What a plan is, in numbers. Stored as JSON; small whatever the number of images."""
+    """The numbers of a plan. They are stored as JSON, whose size depends on the number of shards, not of images."""
 
     digest: str  # SHA-256 over all rows of images and studies
     created_by: str  # version of the package
-    frames: str  # the run's rule for files whose frames the manifest does not name: all, first, middle
+    frames: str  # the rule for files whose frames the manifest does not name: all, first or middle
     images_per_shard: int
     n_studies: int  # with at least one planned image
     n_subjects: int
     n_images: int  # planned image files
     n_masks: int  # planned images with a reference mask
-    size_bytes: int  # of the image files that the listing showed
+    size_bytes: int  # sum over the image files that were listed
     n_excluded: int  # rows that the manifest excludes
     n_excluded_studies: int  # studies without any planned image
-    n_studies_without_subject: int  # these stand for their subject
-    n_missing: int  # planned images, and masks, that the listing did not show
+    n_studies_without_subject: int  # each of these is its own subject
+    n_missing: int  # planned images and masks that were not listed
     n_missing_masks: int
-    n_unlisted: int  # image files below input.uri that nothing names
+    n_unlisted: int  # image files below input.uri that no row names
     shards: tuple[ShardSize, ...]
 
     @property
     def subjects_given(self) -> bool:
+        """Whether the manifest names the subject of every planned study."""
         return self.n_studies_without_subject == 0
 
     @property
@@ -96,12 +98,19 @@ class PlanHead:
         return -(-len(self.shards) // SHARDS_PER_PART)
 
     def to_json(self) -> bytes:
+        """Return the head as UTF-8 JSON, with the number of its format."""
         values = asdict(self)
         values["shards"] = [[shard.n_images, shard.n_studies, shard.size_bytes] for shard in self.shards]
         return json.dumps({"format": PLAN_FORMAT, **values}, separators=(",", ":")).encode()
 
     @staticmethod
     def from_json(data: bytes) -> "PlanHead":
+        """Read what `to_json` wrote.
+
+        Raises:
+            RunFault: The plan has a format that this version does not read.
+            ValueError, KeyError, TypeError, AttributeError: The JSON is damaged.
+        """
         values: dict[str, Any] = json.loads(data)
         if values.get("format") != PLAN_FORMAT:
             raise RunFault(
@@ -113,7 +122,7 @@ class PlanHead:
 
 
 class Plan:
-    """A frozen plan in the private storage. Holds its head alone; pickles small, so that workers can be given it."""
+    """A frozen plan in the private storage. It holds only the head, so it can be pickled and sent to workers."""
 
     def __init__(self, private: Store, run_id: str, head: PlanHead) -> None:
         self.run_id = run_id
@@ -121,25 +130,36 @@ class Plan:
         self._private = private
 
     def shards(self) -> Iterator[ShardReference]:
-        """Every shard in order; from the head, no row is read."""
+        """Yield every shard in order. They come from the head, so no rows are read."""
         for shard, size in enumerate(self.head.shards):
             part, row_group = divmod(shard, SHARDS_PER_PART)
             yield ShardReference(shard, part, row_group, size.n_images, size.n_studies, size.size_bytes)
 
     def read_shard(self, reference: ShardReference) -> list[PlannedImage]:
-        """The shard's images by position. Raises RunFault where the plan's part is gone or damaged."""
+        """Return the images of a shard in the order of their positions.
+
+        Raises:
+            RunFault: The part of the plan that holds the shard is missing or damaged.
+        """
         key = output_layout.plan_part(self.run_id, self.head.digest, reference.part)
         with self._open(key, fetched_row_group=reference.row_group) as file:
             table = file.read_row_group(reference.row_group, columns=PLAN_IMAGES.names, use_threads=False)
         if table.num_rows != reference.n_images:
-            raise RunFault(f"shard {reference.shard} has {table.num_rows} rows, its plan {reference.n_images}")
+            raise RunFault(f"shard {reference.shard} has {table.num_rows} rows, but its plan says {reference.n_images}")
         return [
             PlannedImage(**{**row, "frames": None if row["frames"] is None else tuple(row["frames"])})
             for row in table.to_pylist()
         ]
 
     def images(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """These columns of all planned images, streamed in the order of shards and positions."""
+        """Stream all planned images in the order of shards and positions.
+
+        Args:
+            columns: The names of the columns to read, from `PLAN_IMAGES`.
+
+        Raises:
+            RunFault: A part of the plan is missing or damaged.
+        """
         for part in range(self.head.n_parts):
             with self._open(
                 output_layout.plan_part(self.run_id, self.head.digest, part), WHOLE_READ_AHEAD_BYTES
@@ -147,17 +167,21 @@ class Plan:
                 yield from file.iter_batches(columns=columns, use_threads=False)
 
     def is_intact(self) -> bool:
-        """Whether the rows of images and studies still are those that the plan was frozen with, by its digest."""
+        """Return whether the rows of images and studies still have the digest that the plan was frozen with.
+
+        Raises:
+            RunFault: A file of the plan is missing or cannot be read.
+        """
         digest = TableDigest()
         keys = [output_layout.plan_part(self.run_id, self.head.digest, part) for part in range(self.head.n_parts)]
         for key in (*keys, output_layout.plan_studies(self.run_id, self.head.digest)):
             with self._open(key, WHOLE_READ_AHEAD_BYTES) as file:
-                for row_group in range(file.num_row_groups):  # cut as the digest was when the plan was written
+                for row_group in range(file.num_row_groups):  # the digest was made of the same row groups
                     digest.update(file.read_row_group(row_group, use_threads=False))
         return digest.hexdigest() == self.head.digest
 
     def studies(self) -> pa.RecordBatchReader:
-        """All studies, excluded ones included, streamed with schema PLAN_STUDIES."""
+        """Stream all studies of the plan, including excluded ones, with the schema `PLAN_STUDIES`."""
         return pa.RecordBatchReader.from_batches(PLAN_STUDIES, self._study_batches())
 
     def _study_batches(self) -> Iterator[pa.RecordBatch]:
@@ -168,8 +192,10 @@ class Plan:
     def _open(
         self, key: str, read_ahead_bytes: int = READ_AHEAD_BYTES, *, fetched_row_group: int | None = None
     ) -> Iterator[pq.ParquetFile]:
-        """Neither pre-buffered nor read with threads: Arrow's would let go of the Python file late, which aborts a
-        process that ends just then (as in `results.derived`). `fetched_row_group` is one request all the same.
+        """Open a file of the plan, and fetch `fetched_row_group` in one request if it is given.
+
+        Arrow neither pre-buffers the file nor reads it with threads. Its threads release the Python file late, which
+        aborts a process that ends at that moment.
         """
         info = self._private.stat(key)
         if info is None:
@@ -185,7 +211,7 @@ class Plan:
 
 
 def _extent(row_group: pq.RowGroupMetaData) -> tuple[int, int]:
-    """(start, length) of a row group's column chunks, dictionaries included."""
+    """Return the first byte and the length of a row group's column chunks, including their dictionaries."""
     columns = [row_group.column(number) for number in range(row_group.num_columns)]
     starts = [
         min(filter(None, (column.dictionary_page_offset, column.data_page_offset)), default=0) for column in columns
@@ -195,7 +221,15 @@ def _extent(row_group: pq.RowGroupMetaData) -> tuple[int, int]:
 
 
 def open_plan(private: Store, run_id: str) -> Plan:
-    """The plan of an existing run. Raises RunFault where there is none, or a damaged one."""
+    """Open the plan of an existing run.
+
+    Args:
+        private: The private tree of the output.
+        run_id: The run.
+
+    Raises:
+        RunFault: The run has no plan, or its head is damaged.
+    """
     key = output_layout.plan_head(run_id)
     if private.stat(key) is None:
         raise RunFault(

@@ -1,14 +1,14 @@
-"""The rows of an inventory and of a plan."""
+"""The rows of a frozen plan."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """One image file of a frozen plan. Identified: `uri`, `mask_uri` and the `source_*_id` never leave `private/`.
+    """One image file of a frozen plan. `uri` and `mask_uri` are identified data and never leave the private tree.
 
     `frames` holds the frame numbers (from 0) that the manifest asks for, or None for the run's frame rule. Sizes, ETags
-    and modification times are those of the listing while planning; they are None if the object was not listed.
+    and modification times were listed when the plan was made. They are None if the object was not listed.
     """
 
     shard: int

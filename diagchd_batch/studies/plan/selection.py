@@ -1,7 +1,8 @@
-"""Which images of an inventory a run plans, where it builds on earlier ones: what is new, or what failed there.
+"""Selects the images that a run plans if it builds on earlier runs: those that are new, or those that failed.
 
-A selection leaves in `images` what shall be planned, and in `studies` those that are planned or of which the earlier
-plans say something else: evaluation reads the studies of all plans of a lineage, the latest word on each.
+A selection reduces table `images` to the images to plan. It reduces table `studies` to the studies of these images and
+those that differ from the earlier plans. The evaluation reads the studies of all plans of a lineage and uses the latest
+row of each.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +13,10 @@ from diagchd_batch.studies.database import ScratchDatabase
 from diagchd_batch.studies.plan.frozen import PLAN_STUDIES, Plan
 
 Select = Callable[[ScratchDatabase], None]
+"""Reduces the tables `images` and `studies` of an inventory in place."""
 
-# What a row was made of: numbers, since hashes can be spilled to disk where text in an aggregate cannot.
+# Versions are hashes because DuckDB can spill aggregates of numbers to disk, but not aggregates of text. A hash is
+# never null, not even that of nulls, so `arg_max` does not skip any version.
 _FILE_COLUMNS = (
     "study_id", "size_bytes", "etag", "modified_ns", "mask_uri", "mask_size_bytes", "mask_etag", "mask_modified_ns"
 )  # fmt: skip
@@ -22,9 +25,9 @@ _STUDY_COLUMNS = [name for name in PLAN_STUDIES.names if name not in ("study_id"
 _STUDY_VERSION = f"hash({', '.join(_STUDY_COLUMNS)}, coalesce(n_images, 0))"
 
 _NEW = f"""
-CREATE TABLE done AS  -- frames of files that have not changed since they were planned; null: those of the run's rule
+CREATE TABLE done AS  -- frames of files that have not changed since they were planned; null: the run's frame rule
 WITH files AS (SELECT image_id, {_FILE_VERSION} AS version FROM images),
-changed AS (  -- the last plan in which the file was not what it is now: its rows may hide those of earlier plans
+changed AS (  -- the last plan of another version of the file; its scores replace those of earlier plans
     SELECT image_id, max(generation) AS generation
     FROM planned_before JOIN files USING (image_id) WHERE planned_before.version <> files.version
     GROUP BY image_id
@@ -46,7 +49,7 @@ SELECT images.* REPLACE (left_over.frames AS frames) FROM images JOIN (
 ) AS left_over USING (image_id);
 """
 
-# A failure counts unless the same frame was scored in another run; that of a whole file, unless any frame of it was.
+# A frame failed unless any run scored it. A file that failed as a whole counts unless any run scored one of its frames.
 _FAILED = """
 CREATE TABLE selected AS
 SELECT images.* FROM images SEMI JOIN (
@@ -70,8 +73,13 @@ ALTER TABLE selected RENAME TO images;
 
 
 def new_since(plans: Sequence[Plan]) -> Select:
-    """Files that `plans`, of a lineage and oldest first, do not have, or have otherwise: with another size, ETag or
-    modification time, another mask, in another study. Of a file of which other frames are asked for, those frames.
+    """Return a selection of the files that are new or changed since `plans`.
+
+    A file is changed if its size, ETag, modification time, mask or study is another. If the manifest asks for further
+    frames of an unchanged file, only these frames are planned.
+
+    Args:
+        plans: The plans of a lineage, the oldest first.
     """
 
     def select(database: ScratchDatabase) -> None:
@@ -89,7 +97,12 @@ def new_since(plans: Sequence[Plan]) -> Select:
 
 
 def failed_in(results: Sequence[ds.Dataset], plans: Sequence[Plan]) -> Select:
-    """Files of which a frame failed in `results`, predictions of a lineage, and was scored by no other run of it."""
+    """Return a selection of the files with a frame that failed and that no run of the lineage scored.
+
+    Args:
+        results: The predictions of each run of the lineage, with columns ``image_id``, ``frame`` and ``error_code``.
+        plans: The plans of the lineage, the oldest first.
+    """
 
     def select(database: ScratchDatabase) -> None:
         database.execute("CREATE TABLE results (image_id VARCHAR, frame INTEGER, ok BOOLEAN)")

@@ -19,7 +19,13 @@ class ShardSize:
 
 
 def images_per_shard(n_images: int, setting: int | Literal["auto"]) -> int:
-    """Return how many images a shard may hold: `setting`, or for ``auto`` 256 to 2,048, aiming at 5,000 shards."""
+    """Return how many images a shard may hold.
+
+    Args:
+        n_images: The number of images of the plan.
+        setting: The number from the job file, which is returned as it is. ``auto`` gives between 256 and 2,048 images,
+            with about 5,000 shards as the aim.
+    """
     if setting != "auto":
         return setting
     return min(max(-(-n_images // AIMED_SHARDS), MIN_AUTO_IMAGES), MAX_AUTO_IMAGES)

@@ -1,6 +1,7 @@
-"""What a cell of a table may say. Each function takes a trimmed cell and raises ValueError with what was expected.
+"""Converts the cells of users' tables to values.
 
-The messages never show the cell: it may identify a patient, and messages end up in logs.
+Each function takes a trimmed cell and returns its value. It raises ValueError with the expected form if the cell is
+invalid. The message never shows the cell, because it may identify a patient and messages are logged.
 """
 
 import re
@@ -13,14 +14,14 @@ _NO = {"0", "0.0", "false", "no", "n"}
 
 
 def text(cell: str) -> str | None:
-    """Any text; empty is None."""
+    """Return the text. An empty cell is None."""
     if "\0" in cell:
         raise ValueError("holds a NUL character")
     return cell or None
 
 
 def identifier(cell: str) -> str:
-    """Any text that is not empty: letters of any script, quotes, line breaks, leading zeros."""
+    """Return the text, which must not be empty. Any script, quotes, line breaks and leading zeros are kept."""
     value = text(cell)
     if value is None:
         raise ValueError("is empty")
@@ -28,7 +29,7 @@ def identifier(cell: str) -> str:
 
 
 def relative_key(cell: str) -> str:
-    """A path below `input.uri`, as a storage key. Nothing in it is decoded; ``.`` parts are dropped."""
+    """Return the storage key for a path below `input.uri`. Parts ``.`` are dropped, and escapes are not decoded."""
     value = identifier(cell)
     if value.startswith("/") or _SCHEME.match(value):
         raise ValueError("is not relative to input.uri; write it without scheme, bucket and leading slash")
@@ -41,11 +42,12 @@ def relative_key(cell: str) -> str:
 
 
 def optional_key(cell: str) -> str | None:
+    """Return the storage key as `relative_key` does. An empty cell is None."""
     return relative_key(cell) if cell else None
 
 
 def binary(cell: str) -> int | None:
-    """0 or 1; empty is None."""
+    """Return 0 or 1. An empty cell is None."""
     if not cell:
         return None
     if cell in ("0", "0.0"):
@@ -56,7 +58,7 @@ def binary(cell: str) -> int | None:
 
 
 def frame_number(cell: str) -> int | None:
-    """A whole number from 0; empty is None."""
+    """Return a whole number from 0. An empty cell is None."""
     if not cell:
         return None
     match = _WHOLE_NUMBER.fullmatch(cell)
@@ -66,7 +68,7 @@ def frame_number(cell: str) -> int | None:
 
 
 def yes_or_no(cell: str) -> bool | None:
-    """1/0, true/false, yes/no in any case; empty is None."""
+    """Return the truth value of 1/0, true/false, yes/no or y/n, in any case. An empty cell is None."""
     folded = cell.casefold()
     if not folded:
         return None
@@ -78,7 +80,7 @@ def yes_or_no(cell: str) -> bool | None:
 
 
 def finite_number(cell: str) -> float | None:
-    """A decimal number, with point or comma; empty is None."""
+    """Return a finite number, written with a decimal point or comma. An empty cell is None."""
     if not cell:
         return None
     try:
@@ -91,6 +93,8 @@ def finite_number(cell: str) -> float | None:
 
 
 def one_of(*values: str) -> Callable[[str], str]:
+    """Return a function that takes one of these lower-case values, written in any case."""
+
     def parse(cell: str) -> str:
         if cell.casefold() not in values:
             raise ValueError(f"is not one of {', '.join(values)}")

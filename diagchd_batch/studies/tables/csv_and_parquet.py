@@ -1,7 +1,8 @@
-"""Reading the tables that people write: manifests, reference standards, readers' calls, covariates.
+"""Reads the tables that users write: manifests, reference standards, readers' calls and covariates.
 
-CSV (comma, semicolon or tab; with or without byte-order mark; any line ends) or Parquet, local or on S3. All cells are
-strings, trimmed; nothing is guessed from how they look. Streams: memory does not depend on the number of rows.
+A table is CSV (with commas, semicolons or tabs, any line ends, and with or without a byte-order mark) or Parquet, on
+disk or on S3. All cells are trimmed strings, and no type is guessed from their content. Tables are streamed, so memory
+does not depend on the number of rows.
 """
 
 import csv
@@ -21,12 +22,15 @@ from diagchd_batch.errors import InputError, ItemError
 from diagchd_batch.sources import open_source
 from diagchd_batch.studies.range_reader import RangeReader
 from diagchd_batch.uris import normalize_uri
+from diagchd_batch.wording import counted
 
 BATCH_ROWS = 16_384
 DELIMITERS = ",;\t"
 _READ_AHEAD_BYTES = 1_048_576
 _PARQUET_MAGIC = b"PAR1"
-_MISSPELT_FROM = 0.8  # similarity, from 0 to 1, that takes subject for subject_id, but not study_date for study_id
+_MISSPELT_FROM = (
+    0.8  # similarity from 0 to 1; subject is taken for subject_id, but study_date is not taken for study_id
+)
 _TEXT_ONLY = {"study_id", "subject_id", "reader", "uri"}
 
 Value = TypeVar("Value")
@@ -34,18 +38,26 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class TableBatch:
-    """Some consecutive rows. `rows[i]` says where row i stands: its line in a CSV file, its number (from 1) in Parquet.
+    """Consecutive rows of a table. `rows[i]` is the line of row i in a CSV file, or its number (from 1) in Parquet.
 
-    The cells are trimmed; those of rows that Parquet holds as null or NaN are empty.
+    The cells are trimmed. A null or NaN of Parquet is an empty cell.
     """
 
-    source: str  # how messages call the table
-    unit: str  # line, row
+    source: str  # the table's name in messages
+    unit: str  # line or row, for messages
     rows: Sequence[int]
     cells: Mapping[str, Sequence[str]]  # by column
 
     def parse(self, column: str, parse_cell: Callable[[str], Value]) -> list[Value]:
-        """The column's values; a column that is absent counts as empty cells. Raises InputError naming the row."""
+        """Return the column's values in the order of the rows.
+
+        Args:
+            column: The column's name. An absent column has empty cells.
+            parse_cell: Takes a trimmed cell, and raises ValueError with what is wrong with it.
+
+        Raises:
+            InputError: A cell is invalid. The message names its row.
+        """
         parsed: dict[str, Value] = {}
         cells = self.cells.get(column) or [""] * len(self.rows)
         for row, cell in zip(self.rows, cells, strict=True):
@@ -59,17 +71,22 @@ class TableBatch:
 
 @dataclass(frozen=True, slots=True)
 class TableColumns:
-    """Columns that a table must and may have; their names are taken in any case, other columns' as they stand."""
+    """The columns that a table must and may have. Their names match in any case; other columns keep theirs."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
 
 
 def read_table(uri: str, source: str, columns: TableColumns) -> Iterator[TableBatch]:
-    """The table's rows in batches; empty lines are left out.
+    """Yield the rows of a table in batches. Empty lines are skipped.
 
-    Raises InputError where the file is absent, cannot be read or parsed, or lacks a required column. `source` is what
-    messages call it, such as "input.manifest"; they never name its path.
+    Args:
+        uri: A local path or an ``s3://`` URI.
+        source: The table's name in messages, such as ``input.manifest``. Messages never show its path.
+        columns: The columns that the table must and may have.
+
+    Raises:
+        InputError: The file is absent, cannot be read or parsed, or lacks a required column.
     """
     with _readable(source):
         file = _open_file(uri, source)
@@ -78,14 +95,18 @@ def read_table(uri: str, source: str, columns: TableColumns) -> Iterator[TableBa
 
 
 def table_digest(uri: str, source: str) -> str:
-    """SHA-256, in hex, of the file's bytes. Raises InputError where it is absent or cannot be read."""
+    """Return the SHA-256 of the file's bytes as 64 hex digits.
+
+    Raises:
+        InputError: The file is absent or cannot be read.
+    """
     with _readable(source):
         return hashlib.file_digest(_open_file(uri, source), "sha256").hexdigest()
 
 
 @contextmanager
 def _readable(source: str) -> Iterator[None]:
-    """What storage says of the file as an InputError, which does not name it."""
+    """Turn an error of the storage into an InputError that does not show the path."""
     try:
         yield
     except ItemError as error:
@@ -100,7 +121,7 @@ def _open_file(uri: str, source: str) -> io.BufferedReader:
     storage = open_source(directory or "/")
     info = storage.stat(name)
     if info is None:
-        raise InputError(f"{source}: there is no such file; correct its path in the job file")
+        raise InputError(f"{source}: the file does not exist; correct its path in the job file")
     return io.BufferedReader(RangeReader(storage, name, info.size_bytes), _READ_AHEAD_BYTES)
 
 
@@ -114,11 +135,12 @@ def _header(names: Sequence[str], source: str, columns: TableColumns) -> list[st
             f"{source}: no column {missing[0]}; the first line names the columns, at least "
             f"{', '.join(columns.required)}, with commas, semicolons or tabs between them"
         )
-    # Only now: a first line without the required names may be a patient's row, which messages must not show.
+    # The messages below show names from the first line. They come after the check of the required names, because a
+    # first line without them may be the row of a patient.
     twice = [name for name, count in Counter(header).items() if count > 1 and name]
     if twice:
         raise InputError(f"{source}: there are {header.count(twice[0])} columns {twice[0]}; keep one")
-    for name in set(header) - known:  # a misspelt column would be passed over in silence
+    for name in set(header) - known:  # a misspelt column would be ignored silently
         meant = get_close_matches(name.casefold(), known - set(header), n=1, cutoff=_MISSPELT_FROM)
         if meant:
             raise InputError(f"{source}: column {name} is not known; is {meant[0]} meant? Rename it, or remove it")
@@ -140,7 +162,10 @@ def _read_csv(file: io.BufferedReader, source: str, columns: TableColumns) -> It
             if not any(cell and not cell.isspace() for cell in row):
                 continue
             if len(row) != len(header):
-                raise InputError(f"{source}, line {line}: {len(row)} cells, but the first line names {len(header)}")
+                raise InputError(
+                    f"{source}, line {line}: {counted(len(row), 'cell')}, but the first line names "
+                    f"{counted(len(header), 'column')}"
+                )
             numbers.append(line)
             rows.append(row)
             if len(rows) == BATCH_ROWS:
@@ -149,7 +174,7 @@ def _read_csv(file: io.BufferedReader, source: str, columns: TableColumns) -> It
         if rows:
             yield _csv_batch(source, header, numbers, rows)
     except UnicodeDecodeError:
-        raise InputError(f"{source}, after line {line}: not UTF-8; save it as 'CSV UTF-8'") from None
+        raise InputError(f"{source}, after line {line}: the text is not UTF-8; save it as 'CSV UTF-8'") from None
     except csv.Error as error:
         raise InputError(f'{source}, line {line + 1}: {error}; quote cells with " and double any " inside') from None
 
@@ -163,7 +188,7 @@ def _csv_batch(source: str, header: list[str], numbers: list[int], rows: list[li
 
 def _read_parquet(file: io.BufferedReader, source: str, columns: TableColumns) -> Iterator[TableBatch]:
     try:
-        table = pq.ParquetFile(file, pre_buffer=False)  # no thread of Arrow's shall hold a Python file
+        table = pq.ParquetFile(file, pre_buffer=False)  # Arrow's threads must not hold a Python file
         header = _header(table.schema_arrow.names, source, columns)
         for name, kind in zip(header, table.schema_arrow.types, strict=True):
             if pa.types.is_floating(kind) and name in _TEXT_ONLY:

@@ -1,7 +1,7 @@
-"""Reading and checking what people know of the studies: reference standard, readers' calls, covariates.
+"""Reads and checks the tables that the evaluation needs: reference standard, readers' calls and covariates.
 
-The tables that these functions return hold the ids as written (identified data); evaluation turns them into tokens.
-Column ``row_in_file`` says where a row stands, for messages; they name rows and columns, never ids.
+The returned tables hold identifiers as they are written, so they are identified data; the evaluation replaces them by
+tokens. Column ``row_in_file`` is the line or row for messages, which name rows and columns but never identifiers.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import pyarrow as pa
 from diagchd_batch.errors import InputError
 from diagchd_batch.studies.tables import cells, gestational_age
 from diagchd_batch.studies.tables.csv_and_parquet import TableBatch, TableColumns, read_table
+from diagchd_batch.wording import counted
 
 REFERENCE = "evaluation.reference"
 READERS = "evaluation.readers"
@@ -33,17 +34,24 @@ _COVARIATES_COLUMNS = TableColumns(("study_id",), tuple(GESTATIONAL_AGE))
 
 @dataclass(frozen=True)
 class StudyMatch:
-    """How a table's studies meet those of the inventory. Identified: show the numbers only."""
+    """How many studies of a table are in the inventory. `unmatched_ids` is identified data; show only the numbers."""
 
     n_matched: int  # studies of the inventory that have a row
-    n_without_row: int  # studies of the inventory that have none
-    unmatched_ids: tuple[str, ...]  # studies of the table that the inventory lacks, sorted
+    n_without_row: int  # studies of the inventory that have no row
+    unmatched_ids: tuple[str, ...]  # studies of the table that are not in the inventory, sorted
 
 
 def read_reference(uri: str) -> pd.DataFrame:
-    """Columns study_id, label (Int8: 0, 1, missing), diagnosis, method, row_in_file; one row a study.
+    """Read the reference standard.
 
-    Raises InputError for a cell that cannot be taken and for a second row of one study.
+    Args:
+        uri: A CSV or Parquet file on disk or on S3.
+
+    Returns:
+        One row per study, with the columns study_id, label (Int8; 0, 1 or missing), diagnosis, method and row_in_file.
+
+    Raises:
+        InputError: A cell is invalid, or a study has two rows.
     """
     table = _read(uri, REFERENCE, _REFERENCE_COLUMNS, _reference_rows)
     _refuse_second_rows(table, REFERENCE, ["study_id"])
@@ -51,11 +59,17 @@ def read_reference(uri: str) -> pd.DataFrame:
 
 
 def read_readers(uri: str) -> pd.DataFrame:
-    """Columns study_id, reader, session, arm, status, call (Int8), score (float64), row_in_file;
-    one row a read.
+    """Read the readers' calls.
 
-    `status` is one of STATUSES; `call` is missing unless it is ``read``. A session that is not given is ''. Raises
-    InputError for a cell that cannot be taken and for a second row of the same reader, session and study.
+    Args:
+        uri: A CSV or Parquet file on disk or on S3.
+
+    Returns:
+        One row per read, with the columns study_id, reader, session (empty if not given), arm, status (one of
+        `STATUSES`), call (Int8; 0 or 1, missing unless the status is ``read``), score (float64) and row_in_file.
+
+    Raises:
+        InputError: A cell is invalid, or a reader has two rows for the same session and study.
     """
     table = _read(uri, READERS, _READERS_COLUMNS, _reader_rows)
     _refuse_second_rows(table, READERS, ["reader", "session", "study_id"])
@@ -63,10 +77,17 @@ def read_readers(uri: str) -> pd.DataFrame:
 
 
 def read_covariates(uri: str) -> pd.DataFrame:
-    """Columns study_id, gestational_age_days (float64, where one of GESTATIONAL_AGE is given), the table's others as
-    strings (missing: empty), and row_in_file; one row a study.
+    """Read the covariates.
 
-    Raises InputError for a cell that cannot be taken, two gestational ages, and a second row of one study.
+    Args:
+        uri: A CSV or Parquet file on disk or on S3.
+
+    Returns:
+        One row per study, with the columns study_id, gestational_age_days (float64; only if the table has a column of
+        `GESTATIONAL_AGE`), the other columns of the table as strings (None if empty), and row_in_file.
+
+    Raises:
+        InputError: A cell is invalid, a study has two rows, or two columns give the gestational age.
     """
     table = _read(uri, COVARIATES, _COVARIATES_COLUMNS, _covariate_rows)
     _refuse_second_rows(table, COVARIATES, ["study_id"])
@@ -74,7 +95,12 @@ def read_covariates(uri: str) -> pd.DataFrame:
 
 
 def match_studies(table: pd.DataFrame, studies: pa.Table) -> StudyMatch:
-    """Compares column study_id of `table` with the inventory's studies (schema PLAN_STUDIES)."""
+    """Compare the studies of a table with those of the inventory.
+
+    Args:
+        table: A table with the column study_id, as the functions of this module return it.
+        studies: The studies of the inventory, with the schema `PLAN_STUDIES`.
+    """
     known = pd.Index(studies["source_study_id"].to_pylist())
     named = pd.Index(table["study_id"].unique())
     n_matched = int(known.isin(named).sum())
@@ -82,7 +108,15 @@ def match_studies(table: pd.DataFrame, studies: pa.Table) -> StudyMatch:
 
 
 def refuse_contradicting_labels(reference: pd.DataFrame, studies: pa.Table) -> None:
-    """Raises InputError where a study's reference label is not the one of the manifest or of its folder."""
+    """Check that reference labels agree with the labels of the manifest or of the folders.
+
+    Args:
+        reference: The reference standard, as `read_reference` returns it.
+        studies: The studies of the inventory, with the schema `PLAN_STUDIES`.
+
+    Raises:
+        InputError: A study has different labels. A missing label agrees with every label.
+    """
     known = studies.select(["source_study_id", "label"]).to_pandas(integer_object_nulls=True).dropna()
     both = reference.dropna(subset="label").merge(known, left_on="study_id", right_on="source_study_id")
     wrong = both[both["label_x"].astype(int) != both["label_y"].astype(int)]
@@ -90,7 +124,8 @@ def refuse_contradicting_labels(reference: pd.DataFrame, studies: pa.Table) -> N
         first = wrong["row_in_file"].iloc[0]
         raise InputError(
             f"{REFERENCE}, {first}: label contradicts the one of input.manifest or of the image's "
-            f"folder ({len(wrong)} studies in all); correct one of them, or leave the label out of the manifest"
+            f"folder ({counted(len(wrong), 'study')} in all); correct one of them, or leave the label "
+            "out of the manifest"
         )
 
 
@@ -127,10 +162,14 @@ def _reader_rows(batch: TableBatch) -> dict[str, list]:
     }
     for row, status, call, score in zip(batch.rows, rows["status"], rows["call"], rows["score"], strict=True):
         if (status == "read") != (call is not None):
-            problem = "status read needs a call, 0 or 1" if status == "read" else f"status {status} has no call"
+            problem = (
+                "status read needs a call, 0 or 1"
+                if status == "read"
+                else f"status {status} has no call; leave it empty"
+            )
             raise InputError(f"{READERS}, {batch.unit} {row}: {problem}")
         if status == "not_read" and score is not None:
-            raise InputError(f"{READERS}, {batch.unit} {row}: status not_read has no score")
+            raise InputError(f"{READERS}, {batch.unit} {row}: status not_read has no score; leave it empty")
     return rows
 
 

@@ -1,20 +1,20 @@
-"""Converts gestational age as people write it to days."""
+"""Converts the usual notations of gestational age to days."""
 
 import re
 
 from diagchd_batch.studies.tables.cells import finite_number
 
 PLAUSIBLE_DAYS = (28.0, 322.0)
-"""4 to 46 weeks. A number outside has the wrong unit, or is not a gestational age."""
+"""4 to 46 weeks. A number outside this range has the wrong unit or is not a gestational age."""
 
 _COMPLETED_WEEKS = re.compile(r"(\d{1,2})\s*(?:\+\s*(\d)|w(?:eeks)?\s*(\d)\s*d?(?:ays)?)", re.ASCII)
 
 
 def from_completed_weeks(cell: str) -> float | None:
-    """Return days from completed weeks and days, ``20+3`` or ``20w3d``; an empty cell is None.
+    """Return the days for completed weeks and days, written as ``20+3`` or ``20w3d``. An empty cell is None.
 
     Raises:
-        ValueError: The cell is written otherwise. A bare number has no unit.
+        ValueError: The cell has another form, such as a number without a unit, or is not plausible.
     """
     if not cell:
         return None
@@ -31,7 +31,11 @@ def from_completed_weeks(cell: str) -> float | None:
 
 
 def from_weeks(cell: str) -> float | None:
-    """Return days from decimal weeks (20.4 is 20 weeks and 2.8 days) or ``20+3``; an empty cell is None."""
+    """Return the days for decimal weeks (20.4 is 20 weeks and 2.8 days) or for ``20+3``. An empty cell is None.
+
+    Raises:
+        ValueError: The cell is not a number, or is not plausible.
+    """
     if _COMPLETED_WEEKS.fullmatch(cell):
         return from_completed_weeks(cell)
     weeks = finite_number(cell)
@@ -39,7 +43,11 @@ def from_weeks(cell: str) -> float | None:
 
 
 def from_days(cell: str) -> float | None:
-    """Return days from a number of days; an empty cell is None."""
+    """Return the number of days. An empty cell is None.
+
+    Raises:
+        ValueError: The cell is not a number, or is not plausible.
+    """
     days = finite_number(cell)
     return None if days is None else _plausible(days)
 

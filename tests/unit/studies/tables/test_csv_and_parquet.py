@@ -82,7 +82,7 @@ def test_a_table_of_many_batches(archive):
         ("study_id,label,label\n1,2,3\n", "2 columns label"),
         ("study_id,label,Notes\n1,2,3\n", "column Notes is not known; is note meant"),
         ("study_id,label\na,1\nb,1,2\n", "line 3: 3 cells"),
-        ("study_id,label\na\n", "line 2: 1 cells"),
+        ("study_id,label\na\n", "line 2: 1 cell, but"),
         ('study_id,label\na,1\n"b,1\n', "line 3: unexpected end of data"),
         ('study_id,label\n"a"b,1\n', "line 2: "),
         ("study_id,label\n" + "a" * 200_000 + ",1\n", "line 2: field larger"),

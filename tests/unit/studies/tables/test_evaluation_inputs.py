@@ -54,7 +54,7 @@ def test_readers_with_many_rows_a_study_match_by_study(archive):
 def test_a_reference_that_contradicts_the_manifest_is_refused(archive):
     table = read_reference(archive.write_table("study_id,label\nann,\nbob,1\ncid,0\nunknown,1\n"))
     refuse_contradicting_labels(table, studies({"ann": 1, "bob": None, "cid": 0}))
-    with pytest.raises(InputError, match=r"line 4: label contradicts .* \(1 studies") as refused:
+    with pytest.raises(InputError, match=r"line 4: label contradicts .* \(1 study in all") as refused:
         refuse_contradicting_labels(table, studies({"ann": 1, "bob": 1, "cid": 1}))
     assert refused.value.exit_code == 2
     assert "cid" not in str(refused.value)
