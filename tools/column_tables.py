@@ -1,6 +1,6 @@
 """Write the tables of columns in docs/queries.md from the declarations in `diagchd_batch.results.columns`.
 
-python -m tools.column_tables        # writes between the page's markers
+python -m tools.column_tables        # replaces the tables between the page's markers
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ TABLES: dict[str, Sequence[Column]] = {"scores": SCORE_COLUMNS, "sources": SOURC
 
 
 def column_table(columns: Sequence[Column]) -> str:
-    """Return a Markdown table with one row a column."""
+    """Return a Markdown table with one row per column."""
     lines = ["| column | type | in | meaning |", "|---|---|---|---|"]
     for column in columns:
         since = "" if column.since == 1 else f"; since schema version {column.since}"
@@ -27,7 +27,11 @@ def column_table(columns: Sequence[Column]) -> str:
 
 
 def with_tables(page: str) -> str:
-    """Return the page with each table written anew between its markers."""
+    """Return the page with each table replaced between its markers.
+
+    Raises:
+        ValueError: The page lacks a marker.
+    """
     for name, columns in TABLES.items():
         begin, end = f"<!-- columns of {name}: begin -->", f"<!-- columns of {name}: end -->"
         before, _, rest = page.partition(begin)

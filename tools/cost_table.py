@@ -1,12 +1,12 @@
 """Computes hours, machine hours, cost and space for archives of a given size from a measured speed.
 
 The speed comes from `diagchd-batch bench --json` on the machine that will do the work, or from the `run.json` of a
-finished run. A run's speed is that of all its workers together; give their number with --measured-workers. No price is
-built in: give your provider's.
+finished run. The speed of a run is that of all its workers together; give their number with --measured-workers. The
+prices are those that you give; none is built in.
 
     diagchd-batch bench --json > bench.json
     python -m tools.cost_table bench.json --price-per-hour 1.20 --head-price-per-hour 0.20 --output s3://results/pilot
-    python -m tools.cost_table bench.json … --write docs/operations.md       # into the page, between its markers
+    python -m tools.cost_table bench.json … --write docs/operations.md       # replaces the table in the page
 """
 
 import argparse
@@ -30,7 +30,7 @@ BEGIN, END = "<!-- cost table: begin -->", "<!-- cost table: end -->"
 
 @dataclass(frozen=True, slots=True)
 class Machines:
-    """The machines: speed and price of one worker, price of the head, minutes that a machine needs to start."""
+    """Speed and price of one worker, price of the head, and the minutes that a machine needs to start."""
 
     images_per_s: float
     price_per_hour: float | None
@@ -50,8 +50,8 @@ class Estimate:
 def estimate(n_images: int, n_workers: int, machines: Machines) -> Estimate:
     """Return the estimate for one archive and one number of workers.
 
-    The speed is proportional to the number of workers. Each is paid from its start, and the head is paid all the time.
-    There are never more workers than shards, because a worker takes whole shards.
+    The speed is proportional to the number of workers. Workers are paid from their start on, and the head is paid all
+    the time. There are never more workers than shards, because a worker takes whole shards.
     """
     n_workers = min(n_workers, -(-n_images // images_per_shard(n_images, "auto")))
     hours = machines.start_minutes / 60 + n_images / (machines.images_per_s * n_workers) / 3600
@@ -62,7 +62,11 @@ def estimate(n_images: int, n_workers: int, machines: Machines) -> Estimate:
 
 
 def measured_images_per_s(document: dict[str, Any]) -> float:
-    """End-to-end images per second of a bench report or a run record. Raises ValueError where it holds none."""
+    """Return the end-to-end images per second of a bench report or a run record.
+
+    Raises:
+        ValueError: The document holds no such speed.
+    """
     found = document.get("images_per_s", document)
     speed = found.get("end_to_end") if isinstance(found, dict) else found
     if not isinstance(speed, int | float) or speed <= 0:
@@ -73,7 +77,11 @@ def measured_images_per_s(document: dict[str, Any]) -> float:
 
 
 def stored_bytes_per_image(output: Store) -> float:
-    """Return the bytes of an output, its private part included, per image file of its finished runs."""
+    """Return the bytes of an output, including its private tree, per image file of its finished runs.
+
+    Raises:
+        ValueError: The output holds no finished run.
+    """
     size_bytes, n_images = 0, 0
     for info in output.list():
         size_bytes += info.size_bytes or 0
@@ -122,7 +130,11 @@ def report(arguments: argparse.Namespace, command: Sequence[str]) -> str:
 
 
 def write_between_markers(page: Path, text: str) -> None:
-    """Replace the text between the page's markers. Raises ValueError if the page has none."""
+    """Replace the text between the page's markers.
+
+    Raises:
+        ValueError: The page has no markers.
+    """
     old = page.read_text(encoding="utf-8")
     before, begin, rest = old.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -134,14 +146,18 @@ def write_between_markers(page: Path, text: str) -> None:
 def parse(command: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Hours, cost and space for an archive, from a measured speed.")
     parser.add_argument("measurement", type=Path, help="output of `diagchd-batch bench --json`, or a run.json")
-    parser.add_argument("--measured-workers", type=int, default=1, help="workers that made the measured speed together")
-    parser.add_argument("--images", type=int, nargs="+", default=[100_000, 10_000_000])
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16, 64])
-    parser.add_argument("--price-per-hour", type=float, help="of one worker's machine, in your currency")
-    parser.add_argument("--head-price-per-hour", type=float, default=0.0)
-    parser.add_argument("--start-minutes", type=float, default=0.0, help="from asking for a machine to its first image")
-    parser.add_argument("--output", help="an output to measure the space of, such as that of a pilot run")
-    parser.add_argument("--write", type=Path, help="page to write the table into, between its markers")
+    parser.add_argument(
+        "--measured-workers", type=int, default=1, help="number of workers in the measured run (default 1)"
+    )
+    parser.add_argument("--images", type=int, nargs="+", default=[100_000, 10_000_000], help="sizes of archives")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16, 64], help="numbers of workers")
+    parser.add_argument("--price-per-hour", type=float, help="price of one worker's machine, in your currency")
+    parser.add_argument("--head-price-per-hour", type=float, default=0.0, help="price of the head's machine")
+    parser.add_argument(
+        "--start-minutes", type=float, default=0.0, help="time from the request for a machine to its first image"
+    )
+    parser.add_argument("--output", help="output of a pilot run, to measure the space per image")
+    parser.add_argument("--write", type=Path, help="page whose table is replaced, between its markers")
     return parser.parse_args(command)
 
 

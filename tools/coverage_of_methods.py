@@ -2,10 +2,10 @@
 
 Every cohort is drawn from the reader model of `dataset.phantom.readers`, whose accuracies have closed forms. Reader 2
 plays the model under evaluation, and reader 3 the reader that it is compared with. A subject has one unit, or two or
-three units that share its label and part of its difficulty. Each method sees the cohort as the evaluation would.
+three units that share its label and part of its difficulty. Each method gets the cohort as the evaluation would.
 
     python -m tools.coverage_of_methods --write docs/statistics.md
-    python -m tools.coverage_of_methods --why     # the explanations that docs/statistics.md gives
+    python -m tools.coverage_of_methods --why     # measures the explanations in docs/statistics.md
 """
 
 import argparse
@@ -37,7 +37,7 @@ MODEL, READER = READERS[1], READERS[2]
 RATE_NAMES = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "f1", "mcc", "balanced_accuracy")
 GROUP_RATES = ("sensitivity", "specificity", "ppv", "npv", "accuracy", "f1")
 READER_COUNT = 6
-LARGE = 400_000  # units of the one cohort from which true values without a closed form are read
+LARGE = 400_000  # number of units in the cohort that gives true values without a closed form
 
 Result = Estimate | Comparison
 BEGIN, END = "<!-- coverage table: begin -->", "<!-- coverage table: end -->"
@@ -45,7 +45,7 @@ BEGIN, END = "<!-- coverage table: begin -->", "<!-- coverage table: end -->"
 
 @dataclass(frozen=True)
 class Cohort:
-    """Arrays over units; `reads` and `ratings` are units × readers."""
+    """Arrays [units]; `rating` and `call` are [units, readers]."""
 
     subject: np.ndarray
     label: np.ndarray
@@ -57,10 +57,10 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Check:
-    """One method under one condition. With `truth` the coverage is measured, otherwise whether the test rejects."""
+    """One method under one condition. With `truth`, its coverage is measured; without, how often the test rejects."""
 
     name: str
-    kind: str  # which readers the cohort is read by, see `readers_for`
+    kind: str  # the readers of the cohort, see `readers_for`
     method: Callable[[Cohort], Result]
     truth: Callable[[], float] | None = None
 
@@ -79,10 +79,22 @@ def draw_cohort(group: list[Reader], n_subjects: int, clustered: bool, rng: np.r
 
 
 def readers_for(kind: str, rng: np.random.Generator, n_readers: int = READER_COUNT) -> list[Reader]:
-    """Who reads: the model and a reader; two equals; two unlike readers of equal PPV or NPV (`alike_ppv`); the model
-    at two thresholds of equal F1 (`thresholds_f1`); the model and three readers (`these`), or its equals; the model and
-    a fresh draw of readers in general (`group`), as good as they are in the mean (`group_auc`); such readers in two
-    arms."""
+    """Return the readers of a cohort; the first plays the model.
+
+    Args:
+        kind: One of these.
+            ``pair``: the model and a reader.
+            ``equals``: the model and an equally good reader.
+            ``these``: the model and three readers.
+            ``these_equals``: the model and three equally good readers.
+            ``alike_ppv``, ``alike_npv``: the model and another reader of equal PPV or NPV.
+            ``thresholds_f1`` and others: the model at two thresholds at which it has the same F1 (or other rate).
+            ``group``: the model and newly drawn readers.
+            ``group_auc`` and others: newly drawn readers, and a model with their mean AUC (or other measure).
+            ``arms``: newly drawn readers in two arms.
+        rng: The stream from which readers are drawn.
+        n_readers: How many readers to draw.
+    """
     if kind == "pair":
         return [MODEL, READER]
     if kind == "equals":
@@ -131,7 +143,7 @@ def average_reader(measure: str) -> Reader:
 
 @lru_cache
 def alike(rate: str) -> Reader:
-    """A reader of less skill than the model with the same PPV or NPV: their calls are not exchangeable."""
+    """Return a reader of less skill than the model but of equal PPV or NPV. Their calls are not exchangeable."""
     weaker = replace(MODEL, skill=MODEL.skill - 0.4)
     threshold = optimize.brentq(
         lambda t: true_rate(rate, replace(weaker, threshold=t)) - true_rate(rate, MODEL), -0.5, 2.0
@@ -141,7 +153,7 @@ def alike(rate: str) -> Reader:
 
 @lru_cache
 def two_thresholds(rate: str) -> list[Reader]:
-    """The model at a low threshold, and at the high one that gives the same rate."""
+    """Return the model at a low threshold, and at the high threshold that gives the same rate."""
     low = replace(MODEL, threshold=0.57)
     threshold = optimize.brentq(
         lambda t: true_rate(rate, replace(MODEL, threshold=t)) - true_rate(rate, low), MODEL.skill / 2, 6.0
@@ -163,18 +175,18 @@ def from_large(method: Callable[[Cohort], Result]) -> Callable[[], float]:
 
 
 def probability_of(rating: np.ndarray, reader: Reader) -> np.ndarray:
-    """P(diseased | rating): perfectly calibrated, because the reader model is binormal."""
+    """Return P(diseased | rating). It is perfectly calibrated, because the reader model is binormal."""
     logit = reader.skill * (rating - reader.skill / 2) / reader.spread**2 + np.log(PREVALENCE / (1 - PREVALENCE))
     return 1 / (1 + np.exp(-logit))
 
 
 def image_value(cohort: Cohort) -> np.ndarray:
-    """A per-image quality that depends on the case's difficulty, as a Dice coefficient does."""
+    """Return a quality per image that depends on the case's difficulty, as a Dice coefficient does."""
     return stats.norm.cdf(1.2 - 0.5 * cohort.case + 0.3 * (cohort.rating[:, 0] > cohort.rating[:, 1]))
 
 
 def checks(resamples: int) -> Iterator[Check]:
-    """Yield every method of the evaluation that gives an interval or a p."""
+    """Yield a check for every method of the evaluation that gives an interval or a p value."""
     options = {"resamples": resamples}
 
     def subjects(cohort: Cohort) -> np.ndarray:
@@ -320,14 +332,14 @@ def checks(resamples: int) -> Iterator[Check]:
 
 
 def group_checks(measure: str, method: Callable[[Cohort], Result]) -> Iterator[Check]:
-    """The model against readers in general: interval of the difference, and test where there is none."""
+    """Yield the checks of the model against readers in general: interval, and test where there is no difference."""
     name = f"model − readers in general, {measure}"
     yield Check(f"interval: {name}", "group", method, lambda: true_value(measure, MODEL) - population()[measure])
     yield Check(f"test: {name}", f"group_{measure}", method)
 
 
 def replaced_checks(resamples: int) -> Iterator[Check]:
-    """Simpler methods that the evaluation does not use, so that the table shows why."""
+    """Yield simpler methods that the evaluation does not use, so that the table shows why."""
 
     def plain_percentile(name: str, c: Cohort) -> Estimate:
         cells = totals_by_subject(confusion_cells(c.label.astype(float), c.call[:, 0]), c.subject)
@@ -362,7 +374,7 @@ def replaced_checks(resamples: int) -> Iterator[Check]:
 
 
 def reasons(resamples: int) -> Iterator[Check]:
-    """What docs/statistics.md explains by: the same question with the suspected cause taken away, or left alone."""
+    """Yield the checks behind the explanations in docs/statistics.md, with a suspected cause removed or isolated."""
 
     def of_true_values(c: Cohort) -> Comparison:
         model, *others = map(true_sensitivity_of, c.readers)
@@ -372,7 +384,7 @@ def reasons(resamples: int) -> Iterator[Check]:
     yield Check("why: true sensitivities of readers in general, no cases", "group_sensitivity", of_true_values)
 
     def on_linear_scale(c: Cohort) -> Estimate:
-        """The interval of the mean, without the logit: that of its difference from a model that is never wrong."""
+        """Return the interval of the mean without the logit, from its difference to a model that is never wrong."""
         against = random_readers.model_versus_readers(c.label, c.label, c.call[:, 1:], "sensitivity", c.subject)
         if against.low is None:
             return Estimate.null(against.null_reason, against.n)
@@ -429,10 +441,10 @@ def cells_of_both(cohort: Cohort) -> tuple[np.ndarray, np.ndarray]:
 
 
 def randomised_exchange(name: str, cohort: Cohort, resamples: int) -> Comparison:
-    """The exchange test whose p is drawn among the resamples that tie with the cohort: exact whatever the ties.
+    """Return an exchange test whose p is drawn among the resamples that tie with the cohort. It is exact despite ties.
 
-    With one rate a subject's correct calls are all that is exchanged, so for sensitivity, specificity and accuracy it
-    is McNemar's test or that of the sign flips. Source: Lehmann & Romano (2005), Testing Statistical Hypotheses, 15.2.
+    For sensitivity, specificity and accuracy only the numbers of correct calls are exchanged, so there it is McNemar's
+    test or the test of the sign flips. Source: Lehmann & Romano (2005), Testing Statistical Hypotheses, 15.2.
     """
     cells_a, cells_b = cells_of_both(cohort)
     rng = np.random.default_rng(int(1e6 * abs(cohort.rating[0, 0])))
@@ -452,7 +464,7 @@ def randomised_exchange(name: str, cohort: Cohort, resamples: int) -> Comparison
 
 @dataclass
 class Tally:
-    """Counts how often the interval held the truth, or the test rejected, in cohorts where the method gave one."""
+    """Counts how often the interval contained the truth, or the test rejected, in cohorts where there was a result."""
 
     hits: int = 0
     given: int = 0
@@ -483,7 +495,7 @@ def measure(
     why: bool = False,
     n_readers: int = READER_COUNT,
 ) -> dict[str, Tally]:
-    """Share of hits of each check over `replicates` cohorts; checks of one kind see the same cohorts."""
+    """Return the tally of each check over `replicates` cohorts. Checks of one kind get the same cohorts."""
     listed = reasons(resamples) if why else (*checks(resamples), *replaced_checks(resamples))
     every = [check for check in listed if re.search(only, check.name)]
     truths = {check.name: None if check.truth is None else check.truth() for check in every}
@@ -499,7 +511,7 @@ def measure(
 
 
 def table(sizes: list[int], replicates: int, resamples: int, seed: int, **selected: Any) -> str:
-    """The Markdown table: a row a method, a column a number of subjects and of units a subject."""
+    """Return a Markdown table with a row per method and a column per number of subjects and of units per subject."""
     columns = [(size, clustered) for clustered in (False, True) for size in sizes]
     results = [measure(size, clustered, replicates, resamples, seed, **selected) for size, clustered in columns]
     heads = [f"{size} subjects, {'2–3 units' if clustered else '1 unit'}" for size, clustered in columns]
@@ -517,13 +529,13 @@ def table(sizes: list[int], replicates: int, resamples: int, seed: int, **select
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replicates", type=int, default=1200)
-    parser.add_argument("--resamples", type=int, default=500)
+    parser.add_argument("--replicates", type=int, default=1200, help="number of cohorts (default 1200)")
+    parser.add_argument("--resamples", type=int, default=500, help="number of bootstrap resamples (default 500)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 400], help="numbers of subjects")
-    parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=20, help="seed of all cohorts (default 20)")
     parser.add_argument("--only", default="", help="only checks whose name matches this regular expression")
-    parser.add_argument("--why", action="store_true", help="the reasons that the page gives, in place of the methods")
-    parser.add_argument("--readers", type=int, default=READER_COUNT, help="readers drawn where readers are random")
+    parser.add_argument("--why", action="store_true", help="measure the page's explanations, not the methods")
+    parser.add_argument("--readers", type=int, default=READER_COUNT, help="number of readers drawn (default 6)")
     parser.add_argument("--write", type=Path, help="Markdown file whose coverage table is replaced")
     arguments = parser.parse_args()
     text = table(

@@ -1,7 +1,7 @@
-"""A hook of mkdocs: pages that lie outside docs/, links that hold on the site, and the table of the job file's keys.
+"""A hook for mkdocs that adds pages from outside docs/, rewrites links, and inserts the table of the job file's keys.
 
-READMEs stay where people look for them, and every example script becomes a page with its code. A link to a file that is
-no page (a manifest, a licence) becomes plain text, because the site has no copy of that file.
+README files stay in their folders, and every example script becomes a page with its code. A link to a file that is not
+a page, such as a manifest or a licence, becomes plain text, because the site has no copy of that file.
 """
 
 import html
@@ -26,7 +26,7 @@ PAGES = {
 """Path in the repository → path on the site, for pages outside docs/."""
 
 JOB_FILE_KEYS = "<!-- job file: keys -->"
-"""The table of keys stands in place of this marker."""
+"""The table of keys replaces this marker."""
 
 _LINK = re.compile(r"(?<!!)\[([^\]\n]*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 _CODE = re.compile(r"(^```.*?^```[^\n]*$)", re.DOTALL | re.MULTILINE)
@@ -46,17 +46,17 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Return the page's text with the site's links and, where it is asked for, the table of keys."""
+    """Return the page's text with the site's links and, in place of its marker, the table of keys."""
     if JOB_FILE_KEYS in markdown:
         markdown = markdown.replace(JOB_FILE_KEYS, job_file_table())
     return rewrite_links(markdown, page.file.src_uri, _site_paths())
 
 
 def rewrite_links(markdown: str, site_path: str, site_paths: Mapping[str, str]) -> str:
-    """Return `markdown` with relative links that hold at `site_path`. Code blocks stay as they are.
+    """Return `markdown` with relative links that are valid at `site_path`. Code blocks are not changed.
 
     Args:
-        markdown: The text of a page, whose links hold where the page lies in the repository.
+        markdown: The text of a page. Its links are valid at the place of the page in the repository.
         site_path: Where the page lies on the site.
         site_paths: Path in the repository → path on the site, of every page.
     """
@@ -71,14 +71,14 @@ def rewrite_links(markdown: str, site_path: str, site_paths: Mapping[str, str]) 
             relative = posixpath.relpath(site_paths[repository_path], posixpath.dirname(site_path) or ".")
             return f"[{text}]({relative}{anchor})"
         if repository_path.startswith("docs/") or not (PROJECT / repository_path).exists():
-            return match[0]  # mkdocs checks this link, and names it where it leads nowhere
+            return match[0]  # mkdocs checks this link, and reports it if it is broken
         return text
 
     return "".join(part if part.startswith("```") else _LINK.sub(rewritten, part) for part in _CODE.split(markdown))
 
 
 def job_file_table() -> str:
-    """Return Markdown: a heading and a table of keys for each block of the job file."""
+    """Return Markdown with a heading and a table of keys for each block of the job file."""
     sys.path.insert(0, str(PROJECT))
     from diagchd_batch.config.models import JobConfig
 
@@ -91,7 +91,7 @@ def job_file_table() -> str:
 
 
 def _rows(name: str, value: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a row per key; a block within a block gives the rows of its keys."""
+    """Yield one row per key. For a block within a block, yield the rows of its keys."""
     target = definitions.get(value.get("$ref", "").rpartition("/")[2], {})
     if "properties" not in target:
         default = value.get("default")

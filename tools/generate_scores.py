@@ -1,6 +1,6 @@
-"""Writes a made-up finished run of any size, in the layout and with the schemas of real runs.
+"""Writes a generated finished run of any size, in the layout and with the schemas of real runs.
 
-It serves to measure query, evaluate and report at sizes that nobody scores for a test. The run has score files,
+Use it to measure query, evaluate and report at sizes that are too large to score for a test. The run has score files,
 predictions, run records, the plan's head, and studies with labels. Masks are null, because they would fill the disk.
 The plan's parts, sources and attempts are missing. Every file is marked SIMULATED.
 
@@ -50,12 +50,12 @@ HEX_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 @dataclass(frozen=True)
 class Size:
-    """The size of the made-up run. Every study has `images_per_study` images of one frame."""
+    """The size of the generated run. Every study has `images_per_study` images of one frame."""
 
     n_rows: int
     images_per_study: int
     images_per_shard: int
-    masked_fraction: float  # of the images, those with a reference mask
+    masked_fraction: float  # share of the images that have a reference mask
     failed_fraction: float
     prevalence: float
 
@@ -223,7 +223,7 @@ def _enum(codes: np.ndarray, names: tuple[str, ...], absent: np.ndarray | None =
 
 
 def _flags(generator: np.random.Generator, ok: np.ndarray) -> pa.Array:
-    """No flag or one; null where there is no result."""
+    """Return lists with one flag or none, and null where there is no result."""
     flagged = ok & (generator.random(len(ok)) < 0.08)
     values = pa.array(FLAGS).take(pa.array(generator.integers(0, len(FLAGS), int(flagged.sum()))))
     offsets = np.r_[0, np.cumsum(flagged)].astype(np.int32)
@@ -231,7 +231,7 @@ def _flags(generator: np.random.Generator, ok: np.ndarray) -> pa.Array:
 
 
 def _studies(size: Size, cohort: Cohort) -> Iterator[pa.Table]:
-    """The plan's studies in pieces; their own ids are made of their tokens' order."""
+    """Yield the plan's studies in pieces. Their source ids follow from the order of their tokens."""
     for start in range(0, size.n_studies, 262_144):
         part = slice(start, min(start + 262_144, size.n_studies))
         numbers = np.arange(part.start, part.stop)
@@ -276,14 +276,16 @@ def _plan_head(size: Size, cohort: Cohort) -> PlanHead:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", help="a directory or s3://bucket/prefix")
-    parser.add_argument("--rows", type=int, default=100_000, help="of each run")
-    parser.add_argument("--runs", type=int, default=1, help="over the same studies, each of a model of its own")
-    parser.add_argument("--images-per-study", type=int, default=4)
-    parser.add_argument("--images-per-shard", type=int, default=2048)
-    parser.add_argument("--masked-fraction", type=float, default=0.3)
-    parser.add_argument("--failed-fraction", type=float, default=0.005)
-    parser.add_argument("--prevalence", type=float, default=0.1)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=100_000, help="number of rows of each run")
+    parser.add_argument(
+        "--runs", type=int, default=1, help="number of runs over the same studies, each with another model"
+    )
+    parser.add_argument("--images-per-study", type=int, default=4, help="number of images of each study")
+    parser.add_argument("--images-per-shard", type=int, default=2048, help="largest number of images of a shard")
+    parser.add_argument("--masked-fraction", type=float, default=0.3, help="share of images with a reference mask")
+    parser.add_argument("--failed-fraction", type=float, default=0.005, help="share of failed images")
+    parser.add_argument("--prevalence", type=float, default=0.1, help="share of diseased studies")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first run; each further run adds 1")
     given = parser.parse_args()
     size = Size(
         given.rows,
@@ -296,7 +298,7 @@ def main() -> None:
     cohort = Cohort.make(size, given.seed)
     opened = open_output(given.output)
     output, private = opened.storage, opened.private
-    load_or_create_key(private, os.environ)  # `evaluate` asks for one, though no token here is made with it
+    load_or_create_key(private, os.environ)  # `evaluate` needs a key, although no token here is made with it
     for number in range(given.runs):
         write_run(output, private, size, cohort, f"made{number:04d}-{given.rows:08x}-1", given.seed + number)
 

@@ -2,9 +2,9 @@
 
     python -m tools.measure_ray_overhead [--images 2560] [--images-per-shard 128] [--repeats 3]
 
-Both score the same shards of simulated pictures on this disk with the bundled weights of the small network. The speed
-is measured from the second commit to the last, so that starting Ray and loading the model do not count. The score files
-of both must be byte-identical. Run it on a machine that does nothing else.
+Both score the same shards of simulated pictures on a local disk with the bundled weights of the small network. The
+speed is measured from the second commit to the last, so that the start of Ray and the loading of the model do not
+count. The score files of both must be byte-identical. Run this on a machine that does nothing else.
 """
 
 import argparse
@@ -39,9 +39,14 @@ SCORERS = 2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=2560)
-    parser.add_argument("--images-per-shard", type=int, default=128, help="auto gives 256 to 2,048")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--images", type=int, default=2560, help="number of pictures (default 2560)")
+    parser.add_argument(
+        "--images-per-shard",
+        type=int,
+        default=128,
+        help="images per shard (default 128); a run with `auto` has 256 to 2,048",
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="number of measurements (default 3)")
     arguments = parser.parse_args()
     ratios = []
     with tempfile.TemporaryDirectory() as directory:
@@ -51,7 +56,7 @@ def main() -> None:
             with_ray, without = Path(directory) / f"ray-{number}", Path(directory) / f"plain-{number}"
             score_with_ray(archive, with_ray, arguments.images_per_shard)
             score_without_ray(archive, with_ray, without)
-            assert scores(with_ray) == scores(without), "the two must agree to the byte"
+            assert scores(with_ray) == scores(without), "the score files with and without Ray must be byte-identical"
             speeds = [speed(output, arguments.images_per_shard) for output in (with_ray, without)]
             ratios.append(speeds[0] / speeds[1])
             print(f"{speeds[0]:.2f} images/s through Ray, {speeds[1]:.2f} without: {ratios[-1]:.3f}", flush=True)
