@@ -1,4 +1,4 @@
-"""Archives to plan: files on disk, manifests, and listings that are only simulated."""
+"""Archives for tests of planning: files on disk, manifests and simulated listings."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ PSEUDONYMIZER = Pseudonymizer(b"a key for tests, 32 bytes long..")
 
 
 class SimulatedListing:
-    """The part of a storage that planning needs of its input: a listing."""
+    """A simulated source. It has only a listing, because planning needs nothing else."""
 
     uri = "simulated"
 
@@ -56,6 +56,6 @@ class Archive:
         return InputConfig(uri=str(self.root), layout="manifest" if manifest else layout, manifest=manifest)
 
     def preview(self, manifest: str | None = None, layout: str = "tree") -> PlanPreview:
-        """`manifest` is the text of a CSV."""
+        """Preview the plan of the archive. `manifest` is the text of a CSV file."""
         path = self.write_table(manifest, "manifest.csv") if manifest is not None else None
         return preview_plan(self.config(path, layout), ShardsConfig(), open_store(str(self.root)), PSEUDONYMIZER)

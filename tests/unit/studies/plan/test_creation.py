@@ -166,7 +166,7 @@ def test_studies_hold_what_evaluation_needs(archive, private):
 
 
 def test_a_plan_that_somebody_edited_is_noticed(archive, private, tmp_path):
-    """Every row is still there and readable, but a label, a file or a frame is another."""
+    """Every row is still there and readable, but a label, a file or a frame was changed."""
     path = archive.write_table("study_id,uri,frame,label\n1,a.png,3,1\n2,b.png,,0\n3,c.png,,\n")
     config = archive.config(path)
     shards = ShardsConfig(images_per_shard=1)
@@ -205,7 +205,7 @@ def test_a_plan_of_a_later_format_is_refused(private):
 
 
 class WatchedStorage:
-    """Notes the ranges read and the threads that read them."""
+    """Records which ranges are read, and by which threads."""
 
     def __init__(self, storage):
         self._storage = storage
@@ -222,7 +222,7 @@ class WatchedStorage:
 
 @pytest.mark.parametrize("images_per_shard", [7, 2_000])
 def test_plans_are_read_by_the_thread_that_asks_and_a_shard_in_one_request(private, images_per_shard):
-    """A thread of Arrow's that lets go of a Python file late aborts a process that ends just then."""
+    """If a thread of Arrow releases a Python file late, a process that ends at that moment is aborted."""
     keys = [f"{study:05d}/{'long name ' * 9}{study * 7919 % 100_003}.png" for study in range(6_000)]
     plan = freeze(private, keys, images_per_shard=images_per_shard)
     watched = WatchedStorage(private)
@@ -294,7 +294,7 @@ def test_too_little_memory_is_said_so(private):
 
 @pytest.mark.parametrize(("n_images", "max_memory_mib"), [(5_000, 512), (30_000, 16)])
 def test_a_full_temporary_disk_is_a_fault_of_the_run(n_images, max_memory_mib):
-    """While the parts are written, and (with little memory) while the database spills."""
+    """The disk is full while the parts are written or, with little memory, while the database spills."""
     code = f"""
 import resource, signal
 from tests.unit.studies.plan.test_creation import *

@@ -1,4 +1,4 @@
-"""What a run plans that builds on others."""
+"""What a run plans if it builds on earlier runs."""
 
 import os
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from tests.unit.studies.archives import PSEUDONYMIZER, Archive
 
 
 class Planner:
-    """Plans an archive again and again, each time building on the plans before."""
+    """Plans an archive repeatedly. Each plan builds on the earlier ones."""
 
     def __init__(self, config: InputConfig, private) -> None:
         self.config = config
@@ -27,7 +27,7 @@ class Planner:
         self.plans: list[Plan] = []
 
     def plan(self, select=None) -> list:
-        """The images that the next run plans."""
+        """Plan the next run and return its images."""
         run_id = f"run-{len(self.plans) + 1}"
         storage = open_store(self.config.uri)
         plan = freeze_plan(
@@ -43,7 +43,7 @@ class Planner:
         return planned
 
     def studies(self) -> dict:
-        """Of the newest plan."""
+        """Return the studies of the newest plan by their identifier."""
         return {row["source_study_id"]: row for row in self.plans[-1].studies().read_all().to_pylist()}
 
 
@@ -77,7 +77,7 @@ def test_a_file_of_the_same_size_with_another_modification_time_is_new(archive: 
 
 
 def test_a_file_that_is_put_back_as_it_once_was_is_scored_once_more(archive: Archive, private):
-    """The lineage's row of it is of what it was in between."""
+    """The latest score of the file in the lineage was computed from the content in between."""
     archive.add_files("a/1.png")
     path = archive.root / "a/1.png"
     before, times = path.read_bytes(), path.stat().st_mtime_ns
@@ -120,7 +120,7 @@ def test_the_plans_of_a_lineage_hold_the_latest_word_on_each_study(archive: Arch
     archive.write_table("study_id,uri,label,include\n1,a.png,1,\n2,b.png,0,\n3,c.png,1,0\n")
     assert planner.plan_new() == []
     found = {study: (row["label"], row["n_images"]) for study, row in planner.studies().items()}
-    assert found == {"1": (1, 1), "3": (1, 0)}  # what was labelled, what was excluded; not study 2, as it was before
+    assert found == {"1": (1, 1), "3": (1, 0)}  # study 1 was labelled and study 3 excluded; study 2 did not change
 
 
 def test_a_file_given_to_another_study_is_scored_again(archive: Archive, private):
@@ -132,7 +132,7 @@ def test_a_file_given_to_another_study_is_scored_again(archive: Archive, private
 
 
 class Listing:
-    """A storage's listing as a test says: key → version."""
+    """A listing with the keys and versions that a test gives."""
 
     uri = "simulated"
 
@@ -205,7 +205,7 @@ def test_the_latest_plan_of_each_frame_is_of_the_file_as_it_is_now(nights, tmp_p
 
 
 def results(*rows: tuple[str, int | None, bool]) -> ds.Dataset:
-    """(file, frame, whether it was scored)."""
+    """Return predictions made of rows (file, frame, whether it was scored)."""
     return ds.dataset(
         pa.table(
             {
@@ -223,7 +223,7 @@ def results(*rows: tuple[str, int | None, bool]) -> ds.Dataset:
         ([results(("a/1.png", 0, True), ("a/2.png", None, False), ("b/1.png", 0, True))], ["a/2.png"]),
         ([results(("a/1.png", 0, True), ("a/1.png", 1, False))], ["a/1.png"]),
         ([results(("a/1.png", 0, True))], []),
-        # mended by a later run; scored earlier and failed later; the frames of a file that failed as a whole
+        # scored by a later run; scored by an earlier run; a file failed as a whole and then in one frame
         ([results(("a/1.png", 0, False)), results(("a/1.png", 0, True))], []),
         ([results(("a/1.png", 0, True)), results(("a/1.png", 0, False), ("b/1.png", None, False))], ["b/1.png"]),
         ([results(("a/1.png", None, False)), results(("a/1.png", 0, True), ("a/1.png", 1, False))], ["a/1.png"]),

@@ -20,7 +20,7 @@ trimmed_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), ma
 
 
 def read(path):
-    """All rows as (place, cells by column)."""
+    """Return all rows as pairs of line or row number and cells by column."""
     return [
         (row, {name: cells[i] for name, cells in batch.cells.items()})
         for batch in read_table(str(path), "input.manifest", COLUMNS)
