@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -33,7 +34,7 @@ class ScratchDatabase:
         """Run one or more statements and discard their results."""
         self._connection.execute(sql, parameters)
 
-    def row(self, sql: str) -> tuple | None:
+    def row(self, sql: str) -> tuple[Any, ...] | None:
         """Return the first row of the result, or None if it has no rows."""
         rows = self._connection.execute(sql).fetchall()
         return rows[0] if rows else None

@@ -1,6 +1,7 @@
 """Reads a stored object by ranges as a seekable file, for tables larger than memory and for single row groups."""
 
 import io
+from typing import Any
 
 from diagchd_batch.sources import Source
 
@@ -41,7 +42,7 @@ class RangeReader(io.RawIOBase):
         self._position = max(0, start + offset)
         return self._position
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         length = min(len(buffer), self._size_bytes - self._position)
         if length <= 0:
             return 0

@@ -6,6 +6,7 @@ tokens. Column ``row_in_file`` is the line or row for messages, which name rows 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -130,7 +131,7 @@ def refuse_contradicting_labels(reference: pd.DataFrame, studies: pa.Table) -> N
 
 
 def _read(
-    uri: str, source: str, columns: TableColumns, to_rows: Callable[[TableBatch], dict[str, list]]
+    uri: str, source: str, columns: TableColumns, to_rows: Callable[[TableBatch], dict[str, list[Any]]]
 ) -> pd.DataFrame:
     tables = [
         pd.DataFrame({**to_rows(batch), "row_in_file": [f"{batch.unit} {row}" for row in batch.rows]})
@@ -141,7 +142,7 @@ def _read(
     return pd.concat(tables, ignore_index=True)
 
 
-def _reference_rows(batch: TableBatch) -> dict[str, list]:
+def _reference_rows(batch: TableBatch) -> dict[str, list[Any]]:
     return {
         "study_id": batch.parse("study_id", cells.identifier),
         "label": batch.parse("label", cells.binary),
@@ -150,8 +151,8 @@ def _reference_rows(batch: TableBatch) -> dict[str, list]:
     }
 
 
-def _reader_rows(batch: TableBatch) -> dict[str, list]:
-    rows: dict[str, list] = {
+def _reader_rows(batch: TableBatch) -> dict[str, list[Any]]:
+    rows: dict[str, list[Any]] = {
         "study_id": batch.parse("study_id", cells.identifier),
         "reader": batch.parse("reader", cells.identifier),
         "session": batch.parse("session", str),
@@ -173,11 +174,11 @@ def _reader_rows(batch: TableBatch) -> dict[str, list]:
     return rows
 
 
-def _covariate_rows(batch: TableBatch) -> dict[str, list]:
+def _covariate_rows(batch: TableBatch) -> dict[str, list[Any]]:
     given = [name for name in GESTATIONAL_AGE if name in batch.cells]
     if len(given) > 1:
         raise InputError(f"{COVARIATES}: columns {' and '.join(given)} both give gestational age; keep one")
-    rows: dict[str, list] = {"study_id": batch.parse("study_id", cells.identifier)}
+    rows: dict[str, list[Any]] = {"study_id": batch.parse("study_id", cells.identifier)}
     for name in given:
         rows["gestational_age_days"] = batch.parse(name, GESTATIONAL_AGE[name])
     for name in batch.cells:

@@ -131,7 +131,7 @@ def test_a_path_that_cannot_be_written_is_named_without_a_traceback(tmp_path):
 def test_an_address_that_is_none_is_refused():
     done = diagchd_batch("list", "--address", "foo")
     assert done.exit_code == 2
-    assert "'foo' is no address of a cluster; give that of its dashboard" in done.messages
+    assert "'foo' is not the address of a cluster; give that of its dashboard" in done.messages
 
 
 def test_weights_that_saw_phantoms_alone_are_told_before_real_images_are_planned(tmp_path, monkeypatch):

@@ -70,7 +70,7 @@ def score_sample(directory: Path) -> list[dict[str, Any]]:
         simulated=True,
         has_masks=True,
     )
-    scorer = ShardScorer(settings, Predictor(spec, 2, 1), Worker.this_process())
+    scorer = ShardScorer(settings, Predictor(spec, 2), Worker.this_process())
     for shard in plan.shards():
         scorer.score(shard)
     rows = read_scores(output, RUN).to_table().to_pylist()
