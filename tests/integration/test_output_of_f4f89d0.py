@@ -147,6 +147,7 @@ def submitted(directory: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_recognised_and_continued(in_its_place, monkeypatch):
     repeated = submitted(in_its_place, "--run-id", "first")
     assert repeated.returncode == 3, repeated.stderr
@@ -167,6 +168,7 @@ def test_a_finished_run_is_recognised_and_continued(in_its_place, monkeypatch):
     assert lineage == [{"n": 10}]
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_resumed(in_its_place, monkeypatch):
     monkeypatch.chdir(in_its_place)
     scores = in_its_place / "output" / "scores" / "run_id=first"

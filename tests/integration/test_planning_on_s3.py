@@ -93,5 +93,5 @@ def test_manifest_digest_and_absence(bucket):
     config = config_of(bucket)
     assert manifest_digest(config) == hashlib.sha256(MANIFEST.encode()).hexdigest()
     gone = config.model_copy(update={"manifest": join_uri(bucket, "archive/gone.csv")})
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="the file does not exist"):
         manifest_digest(gone)
