@@ -50,6 +50,7 @@ def _all_gone(pids: list[int], within_s: float) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_worker_killed_then_driver_killed_then_the_same_command_again(cohort, undisturbed, tmp_path):
     run = ScoringRun(tmp_path, cohort)
     with run.started() as driver:

@@ -204,7 +204,7 @@ print(digest.hexdigest())
 """
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_every_process_gives_the_same_bits(precision):
     command = [sys.executable, "-c", DIGEST_OF_A_RUN, "2", precision]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]  # at once
