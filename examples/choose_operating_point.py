@@ -3,7 +3,7 @@
     python examples/choose_operating_point.py out/sample --sensitivity 0.9
 
 A threshold that is evaluated on the studies it was chosen on looks better than it is. Splitting by subject keeps repeat
-scans and twins of one pregnancy on the same side.
+scans and twins of one pregnancy on the same side. Half of the subjects with disease and half of the others are drawn.
 """
 
 import argparse
@@ -29,12 +29,16 @@ studies = (
     )
     .to_pandas()
 )
-subjects = studies["subject_id"].unique()
-chosen = np.random.default_rng(arguments.seed).permutation(subjects)[: len(subjects) // 2]
+diagnosed = studies.loc[studies["reference_label"] == 1, "subject_id"].unique()
+others = np.setdiff1d(studies["subject_id"].unique(), diagnosed)
+shuffle = np.random.default_rng(arguments.seed).permutation
+chosen = [subject for group in (diagnosed, others) for subject in shuffle(group)[: (len(group) + 1) // 2]]
 here = studies["subject_id"].isin(chosen)
 
 # The highest threshold that reaches the wanted sensitivity on the first half.
 diseased = np.sort(studies.loc[here & (studies["reference_label"] == 1), "score"])[::-1]
+if not len(diseased):
+    raise SystemExit(f"{arguments.output}: no study has disease by the reference, so no sensitivity can be chosen")
 threshold = diseased[int(np.ceil(arguments.sensitivity * len(diseased))) - 1]
 print(f"threshold {threshold:.4f}, chosen on {here.sum()} studies")
 
@@ -44,7 +48,8 @@ call = (other["score"] >= threshold).to_numpy(dtype=int)
 for name in ("sensitivity", "specificity", "ppv", "npv"):
     rate = estimate_rate(name, truth, call, subjects=other["subject_id"].to_numpy())
     interval = "no interval" if rate.low is None else f"{rate.low:.3f} to {rate.high:.3f}, {rate.method}"
-    print(f"{name:12} {rate.value:.3f} ({interval}) on the other {len(other)} studies")
+    figure = f"not defined: {rate.null_reason}" if rate.value is None else f"{rate.value:.3f} ({interval})"
+    print(f"{name:12} {figure} on the other {len(other)} studies")
 print(
     "\nTo have it in every table and report, add it to the job file under evaluation.operating_points:\n"
     f"  - {{name: chosen, threshold: {threshold:.4f}, chosen_on: half of the subjects}}"
