@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from diagchd_batch.cli.progress import log_progress
 from diagchd_batch.config.loading import load_job
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.errors import DiagchdBatchError, ExitCode
+from diagchd_batch.errors import DiagchdBatchError
+from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.runs.submit import submit_on_joined_ray
 from diagchd_batch.scoring.driver.identity import RunRequest

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from diagchd_batch import output_layout
-from diagchd_batch.errors import ExitCode
+from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.plan.sharding import images_per_shard

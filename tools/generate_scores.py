@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch import __version__, output_layout
-from diagchd_batch.errors import ExitCode
+from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.results.columns import (
     CLASSES,
     SCORE_COLUMNS,
@@ -39,8 +39,8 @@ from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRun
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.keys import load_or_create_key
-from diagchd_batch.studies.plan.frozen import PLAN_STUDIES, PlanHead
 from diagchd_batch.studies.plan.sharding import ShardSize
+from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, PlanHead
 
 HEIGHT, WIDTH = 96, 128
 FLAGS = ("no_septum", "fragments", "unsure")

@@ -28,9 +28,9 @@ from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.model.spec import resolve_model
 from diagchd_batch.scoring.driver.ray_data import SHARDS_IN_FLIGHT_PER_ACTOR
 from diagchd_batch.scoring.worker.settings import RunSettings
-from diagchd_batch.scoring.worker.shard_worker import ShardWorker, read_outcomes
+from diagchd_batch.scoring.worker.worker_process import ShardWorker, read_outcomes
 from diagchd_batch.storage import open_store
-from diagchd_batch.studies.plan.frozen import open_plan
+from diagchd_batch.studies.plan.stored_plan import open_plan
 
 MODEL = "diagchd-compact"
 RUN_ID = "overhead"

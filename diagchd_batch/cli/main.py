@@ -25,7 +25,8 @@ from diagchd_batch.cli import (
     verify,
 )
 from diagchd_batch.cli.console import fail
-from diagchd_batch.errors import DiagchdBatchError, ExitCode, ItemError
+from diagchd_batch.errors import DiagchdBatchError, ItemError
+from diagchd_batch.exit_codes import ExitCode
 
 app = typer.Typer(
     name="diagchd-batch",

@@ -67,9 +67,9 @@ def plan(
 
 def say_caution(job: "JobConfig") -> None:
     """Warn if the model's weights were trained on simulated images only and the job's images are real."""
-    from diagchd_batch.model.caution import caution
+    from diagchd_batch.model.clinical_warning import clinical_warning
 
-    if text := caution(job.model.name, job.model.weights, simulated_images=job.input.simulated):
+    if text := clinical_warning(job.model.name, job.model.weights, simulated_images=job.input.simulated):
         say(f"caution: {text}")
 
 

@@ -7,7 +7,7 @@ import typer
 
 from diagchd_batch.cli.console import duration, fail, moment, print_json, print_pairs
 from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_workspace
-from diagchd_batch.errors import ExitCode
+from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:

@@ -22,14 +22,15 @@ from diagchd_batch.cli.options import (
     run_request,
 )
 from diagchd_batch.cli.plan import say_caution
-from diagchd_batch.errors import ExitCode, UsageError
+from diagchd_batch.errors import UsageError
+from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig
     from diagchd_batch.runs.submit import ClusterSubmission
+    from diagchd_batch.scoring.driver.execution import RunOutcome
     from diagchd_batch.scoring.driver.identity import RunRequest
-    from diagchd_batch.scoring.driver.lifecycle import RunOutcome
 
 WHICH_FILES = (
     "SELECT uri, error_code, reference_status FROM current JOIN plan USING (run_id, image_id) "
@@ -184,7 +185,7 @@ def _outcome_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
 
 
 def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
-    from diagchd_batch.failures import REMEDIES, FailureCode
+    from diagchd_batch.failure_codes import REMEDIES, FailureCode
     from diagchd_batch.runs.submit import key_figures, report_uri
 
     counts = outcome.counts

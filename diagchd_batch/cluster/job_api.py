@@ -18,7 +18,7 @@ from typing import Any
 
 import diagchd_batch
 from diagchd_batch import output_layout
-from diagchd_batch.bundled import bundled_path
+from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.model.packages.registry import package_location
@@ -35,15 +35,15 @@ PRIVATE_URI_FILE = "private_uri"
 _HEAD_READY_TIMEOUT_S = 120.0
 _NOT_READY = "No available agent"  # Ray's answer, after ten seconds, while the head's agent starts
 _FOLLOW_PAUSE_S = 2.0
-_ENTRYPOINT = "jobs.submitted"
-_JOB_NAME_AT = 3  # the words before it are: python -m jobs.submitted
+_ENTRYPOINT = "jobs.run_submitted_job"
+_JOB_NAME_AT = 3  # the words before it are: python -m jobs.run_submitted_job
 _NUMBER = re.compile(r"-s(\d+)")
 _SHIPPED = ("jobs", "configs")
 _NOT_SHIPPED = shutil.ignore_patterns("__pycache__", ".git", "bundled_files")
 
 
 def cluster_address(address: str | None, environ: Mapping[str, str]) -> str | None:
-    """Return the address to submit to, or None for an embedded Ray.
+    """Return the address to submit to, or None for a Ray on this machine.
 
     Args:
         address: The address of the command line, which wins, or None.

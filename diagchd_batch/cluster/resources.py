@@ -21,7 +21,7 @@ class NodeResources:
 
 
 class Cluster(Protocol):
-    """Where actors run: an embedded Ray, or a Ray cluster that this process joins.
+    """Where actors run: a Ray of its own on this machine, or a Ray cluster that this process joins.
 
     Attributes:
         elastic: Whether further nodes may join, so that `cluster.actors.max` may exceed what fits now.

@@ -14,7 +14,7 @@ from diagchd_batch.exports.disclosure.curves import RaterScoreCuts, merged_calib
 from diagchd_batch.exports.disclosure.publication import NEVER_PUBLISHED, Publication
 from diagchd_batch.exports.disclosure.suppression import protect
 from diagchd_batch.exports.spreadsheets import to_csv
-from diagchd_batch.results.derived import read_metrics
+from diagchd_batch.results.metrics_tables import read_metrics
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Store
 

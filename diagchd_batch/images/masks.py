@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from diagchd_batch.errors import ItemError
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.readers import ImageFile, open_image
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from diagchd_batch.errors import ExitCode
+from diagchd_batch.exit_codes import ExitCode
 
 
 class RunInterrupted(KeyboardInterrupt):

@@ -6,15 +6,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from diagchd_batch import output_layout
-from diagchd_batch.model.caution import trained_on_phantoms
+from diagchd_batch.model.clinical_warning import trained_on_phantoms
 from diagchd_batch.report.report_data import ReportData, read_report_data
-from diagchd_batch.report.sections import cases, closing, scores
+from diagchd_batch.report.sections import cases, definitions_and_limits, scores
 from diagchd_batch.report.sections.agreement import agreement
 from diagchd_batch.report.sections.cohort import cohort
 from diagchd_batch.report.sections.comparison import comparison
 from diagchd_batch.report.sections.flow import flow
 from diagchd_batch.report.sections.headline import headline
-from diagchd_batch.report.sections.reporting import reporting
+from diagchd_batch.report.sections.reporting_guidelines import reporting
 from diagchd_batch.report.sections.run import run
 from diagchd_batch.report.sections.segmentation import segmentation
 from diagchd_batch.report.sections.subgroups import subgroups
@@ -36,9 +36,9 @@ _SECTIONS = (
     cohort,
     comparison,
     reporting,
-    closing.definitions,
-    closing.versions,
-    closing.limits,
+    definitions_and_limits.definitions,
+    definitions_and_limits.versions,
+    definitions_and_limits.limits,
 )
 
 

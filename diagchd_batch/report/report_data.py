@@ -13,8 +13,8 @@ from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
 from diagchd_batch.evaluation.tables.headline import HEADLINE_SQL
 from diagchd_batch.evaluation.tables.schemas import TABLES
-from diagchd_batch.report.blocks import Cell
-from diagchd_batch.results.derived import read_derived, read_metrics
+from diagchd_batch.report.elements import Cell
+from diagchd_batch.results.metrics_tables import read_derived, read_metrics
 from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.storage import Store
 

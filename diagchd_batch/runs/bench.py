@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diagchd_batch.bundled import bundled_path
+from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.model.runtimes.interface import Prediction
@@ -34,8 +34,8 @@ from diagchd_batch.scoring.worker.shard_scorer import PIXEL_BYTES_IN_FLIGHT, Sha
 from diagchd_batch.sources import open_source
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.creation import freeze_plan
-from diagchd_batch.studies.plan.frozen import Plan
 from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.stored_plan import Plan
 
 if TYPE_CHECKING:
     from diagchd_batch.model.predictor import Predictor

@@ -10,18 +10,18 @@ import pyarrow as pa
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_fingerprint, fingerprint
 from diagchd_batch.config.models import EvaluationConfig, JobConfig
-from diagchd_batch.config.output_places import refuse_output_in_input
+from diagchd_batch.config.place_conflicts import refuse_output_in_input
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.scoring.driver.identity import RunRequest, fingerprint_fields
-from diagchd_batch.scoring.driver.job import model_of, requested_input_root, requested_run
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
+from diagchd_batch.scoring.driver.preparation import model_of, requested_input_root, requested_run
 from diagchd_batch.scoring.driver.submit_checks import check_limits
 from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.creation import preview_plan
-from diagchd_batch.studies.plan.frozen import PlanHead, open_plan
+from diagchd_batch.studies.plan.stored_plan import PlanHead, open_plan
 from diagchd_batch.studies.tables.evaluation_inputs import (
     StudyMatch,
     match_studies,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from diagchd_batch.bundled import bundled_path
+from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.errors import UsageError
 
 _NOTE = "# SIMULATED data. The paths are relative to the directory in which `diagchd-batch sample` was called.\n"

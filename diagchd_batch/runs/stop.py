@@ -7,7 +7,7 @@ from diagchd_batch.results.output import Output
 from diagchd_batch.runs.cluster_jobs import latest_submission
 from diagchd_batch.runs.run_lookup import all_run_ids
 from diagchd_batch.scoring.liveness.run_status import live_submissions, run_state
-from diagchd_batch.scoring.liveness.shard_gate import request_stop
+from diagchd_batch.scoring.liveness.stop_conditions import request_stop
 
 
 @dataclass(frozen=True, slots=True)

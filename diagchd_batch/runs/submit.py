@@ -5,23 +5,23 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from diagchd_batch import output_layout
-from diagchd_batch.cluster.embedded import EmbeddedRay
+from diagchd_batch.cluster.existing_cluster import ExistingCluster
 from diagchd_batch.cluster.job_api import ClusterJobs
-from diagchd_batch.cluster.joined import JoinedRay
+from diagchd_batch.cluster.local_cluster import LocalCluster
 from diagchd_batch.cluster.node_checks.check_nodes import check_nodes
 from diagchd_batch.cluster.resources import Cluster
 from diagchd_batch.cluster.this_machine import this_machine
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.config.output_places import refuse_output_in_input
-from diagchd_batch.errors import ExitCode
+from diagchd_batch.config.place_conflicts import refuse_output_in_input
+from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.report import write_report
-from diagchd_batch.report.summary import KeyFigure, read_key_figures
+from diagchd_batch.report.key_figures import KeyFigure, read_key_figures
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.runs.evaluate import evaluate_tables
 from diagchd_batch.runs.plan import read_evaluation_files
+from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
 from diagchd_batch.scoring.driver.identity import RunRequest
-from diagchd_batch.scoring.driver.job import model_of, requested_input_root, requested_run
-from diagchd_batch.scoring.driver.lifecycle import RunOutcome, run_job
+from diagchd_batch.scoring.driver.preparation import model_of, requested_input_root, requested_run
 from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.scoring.liveness.progress import RunProgress
 from diagchd_batch.scoring.liveness.run_log import RunLog
@@ -87,7 +87,7 @@ def submit_here(
     """
     check_job(config)
     return _score_evaluate_report(
-        config, EmbeddedRay(this_machine()), progress, environ, command, request, until, log=None
+        config, LocalCluster(this_machine()), progress, environ, command, request, until, log=None
     )
 
 
@@ -106,7 +106,7 @@ def submit_on_joined_ray(
     Args and errors are those of `submit_here`; `log` is also kept in the private tree.
     """
     check_job(config)
-    cluster = JoinedRay(config.cluster, progress.message)
+    cluster = ExistingCluster(config.cluster, progress.message)
     cluster.nodes()
     check_nodes(config)
     return _score_evaluate_report(config, cluster, progress, environ, command, request, until, log=log)

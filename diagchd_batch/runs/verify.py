@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
-from diagchd_batch.results.verify.output import verify_lineages, verify_runs
+from diagchd_batch.results.verify.whole_output import verify_lineages, verify_runs
 
 
 @dataclass(frozen=True, slots=True)

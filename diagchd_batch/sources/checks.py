@@ -3,7 +3,7 @@
 import itertools
 
 from diagchd_batch.errors import ItemError, StorageFault
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources.source import Source
 
 _OBJECTS_TRIED = 20

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from diagchd_batch import output_layout
 from diagchd_batch.cli.main import app
 from diagchd_batch.results import open_output
-from diagchd_batch.scoring.liveness.shard_gate import request_stop
+from diagchd_batch.scoring.liveness.stop_conditions import request_stop
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from tests.support.at_once import running_at_once

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch.errors import ItemError, StorageFault
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.checks import check_create_if_absent

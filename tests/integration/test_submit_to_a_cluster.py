@@ -153,7 +153,7 @@ def _drivers(run_id: str) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
-            if entry.name.isdigit() and f"jobs.submitted\0{run_id}-s1" in (entry / "cmdline").read_text():
+            if entry.name.isdigit() and f"jobs.run_submitted_job\0{run_id}-s1" in (entry / "cmdline").read_text():
                 found.append(int(entry.name))
     return found
 

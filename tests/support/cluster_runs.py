@@ -71,7 +71,7 @@ class ClusterRun:
         return self.cluster.command(*self._words(), "--address", self.cluster.address, *options)
 
     def score_here(self) -> subprocess.CompletedProcess[str]:
-        """The same run with an embedded Ray on this machine."""
+        """The same run with a local Ray on this machine."""
         return self.cluster.command(*self._words(), "--set", "cluster.actors.max=1")
 
     def verify(self) -> subprocess.CompletedProcess[str]:

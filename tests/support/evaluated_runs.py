@@ -16,7 +16,7 @@ from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, tab
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan.frozen import PLAN_STUDIES, PlanHead
+from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, PlanHead
 
 KEY = b"a key for tests only, 32 bytes.."
 FINGERPRINT = "0a1b2c3d" * 8

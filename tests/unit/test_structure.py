@@ -14,7 +14,17 @@ import diagchd_batch
 
 PACKAGE = Path(diagchd_batch.__file__).parent
 LAYERS = [
-    {"errors", "failures", "bundled", "output_layout", "process", "retries", "uris", "wording"},
+    {
+        "errors",
+        "exit_codes",
+        "failure_codes",
+        "bundled_files",
+        "output_layout",
+        "process",
+        "retries",
+        "uris",
+        "wording",
+    },
     {"config", "json_records", "sources", "storage"},
     {"images", "model", "results", "statistics", "studies"},
     {"cluster", "evaluation", "exports", "report", "scoring", "training"},

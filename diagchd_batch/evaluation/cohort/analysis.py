@@ -23,7 +23,8 @@ from diagchd_batch.evaluation.performance.image_level import image_rows
 from diagchd_batch.evaluation.performance.segmentation import segmentation_rows
 from diagchd_batch.evaluation.performance.worst_cases import worst_image_rows, worst_study_rows
 from diagchd_batch.evaluation.readers.agreement import against_majority_rows, agreement_rows
-from diagchd_batch.evaluation.readers.arms import arm_estimate_rows, two_arm_rows
+from diagchd_batch.evaluation.readers.aided_and_unaided import arm_estimate_rows, two_arm_rows
+from diagchd_batch.evaluation.readers.intra_reader_agreement import session_rows
 from diagchd_batch.evaluation.readers.majority import majority
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy, reader_study
 from diagchd_batch.evaluation.readers.readers_mean import (
@@ -32,7 +33,6 @@ from diagchd_batch.evaluation.readers.readers_mean import (
     readers_mean_rows,
 )
 from diagchd_batch.evaluation.readers.reads import Reads
-from diagchd_batch.evaluation.readers.sessions import session_rows
 from diagchd_batch.evaluation.subgroups.characteristics import characteristic_rows
 from diagchd_batch.evaluation.subgroups.covariates import Covariate
 from diagchd_batch.evaluation.subgroups.levels import interaction_rows, lesion_rows, level_rows

@@ -30,7 +30,7 @@ from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan.frozen import open_plan
+from diagchd_batch.studies.plan.stored_plan import open_plan
 from diagchd_batch.studies.tables.evaluation_inputs import read_readers, read_reference
 
 

@@ -11,7 +11,7 @@ from diagchd_batch.studies.identifiers import Pseudonymizer
 MISSING = "missing"
 """The level of studies without a value."""
 
-STANDARD_WORDS = frozenset(Path(__file__).with_name("standard_words.txt").read_text(encoding="utf-8").split())
+PUBLIC_WORDS = frozenset(Path(__file__).with_name("public_words.txt").read_text(encoding="utf-8").split())
 """Words that may stand in any table. They are compared in lower case, with ``_`` for spaces."""
 
 
@@ -66,5 +66,5 @@ class DisplayNames:
 
 def _is_plain(value: str) -> bool:
     return value.isascii() and (
-        value.casefold().replace(" ", "_") in STANDARD_WORDS or (value.isdigit() and len(value) < 3)
+        value.casefold().replace(" ", "_") in PUBLIC_WORDS or (value.isdigit() and len(value) < 3)
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from diagchd_batch.exports.disclosure.bounds import determined_counts
+from diagchd_batch.exports.disclosure.recoverable_counts import determined_counts
 
 Cell = Any
 """The name of a count: anything that is hashable."""

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from diagchd_batch.errors import ItemError
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 _SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from diagchd_batch.errors import ItemError
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.readers.image_file import FrameGeometry
 from diagchd_batch.images.readers.pixels import grey_values, to_rgb

@@ -1,7 +1,7 @@
 """Which reader opens a file, by its content. A new format is one module and one entry in `READERS`."""
 
 from diagchd_batch.errors import ItemError
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.readers.image_file import ImageFile, ImageReader
 from diagchd_batch.images.readers.raster import RasterReader

@@ -1,6 +1,6 @@
 """Model packages that are installed with this program, one directory a model under `configs/models/`."""
 
-from diagchd_batch.bundled import bundled_path
+from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.model.packages.directory import DirectoryPackage
 from diagchd_batch.model.packages.package import CARD
 

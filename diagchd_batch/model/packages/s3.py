@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from diagchd_batch.errors import ConfigError, ItemError, RunFault, WeightsError
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.model.card import WeightsFile
 from diagchd_batch.model.packages.package import CARD, MAX_CARD_BYTES, file_digest
 from diagchd_batch.sources import Source, open_source

@@ -12,7 +12,7 @@ from PIL import Image
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ItemError, UsageError
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.readers import open_image
 from diagchd_batch.report.gallery.cases import Case
@@ -22,8 +22,8 @@ from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import read_private_run_record
 from diagchd_batch.sources import ObjectInfo, Source, open_source
-from diagchd_batch.studies.plan.frozen import Plan, open_plan
 from diagchd_batch.studies.plan.records import PlannedImage, ShardReference
+from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
 
 
 @dataclass(frozen=True)

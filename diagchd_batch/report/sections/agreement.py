@@ -1,8 +1,8 @@
 """The section on agreement among readers and of the model with them. It needs no reference standard."""
 
-from diagchd_batch.report.blocks import Figure, Section
+from diagchd_batch.report.elements import Figure, Section
 from diagchd_batch.report.figures.matrix import agreement_matrix
-from diagchd_batch.report.measures import Key, Measure, measure_table
+from diagchd_batch.report.measure_tables import Key, Measure, measure_table
 from diagchd_batch.report.report_data import ReportData, Row
 
 _MEASURES: tuple[Measure, ...] = (

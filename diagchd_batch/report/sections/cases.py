@@ -1,8 +1,8 @@
 """The sections on single cases, by token, and on failures and quality flags."""
 
-from diagchd_batch.failures import REMEDIES, FailureCode
+from diagchd_batch.failure_codes import REMEDIES, FailureCode
 from diagchd_batch.images.quality import QUALITY_FLAGS
-from diagchd_batch.report.blocks import Section, Table
+from diagchd_batch.report.elements import Section, Table
 from diagchd_batch.report.formatting import count, counted, number, words
 from diagchd_batch.report.report_data import ReportData, Row, matching
 

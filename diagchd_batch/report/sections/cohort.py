@@ -1,6 +1,6 @@
 """The section on characteristics of the studies, with and without disease."""
 
-from diagchd_batch.report.blocks import Cell, Section, Table
+from diagchd_batch.report.elements import Cell, Section, Table
 from diagchd_batch.report.formatting import NONE, count, number, words
 from diagchd_batch.report.report_data import ReportData
 

@@ -1,8 +1,8 @@
 """The section that compares this run with earlier runs over the same studies."""
 
-from diagchd_batch.report.blocks import Section, Table
+from diagchd_batch.report.elements import Section, Table
 from diagchd_batch.report.formatting import NONE, count, interval, number, signed, words
-from diagchd_batch.report.measures import Measure, comparison_cell, measure_table
+from diagchd_batch.report.measure_tables import Measure, comparison_cell, measure_table
 from diagchd_batch.report.report_data import ReportData, Row, matching
 from diagchd_batch.report.sections.headline import RATES
 

@@ -1,6 +1,6 @@
 """The section on the flow of studies: which reached the analysis, which did not, and why."""
 
-from diagchd_batch.report.blocks import Cell, Figure, Section, Table
+from diagchd_batch.report.elements import Cell, Figure, Section, Table
 from diagchd_batch.report.figures.flow import Step, flow_diagram
 from diagchd_batch.report.formatting import NONE, count, counted, number, words
 from diagchd_batch.report.report_data import ReportData, Row, matching

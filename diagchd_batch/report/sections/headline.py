@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from diagchd_batch.evaluation.tables.schemas import ANALYSIS_SETS
-from diagchd_batch.report.blocks import Section, Table, Tile
+from diagchd_batch.report.elements import Section, Table, Tile
 from diagchd_batch.report.formatting import interval, number, p_value, signed, words
-from diagchd_batch.report.measures import Measure, comparison_cell, measure_table, method_table
+from diagchd_batch.report.key_figures import KeyFigure, key_figures
+from diagchd_batch.report.measure_tables import Measure, comparison_cell, measure_table, method_table
 from diagchd_batch.report.report_data import ReportData, Row
-from diagchd_batch.report.summary import KeyFigure, key_figures
 
 NO_REFERENCE = "no study with a score has a reference label"
 

@@ -1,6 +1,6 @@
 """The section on what was run: the model, the weights, the plan."""
 
-from diagchd_batch.report.blocks import Section, Table
+from diagchd_batch.report.elements import Section, Table
 from diagchd_batch.report.formatting import NONE, counted, words
 from diagchd_batch.report.report_data import ReportData
 

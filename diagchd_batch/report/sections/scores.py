@@ -2,11 +2,11 @@
 
 from collections import Counter
 
-from diagchd_batch.report.blocks import Cell, Figure, Section, Table
+from diagchd_batch.report.elements import Cell, Figure, Section, Table
 from diagchd_batch.report.figures.confusion import confusion_matrix
 from diagchd_batch.report.figures.curves import Point, calibration_plot, roc_plot
 from diagchd_batch.report.formatting import count, counted, interval, number, words
-from diagchd_batch.report.measures import comparison_cell, measure_table
+from diagchd_batch.report.measure_tables import comparison_cell, measure_table
 from diagchd_batch.report.report_data import ReportData, Row, matching
 from diagchd_batch.report.sections.headline import NO_REFERENCE
 

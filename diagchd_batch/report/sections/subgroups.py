@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from diagchd_batch.report.blocks import Figure, Section
+from diagchd_batch.report.elements import Figure, Section
 from diagchd_batch.report.figures.intervals import Line, interval_plot
 from diagchd_batch.report.formatting import count, words
-from diagchd_batch.report.measures import Key, Measure, measure_table, test_cell
+from diagchd_batch.report.measure_tables import Key, Measure, measure_table, test_cell
 from diagchd_batch.report.report_data import ReportData, Row
 
 _NOT_SUBGROUPS = ("prevalence", "bins", "arm", "session", "diagnosis")

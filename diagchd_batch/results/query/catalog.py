@@ -20,7 +20,7 @@ from diagchd_batch.results.lineage import (
 )
 from diagchd_batch.results.run_record import OnDamaged, RunRecord, read_run_records
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.plan.frozen import open_plan
+from diagchd_batch.studies.plan.stored_plan import open_plan
 
 
 class Catalog:

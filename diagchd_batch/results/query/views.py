@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from diagchd_batch import output_layout
-from diagchd_batch.failures import REMEDIES
+from diagchd_batch.failure_codes import REMEDIES
 from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES
 from diagchd_batch.results.datasets import RUN_ID
 from diagchd_batch.results.lineage import latest_rows_sql
 from diagchd_batch.results.query.catalog import Catalog
 from diagchd_batch.results.query.run_rows import RUNS, run_rows
-from diagchd_batch.studies.plan.frozen import PLAN_IMAGES, PLAN_STUDIES
+from diagchd_batch.studies.plan.stored_plan import PLAN_IMAGES, PLAN_STUDIES
 
 Rows: TypeAlias = pa.Table | ds.Dataset
 

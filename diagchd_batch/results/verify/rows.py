@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from diagchd_batch.errors import VerificationError
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.frames import FrameRule, chosen_frames
 from diagchd_batch.results.columns import (
     CLASSES,

@@ -21,7 +21,7 @@ from diagchd_batch.storage import Store
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
-    from diagchd_batch.studies.plan.frozen import Plan
+    from diagchd_batch.studies.plan.stored_plan import Plan
 
 
 def verify_run(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from diagchd_batch.errors import ItemError
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.frames import FrameRule, chosen_frames
 from diagchd_batch.results.columns import REFERENCE_OK
 from diagchd_batch.scoring.decoding.in_process import Decoder, GridFrame, MaskRequest

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from diagchd_batch.errors import ItemError, RunFault
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, GridFrame, MaskRequest
 from diagchd_batch.scoring.decoding.messages import receive, send, settings_to_json
 

@@ -4,8 +4,8 @@ from diagchd_batch.results.datasets import read_predictions
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.scoring.driver.identity import Identity
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.plan.frozen import Plan, open_plan
 from diagchd_batch.studies.plan.selection import Select, failed_in, new_since
+from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
 
 
 def selection_of(identity: Identity, output: Store, private: Store) -> Select | None:

@@ -15,7 +15,7 @@ from diagchd_batch.scoring.driver.actor_plan import ActorPlan
 from diagchd_batch.scoring.liveness.progress import ShardSummary
 from diagchd_batch.scoring.worker.ray_entry import OUTCOME, ShardActor
 from diagchd_batch.scoring.worker.settings import RunSettings
-from diagchd_batch.scoring.worker.shard_worker import read_outcomes
+from diagchd_batch.scoring.worker.worker_process import read_outcomes
 from diagchd_batch.studies.plan.records import ShardReference
 
 SHARDS_IN_FLIGHT_PER_ACTOR = 2

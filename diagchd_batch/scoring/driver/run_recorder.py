@@ -10,7 +10,8 @@ from typing import Any
 from diagchd_batch import __version__, output_layout
 from diagchd_batch.cluster.node_checks.versions import package_versions
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.errors import DiagchdBatchError, ExitCode, ItemError, StorageFault
+from diagchd_batch.errors import DiagchdBatchError, ItemError, StorageFault
+from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.results.counts import RunCounts
@@ -23,9 +24,9 @@ from diagchd_batch.results.run_record import (
     write_run_record,
 )
 from diagchd_batch.scoring.driver.identity import Identity
-from diagchd_batch.scoring.liveness.shard_gate import Ending
+from diagchd_batch.scoring.liveness.stop_conditions import Ending
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.plan.frozen import PlanHead
+from diagchd_batch.studies.plan.stored_plan import PlanHead
 from diagchd_batch.wording import counted
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from diagchd_batch.scoring.liveness.shard_gate import Ending
+from diagchd_batch.scoring.liveness.stop_conditions import Ending
 
 
 @dataclass(frozen=True, slots=True)

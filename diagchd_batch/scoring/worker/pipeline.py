@@ -12,11 +12,11 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.scoring.decoding.file_reader import FrameInput, SourceRecord
-from diagchd_batch.scoring.worker.ordered_map import OrderedMap
+from diagchd_batch.scoring.worker.parallel_map import ParallelMap
 from diagchd_batch.scoring.worker.score_rows import Row, failed_row, scored_row
 from diagchd_batch.studies.plan.records import PlannedImage
 
@@ -119,7 +119,7 @@ class ShardPipeline:
             images: The image files of the shard, in the order of the plan.
             on_source: Called with the `SourceRecord` of each file after its last frame was read.
         """
-        frames_and_sources = OrderedMap(
+        frames_and_sources = ParallelMap(
             images,
             self._read,
             threads=self._decoder_threads,

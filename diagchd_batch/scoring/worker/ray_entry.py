@@ -41,7 +41,7 @@ class ShardActor:
 
             if problem := memory_problem(settings.min_memory_bytes, actor_memory_bytes()):
                 return problem
-        from diagchd_batch.scoring.worker.shard_worker import ShardWorker
+        from diagchd_batch.scoring.worker.worker_process import ShardWorker
 
         self._worker = ShardWorker(settings)
         return self._worker.node_problem

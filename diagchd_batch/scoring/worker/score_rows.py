@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from diagchd_batch.images.quality import quality_flags
-from diagchd_batch.images.surface import surface_distances
+from diagchd_batch.images.surface_distance import surface_distances
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.results.columns import CLASSES, STATUS_FAILED, STATUS_OK, SURFACE_CLASSES, WHOLE_HEART
 from diagchd_batch.results.mask_codec import encode_mask

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, StorageFault
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.process.scratch import scratch_faults
 from diagchd_batch.results.columns import STATUS_OK, shard_metadata, table_metadata
 from diagchd_batch.results.commit import commit_shard, record_sources
@@ -28,8 +28,8 @@ from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.sources import open_source
 from diagchd_batch.storage import open_store
 from diagchd_batch.storage.timeouts import short_timeout_s
-from diagchd_batch.studies.plan.frozen import open_plan
 from diagchd_batch.studies.plan.records import PlannedImage, ShardReference
+from diagchd_batch.studies.plan.stored_plan import open_plan
 
 PIXEL_BYTES_IN_FLIGHT = 512 << 20
 """Limit on the bytes of decoded pixels before their resize, over all decoders of a worker. A larger frame is decoded

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from diagchd_batch.errors import ItemError, StorageFault
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.retries import call_with_retries
 from diagchd_batch.sources.local.walk import walk
 from diagchd_batch.sources.registry import SourceOptions

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import Any
 
 from diagchd_batch.errors import ItemError, StorageFault
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources.s3.errors import REQUEST_ERRORS, Kind, classify
 from diagchd_batch.sources.s3.prefix import etag_of
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from diagchd_batch.errors import ItemError, StorageFault
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources.registry import SourceOptions
 from diagchd_batch.sources.s3.download import Download
 from diagchd_batch.sources.s3.errors import Failure, Kind

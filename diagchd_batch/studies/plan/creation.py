@@ -18,8 +18,8 @@ from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Progress, open_inventory
 from diagchd_batch.studies.plan.draft import STUDIES_FILE, part_file, write_draft
-from diagchd_batch.studies.plan.frozen import Plan, PlanHead, open_plan
 from diagchd_batch.studies.plan.selection import Select, new_since
+from diagchd_batch.studies.plan.stored_plan import Plan, PlanHead, open_plan
 
 DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024
 """The memory that the scratch database may use before it spills to disk."""

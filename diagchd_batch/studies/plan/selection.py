@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import pyarrow.dataset as ds
 
 from diagchd_batch.studies.database import ScratchDatabase
-from diagchd_batch.studies.plan.frozen import PLAN_STUDIES, Plan
+from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, Plan
 
 Select = Callable[[ScratchDatabase], None]
 """Reduces the tables `images` and `studies` of an inventory in place."""

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.errors import InputError, ItemError
 from diagchd_batch.sources import open_source
-from diagchd_batch.studies.range_reader import RangeReader
+from diagchd_batch.sources.seekable_file import SeekableFile
 from diagchd_batch.uris import normalize_uri
 from diagchd_batch.wording import counted
 
@@ -122,7 +122,7 @@ def _open_file(uri: str, source: str) -> io.BufferedReader:
     info = storage.stat(name)
     if info is None:
         raise InputError(f"{source}: the file does not exist; correct its path in the job file")
-    return io.BufferedReader(RangeReader(storage, name, info.size_bytes), _READ_AHEAD_BYTES)
+    return io.BufferedReader(SeekableFile(storage, name, info.size_bytes), _READ_AHEAD_BYTES)
 
 
 def _header(names: Sequence[str], source: str, columns: TableColumns) -> list[str]:

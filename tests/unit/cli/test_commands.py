@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from diagchd_batch.bundled import bundled_path
+from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.cli.main import app, main
 from diagchd_batch.cli.options import run_request
 from diagchd_batch.errors import ConfigError, UsageError

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from diagchd_batch.bundled import bundled_path
+from diagchd_batch.bundled_files import bundled_path
 from tests.support.evaluated_runs import KEY, RUN_ID, MadeOutput, MadeStudy
 
 OTHER = "0a1b2c3d-4e5f6071-2"

@@ -16,7 +16,7 @@ from diagchd_batch.errors import RunFault
 from diagchd_batch.model.batch_size import choose_batch_size, memory_for_batch
 from diagchd_batch.model.spec import resolve_model
 from diagchd_batch.scoring.worker.ray_entry import OUTCOME, ShardActor
-from diagchd_batch.scoring.worker.shard_worker import read_outcomes
+from diagchd_batch.scoring.worker.worker_process import read_outcomes
 from diagchd_batch.storage import open_store
 from tests.unit.scoring.made_runs import RUN, SUBMISSION, make_run
 

@@ -84,7 +84,8 @@ def test_an_input_of_its_own_is_told(question, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["jobs/submitted.py", "diagchd_batch/__init__.py", "diagchd_batch/cluster/node_checks/requirements.py"]
+    "name",
+    ["jobs/run_submitted_job.py", "diagchd_batch/__init__.py", "diagchd_batch/cluster/node_checks/requirements.py"],
 )
 def test_a_python_that_is_too_old_can_read_what_says_so(name):
     ast.parse((PROJECT / name).read_text(), feature_version=(3, 8))

@@ -7,7 +7,7 @@ import pytest
 
 from diagchd_batch.evaluation.cohort.database import CohortDatabase, RunTables
 from diagchd_batch.results.columns import PREDICTIONS
-from diagchd_batch.studies.plan.frozen import PLAN_STUDIES
+from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES
 
 LABELS = (0, 1, None)
 EXCLUSIONS = ([], ["consent withdrawn"])

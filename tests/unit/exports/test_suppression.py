@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagchd_batch.exports.disclosure.bounds import determined_counts
+from diagchd_batch.exports.disclosure.recoverable_counts import determined_counts
 from diagchd_batch.exports.disclosure.suppression import Counts, is_small, protect
 
 

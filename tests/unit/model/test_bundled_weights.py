@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dataset.arrays import Selection, phantom_arrays
-from diagchd_batch.bundled import bundled_path
+from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.images.resize import resize_to_grid
 from diagchd_batch.model import Predictor, resolve_model
 from diagchd_batch.model.speed import compare_with_keras

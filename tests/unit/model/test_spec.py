@@ -9,7 +9,7 @@ import sys
 import h5py
 import pytest
 
-from diagchd_batch.bundled import bundled_path
+from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.errors import ConfigError, WeightsError
 from diagchd_batch.model.batch_size import choose_batch_size
 from diagchd_batch.model.packages import bundled

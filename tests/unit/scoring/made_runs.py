@@ -12,7 +12,7 @@ from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.creation import freeze_plan
-from diagchd_batch.studies.plan.frozen import Plan
+from diagchd_batch.studies.plan.stored_plan import Plan
 from tests.unit.scoring.made_inputs import SPEC, PlainModel
 
 RUN = "run"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch.errors import InputError, ItemError, StorageFault
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources import open_source
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.sources.local import source as local_source

@@ -9,7 +9,7 @@ import pytest
 
 from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import ConfigError, ItemError
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 from diagchd_batch.scoring.decoding.file_reader import FileReader
@@ -17,12 +17,12 @@ from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessD
 from diagchd_batch.sources import ObjectInfo, Source, SourceOptions, open_source
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.sources.registry import SOURCES
+from diagchd_batch.sources.seekable_file import SeekableFile
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.registry import STORES
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import open_inventory
 from diagchd_batch.studies.plan.records import PlannedImage
-from diagchd_batch.studies.range_reader import RangeReader
 from diagchd_batch.uris import check_key, check_prefix, join_uri, normalize_uri
 from tests.unit.images.pictures import encoded
 
@@ -122,4 +122,4 @@ def test_files_without_a_size_or_a_version_are_planned_and_read(server_uri, monk
 def test_a_table_without_a_size_is_read_whole(server_uri, monkeypatch):
     table = b"study_id,label\na,1\n" * 100
     monkeypatch.setattr(ArchiveServer, "objects", {"table.csv": table})
-    assert io.BufferedReader(RangeReader(open_source(server_uri), "table.csv", None)).read() == table
+    assert io.BufferedReader(SeekableFile(open_source(server_uri), "table.csv", None)).read() == table

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from diagchd_batch.errors import ItemError
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources import SourceOptions
 from diagchd_batch.sources.s3.download import CHUNK_BYTES
 from diagchd_batch.sources.s3.source import S3Source

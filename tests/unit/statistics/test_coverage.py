@@ -7,7 +7,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from tools.coverage_of_methods import Tally, measure
+from tools.measure_interval_coverage import Tally, measure
 
 REPLICATES = 300
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diagchd_batch.images.surface import surface_distances
+from diagchd_batch.images.surface_distance import surface_distances
 from diagchd_batch.statistics.agreement.coefficients import (
     brennan_prediger,
     cohen_kappa,

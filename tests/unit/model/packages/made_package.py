@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from diagchd_batch.bundled import bundled_path
+from diagchd_batch.bundled_files import bundled_path
 
 CHECKPOINT = "weights/fold-0.h5"
 

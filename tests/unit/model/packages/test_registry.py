@@ -11,7 +11,7 @@ import pytest
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault, WeightsError
 from diagchd_batch.model import Predictor, bundled_models, load_card, resolve_model
-from diagchd_batch.model.caution import caution, trained_on_phantoms
+from diagchd_batch.model.clinical_warning import clinical_warning, trained_on_phantoms
 from diagchd_batch.model.packages.registry import find_package, package_location
 from diagchd_batch.model.spec import refuse_replaced_weights, weights_path
 from diagchd_batch.results.run_record import public_config
@@ -150,7 +150,7 @@ def test_a_checkpoint_of_the_user_s_takes_the_place_of_the_package_s(tmp_path):
 
 def test_a_package_trained_on_phantoms_is_cautioned_about(tmp_path):
     directory = make_package(tmp_path / "mine")
-    assert "trained on SIMULATED phantoms" in caution(str(directory), "bundled", simulated_images=False)
+    assert "trained on SIMULATED phantoms" in clinical_warning(str(directory), "bundled", simulated_images=False)
     card = json.loads((directory / "card.json").read_text(encoding="utf-8"))
     assert trained_on_phantoms(card, card["weights"][0]["sha256"])
     assert not trained_on_phantoms(card, SHA256)

@@ -11,7 +11,7 @@ from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import write_run_record
 from diagchd_batch.storage import open_store
-from diagchd_batch.studies.plan.frozen import PLAN_STUDIES
+from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES
 from tests.unit.results.made_lineage import MadeLineage
 from tests.unit.results.made_run import MadePlan, run_record
 

@@ -13,7 +13,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.evaluation.tables.schemas import TABLES
-from diagchd_batch.failures import REMEDIES
+from diagchd_batch.failure_codes import REMEDIES
 from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import SOURCES
 from diagchd_batch.results.query.database import open_query

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, SourceRecord

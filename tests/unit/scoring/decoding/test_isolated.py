@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from diagchd_batch.errors import ItemError, RunFault
-from diagchd_batch.failures import FailureCode
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.scoring.decoding import isolated
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.unit.scoring.driver.test_lifecycle import OneMachine, Silent, score_here
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.evaluation.tables.schemas import TABLES
@@ -13,11 +14,10 @@ from diagchd_batch.results.verify.run import verify_run
 from diagchd_batch.runs.compare import compare
 from diagchd_batch.runs.evaluate import evaluate, evaluate_tables
 from diagchd_batch.scoring.driver import ray_data
+from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
 from diagchd_batch.scoring.driver.identity import RunRequest
-from diagchd_batch.scoring.driver.lifecycle import RunOutcome, run_job
 from diagchd_batch.scoring.driver.workspace import Workspace
-from diagchd_batch.studies.plan.frozen import open_plan
-from tests.unit.scoring.driver.test_lifecycle import OneMachine, Silent, score_here
+from diagchd_batch.studies.plan.stored_plan import open_plan
 from tests.unit.scoring.made_inputs import png
 
 STUDIES = "abcdef"

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.unit.scoring.driver.test_lifecycle import OneMachine, Silent, score_here
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
@@ -11,11 +12,10 @@ from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.results.output import open_output
 from diagchd_batch.runs.plan import preview_job
 from diagchd_batch.scoring.driver import ray_data
+from diagchd_batch.scoring.driver.execution import run_job
 from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.input_root import InputRoot, bind_input_root, move_input_root, resolve_input_root
-from diagchd_batch.scoring.driver.lifecycle import run_job
 from diagchd_batch.storage import open_store
-from tests.unit.scoring.driver.test_lifecycle import OneMachine, Silent, score_here
 from tests.unit.scoring.made_inputs import png
 
 MOVED = RunRequest(input_moved=True)

@@ -15,7 +15,7 @@ from diagchd_batch.results.output import Output, open_output
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from diagchd_batch.scoring.liveness.heartbeats import LOST_AFTER_S, Heartbeat, driver_name, worker_name
 from diagchd_batch.scoring.liveness.run_status import live_submissions, run_state
-from diagchd_batch.scoring.liveness.shard_gate import request_stop
+from diagchd_batch.scoring.liveness.stop_conditions import request_stop
 from tests.support.command_line import diagchd_batch
 from tests.unit.results.made_run import RUN_ID, make_run, run_record
 

@@ -15,7 +15,7 @@ from diagchd_batch.errors import ConfigError, InputError, RunFault
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.creation import count_new_images, freeze_plan, preview_plan
-from diagchd_batch.studies.plan.frozen import PLAN_STUDIES, PlanHead, open_plan
+from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, PlanHead, open_plan
 from tests.unit.studies.archives import PSEUDONYMIZER, SimulatedListing
 
 TREE = InputConfig(uri="simulated", layout="tree")

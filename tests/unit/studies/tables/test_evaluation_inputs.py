@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies.plan.frozen import PLAN_STUDIES
+from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES
 from diagchd_batch.studies.tables.evaluation_inputs import (
     match_studies,
     read_covariates,

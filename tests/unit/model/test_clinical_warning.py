@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagchd_batch.model.caution import caution
+from diagchd_batch.model.clinical_warning import clinical_warning
 
 
 @pytest.mark.parametrize(
@@ -17,5 +17,5 @@ from diagchd_batch.model.caution import caution
     ],
 )
 def test_caution(name, weights, simulated, said):
-    warning = caution(name, weights, simulated_images=simulated)
+    warning = clinical_warning(name, weights, simulated_images=simulated)
     assert warning is None if said is None else said in warning

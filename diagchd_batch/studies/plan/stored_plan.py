@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, RunFault
+from diagchd_batch.sources.seekable_file import SeekableFile
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan.digest import TableDigest
 from diagchd_batch.studies.plan.records import PlannedImage, ShardReference
 from diagchd_batch.studies.plan.sharding import ShardSize
-from diagchd_batch.studies.range_reader import RangeReader
 
 SHARDS_PER_PART = 256
 PLAN_FORMAT = 1
@@ -201,7 +201,7 @@ class Plan:
         if info is None:
             raise RunFault(f"the plan of run {self.run_id} is incomplete: {key} is gone from the private tree")
         try:
-            stored = RangeReader(self._private, key, info.size_bytes)
+            stored = SeekableFile(self._private, key, info.size_bytes)
             with pq.ParquetFile(io.BufferedReader(stored, read_ahead_bytes), pre_buffer=False) as file:
                 if fetched_row_group is not None:
                     stored.fetch(*_extent(file.metadata.row_group(fetched_row_group)))

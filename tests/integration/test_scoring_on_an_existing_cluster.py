@@ -85,14 +85,14 @@ def test_scores_as_an_embedded_ray_does_and_refuses_a_wrong_token(cluster, tmp_p
 
 _FIND_A_NODE = """
 import sys
-from diagchd_batch.cluster.joined import JoinedRay
+from diagchd_batch.cluster.existing_cluster import ExistingCluster
 from diagchd_batch.config.models import ClusterConfig
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.scoring.driver.actor_plan import plan_actors
 
 config = ClusterConfig(cpus_per_actor=float(sys.argv[1]), gpus_per_actor=float(sys.argv[2]))
 try:
-    actors = plan_actors(config, JoinedRay(config, print).nodes(), elastic=True)
+    actors = plan_actors(config, ExistingCluster(config, print).nodes(), elastic=True)
     print(f"{actors.initial_actors} actor with {actors.cpus:g} cores and {actors.gpus:g} GPUs")
 except ConfigError as error:
     print(f"refused: {error}")

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion, distance_transform_edt, generate_binary_structure
 from scipy.spatial.distance import directed_hausdorff
 
-from diagchd_batch.images import surface
-from diagchd_batch.images.surface import SurfaceDistances, surface_distances
+from diagchd_batch.images import surface_distance
+from diagchd_batch.images.surface_distance import SurfaceDistances, surface_distances
 
 
 def by_definition(a: np.ndarray, b: np.ndarray, sampling: tuple[float, float]) -> tuple[float, float, float]:
@@ -45,10 +45,12 @@ def test_hausdorff_equals_scipy() -> None:
 def test_many_outline_pixels_take_the_transform_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = np.random.default_rng(0).random((2, 60, 70)) < 0.5
     by_tree = surface_distances(a, b, (1.3, 0.7))
-    monkeypatch.setattr(surface, "_TREE_LIMIT", 0)
+    monkeypatch.setattr(surface_distance, "_TREE_LIMIT", 0)
     called = []
     transform = distance_transform_edt
-    monkeypatch.setattr(surface, "distance_transform_edt", lambda *a, **k: called.append(1) or transform(*a, **k))
+    monkeypatch.setattr(
+        surface_distance, "distance_transform_edt", lambda *a, **k: called.append(1) or transform(*a, **k)
+    )
     by_transform = surface_distances(a, b, (1.3, 0.7))
     assert len(called) == 2
     assert (by_tree.hausdorff, by_tree.hd95, by_tree.assd) == pytest.approx(

@@ -18,7 +18,7 @@ from diagchd_batch.errors import DiagchdBatchError, ItemError, RunFault, Storage
 from diagchd_batch.scoring.liveness.attempts import Worker
 from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, worker_name
 from diagchd_batch.scoring.liveness.progress import ShardSummary
-from diagchd_batch.scoring.liveness.shard_gate import Ending, ShardGate
+from diagchd_batch.scoring.liveness.stop_conditions import Ending, StopConditions
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage import open_store
@@ -41,7 +41,7 @@ class ShardWorker:
         self._worker = Worker.this_process()
         self._scorer: ShardScorer | None = None
         self._start_fault: dict[str, Any] | None = None
-        self._gate = ShardGate(self._private, settings.run_id, settings.submission, settings.until_s)
+        self._gate = StopConditions(self._private, settings.run_id, settings.submission, settings.until_s)
         self._devices: list[str] = []
         self._began_s: float | None = None  # at the first shard
         self._images = 0

@@ -17,7 +17,7 @@ class Ending(StrEnum):
     STOP = "stop"
 
 
-class ShardGate:
+class StopConditions:
     """Workers ask it before each shard, and the driver asks it while it waits. Any thread may ask.
 
     Args:

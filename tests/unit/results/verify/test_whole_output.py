@@ -7,7 +7,7 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.results.verify.findings import ProblemKind
-from diagchd_batch.results.verify.output import verify_lineages, verify_runs
+from diagchd_batch.results.verify.whole_output import verify_lineages, verify_runs
 from tests.support.command_line import diagchd_batch
 from tests.unit.results.made_lineage import MadeLineage
 

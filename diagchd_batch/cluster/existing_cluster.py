@@ -21,7 +21,7 @@ _MESSAGE_INTERVAL_S = 60.0
 _STATUS_KEY = "__autoscaling_status"
 
 
-class JoinedRay:
+class ExistingCluster:
     """The `Cluster` of a driver inside a Ray cluster. It connects when it is first used.
 
     Args:

@@ -7,7 +7,7 @@ from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.spec import BUNDLED, seed_of
 
 
-def caution(name: str, weights: str, *, simulated_images: bool) -> str | None:
+def clinical_warning(name: str, weights: str, *, simulated_images: bool) -> str | None:
     """Return a warning for whoever is about to score images, or None if there is nothing to warn of.
 
     Args:

@@ -2,7 +2,7 @@
 
 from diagchd_batch.config.models import EvaluationConfig, OperatingPoint
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
-from diagchd_batch.report.summary import read_key_figures
+from diagchd_batch.report.key_figures import read_key_figures
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 from tests.support.reference_frames import overlap
 

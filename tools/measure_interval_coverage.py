@@ -4,8 +4,8 @@ Every cohort is drawn from the reader model of `dataset.phantom.readers`, whose 
 plays the model under evaluation, and reader 3 the reader that it is compared with. A subject has one unit, or two or
 three units that share its label and part of its difficulty. Each method gets the cohort as the evaluation would.
 
-    python -m tools.coverage_of_methods --write docs/statistics.md
-    python -m tools.coverage_of_methods --why     # measures the explanations in docs/statistics.md
+    python -m tools.measure_interval_coverage --write docs/statistics.md
+    python -m tools.measure_interval_coverage --why     # measures the explanations in docs/statistics.md
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from diagchd_batch.report.blocks import Cell, Table
+from diagchd_batch.report.elements import Cell, Table
 from diagchd_batch.report.formatting import NONE, count, interval, number, p_value, reasons, signed, words
 from diagchd_batch.report.report_data import Row
 

@@ -29,7 +29,7 @@ class _Failure:
 _END = object()
 
 
-class OrderedMap(Generic[Task, Item]):
+class ParallelMap(Generic[Task, Item]):
     """Runs a generator for each task in threads and yields their items in the order of the tasks.
 
     Use it as a context manager and iterate over it once. It yields all items of task 0, then all items of task 1, and

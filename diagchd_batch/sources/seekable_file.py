@@ -6,7 +6,7 @@ from typing import Any
 from diagchd_batch.sources import Source
 
 
-class RangeReader(io.RawIOBase):
+class SeekableFile(io.RawIOBase):
     """A read-only file whose reads are calls of `Source.read_range`, with the source's own retries and errors.
 
     Args:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from diagchd_batch.cluster import joined
-from diagchd_batch.cluster.joined import JoinedRay, cannot_grow
+from diagchd_batch.cluster import existing_cluster
+from diagchd_batch.cluster.existing_cluster import ExistingCluster, cannot_grow
 from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.config.models import ClusterConfig
 from diagchd_batch.errors import ConfigError, RunFault
@@ -17,13 +17,17 @@ def cluster(monkeypatch):
 
     def make(*looks: list[NodeResources], static: bool, cpus: float = 4, gpus: float = 0):
         clock, left, messages = [0.0], list(looks), []
-        monkeypatch.setattr(joined, "_connect", lambda: None)
-        monkeypatch.setattr(joined, "_is_static", lambda: static)
-        monkeypatch.setattr(joined, "_living_nodes", lambda: left.pop(0) if len(left) > 1 else left[0])
-        monkeypatch.setattr(joined.time, "monotonic", lambda: clock[0])
-        monkeypatch.setattr(joined.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
-        monkeypatch.setattr(JoinedRay, "_request_node", lambda self: None)
-        return JoinedRay(ClusterConfig(cpus_per_actor=cpus, gpus_per_actor=gpus), messages.append, 300), messages, clock
+        monkeypatch.setattr(existing_cluster, "_connect", lambda: None)
+        monkeypatch.setattr(existing_cluster, "_is_static", lambda: static)
+        monkeypatch.setattr(existing_cluster, "_living_nodes", lambda: left.pop(0) if len(left) > 1 else left[0])
+        monkeypatch.setattr(existing_cluster.time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr(existing_cluster.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+        monkeypatch.setattr(ExistingCluster, "_request_node", lambda self: None)
+        return (
+            ExistingCluster(ClusterConfig(cpus_per_actor=cpus, gpus_per_actor=gpus), messages.append, 300),
+            messages,
+            clock,
+        )
 
     return make
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.config.output_places import refuse_output_in_input
+from diagchd_batch.config.place_conflicts import refuse_output_in_input
 from diagchd_batch.errors import ConfigError
 from tests.support.command_line import diagchd_batch
 

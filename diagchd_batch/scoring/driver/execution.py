@@ -10,15 +10,16 @@ from diagchd_batch import output_layout
 from diagchd_batch.cluster.node_checks.late_node import node_marks
 from diagchd_batch.cluster.resources import Cluster
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.errors import DiagchdBatchError, ExitCode, RunFault
+from diagchd_batch.errors import DiagchdBatchError, RunFault
+from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.process.interrupts import RunInterrupted, interruptible
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.scoring.driver.identity import RunRequest
-from diagchd_batch.scoring.driver.job import Job, prepare_job
 from diagchd_batch.scoring.driver.lineage_selection import lineage_plans
+from diagchd_batch.scoring.driver.preparation import Job, prepare_job
 from diagchd_batch.scoring.driver.run_monitor import RunMonitor
 from diagchd_batch.scoring.driver.run_recorder import RunFacts, RunRecorder
 from diagchd_batch.scoring.driver.submit_checks import check_space
@@ -26,10 +27,10 @@ from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, driver_name, re
 from diagchd_batch.scoring.liveness.progress import RunProgress, RunStart, ShardSummary
 from diagchd_batch.scoring.liveness.run_log import RunLog
 from diagchd_batch.scoring.liveness.run_status import outcomes_so_far
-from diagchd_batch.scoring.liveness.shard_gate import Ending, RunEnding
+from diagchd_batch.scoring.liveness.stop_conditions import Ending, RunEnding
 from diagchd_batch.studies.plan.creation import count_new_images
-from diagchd_batch.studies.plan.frozen import Plan
 from diagchd_batch.studies.plan.records import ShardReference
+from diagchd_batch.studies.plan.stored_plan import Plan
 from diagchd_batch.wording import counted
 
 _ENDINGS = {Ending.DEADLINE: "at the deadline", Ending.STOP: "as it was asked to"}

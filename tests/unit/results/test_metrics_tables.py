@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diagchd_batch.results import derived
-from diagchd_batch.results.derived import read_derived
+from diagchd_batch.results import metrics_tables
+from diagchd_batch.results.metrics_tables import read_derived
 from diagchd_batch.storage import open_store
 
 KEY = "table.parquet"
 N_PROCESSES = 60  # read as a dataset's scan, about one in twelve aborts
 READ_AND_END = f"""
 import sys
-from diagchd_batch.results.derived import read_derived
+from diagchd_batch.results.metrics_tables import read_derived
 from diagchd_batch.storage import open_store
 read_derived(open_store(sys.argv[1]), {KEY!r})
 """
@@ -47,7 +47,7 @@ def test_no_thread_of_arrow_s_touches_the_bytes(tmp_path, table, monkeypatch):
             threads.add(threading.get_ident())
             return super().read(*arguments)
 
-    monkeypatch.setattr(derived.io, "BytesIO", WatchedBytes)
+    monkeypatch.setattr(metrics_tables.io, "BytesIO", WatchedBytes)
     assert read_derived(open_store(str(tmp_path)), KEY) == table
     assert threads == {threading.get_ident()}
 

@@ -4,8 +4,8 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import StorageFault
-from diagchd_batch.scoring.liveness import shard_gate as ending_module
-from diagchd_batch.scoring.liveness.shard_gate import Ending, ShardGate, request_stop
+from diagchd_batch.scoring.liveness import stop_conditions
+from diagchd_batch.scoring.liveness.stop_conditions import Ending, StopConditions, request_stop
 from diagchd_batch.storage import open_store
 
 
@@ -19,7 +19,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(ending_module, "time", clock)
+    monkeypatch.setattr(stop_conditions, "time", clock)
     return clock
 
 
@@ -29,13 +29,13 @@ def private(tmp_path):
 
 
 def test_without_a_deadline_every_shard_may_begin(clock, private):
-    gate = ShardGate(private, "run", "now", None)
+    gate = StopConditions(private, "run", "now", None)
     gate.note(10, 1e9)
     assert (gate.closed(), gate.refusal(10**6)) == (None, None)
 
 
 def test_only_shards_that_end_in_time_begin(clock, private):
-    gate = ShardGate(private, "run", "now", 1100.0)
+    gate = StopConditions(private, "run", "now", 1100.0)
     assert gate.refusal(10**9) is None  # nothing is known yet
     gate.note(100, 30.0)
     gate.note(100, 50.0)  # 0.4 s an image
@@ -46,21 +46,21 @@ def test_only_shards_that_end_in_time_begin(clock, private):
 
 
 def test_at_the_deadline_nothing_begins_even_if_nothing_is_known(clock, private):
-    gate = ShardGate(private, "run", "now", 1000.0)
+    gate = StopConditions(private, "run", "now", 1000.0)
     assert gate.closed() is gate.refusal(0) is Ending.DEADLINE
 
 
 def test_a_stop_is_of_one_submission(private):
-    gate = ShardGate(private, "run", "now", None)
+    gate = StopConditions(private, "run", "now", None)
     assert gate.closed() is None
     request_stop(private, "run", "now")
     request_stop(private, "run", "now")  # twice is as once
     assert gate.closed() is gate.refusal(1) is Ending.STOP
-    assert ShardGate(private, "run", "later", None).closed() is None
+    assert StopConditions(private, "run", "later", None).closed() is None
 
 
 def test_while_the_request_cannot_be_looked_for_work_goes_on(private, monkeypatch):
-    gate = ShardGate(private, "run", "now", None)
+    gate = StopConditions(private, "run", "now", None)
 
     def refuse(key):
         assert key == output_layout.stop_request("run", "now")

@@ -1,4 +1,4 @@
-"""An embedded Ray on this machine for one run. It is private and quiet, and nothing of it remains."""
+"""A Ray cluster on this machine for one run. It is private and quiet, and nothing of it remains."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ _MAX_BASE_CHARACTERS = 16
 _SESSION_NAME = re.compile(re.escape(_SESSION_PREFIX) + r"(\d+)-\w+")
 
 
-class EmbeddedRay:
+class LocalCluster:
     """The `Cluster` of a run on this machine alone.
 
     Args:
@@ -46,7 +46,7 @@ class EmbeddedRay:
 
     def connected(self) -> AbstractContextManager[None]:
         """Return a block within which Ray runs."""
-        return embedded_ray(self._node)
+        return local_ray(self._node)
 
     def check(self) -> None:
         """Raise RunFault if Ray's own processes ended.
@@ -62,7 +62,7 @@ class EmbeddedRay:
 
 
 @contextmanager
-def embedded_ray(node: NodeResources) -> Iterator[None]:
+def local_ray(node: NodeResources) -> Iterator[None]:
     """Start a Ray with `node`'s resources for the block, and stop it however the block ends.
 
     Ray listens on this machine's interfaces, so every call must carry a random token, which only exists in the

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagchd_batch.scoring.worker.ordered_map import OrderedMap
+from diagchd_batch.scoring.worker.parallel_map import ParallelMap
 
 
 def _feed(tasks, work, *, threads=3, max_tasks=4, max_bytes=100, size_of=lambda task: 1):
-    return OrderedMap(tasks, work, threads=threads, max_tasks=max_tasks, max_bytes=max_bytes, size_of=size_of)
+    return ParallelMap(tasks, work, threads=threads, max_tasks=max_tasks, max_bytes=max_bytes, size_of=size_of)
 
 
 @settings(deadline=None, max_examples=60)

@@ -9,7 +9,7 @@ from diagchd_batch.results.output import Output
 from diagchd_batch.results.verify.findings import REMEDIES, LineageReport, Problem, ProblemKind, VerifyReport
 from diagchd_batch.results.verify.lineage import verify_lineage
 from diagchd_batch.results.verify.run import verify_run
-from diagchd_batch.studies.plan.frozen import open_plan
+from diagchd_batch.studies.plan.stored_plan import open_plan
 
 
 def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyReport]:

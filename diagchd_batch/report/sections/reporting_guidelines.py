@@ -11,7 +11,7 @@ utility.
 from collections.abc import Iterator
 
 from diagchd_batch.evaluation.tables.display_names import MISSING
-from diagchd_batch.report.blocks import Section, Table
+from diagchd_batch.report.elements import Section, Table
 from diagchd_batch.report.report_data import ReportData
 
 NOT_SUPPLIED = "not supplied"

@@ -19,14 +19,14 @@ from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.results import compaction
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.verify.run import verify_run
-from diagchd_batch.scoring.driver import job
+from diagchd_batch.scoring.driver import preparation
 from diagchd_batch.scoring.driver import ray_data as ray_run
-from diagchd_batch.scoring.driver.lifecycle import RunOutcome, run_job
+from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
 from diagchd_batch.scoring.liveness.attempts import Worker
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage.local import LocalStore
 from diagchd_batch.storage.timeouts import SHORT_TIMEOUT_S
-from diagchd_batch.studies.plan.frozen import open_plan
+from diagchd_batch.studies.plan.stored_plan import open_plan
 from tests.unit.scoring.made_inputs import png
 
 
@@ -215,8 +215,8 @@ def test_a_resumed_run_keeps_the_threshold_of_its_calls(config, monkeypatch):
     monkeypatch.setattr(ray_run, "run_shards", stop_after_one)
     with pytest.raises(RunInterrupted):
         submit(config)
-    resolve = job.resolve_model
-    monkeypatch.setattr(job, "resolve_model", lambda *block: replace(resolve(*block), chd_threshold=0.1))
+    resolve = preparation.resolve_model
+    monkeypatch.setattr(preparation, "resolve_model", lambda *block: replace(resolve(*block), chd_threshold=0.1))
     monkeypatch.setattr(ray_run, "run_shards", score_here)
     run_id = submit(config).run_id
     output = open_output(config.output.uri)

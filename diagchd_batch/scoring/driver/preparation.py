@@ -9,7 +9,7 @@ from functools import cached_property
 
 from diagchd_batch.cluster.resources import Cluster, NodeResources
 from diagchd_batch.config.models import JobConfig, LimitsConfig
-from diagchd_batch.config.output_places import refuse_output_in_input
+from diagchd_batch.config.place_conflicts import refuse_output_in_input
 from diagchd_batch.model.batch_size import choose_batch_size, memory_for_batch
 from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.results.columns import table_metadata
@@ -27,14 +27,14 @@ from diagchd_batch.scoring.driver.input_root import InputRoot, bind_input_root, 
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.submit_checks import check_limits, check_places
 from diagchd_batch.scoring.driver.workspace import Workspace
-from diagchd_batch.scoring.liveness.shard_gate import ShardGate
+from diagchd_batch.scoring.liveness.stop_conditions import StopConditions
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.sources import Source
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Progress
 from diagchd_batch.studies.plan.creation import PlanDraft, draft_plan, freeze_plan
-from diagchd_batch.studies.plan.frozen import Plan, PlanHead
+from diagchd_batch.studies.plan.stored_plan import Plan, PlanHead
 
 _MAX_DECODER_THREADS = 16
 _GPU_DECODER_THREADS = 4
@@ -227,9 +227,9 @@ class Job:
         is_chosen = self.config.model.batch_size == "auto" and not self.actors.gpus and self.identity.batch_size > 1
         return memory_for_batch(self.model, self.identity.batch_size) if is_chosen else 0
 
-    def gate(self) -> ShardGate:
+    def gate(self) -> StopConditions:
         """Return the gate that the driver asks while it waits. Each worker has its own."""
-        return ShardGate(self.short_timeout.private, self.run_id, self.submission, self._until_s)
+        return StopConditions(self.short_timeout.private, self.run_id, self.submission, self._until_s)
 
     @property
     def _until_s(self) -> float | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagchd_batch.report.formatting import count, counted, interval, number
-from diagchd_batch.results.derived import read_metrics
+from diagchd_batch.results.metrics_tables import read_metrics
 from diagchd_batch.storage import Store
 
 _SEGMENTATION = {"unit": "image", "analysis_set": "segmentation", "class": "all_classes"}
