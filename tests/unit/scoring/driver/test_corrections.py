@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.scoring.driver.test_lifecycle import OneMachine, Silent, score_here
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.evaluation.tables.schemas import TABLES
@@ -18,6 +17,7 @@ from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
 from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.studies.plan.stored_plan import open_plan
+from tests.unit.scoring.driver.test_execution import OneMachine, Silent, score_here
 from tests.unit.scoring.made_inputs import png
 
 STUDIES = "abcdef"

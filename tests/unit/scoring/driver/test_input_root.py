@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.scoring.driver.test_lifecycle import OneMachine, Silent, score_here
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
@@ -16,6 +15,7 @@ from diagchd_batch.scoring.driver.execution import run_job
 from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.input_root import InputRoot, bind_input_root, move_input_root, resolve_input_root
 from diagchd_batch.storage import open_store
+from tests.unit.scoring.driver.test_execution import OneMachine, Silent, score_here
 from tests.unit.scoring.made_inputs import png
 
 MOVED = RunRequest(input_moved=True)
