@@ -14,10 +14,11 @@ import diagchd_batch
 
 PACKAGE = Path(diagchd_batch.__file__).parent
 LAYERS = [
-    set(["bundled_files", "errors", "exit_codes", "failure_codes", "output_layout", "process", "retries", "uris", "wording"]),
-    set(["config", "json_records", "sources", "storage"]),
-    set(["images", "model", "results", "statistics", "studies"]),
-    set(["cluster", "evaluation", "exports", "report", "scoring", "training"]),
+    {"bundled_files", "exit_codes", "failure_codes", "wording"},
+    {"errors", "output_layout", "process", "retries", "uris"},
+    {"config", "json_records", "sources", "storage"},
+    {"images", "model", "results", "statistics", "studies"},
+    {"cluster", "evaluation", "exports", "report", "scoring", "training"},
     {"runs"},
     {"cli"},
 ]
