@@ -7,9 +7,19 @@ import duckdb
 import pyarrow.dataset as ds
 
 from diagchd_batch.report.report_data import Row, matching
+from diagchd_batch.results.lineage import latest_rows_sql
 
 _DICE = "CASE WHEN {0}_px + reference_px_{0} > 0 THEN 2.0 * intersection_px_{0} / ({0}_px + reference_px_{0}) END"
 _HAS_MASK = "dice IS NOT NULL"
+
+_SCORED_FRAMES = f"""
+SELECT run_id, shard, study_id, image_id, frame, source_height, source_width,
+       CAST(chd_probability AS DOUBLE) AS probability, quality_flags AS flags,
+       CASE WHEN reference_status = 'ok' THEN {_DICE.format("septum")} END AS septum,
+       CASE WHEN reference_status = 'ok' THEN {_DICE.format("heart")} END AS heart,
+       status, list_position($runs, run_id) AS generation
+FROM predictions WHERE status = 'ok' AND list_contains($runs, run_id)
+"""
 
 
 @dataclass(frozen=True)
@@ -63,15 +73,8 @@ def choose_cases(
         connection.execute(
             f"""
             CREATE TABLE frames AS
-            SELECT * EXCLUDE (septum, heart), coalesce((septum + heart) / 2, septum, heart) AS dice FROM (
-                SELECT run_id, shard, study_id, image_id, frame, source_height, source_width,
-                       CAST(chd_probability AS DOUBLE) AS probability, quality_flags AS flags,
-                       CASE WHEN reference_status = 'ok' THEN {_DICE.format("septum")} END AS septum,
-                       CASE WHEN reference_status = 'ok' THEN {_DICE.format("heart")} END AS heart
-                FROM predictions WHERE status = 'ok' AND list_contains($runs, run_id)
-                QUALIFY row_number() OVER (
-                    PARTITION BY image_id, frame ORDER BY list_position($runs, run_id) DESC) = 1
-            )
+            SELECT * EXCLUDE (status, septum, heart), coalesce((septum + heart) / 2, septum, heart) AS dice
+            FROM ({latest_rows_sql(f"({_SCORED_FRAMES})")})
             """,
             {"runs": list(lineage)},
         )

@@ -1,11 +1,23 @@
-"""Selects what a run that builds on another one plans of its input."""
+"""Selects what a run that builds on another one plans of its input: what is new, or what failed."""
+
+from collections.abc import Sequence
+
+import pyarrow.dataset as ds
 
 from diagchd_batch.results.datasets import read_predictions
-from diagchd_batch.results.lineage import resolve_lineage
+from diagchd_batch.results.lineage import latest_rows_sql, resolve_lineage
 from diagchd_batch.scoring.driver.identity import Identity
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.plan.selection import Select, failed_in, new_since
+from diagchd_batch.studies.database import ScratchDatabase
+from diagchd_batch.studies.plan.selection import Select, keep_selected, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
+
+_FAILED = f"""
+CREATE TABLE selected AS
+SELECT images.* FROM images SEMI JOIN (
+    SELECT image_id FROM ({latest_rows_sql("results")}) WHERE status = 'failed'
+) AS failed USING (image_id);
+"""
 
 
 def selection_of(identity: Identity, output: Store, private: Store) -> Select | None:
@@ -21,6 +33,36 @@ def selection_of(identity: Identity, output: Store, private: Store) -> Select | 
     if identity.selection == "new":
         return new_since(plans)
     return failed_in([read_predictions(output, plan.run_id) for plan in plans], plans)
+
+
+def failed_in(results: Sequence[ds.Dataset], plans: Sequence[Plan]) -> Select:
+    """Return a selection of the files with a frame that failed and that no run of the lineage scored.
+
+    Args:
+        results: The predictions of each run of the lineage, the oldest first, with columns ``image_id``, ``frame`` and
+            ``error_code``.
+        plans: The plans of the lineage, the oldest first.
+    """
+
+    def select(database: ScratchDatabase) -> None:
+        database.execute("CREATE TABLE results (image_id VARCHAR, frame INTEGER, status VARCHAR, generation INTEGER)")
+        is_ok = ds.field("error_code").is_null()
+        for generation, rows in enumerate(results):
+            for batch in rows.to_batches(columns=["image_id", "frame"], filter=~is_ok):
+                database.insert("results", batch, f"SELECT *, 'failed' AS status, {generation} AS generation")
+        # Rows that are ok matter only for files that failed somewhere, which are few.
+        for generation, rows in enumerate(results):
+            for batch in rows.to_batches(columns=["image_id", "frame"], filter=is_ok):
+                database.insert(
+                    "results",
+                    batch,
+                    f"SELECT *, 'ok' AS status, {generation} AS generation",
+                    "WHERE image_id IN (SELECT image_id FROM results)",
+                )
+        database.execute(_FAILED)
+        keep_selected(database, plans)
+
+    return select
 
 
 def lineage_plans(run_id: str, output: Store, private: Store) -> list[Plan]:

@@ -1,4 +1,4 @@
-"""Selects the images that a run plans if it builds on earlier runs: those that are new, or those that failed.
+"""Selects the images that a run plans if it builds on earlier runs.
 
 A selection reduces table `images` to the images to plan. It reduces table `studies` to the studies of these images and
 those that differ from the earlier plans. The evaluation reads the studies of all plans of a lineage and uses the latest
@@ -6,8 +6,6 @@ row of each.
 """
 
 from collections.abc import Callable, Sequence
-
-import pyarrow.dataset as ds
 
 from diagchd_batch.studies.database import ScratchDatabase
 from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, Plan
@@ -49,15 +47,6 @@ SELECT images.* REPLACE (left_over.frames AS frames) FROM images JOIN (
 ) AS left_over USING (image_id);
 """
 
-# A frame failed unless any run scored it. A file that failed as a whole counts unless any run scored one of its frames.
-_FAILED = """
-CREATE TABLE selected AS
-SELECT images.* FROM images SEMI JOIN (
-    SELECT image_id FROM (SELECT image_id, frame, bool_or(ok) AS frame_ok FROM results GROUP BY image_id, frame)
-    QUALIFY NOT frame_ok AND NOT (frame IS NULL AND bool_or(frame_ok) OVER (PARTITION BY image_id))
-) AS failed USING (image_id);
-"""
-
 _CHANGED_STUDIES = f"""
 CREATE TABLE selected_studies AS
 SELECT studies.* FROM studies
@@ -91,37 +80,18 @@ def new_since(plans: Sequence[Plan]) -> Select:
             for batch in plan.images(["image_id", "frames", *_FILE_COLUMNS]):
                 database.insert("planned_before", batch, query)
         database.execute(_NEW)
-        _keep_selected(database, plans)
+        keep_selected(database, plans)
 
     return select
 
 
-def failed_in(results: Sequence[ds.Dataset], plans: Sequence[Plan]) -> Select:
-    """Return a selection of the files with a frame that failed and that no run of the lineage scored.
+def keep_selected(database: ScratchDatabase, plans: Sequence[Plan]) -> None:
+    """Reduce table `images` to table `selected`, and `studies` to theirs and those that differ from the earlier plans.
 
     Args:
-        results: The predictions of each run of the lineage, with columns ``image_id``, ``frame`` and ``error_code``.
+        database: The inventory, with a table `selected` of rows of `images`.
         plans: The plans of the lineage, the oldest first.
     """
-
-    def select(database: ScratchDatabase) -> None:
-        database.execute("CREATE TABLE results (image_id VARCHAR, frame INTEGER, ok BOOLEAN)")
-        is_ok = ds.field("error_code").is_null()
-        for rows in results:
-            for batch in rows.to_batches(columns=["image_id", "frame"], filter=~is_ok):
-                database.insert("results", batch, "SELECT *, false AS ok")
-        for rows in results:
-            for batch in rows.to_batches(columns=["image_id", "frame"], filter=is_ok):
-                database.insert(
-                    "results", batch, "SELECT *, true AS ok", "WHERE image_id IN (SELECT image_id FROM results)"
-                )
-        database.execute(_FAILED)
-        _keep_selected(database, plans)
-
-    return select
-
-
-def _keep_selected(database: ScratchDatabase, plans: Sequence[Plan]) -> None:
     database.execute("CREATE TABLE studies_before (study_id VARCHAR, version UBIGINT, generation INTEGER)")
     for generation, plan in enumerate(plans):
         query = f"SELECT study_id, {_STUDY_VERSION} AS version, {generation} AS generation"

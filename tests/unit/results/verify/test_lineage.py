@@ -5,7 +5,7 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.results.verify.findings import ProblemKind
 from diagchd_batch.results.verify.lineage import verify_lineage
-from diagchd_batch.studies.plan.selection import failed_in
+from diagchd_batch.scoring.driver.lineage_selection import failed_in
 from tests.unit.results.made_lineage import MadeLineage
 
 

@@ -10,10 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.scoring.driver.lineage_selection import failed_in
 from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.plan.creation import count_new_images, draft_plan, freeze_plan
-from diagchd_batch.studies.plan.selection import failed_in, new_since
+from diagchd_batch.studies.plan.selection import new_since
 from diagchd_batch.studies.plan.stored_plan import Plan
 from tests.unit.studies.archives import PSEUDONYMIZER, Archive
 
