@@ -71,7 +71,7 @@ def _assert_as(expected: Expected, run: ClusterRun) -> None:
     assert verified.returncode == 0, verified.stdout
 
 
-def test_two_submits_at_once_on_two_workers_equal_a_run_on_this_machine(run, expected):
+def test_two_submits_at_once_on_two_workers_equal_a_run_on_this_machine(run, expected) -> None:
     with run.images_held_from(*WORKERS):
         clients = [run.submitting(), run.submitting()]
         for name in WORKERS:
@@ -81,7 +81,7 @@ def test_two_submits_at_once_on_two_workers_equal_a_run_on_this_machine(run, exp
     _assert_as(expected, run)
 
 
-def test_a_worker_node_is_killed(run, expected):
+def test_a_worker_node_is_killed(run, expected) -> None:
     cluster = run.cluster
     cluster.proxy.add(SLOW_READING)
     client = run.submitting()
@@ -98,7 +98,7 @@ def test_a_worker_node_is_killed(run, expected):
     _assert_as(expected, run)
 
 
-def test_a_node_that_comes_during_a_run_is_used(run, expected):
+def test_a_node_that_comes_during_a_run_is_used(run, expected) -> None:
     cluster = run.cluster
     cluster.hosts["worker-2"].kill()
     cluster.wait_for_nodes(2)
@@ -123,7 +123,7 @@ def test_a_node_that_comes_during_a_run_is_used(run, expected):
     _assert_as(expected, run)
 
 
-def test_actors_are_killed_ten_times(run, expected):
+def test_actors_are_killed_ten_times(run, expected) -> None:
     """Each in the middle of work. While one is waited for, the other node gets no image: or that might finish all that
     is left. A shard that killed its actor four times at one place would look deadly, so before an actor's fourth death
     the shards of the first three are finished, as they are where actors die by chance.
@@ -159,7 +159,7 @@ def test_actors_are_killed_ten_times(run, expected):
     _assert_as(expected, run)
 
 
-def test_a_worker_loses_s3_for_thirty_seconds(run, expected):
+def test_a_worker_loses_s3_for_thirty_seconds(run, expected) -> None:
     cluster = run.cluster
     cluster.proxy.add(SLOW_READING)
     client = run.submitting()
@@ -177,7 +177,7 @@ def test_a_worker_loses_s3_for_thirty_seconds(run, expected):
     _assert_as(expected, run)
 
 
-def test_s3_answers_500_and_503_slowly_and_with_short_bodies(run, expected):
+def test_s3_answers_500_and_503_slowly_and_with_short_bodies(run, expected) -> None:
     proxy = run.cluster.proxy
     faults = [
         Fault(status=503, code="SlowDown", probability=0.1, times=60),
@@ -193,7 +193,7 @@ def test_s3_answers_500_and_503_slowly_and_with_short_bodies(run, expected):
     _assert_as(expected, run)
 
 
-def test_the_head_is_killed_and_started_again(run, expected):
+def test_the_head_is_killed_and_started_again(run, expected) -> None:
     cluster = run.cluster
     cluster.proxy.add(SLOW_READING)
     client = run.submitting()
@@ -221,7 +221,7 @@ def test_the_head_is_killed_and_started_again(run, expected):
     _assert_as(expected, run)
 
 
-def test_all_that_was_left_behind_tells_no_secret_and_no_identifier(ray_cluster):
+def test_all_that_was_left_behind_tells_no_secret_and_no_identifier(ray_cluster) -> None:
     """Ray's session directories on all nodes, after all that is above, and what the dashboard tells."""
     told = {str(path): path.read_bytes() for path in ray_cluster.directory.rglob("*") if path.is_file()}
     told |= {path: ray_cluster.get(path).encode() for path in ("/api/jobs/", "/api/v0/actors", "/api/v0/tasks")}

@@ -51,7 +51,7 @@ def _all_gone(pids: list[int], within_s: float) -> bool:
 
 
 @pytest.mark.slow
-def test_worker_killed_then_driver_killed_then_the_same_command_again(cohort, undisturbed, tmp_path):
+def test_worker_killed_then_driver_killed_then_the_same_command_again(cohort, undisturbed, tmp_path) -> None:
     run = ScoringRun(tmp_path, cohort)
     with run.started() as driver:
         driver.wait_until(driver.workers)
@@ -67,13 +67,13 @@ def test_worker_killed_then_driver_killed_then_the_same_command_again(cohort, un
 
 
 @pytest.mark.slow
-def test_two_actors_give_the_same_bytes(cohort, undisturbed, tmp_path):
+def test_two_actors_give_the_same_bytes(cohort, undisturbed, tmp_path) -> None:
     run = ScoringRun(tmp_path, cohort, {"cluster.actors.max": 2, "cluster.cpus_per_actor": 1})
     _assert_finishes_as(run, undisturbed)
 
 
 @pytest.mark.slow
-def test_two_actors_give_the_same_bytes_with_the_full_network_if_their_threads_are_fixed(tmp_path):
+def test_two_actors_give_the_same_bytes_with_the_full_network_if_their_threads_are_fixed(tmp_path) -> None:
     cohort = write_cohort(tmp_path / "cohort", 4)
     settings = {"model.name": "diagchd", "model.batch_size": 1, "shards.images_per_shard": 2}
     settings |= {"cluster.threads_per_actor": 1}
@@ -87,7 +87,7 @@ def test_two_actors_give_the_same_bytes_with_the_full_network_if_their_threads_a
 
 
 @pytest.mark.slow
-def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path):
+def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path) -> None:
     """Canaries in paths, file names, the key and the environment; then all that Ray keeps on disk is searched."""
     canary = "canary7f3e"
     secret = "secretcanary91c2secretcanary91c2"
@@ -194,12 +194,12 @@ def disturbed(cohort, undisturbed, tmp_path_factory, request) -> Iterator[dict[s
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("how", DISTURBANCES)
-def test_a_disturbed_run_goes_on_to_the_same_bytes(disturbed, how):
+def test_a_disturbed_run_goes_on_to_the_same_bytes(disturbed, how) -> None:
     disturbed[how].result()
 
 
 @pytest.mark.slow
-def test_two_drivers_at_once(cohort, undisturbed, tmp_path):
+def test_two_drivers_at_once(cohort, undisturbed, tmp_path) -> None:
     run = ScoringRun(tmp_path, cohort)
     with run.started() as first, run.started() as second:
         endings = [first.ending(), second.ending()]

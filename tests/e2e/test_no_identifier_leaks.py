@@ -277,29 +277,29 @@ def _make_mistakes(user: User) -> None:
     user.job()
 
 
-def test_no_output_outside_the_private_tree_holds_an_identifier(user):
+def test_no_output_outside_the_private_tree_holds_an_identifier(user) -> None:
     private = user.output / "private"
     assert list(Search([MARK]).in_tree(private)), "the search finds nothing even where identifiers belong"
     assert not list(Search([MARK]).in_tree(user.output, private))
 
 
-def test_nothing_said_to_the_user_holds_an_identifier(user):
+def test_nothing_said_to_the_user_holds_an_identifier(user) -> None:
     assert len(list(user.said.iterdir())) > 60
     assert not list(Search([MARK]).in_tree(user.said))
 
 
-def test_nothing_that_was_shared_holds_an_identifier(user):
+def test_nothing_that_was_shared_holds_an_identifier(user) -> None:
     assert (user.directory / "shared" / "README.md").exists()
     assert not list(Search([MARK]).in_tree(user.directory / "shared"))
     for path in (user.directory / "shared").iterdir():
         assert not re.search(r"\b[psir]-[0-9a-f]{16}\b", path.read_text())
 
 
-def test_ray_keeps_no_identifier_on_the_disk(user):
+def test_ray_keeps_no_identifier_on_the_disk(user) -> None:
     assert list(user.kept.rglob("raylet.*")) and list(user.kept.rglob("worker-*"))
     assert not list(Search([MARK]).in_tree(user.kept))
 
 
-def test_secrets_are_nowhere(user):
+def test_secrets_are_nowhere(user) -> None:
     for place in (user.output, user.said, user.kept, user.directory / "shared"):
         assert not list(Search([SECRET]).in_tree(place))

@@ -47,7 +47,7 @@ def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return run.score_bytes()
 
 
-def test_a_deadline_that_has_passed_stops_at_once_and_the_same_command_goes_on(cohort, undisturbed, tmp_path):
+def test_a_deadline_that_has_passed_stops_at_once_and_the_same_command_goes_on(cohort, undisturbed, tmp_path) -> None:
     run = ScoringRun(tmp_path, cohort)
     ending = run.finish("--until", "2020-01-01T00:00+01:00")
     assert (ending.exit_code, ending.summary["n_images_left"]) == (0, N_IMAGES), ending.messages
@@ -62,7 +62,7 @@ def test_a_deadline_that_has_passed_stops_at_once_and_the_same_command_goes_on(c
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_shards_in_hand_are_finished_and_no_other_begins(stopped_and_resumed, how):
+def test_shards_in_hand_are_finished_and_no_other_begins(stopped_and_resumed, how) -> None:
     """Shards 0 to 3 are scored; 4 and 5 are in hand when the clock passes the deadline, or the end is asked for."""
     stopped_and_resumed[how].result()
 
@@ -140,7 +140,7 @@ def _tables(output: Path, run_id: str) -> dict[str, list]:
     }
 
 
-def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_path):
+def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_path) -> None:
     archive = write_cohort(tmp_path / "archive", 16)
     (archive / "study-0000" / "broken.png").write_bytes(b"not a picture")
     run = ScoringRun(tmp_path / "run", archive, run_id=None)

@@ -48,7 +48,7 @@ def browser():
         yield opened
 
 
-def test_submit_ends_with_key_figures_and_the_report(told, report):
+def test_submit_ends_with_key_figures_and_the_report(told, report) -> None:
     assert re.search(r"AUC +0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\), 62 studies", told)
     for name, units in (("sensitivity", "22 diseased studies"), ("specificity", "40 healthy studies")):
         assert re.search(rf"{name} +0\.\d{{3}} \(0\.\d{{3}} to [01]\.\d{{3}}\), \d\d of {units}", told)
@@ -57,7 +57,7 @@ def test_submit_ends_with_key_figures_and_the_report(told, report):
     assert len(list(report.parents[2].glob("runs/run_id=*/_SUCCESS"))) == 1
 
 
-def test_the_same_run_gives_the_same_bytes(report, output):
+def test_the_same_run_gives_the_same_bytes(report, output) -> None:
     written = report.read_bytes()
     report.unlink()
     _run("jobs/evaluate.py", str(output))
@@ -68,7 +68,7 @@ def test_the_same_run_gives_the_same_bytes(report, output):
     assert json.loads(again)["report"] == str(report)
 
 
-def test_all_there_and_nothing_identified(report):
+def test_all_there_and_nothing_identified(report) -> None:
     text = report.read_text(encoding="utf-8")
     page = HtmlPage(text)
     assert "SIMULATED" in text
@@ -90,7 +90,7 @@ def test_all_there_and_nothing_identified(report):
 @needs_chromium
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_opens_without_an_error_or_a_request_and_fits(report, browser, width, dark):
+def test_opens_without_an_error_or_a_request_and_fits(report, browser, width, dark) -> None:
     browser.open(report, width, dark=dark)
     assert browser.requests() == [report.resolve().as_uri().replace("=", "%3D")]
     assert browser.complaints() == []
@@ -102,7 +102,7 @@ def test_opens_without_an_error_or_a_request_and_fits(report, browser, width, da
 
 
 @needs_chromium
-def test_figures_are_legible_and_described_on_a_phone(report, browser):
+def test_figures_are_legible_and_described_on_a_phone(report, browser) -> None:
     browser.open(report, 390)
     figures = browser.evaluate(
         "Array.from(document.querySelectorAll('svg')).map(s => [s.querySelector('title').textContent, "
@@ -117,7 +117,7 @@ def test_figures_are_legible_and_described_on_a_phone(report, browser):
 
 @needs_chromium
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext is not installed (poppler-utils)")
-def test_prints_with_the_headline(report, browser, tmp_path):
+def test_prints_with_the_headline(report, browser, tmp_path) -> None:
     browser.open(report)
     (tmp_path / "report.pdf").write_bytes(browser.pdf())
     text = subprocess.check_output(["pdftotext", "-layout", str(tmp_path / "report.pdf"), "-"], text=True)
@@ -129,7 +129,7 @@ def test_prints_with_the_headline(report, browser, tmp_path):
     assert all(page.strip() for page in pages)
 
 
-def test_the_gallery_is_private_and_whole(told, output, request):
+def test_the_gallery_is_private_and_whole(told, output, request) -> None:
     printed = _run("-m", "diagchd_batch", "report", str(output), "--gallery", "2").splitlines()
     gallery = Path(printed[1])
     assert gallery.is_relative_to(output / "private")

@@ -32,7 +32,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
-def test_a_disk_that_fills_up(small_disk, tmp_path):
+def test_a_disk_that_fills_up(small_disk, tmp_path) -> None:
     run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", N_IMAGES), output_directory=small_disk / "out")
     filler = small_disk / "filler"
     with run.started() as driver:
@@ -86,7 +86,7 @@ def _committed(bucket: Store) -> dict[str, bytes]:
 
 
 @pytest.mark.s3
-def test_an_endpoint_that_goes_away(s3_run, bucket, proxy):
+def test_an_endpoint_that_goes_away(s3_run, bucket, proxy) -> None:
     patience_s = s3_run.overrides["limits.object_timeout_s"]
     s3_run.overrides["limits.object_timeout_s"] = patience_s / 2  # the end takes ten times as long
     with s3_run.started() as driver:
@@ -107,7 +107,7 @@ def test_an_endpoint_that_goes_away(s3_run, bucket, proxy):
 
 
 @pytest.mark.s3
-def test_trouble_that_passes_and_one_refused_object(s3_run, bucket, proxy):
+def test_trouble_that_passes_and_one_refused_object(s3_run, bucket, proxy) -> None:
     """500 and 503 for a while, cut bodies, and a 403 for one object: one row `access_denied`, all others scored."""
     proxy.add(Fault(status=503, code="SlowDown", probability=0.1, times=40))
     proxy.add(Fault(status=500, probability=0.1, times=20))
@@ -123,7 +123,7 @@ def test_trouble_that_passes_and_one_refused_object(s3_run, bucket, proxy):
 
 
 @pytest.mark.s3
-def test_credentials_that_are_refused(s3_run, monkeypatch):
+def test_credentials_that_are_refused(s3_run, monkeypatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
     ending = s3_run.finish()
     assert ending.exit_code == 1
@@ -132,7 +132,7 @@ def test_credentials_that_are_refused(s3_run, monkeypatch):
 
 
 @pytest.mark.s3
-def test_two_drivers_at_once_on_s3(s3_run, bucket):
+def test_two_drivers_at_once_on_s3(s3_run, bucket) -> None:
     """One key, one plan, one run; no frame twice."""
     s3_run.run_id = None
     s3_run.environment["DIAGCHD_ID_KEY"] = ""

@@ -27,7 +27,7 @@ def output(s3_uri, tmp_path):
     return bucket, made.output.uri
 
 
-def test_exports_from_s3_to_s3_are_those_of_a_disk(output, s3_uri, tmp_path):
+def test_exports_from_s3_to_s3_are_those_of_a_disk(output, s3_uri, tmp_path) -> None:
     bucket, directory = output
     for source, place in ((bucket.uri, f"{s3_uri}/shared"), (directory, str(tmp_path / "shared"))):
         ended = diagchd_batch("export", "shareable", source, place, "--run-id", RUN_ID)
@@ -48,7 +48,7 @@ def test_exports_from_s3_to_s3_are_those_of_a_disk(output, s3_uri, tmp_path):
     assert refused.exit_code == 2 and "part of the output" in refused.messages
 
 
-def test_queries_on_s3(output):
+def test_queries_on_s3(output) -> None:
     bucket, _ = output
     ended = diagchd_batch("query", bucket.uri, "SELECT count(*) AS n FROM predictions JOIN studies USING (study_id)")
     assert ended.exit_code == 0 and "40" in ended.printed, ended.messages

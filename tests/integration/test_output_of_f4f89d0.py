@@ -32,7 +32,7 @@ def copied(directory: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def key(monkeypatch):
+def key(monkeypatch) -> None:
     monkeypatch.setenv("DIAGCHD_ID_KEY", KEY)
 
 
@@ -53,13 +53,13 @@ def queried(sql: str, *options: str) -> list[dict]:
     return json.loads(succeeded("query", "output", sql, *options, "--format", "json").printed)
 
 
-def test_it_is_verified(earlier):
+def test_it_is_verified(earlier) -> None:
     printed = succeeded("verify", "output").printed
     assert "first → second" in printed
     assert "19 planned images, 19 rows" in printed
 
 
-def test_every_view_is_queried(earlier):
+def test_every_view_is_queried(earlier) -> None:
     n_rows = {"runs": 3, "lineages": 3, "predictions": 36, "scores": 36, "masks": 36, "plan": 36, "studies": 20}
     for view, expected in n_rows.items():
         assert queried(f"SELECT count(*) AS n FROM {view}") == [{"n": expected}], view
@@ -78,7 +78,7 @@ def test_every_view_is_queried(earlier):
         assert queried(f"SELECT count(*) AS n FROM {view}")[0]["n"] > 0, view
 
 
-def test_a_notebook_reads_its_masks(earlier):
+def test_a_notebook_reads_its_masks(earlier) -> None:
     output = open_output("output")
     row = output.predictions("second").to_table().to_pylist()[0]
     assert output.mask(row["image_id"], row["frame"], "second").shape == (128, 160)
@@ -98,7 +98,7 @@ def assert_equal_tables(ours: Path, theirs: Path) -> None:
 
 
 @pytest.mark.parametrize("run_id", ["first", "other"])
-def test_it_is_evaluated_with_equal_tables(earlier, run_id):
+def test_it_is_evaluated_with_equal_tables(earlier, run_id) -> None:
     succeeded("evaluate", "output", "--run-id", run_id)
     kept = sorted((KEPT / "output" / "metrics" / f"run_id={run_id}").glob("*.parquet"))
     assert kept
@@ -106,7 +106,7 @@ def test_it_is_evaluated_with_equal_tables(earlier, run_id):
         assert_equal_tables(earlier / "output" / "metrics" / f"run_id={run_id}" / path.name, path)
 
 
-def test_a_correction_in_its_second_run_counts_when_its_lineage_is_evaluated(earlier):
+def test_a_correction_in_its_second_run_counts_when_its_lineage_is_evaluated(earlier) -> None:
     succeeded("evaluate", "output", "--run-id", "second")
     studies = "SELECT DISTINCT source_study_id, study_id FROM studies"
     found = queried(
@@ -120,13 +120,13 @@ def test_a_correction_in_its_second_run_counts_when_its_lineage_is_evaluated(ear
     assert by_study["study-00003"][0] == "excluded"
 
 
-def test_its_runs_are_compared(earlier):
+def test_its_runs_are_compared(earlier) -> None:
     succeeded("compare", "output", "other", "second")
     rows = queried("SELECT count(*) AS n FROM runs WHERE run_id IN ('other', 'second')")
     assert rows == [{"n": 2}]
 
 
-def test_it_is_reported(earlier):
+def test_it_is_reported(earlier) -> None:
     succeeded("report", "output", "--run-id", "second")
 
 
@@ -148,7 +148,7 @@ def submitted(directory: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_recognised_and_continued(in_its_place, monkeypatch):
+def test_a_finished_run_is_recognised_and_continued(in_its_place, monkeypatch) -> None:
     repeated = submitted(in_its_place, "--run-id", "first")
     assert repeated.returncode == 3, repeated.stderr
     archive = in_its_place / "archive"
@@ -169,7 +169,7 @@ def test_a_finished_run_is_recognised_and_continued(in_its_place, monkeypatch):
 
 
 @pytest.mark.slow
-def test_an_unfinished_run_is_resumed(in_its_place, monkeypatch):
+def test_an_unfinished_run_is_resumed(in_its_place, monkeypatch) -> None:
     monkeypatch.chdir(in_its_place)
     scores = in_its_place / "output" / "scores" / "run_id=first"
     (scores / "shard-00003.parquet").unlink()

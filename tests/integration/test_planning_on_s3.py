@@ -47,7 +47,7 @@ def freeze(bucket: str, images_per_shard: int = 7):
     return key, freeze_plan(config, shards, open_store(config.uri), private, "run", Pseudonymizer(key))
 
 
-def test_plan_on_s3(bucket):
+def test_plan_on_s3(bucket) -> None:
     _, plan = freeze(bucket)
     planned = [row for reference in plan.shards() for row in plan.read_shard(reference)]
     assert sorted(row.uri for row in planned) == sorted(IMAGES)
@@ -60,20 +60,20 @@ def test_plan_on_s3(bucket):
     assert again.studies().read_all().num_rows == 12
 
 
-def test_tables_are_read_from_s3(bucket):
+def test_tables_are_read_from_s3(bucket) -> None:
     open_store(bucket).create("reference.csv", b"\xef\xbb\xbfstudy_id;label\r\n007;1\r\n")
     table = read_reference(join_uri(bucket, "reference.csv"))
     assert table["study_id"].tolist() == ["007"]
     assert table["label"].tolist() == [1]
 
 
-def _freeze_in_another_process(bucket, images_per_shard, barrier, answers):
+def _freeze_in_another_process(bucket, images_per_shard, barrier, answers) -> None:
     barrier.wait()
     key, plan = freeze(bucket, images_per_shard)
     answers.put((key, plan.head, [row.image_id for ref in plan.shards() for row in plan.read_shard(ref)]))
 
 
-def test_two_drivers_at_once_get_one_key_and_one_plan(bucket):
+def test_two_drivers_at_once_get_one_key_and_one_plan(bucket) -> None:
     processes = multiprocessing.get_context("spawn")
     barrier, answers = processes.Barrier(2), processes.Queue()
     drivers = [
@@ -89,7 +89,7 @@ def test_two_drivers_at_once_get_one_key_and_one_plan(bucket):
     assert len(one[2]) == len(IMAGES)
 
 
-def test_manifest_digest_and_absence(bucket):
+def test_manifest_digest_and_absence(bucket) -> None:
     config = config_of(bucket)
     assert manifest_digest(config) == hashlib.sha256(MANIFEST.encode()).hexdigest()
     gone = config.model_copy(update={"manifest": join_uri(bucket, "archive/gone.csv")})

@@ -32,7 +32,7 @@ def measurements(tmp_path_factory, request) -> Iterator[dict[str, Future[dict]]]
 
 @pytest.mark.parametrize("inventory", INVENTORIES)
 @pytest.mark.parametrize("n_images", [SIZES[0], pytest.param(SIZES[1], marks=pytest.mark.slow)])
-def test_planning_and_a_drivers_start_stay_below_1500_mb(measurements, n_images, inventory, record_property):
+def test_planning_and_a_drivers_start_stay_below_1500_mb(measurements, n_images, inventory, record_property) -> None:
     measured = measurements[f"{n_images}-{inventory}"].result()
     print(measured)
     record_property("measured", measured)

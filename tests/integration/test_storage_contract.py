@@ -68,7 +68,7 @@ def error_of(call: Callable, *arguments) -> FailureCode:
     return caught.value.code
 
 
-def test_what_is_created_is_listed_and_read_back(storage):
+def test_what_is_created_is_listed_and_read_back(storage) -> None:
     fill(storage)
     counts: list[int] = []
     listed = {info.key: info for info in storage.list(progress=counts.append)}
@@ -92,16 +92,16 @@ def test_what_is_created_is_listed_and_read_back(storage):
         ("a/b.png", []),
     ],
 )
-def test_a_prefix_is_a_directory(storage, prefix, expected):
+def test_a_prefix_is_a_directory(storage, prefix, expected) -> None:
     fill(storage)
     assert sorted(info.key for info in storage.list(prefix)) == expected
 
 
-def test_an_empty_storage_lists_nothing(storage):
+def test_an_empty_storage_lists_nothing(storage) -> None:
     assert list(storage.list()) == []
 
 
-def test_a_listing_may_be_left_half_read(storage):
+def test_a_listing_may_be_left_half_read(storage) -> None:
     for number in range(30):
         storage.create(f"{number % 12}/{number}", b"")
     before = threading.active_count()
@@ -111,7 +111,7 @@ def test_a_listing_may_be_left_half_read(storage):
     assert threading.active_count() <= before
 
 
-def test_ranges(storage):
+def test_ranges(storage) -> None:
     storage.create("object", bytes(range(200)))
     assert storage.read_range("object", 0, 5) == bytes(range(5))
     assert storage.read_range("object", 190, 100) == bytes(range(190, 200))
@@ -121,13 +121,13 @@ def test_ranges(storage):
     assert storage.read_range("empty", 0, 10) == b""
 
 
-def test_too_large_objects_are_refused(storage):
+def test_too_large_objects_are_refused(storage) -> None:
     storage.create("object", bytes(1000))
     assert error_of(storage.read, "object", 999) is FailureCode.TOO_LARGE
     assert len(storage.read("object", 1000)) == 1000
 
 
-def test_missing_objects(storage):
+def test_missing_objects(storage) -> None:
     fill(storage)
     assert error_of(storage.read, "missing") is FailureCode.NOT_FOUND
     assert error_of(storage.read, "top.png/below-a-file") is FailureCode.NOT_FOUND
@@ -137,7 +137,7 @@ def test_missing_objects(storage):
     storage.delete("missing")
 
 
-def test_create_never_overwrites(storage, tmp_path):
+def test_create_never_overwrites(storage, tmp_path) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"second")
     assert storage.create("key", b"first") is True
@@ -146,7 +146,7 @@ def test_create_never_overwrites(storage, tmp_path):
     assert storage.read("key") == b"first"
 
 
-def test_of_many_creators_one_wins(storage):
+def test_of_many_creators_one_wins(storage) -> None:
     """Threads and processes at once, 24 in all; the object is one writer's, whole."""
     won: list[int] = []
     start = threading.Barrier(16)
@@ -175,7 +175,7 @@ def _create_pickled(job: tuple[bytes, int]) -> int | None:
     return number if created else None
 
 
-def test_replace_is_atomic_for_readers(storage):
+def test_replace_is_atomic_for_readers(storage) -> None:
     """A reader beside a writer sees one whole version or another, never a mixture."""
     storage.replace("key", b"0" * 200_000)
     stopped = threading.Event()
@@ -199,7 +199,7 @@ def test_replace_is_atomic_for_readers(storage):
     assert storage.read("key") == b"9" * 200_000
 
 
-def test_a_file_is_written_from_its_path(storage, tmp_path):
+def test_a_file_is_written_from_its_path(storage, tmp_path) -> None:
     source = tmp_path / "source"
     source.write_bytes(os.urandom(3_000_000))
     assert storage.create("created", source)
@@ -208,7 +208,7 @@ def test_a_file_is_written_from_its_path(storage, tmp_path):
     assert source.exists()
 
 
-def test_versions_tell_changed_objects(storage):
+def test_versions_tell_changed_objects(storage) -> None:
     storage.replace("key", b"one")
     _, before = storage.read_versioned("key")
     storage.replace("key", b"two")
@@ -216,7 +216,7 @@ def test_versions_tell_changed_objects(storage):
     assert before != after
 
 
-def test_delete(storage):
+def test_delete(storage) -> None:
     storage.create("a/key", b"x")
     storage.delete("a/key")
     assert storage.stat("a/key") is None
@@ -224,14 +224,14 @@ def test_delete(storage):
 
 
 @pytest.mark.parametrize("key", ["", "/absolute", "../above", "a/../../above", "a/./b", "a/", "..", "nul\0"])
-def test_keys_that_could_leave_the_root_are_refused(storage, key):
+def test_keys_that_could_leave_the_root_are_refused(storage, key) -> None:
     calls = (storage.read, storage.stat, storage.delete, lambda k: storage.create(k, b""))
     for call in (*calls, lambda k: storage.replace(k, b"")):
         with pytest.raises(ValueError, match="relative key"):
             call(key)
 
 
-def test_a_pickle_holds_no_credentials_and_opens_the_same_storage(storage, s3_server):
+def test_a_pickle_holds_no_credentials_and_opens_the_same_storage(storage, s3_server) -> None:
     storage.create("key", b"x")
     pickled = pickle.dumps(storage)
     assert s3_server.environ["AWS_SECRET_ACCESS_KEY"].encode() not in pickled
@@ -239,7 +239,7 @@ def test_a_pickle_holds_no_credentials_and_opens_the_same_storage(storage, s3_se
     assert (again.uri, again.read("key")) == (storage.uri, b"x")
 
 
-def test_arrow_scans_what_was_committed(storage, tmp_path):
+def test_arrow_scans_what_was_committed(storage, tmp_path) -> None:
     pq.write_table(pa.table({"x": [1, 2, 3]}), tmp_path / "t.parquet")
     storage.create("scores/run_id=r/part-0.parquet", tmp_path / "t.parquet")
     storage.create("scores/run_id=r/part-1.parquet", tmp_path / "t.parquet")
@@ -250,18 +250,18 @@ def test_arrow_scans_what_was_committed(storage, tmp_path):
     assert sum(info.is_file for info in found) == 2
 
 
-def test_join_uri_names_a_storage_below(uri, storage):
+def test_join_uri_names_a_storage_below(uri, storage) -> None:
     open_store(join_uri(uri, "private/")).create("key", b"x")
     assert storage.read("private/key") == b"x"
 
 
-def test_preflight_passes_and_leaves_nothing(storage):
+def test_preflight_passes_and_leaves_nothing(storage) -> None:
     check_create_if_absent(storage, "scores")
     check_readable(storage)
     assert list(storage.list()) == []
 
 
-def test_a_missing_root_is_a_fault_with_its_name(uri):
+def test_a_missing_root_is_a_fault_with_its_name(uri) -> None:
     missing = open_store("s3://no-such-bucket/x" if uri.startswith("s3") else f"{uri}/missing", object_timeout_s=2)
     for call in (lambda: check_readable(missing), lambda: missing.read("patient-name.png")):
         with pytest.raises(StorageFault) as caught:

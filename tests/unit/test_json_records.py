@@ -19,7 +19,7 @@ def store(tmp_path):
     return open_store(str(tmp_path))
 
 
-def test_a_record_is_written_read_and_replaced(store):
+def test_a_record_is_written_read_and_replaced(store) -> None:
     assert Example.read(store, "a/example.json") is None
     Example(name="first", n_images=1).write(store, "a/example.json")
     Example(name="second", n_images=2).write(store, "a/example.json")
@@ -27,7 +27,7 @@ def test_a_record_is_written_read_and_replaced(store):
     assert store.read("a/example.json").endswith(b"}\n")
 
 
-def test_a_record_is_created_once(store):
+def test_a_record_is_created_once(store) -> None:
     assert Example(name="winner", n_images=1).create(store, "example.json")
     assert not Example(name="late", n_images=2).create(store, "example.json")
     assert Example.read(store, "example.json").name == "winner"
@@ -47,7 +47,7 @@ def test_a_record_is_created_once(store):
         b'{"name": "x", "n_images": 1, "of_a_later_version": 2}',
     ],
 )
-def test_a_damaged_file_is_named_with_its_remedy(store, content):
+def test_a_damaged_file_is_named_with_its_remedy(store, content) -> None:
     store.replace("runs/example.json", content)
     with pytest.raises(DamagedRecordError, match=r"runs/example\.json is damaged .*; make it again$"):
         Example.read(store, "runs/example.json")

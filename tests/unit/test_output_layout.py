@@ -24,7 +24,7 @@ PATTERNS = [value for value in vars(layout).values() if isinstance(value, re.Pat
 
 
 @pytest.mark.parametrize("pattern, key_of, arguments", KEYS)
-def test_a_pattern_recognises_its_keys_and_no_other(pattern, key_of, arguments):
+def test_a_pattern_recognises_its_keys_and_no_other(pattern, key_of, arguments) -> None:
     key = key_of(**arguments)
     match = pattern.fullmatch(key)
     assert {name: int(value) if name in ("shard", "part") else value for name, value in match.groupdict().items()} == (
@@ -36,17 +36,17 @@ def test_a_pattern_recognises_its_keys_and_no_other(pattern, key_of, arguments):
         assert not pattern.fullmatch(altered)
 
 
-def test_every_pattern_has_an_example():
+def test_every_pattern_has_an_example() -> None:
     assert {pattern for pattern, _, _ in KEYS} == set(PATTERNS)
 
 
 @pytest.mark.parametrize("number", ["1", "0007", "000007", "0123456", "12345 (1)"])
-def test_no_other_spelling_of_a_number_counts(number):
+def test_no_other_spelling_of_a_number_counts(number) -> None:
     assert not layout.SHARD_FILE.fullmatch(f"scores/run_id={RUN}/shard-{number}.parquet")
     assert not layout.PREDICTIONS_FILE.fullmatch(f"predictions/run_id={RUN}/part-{number}.parquet")
 
 
-def test_no_other_module_spells_a_pattern_of_keys():
+def test_no_other_module_spells_a_pattern_of_keys() -> None:
     from pathlib import Path
 
     import diagchd_batch

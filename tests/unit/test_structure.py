@@ -48,7 +48,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_one_way_and_heavy_libraries_stay_where_they_belong(path):
+def test_imports_go_one_way_and_heavy_libraries_stay_where_they_belong(path) -> None:
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     for name in _imports(path):
         top, *rest = name.split(".")
@@ -81,11 +81,11 @@ def _circles(graph: dict[str, set[str]]) -> list[list[str]]:
     return []
 
 
-def test_no_modules_import_each_other_in_a_circle():
+def test_no_modules_import_each_other_in_a_circle() -> None:
     assert _circles(_graph()) == []
 
 
-def test_no_packages_import_each_other_in_a_circle():
+def test_no_packages_import_each_other_in_a_circle() -> None:
     packages: dict[str, set[str]] = {}
     for name, imported in _graph().items():
         own = _package(name)
@@ -100,7 +100,7 @@ def _package(name: str) -> str:
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES}), ids=lambda path: path.name)
-def test_no_folder_has_too_many_modules_and_no_two_names_are_nearly_equal(folder):
+def test_no_folder_has_too_many_modules_and_no_two_names_are_nearly_equal(folder) -> None:
     names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
     assert folder.name in LISTS_OF_COMMANDS or len(names) <= MAX_MODULES
     for one, other in itertools.combinations(names, 2):
@@ -120,24 +120,24 @@ def _nearly_equal(one: str, other: str) -> bool:
 @pytest.mark.parametrize(
     ("one", "other"), [("actor", "actors"), ("watch", "watchdog"), ("plan", "plane"), ("a1", "b1")]
 )
-def test_names_that_are_nearly_equal_are_found(one, other):
+def test_names_that_are_nearly_equal_are_found(one, other) -> None:
     assert _nearly_equal(one, other)
     assert not _nearly_equal("s3", "s3_client")
 
 
-def test_every_part_of_the_package_has_a_layer():
+def test_every_part_of_the_package_has_a_layer() -> None:
     parts = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
     assert parts - {"__init__", "__main__"} <= set(LAYER_OF)
 
 
-def test_files_stay_small():
+def test_files_stay_small() -> None:
     lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES]
     assert max(lengths) <= 600
     assert median(lengths) < 150
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["submit", "--help"], ["--version"], ["config", "schema"]])
-def test_light_commands_load_neither_ray_nor_tensorflow(arguments):
+def test_light_commands_load_neither_ray_nor_tensorflow(arguments) -> None:
     code = (
         "import sys\n"
         "from diagchd_batch.cli.main import main\n"
@@ -151,7 +151,7 @@ def test_light_commands_load_neither_ray_nor_tensorflow(arguments):
     assert done.stdout
 
 
-def test_help_answers_in_under_half_a_second():
+def test_help_answers_in_under_half_a_second() -> None:
     measure = (
         "import resource, subprocess, sys\n"
         "subprocess.run([sys.executable, '-m', 'diagchd_batch', '--help'], check=True, stdout=subprocess.DEVNULL)\n"

@@ -17,5 +17,5 @@ from diagchd_batch.wording import counted
         (None, "study", "", "– studies"),
     ],
 )
-def test_one_is_singular(n, noun, adjective, text):
+def test_one_is_singular(n, noun, adjective, text) -> None:
     assert counted(n, noun, adjective) == text

@@ -29,7 +29,7 @@ def command(*arguments, **environment):
     )
 
 
-def test_evaluate_names_the_tables_it_wrote(made):
+def test_evaluate_names_the_tables_it_wrote(made) -> None:
     done = command("-m", "diagchd_batch", "evaluate", made.output.uri, "--run-id", RUN_ID, "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
@@ -38,7 +38,7 @@ def test_evaluate_names_the_tables_it_wrote(made):
     assert any("readers" in note for note in summary["notes"])
 
 
-def test_evaluate_takes_the_settings_of_a_job_file(made, tmp_path):
+def test_evaluate_takes_the_settings_of_a_job_file(made, tmp_path) -> None:
     job = tmp_path / "job.yaml"
     job.write_text(
         "input: {uri: x, layout: tree}\noutput: {uri: y}\n"
@@ -49,25 +49,25 @@ def test_evaluate_takes_the_settings_of_a_job_file(made, tmp_path):
     assert {row["operating_point"] for row in made.metrics("study_results")} == {"high"}
 
 
-def test_an_unknown_run_is_a_usage_error(made):
+def test_an_unknown_run_is_a_usage_error(made) -> None:
     done = command("-m", "diagchd_batch", "evaluate", made.output.uri, "--run-id", "nothing-1")
     assert done.returncode == 2
     assert "nothing-1" in done.stderr
 
 
-def test_without_the_key_it_says_where_to_get_it(made):
+def test_without_the_key_it_says_where_to_get_it(made) -> None:
     done = command("-m", "diagchd_batch", "evaluate", made.output.uri, "--run-id", RUN_ID, DIAGCHD_ID_KEY="")
     assert done.returncode == 2
     assert "DIAGCHD_ID_KEY" in done.stderr
 
 
-def test_compare_counts_changed_calls(made):
+def test_compare_counts_changed_calls(made) -> None:
     done = command("-m", "diagchd_batch", "compare", made.output.uri, RUN_ID, OTHER)
     assert done.returncode == 0, done.stderr
     assert "calls changed" in done.stdout and "5 studies" in done.stdout
 
 
-def test_the_job_script_is_the_same_command(made):
+def test_the_job_script_is_the_same_command(made) -> None:
     done = command(str(bundled_path("jobs/evaluate.py")), made.output.uri, "--run-id", RUN_ID)
     assert done.returncode == 0, done.stderr
     assert RUN_ID in done.stdout

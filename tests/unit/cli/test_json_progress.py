@@ -8,7 +8,7 @@ from diagchd_batch.cli.progress import LineProgress
 from diagchd_batch.scoring.liveness.progress import RunStart, ShardSummary
 
 
-def test_each_event_is_a_line_with_its_run(capsys):
+def test_each_event_is_a_line_with_its_run(capsys) -> None:
     log = JsonProgress()
     log.listed(1000)
     log.message("waiting for a node")
@@ -23,6 +23,6 @@ def test_each_event_is_a_line_with_its_run(capsys):
     assert (events[-1]["shard"], events[-1]["failures"]) == (1, {"decode_error": 1})
 
 
-def test_the_environment_chooses():
+def test_the_environment_chooses() -> None:
     assert isinstance(progress.log_progress({progress.LOG_VARIABLE: "json"}), JsonProgress)
     assert isinstance(progress.log_progress({}), LineProgress)

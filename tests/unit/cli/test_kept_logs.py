@@ -31,7 +31,7 @@ def _logs(*options: str):
 
 
 @pytest.mark.parametrize("options", [[], ["--address", NOBODY]], ids=["no cluster", "a cluster that is gone"])
-def test_the_log_of_the_latest_driver_is_printed(output, options):
+def test_the_log_of_the_latest_driver_is_printed(output, options) -> None:
     with RunLog() as log:
         log.keep(output.private, RUN_ID, "11111111")
         log.write("what the driver said")
@@ -42,7 +42,7 @@ def test_the_log_of_the_latest_driver_is_printed(output, options):
     assert ("no answer from" in printed.stderr) is bool(options)
 
 
-def test_of_a_run_without_a_log_it_tells_the_kind_of_its_end_and_where_the_private_text_lies(output):
+def test_of_a_run_without_a_log_it_tells_the_kind_of_its_end_and_where_the_private_text_lies(output) -> None:
     printed = _logs(output.storage.uri, "--run-id", RUN_ID)
     assert printed.exit_code == 0
     assert "it is failed: a fault of the run, exit code 1; the full text is in the private tree" in printed.stdout
@@ -51,7 +51,7 @@ def test_of_a_run_without_a_log_it_tells_the_kind_of_its_end_and_where_the_priva
     assert canary("file") not in printed.output
 
 
-def test_without_output_and_cluster_it_says_what_to_give(output):
+def test_without_output_and_cluster_it_says_what_to_give(output) -> None:
     for options in ([], ["--run-id", RUN_ID], ["--address", NOBODY]):
         assert isinstance(_logs(*options).exception, UsageError)
     refused = _logs("--run-id", RUN_ID, "--address", NOBODY)
@@ -59,6 +59,6 @@ def test_without_output_and_cluster_it_says_what_to_give(output):
     assert "logs OUTPUT" in refused.stderr
 
 
-def test_an_unknown_run_is_refused(output):
+def test_an_unknown_run_is_refused(output) -> None:
     refused = CliRunner().invoke(app, ["logs", output.storage.uri, "--run-id", "unknown"])
     assert isinstance(refused.exception, UsageError)

@@ -21,7 +21,7 @@ def output(tmp_path_factory) -> str:
 
 
 @pytest.mark.parametrize("command", OUTPUT_COMMANDS, ids=" ".join)
-def test_an_output_that_is_not_there_is_named(command, tmp_path):
+def test_an_output_that_is_not_there_is_named(command, tmp_path) -> None:
     done = diagchd_batch(*command, str(tmp_path / "mistyped"))
     assert (done.exit_code, done.printed) == (2, "")
     assert "mistyped holds no run; name the directory or prefix that is output.uri" in done.messages
@@ -29,20 +29,20 @@ def test_an_output_that_is_not_there_is_named(command, tmp_path):
 
 
 @pytest.mark.parametrize("command", [c for c in OUTPUT_COMMANDS if c != ("list",)], ids=" ".join)
-def test_a_run_that_is_not_there_is_named_with_where_to_look(command, output):
+def test_a_run_that_is_not_there_is_named_with_where_to_look(command, output) -> None:
     done = diagchd_batch(*command, output, "--run-id", "no-such-run")
     assert (done.exit_code, done.printed) == (2, "")
     assert "no-such-run" in done.messages and "diagchd-batch list" in done.messages
 
 
 @pytest.mark.parametrize("runs", [(RUN_ID, "no-such-run"), ("no-such-run", RUN_ID)])
-def test_compare_names_the_run_that_is_not_there(runs, output):
+def test_compare_names_the_run_that_is_not_there(runs, output) -> None:
     done = diagchd_batch("compare", output, *runs)
     assert done.exit_code == 2
     assert "holds no run no-such-run" in done.messages
 
 
-def test_another_private_tree_is_asked_for(output, tmp_path):
+def test_another_private_tree_is_asked_for(output, tmp_path) -> None:
     done = diagchd_batch("verify", output, "--private-uri", str(tmp_path))
     assert done.exit_code == 1
     assert "--private-uri" in done.messages

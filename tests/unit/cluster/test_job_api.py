@@ -27,14 +27,14 @@ class Job:
 class MemoryApi:
     """Ray's job API as far as a submit needs it: a taken id is refused with an error that does not say so."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.before_submit = lambda: None
 
     def list_jobs(self):
         return list(self.jobs.values())
 
-    def submit_job(self, *, entrypoint, submission_id, runtime_env):
+    def submit_job(self, *, entrypoint, submission_id, runtime_env) -> None:
         before, self.before_submit = self.before_submit, lambda: None
         before()
         if submission_id in self.jobs:
@@ -65,7 +65,7 @@ def another(tmp_path):
     return open_store(str(tmp_path / "another"))
 
 
-def test_the_same_run_twice_attaches_and_a_resume_gets_the_next_number(jobs, api, private):
+def test_the_same_run_twice_attaches_and_a_resume_gets_the_next_number(jobs, api, private) -> None:
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", False)
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", True)
     api.jobs["run-s1"].status = JobStatus.FAILED
@@ -74,32 +74,32 @@ def test_the_same_run_twice_attaches_and_a_resume_gets_the_next_number(jobs, api
     assert jobs.latest("run") == "run-s2"
 
 
-def test_a_run_of_the_same_name_in_another_output_is_another_run(jobs, private, another):
+def test_a_run_of_the_same_name_in_another_output_is_another_run(jobs, private, another) -> None:
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", False)
     assert jobs.submit(CONFIG, another, "run") == ("run-s2", False)
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", True)
     assert jobs.submit(CONFIG, another, "run") == ("run-s2", True)
 
 
-def test_of_two_clients_at_once_the_second_attaches(jobs, api, private):
+def test_of_two_clients_at_once_the_second_attaches(jobs, api, private) -> None:
     api.before_submit = lambda: jobs.submit(CONFIG, private, "run")
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", True)
     assert list(api.jobs) == ["run-s1"]
 
 
-def test_of_two_clients_at_once_with_two_outputs_both_run(jobs, api, private, another):
+def test_of_two_clients_at_once_with_two_outputs_both_run(jobs, api, private, another) -> None:
     api.before_submit = lambda: jobs.submit(CONFIG, another, "run")
     assert jobs.submit(CONFIG, private, "run") == ("run-s2", False)
     assert list(api.jobs) == ["run-s1", "run-s2"]
 
 
-def test_a_run_whose_name_begins_as_anothers_is_not_mistaken_for_it(jobs, private):
+def test_a_run_whose_name_begins_as_anothers_is_not_mistaken_for_it(jobs, private) -> None:
     assert jobs.submit(CONFIG, private, "run-s1") == ("run-s1-s1", False)
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", False)
     assert jobs.latest("run") == "run-s1"
 
 
-def test_nothing_of_the_job_file_is_in_what_ray_is_told(jobs, api, private):
+def test_nothing_of_the_job_file_is_in_what_ray_is_told(jobs, api, private) -> None:
     jobs.submit(CONFIG, private, "run")
     assert "/archive" not in api.jobs["run-s1"].entrypoint
     (stored,) = private.list("submitted/")
@@ -109,7 +109,7 @@ def test_nothing_of_the_job_file_is_in_what_ray_is_told(jobs, api, private):
 class StreamingApi:
     """A job that writes one line more at each look, and ends after five; its log stream fails as told."""
 
-    def __init__(self, failure: Exception | None, shown_before: int):
+    def __init__(self, failure: Exception | None, shown_before: int) -> None:
         self.failure, self.shown_before, self.n_looks = failure, shown_before, 0
 
     @property
@@ -144,7 +144,9 @@ class StreamingApi:
     ids=lambda failure: type(failure).__name__,
 )
 @pytest.mark.parametrize("shown_before", [0, 1, 3])
-def test_a_log_stream_that_fails_is_replaced_by_looks_with_a_pause_between(jobs, monkeypatch, failure, shown_before):
+def test_a_log_stream_that_fails_is_replaced_by_looks_with_a_pause_between(
+    jobs, monkeypatch, failure, shown_before
+) -> None:
     """A proxy refuses WebSockets or cuts them: each line is shown once, and the cluster is not asked without pause."""
     pauses, written = [], []
     monkeypatch.setattr(client_module.time, "sleep", pauses.append)
@@ -155,7 +157,7 @@ def test_a_log_stream_that_fails_is_replaced_by_looks_with_a_pause_between(jobs,
     assert min(pauses) >= 1
 
 
-def test_the_address_that_was_given_wins_over_rays_variables():
+def test_the_address_that_was_given_wins_over_rays_variables() -> None:
     environ = {"RAY_ADDRESS": "http://b:8265", "RAY_API_SERVER_ADDRESS": "http://a:8265"}
     assert cluster_address("http://c:8265", environ) == "http://c:8265"
     assert cluster_address(None, environ) == "http://a:8265"

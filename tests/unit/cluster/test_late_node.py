@@ -30,7 +30,7 @@ def made(tmp_path):
         yield made
 
 
-def test_the_drivers_own_node_passes_and_nothing_is_left_behind(tmp_path):
+def test_the_drivers_own_node_passes_and_nothing_is_left_behind(tmp_path) -> None:
     made = make_run(tmp_path, {"study/0.png": b""})
     before = {info.key for info in made.output.list()}
     with node_marks(RUN, SUBMISSION, open_store(made.settings.input_uri), made.output, made.private):
@@ -43,7 +43,7 @@ def test_the_drivers_own_node_passes_and_nothing_is_left_behind(tmp_path):
     assert list((Path(made.output.uri) / "runs").iterdir()) == []
 
 
-def test_files_that_go_while_a_run_goes_on_are_no_obstacle(made):
+def test_files_that_go_while_a_run_goes_on_are_no_obstacle(made) -> None:
     inputs = open_store(made.settings.input_uri)
     for number in range(15):
         inputs.delete(f"study/{number}.png")
@@ -55,7 +55,7 @@ def test_files_that_go_while_a_run_goes_on_are_no_obstacle(made):
     [("input_uri", "input.uri"), ("output_uri", "output.uri"), ("private_uri", "the private tree")],
 )
 @pytest.mark.parametrize("what", ["an empty directory", "a copy from yesterday"])
-def test_a_place_that_is_not_the_drivers_is_named(made, tmp_path, setting, told, what):
+def test_a_place_that_is_not_the_drivers_is_named(made, tmp_path, setting, told, what) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     if what == "a copy from yesterday" and setting != "input_uri":
@@ -65,7 +65,7 @@ def test_a_place_that_is_not_the_drivers_is_named(made, tmp_path, setting, told,
     assert problem.startswith(f"{told} is not the same place there")
 
 
-def test_another_version_is_named(made):
+def test_another_version_is_named(made) -> None:
     key = output_layout.node_proof(RUN, SUBMISSION)
     proof = json.loads(made.private.read(key))
     proof["versions"]["tensorflow"] = "1.0.0"
@@ -74,13 +74,13 @@ def test_another_version_is_named(made):
 
 
 @pytest.mark.parametrize(("available_bytes", "is_enough"), [(4 << 30, True), (5 << 30, True), (3 << 30, False)])
-def test_a_node_with_too_little_memory_for_the_runs_batch_is_told(available_bytes, is_enough):
+def test_a_node_with_too_little_memory_for_the_runs_batch_is_told(available_bytes, is_enough) -> None:
     problem = memory_problem(4 << 30, available_bytes)
     assert (problem == "") is is_enough
     assert is_enough or "has 3.0 GiB of memory there, and the run's batch needs 4.0 GiB" in problem
 
 
-def test_the_memory_that_a_batch_needs_is_what_its_size_was_chosen_by():
+def test_the_memory_that_a_batch_needs_is_what_its_size_was_chosen_by() -> None:
     model = resolve_model("diagchd", "seed:0", "float32")
     for memory_bytes in range(4 << 30, 64 << 30, 1 << 30):
         batch_size = choose_batch_size(model, memory_bytes)
@@ -90,7 +90,7 @@ def test_the_memory_that_a_batch_needs_is_what_its_size_was_chosen_by():
 
 
 @pytest.mark.parametrize("what", ["a package is missing", "another input"])
-def test_an_actor_on_such_a_node_scores_nothing_and_says_so(made, tmp_path, monkeypatch, what):
+def test_an_actor_on_such_a_node_scores_nothing_and_says_so(made, tmp_path, monkeypatch, what) -> None:
     if what == "a package is missing":
         monkeypatch.setattr(requirements, "PACKAGES", ("not_there_at_all",))
     else:

@@ -21,7 +21,7 @@ def _job(inner: str, outer: str, layout: str = "tree", private: str | None = Non
     ("inner", "outer"),
     [("/a/b", "/a"), ("/a", "/a/"), ("/a/x/../b/", "file:///a"), ("s3://bucket/a/out", "s3://bucket/a"), ("/a", "/")],
 )
-def test_an_output_in_the_input_is_refused(inner, outer, layout):
+def test_an_output_in_the_input_is_refused(inner, outer, layout) -> None:
     with pytest.raises(
         ConfigError, match=rf"output\.uri .* lies in input\.uri .* layout {layout}.*Put the output elsewhere"
     ):
@@ -34,11 +34,11 @@ def test_an_output_in_the_input_is_refused(inner, outer, layout):
     ("inner", "outer", "layout"),
     [("/a/b", "/a", "manifest"), ("/ab", "/a", "tree"), ("/a", "/a/b", "tree"), ("s3://b/ab", "s3://b/a", "tree")],
 )
-def test_others_are_taken(inner, outer, layout):
+def test_others_are_taken(inner, outer, layout) -> None:
     refuse_output_in_input(_job(inner, outer, layout))
 
 
-def test_by_way_of_a_link_too(tmp_path):
+def test_by_way_of_a_link_too(tmp_path) -> None:
     (tmp_path / "input" / "out").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "input" / "out")
     with pytest.raises(ConfigError):
@@ -46,7 +46,7 @@ def test_by_way_of_a_link_too(tmp_path):
 
 
 @pytest.mark.parametrize("command", [("plan",), ("submit",), ("config", "validate")], ids=" ".join)
-def test_commands_end_with_2_and_write_nothing(command, tmp_path):
+def test_commands_end_with_2_and_write_nothing(command, tmp_path) -> None:
     archive = tmp_path / "archive"
     archive.mkdir()
     job = {

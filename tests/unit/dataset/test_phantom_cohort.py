@@ -18,16 +18,16 @@ from dataset.phantom.scanner import DEVICES
 COHORT = list(draw_cohort(3, Split.OTHER, 3200))
 
 
-def test_study_does_not_depend_on_how_many_there_are():
+def test_study_does_not_depend_on_how_many_there_are() -> None:
     assert COHORT[:40] == list(draw_cohort(3, Split.OTHER, 40))
 
 
-def test_splits_share_nothing():
+def test_splits_share_nothing() -> None:
     hearts = [{study.heart for study in draw_cohort(3, split, 64)} for split in Split]
     assert len(set.union(*hearts)) == sum(len(of_split) for of_split in hearts)
 
 
-def test_blocks_hold_twins_and_repeat_scans():
+def test_blocks_hold_twins_and_repeat_scans() -> None:
     block = COHORT[:BLOCK_STUDIES]
     assert len({study.subject for study in block}) == BLOCK_SUBJECTS
     by_subject = {study.subject: [other for other in block if other.subject == study.subject] for study in block}
@@ -42,13 +42,13 @@ def test_blocks_hold_twins_and_repeat_scans():
         assert 14 <= second.gestational_age_days - first.gestational_age_days < 42
 
 
-def test_prevalence_and_every_lesion():
+def test_prevalence_and_every_lesion() -> None:
     assert np.mean([study.disease.label for study in COHORT]) == pytest.approx(1 / 3, abs=0.03)
     assert {study.disease.lesion for study in COHORT} == set(Lesion)
     assert Counter(study.images for study in COHORT).keys() == {1, 2, 3}
 
 
-def test_nothing_but_the_disease_changes_with_the_label():
+def test_nothing_but_the_disease_changes_with_the_label() -> None:
     for index in range(200):
         healthy = draw_study(9, Split.OTHER, index, prevalence=0.0)
         diseased = draw_study(9, Split.OTHER, index, prevalence=1.0)
@@ -92,7 +92,7 @@ def _everything_but_the_heart(study):
     ],
     ids=["linear", "boosted-trees"],
 )
-def test_nothing_but_the_anatomy_tells_the_label(classifier):
+def test_nothing_but_the_anatomy_tells_the_label(classifier) -> None:
     # The AUC of pure chance has a standard error of 0.011 here; the tolerance is four of them.
     rows = np.array([[float(x) for x in _flat(_everything_but_the_heart(study))] for study in COHORT])
     label = np.array([study.disease.label for study in COHORT])
@@ -101,7 +101,7 @@ def test_nothing_but_the_anatomy_tells_the_label(classifier):
     assert roc_auc_score(label, score) == pytest.approx(0.5, abs=0.044)
 
 
-def test_lesions_overlap_with_normal_variation():
+def test_lesions_overlap_with_normal_variation() -> None:
     # What even a perfect observer of the anatomy could tell, measuring to 0.03 heart units (about a pixel and a half
     # at the network's grid): the label must be neither obvious nor hopeless.
     rng = np.random.default_rng(0)

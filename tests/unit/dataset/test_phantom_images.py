@@ -18,7 +18,7 @@ def _resized(array):
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.name)
-def test_grid_rendering_equals_rendering_in_full_and_resizing(device):
+def test_grid_rendering_equals_rendering_in_full_and_resizing(device) -> None:
     study = replace(draw_study(1, Split.OTHER, 4), device=device)
     full, small = generate_study_image(study, 0), generate_study_image(study, 0, grid=GRID)
     assert full.pixels.shape[:2] == full.mask_hw_u8.shape == (device.height, device.width)
@@ -27,7 +27,7 @@ def test_grid_rendering_equals_rendering_in_full_and_resizing(device):
     np.testing.assert_array_equal(small.mask_hw_u8, _resized(full.mask_hw_u8))
 
 
-def test_same_key_same_image_and_another_key_another_image():
+def test_same_key_same_image_and_another_key_another_image() -> None:
     first = generate_image(1, Split.OTHER, 7, 0, GRID)
     np.testing.assert_array_equal(first.pixels, generate_image(1, Split.OTHER, 7, 0, GRID).pixels)
     others = [(2, Split.OTHER, 7, 0), (1, Split.GATE, 7, 0), (1, Split.OTHER, 8, 0), (1, Split.OTHER, 7, 1)]
@@ -40,7 +40,7 @@ def images():
     return [generate_study_image(study, 0, GRID) for study in draw_cohort(2, Split.OTHER, 48)]
 
 
-def test_masks_are_of_a_size_that_can_be_learnt(images):
+def test_masks_are_of_a_size_that_can_be_learnt(images) -> None:
     masks = np.array([image.mask_hw_u8 for image in images])
     assert set(np.unique(masks)) == {0, 1, 2}
     heart_share = (masks > 0).mean((1, 2))
@@ -50,7 +50,7 @@ def test_masks_are_of_a_size_that_can_be_learnt(images):
     assert np.median(thickness) >= 4 and np.quantile(thickness, 0.1) >= 3
 
 
-def test_heart_holds_dark_blood_and_a_brighter_septum(images):
+def test_heart_holds_dark_blood_and_a_brighter_septum(images) -> None:
     for image in images:
         grey, mask = image.image_hwc_u8.mean(2), image.mask_hw_u8
         assert np.quantile(grey[mask == 2], 0.2) < 0.6 * np.quantile(grey[mask == 1], 0.6) + 4
@@ -80,12 +80,12 @@ def _areas(heart):
         (Lesion.EBSTEIN, "right inflow", 1),
     ],
 )
-def test_lesion_changes_its_part_of_the_heart_the_more_the_severer_it_is(lesion, part, sign):
+def test_lesion_changes_its_part_of_the_heart_the_more_the_severer_it_is(lesion, part, sign) -> None:
     hearts = [with_disease(Heart(), Disease(lesion, severity, 0.6)) for severity in (0.2, 0.6, 1.0)]
     sizes = [sign * int(_areas(heart)[part]) for heart in (Heart(), *hearts)]
     assert sizes == sorted(sizes) and len(set(sizes)) == len(sizes)
 
 
-def test_shares_of_lesions_are_a_distribution():
+def test_shares_of_lesions_are_a_distribution() -> None:
     assert sum(SHARES.values()) == pytest.approx(1.0)
     assert set(SHARES) == set(Lesion) - {Lesion.NORMAL}

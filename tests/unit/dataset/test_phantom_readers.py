@@ -19,7 +19,7 @@ ONCE = 40_000
 
 
 @pytest.mark.parametrize("aided", [False, True])
-def test_large_simulation_meets_the_closed_forms(aided):
+def test_large_simulation_meets_the_closed_forms(aided) -> None:
     rng = np.random.default_rng(5)
     (reads,) = simulate_reads(ONCE, 1, READERS, rng, aided=(aided,))
     diseased = reads.label == 1
@@ -33,7 +33,7 @@ def test_large_simulation_meets_the_closed_forms(aided):
         assert roc_auc_score(reads.label, reads.score[:, k]) == pytest.approx(true_auc(reader, aided), abs=0.01)
 
 
-def test_several_units_a_subject_keep_the_truth_and_correlate():
+def test_several_units_a_subject_keep_the_truth_and_correlate() -> None:
     rng = np.random.default_rng(6)
     (reads,) = simulate_reads(20_000, 2, READERS, rng, subject_correlation=0.8)
     first, second = reads.case[0::2], reads.case[1::2]
@@ -43,7 +43,7 @@ def test_several_units_a_subject_keep_the_truth_and_correlate():
     assert sensitivity == pytest.approx([true_sensitivity(reader) for reader in READERS], abs=0.02)
 
 
-def test_sessions_agree_more_than_readers_do():
+def test_sessions_agree_more_than_readers_do() -> None:
     first, second = simulate_reads(20_000, 1, READERS, np.random.default_rng(7), sessions=2)
     normal = first.label == 0
     within = [np.corrcoef(first.rating[normal, k], second.rating[normal, k])[0, 1] for k in range(5)]
@@ -52,7 +52,7 @@ def test_sessions_agree_more_than_readers_do():
     assert first.call.mean(0) == pytest.approx(second.call.mean(0), abs=0.01)
 
 
-def test_missing_reads_are_the_hard_ones():
+def test_missing_reads_are_the_hard_ones() -> None:
     (reads,) = simulate_reads(20_000, 1, READERS[:1], np.random.default_rng(8), missing_rate=0.3)
     missing = np.isnan(reads.call[:, 0])
     distance = np.abs(reads.rating[:, 0] - READERS[0].threshold)
@@ -61,14 +61,14 @@ def test_missing_reads_are_the_hard_ones():
     assert np.isnan(reads.score[missing]).all() and not np.isnan(reads.score[~missing]).any()
 
 
-def test_help_without_gain_changes_no_truth():
+def test_help_without_gain_changes_no_truth() -> None:
     readers = [without_gain(reader) for reader in READERS]
     assert [true_auc(reader, True) for reader in readers] == [true_auc(reader) for reader in READERS]
     population = draw_readers(2_000, np.random.default_rng(9))
     assert np.mean([reader.skill for reader in population]) == pytest.approx(2.0, abs=0.03)
 
 
-def test_difficulty_of_simulated_studies_is_standard_normal_within_each_label():
+def test_difficulty_of_simulated_studies_is_standard_normal_within_each_label() -> None:
     studies = list({study.heart: study for study in draw_cohort(4, Split.OTHER, 3000)}.values())
     for label in (0, 1):
         case = [case_difficulty(study) for study in studies if study.disease.label == label]

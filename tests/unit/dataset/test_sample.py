@@ -27,7 +27,7 @@ def studies():
     return sample_studies()
 
 
-def test_sample_equals_its_digests_and_holds_nothing_else():
+def test_sample_equals_its_digests_and_holds_nothing_else() -> None:
     expected = dict(reversed(line.split("  ")) for line in (SAMPLE / DIGESTS).read_text("utf-8").splitlines())
     found = {
         path.relative_to(SAMPLE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -38,13 +38,13 @@ def test_sample_equals_its_digests_and_holds_nothing_else():
     assert everything - set(expected) == {DIGESTS, "README.md"}
 
 
-def test_tables_are_generated_again_byte_for_byte(tmp_path, studies):
+def test_tables_are_generated_again_byte_for_byte(tmp_path, studies) -> None:
     write_tables(tmp_path, studies, plant(studies))
     for name in ("studies.csv", "reference.csv", "readers.csv", "covariates.csv"):
         assert (tmp_path / name).read_bytes() == (SAMPLE / name).read_bytes(), name
 
 
-def test_images_and_masks_are_generated_again_pixel_for_pixel(studies):
+def test_images_and_masks_are_generated_again_pixel_for_pixel(studies) -> None:
     planted, suffixes = plant(studies), set()
     for study in [*studies[:10], studies[31], studies[63]]:
         for image in range(study.images):
@@ -66,7 +66,7 @@ def test_images_and_masks_are_generated_again_pixel_for_pixel(studies):
     assert suffixes == {"png", "jpg"}
 
 
-def test_size_and_shares(studies):
+def test_size_and_shares(studies) -> None:
     assert sum(path.stat().st_size for path in SAMPLE.rglob("*") if path.is_file()) < 15e6
     assert len(studies) >= 60 and len({study.subject for study in studies}) >= 50
     assert {study.images for study in studies} == {1, 2, 3}
@@ -74,13 +74,13 @@ def test_size_and_shares(studies):
     assert len({(study.device.height, study.device.width) for study in studies}) >= 5
 
 
-def test_files_carry_no_text():
+def test_files_carry_no_text() -> None:
     for path in (SAMPLE / "images").iterdir():
         with Image.open(path) as image:
             assert not getattr(image, "text", {}) and not image.getexif()
 
 
-def test_manifest_and_reference_agree_and_point_at_files():
+def test_manifest_and_reference_agree_and_point_at_files() -> None:
     manifest, reference = _rows("studies.csv"), {row["study_id"]: row for row in _rows("reference.csv")}
     assert {row["study_id"] for row in manifest} == set(reference)
     for row in manifest:
@@ -94,7 +94,7 @@ def test_manifest_and_reference_agree_and_point_at_files():
     assert stored == {row[column] for row in manifest for column in ("uri", "mask_uri")} - {""}
 
 
-def test_awkward_cases_are_there(studies):
+def test_awkward_cases_are_there(studies) -> None:
     manifest, reads = _rows("studies.csv"), _rows("readers.csv")
     by_subject = defaultdict(set)
     for row in manifest:
@@ -116,7 +116,7 @@ def test_awkward_cases_are_there(studies):
     assert any(2 * sum(calls) == len(calls) for study, calls in votes.items() if study in usable)
 
 
-def test_reads_are_one_per_reader_session_and_study():
+def test_reads_are_one_per_reader_session_and_study() -> None:
     reads = _rows("readers.csv")
     assert len({row["reader"] for row in reads}) == len(READERS) >= 6
     assert max(Counter((row["study_id"], row["reader"], row["session"]) for row in reads).values()) == 1
@@ -125,14 +125,14 @@ def test_reads_are_one_per_reader_session_and_study():
         assert bool(row["call"]) == bool(row["score"]) == (row["status"] == "read")
 
 
-def test_unreadable_image_shows_next_to_nothing(studies):
+def test_unreadable_image_shows_next_to_nothing(studies) -> None:
     planted = plant(studies)
     unreadable, wrong_view = (studies[index] for index, _ in (planted.unreadable, planted.wrong_view))
     contrast = [np.std(planted_image(study, 1, planted)) for study in (unreadable, wrong_view)]
     assert contrast[0] < 0.5 * contrast[1]
 
 
-def test_readme_states_the_true_values_and_that_all_is_simulated():
+def test_readme_states_the_true_values_and_that_all_is_simulated() -> None:
     readme = (DATASET / "README.md").read_text("utf-8")
     assert truth_table() in readme
     assert "**SIMULATED" in readme and "SIMULATED" in (SAMPLE / "README.md").read_text("utf-8")

@@ -31,7 +31,7 @@ PATH = "/apis/ray.io/v1/namespaces/diagchd-batch/rayjobs"
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    def _answer(self, code, body):
+    def _answer(self, code, body) -> None:
         self.send_response(code)
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())
@@ -54,11 +54,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_DELETE = _handle  # noqa: N815
 
-    def log_message(self, *arguments):
+    def log_message(self, *arguments) -> None:
         pass
 
 
-def _self_signed(directory):
+def _self_signed(directory) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     certificate = (
@@ -109,7 +109,7 @@ def _arguments(**changed):
     return argparse.Namespace(**given | changed)
 
 
-def test_created_job_is_the_manifest_with_name_options_and_an_instant_to_end_at(server):
+def test_created_job_is_the_manifest_with_name_options_and_an_instant_to_end_at(server) -> None:
     jobs, client = server
     assert create_rayjob.run(_arguments(), client, EVENING) == "created diagchd-nightly-00000"
     (job,) = jobs.values()
@@ -121,7 +121,7 @@ def test_created_job_is_the_manifest_with_name_options_and_an_instant_to_end_at(
     assert job["metadata"]["labels"] == shipped["metadata"]["labels"] | {"diagchd-batch/series": "diagchd-nightly"}
 
 
-def test_what_is_sent_is_valid():
+def test_what_is_sent_is_valid() -> None:
     sent = create_rayjob.rayjob_of_series(manifest("rayjob"), "diagchd-nightly", "--select new", EVENING)
     assert schema_problems(sent) == [] and problems(sent) == []
 
@@ -138,7 +138,7 @@ def test_what_is_sent_is_valid():
         ({}, False),  # the operator has not seen it yet
     ],
 )
-def test_a_second_job_waits_until_the_first_has_ended(server, status, created):
+def test_a_second_job_waits_until_the_first_has_ended(server, status, created) -> None:
     jobs, client = server
     create_rayjob.run(_arguments(), client, EVENING)
     jobs["diagchd-nightly-00000"]["status"] = status
@@ -147,14 +147,14 @@ def test_a_second_job_waits_until_the_first_has_ended(server, status, created):
     assert len(jobs) == 1 + created
 
 
-def test_other_series_are_left_alone(server):
+def test_other_series_are_left_alone(server) -> None:
     jobs, client = server
     create_rayjob.run(_arguments(name="somebody-else"), client, EVENING)
     assert create_rayjob.run(_arguments(keep=0), client, EVENING).startswith("created diagchd-nightly")
     assert len(jobs) == 2
 
 
-def test_oldest_finished_jobs_are_deleted_running_ones_never(server):
+def test_oldest_finished_jobs_are_deleted_running_ones_never(server) -> None:
     jobs, client = server
     for _ in range(5):
         create_rayjob.run(_arguments(), client, EVENING)
@@ -175,11 +175,11 @@ def test_oldest_finished_jobs_are_deleted_running_ones_never(server):
         (datetime(2026, 3, 28, 20, tzinfo=BERLIN), "2026-03-29T06:00:00+02:00"),  # and forward
     ],
 )
-def test_end_is_the_next_six_o_clock_of_the_wall(now, expected):
+def test_end_is_the_next_six_o_clock_of_the_wall(now, expected) -> None:
     assert create_rayjob.next_instant(time(6), now).isoformat() == expected
 
 
-def test_wrong_token_and_unknown_authority_end_with_a_reason(server, tmp_path, monkeypatch, capsys):
+def test_wrong_token_and_unknown_authority_end_with_a_reason(server, tmp_path, monkeypatch, capsys) -> None:
     _, client = server
     address = client._base.removeprefix("https://").split("/")[0]
     host, port = address.split(":")

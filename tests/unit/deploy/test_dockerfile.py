@@ -42,7 +42,7 @@ STAGES = _stages()
 BEFORE = dict(i for i in _instructions(DOCKERFILE.read_text(encoding="utf-8").split("FROM")[0]))
 
 
-def test_base_image_is_pinned_and_given_once():
+def test_base_image_is_pinned_and_given_once() -> None:
     name, _, tag = BEFORE["ARG"].removeprefix("PYTHON_IMAGE=").partition(":")
     assert name == "python"
     version = re.match(r"(\d+)\.(\d+)\.(\d+)-slim-", tag)
@@ -53,7 +53,7 @@ def test_base_image_is_pinned_and_given_once():
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
-def test_target_runs_as_the_user_of_the_manifests(target):
+def test_target_runs_as_the_user_of_the_manifests(target) -> None:
     _, instructions = STAGES[target]
     (user,) = [rest for word, rest in instructions if word == "USER"]
     for name in ("rayjob", "raycluster", "nightly-cronjob"):
@@ -65,7 +65,7 @@ def test_target_runs_as_the_user_of_the_manifests(target):
     assert not {"RUN", "COPY", "ADD"} & set(words[words.index("USER") :])
 
 
-def test_gpu_target_asks_for_the_driver_and_differs_by_dependencies_only():
+def test_gpu_target_asks_for_the_driver_and_differs_by_dependencies_only() -> None:
     def copies(target):
         return [rest for word, rest in STAGES[target][1] if word == "COPY"]
 
@@ -73,7 +73,7 @@ def test_gpu_target_asks_for_the_driver_and_differs_by_dependencies_only():
     assert [c.replace("dependencies-gpu", "dependencies") for c in copies("gpu")] == copies("cpu")
 
 
-def test_every_installation_is_pinned():
+def test_every_installation_is_pinned() -> None:
     installations = [
         command
         for _, instructions in STAGES.values()
@@ -96,7 +96,7 @@ def test_every_installation_is_pinned():
     ("stage", "expected"),
     [("dependencies", PROJECT["dependencies"]), ("dependencies-gpu", PROJECT["optional-dependencies"]["gpu"])],
 )
-def test_requirements_are_those_of_the_project(stage, expected):
+def test_requirements_are_those_of_the_project(stage, expected) -> None:
     """The command in the Dockerfile, run here."""
     (script,) = [
         shlex.split(re.search(r'python (-c "[^"]+")', rest)[1])[1]
@@ -122,7 +122,7 @@ def _reaches_the_builder(path):
     return admitted
 
 
-def test_builder_gets_what_it_copies_and_the_wheel_needs_and_nothing_private():
+def test_builder_gets_what_it_copies_and_the_wheel_needs_and_nothing_private() -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     needed = ["pyproject.toml", "constraints.txt", PROJECT["readme"], *PROJECT["license-files"], *wheel["packages"]]
     for path in [*needed, *wheel["force-include"]]:
@@ -134,7 +134,7 @@ def test_builder_gets_what_it_copies_and_the_wheel_needs_and_nothing_private():
     assert not _reaches_the_builder("diagchd_batch/__pycache__/errors.cpython-312.pyc")
 
 
-def test_no_secret_is_baked_in():
+def test_no_secret_is_baked_in() -> None:
     for _, instructions in STAGES.values():
         for word, rest in instructions:
             if word in {"ARG", "ENV"}:

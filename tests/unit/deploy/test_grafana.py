@@ -16,11 +16,11 @@ class Recorder:
 
     names: ClassVar[set[str]] = set()
 
-    def __init__(self, name, *_):
+    def __init__(self, name, *_) -> None:
         Recorder.names |= {f"ray_{name}{suffix}" for suffix in SUFFIXES[type(self).__name__]}
 
 
-def test_its_queries_name_only_metrics_that_exist(monkeypatch):
+def test_its_queries_name_only_metrics_that_exist(monkeypatch) -> None:
     for kind in SUFFIXES:
         monkeypatch.setattr(prometheus, kind, type(kind, (Recorder,), {}))
     prometheus.MeasuredProgress(None)
@@ -31,7 +31,7 @@ def test_its_queries_name_only_metrics_that_exist(monkeypatch):
     assert named <= Recorder.names
 
 
-def test_panels_do_not_overlap():
+def test_panels_do_not_overlap() -> None:
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in DASHBOARD["panels"]]
     assert len(set(places)) == len(places)
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(places)

@@ -7,77 +7,77 @@ from tests.unit.deploy.manifests import ROOT, cluster_spec, manifest
 
 
 @pytest.mark.parametrize("name", ["rayjob", "raycluster"])
-def test_manifest_keeps_the_rules(name):
+def test_manifest_keeps_the_rules(name) -> None:
     assert problems(manifest(name)) == []
 
 
-def _suspended(job):
+def _suspended(job) -> None:
     job["spec"] |= {"suspend": True, "shutdownAfterJobFinishes": False, "ttlSecondsAfterFinished": 0}
 
 
-def _kept_after_the_end(job):
+def _kept_after_the_end(job) -> None:
     job["spec"]["shutdownAfterJobFinishes"] = False
 
 
-def _no_time(job):
+def _no_time(job) -> None:
     job["spec"]["activeDeadlineSeconds"] = 0
 
 
-def _old_ray(job):
+def _old_ray(job) -> None:
     cluster_spec(job)["rayVersion"] = "2.51.3"
 
 
-def _unsaid_ray(job):
+def _unsaid_ray(job) -> None:
     del cluster_spec(job)["rayVersion"]
 
 
-def _restarted_worker(job):
+def _restarted_worker(job) -> None:
     cluster_spec(job)["workerGroupSpecs"][0]["template"]["spec"]["restartPolicy"] = "Always"
 
 
-def _restarted_head(job):
+def _restarted_head(job) -> None:
     cluster_spec(job)["headGroupSpec"]["template"]["spec"]["restartPolicy"] = "OnFailure"
 
 
-def _alpha_network_policy(job):
+def _alpha_network_policy(job) -> None:
     cluster_spec(job)["networkPolicy"] = {"mode": "DenyAll"}
 
 
-def _retry_of_a_selected_cluster(job):
+def _retry_of_a_selected_cluster(job) -> None:
     job["spec"]["clusterSelector"] = {"ray.io/cluster": "diagchd-batch"}
 
 
-def _sidecar(job):
+def _sidecar(job) -> None:
     job["spec"]["submissionMode"] = "SidecarMode"
 
 
-def _resources_twice(job):
+def _resources_twice(job) -> None:
     cluster_spec(job)["headGroupSpec"]["resources"] = {"CPU": "0"}
 
 
-def _replicas(job):
+def _replicas(job) -> None:
     cluster_spec(job)["workerGroupSpecs"][0] |= {"minReplicas": 9}
 
 
-def _group_timeout(job):
+def _group_timeout(job) -> None:
     cluster_spec(job)["autoscalerOptions"]["version"] = "v1"
     cluster_spec(job)["workerGroupSpecs"][0]["idleTimeoutSeconds"] = 60
 
 
-def _own_autoscaler_variable(job):
+def _own_autoscaler_variable(job) -> None:
     container = cluster_spec(job)["headGroupSpec"]["template"]["spec"]["containers"][0]
     container["env"].append({"name": "RAY_enable_autoscaler_v2", "value": "1"})
 
 
-def _long_name(job):
+def _long_name(job) -> None:
     job["metadata"]["generateName"] = "d" * 43
 
 
-def _capital_name(job):
+def _capital_name(job) -> None:
     job["metadata"]["generateName"] = "Diagchd-"
 
 
-def _alpha_kind(job):
+def _alpha_kind(job) -> None:
     job["kind"] = "RayCronJob"
 
 
@@ -103,14 +103,14 @@ def _alpha_kind(job):
         (_alpha_kind, "RayCronJob is alpha"),
     ],
 )
-def test_broken_rule_is_found(spoil, complaint):
+def test_broken_rule_is_found(spoil, complaint) -> None:
     job = manifest("rayjob")
     spoil(job)
     (found,) = problems(job)
     assert complaint in found
 
 
-def test_ray_is_the_version_that_the_image_installs():
+def test_ray_is_the_version_that_the_image_installs() -> None:
     (pinned,) = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("ray==")]
     for name in ("rayjob", "raycluster"):
         assert f"ray=={cluster_spec(manifest(name))['rayVersion']}" == pinned

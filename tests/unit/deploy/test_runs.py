@@ -12,7 +12,7 @@ from tests.unit.deploy.manifests import KUBERAY, ROOT, cluster_spec, manifest, p
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def test_job_file_is_valid_and_fits_a_worker():
+def test_job_file_is_valid_and_fits_a_worker() -> None:
     job = load_job(KUBERAY / "job.yaml", environ={})
     (group,) = cluster_spec(manifest("rayjob"))["workerGroupSpecs"]
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
@@ -23,7 +23,7 @@ def test_job_file_is_valid_and_fits_a_worker():
 
 
 @pytest.mark.parametrize("name", ["rayjob", "raycluster"])
-def test_workers_start_from_none_and_go_when_idle(name):
+def test_workers_start_from_none_and_go_when_idle(name) -> None:
     spec = cluster_spec(manifest(name))
     assert spec["enableInTreeAutoscaling"] is True
     assert 0 < spec["autoscalerOptions"]["idleTimeoutSeconds"] <= 600
@@ -33,7 +33,7 @@ def test_workers_start_from_none_and_go_when_idle(name):
 
 
 @pytest.mark.parametrize("name", ["rayjob", "raycluster"])
-def test_gpu_pods_tolerate_the_taint_of_gpu_nodes(name):
+def test_gpu_pods_tolerate_the_taint_of_gpu_nodes(name) -> None:
     (group,) = cluster_spec(manifest(name))["workerGroupSpecs"]
     pod = group["template"]["spec"]
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["tolerations"]
@@ -42,18 +42,18 @@ def test_gpu_pods_tolerate_the_taint_of_gpu_nodes(name):
 
 
 @pytest.mark.parametrize("name", ["rayjob", "raycluster"])
-def test_token_authentication_is_on(name):
+def test_token_authentication_is_on(name) -> None:
     assert cluster_spec(manifest(name))["authOptions"] == {"mode": "token"}
 
 
-def test_job_has_time_limits_ends_its_cluster_and_is_tried_again():
+def test_job_has_time_limits_ends_its_cluster_and_is_tried_again() -> None:
     spec = manifest("rayjob")["spec"]
     assert spec["preRunningDeadlineSeconds"] < spec["activeDeadlineSeconds"]
     assert spec["shutdownAfterJobFinishes"] is True
     assert spec["backoffLimit"] > 0
 
 
-def test_entry_point_is_the_bundled_job_and_reads_the_mounted_file():
+def test_entry_point_is_the_bundled_job_and_reads_the_mounted_file() -> None:
     """A retry is a new cluster that runs the same words: they must resume, so they may not ask for a new run."""
     job = manifest("rayjob")
     python, flag, module, configuration = shlex.split(job["spec"]["entrypoint"])
@@ -67,7 +67,7 @@ def test_entry_point_is_the_bundled_job_and_reads_the_mounted_file():
     assert configuration == f"{mount['mountPath']}/job.yaml"
 
 
-def test_nightly_run_keeps_to_its_zone_and_never_overlaps():
+def test_nightly_run_keeps_to_its_zone_and_never_overlaps() -> None:
     spec = manifest("nightly-cronjob")["spec"]
     assert spec["concurrencyPolicy"] == "Forbid"
     assert spec["startingDeadlineSeconds"] >= 10, "the controller looks every ten seconds: less would never start"
@@ -77,7 +77,7 @@ def test_nightly_run_keeps_to_its_zone_and_never_overlaps():
     assert "--until" in container["args"] and "--select new" in container["args"]
 
 
-def test_images_are_this_version_and_the_target_of_their_role():
+def test_images_are_this_version_and_the_target_of_their_role() -> None:
     """By name and tag: the registry before the name is the user's."""
     version = PROJECT["project"]["version"]
     for name in ("rayjob", "raycluster", "nightly-cronjob"):

@@ -12,16 +12,16 @@ from tests.unit.deploy.manifests import KUBERAY, all_manifests, cluster_spec, ma
 
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
 @pytest.mark.parametrize("checked", all_manifests())
-def test_manifest_is_valid(checked, version):
+def test_manifest_is_valid(checked, version) -> None:
     assert schema_problems(checked, version) == []
 
 
-def test_every_kind_that_is_promised_is_there():
+def test_every_kind_that_is_promised_is_there() -> None:
     kinds = {parameter.values[0]["kind"] for parameter in all_manifests()}
     assert kinds >= {"RayJob", "RayCluster", "CronJob", "NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"}
 
 
-def _set(document, path, value):
+def _set(document, path, value) -> None:
     *parents, last = path
     for key in parents:
         document = document[key]
@@ -47,7 +47,7 @@ _WORKER = ["spec", "rayClusterSpec", "workerGroupSpecs", 0]
         (["apiVersion"], "ray.io/v1"),
     ],
 )
-def test_validator_refuses(path, value):
+def test_validator_refuses(path, value) -> None:
     broken = manifest("rayjob")
     if path == ["apiVersion"]:
         del broken["spec"]
@@ -56,19 +56,19 @@ def test_validator_refuses(path, value):
     assert schema_problems(broken)
 
 
-def test_validator_accepts_an_integer_or_a_string_where_the_schema_says_so():
+def test_validator_accepts_an_integer_or_a_string_where_the_schema_says_so() -> None:
     changed = manifest("rayjob")
     _set(changed, [*_HEAD, "template", "spec", "containers", 0, "resources", "limits", "cpu"], 4)
     assert schema_problems(changed) == []
 
 
-def test_validator_refuses_unknown_fields_of_kubernetes_own_kinds():
+def test_validator_refuses_unknown_fields_of_kubernetes_own_kinds() -> None:
     broken = manifest("nightly-cronjob")
     broken["spec"]["timezone"] = "Europe/Berlin"
     assert schema_problems(broken)
 
 
-def test_structural_schemas_become_json_schema():
+def test_structural_schemas_become_json_schema() -> None:
     structural = {
         "type": "object",
         "properties": {
@@ -93,7 +93,7 @@ def test_structural_schemas_become_json_schema():
     }
 
 
-def test_job_and_standing_cluster_do_not_drift_apart():
+def test_job_and_standing_cluster_do_not_drift_apart() -> None:
     """One cluster in two files: the job's head has the job file mounted, else they are equal."""
     of_job, standing = cluster_spec(manifest("rayjob")), cluster_spec(manifest("raycluster"))
     head = of_job["headGroupSpec"]["template"]["spec"]
@@ -103,7 +103,7 @@ def test_job_and_standing_cluster_do_not_drift_apart():
     assert of_job == standing
 
 
-def test_kustomization_names_existing_files_and_the_maps_that_pods_ask_for():
+def test_kustomization_names_existing_files_and_the_maps_that_pods_ask_for() -> None:
     kustomization = yaml.safe_load((KUBERAY / "kustomization.yaml").read_text(encoding="utf-8"))
     files = set(kustomization["resources"])
     for generator in kustomization["configMapGenerator"]:
@@ -116,7 +116,7 @@ def test_kustomization_names_existing_files_and_the_maps_that_pods_ask_for():
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, for its kustomize")
-def test_kustomization_builds_into_valid_manifests(tmp_path):
+def test_kustomization_builds_into_valid_manifests(tmp_path) -> None:
     built = subprocess.run(["kubectl", "kustomize", KUBERAY], capture_output=True, text=True, check=True, timeout=60)
     (tmp_path / "built.yaml").write_text(built.stdout)
     manifests = read_manifests(tmp_path / "built.yaml")

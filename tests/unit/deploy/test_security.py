@@ -18,7 +18,7 @@ RAY_TEMPLATES = [parameter for parameter in TEMPLATES if parameter.values[0] in 
 
 
 @pytest.mark.parametrize(("role", "template"), TEMPLATES)
-def test_pod_has_no_privileges(role, template):
+def test_pod_has_no_privileges(role, template) -> None:
     """Kubernetes' "restricted" standard, which the namespace enforces, and a root file system that is read-only."""
     pod = template["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -30,21 +30,21 @@ def test_pod_has_no_privileges(role, template):
         _assert_confined(container["securityContext"])
 
 
-def test_autoscaler_that_the_operator_adds_is_confined_too():
+def test_autoscaler_that_the_operator_adds_is_confined_too() -> None:
     for name in ("rayjob", "raycluster"):
         options = cluster_spec(manifest(name))["autoscalerOptions"]
         _assert_confined(options["securityContext"])
         assert {"name": "tmp", "mountPath": "/tmp"} in options["volumeMounts"]
 
 
-def _assert_confined(context):
+def _assert_confined(context) -> None:
     assert context["allowPrivilegeEscalation"] is False
     assert context["readOnlyRootFilesystem"] is True
     assert context["capabilities"] == {"drop": ["ALL"]}
 
 
 @pytest.mark.parametrize(("role", "template"), RAY_TEMPLATES)
-def test_ray_pod_has_room_to_write_and_shared_memory_within_its_memory(role, template):
+def test_ray_pod_has_room_to_write_and_shared_memory_within_its_memory(role, template) -> None:
     pod = template["spec"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     (container,) = pod["containers"]
@@ -57,7 +57,7 @@ def test_ray_pod_has_room_to_write_and_shared_memory_within_its_memory(role, tem
     assert _bytes(mounted["/tmp"]["emptyDir"]["sizeLimit"]) <= _bytes(limits["ephemeral-storage"])
 
 
-def test_object_store_fits_shared_memory():
+def test_object_store_fits_shared_memory() -> None:
     for name in ("rayjob", "raycluster"):
         spec = cluster_spec(manifest(name))
         for group in [spec["headGroupSpec"], *spec["workerGroupSpecs"]]:
@@ -73,13 +73,13 @@ def _bytes(quantity: str) -> int:
 
 
 @pytest.mark.parametrize(("role", "template"), TEMPLATES)
-def test_only_head_and_nightly_job_get_an_api_token(role, template):
+def test_only_head_and_nightly_job_get_an_api_token(role, template) -> None:
     pod = template["spec"]
     wanted = {"head": None, "nightly": True, "worker": False, "submitter": False}
     assert pod.get("automountServiceAccountToken") is wanted[role]
 
 
-def test_identifier_key_goes_to_the_driver_alone():
+def test_identifier_key_goes_to_the_driver_alone() -> None:
     for name in ("rayjob", "raycluster"):
         for role, template in pod_templates(manifest(name)):
             (container,) = template["spec"]["containers"]
@@ -90,14 +90,14 @@ def test_identifier_key_goes_to_the_driver_alone():
 
 
 @pytest.mark.parametrize(("role", "template"), TEMPLATES)
-def test_no_secret_stands_in_a_manifest(role, template):
+def test_no_secret_stands_in_a_manifest(role, template) -> None:
     for container in template["spec"]["containers"]:
         for entry in container.get("env", []):
             if re.search("KEY|TOKEN|SECRET|PASSWORD", entry["name"]):
                 assert "value" not in entry
 
 
-def test_no_credential_stands_in_any_file():
+def test_no_credential_stands_in_any_file() -> None:
     settings = (KUBERAY / "environment.env").read_text().splitlines()
     assert not [line for line in settings if re.match("[^#]*(KEY|TOKEN|SECRET|PASSWORD).*=", line)]
     for path in (KUBERAY.parent).rglob("*"):
@@ -105,7 +105,7 @@ def test_no_credential_stands_in_any_file():
             assert not re.search("AKIA[0-9A-Z]{16}", path.read_text()), path
 
 
-def test_nightly_role_may_do_no_more_than_its_job():
+def test_nightly_role_may_do_no_more_than_its_job() -> None:
     (role,) = [m for m in read_manifests(KUBERAY / "rbac.yaml") if m["kind"] == "Role"]
     assert role["rules"] == [{"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "list", "delete"]}]
 
@@ -171,20 +171,20 @@ def _may_reach_address(labels, port, address):
     return any(_port_allowed(r, port) and any(inside(p["ipBlock"]) for p in r["to"] if "ipBlock" in p) for r in rules)
 
 
-def test_pods_carry_the_labels_that_the_policies_select():
+def test_pods_carry_the_labels_that_the_policies_select() -> None:
     expected = {"submitter": SUBMITTER, "nightly": NIGHTLY, "head": PROGRAM_LABEL, "worker": PROGRAM_LABEL}
     for name in ("rayjob", "raycluster", "nightly-cronjob"):
         for role, template in pod_templates(manifest(name)):
             assert template["metadata"]["labels"] == expected[role]  # the operator adds ray.io/… itself
 
 
-def test_ray_nodes_talk_among_themselves_on_any_port():
+def test_ray_nodes_talk_among_themselves_on_any_port() -> None:
     for source, target in [(HEAD, WORKER), (WORKER, HEAD), (WORKER, WORKER)]:
         assert _may_send(source, 34567, target)
         assert _may_receive(target, 34567, source, OURS)
 
 
-def test_dashboard_answers_submitter_and_operator_only():
+def test_dashboard_answers_submitter_and_operator_only() -> None:
     assert _may_receive(HEAD, 8265, SUBMITTER, OURS)
     assert _may_send(SUBMITTER, 8265, HEAD)
     assert _may_receive(HEAD, 8265, OPERATOR, "kuberay-system")
@@ -195,17 +195,17 @@ def test_dashboard_answers_submitter_and_operator_only():
     assert not _may_receive(WORKER, 8265, OPERATOR, "kuberay-system")
 
 
-def test_ray_of_another_namespace_is_a_stranger():
+def test_ray_of_another_namespace_is_a_stranger() -> None:
     assert not _may_receive(HEAD, 6379, WORKER, ELSEWHERE)
 
 
-def test_prometheus_reads_metrics_and_nothing_else():
+def test_prometheus_reads_metrics_and_nothing_else() -> None:
     for node in (HEAD, WORKER):
         assert _may_receive(node, 8080, STRANGER, "monitoring")
         assert not _may_receive(node, 8265, STRANGER, "monitoring")
 
 
-def test_what_reaches_the_outside():
+def test_what_reaches_the_outside() -> None:
     dns = {"k8s-app": "kube-dns"}
     for labels in (HEAD, WORKER, SUBMITTER, NIGHTLY):
         assert _may_send(labels, 53, dns, "kube-system")

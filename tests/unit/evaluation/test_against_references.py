@@ -68,7 +68,7 @@ def images(cohort):
     return labels, scores
 
 
-def test_image_level_scores_equal_sklearn(cohort):
+def test_image_level_scores_equal_sklearn(cohort) -> None:
     labels, scores = images(cohort)
     main = {"unit": "image", "analysis_set": "determinate"}
     assert value(cohort.rows, endpoint="roc_auc", **main) == pytest.approx(metrics.roc_auc_score(labels, scores))
@@ -79,7 +79,7 @@ def test_image_level_scores_equal_sklearn(cohort):
     assert value(cohort.rows, endpoint="mcc", **main) == pytest.approx(expected)
 
 
-def test_the_originals_precision_recall_and_f1_equal_sklearn(cohort):
+def test_the_originals_precision_recall_and_f1_equal_sklearn(cohort) -> None:
     labels, scores = images(cohort)
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(labels, scores >= 0.5)
     for place, name in enumerate(("normal", "chd")):
@@ -89,7 +89,7 @@ def test_the_originals_precision_recall_and_f1_equal_sklearn(cohort):
         assert value(cohort.rows, endpoint="class_f1", **of_class) == pytest.approx(f1[place])
 
 
-def test_image_level_rows_cluster_on_the_subject(cohort):
+def test_image_level_rows_cluster_on_the_subject(cohort) -> None:
     rows = [row for row in cohort.rows if row["unit"] == "image" and row["ci_method"]]
     assert rows
     assert {row["cluster"] for row in rows} == {"subject"}
@@ -106,7 +106,7 @@ def pixel_counts(cohort, name):
 
 
 @pytest.mark.parametrize("name", [*CLASSES, "whole_heart"])
-def test_overlap_equals_the_pure_functions(cohort, name):
+def test_overlap_equals_the_pure_functions(cohort, name) -> None:
     counts = pixel_counts(cohort, name)
     studies, subjects = ([frame[place] for frame in cohort.frames] for place in (0, 1))
     for endpoint, of in (("dice", segmentation.dice), ("iou", segmentation.iou)):
@@ -124,7 +124,7 @@ def test_overlap_equals_the_pure_functions(cohort, name):
     assert value(rows, endpoint="iou_pooled") == pytest.approx(segmentation.pooled_iou(counts, resamples=10).value)
 
 
-def test_mean_iou_both_ways_equals_the_label_maps(cohort):
+def test_mean_iou_both_ways_equals_the_label_maps(cohort) -> None:
     """The mean of the images' IoU, without classes that neither mask has, and the pooled IoU must not be confused."""
     per_image, confusion = [], np.zeros((3, 3))
     for *_, predicted, reference in cohort.frames:
@@ -142,13 +142,13 @@ def test_mean_iou_both_ways_equals_the_label_maps(cohort):
     assert value(rows, endpoint="segmentation_loss_per_image") == pytest.approx(np.mean(losses), abs=1e-9)
 
 
-def test_curve_encloses_the_area_that_the_table_states(cohort):
+def test_curve_encloses_the_area_that_the_table_states(cohort) -> None:
     points = [row for row in cohort.metrics("curves") if row["curve"] == "roc"]
     area = np.trapezoid([row["y"] for row in points], [row["x"] for row in points])
     assert area == pytest.approx(value(cohort.rows, endpoint="roc_auc", unit="study", covariate=None))
 
 
-def test_calibration_bins_hold_every_study(cohort):
+def test_calibration_bins_hold_every_study(cohort) -> None:
     rows = cohort.metrics("calibration")
     assert sum(row["n"] for row in rows) == 60
     assert sum(row["n_positive"] for row in rows) == value(cohort.rows, endpoint="tp", unit="study", covariate=None) + (

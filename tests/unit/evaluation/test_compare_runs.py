@@ -78,7 +78,7 @@ def pick(rows, **wanted):
     return found[0]
 
 
-def test_flips_are_named_by_token(compared):
+def test_flips_are_named_by_token(compared) -> None:
     flips = {row["study_id"]: row for row in table(compared, "comparison_flips")}
     assert set(flips) == {compared.tokens.study(name) for name in "acej"}
     a, c, j = (flips[compared.tokens.study(name)] for name in "acj")
@@ -89,7 +89,7 @@ def test_flips_are_named_by_token(compared):
     assert compared.summary.n_studies == 6
 
 
-def test_paired_tests_are_second_minus_first(compared):
+def test_paired_tests_are_second_minus_first(compared) -> None:
     row = pick(table(compared, "comparison_tests"), endpoint="sensitivity", analysis_set="determinate")
     assert (row["value"], row["comparator_value"], row["difference"]) == (
         pytest.approx(2 / 3),
@@ -102,7 +102,7 @@ def test_paired_tests_are_second_minus_first(compared):
     assert "not_in_second_run=1" in row["excluded_reasons"]
 
 
-def test_failed_studies_are_counted_both_ways(compared):
+def test_failed_studies_are_counted_both_ways(compared) -> None:
     rows = table(compared, "comparison_tests")
     wrong = pick(rows, endpoint="sensitivity", analysis_set="indeterminate_wrong")
     right = pick(rows, endpoint="sensitivity", analysis_set="indeterminate_right")
@@ -110,12 +110,12 @@ def test_failed_studies_are_counted_both_ways(compared):
     assert right["value"] == pytest.approx(3 / 4)
 
 
-def test_agreement_needs_no_reference(compared):
+def test_agreement_needs_no_reference(compared) -> None:
     row = pick(table(compared, "comparison_tests"), endpoint="percent_agreement")
     assert (row["numerator"], row["denominator"]) == (2, 6)
 
 
-def test_drift_is_the_mean_difference_of_scores(compared):
+def test_drift_is_the_mean_difference_of_scores(compared) -> None:
     row = pick(table(compared, "comparison_drift"), covariate=None)
     differences = [0.2, -0.1, 0.4, -0.1, -0.1, 0.1]
     assert row["mean_difference"] == pytest.approx(np.mean(differences), abs=1e-7)
@@ -124,7 +124,7 @@ def test_drift_is_the_mean_difference_of_scores(compared):
     assert row["n_flips"] == 4
 
 
-def test_drift_by_covariate(tmp_path):
+def test_drift_by_covariate(tmp_path) -> None:
     made = write(tmp_path)
     sites = [{"study_id": name, "site": f"site-{place % 2}"} for place, name in enumerate(COHORT)]
     compare(made, covariates=made.table("covariates", sites))
@@ -133,7 +133,7 @@ def test_drift_by_covariate(tmp_path):
     assert rows["site level 1"]["mean_difference"] == pytest.approx((0.2 + 0.4 - 0.1) / 3, abs=1e-7)
 
 
-def test_flow(compared):
+def test_flow(compared) -> None:
     flow = {row["name"]: row["n_studies"] for row in table(compared, "comparison_flow")}
     assert flow == {
         "planned in the second run": 9,
@@ -146,7 +146,7 @@ def test_flow(compared):
     }
 
 
-def test_masks_are_compared_frame_by_frame(tmp_path):
+def test_masks_are_compared_frame_by_frame(tmp_path) -> None:
     made = write(tmp_path, (square(10, 4), square(8, 4)))
     compare(made)
     rows = table(made, "comparison_masks")
@@ -163,7 +163,7 @@ def test_masks_are_compared_frame_by_frame(tmp_path):
     assert {case["study_id"] for case in cases} == {made.tokens.study(name) for name in "abcdej"}
 
 
-def test_masks_on_another_grid_are_brought_to_the_finer_one(tmp_path):
+def test_masks_on_another_grid_are_brought_to_the_finer_one(tmp_path) -> None:
     made = write(tmp_path, (square(6, 2, (12, 16)), square(12, 4, (24, 32))))
     compare(made)
     rows = table(made, "comparison_masks")
@@ -171,7 +171,7 @@ def test_masks_on_another_grid_are_brought_to_the_finer_one(tmp_path):
     assert pick(rows, endpoint="mask_dice_minimum", **{"class": "septum"})["value"] == 1
 
 
-def test_identical_runs_differ_in_nothing(tmp_path):
+def test_identical_runs_differ_in_nothing(tmp_path) -> None:
     made = MadeOutput(tmp_path)
     for run_id in (FIRST, SECOND):
         made.write_run(run_of(0, square(9, 3)), run_id)
@@ -183,7 +183,7 @@ def test_identical_runs_differ_in_nothing(tmp_path):
     assert all(row["difference"] == 0 for row in tests)
 
 
-def test_the_same_runs_give_the_same_bytes(tmp_path):
+def test_the_same_runs_give_the_same_bytes(tmp_path) -> None:
     made = write(tmp_path, (square(10, 4), square(8, 4)))
     paths = [Path(made.output.uri) / output_layout.comparison_file(SECOND, FIRST, name) for name in TABLES]
     compare(made)

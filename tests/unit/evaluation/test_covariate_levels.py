@@ -16,14 +16,14 @@ from diagchd_batch.evaluation.subgroups.covariates import _from_numbers
         ([20, 41], (30, 35.5), None, ("< 30", "30 to < 35.5", "≥ 35.5")),
     ],
 )
-def test_whole_numbers_are_named_as_such_and_others_by_their_limits(numbers, cuts, least, levels):
+def test_whole_numbers_are_named_as_such_and_others_by_their_limits(numbers, cuts, least, levels) -> None:
     covariate = _from_numbers("parity", np.array(numbers, float), cuts, least=least)
     assert covariate.levels == (*levels, "missing")
     for value, code in zip(numbers, covariate.code, strict=True):
         assert code == (len(levels) if np.isnan(value) else np.searchsorted(cuts, value, side="right"))
 
 
-def test_numbers_too_large_to_be_counted_are_named_by_their_limits():
+def test_numbers_too_large_to_be_counted_are_named_by_their_limits() -> None:
     pixels = _from_numbers("pixels", np.array([307_200.0, 786_432]), (480_000,), name_whole=False)
     assert pixels.levels == ("< 480000", "≥ 480000", "missing")
     two = _from_numbers("pixels", np.array([307_200.0, 786_432]), (300_000, 480_000), name_whole=False)

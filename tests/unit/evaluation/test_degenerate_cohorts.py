@@ -70,7 +70,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("cohort", "readers"), list(dict.fromkeys(PAIRS)))
-def test_degenerate(cohort, readers, made, evaluate):
+def test_degenerate(cohort, readers, made, evaluate) -> None:
     studies = COHORTS[cohort]
     made.write_run(studies)
     reads = [
@@ -98,7 +98,7 @@ def test_degenerate(cohort, readers, made, evaluate):
                 assert row["null_reason"] or row["p"] is not None, row
 
 
-def test_what_is_left_out_is_said(made, evaluate):
+def test_what_is_left_out_is_said(made, evaluate) -> None:
     made.write_run([MadeStudy("a", [[0.9]]), MadeStudy("b", [[0.1]])])
     summary = evaluate(made)
     said = [row["note"] for row in made.metrics("flow") if row["name"] == "left_out"]
@@ -107,7 +107,7 @@ def test_what_is_left_out_is_said(made, evaluate):
         assert any(subject in note for note in said), subject
 
 
-def test_a_tie_is_chd_at_a_threshold_and_normal_at_the_originals_arg_max(made, evaluate):
+def test_a_tie_is_chd_at_a_threshold_and_normal_at_the_originals_arg_max(made, evaluate) -> None:
     made.write_run(COHORTS["constant scores"])
     evaluate(made)
     estimates = [row for row in made.metrics("estimates") if row["unit"] == "image"]

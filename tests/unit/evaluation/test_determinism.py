@@ -21,7 +21,7 @@ def metrics_bytes(made, run_id=RUN_ID):
     }
 
 
-def test_the_same_run_gives_the_same_bytes(made, evaluate):
+def test_the_same_run_gives_the_same_bytes(made, evaluate) -> None:
     rng = np.random.default_rng(4)
     studies = [
         MadeStudy(f"{i}", [[float(p)] for p in rng.random(rng.integers(1, 4))], int(rng.random() < 0.5), f"{i // 2}")
@@ -43,7 +43,7 @@ def test_the_same_run_gives_the_same_bytes(made, evaluate):
     assert metrics_bytes(made) == first
 
 
-def test_a_hundred_thousand_rows_take_seconds(made, evaluate):
+def test_a_hundred_thousand_rows_take_seconds(made, evaluate) -> None:
     rng = np.random.default_rng(8)
     n = 40_000
     labels = (rng.random(n) < 0.05).astype(int)

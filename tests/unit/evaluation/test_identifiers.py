@@ -55,7 +55,7 @@ def identified(made, evaluate, **config):
     )
 
 
-def test_no_identifier_leaves_the_private_tree(made, evaluate):
+def test_no_identifier_leaves_the_private_tree(made, evaluate) -> None:
     summary = identified(made, evaluate)
     assert "CANARY" not in str(summary)
     for path in Path(made.output.uri).rglob("*"):
@@ -68,7 +68,7 @@ def test_no_identifier_leaves_the_private_tree(made, evaluate):
     assert shown == {"site level 1", "site level 2", "site level 3"}
 
 
-def test_what_stands_for_what_is_kept_in_the_private_tree(made, evaluate):
+def test_what_stands_for_what_is_kept_in_the_private_tree(made, evaluate) -> None:
     identified(made, evaluate)
     path = Path(made.private.uri) / output_layout.private_evaluation_file(RUN_ID, "names")
     names = {
@@ -80,7 +80,7 @@ def test_what_stands_for_what_is_kept_in_the_private_tree(made, evaluate):
     assert names["reason", "asked Dr CANARY"] == "reason 1"
 
 
-def test_disclose_shows_own_names_but_never_studies(made, evaluate):
+def test_disclose_shows_own_names_but_never_studies(made, evaluate) -> None:
     identified(made, evaluate, disclose=True)
     estimates = made.metrics("estimates")
     assert {row["subject"] for row in estimates if row["subject_kind"] == "reader"} == {

@@ -40,21 +40,21 @@ def study(label, reasons, subject="p-1"):
 
 
 @pytest.mark.parametrize("labels", itertools.product(LABELS, repeat=3))
-def test_the_latest_label_counts_also_where_it_is_withdrawn(labels):
+def test_the_latest_label_counts_also_where_it_is_withdrawn(labels) -> None:
     assert planned(*[[study(label, [])] for label in labels])["s-1"]["manifest_label"] == labels[-1]
 
 
 @pytest.mark.parametrize("reasons", itertools.product(EXCLUSIONS, repeat=3))
-def test_the_latest_exclusion_counts_also_where_it_is_taken_back(reasons):
+def test_the_latest_exclusion_counts_also_where_it_is_taken_back(reasons) -> None:
     found = planned(*[[study(1, given)] for given in reasons])["s-1"]
     assert (found["exclude_reasons"], found["included"]) == (reasons[-1], not reasons[-1])
     assert found["planned_images"] == (0 if reasons[-1] else 2)
 
 
-def test_a_plan_that_does_not_have_a_study_says_nothing_about_it():
+def test_a_plan_that_does_not_have_a_study_says_nothing_about_it() -> None:
     other = {**study(1, []), "study_id": "s-2"}
     assert planned([study(1, []), other], [other])["s-1"]["manifest_label"] == 1
 
 
-def test_the_latest_subject_counts():
+def test_the_latest_subject_counts() -> None:
     assert planned([study(1, [], "p-1")], [study(1, [], "p-2")])["s-1"]["subject_id"] == "p-2"

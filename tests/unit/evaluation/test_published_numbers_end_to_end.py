@@ -40,7 +40,7 @@ def paired(tmp_path_factory):
 MAIN = {"unit": "study", "analysis_set": "determinate", "subject_kind": "model", "covariate": None}
 
 
-def test_rates_and_wilson_intervals(paired):
+def test_rates_and_wilson_intervals(paired) -> None:
     estimates = paired.metrics("estimates")
     for endpoint, value in {
         "sensitivity": 0.8802661,
@@ -57,7 +57,7 @@ def test_rates_and_wilson_intervals(paired):
     assert (round(ppv["ci_low"], 4), round(ppv["ci_high"], 4)) == (0.7889, 0.8567)
 
 
-def test_clopper_pearson_on_request(tmp_path):
+def test_clopper_pearson_on_request(tmp_path) -> None:
     made = MadeOutput(tmp_path)  # R binom: 18 of 20
     made.write_run([MadeStudy(f"{number}", [[0.9 if number < 18 else 0.1]], 1) for number in range(20)])
     config = EvaluationConfig(proportion_interval="exact")
@@ -67,7 +67,7 @@ def test_clopper_pearson_on_request(tmp_path):
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((0.683017, 0.987651), abs=5e-7)
 
 
-def test_weighted_generalised_score_of_predictive_values(paired):
+def test_weighted_generalised_score_of_predictive_values(paired) -> None:
     comparisons = paired.metrics("comparisons")
     ppv = one(comparisons, endpoint="ppv", comparator_kind="reader", **MAIN)
     assert ppv["difference"] == pytest.approx(-0.04011841, abs=5e-9)  # model − reader
@@ -79,7 +79,7 @@ def test_weighted_generalised_score_of_predictive_values(paired):
     assert npv["p"] == pytest.approx(4.775012e-05, rel=1e-6)
 
 
-def test_mcnemar_is_made_on_the_diseased_alone(paired):
+def test_mcnemar_is_made_on_the_diseased_alone(paired) -> None:
     from scipy.stats import binomtest
 
     row = one(paired.metrics("comparisons"), endpoint="sensitivity", comparator_kind="reader", **MAIN)
@@ -114,7 +114,7 @@ def van_dyke(tmp_path_factory):
     return made
 
 
-def test_two_arms_by_obuchowski_and_rockette(van_dyke):
+def test_two_arms_by_obuchowski_and_rockette(van_dyke) -> None:
     row = one(van_dyke.metrics("comparisons"), covariate="arm", endpoint="roc_auc")
     assert (row["subject"], row["comparator"]) == ("aided", "unaided")
     assert row["difference"] == pytest.approx(0.043800322, abs=5e-10)  # aided − unaided
@@ -126,7 +126,7 @@ def test_two_arms_by_obuchowski_and_rockette(van_dyke):
     assert row["ci_high"] == pytest.approx(0.087959499, abs=5e-10)
 
 
-def test_model_against_the_mean_of_the_readers(van_dyke):
+def test_model_against_the_mean_of_the_readers(van_dyke) -> None:
     row = one(van_dyke.metrics("comparisons"), endpoint="roc_auc", comparator_kind="readers_mean", subject=MODEL)
     assert row["difference"] == pytest.approx(0.0507890, abs=5e-8)
     assert row["se"] == pytest.approx(0.0325810, abs=5e-8)
@@ -135,7 +135,7 @@ def test_model_against_the_mean_of_the_readers(van_dyke):
     assert row["generalises_to"] == "readers_in_general"
 
 
-def test_readers_areas_under_the_curve(van_dyke):
+def test_readers_areas_under_the_curve(van_dyke) -> None:
     rows = van_dyke.metrics("estimates")
     unaided = [0.91964573, 0.85877617, 0.90386473, 0.97310789, 0.82979066]
     found = [

@@ -35,7 +35,9 @@ class Attacker:
     ("without", covariate, level), ("between", …) and ("step", name).
     """
 
-    def __init__(self, shared: Mapping[str, Sequence[Row]], levels: Mapping[str, Sequence[str]], raters: Sequence[str]):
+    def __init__(
+        self, shared: Mapping[str, Sequence[Row]], levels: Mapping[str, Sequence[str]], raters: Sequence[str]
+    ) -> None:
         self._unknowns: dict[Hashable, int] = {}
         self._equal: list[tuple[Terms, float]] = []
         self._at_most: list[Terms] = []

@@ -49,7 +49,7 @@ def percent_agreement(tables: dict[str, list[dict]]) -> dict[str, float]:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("n_apart", "is_shared"), [(3, False), (60, True)])
-def test_few_studies_on_which_three_readers_disagree_are_not_told(tmp_path, seed, n_apart, is_shared):
+def test_few_studies_on_which_three_readers_disagree_are_not_told(tmp_path, seed, n_apart, is_shared) -> None:
     rng = np.random.default_rng(seed)
     calls = np.repeat(draw_calls(rng)[:, np.newaxis], 3, axis=1)
     apart = rng.choice(N, n_apart, replace=False)
@@ -61,7 +61,7 @@ def test_few_studies_on_which_three_readers_disagree_are_not_told(tmp_path, seed
         assert round(1.5 * N * (1 - found["readers"])) == n_apart
 
 
-def test_readers_alone_and_with_the_model_do_not_tell_where_the_model_differs_from_them(tmp_path):
+def test_readers_alone_and_with_the_model_do_not_tell_where_the_model_differs_from_them(tmp_path) -> None:
     rng = np.random.default_rng(5)
     calls = np.stack([draw_calls(rng)] * 3, axis=1)
     model = calls[:, 0].copy()
@@ -70,7 +70,7 @@ def test_readers_alone_and_with_the_model_do_not_tell_where_the_model_differs_fr
     assert "readers" in found and "readers_and_model" not in found
 
 
-def test_the_mean_of_an_arm_does_not_tell_the_one_reader_whose_count_is_withheld(tmp_path):
+def test_the_mean_of_an_arm_does_not_tell_the_one_reader_whose_count_is_withheld(tmp_path) -> None:
     rng = np.random.default_rng(7)
     unaided, aided = (np.stack([draw_calls(rng) for _ in range(3)], axis=1) for _ in range(2))
     unaided[:N_DISEASED, 0] = 1

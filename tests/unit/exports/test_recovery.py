@@ -123,13 +123,13 @@ def cohort(tmp_path_factory):
     return draw_cohort(tmp_path_factory.mktemp("cohort"), seed=1, n=150)
 
 
-def test_no_small_count_of_a_cohort_follows_from_what_is_shared(cohort):
+def test_no_small_count_of_a_cohort_follows_from_what_is_shared(cohort) -> None:
     found, n_small, shared = recovered(cohort, 10)
     assert not found
     assert n_small > 5 and len(shared["estimates"]) > 10  # something to find, and something to find it with
 
 
-def test_the_attacker_finds_small_counts_that_are_only_left_out(cohort, monkeypatch):
+def test_the_attacker_finds_small_counts_that_are_only_left_out(cohort, monkeypatch) -> None:
     def primary_only(counts, min_cell):
         return {cell for cell, value in counts.values.items() if is_small(value, min_cell)}
 
@@ -137,7 +137,7 @@ def test_the_attacker_finds_small_counts_that_are_only_left_out(cohort, monkeypa
     assert recovered(cohort, 10)[0]
 
 
-def test_shared_tables_name_nobody_and_count_no_images(cohort):
+def test_shared_tables_name_nobody_and_count_no_images(cohort) -> None:
     shared = recovered(cohort, 10)[2]
     columns = {name for rows in shared.values() for row in rows for name in row}
     assert not columns & {"study_id", "subject_id", "image_id"}
@@ -146,7 +146,7 @@ def test_shared_tables_name_nobody_and_count_no_images(cohort):
     assert all(row["unit"] == "study" for row in shared["estimates"] if row["endpoint"] in CALLS)
 
 
-def test_an_adjusted_p_is_shared_with_its_whole_family_only(cohort):
+def test_an_adjusted_p_is_shared_with_its_whole_family_only(cohort) -> None:
     """Holm's adjusted p of one comparison can equal that of another."""
 
     def family(row):
@@ -161,7 +161,7 @@ def test_an_adjusted_p_is_shared_with_its_whole_family_only(cohort):
         assert min_cell == 10 or len(adjusted) < len(rows)
 
 
-def test_means_are_of_many_and_tell_no_small_group(cohort):
+def test_means_are_of_many_and_tell_no_small_group(cohort) -> None:
     rows = [row for row in recovered(cohort, 10)[2]["cohort_characteristics"] if row["statistic"] not in ("n", "share")]
     assert rows
     raw = cohort.made.metrics("cohort_characteristics")
@@ -173,7 +173,7 @@ def test_means_are_of_many_and_tell_no_small_group(cohort):
 
 
 @pytest.mark.parametrize("min_cell", [5, 10])
-def test_points_of_shared_curves_are_far_apart(cohort, min_cell):
+def test_points_of_shared_curves_are_far_apart(cohort, min_cell) -> None:
     """The studies by which two points differ are a group of diseased or of healthy studies: nobody, or many."""
     shared = recovered(cohort, min_cell)[2]
     analysed = [study for study in cohort.studies if study.label is not None and study.call is not None]
@@ -189,5 +189,5 @@ def test_points_of_shared_curves_are_far_apart(cohort, min_cell):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(2, 14))
-def test_no_small_count_follows_from_what_is_shared_of_many_cohorts(tmp_path, seed):
+def test_no_small_count_follows_from_what_is_shared_of_many_cohorts(tmp_path, seed) -> None:
     assert not recovered(draw_cohort(tmp_path, seed, 60 + 40 * seed), 5 if seed % 3 == 0 else 10)[0]

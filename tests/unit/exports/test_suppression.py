@@ -81,7 +81,7 @@ tables = st.integers(1, 5).flatmap(
 
 @settings(max_examples=150, deadline=None)
 @given(values=tables, min_cell=st.integers(2, 12))
-def test_no_small_count_of_a_table_with_margins_follows_from_the_published_ones(values, min_cell):
+def test_no_small_count_of_a_table_with_margins_follows_from_the_published_ones(values, min_cell) -> None:
     counts = cross_table(values)
     withheld = protect(counts, min_cell)
     small = {cell for cell, value in counts.values.items() if is_small(value, min_cell)}
@@ -100,11 +100,11 @@ def test_no_small_count_of_a_table_with_margins_follows_from_the_published_ones(
             assert not is_small(sum(counts.values[cell] for cell in hidden), min_cell)
 
 
-def test_nothing_is_withheld_where_nothing_is_small():
+def test_nothing_is_withheld_where_nothing_is_small() -> None:
     assert protect(cross_table([[10, 0, 12], [0, 30, 11]]), 10) == set()
 
 
-def test_margins_stay_where_the_inside_is_enough():
+def test_margins_stay_where_the_inside_is_enough() -> None:
     counts = cross_table([[3, 40, 30], [50, 30, 20], [12, 33, 60]])
     for cell in counts.values:  # margins are more important than the cells inside
         counts.rank[cell] = 1 if isinstance(cell[0], int) else 0
@@ -113,19 +113,19 @@ def test_margins_stay_where_the_inside_is_enough():
     assert all(isinstance(cell[0], int) for cell in withheld)
 
 
-def test_zeros_among_the_parts_of_a_small_total_are_withheld():
+def test_zeros_among_the_parts_of_a_small_total_are_withheld() -> None:
     counts = cross_table([[3, 0, 0], [50, 30, 20], [12, 33, 60]])
     assert {(0, 0), (0, 1), (0, 2), ("row", 0)} <= protect(counts, 10)
 
 
-def test_signs_are_found_to_pin_what_sums_leave_open():
+def test_signs_are_found_to_pin_what_sums_leave_open() -> None:
     """Given a + b = 3 and b + c = 0, every c = −b solves the sums. No count is negative, so a is 3."""
     sums = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]])
     assert determined_counts(sums, np.array([3.0, 0.0, 0.0]), [0]) == [0]
     assert determined_counts(sums, np.array([3.0, 4.0, 5.0]), [0]) == []
 
 
-def test_a_small_difference_of_two_published_totals_is_guarded():
+def test_a_small_difference_of_two_published_totals_is_guarded() -> None:
     counts = Counts()
     counts.add("planned", 62, rank=1)
     counts.add("analysed", 60)
@@ -133,7 +133,7 @@ def test_a_small_difference_of_two_published_totals_is_guarded():
     assert protect(counts, 10) == {"planned", "failed"}
 
 
-def test_the_checker_itself_finds_what_follows():
+def test_the_checker_itself_finds_what_follows() -> None:
     counts = cross_table([[3, 40], [50, 30]])
     assert determined(unknowns(counts, {(0, 0)})) == {(0, 0)}
     assert determined(unknowns(counts, {(0, 0), (0, 1), (1, 0), (1, 1)})) == set()

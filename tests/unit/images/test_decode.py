@@ -34,7 +34,7 @@ def code_of(data: bytes, limits: DecodeLimits = LIMITS) -> str:
 
 @pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP"])
 @pytest.mark.parametrize("colour", [False, True])
-def test_lossless_formats_give_back_the_pixels(file_format: str, colour: bool):
+def test_lossless_formats_give_back_the_pixels(file_format: str, colour: bool) -> None:
     pixels = noise_hwc_u8(17, 23) if colour else noise_hw_u8(17, 23)
     image_hwc_u8 = decoded(encoded(pixels, file_format))
     assert image_hwc_u8.dtype == np.uint8
@@ -43,24 +43,24 @@ def test_lossless_formats_give_back_the_pixels(file_format: str, colour: bool):
 
 
 @pytest.mark.parametrize("compression", ["tiff_deflate", "tiff_lzw", "packbits"])
-def test_compressed_tiff(compression: str):
+def test_compressed_tiff(compression: str) -> None:
     pixels = noise_hwc_u8(40, 30)
     np.testing.assert_array_equal(decoded(encoded(pixels, "TIFF", compression=compression)), pixels)
 
 
-def test_one_bit_is_black_and_white():
+def test_one_bit_is_black_and_white() -> None:
     bits = noise_hw_u8(9, 13) > 127
     for file_format in ("PNG", "TIFF", "BMP"):
         image = decoded(encoded(Image.fromarray(bits), file_format))
         np.testing.assert_array_equal(image[:, :, 0], np.where(bits, 255, 0))
 
 
-def test_alpha_is_ignored_as_the_original_does():
+def test_alpha_is_ignored_as_the_original_does() -> None:
     pixels = noise_hwc_u8(8, 9, channels=4)
     np.testing.assert_array_equal(decoded(encoded(pixels)), pixels[:, :, :3])
 
 
-def test_palette_is_looked_up_without_a_warning(recwarn: pytest.WarningsRecorder):
+def test_palette_is_looked_up_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
     pixels = noise_hw_u8(8, 9) // 64
     picture = Image.fromarray(pixels).convert("P")
     picture.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
@@ -71,7 +71,7 @@ def test_palette_is_looked_up_without_a_warning(recwarn: pytest.WarningsRecorder
 
 
 @pytest.mark.parametrize("colour_type, channels", [(0, 1), (2, 3)], ids=["grey", "rgb"])
-def test_sixteen_bit_png_gives_the_high_byte(colour_type: int, channels: int):
+def test_sixteen_bit_png_gives_the_high_byte(colour_type: int, channels: int) -> None:
     values = np.array([[0, 1, 255, 256, 257, 32767, 32768, 65279, 65280, 65535]], np.uint16)
     samples = np.repeat(values[:, :, None], channels, axis=2).astype(">u2")
     data = handmade_png(values.shape[1], 1, 16, colour_type, b"\0" + samples.tobytes())
@@ -80,7 +80,7 @@ def test_sixteen_bit_png_gives_the_high_byte(colour_type: int, channels: int):
 
 
 @pytest.mark.parametrize("byte_order", ["<", ">"])
-def test_sixteen_bit_tiff_in_both_byte_orders(byte_order: str):
+def test_sixteen_bit_tiff_in_both_byte_orders(byte_order: str) -> None:
     eight_bit = noise_hw_u8(6, 7)
     wide = (eight_bit.astype(np.uint16) * 257).astype(f"{byte_order}u2")
     np.testing.assert_array_equal(decoded(encoded(wide, "TIFF"))[:, :, 0], eight_bit)
@@ -107,36 +107,36 @@ def grey_tiff(bits: int, photometric: int, strip: bytes, width: int, sample_form
     return handmade_tiff({tag: (3, value) for tag, value in tags.items()}, strip)
 
 
-def test_twelve_bit_tiff_gives_the_upper_eight_bits():
+def test_twelve_bit_tiff_gives_the_upper_eight_bits() -> None:
     data = grey_tiff(12, 1, bytes.fromhex("fff 000 800 00f".replace(" ", "")), width=4)
     np.testing.assert_array_equal(decoded(data)[0, :, 0], [255, 0, 128, 0])
 
 
 @pytest.mark.parametrize("bits, values", [(8, "<u1"), (16, "<u2")])
-def test_white_is_zero_is_inverted_at_every_depth(bits: int, values: str):
+def test_white_is_zero_is_inverted_at_every_depth(bits: int, values: str) -> None:
     top = 2**bits - 1
     data = grey_tiff(bits, 0, np.array([0, top], values).tobytes(), width=2)
     np.testing.assert_array_equal(decoded(data)[0, :, 0], [255, 0])
 
 
-def test_floating_point_from_zero_to_one():
+def test_floating_point_from_zero_to_one() -> None:
     values = np.array([[0.0, 0.25, 0.5, 1.0]], np.float32)
     np.testing.assert_array_equal(decoded(encoded(values, "TIFF"))[0, :, 0], [0, 64, 128, 255])
 
 
 @pytest.mark.parametrize("worst", [-0.01, 1.01, 255.0, np.nan, np.inf])
-def test_floating_point_outside_is_refused_not_guessed_at(worst: float):
+def test_floating_point_outside_is_refused_not_guessed_at(worst: float) -> None:
     assert code_of(encoded(np.array([[0.0, worst]], np.float32), "TIFF")) == "unsupported_format"
 
 
-def test_32_bit_integers():
+def test_32_bit_integers() -> None:
     np.testing.assert_array_equal(decoded(encoded(np.array([[0, 7, 255]], np.int32), "TIFF"))[0, :, 0], [0, 7, 255])
     assert code_of(encoded(np.array([[0, 256]], np.int32), "TIFF")) == "unsupported_format"
     assert code_of(encoded(np.array([[-1, 255]], np.int32), "TIFF")) == "unsupported_format"
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "TIFF"])
-def test_cmyk(file_format: str):
+def test_cmyk(file_format: str) -> None:
     """Inks against the colours they print, to JPEG's accuracy. CMYK JPEGs are stored inverted, as Adobe does."""
     red, cyan, black = (0, 255, 255, 0), (255, 0, 0, 0), (0, 0, 0, 255)
     for ink, rgb in ((red, (255, 0, 0)), (cyan, (0, 255, 255)), (black, (0, 0, 0))):
@@ -146,7 +146,7 @@ def test_cmyk(file_format: str):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF"])
-def test_exif_orientation_is_applied(orientation: int, file_format: str):
+def test_exif_orientation_is_applied(orientation: int, file_format: str) -> None:
     """The stored picture is what a camera held `orientation` wrote of one upright scene; all must come out the same."""
     upright = np.zeros((32, 48, 3), np.uint8)
     upright[:16, :16] = (255, 0, 0)
@@ -170,12 +170,12 @@ def test_exif_orientation_is_applied(orientation: int, file_format: str):
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_damaged_exif_does_not_fail_a_sound_picture():
+def test_damaged_exif_does_not_fail_a_sound_picture() -> None:
     data = encoded(noise_hw_u8(16, 16), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01")
     assert decoded(data).shape == (16, 16, 3)
 
 
-def test_every_page_of_a_tiff_is_a_frame_of_its_own_size():
+def test_every_page_of_a_tiff_is_a_frame_of_its_own_size() -> None:
     pages = [noise_hw_u8(10, 12, seed=1), noise_hw_u8(20, 8, seed=2), noise_hw_u8(5, 5, seed=3)]
     file = open_image(tiff_of(pages), LIMITS)
     assert file.n_frames == 3
@@ -184,7 +184,7 @@ def test_every_page_of_a_tiff_is_a_frame_of_its_own_size():
         assert file.geometry(index).decoded_bytes == 3 * pages[index].size
 
 
-def test_thumbnail_pages_are_not_frames():
+def test_thumbnail_pages_are_not_frames() -> None:
     def page(kind: int) -> dict:
         return {254: kind}
 
@@ -197,7 +197,7 @@ def test_thumbnail_pages_are_not_frames():
     assert file.frame(0).shape == (20, 20, 3)
 
 
-def test_a_frame_that_is_not_there():
+def test_a_frame_that_is_not_there() -> None:
     file = open_image(encoded(noise_hw_u8(4, 4)), LIMITS)
     for index in (1, -1):
         with pytest.raises(ItemError) as caught:
@@ -205,7 +205,7 @@ def test_a_frame_that_is_not_there():
         assert caught.value.code == "frame_not_found"
 
 
-def test_content_decides_not_the_name():
+def test_content_decides_not_the_name() -> None:
     assert code_of(b"study_id,uri\n1,a.png\n") == "unsupported_format"
     assert code_of(b"BMI,age\n31,28\n23,34\n and more of it") == "unsupported_format"
     assert code_of(b"%PDF-1.7") == "unsupported_format"
@@ -213,7 +213,7 @@ def test_content_decides_not_the_name():
     assert code_of(encoded(noise_hw_u8(4, 4), "WEBP")) == "unsupported_format"
 
 
-def test_no_bytes_and_no_pixels():
+def test_no_bytes_and_no_pixels() -> None:
     assert code_of(b"") == "empty_image"
     assert code_of(handmade_png(0, 5, 8, 0, b"")) == "empty_image"
     bitmap = bytearray(encoded(noise_hw_u8(4, 4), "BMP"))
@@ -224,25 +224,25 @@ def test_no_bytes_and_no_pixels():
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF", "BMP"])
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_truncated_files(file_format: str, kept: float):
+def test_truncated_files(file_format: str, kept: float) -> None:
     data = encoded(noise_hwc_u8(64, 64), file_format)
     assert code_of(data[: int(len(data) * kept)]) == "decode_error"
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
 
 
-def test_flipped_bits_in_a_png_are_noticed():
+def test_flipped_bits_in_a_png_are_noticed() -> None:
     data = bytearray(encoded(noise_hw_u8(64, 64)))
     data[len(data) // 2] ^= 0x10
     assert code_of(bytes(data)) == "decode_error"
 
 
-def test_sound_files_of_an_unreadable_kind_are_not_called_damaged():
+def test_sound_files_of_an_unreadable_kind_are_not_called_damaged() -> None:
     assert code_of(grey_tiff(64, 1, np.zeros(2).tobytes(), width=2, sample_format=3)) == "unsupported_format"
     twelve_bit_jpeg = encoded(noise_hw_u8(8, 8), "JPEG").replace(b"\xff\xc0\x00\x0b\x08", b"\xff\xc1\x00\x0b\x0c")
     assert code_of(twelve_bit_jpeg) == "unsupported_format"
 
 
-def test_limits_come_before_decoding(monkeypatch: pytest.MonkeyPatch):
+def test_limits_come_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     """A 400-megapixel bomb of a few kB is refused by its header; decoding is not even begun."""
     bomb = handmade_png(20_000, 20_000, 8, 0, b"\0" * 1_000_000)
     with monkeypatch.context() as patch:
@@ -253,7 +253,7 @@ def test_limits_come_before_decoding(monkeypatch: pytest.MonkeyPatch):
     assert code_of(encoded(noise_hw_u8(99, 99)), DecodeLimits(max_file_bytes=500)) == "too_large"
 
 
-def test_our_limit_stands_alone(recwarn: pytest.WarningsRecorder):
+def test_our_limit_stands_alone(recwarn: pytest.WarningsRecorder) -> None:
     """Pillow's own limit, process-wide, is neither changed nor in the way of a larger one in a job file."""
     before = Image.MAX_IMAGE_PIXELS
     picture = handmade_png(20_000, 10_000, 1, 0, (b"\0" + b"\xaa" * 2_500) * 10_000)
@@ -262,7 +262,7 @@ def test_our_limit_stands_alone(recwarn: pytest.WarningsRecorder):
     assert not recwarn.list
 
 
-def test_limits_hold_for_each_page():
+def test_limits_hold_for_each_page() -> None:
     pages = [noise_hw_u8(4, 4), noise_hw_u8(40, 40), noise_hw_u8(4, 4)]
     file = open_image(tiff_of(pages), DecodeLimits(max_pixels=100))
     assert file.frame(0).shape == (4, 4, 3)
@@ -273,7 +273,7 @@ def test_limits_hold_for_each_page():
     assert code_of(tiff_of([noise_hw_u8(2, 2)] * 51)) == "too_large"
 
 
-def test_text_chunk_bomb():
+def test_text_chunk_bomb() -> None:
     """A text chunk that unpacks to 500 MB ends as a failed file before it is unpacked."""
     packer = zlib.compressobj(9)
     body = b"Comment\0\0" + b"".join(packer.compress(b"a" * 1_000_000) for _ in range(500)) + packer.flush()
@@ -284,7 +284,7 @@ def test_text_chunk_bomb():
     tracemalloc.stop()
 
 
-def test_a_chain_of_pages_that_bites_its_tail_ends():
+def test_a_chain_of_pages_that_bites_its_tail_ends() -> None:
     data = bytearray(encoded(noise_hw_u8(4, 4), "TIFF"))
     (directory,) = struct.unpack_from("<I", data, 4)
     (entries,) = struct.unpack_from("<H", data, directory)
@@ -292,7 +292,7 @@ def test_a_chain_of_pages_that_bites_its_tail_ends():
     assert open_image(bytes(data), LIMITS).n_frames == 1
 
 
-def test_many_threads_at_once():
+def test_many_threads_at_once() -> None:
     pictures = [noise_hwc_u8(60, 80, seed=seed) for seed in range(8)]
     files = [encoded(picture, kind) for picture, kind in zip(pictures, ["PNG", "TIFF", "BMP", "PNG"] * 2, strict=True)]
     with ThreadPoolExecutor(8) as pool:
@@ -307,7 +307,9 @@ def test_many_threads_at_once():
     kept=st.floats(0.05, 1.0),
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_damage_of_any_sort_is_an_item_error_or_a_picture(kind: str, edits: list[tuple[float, int]], kept: float):
+def test_damage_of_any_sort_is_an_item_error_or_a_picture(
+    kind: str, edits: list[tuple[float, int]], kept: float
+) -> None:
     data = bytearray(encoded(noise_hwc_u8(12, 11), kind))
     for place, value in edits:
         data[int(place * len(data))] = value

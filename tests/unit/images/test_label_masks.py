@@ -27,7 +27,7 @@ def refusal(data: bytes, **options) -> ItemError:
     labels=arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.integers(0, 2)),
     file_format=st.sampled_from(["PNG", "TIFF", "BMP"]),
 )
-def test_lossless_masks_come_back(labels: np.ndarray, file_format: str):
+def test_lossless_masks_come_back(labels: np.ndarray, file_format: str) -> None:
     read = read_label_mask(encoded(labels, file_format), None, LIMITS, expected_size=labels.shape)
     assert read.dtype == np.uint8
     np.testing.assert_array_equal(read, labels)
@@ -38,7 +38,7 @@ def test_lossless_masks_come_back(labels: np.ndarray, file_format: str):
     values=arrays(np.uint8, (6, 7)),
     label_map=st.dictionaries(st.integers(0, 255), st.integers(0, 2), min_size=1, max_size=6),
 )
-def test_label_map_is_applied_or_the_mask_refused(values: np.ndarray, label_map: dict[int, int]):
+def test_label_map_is_applied_or_the_mask_refused(values: np.ndarray, label_map: dict[int, int]) -> None:
     data = encoded(values)
     if set(np.unique(values).tolist()) <= label_map.keys():
         expected = np.vectorize(label_map.__getitem__)(values)
@@ -48,7 +48,7 @@ def test_label_map_is_applied_or_the_mask_refused(values: np.ndarray, label_map:
 
 
 @pytest.mark.parametrize("kind", ["rgb", "palette", "palette out of order", "alpha", "16 bit", "32 bit"])
-def test_grey_in_other_wrappings(kind: str):
+def test_grey_in_other_wrappings(kind: str) -> None:
     if kind == "16 bit":
         data = encoded(LABELS.astype(np.uint16))
     elif kind == "32 bit":
@@ -65,19 +65,19 @@ def test_grey_in_other_wrappings(kind: str):
     np.testing.assert_array_equal(read_label_mask(data, None, LIMITS), LABELS)
 
 
-def test_16_bit_values_are_mapped_unscaled():
+def test_16_bit_values_are_mapped_unscaled() -> None:
     values = np.array([[0, 1000, 65535]], np.uint16)
     read = read_label_mask(encoded(values), {0: 0, 1000: 1, 65535: 2}, LIMITS)
     np.testing.assert_array_equal(read, [[0, 1, 2]])
 
 
-def test_one_bit_masks_are_black_and_white():
+def test_one_bit_masks_are_black_and_white() -> None:
     data = encoded(Image.fromarray(np.array([[True, False]])))
     assert refusal(data).code == "mask_invalid_values"
     np.testing.assert_array_equal(read_label_mask(data, {0: 0, 255: 2}, LIMITS), [[2, 0]])
 
 
-def test_a_jpeg_mask_is_refused_with_the_reason():
+def test_a_jpeg_mask_is_refused_with_the_reason() -> None:
     """A smooth-edged head drawn in white and stored lossily: some hundred grey values, as real archives have."""
     rows, columns = np.mgrid[:256, :256]
     drawn = Image.fromarray((((rows - 128) / 60.0) ** 2 + ((columns - 128) / 90.0) ** 2 < 1).astype(np.uint8) * 255)
@@ -88,24 +88,24 @@ def test_a_jpeg_mask_is_refused_with_the_reason():
         assert "lossy compression" in error.detail
 
 
-def test_colour_is_no_label_map():
+def test_colour_is_no_label_map() -> None:
     error = refusal(encoded(noise_hwc_u8(5, 5)))
     assert error.code == "mask_invalid_values"
     assert "colour" in error.detail
 
 
-def test_wrong_size():
+def test_wrong_size() -> None:
     error = refusal(encoded(LABELS), expected_size=(3, 2))
     assert error.code == "mask_size_mismatch"
     assert "2 x 3" in error.detail and "3 x 2" in error.detail
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", encoded(LABELS)[:40]], ids=["empty", "text", "truncated"])
-def test_unreadable(data: bytes):
+def test_unreadable(data: bytes) -> None:
     assert refusal(data).code == "mask_unreadable"
 
 
-def test_pages_go_with_frames():
+def test_pages_go_with_frames() -> None:
     pages = tiff_of([LABELS, LABELS[::-1].copy()])
     np.testing.assert_array_equal(read_label_mask(pages, None, LIMITS, frame=1, lone_frame=False), LABELS[::-1])
     np.testing.assert_array_equal(read_label_mask(encoded(LABELS), None, LIMITS, frame=7), LABELS)

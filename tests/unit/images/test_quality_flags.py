@@ -21,7 +21,7 @@ def heart(rows: slice, columns: slice, *, septum_columns: slice | None = None) -
 USUAL = heart(slice(50, 150), slice(80, 200), septum_columns=slice(138, 142))
 
 
-def test_a_usual_view_raises_none():
+def test_a_usual_view_raises_none() -> None:
     assert quality_flags(USUAL, 0.03) == ()
     assert quality_flags(USUAL, 0.97) == ()
 
@@ -37,11 +37,11 @@ def test_a_usual_view_raises_none():
     ],
     ids=["empty", "septum alone", "no septum", "small", "large"],
 )
-def test_sizes(flags: tuple[str, ...], label_map: np.ndarray):
+def test_sizes(flags: tuple[str, ...], label_map: np.ndarray) -> None:
     assert quality_flags(label_map.astype(np.uint8), 0.9) == flags
 
 
-def test_fragments():
+def test_fragments() -> None:
     crumbs = USUAL.copy()
     crumbs[0:30:3, 0:240:3] = 2  # 800 single pixels: 6 % of the whole heart
     assert quality_flags(crumbs, 0.9) == ()
@@ -54,16 +54,16 @@ def test_fragments():
 
 
 @pytest.mark.parametrize("probability, unsure", [(0.39, False), (0.41, True), (0.5, True), (0.59, True), (0.61, False)])
-def test_unsure(probability: float, unsure: bool):
+def test_unsure(probability: float, unsure: bool) -> None:
     assert ("unsure" in quality_flags(USUAL, probability)) == unsure
 
 
-def test_every_flag_is_documented():
+def test_every_flag_is_documented() -> None:
     everything = set(quality_flags(np.zeros((9, 9), np.uint8), 0.5)) | {"heart_small", "heart_large", "fragments"}
     assert everything == set(QUALITY_FLAGS)
 
 
-def test_the_documentation_has_every_flag_with_its_rule():
+def test_the_documentation_has_every_flag_with_its_rule() -> None:
     lines = (Path(__file__).parents[3] / "docs" / "images.md").read_text(encoding="utf-8").splitlines()
     for flag, rule in QUALITY_FLAGS.items():
         (line,) = [line for line in lines if line.startswith(f"| `{flag}` |")]

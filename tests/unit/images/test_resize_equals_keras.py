@@ -34,7 +34,7 @@ def ours(data: bytes, height: int, width: int) -> np.ndarray:
 
 @settings(max_examples=200, deadline=None)
 @given(kind=st.sampled_from(KINDS), source=st.tuples(side, side), target=st.tuples(side, side))
-def test_equal_to_keras(kind: tuple[str, str], source: tuple[int, int], target: tuple[int, int]):
+def test_equal_to_keras(kind: tuple[str, str], source: tuple[int, int], target: tuple[int, int]) -> None:
     file_format, mode = kind
     picture = Image.fromarray(noise_hwc_u8(*source)).convert(mode)
     data = encoded(picture, file_format)
@@ -43,12 +43,12 @@ def test_equal_to_keras(kind: tuple[str, str], source: tuple[int, int], target: 
 
 @pytest.mark.parametrize("source", [(460, 324), (730, 745), (576, 768), (768, 1024), (1080, 1920), (577, 769)])
 @pytest.mark.parametrize("grid", [(576, 768), (192, 256)])
-def test_equal_to_keras_at_the_models_grids(source: tuple[int, int], grid: tuple[int, int]):
+def test_equal_to_keras_at_the_models_grids(source: tuple[int, int], grid: tuple[int, int]) -> None:
     data = encoded(noise_hwc_u8(*source), "BMP")
     np.testing.assert_array_equal(ours(data, *grid), as_keras(data, *grid))
 
 
-def test_where_keras_is_left_on_purpose():
+def test_where_keras_is_left_on_purpose() -> None:
     """16-bit grey: Keras makes everything above 255 white; ours keeps the picture."""
     eight_bit = noise_hwc_u8(12, 14)[:, :, 0]
     data = encoded(eight_bit.astype(np.uint16) * 257)
@@ -58,6 +58,6 @@ def test_where_keras_is_left_on_purpose():
 
 @settings(max_examples=50, deadline=None)
 @given(source=st.tuples(side, side), target=st.tuples(side, side))
-def test_masks_are_sampled_where_images_are(source: tuple[int, int], target: tuple[int, int]):
+def test_masks_are_sampled_where_images_are(source: tuple[int, int], target: tuple[int, int]) -> None:
     image = noise_hwc_u8(*source)
     np.testing.assert_array_equal(resize_labels(image[:, :, 1], *target), resize_to_grid(image, *target)[:, :, 1])

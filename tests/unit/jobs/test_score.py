@@ -1,5 +1,7 @@
 """The command line of `jobs/score.py`."""
 
+from typing import Never
+
 import pytest
 
 from diagchd_batch.config.models import JobConfig
@@ -17,10 +19,10 @@ SPELLINGS = {
     ("options", "selection"),
     [(options, selection) for selection, spellings in SPELLINGS.items() for options in spellings],
 )
-def test_select_and_its_old_spellings_name_the_same_run(options, selection, monkeypatch):
+def test_select_and_its_old_spellings_name_the_same_run(options, selection, monkeypatch) -> None:
     asked = []
 
-    def submit(job, progress, *, request, **_):
+    def submit(job, progress, *, request, **_) -> Never:
         asked.append((job, request.selection))
         raise score.RunInterrupted(15)
 
@@ -30,7 +32,7 @@ def test_select_and_its_old_spellings_name_the_same_run(options, selection, monk
     assert asked == [(JOB, selection)]
 
 
-def test_two_selections_are_refused(monkeypatch, capsys):
+def test_two_selections_are_refused(monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.argv", ["score.py", "job.yaml", "--select", "new", "--retry", "failed"])
     with pytest.raises(SystemExit, match="2"):
         score.main()

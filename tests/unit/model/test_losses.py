@@ -23,7 +23,7 @@ def dice_by_hand(targets, probabilities, epsilon=1e-6):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), sharpness=st.floats(0.1, 30), classes=st.sampled_from([(0,), (0, 2), (0, 1, 2)]))
-def test_losses_are_the_original_s(seed, sharpness, classes):
+def test_losses_are_the_original_s(seed, sharpness, classes) -> None:
     generator = np.random.default_rng(seed)
     logits = generator.normal(size=(3, 5, 7, 3)) * sharpness
     probabilities = np.exp(logits - logits.max(-1, keepdims=True))
@@ -42,7 +42,7 @@ def test_losses_are_the_original_s(seed, sharpness, classes):
     )
 
 
-def test_a_perfect_answer_costs_nothing():
+def test_a_perfect_answer_costs_nothing() -> None:
     targets = np.eye(3, dtype=np.float32)[np.random.default_rng(0).integers(0, 3, (2, 8, 8))]
     assert np.asarray(segmentation_loss(targets, targets)) == pytest.approx([0, 0], abs=1e-5)
     assert np.asarray(soft_dice(targets, targets)) == pytest.approx([1, 1], abs=1e-6)

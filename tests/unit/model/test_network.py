@@ -31,14 +31,14 @@ def full_network():
     return network
 
 
-def test_it_computes_what_the_original_computes(full_network):
+def test_it_computes_what_the_original_computes(full_network) -> None:
     reference = np.load(REFERENCE)
     segmentation, classification = full_network.predict(reference["image"], verbose=0)
     assert np.abs(segmentation - reference["seg"]).max() < 2e-4
     assert np.abs(classification - reference["cls"]).max() < 2e-4
 
 
-def test_so_does_the_form_that_scores_fastest_on_a_cpu(full_network):
+def test_so_does_the_form_that_scores_fastest_on_a_cpu(full_network) -> None:
     reference = np.load(REFERENCE)
     fastest = build_inference_network(load_card("diagchd"), full_network, CpuFloat32Builder)
     assert sum(isinstance(layer, WinogradConvolution) for layer in fastest.layers) == 11
@@ -48,7 +48,7 @@ def test_so_does_the_form_that_scores_fastest_on_a_cpu(full_network):
     assert np.abs(softmax(features.mean((1, 2)) @ matrix + bias, axis=-1) - reference["cls"]).max() < 2e-4
 
 
-def test_encoder_is_that_of_keras(full_network):
+def test_encoder_is_that_of_keras(full_network) -> None:
     theirs = keras.applications.Xception(input_shape=(96, 128, 3), weights=None, include_top=False)
     ours = {layer.name: layer for layer in full_network.layers}
     # Keras numbers the layers of the four residual connections; our network does not have the one of block 13.
@@ -68,7 +68,7 @@ def test_encoder_is_that_of_keras(full_network):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
-def test_published_size_and_shapes():
+def test_published_size_and_shapes() -> None:
     network = build_network("diagchd")
     assert network.count_params() == 40_123_416
     assert network.input_shape == (None, 576, 768, 3)
@@ -86,7 +86,7 @@ def test_published_size_and_shapes():
     assert {layer.epsilon for layer in normalisations} == {1e-3}
 
 
-def test_every_layer_is_named_by_the_original_or_listed(full_network):
+def test_every_layer_is_named_by_the_original_or_listed(full_network) -> None:
     listed = {name for names in automatic_layers().values() for name in names}
     with_weights = {layer.name for layer in full_network.layers if layer.weights}
     named = {name for name in with_weights - listed if name.startswith(("block", "SegModel_Xception_main_Dense"))} | {
@@ -99,18 +99,18 @@ def test_every_layer_is_named_by_the_original_or_listed(full_network):
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (160, 224), (96, 32)])
-def test_compact_network_fits_every_multiple_of_32(height, width):
+def test_compact_network_fits_every_multiple_of_32(height, width) -> None:
     network = build_network("diagchd-compact", height, width)
     assert network.output_shape == [(None, height, width, 3), (None, 2)]
 
 
 @pytest.mark.parametrize("grid", [(576, 760), (0, 64), (-32, 64), (48, 64)])
-def test_other_grids_are_refused(grid):
+def test_other_grids_are_refused(grid) -> None:
     with pytest.raises(ConfigError, match="multiples of 32"):
         build_network("diagchd-compact", *grid)
 
 
-def test_the_full_width_is_left_alone():
+def test_the_full_width_is_left_alone() -> None:
     assert [scale_channels(channels, 1.0) for channels in (16, 32, 728, 1024)] == [16, 32, 728, 1024]
     assert [scale_channels(channels, 0.25) for channels in (16, 64, 728)] == [8, 16, 184]
 
@@ -121,7 +121,7 @@ PORTABLE += [MODEL / f"runtimes/tensorflow/{name}.py" for name in ("inference", 
 
 
 @pytest.mark.parametrize("path", PORTABLE, ids=lambda path: str(path.relative_to(MODEL)))
-def test_no_back_end_is_named(path):
+def test_no_back_end_is_named(path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -30,7 +30,7 @@ def target(network):
     return other
 
 
-def forge(network, path, offsets=(0, 0, 0), step=1, whole_model=True, order=None, split=False, change=None):
+def forge(network, path, offsets=(0, 0, 0), step=1, whole_model=True, order=None, split=False, change=None) -> None:
     """Write `network`'s weights the way Keras 2.8 does, automatic layers numbered from `offsets` in steps of `step`.
 
     `change` may alter the layers, {name: {weight name: array}}, before they are written.
@@ -71,7 +71,7 @@ def same(one, other):
     )
 
 
-def test_files_that_keras_wrote_give_the_original_s_output(tmp_path):
+def test_files_that_keras_wrote_give_the_original_s_output(tmp_path) -> None:
     for _ in range(3):  # other layers were built before, as in any notebook
         keras.layers.Conv2D(1, 1), keras.layers.BatchNormalization(), keras.layers.Conv2DTranspose(1, 1)
     original = build_original(96, 128)
@@ -102,7 +102,7 @@ def test_files_that_keras_wrote_give_the_original_s_output(tmp_path):
 )
 def test_any_numbering_and_order_of_layers_is_understood(
     network, target, tmp_path, offsets, step, whole_model, split, shuffled
-):
+) -> None:
     def order(names):
         shuffled.shuffle(names)
         return names
@@ -113,35 +113,35 @@ def test_any_numbering_and_order_of_layers_is_understood(
     assert same(target, network)
 
 
-def drop_array(layers):
+def drop_array(layers) -> None:
     del layers["conv2d_3"]["bias"]
 
 
-def drop_layer(layers):
+def drop_layer(layers) -> None:
     del layers["conv4Dense_1"]
 
 
-def drop_automatic_layer(layers):
+def drop_automatic_layer(layers) -> None:
     del layers["batch_normalization_7"]
 
 
-def add_layer(layers):
+def add_layer(layers) -> None:
     layers["extra"] = {"kernel": np.zeros((2, 2), np.float32)}
 
 
-def add_array(layers):
+def add_array(layers) -> None:
     layers["conv2d_3"]["extra"] = np.zeros(2, np.float32)
 
 
-def widen(layers):
+def widen(layers) -> None:
     layers["conv2d_5"]["kernel"] = np.zeros((3, 3, 128, 64), np.float32)
 
 
-def poison(layers):
+def poison(layers) -> None:
     layers["conv2d_5"]["bias"] = layers["conv2d_5"]["bias"] * np.nan
 
 
-def store_text(layers):
+def store_text(layers) -> None:
     layers["conv2d_5"]["kernel"] = np.array([b"os.system"])
 
 
@@ -158,7 +158,7 @@ def store_text(layers):
         (store_text, "not an array of floating-point"),
     ],
 )
-def test_what_does_not_fit_is_named_and_nothing_is_loaded(network, target, tmp_path, change, message):
+def test_what_does_not_fit_is_named_and_nothing_is_loaded(network, target, tmp_path, change, message) -> None:
     path = tmp_path / "original.h5"
     forge(network, path, change=change)
     before = [weight.numpy() for weight in target.weights]
@@ -167,7 +167,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(network, target, tmp_p
     assert all((old == new.numpy()).all() for old, new in zip(before, target.weights, strict=True))
 
 
-def test_values_in_another_file_are_refused(network, target, tmp_path):
+def test_values_in_another_file_are_refused(network, target, tmp_path) -> None:
     """They could change while the digest of the checkpoint stays the same."""
     forge(network, tmp_path / "original.h5")
     forge(network, tmp_path / "other.h5")
@@ -178,7 +178,7 @@ def test_values_in_another_file_are_refused(network, target, tmp_path):
         load_checkpoint(target, tmp_path / "original.h5")
 
 
-def test_an_array_larger_than_memory_is_refused_by_its_shape(network, target, tmp_path):
+def test_an_array_larger_than_memory_is_refused_by_its_shape(network, target, tmp_path) -> None:
     """HDF5 stores nothing for values that were never written, so that a small file can declare a petabyte."""
     forge(network, tmp_path / "original.h5")
     with h5py.File(tmp_path / "original.h5", "a") as file:
@@ -189,7 +189,7 @@ def test_an_array_larger_than_memory_is_refused_by_its_shape(network, target, tm
         load_checkpoint(target, tmp_path / "original.h5")
 
 
-def test_weights_of_the_other_model_are_refused(target, tmp_path):
+def test_weights_of_the_other_model_are_refused(target, tmp_path) -> None:
     full = build_network("diagchd", 32, 32)
     forge(full, tmp_path / "full.h5")
     with pytest.raises(WeightsError, match=r"does not fit diagchd_compact: .*the network needs"):
@@ -201,7 +201,7 @@ def test_weights_of_the_other_model_are_refused(target, tmp_path):
     keep=st.floats(0, 0.999),
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), max_size=4),
 )
-def test_damaged_files_end_in_an_error_or_load_but_never_crash(forged_bytes, target, tmp_path, keep, flips):
+def test_damaged_files_end_in_an_error_or_load_but_never_crash(forged_bytes, target, tmp_path, keep, flips) -> None:
     data = bytearray(forged_bytes[: int(len(forged_bytes) * keep)])
     for place, mask in flips:
         if data:
@@ -222,14 +222,14 @@ def forged_bytes(network, tmp_path_factory):
 @pytest.mark.parametrize(
     "content", [b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04 a .keras file", b"version https://git-lfs"]
 )
-def test_files_that_are_no_checkpoint(target, tmp_path, content):
+def test_files_that_are_no_checkpoint(target, tmp_path, content) -> None:
     path = tmp_path / "weights.h5"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"weights\.h5"):
         load_checkpoint(target, path)
 
 
-def test_hdf5_without_layers_and_missing_files(target, tmp_path):
+def test_hdf5_without_layers_and_missing_files(target, tmp_path) -> None:
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["data"] = [1.0]
     with pytest.raises(WeightsError, match="no layer names"):

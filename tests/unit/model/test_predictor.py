@@ -61,7 +61,7 @@ def expected(network, images):
     return segmentation, classification[:, 1]
 
 
-def test_it_gives_what_keras_gives(predictor, images, expected):
+def test_it_gives_what_keras_gives(predictor, images, expected) -> None:
     prediction = predictor.predict(images)
     assert prediction.label_maps_bhw_u8.dtype == np.uint8
     assert prediction.chd_probability_b_f32.dtype == np.float32
@@ -71,7 +71,7 @@ def test_it_gives_what_keras_gives(predictor, images, expected):
     assert prediction.soft_dice_b_f32 is None
 
 
-def test_a_reference_adds_figures_and_changes_nothing_else(predictor, images, reference, expected):
+def test_a_reference_adds_figures_and_changes_nothing_else(predictor, images, reference, expected) -> None:
     plain, referenced = predictor.predict(images), predictor.predict(images, reference)
     assert plain.label_maps_bhw_u8.tobytes() == referenced.label_maps_bhw_u8.tobytes()
     assert plain.chd_probability_b_f32.tobytes() == referenced.chd_probability_b_f32.tobytes()
@@ -80,7 +80,7 @@ def test_a_reference_adds_figures_and_changes_nothing_else(predictor, images, re
     np.testing.assert_allclose(referenced.soft_dice_b_f32, soft_dice(targets, expected[0]), rtol=1e-3)
 
 
-def test_what_lies_beside_an_image_does_not_change_its_bits(predictor, images):
+def test_what_lies_beside_an_image_does_not_change_its_bits(predictor, images) -> None:
     together = predictor.predict(images)
     for position in range(BATCH):
         alone = np.zeros_like(images)
@@ -90,7 +90,7 @@ def test_what_lies_beside_an_image_does_not_change_its_bits(predictor, images):
         assert prediction.chd_probability_b_f32[position] == together.chd_probability_b_f32[position]
 
 
-def test_threads_may_call_at_once(predictor, images):
+def test_threads_may_call_at_once(predictor, images) -> None:
     pictures = [np.roll(images, shift, axis=2) for shift in range(6)]
     alone = [predictor.predict(picture) for picture in pictures]
     with ThreadPoolExecutor(6) as pool:
@@ -100,7 +100,7 @@ def test_threads_may_call_at_once(predictor, images):
         assert one.chd_probability_b_f32.tobytes() == other.chd_probability_b_f32.tobytes()
 
 
-def test_bfloat16_agrees_and_its_heads_are_not_rounded(spec, images, reference, expected):
+def test_bfloat16_agrees_and_its_heads_are_not_rounded(spec, images, reference, expected) -> None:
     prediction = Predictor(replace(spec, precision="bfloat16"), BATCH).predict(images, reference)
     assert np.mean(prediction.label_maps_bhw_u8 == expected[0].argmax(-1)) > 0.99
     np.testing.assert_allclose(prediction.chd_probability_b_f32, expected[1], atol=0.05)
@@ -119,7 +119,7 @@ for precision in ("float32", "bfloat16"):
 """
 
 
-def test_tensorflow_s_optimizer_takes_the_graph():
+def test_tensorflow_s_optimizer_takes_the_graph() -> None:
     """If the optimizer gives up it only writes a message, and scoring is slower."""
     environ = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}  # errors
     ended = subprocess.run([sys.executable, "-c", COMPILE], env=environ, capture_output=True, text=True, check=True)
@@ -128,7 +128,7 @@ def test_tensorflow_s_optimizer_takes_the_graph():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_gpu_s_way_of_compiling_agrees(spec, network, images, reference, expected, precision):
+def test_the_gpu_s_way_of_compiling_agrees(spec, network, images, reference, expected, precision) -> None:
     run = XlaNetwork(network, replace(spec, precision=precision), BATCH)
     close = 1e-4 if precision == "float32" else 0.05
     prediction = run(images, reference)
@@ -145,7 +145,7 @@ def test_the_gpu_s_way_of_compiling_agrees(spec, network, images, reference, exp
 
 @pytest.mark.parametrize("form", [FoldedBuilder, CpuBuilder])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_folding_changes_nothing(seed, form):
+def test_folding_changes_nothing(seed, form) -> None:
     network = build_network("diagchd-compact", 64, 32)
     fill_from_seed(network, seed)
     image = np.random.default_rng(seed).random((2, 64, 32, 3), np.float32)
@@ -162,24 +162,24 @@ def test_folding_changes_nothing(seed, form):
     ("shape", "dtype"),
     [((BATCH - 1, 128, 160, 3), np.uint8), ((BATCH, 160, 128, 3), np.uint8), ((BATCH, 128, 160, 3), np.float32)],
 )
-def test_other_images_are_refused(predictor, shape, dtype):
+def test_other_images_are_refused(predictor, shape, dtype) -> None:
     with pytest.raises(UsageError, match="images must be uint8 of shape"):
         predictor.predict(np.zeros(shape, dtype))
 
 
-def test_a_reference_of_another_shape_is_refused(predictor, images, reference):
+def test_a_reference_of_another_shape_is_refused(predictor, images, reference) -> None:
     with pytest.raises(UsageError, match="reference label maps must be uint8"):
         predictor.predict(images, reference[:-1])
 
 
-def test_an_empty_batch_and_a_second_number_of_threads_are_refused(spec, predictor):
+def test_an_empty_batch_and_a_second_number_of_threads_are_refused(spec, predictor) -> None:
     with pytest.raises(UsageError, match="batch size"):
         Predictor(spec, 0)
     with pytest.raises(UsageError, match="not with 61 threads"):
         Predictor(spec, BATCH, intra_op_threads=61)
 
 
-def test_weights_that_do_not_fit_are_refused(tmp_path):
+def test_weights_that_do_not_fit_are_refused(tmp_path) -> None:
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file.attrs["diagchd_batch_weights"] = 1  # without the network it passes for a checkpoint of ours
     with pytest.raises(WeightsError, match=r"does not fit .*: \d+ variables are missing"):
@@ -205,7 +205,7 @@ print(digest.hexdigest())
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-def test_every_process_gives_the_same_bits(precision):
+def test_every_process_gives_the_same_bits(precision) -> None:
     command = [sys.executable, "-c", DIGEST_OF_A_RUN, "2", precision]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]  # at once
     digests = [process.communicate(timeout=240)[0].strip() for process in processes]
@@ -213,7 +213,7 @@ def test_every_process_gives_the_same_bits(precision):
     assert digests[0] == digests[1]
 
 
-def test_weights_replaced_since_the_run_began_are_refused(network, tmp_path):
+def test_weights_replaced_since_the_run_began_are_refused(network, tmp_path) -> None:
     """A worker that starts in the middle of a run must not score with another model under the same fingerprint."""
     path = tmp_path / "latest.h5"
     save_checkpoint(network, path)

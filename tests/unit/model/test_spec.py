@@ -20,7 +20,7 @@ MODELS = ("diagchd", "diagchd-compact")
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_cards_agree_with_themselves(name):
+def test_cards_agree_with_themselves(name) -> None:
     card = load_card(name)
     grid = [card.architecture.height, card.architecture.width]
     assert card.name == name
@@ -29,7 +29,7 @@ def test_cards_agree_with_themselves(name):
     assert card.version in card.changelog
 
 
-def test_the_compact_card_describes_the_bundled_file_and_says_what_it_is_not():
+def test_the_compact_card_describes_the_bundled_file_and_says_what_it_is_not() -> None:
     card = load_card("diagchd-compact")
     path = bundled_path(f"configs/models/diagchd-compact/{card.weights.file}")
     assert path.stat().st_size == card.weights.size_bytes < 8_000_000
@@ -39,7 +39,7 @@ def test_the_compact_card_describes_the_bundled_file_and_says_what_it_is_not():
     assert "no clinical meaning" in card.intended_use
 
 
-def test_the_gate_was_passed_by_the_bundled_weights():
+def test_the_gate_was_passed_by_the_bundled_weights() -> None:
     evaluation = json.loads(bundled_path("configs/models/diagchd-compact/evaluation.json").read_text(encoding="utf-8"))
     assert evaluation["weights_sha256"] == load_card("diagchd-compact").weights.sha256
     assert evaluation["cohort"]["studies"] >= 1000
@@ -48,7 +48,7 @@ def test_the_gate_was_passed_by_the_bundled_weights():
     assert 0.85 <= evaluation["study_auc_of_mean_probability"]["value"] <= 0.99
 
 
-def test_bundled_weights_resolve():
+def test_bundled_weights_resolve() -> None:
     spec = resolve_model("diagchd-compact", "bundled", "bfloat16")
     card = load_card("diagchd-compact")
     assert (spec.height, spec.width) == (card.architecture.height, card.architecture.width)
@@ -58,7 +58,7 @@ def test_bundled_weights_resolve():
     assert (spec.precision, spec.chd_threshold) == ("bfloat16", 0.5)
 
 
-def test_a_path_gives_the_file_s_digest(tmp_path):
+def test_a_path_gives_the_file_s_digest(tmp_path) -> None:
     path = bundled_path("configs/models/diagchd-compact/weights.h5")
     mine = tmp_path / "mine.h5"
     mine.write_bytes(path.read_bytes())
@@ -76,20 +76,20 @@ def test_a_path_gives_the_file_s_digest(tmp_path):
         (b"\x89HDF\r\n\x1a\n cut short", "cut short"),
     ],
 )
-def test_a_file_that_is_no_checkpoint_is_refused_before_any_work(tmp_path, content, message):
+def test_a_file_that_is_no_checkpoint_is_refused_before_any_work(tmp_path, content, message) -> None:
     (tmp_path / "mine.h5").write_bytes(content)
     with pytest.raises(WeightsError, match=f"model.weights: .*mine.h5 is no readable HDF5 file: .*{message}.*give a"):
         resolve_model("diagchd", str(tmp_path / "mine.h5"), "float32")
 
 
-def test_hdf5_of_something_else_is_refused_too(tmp_path):
+def test_hdf5_of_something_else_is_refused_too(tmp_path) -> None:
     with h5py.File(tmp_path / "mine.h5", "w") as file:
         file["values"] = [1.0]
     with pytest.raises(WeightsError, match="neither a Keras 2 checkpoint nor one of ours"):
         resolve_model("diagchd", str(tmp_path / "mine.h5"), "float32")
 
 
-def test_a_seed_needs_no_file():
+def test_a_seed_needs_no_file() -> None:
     spec = resolve_model("diagchd", "seed:12", "float32")
     assert spec.weights == "seed:12"
     assert spec.weights_digest == hashlib.sha256(b"seed:12").hexdigest()
@@ -109,12 +109,12 @@ def test_a_seed_needs_no_file():
         ("diagchd", "s3://models/mine.h5", "float32", WeightsError, "on a disk, not on S3"),
     ],
 )
-def test_what_cannot_be_resolved_is_said(name, weights, precision, error, message):
+def test_what_cannot_be_resolved_is_said(name, weights, precision, error, message) -> None:
     with pytest.raises(error, match=message):
         resolve_model(name, weights, precision)
 
 
-def test_bundled_weights_that_are_not_the_card_s_are_refused(tmp_path, monkeypatch):
+def test_bundled_weights_that_are_not_the_card_s_are_refused(tmp_path, monkeypatch) -> None:
     shutil.copytree(bundled_path("configs/models/diagchd-compact"), tmp_path / "configs/models/diagchd-compact")
     pointer = b"version https://git-lfs.github.com/spec/v1"
     (tmp_path / "configs/models/diagchd-compact/weights.h5").write_bytes(pointer)
@@ -123,7 +123,7 @@ def test_bundled_weights_that_are_not_the_card_s_are_refused(tmp_path, monkeypat
         resolve_model("diagchd-compact", "bundled", "float32")
 
 
-def test_a_damaged_card_is_an_error(tmp_path, monkeypatch):
+def test_a_damaged_card_is_an_error(tmp_path, monkeypatch) -> None:
     folder = tmp_path / "configs/models/broken"
     folder.mkdir(parents=True)
     (folder / "card.json").write_text('{"name": "broken"}')
@@ -132,7 +132,7 @@ def test_a_damaged_card_is_an_error(tmp_path, monkeypatch):
         load_card("broken")
 
 
-def test_neither_keras_nor_tensorflow_is_loaded():
+def test_neither_keras_nor_tensorflow_is_loaded() -> None:
     code = (
         "import sys; from diagchd_batch.model import resolve_model, bundled_models, choose_batch_size;"
         "import diagchd_batch.model.predictor, diagchd_batch.model.packages.s3;"
@@ -142,7 +142,7 @@ def test_neither_keras_nor_tensorflow_is_loaded():
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
-def test_batch_sizes_fit_memory():
+def test_batch_sizes_fit_memory() -> None:
     full, compact = (resolve_model(name, "seed:0", "float32") for name in MODELS)
     assert choose_batch_size(full) == 2
     assert choose_batch_size(compact) == 16

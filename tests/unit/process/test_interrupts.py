@@ -10,7 +10,7 @@ from diagchd_batch.process.interrupts import RunInterrupted, interruptible
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_raises_and_the_handlers_are_put_back(number, exit_code):
+def test_a_signal_raises_and_the_handlers_are_put_back(number, exit_code) -> None:
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     cleaned_up = []
     with pytest.raises(RunInterrupted) as interruption, interruptible():
@@ -25,10 +25,10 @@ def test_a_signal_raises_and_the_handlers_are_put_back(number, exit_code):
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_other_threads_are_left_alone():
+def test_other_threads_are_left_alone() -> None:
     failures = []
 
-    def work():
+    def work() -> None:
         try:
             with interruptible():
                 pass

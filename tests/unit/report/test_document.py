@@ -49,7 +49,7 @@ def reads(made: MadeOutput, studies: Sequence[MadeStudy], names: Sequence[str] =
     )
 
 
-def test_is_whole_and_asks_nothing_of_the_network(made):
+def test_is_whole_and_asks_nothing_of_the_network(made) -> None:
     studies = cohort()
     text = report(made, studies, readers=reads(made, studies))
     page = HtmlPage(text)
@@ -63,7 +63,7 @@ def test_is_whole_and_asks_nothing_of_the_network(made):
     assert "canary" not in text
 
 
-def test_the_headline_shows_the_tables_own_numbers(made):
+def test_the_headline_shows_the_tables_own_numbers(made) -> None:
     studies = cohort()
     page = HtmlPage(report(made, studies, readers=reads(made, studies)))
     table = page.table("Calls against the reference standard")
@@ -79,7 +79,7 @@ def test_the_headline_shows_the_tables_own_numbers(made):
         assert table.cell("made", name) == [str(int(rows[name.lower()]["value"]))]
 
 
-def test_differences_are_those_to_each_comparator(made):
+def test_differences_are_those_to_each_comparator(made) -> None:
     studies = cohort()
     page = HtmlPage(report(made, studies, readers=reads(made, studies)))
     table = page.table("Differences model")
@@ -90,7 +90,7 @@ def test_differences_are_those_to_each_comparator(made):
 
 
 @pytest.mark.parametrize("studies", [[], cohort(labels=(None,)), [MadeStudy("canary", [["decode_error"]], label=1)]])
-def test_says_what_is_left_out(made, studies):
+def test_says_what_is_left_out(made, studies) -> None:
     text = report(made, studies, simulated=False)
     page = HtmlPage(text)
     assert page.unclosed == []
@@ -123,7 +123,7 @@ def without_labels() -> list[MadeStudy]:
 
 @pytest.mark.parametrize("studies", [every_study_failed, masks_alone, one_study, without_labels, cohort])
 @pytest.mark.parametrize("kind", ["complete", "not_read", "arms", "one_reader"])
-def test_whatever_is_missing_there_is_a_whole_report(made, studies, kind):
+def test_whatever_is_missing_there_is_a_whole_report(made, studies, kind) -> None:
     found = studies()
     names = ("canary-a",) if kind == "one_reader" else ("canary-a", "canary-b", "canary-c")
     rows = [
@@ -142,7 +142,7 @@ def test_whatever_is_missing_there_is_a_whole_report(made, studies, kind):
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_one_class_only(made, label):
+def test_one_class_only(made, label) -> None:
     studies = cohort(labels=(label,))
     text = report(made, studies, readers=reads(made, studies))
     page = HtmlPage(text)
@@ -152,7 +152,7 @@ def test_one_class_only(made, label):
     assert page.table("Calls against the reference standard").cell("made", missing) == ["–", "zero denominator"]
 
 
-def test_several_operating_points_are_not_mixed(made):
+def test_several_operating_points_are_not_mixed(made) -> None:
     points = [
         OperatingPoint(name=n, threshold=t, chosen_on="canary-set") for n, t in (("strict", 0.9), ("lenient", 0.1))
     ]
@@ -169,7 +169,7 @@ def test_several_operating_points_are_not_mixed(made):
     assert roc.count('class="point model"') == 2  # the headline's, and the legend's
 
 
-def test_segmentation_takes_rows_over_images(made):
+def test_segmentation_takes_rows_over_images(made) -> None:
     studies = [MadeStudy(f"s{n}", [[overlap(0.5 + 0.04 * n)]], label=n % 2) for n in range(10)]
     page = HtmlPage(report(made, studies))
     means = page.table("Mean over images")
@@ -181,7 +181,7 @@ def test_segmentation_takes_rows_over_images(made):
     assert [row[-2] for row in worst.rows[:2]] == ["0.500", "0.540"]
 
 
-def test_subgroups_hold_covariates_and_nothing_else(made):
+def test_subgroups_hold_covariates_and_nothing_else(made) -> None:
     studies = cohort()
     covariates = made.table(
         "covariates", [{"study_id": s.study_id, "site": f"canary-{n % 2}"} for n, s in enumerate(studies)]
@@ -195,7 +195,7 @@ def test_subgroups_hold_covariates_and_nothing_else(made):
     assert "canary" not in text
 
 
-def test_a_comparison_with_an_earlier_run_is_shown(made):
+def test_a_comparison_with_an_earlier_run_is_shown(made) -> None:
     studies = cohort()
     made.write_run(studies)
     made.write_run([MadeStudy(s.study_id, [[0.9]], s.label) for s in studies], LATER)
@@ -217,7 +217,7 @@ def with_model(made: MadeOutput, weights_digest: str, card: dict) -> HtmlPage:
     return HtmlPage(made.output.read(write_report(made.output, RUN_ID)).decode())
 
 
-def test_scores_of_images_by_weights_that_saw_phantoms_alone_say_so_at_the_top(made):
+def test_scores_of_images_by_weights_that_saw_phantoms_alone_say_so_at_the_top(made) -> None:
     report(made, cohort(), simulated=False)
     card = load_card("diagchd-compact").model_dump(mode="json")
     bundled = with_model(made, card["weights"]["sha256"], card)
@@ -228,19 +228,19 @@ def test_scores_of_images_by_weights_that_saw_phantoms_alone_say_so_at_the_top(m
     assert "what they were trained on, and for what use, is unknown" in own.words
 
 
-def test_a_cohort_without_labels_shows_no_table_of_nothing(made):
+def test_a_cohort_without_labels_shows_no_table_of_nothing(made) -> None:
     page = HtmlPage(report(made, cohort(labels=(None,))))
     assert "no units" not in page.words
     assert "AUC and calibration are left out" in page.words
 
 
-def test_a_printed_page_says_which_run_it_is_of(made):
+def test_a_printed_page_says_which_run_it_is_of(made) -> None:
     text = report(made, cohort())
     assert f'@bottom-left {{ content: "SIMULATED · made, run {RUN_ID}"' in text
     assert "counter(page)" in text
 
 
-def test_own_names_are_text_and_never_markup(made):
+def test_own_names_are_text_and_never_markup(made) -> None:
     studies = cohort()
     hostile = ["<script>alert(1)</script>", "\"><img src='https://evil.example/x'>&amp;{{ 7 * 7 }}"]
     covariates = made.table(
@@ -255,13 +255,13 @@ def test_own_names_are_text_and_never_markup(made):
     assert "{{ 7 * 7 }}" in page.words
 
 
-def test_same_tables_same_bytes(made):
+def test_same_tables_same_bytes(made) -> None:
     studies = cohort()
     first = report(made, studies, readers=reads(made, studies))
     assert made.output.read(write_report(made.output, RUN_ID)).decode() == first
 
 
-def test_a_run_without_metrics_is_refused(made):
+def test_a_run_without_metrics_is_refused(made) -> None:
     made.write_run(cohort())
     with pytest.raises(UsageError, match="evaluate"):
         write_report(made.output, RUN_ID)

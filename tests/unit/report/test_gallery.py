@@ -24,17 +24,19 @@ LATER = "0a1b2c3d-4e5f6071-2"
 
 
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12)), st.integers(1, 5), st.integers(1, 5))
-def test_an_outline_encloses_the_pixels_that_the_resize_takes_from_the_mask(mask, rows_per_cell, columns_per_cell):
+def test_an_outline_encloses_the_pixels_that_the_resize_takes_from_the_mask(
+    mask, rows_per_cell, columns_per_cell
+) -> None:
     height, width = mask.shape[0] * rows_per_cell, mask.shape[1] * columns_per_cell
     source = resize_labels(mask.astype(np.uint8), height, width)
     assert (_inside(outline_path(mask, height, width), height, width) == source.astype(bool)).all()
 
 
-def test_no_mask_no_outline():
+def test_no_mask_no_outline() -> None:
     assert outline_path(np.zeros((4, 5), bool), 40, 50) == ""
 
 
-def test_the_grid_is_stretched_to_the_source():
+def test_the_grid_is_stretched_to_the_source() -> None:
     assert outline_path(np.ones((2, 4), bool), 30, 100) == "M0 0H100M0 30H100M0 0V30M100 0V30"
 
 
@@ -55,7 +57,7 @@ def _cases(made, worst_cases=(), lineage=(RUN_ID,), n=2):
     return choose_cases(read_predictions(made.output), lineage, worst_cases, n)
 
 
-def test_worst_best_and_flagged(made):
+def test_worst_best_and_flagged(made) -> None:
     made.write_run(
         [MadeStudy(f"s{n}", [[{**overlap(0.5 + 0.04 * n), "quality_flags": ["unsure"] * (n == 3)}]]) for n in range(9)]
     )
@@ -66,7 +68,7 @@ def test_worst_best_and_flagged(made):
     assert set(groups) == {"Lowest Dice", "Highest Dice", "Flagged"}
 
 
-def test_a_wrong_call_is_shown_by_the_frame_that_speaks_most_for_it(made):
+def test_a_wrong_call_is_shown_by_the_frame_that_speaks_most_for_it(made) -> None:
     made.write_run([MadeStudy("s", [[0.7, 0.9, 0.8], [0.1]])])
     worst = [
         {"kind": kind, "rank": 1, "study_id": made.tokens.study("s")} for kind in ("false_positive", "false_negative")
@@ -76,14 +78,14 @@ def test_a_wrong_call_is_shown_by_the_frame_that_speaks_most_for_it(made):
     assert [case.probability for case in groups["Diseased studies called negative"]] == [pytest.approx(0.1)]
 
 
-def test_of_a_frame_scored_again_the_latest_counts(made):
+def test_of_a_frame_scored_again_the_latest_counts(made) -> None:
     made.write_run([MadeStudy("a", [[overlap(0.5)]]), MadeStudy("b", [[overlap(0.6)]])])
     made.write_run([MadeStudy("a", [[overlap(0.9)]])], LATER, parent=RUN_ID)
     lowest = _cases(made, lineage=(RUN_ID, LATER))["Lowest Dice"]
     assert [(case.run_id, round(case.dice, 2)) for case in lowest] == [(RUN_ID, 0.6), (LATER, 0.9)]
 
 
-def test_a_run_with_nothing_to_show_says_so(made):
+def test_a_run_with_nothing_to_show_says_so(made) -> None:
     made.write_run([MadeStudy("a", [[0.2]], label=0)])
     evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=100), made.tokens)
     with pytest.raises(UsageError, match="neither wrong calls"):

@@ -13,7 +13,7 @@ def _figures(made: MadeOutput, studies: list[MadeStudy], **config) -> dict[str, 
     return {figure.name: str(figure) for figure in read_key_figures(made.output, RUN_ID)}
 
 
-def test_are_of_studies_at_the_headline_threshold_and_of_images_for_masks(tmp_path):
+def test_are_of_studies_at_the_headline_threshold_and_of_images_for_masks(tmp_path) -> None:
     scores = [0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9]
     studies = [
         MadeStudy(f"s{n}", [[overlap(0.5, p), overlap(0.5, p)]], int(n in (3, 5, 6, 7))) for n, p in enumerate(scores)
@@ -30,14 +30,14 @@ def test_are_of_studies_at_the_headline_threshold_and_of_images_for_masks(tmp_pa
     assert figures["mean IoU"] == "0.333, 16 images"  # of Dice 1/2 each: without spread there is no interval
 
 
-def test_what_a_run_has_no_value_of_is_left_out(tmp_path):
+def test_what_a_run_has_no_value_of_is_left_out(tmp_path) -> None:
     assert _figures(MadeOutput(tmp_path / "a"), [MadeStudy("s", [[0.4]])]) == {}
     one_class = _figures(MadeOutput(tmp_path / "b"), [MadeStudy("s", [[0.4]], label=0)])
     assert list(one_class) == ["specificity"]
     assert one_class["specificity"].endswith("1 of 1 healthy study")
 
 
-def test_a_run_that_was_not_evaluated_has_none(tmp_path):
+def test_a_run_that_was_not_evaluated_has_none(tmp_path) -> None:
     made = MadeOutput(tmp_path)
     made.write_run([MadeStudy("s", [[0.4]])])
     assert read_key_figures(made.output, RUN_ID) == []

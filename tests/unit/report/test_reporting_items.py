@@ -37,18 +37,18 @@ def numbers(items: dict[tuple[str, ...], str], where: str) -> set[tuple[str, str
     return {(guideline, number) for (guideline, number, _), place in items.items() if place == where}
 
 
-def test_every_result_item_of_the_guidelines_is_listed_under_its_number(made):
+def test_every_result_item_of_the_guidelines_is_listed_under_its_number(made) -> None:
     listed = {item[:2] for item in places(report(made, studies()))}
     assert listed >= {("STARD-AI", no) for no in ("24", "25", "26a", "26b", "27", "28", "29", "30", "31", "32")}
     assert listed >= {("TRIPOD+AI", no) for no in ("20a", "20b", "20c", "21", "22", "23a", "23b", "24")}
 
 
-def test_items_that_only_the_authors_know_are_never_filled(made):
+def test_items_that_only_the_authors_know_are_never_filled(made) -> None:
     missing = numbers(places(report(made, studies())), MISSING)
     assert missing >= {("STARD-AI", no) for no in ("25", "27", "28", "29", "32")} | {("TRIPOD+AI", "20c")}
 
 
-def test_what_the_job_says_of_the_people_fills_its_items(made):
+def test_what_the_job_says_of_the_people_fills_its_items(made) -> None:
     cohort = studies()
     bare = places(report(made, cohort))
     diagnoses = [
@@ -64,7 +64,7 @@ def test_what_the_job_says_of_the_people_fills_its_items(made):
     }
 
 
-def test_what_an_item_points_to_is_a_section_of_the_report(made):
+def test_what_an_item_points_to_is_a_section_of_the_report(made) -> None:
     page = report(made, studies())
     wheres = {where for where in places(page).values() if where != MISSING and not where.startswith("not drawn")}
     named = {re.split("[:,]", part)[0] for where in wheres for part in where.split("; ")}
@@ -73,7 +73,7 @@ def test_what_an_item_points_to_is_a_section_of_the_report(made):
     assert named <= titles
 
 
-def test_without_labels_no_accuracy_is_said_to_be_there(made):
+def test_without_labels_no_accuracy_is_said_to_be_there(made) -> None:
     missing = numbers(places(report(made, studies(labels=(None,)))), MISSING)
     assert missing >= {("STARD-AI", no) for no in ("21", "30", "31")} | {
         ("TRIPOD+AI", no) for no in ("20a", "21", "23a")

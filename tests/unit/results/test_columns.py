@@ -24,7 +24,7 @@ KEPT_SHARDS = sorted((KEPT / "scores").rglob("*.parquet"))
 
 
 @pytest.mark.parametrize("columns", [SCORE_COLUMNS, PREDICTION_COLUMNS, SOURCE_COLUMNS])
-def test_declarations_are_complete(columns):
+def test_declarations_are_complete(columns) -> None:
     names = [column.name for column in columns]
     assert len(set(names)) == len(names)
     for column in columns:
@@ -32,12 +32,12 @@ def test_declarations_are_complete(columns):
         assert column.nullable or column.since == 1, f"{column.name}: older tables are read as if it were null"
 
 
-def test_the_page_has_the_declared_columns():
+def test_the_page_has_the_declared_columns() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert with_tables(page) == page, "docs/queries.md is out of date: python -m tools.column_tables"
 
 
-def test_kept_files_have_the_columns_of_their_version():
+def test_kept_files_have_the_columns_of_their_version() -> None:
     assert KEPT_SHARDS
     for path in KEPT_SHARDS:
         schema = pq.read_schema(path)
@@ -48,7 +48,7 @@ def test_kept_files_have_the_columns_of_their_version():
 
 @pytest.mark.skipif(SCHEMA_VERSION != 1, reason="later versions have more columns")
 @pytest.mark.parametrize("kept", KEPT_SHARDS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_score_files_are_byte_identical_to_those_of_an_earlier_version(kept, tmp_path):
+def test_score_files_are_byte_identical_to_those_of_an_earlier_version(kept, tmp_path) -> None:
     table = pq.read_table(kept)
     with ShardWriter(tmp_path / "shard.parquet", table.schema.metadata) as writer:
         writer.write(table.to_pylist())
@@ -59,11 +59,11 @@ def test_score_files_are_byte_identical_to_those_of_an_earlier_version(kept, tmp
 
 
 @pytest.mark.parametrize("stored", [b"0", b"99", b"01", b"", b"one", None])
-def test_an_unknown_schema_version_is_none(stored):
+def test_an_unknown_schema_version_is_none(stored) -> None:
     assert schema_version_of({} if stored is None else {b"diagchd_batch.schema_version": stored}) is None
 
 
-def test_another_column_needs_only_its_declaration_and_its_computation(tmp_path):
+def test_another_column_needs_only_its_declaration_and_its_computation(tmp_path) -> None:
     """With one more declaration, older outputs are still read and verified, and new ones hold the column."""
     script = Path(__file__).parent / "with_another_column.py"
     done = subprocess.run([sys.executable, script, KEPT, tmp_path], capture_output=True, text=True, timeout=200)

@@ -5,6 +5,7 @@ import hashlib
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Never
 
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +20,7 @@ from diagchd_batch.results.shard_writer import ShardWriter
 from diagchd_batch.storage import open_store
 
 
-def test_one_winner(tmp_path: Path):
+def test_one_winner(tmp_path: Path) -> None:
     storage = open_store(str(tmp_path / "output"))
     files = []
     for attempt in range(8):
@@ -34,7 +35,7 @@ def test_one_winner(tmp_path: Path):
     assert commit_shard(storage, "r", 5, files[won.index(True)]) is False
 
 
-def test_sources_carry_the_digest_of_what_was_made_of_them(tmp_path: Path):
+def test_sources_carry_the_digest_of_what_was_made_of_them(tmp_path: Path) -> None:
     private = open_store(str(tmp_path / "private"), owner_only=True)
     scores = tmp_path / "scores.parquet"
     scores.write_bytes(b"0123456789" * 300_000)  # more than one piece
@@ -48,7 +49,7 @@ def test_sources_carry_the_digest_of_what_was_made_of_them(tmp_path: Path):
     assert file_sha256(scores) == digest
 
 
-def test_leftovers_are_not_shards(tmp_path: Path):
+def test_leftovers_are_not_shards(tmp_path: Path) -> None:
     storage = open_store(str(tmp_path))
     for name in ("shard-00001.parquet.tmp", ".shard-00002.parquet", "shard-3.parquet", "shard-00004.parquet"):
         storage.create(output_layout.scores_prefix("r") + name, b"")
@@ -56,8 +57,8 @@ def test_leftovers_are_not_shards(tmp_path: Path):
     assert committed_shards(storage, "another") == set()
 
 
-def test_a_full_temporary_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(*arguments, **named):
+def test_a_full_temporary_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments, **named) -> Never:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
@@ -69,7 +70,7 @@ def test_a_full_temporary_disk_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         writer.write([{"image_id": "i"}])
 
 
-def test_sources_never_lie_in_the_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_sources_never_lie_in_the_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They name patients, and a worker that is killed would leave them there."""
     (tmp_path / "scores.parquet").write_bytes(b"scores")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "there is none"))

@@ -23,7 +23,7 @@ def parts(run: MadeRun) -> list[bytes]:
     return [run.storage.read(key) for key in predictions_keys(run.storage, RUN_ID)]
 
 
-def test_one_part_with_the_contracts_schema(run: MadeRun):
+def test_one_part_with_the_contracts_schema(run: MadeRun) -> None:
     (key,) = predictions_keys(run.storage, RUN_ID)
     assert key == output_layout.predictions_file(RUN_ID, 0)
     schema = pq.read_schema(run.path(key))
@@ -31,14 +31,14 @@ def test_one_part_with_the_contracts_schema(run: MadeRun):
     assert dict(schema.metadata) == METADATA
 
 
-def test_again_gives_the_same_bytes(run: MadeRun):
+def test_again_gives_the_same_bytes(run: MadeRun) -> None:
     before = parts(run)
     counts = compact_predictions(run.storage, RUN_ID, METADATA)
     assert parts(run) == before
     assert compact_predictions(run.storage, RUN_ID, METADATA) == counts
 
 
-def test_parts_split_between_row_groups_and_leftovers_go(run: MadeRun, monkeypatch: pytest.MonkeyPatch):
+def test_parts_split_between_row_groups_and_leftovers_go(run: MadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "ROWS_PER_GROUP", 4)
     counts = compact_predictions(run.storage, RUN_ID, METADATA, rows_per_part=8)
     assert counts.n_rows == 21
@@ -53,7 +53,7 @@ def test_parts_split_between_row_groups_and_leftovers_go(run: MadeRun, monkeypat
     assert len(predictions_keys(run.storage, RUN_ID)) == 1
 
 
-def test_counts(run: MadeRun):
+def test_counts(run: MadeRun) -> None:
     run.shard_path(2).unlink()
     counts = compact_predictions(run.storage, RUN_ID, METADATA)
     rows = [row for shard in run.rows[:2] for row in shard]
@@ -67,7 +67,7 @@ def test_counts(run: MadeRun):
     assert counts.quality_flags.get("unsure", 0) == sum("unsure" in (row.get("quality_flags") or []) for row in rows)
 
 
-def test_a_damaged_score_file_stops_it_and_leaves_what_was_there(run: MadeRun):
+def test_a_damaged_score_file_stops_it_and_leaves_what_was_there(run: MadeRun) -> None:
     before = parts(run)
     path = run.shard_path(1)
     path.write_bytes(path.read_bytes()[:-50])

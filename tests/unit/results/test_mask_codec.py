@@ -18,7 +18,7 @@ label_maps = arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1, 70)),
 
 @settings(deadline=None)
 @given(label_maps)
-def test_round_trip(label_map: np.ndarray):
+def test_round_trip(label_map: np.ndarray) -> None:
     png = encode_mask(label_map)
     assert encode_mask(label_map.copy(order="F")) == png
     decoded = decode_mask(png)
@@ -28,7 +28,7 @@ def test_round_trip(label_map: np.ndarray):
 
 @settings(deadline=None, max_examples=20)
 @given(label_maps)
-def test_is_an_8_bit_grey_png_to_everyone(label_map: np.ndarray):
+def test_is_an_8_bit_grey_png_to_everyone(label_map: np.ndarray) -> None:
     """The header by hand (PNG specification, 11.2.2), the pixels by Pillow's own `open`."""
     png = encode_mask(label_map)
     width, height, bits, colour_type = struct.unpack(">IIBB", png[16:26])
@@ -38,7 +38,7 @@ def test_is_an_8_bit_grey_png_to_everyone(label_map: np.ndarray):
 
 @settings(deadline=None)
 @given(label_maps, st.floats(0, 0.999))
-def test_truncated_masks_never_turn_into_others(label_map: np.ndarray, kept: float):
+def test_truncated_masks_never_turn_into_others(label_map: np.ndarray, kept: float) -> None:
     png = encode_mask(label_map)
     cut = png[: int(kept * len(png))]
     if len(cut) < png.index(b"IDAT") + 6:  # not a bit of the pixels
@@ -52,7 +52,7 @@ def test_truncated_masks_never_turn_into_others(label_map: np.ndarray, kept: flo
     np.testing.assert_array_equal(decoded, label_map)
 
 
-def test_colour_is_refused():
+def test_colour_is_refused() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (3, 3)).save(buffer, "PNG")
     with pytest.raises(VerificationError, match="8-bit grey"):

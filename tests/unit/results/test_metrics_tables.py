@@ -33,13 +33,13 @@ def table(tmp_path: Path) -> pa.Table:
     return table
 
 
-def test_the_whole_table_is_read(tmp_path, table):
+def test_the_whole_table_is_read(tmp_path, table) -> None:
     storage = open_store(str(tmp_path))
     assert read_derived(storage, KEY) == table
     assert read_derived(storage, "none.parquet") is None
 
 
-def test_no_thread_of_arrow_s_touches_the_bytes(tmp_path, table, monkeypatch):
+def test_no_thread_of_arrow_s_touches_the_bytes(tmp_path, table, monkeypatch) -> None:
     threads = set()
 
     class WatchedBytes(io.BytesIO):
@@ -53,7 +53,7 @@ def test_no_thread_of_arrow_s_touches_the_bytes(tmp_path, table, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_process_may_end_right_after_it(tmp_path, table):
+def test_a_process_may_end_right_after_it(tmp_path, table) -> None:
     def exit_code(_: int) -> int:
         return subprocess.run([sys.executable, "-c", READ_AND_END, tmp_path], capture_output=True).returncode
 

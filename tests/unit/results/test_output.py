@@ -26,7 +26,7 @@ def output(run: MadeRun) -> Output:
     return open_output(run.storage.uri)
 
 
-def test_scores_and_predictions_hold_the_same_rows(run: MadeRun, output: Output):
+def test_scores_and_predictions_hold_the_same_rows(run: MadeRun, output: Output) -> None:
     scores = output.scores(RUN_ID).to_table()
     assert scores["image_id"].to_pylist() == [row["image_id"] for shard in run.rows for row in shard]
     predictions = output.predictions(RUN_ID).to_table()
@@ -36,14 +36,14 @@ def test_scores_and_predictions_hold_the_same_rows(run: MadeRun, output: Output)
     assert str(predictions.select(kept).to_pylist()) == str(scores.select(kept).to_pylist())
 
 
-def test_one_glob_is_the_whole_archive(run: MadeRun):
+def test_one_glob_is_the_whole_archive(run: MadeRun) -> None:
     """As a person with DuckDB alone would read it."""
     glob = f"{run.storage.uri}/predictions/*/*.parquet"
     counted = duckdb.sql(f"SELECT run_id, status, count(*) FROM '{glob}' GROUP BY ALL ORDER BY ALL").fetchall()
     assert counted == [(RUN_ID, "failed", 6), (RUN_ID, "ok", 15)]
 
 
-def test_masks(run: MadeRun, output: Output):
+def test_masks(run: MadeRun, output: Output) -> None:
     for shard in range(3):
         for frame in range(3):
             mask = output.mask(f"i-{shard:04d}000000000000", frame)
@@ -56,12 +56,12 @@ def test_masks(run: MadeRun, output: Output):
     "image_id, frame, reason",
     [("i-0001000000000003", 9, "frame_not_found"), ("i-0001000000000003", 2, "in no"), ("i-unknown", 0, "in no")],
 )
-def test_masks_that_are_not_there(output: Output, image_id: str, frame: int, reason: str):
+def test_masks_that_are_not_there(output: Output, image_id: str, frame: int, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         output.mask(image_id, frame)
 
 
-def test_mask_of_an_image_in_two_runs(tmp_path: Path):
+def test_mask_of_an_image_in_two_runs(tmp_path: Path) -> None:
     run = make_run(tmp_path, n_shards=1)
     for prefix in ("scores", "predictions"):
         directory = Path(run.storage.uri) / prefix
@@ -76,12 +76,12 @@ def test_mask_of_an_image_in_two_runs(tmp_path: Path):
     np.testing.assert_array_equal(output.mask("i-0000000000000000", run_id="another"), label_map(0))
 
 
-def test_runs(output: Output):
+def test_runs(output: Output) -> None:
     (record,) = output.runs()
     assert (record.run_id, record.status, record.counts.n_rows) == (RUN_ID, "finished", 21)
 
 
-def test_a_run_whose_record_is_lost_is_not_forgotten(tmp_path: Path):
+def test_a_run_whose_record_is_lost_is_not_forgotten(tmp_path: Path) -> None:
     run = make_run(tmp_path, n_shards=1)
     run.path(output_layout.run_record(RUN_ID)).unlink()
     output = open_output(run.storage.uri)
@@ -89,7 +89,7 @@ def test_a_run_whose_record_is_lost_is_not_forgotten(tmp_path: Path):
     assert output.runs() == []
 
 
-def test_an_empty_output_and_an_unknown_run(tmp_path: Path, output: Output):
+def test_an_empty_output_and_an_unknown_run(tmp_path: Path, output: Output) -> None:
     (tmp_path / "empty").mkdir()
     empty = open_output(str(tmp_path / "empty"))
     assert empty.runs() == []
@@ -98,12 +98,12 @@ def test_an_empty_output_and_an_unknown_run(tmp_path: Path, output: Output):
         output.predictions("no-such-run")
 
 
-def test_private_tree_elsewhere(run: MadeRun, tmp_path: Path):
+def test_private_tree_elsewhere(run: MadeRun, tmp_path: Path) -> None:
     assert open_output(run.storage.uri).private.uri == f"{run.storage.uri}/private"
     assert open_output(run.storage.uri, str(tmp_path)).private.uri == str(tmp_path)
 
 
-def test_reading_an_output_loads_neither_keras_nor_ray():
+def test_reading_an_output_loads_neither_keras_nor_ray() -> None:
     code = (
         "import sys; from diagchd_batch.results import open_output; "
         "print([m for m in ('keras', 'tensorflow', 'ray', 'boto3') if m in sys.modules])"

@@ -31,7 +31,7 @@ JOB = {
 }
 
 
-def test_public_configuration_has_settings_and_no_place_or_name():
+def test_public_configuration_has_settings_and_no_place_or_name() -> None:
     public = public_config(JobConfig.model_validate(JOB))
     assert CANARY not in str(public)
     assert public["input"] == {"layout": "manifest", "frames": "all", "label_map": {"127": 1}, "simulated": False}
@@ -39,7 +39,7 @@ def test_public_configuration_has_settings_and_no_place_or_name():
     assert public["model"] == {"name": "diagchd", "precision": "float32", "batch_size": "auto"}
 
 
-def test_round_trip(tmp_path: Path):
+def test_round_trip(tmp_path: Path) -> None:
     storage, private = open_store(str(tmp_path / "o")), open_store(str(tmp_path / "p"))
     assert read_run_record(storage, RUN_ID) is None
     record = run_record(MadePlan([[planned_image(0, 0)]]))
@@ -53,7 +53,7 @@ def test_round_trip(tmp_path: Path):
         assert identified in private.read(output_layout.private_run_record(RUN_ID)).decode()
 
 
-def test_a_damaged_record_is_said_to_be_one(tmp_path: Path):
+def test_a_damaged_record_is_said_to_be_one(tmp_path: Path) -> None:
     storage = open_store(str(tmp_path))
     storage.replace(output_layout.run_record(RUN_ID), b'{"run_id": "r"')
     with pytest.raises(RunFault, match=r"run\.json"):

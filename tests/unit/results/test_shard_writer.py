@@ -34,7 +34,7 @@ def write(path: Path, batches: list[list[dict]]) -> bytes:
     return path.read_bytes()
 
 
-def test_rows_come_back(tmp_path: Path):
+def test_rows_come_back(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [ROWS])
     table = pq.read_table(tmp_path / "a.parquet")
     assert table.schema.equals(SCORES)
@@ -43,14 +43,14 @@ def test_rows_come_back(tmp_path: Path):
 
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(0, len(ROWS)), max_size=12))
-def test_bytes_do_not_depend_on_how_rows_arrive(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]):
+def test_bytes_do_not_depend_on_how_rows_arrive(tmp_path_factory: pytest.TempPathFactory, cuts: list[int]) -> None:
     directory = tmp_path_factory.mktemp("cuts")
     bounds = [0, *sorted(cuts), len(ROWS)]
     batches = [ROWS[start:end] for start, end in pairwise(bounds)]
     assert write(directory / "a.parquet", batches) == write(directory / "b.parquet", [ROWS])
 
 
-def test_parquet_is_as_the_contract_says(tmp_path: Path):
+def test_parquet_is_as_the_contract_says(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [ROWS])
     file = pq.ParquetFile(tmp_path / "a.parquet")
     assert [file.metadata.row_group(k).num_rows for k in range(3)] == [ROWS_PER_GROUP, ROWS_PER_GROUP, 10]
@@ -63,17 +63,17 @@ def test_parquet_is_as_the_contract_says(tmp_path: Path):
         assert pa.types.is_dictionary(file.schema_arrow.field(name).type)
 
 
-def test_no_rows(tmp_path: Path):
+def test_no_rows(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [])
     assert pq.read_table(tmp_path / "a.parquet").num_rows == 0
 
 
-def test_unknown_columns_are_refused(tmp_path: Path):
+def test_unknown_columns_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="probabilty"), ShardWriter(tmp_path / "a.parquet", METADATA) as writer:
         writer.write([{**ROWS[0], "probabilty": 0.5}])
 
 
-def test_an_unfinished_file_is_removed(tmp_path: Path):
+def test_an_unfinished_file_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     with pytest.raises(KeyboardInterrupt), ShardWriter(path, METADATA) as writer:
         writer.write(ROWS)

@@ -26,7 +26,7 @@ class _Loader(SourceFileLoader):
             return data.replace(MARKER, MARKER + DECLARATION)
         raise OSError("compiled code does not have the column")
 
-    def set_data(self, path, data, *, _mode=0o666):
+    def set_data(self, path, data, *, _mode=0o666) -> None:
         pass
 
 

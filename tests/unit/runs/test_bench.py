@@ -17,13 +17,13 @@ def _suggest(*, model: float, decode_per_core: float, cores: int) -> dict[str, s
     ("model", "decode_per_core", "cores_needed"),
     [(41.0, 20.0, 3), (44.0, 20.0, 3), (59.9, 20.0, 3), (60.0, 20.0, 3), (60.1, 20.0, 4), (21.0, 20.0, 2)],
 )
-def test_cores_for_decoding_are_rounded_up(model, decode_per_core, cores_needed):
+def test_cores_for_decoding_are_rounded_up(model, decode_per_core, cores_needed) -> None:
     """With fewer cores decoding would hold the model up, which is what the suggestion is to prevent."""
     suggestions = _suggest(model=model, decode_per_core=decode_per_core, cores=1)
     assert f"cluster.cpus_per_actor={cores_needed}" in suggestions
     assert cores_needed * decode_per_core >= model
 
 
-def test_no_cores_are_suggested_if_the_machine_has_enough():
+def test_no_cores_are_suggested_if_the_machine_has_enough() -> None:
     suggestions = _suggest(model=40.0, decode_per_core=20.0, cores=2)
     assert not any(name.startswith("cluster.cpus_per_actor") for name in suggestions)

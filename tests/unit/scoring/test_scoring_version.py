@@ -112,12 +112,12 @@ def recorded() -> list[dict[str, Any]]:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def test_scores_are_those_recorded_for_this_scoring_version(recorded, scored):
+def test_scores_are_those_recorded_for_this_scoring_version(recorded, scored) -> None:
     found = changes(recorded, scored)
     assert not found, "\n".join([*found, "Scores have changed. Is it meant? Then:", __doc__ or ""])
 
 
-def test_every_scoring_version_has_its_recorded_scores():
+def test_every_scoring_version_has_its_recorded_scores() -> None:
     for version in range(1, SCORING_VERSION + 1):
         assert recorded_file(version).is_file()
 
@@ -132,7 +132,7 @@ def test_every_scoring_version_has_its_recorded_scores():
         ("source_height", 1),
     ],
 )
-def test_a_change_of_any_kind_of_value_is_found(recorded, name, change):
+def test_a_change_of_any_kind_of_value_is_found(recorded, name, change) -> None:
     changed = [dict(row) for row in recorded]
     place = next(number for number, row in enumerate(recorded) if row[name] is not None)
     changed[place][name] += change
@@ -141,7 +141,7 @@ def test_a_change_of_any_kind_of_value_is_found(recorded, name, change):
 
 
 @pytest.mark.parametrize("name", ["quality_flags", "status", "chd_call", "reference_status"])
-def test_a_change_of_a_word_or_a_call_is_found(recorded, name):
+def test_a_change_of_a_word_or_a_call_is_found(recorded, name) -> None:
     changed = [dict(row) for row in recorded]
     changed[0][name] = None
     assert changes(recorded, changed)

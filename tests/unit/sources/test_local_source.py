@@ -6,6 +6,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Never
 
 import pytest
 
@@ -40,7 +41,7 @@ def code_of(source, key: str) -> FailureCode:
     return caught.value.code
 
 
-def test_odd_files(source, tmp_path):
+def test_odd_files(source, tmp_path) -> None:
     (tmp_path / "directory.png").mkdir()
     (tmp_path / "broken.png").symlink_to("nowhere")
     (tmp_path / "circle.png").symlink_to("circle.png")
@@ -53,7 +54,7 @@ def test_odd_files(source, tmp_path):
     assert keys(source) == ["broken.png", "circle.png", "pipe.png"], "planned on and failed, not silently left out"
 
 
-def test_links_are_followed_wherever_they_lead(tmp_path):
+def test_links_are_followed_wherever_they_lead(tmp_path) -> None:
     """Cohorts are often gathered as links into an archive elsewhere."""
     (tmp_path / "archive" / "study").mkdir(parents=True)
     (tmp_path / "archive" / "study" / "image.png").write_bytes(b"x")
@@ -66,7 +67,7 @@ def test_links_are_followed_wherever_they_lead(tmp_path):
     assert source.read("linked-study/image.png") == source.read("linked.png") == b"x"
 
 
-def test_circles_of_directories_end(source, tmp_path):
+def test_circles_of_directories_end(source, tmp_path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "x").touch()
     (tmp_path / "a" / "b" / "up").symlink_to("../..")
@@ -74,14 +75,14 @@ def test_circles_of_directories_end(source, tmp_path):
     assert keys(source) == ["a/x"]
 
 
-def test_names_that_are_not_utf8_are_refused_by_the_listing(source, tmp_path):
+def test_names_that_are_not_utf8_are_refused_by_the_listing(source, tmp_path) -> None:
     (Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller.png"))).touch()
     with pytest.raises(InputError, match="UTF-8") as caught:
         keys(source)
     assert "ller" not in str(caught.value)
 
 
-def test_one_file_without_permission(open_directory):
+def test_one_file_without_permission(open_directory) -> None:
     (open_directory / "secret.png").write_bytes(b"x")
     (open_directory / "secret.png").chmod(0)
     (open_directory / "open.png").write_bytes(b"y")
@@ -93,7 +94,7 @@ def test_one_file_without_permission(open_directory):
     assert caught.value.code is FailureCode.ACCESS_DENIED
 
 
-def test_a_root_without_permission_is_a_fault(open_directory):
+def test_a_root_without_permission_is_a_fault(open_directory) -> None:
     root = open_directory / "closed"
     root.mkdir()
     (root / "image.png").touch()
@@ -105,7 +106,7 @@ def test_a_root_without_permission_is_a_fault(open_directory):
         assert "image.png" not in str(caught.value)
 
 
-def test_a_directory_that_may_not_be_listed_is_not_left_out(open_directory):
+def test_a_directory_that_may_not_be_listed_is_not_left_out(open_directory) -> None:
     (open_directory / "patient-x").mkdir(mode=0)
     source = open_source(str(open_directory))
     with pytest.raises(StorageFault, match="cannot be listed") as caught:
@@ -113,7 +114,7 @@ def test_a_directory_that_may_not_be_listed_is_not_left_out(open_directory):
     assert "patient-x" not in str(caught.value)
 
 
-def test_links_into_a_place_that_is_closed(open_directory):
+def test_links_into_a_place_that_is_closed(open_directory) -> None:
     closed, cohort = open_directory / "closed", open_directory / "cohort"
     (closed / "study").mkdir(parents=True)
     (closed / "image.png").touch()
@@ -130,20 +131,20 @@ def test_links_into_a_place_that_is_closed(open_directory):
         as_ordinary_user(lambda: keys(source))
 
 
-def test_the_file_systems_own_directory_does_not_stop_a_listing(open_directory):
+def test_the_file_systems_own_directory_does_not_stop_a_listing(open_directory) -> None:
     (open_directory / "lost+found").mkdir(mode=0)
     (open_directory / "image.png").touch()
     assert as_ordinary_user(lambda: keys(open_source(str(open_directory)))) == ["image.png"]
 
 
-def test_files_all_without_permission_are_found_before_the_run(open_directory):
+def test_files_all_without_permission_are_found_before_the_run(open_directory) -> None:
     for number in range(3):
         (open_directory / f"{number}.png").touch(mode=0)
     with pytest.raises(StorageFault, match="listed but not read"):
         as_ordinary_user(lambda: check_readable(open_source(str(open_directory))))
 
 
-def test_an_archive_that_is_unmounted_is_a_fault_not_a_million_missing_files(tmp_path):
+def test_an_archive_that_is_unmounted_is_a_fault_not_a_million_missing_files(tmp_path) -> None:
     archive = tmp_path / "mount"
     archive.mkdir()
     with mounted(archive, "1m"):
@@ -158,7 +159,7 @@ def test_an_archive_that_is_unmounted_is_a_fault_not_a_million_missing_files(tmp
         source.read("image.png")
 
 
-def test_a_file_server_away_for_a_moment_is_waited_for(source, tmp_path, monkeypatch):
+def test_a_file_server_away_for_a_moment_is_waited_for(source, tmp_path, monkeypatch) -> None:
     (tmp_path / "image.png").write_bytes(b"x")
     real_open, answers = os.open, [errno.ESTALE, errno.ETIMEDOUT]
 
@@ -173,7 +174,9 @@ def test_a_file_server_away_for_a_moment_is_waited_for(source, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("answers", [[errno.ESTALE, errno.EIO], [errno.EIO, errno.EIO]])
-def test_also_for_one_that_answers_with_an_input_output_error_or_a_stale_handle(source, tmp_path, monkeypatch, answers):
+def test_also_for_one_that_answers_with_an_input_output_error_or_a_stale_handle(
+    source, tmp_path, monkeypatch, answers
+) -> None:
     (tmp_path / "image.png").write_bytes(b"x")
     real_stat, real_open, left = Path.stat, os.open, {"stat": list(answers), "open": list(answers)}
     source.probe()
@@ -195,7 +198,7 @@ def test_also_for_one_that_answers_with_an_input_output_error_or_a_stale_handle(
     assert left == {"stat": [], "open": []}
 
 
-def test_a_block_that_stays_unreadable_is_that_files_fault_soon(source, tmp_path, monkeypatch):
+def test_a_block_that_stays_unreadable_is_that_files_fault_soon(source, tmp_path, monkeypatch) -> None:
     (tmp_path / "image.png").write_bytes(b"x")
     monkeypatch.setattr(local_source, "POSSIBLY_DAMAGED_TIMEOUT_S", 0.2)
     real_open = os.open
@@ -210,11 +213,11 @@ def test_a_block_that_stays_unreadable_is_that_files_fault_soon(source, tmp_path
     assert code_of(source, "image.png") is FailureCode.UNREADABLE
 
 
-def test_too_many_open_files_condemn_no_image(source, tmp_path, monkeypatch):
+def test_too_many_open_files_condemn_no_image(source, tmp_path, monkeypatch) -> None:
     (tmp_path / "image.png").write_bytes(b"x")
     source.probe()
 
-    def refuse(*arguments, **keywords):
+    def refuse(*arguments, **keywords) -> Never:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(os, "open", refuse)
@@ -222,7 +225,7 @@ def test_too_many_open_files_condemn_no_image(source, tmp_path, monkeypatch):
         source.read("image.png")
 
 
-def test_a_file_written_to_while_it_is_read(source, tmp_path):
+def test_a_file_written_to_while_it_is_read(source, tmp_path) -> None:
     path = tmp_path / "image.png"
     path.write_bytes(bytes(50_000_000))
     stopped = threading.Event()
@@ -241,7 +244,7 @@ def test_a_file_written_to_while_it_is_read(source, tmp_path):
         writer.join()
 
 
-def test_many_files_are_listed_without_holding_them(tmp_path, source):
+def test_many_files_are_listed_without_holding_them(tmp_path, source) -> None:
     for number in range(2000):
         directory = tmp_path / f"study-{number // 100}"
         directory.mkdir(exist_ok=True)

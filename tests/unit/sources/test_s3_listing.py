@@ -86,14 +86,14 @@ part = st.sampled_from(["a", "b", "c", "a.b", "a-b", "é", "心", "\U0001f600", 
     prefix=st.sampled_from(["", "a/", "a/b/", "nothing/"]),
 )
 @settings(max_examples=150, deadline=None)
-def test_every_object_once_whatever_the_tree(keys, markers, page_size, prefix):
+def test_every_object_once_whatever_the_tree(keys, markers, page_size, prefix) -> None:
     bucket = bucket_of([*keys, *markers], page_size)
     expected = sorted(key for key in keys if key.startswith(prefix))
     assert sorted(keys_below(bucket, prefix)) == expected
 
 
 @pytest.mark.parametrize("n_studies", [9, 40, 3000])
-def test_ranges_between_many_directories(n_studies):
+def test_ranges_between_many_directories(n_studies) -> None:
     """Files beside directories, and directories whose names begin alike, at more than a page of prefixes."""
     keys = [f"site/s{study}{tail}" for study in range(n_studies) for tail in ("/1.png", "/2.png", ".txt", "-b/1.png")]
     bucket = bucket_of(keys, 100)
@@ -117,29 +117,29 @@ def peak_bytes(bucket: SimulatedBucket) -> int:
     return peak
 
 
-def test_memory_does_not_grow_with_the_bucket():
+def test_memory_does_not_grow_with_the_bucket() -> None:
     assert peak_bytes(archive(40_000)) < 1.5 * peak_bytes(archive(10_000)) + 2e6
 
 
 @pytest.mark.slow
-def test_a_million_keys_in_bounded_memory():
+def test_a_million_keys_in_bounded_memory() -> None:
     assert peak_bytes(archive(1_000_000)) < 30e6
 
 
-def test_requests_grow_with_pages_not_with_directories():
+def test_requests_grow_with_pages_not_with_directories() -> None:
     bucket = archive(100_000)  # 20,000 directories
     keys_below(bucket)
     assert bucket.requests < 2 * bucket.n / bucket.page_size
 
 
-def test_sub_prefixes_are_listed_at_the_same_time():
+def test_sub_prefixes_are_listed_at_the_same_time() -> None:
     bucket = archive(40_000)
     bucket.latency_s = 0.02
     keys_below(bucket)
     assert bucket.most_at_once >= WORKERS // 2
 
 
-def test_a_slow_reader_holds_the_listing_back():
+def test_a_slow_reader_holds_the_listing_back() -> None:
     bucket = archive(100_000)
     listing = list_objects(bucket.fetch, "")
     next(listing)
@@ -156,7 +156,7 @@ def test_a_slow_reader_holds_the_listing_back():
     assert bucket.requests > 2 * seen, "most of the bucket was still to come"
 
 
-def test_a_fault_reaches_the_reader_and_ends_the_threads():
+def test_a_fault_reaches_the_reader_and_ends_the_threads() -> None:
     bucket = archive(20_000)
     before = threading.active_count()
 

@@ -45,11 +45,11 @@ def slow_source(data: bytes, timeout_s: float) -> S3Source:
     return source
 
 
-def test_an_object_that_arrives_late_but_complete_is_returned():
+def test_an_object_that_arrives_late_but_complete_is_returned() -> None:
     assert slow_source(b"x" * CHUNK_BYTES, timeout_s=0.01).read("key") == b"x" * CHUNK_BYTES
 
 
-def test_an_object_that_is_incomplete_at_the_time_limit_is_unreadable():
+def test_an_object_that_is_incomplete_at_the_time_limit_is_unreadable() -> None:
     with pytest.raises(ItemError) as caught:
         slow_source(b"x" * 20 * CHUNK_BYTES, timeout_s=0.01).read("key")
     assert caught.value.code is FailureCode.UNREADABLE

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Never
 
 import pytest
 
@@ -38,8 +39,8 @@ def keys(store, prefix: str = "") -> list[str]:
 @pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO])
 def test_a_commit_that_a_file_server_breaks_off_is_a_fault_and_can_be_repeated(
     store, tmp_path, monkeypatch, step, code
-):
-    def refuse(*arguments, **keywords):
+) -> None:
+    def refuse(*arguments, **keywords) -> Never:
         raise OSError(code, "the file server")
 
     with monkeypatch.context() as trouble:
@@ -50,7 +51,7 @@ def test_a_commit_that_a_file_server_breaks_off_is_a_fault_and_can_be_repeated(
     assert store.create("scores/shard.parquet", b"x")
 
 
-def test_a_full_disk_is_a_fault_that_leaves_nothing(tmp_path):
+def test_a_full_disk_is_a_fault_that_leaves_nothing(tmp_path) -> None:
     with mounted(tmp_path, "64k"):
         store = open_store(str(tmp_path))
         assert store.create("small", b"x")
@@ -62,7 +63,7 @@ def test_a_full_disk_is_a_fault_that_leaves_nothing(tmp_path):
         assert [path.name for path in (tmp_path / "scores").iterdir()] == ["large"]
 
 
-def test_a_read_only_output(open_directory):
+def test_a_read_only_output(open_directory) -> None:
     open_directory.chmod(0o555)
     store = open_store(str(open_directory))
     for write in (lambda: store.create("key", b"x"), lambda: check_create_if_absent(store, "scores")):
@@ -73,13 +74,13 @@ def test_a_read_only_output(open_directory):
 def refuse_links(monkeypatch) -> None:
     """As exFAT, some FUSE file systems and `fs.protected_hardlinks` do."""
 
-    def link(*arguments, **keywords):
+    def link(*arguments, **keywords) -> Never:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)
 
 
-def test_where_links_are_refused_a_rename_that_cannot_replace_is_used(store, tmp_path, monkeypatch):
+def test_where_links_are_refused_a_rename_that_cannot_replace_is_used(store, tmp_path, monkeypatch) -> None:
     refuse_links(monkeypatch)
     check_create_if_absent(store, "scores")
     won = []
@@ -98,12 +99,12 @@ def test_where_links_are_refused_a_rename_that_cannot_replace_is_used(store, tmp
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["key"]
 
 
-def test_where_nothing_can_create_exclusively_the_storage_is_refused(store, tmp_path, monkeypatch):
+def test_where_nothing_can_create_exclusively_the_storage_is_refused(store, tmp_path, monkeypatch) -> None:
     refuse_links(monkeypatch)
 
     class Library:
         @staticmethod
-        def renameat2(*arguments):
+        def renameat2(*arguments) -> int:
             atomic_files.ctypes.set_errno(errno.EINVAL)
             return -1
 
@@ -113,11 +114,11 @@ def test_where_nothing_can_create_exclusively_the_storage_is_refused(store, tmp_
     assert keys(store) == []
 
 
-def test_a_link_whose_answer_was_lost_is_ours(store, monkeypatch):
+def test_a_link_whose_answer_was_lost_is_ours(store, monkeypatch) -> None:
     """NFS: the server made the link, the repeated request finds it there."""
     real_link = os.link
 
-    def link(*arguments, **keywords):
+    def link(*arguments, **keywords) -> Never:
         real_link(*arguments, **keywords)
         raise FileExistsError(errno.EEXIST, "File exists")
 
@@ -131,7 +132,7 @@ def _write_for_ever(root: str) -> None:
         store.create(f"scores/{number}", b"%d" % (number % 10) * 500_000)
 
 
-def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(store, tmp_path, monkeypatch):
+def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(store, tmp_path, monkeypatch) -> None:
     for _ in range(4):
         writer = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(str(tmp_path),))
         writer.start()
@@ -153,16 +154,18 @@ def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(store, t
     assert not leftover.exists() and own.exists()
 
 
-def test_everything_is_flushed_before_it_has_its_name_and_the_name_before_we_return(store, tmp_path, monkeypatch):
+def test_everything_is_flushed_before_it_has_its_name_and_the_name_before_we_return(
+    store, tmp_path, monkeypatch
+) -> None:
     """Durability cannot be seen without cutting the power; the order of the calls can."""
     calls = []
     real_fsync, real_link = os.fsync, os.link
 
-    def fsync(descriptor):
+    def fsync(descriptor) -> None:
         calls.append("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
         real_fsync(descriptor)
 
-    def link(*arguments, **keywords):
+    def link(*arguments, **keywords) -> None:
         calls.append("link")
         real_link(*arguments, **keywords)
 
@@ -172,7 +175,7 @@ def test_everything_is_flushed_before_it_has_its_name_and_the_name_before_we_ret
     assert calls == ["directory", "directory", "file", "link", "directory"]
 
 
-def test_owner_only(tmp_path):
+def test_owner_only(tmp_path) -> None:
     old = os.umask(0o022)
     try:
         private = open_store(str(tmp_path / "new/output/private"), owner_only=True)

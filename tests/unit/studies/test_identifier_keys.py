@@ -15,7 +15,7 @@ def private(tmp_path):
     return open_store(str(tmp_path / "private"), owner_only=True)
 
 
-def test_made_once_then_found_again(private, tmp_path):
+def test_made_once_then_found_again(private, tmp_path) -> None:
     assert find_key(private, {}) is None
     key = load_or_create_key(private, {})
     assert len(key) == 32
@@ -24,12 +24,12 @@ def test_made_once_then_found_again(private, tmp_path):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_two_outputs_get_two_keys(tmp_path):
+def test_two_outputs_get_two_keys(tmp_path) -> None:
     one, other = (load_or_create_key(open_store(str(tmp_path / name)), {}) for name in "ab")
     assert one != other
 
 
-def test_of_many_drivers_at_once_all_get_one_key(private):
+def test_of_many_drivers_at_once_all_get_one_key(private) -> None:
     together = Barrier(8)
 
     def load(_):
@@ -49,19 +49,19 @@ def test_of_many_drivers_at_once_all_get_one_key(private):
         ("0f" * 31, b"0f" * 31),
     ],
 )
-def test_given_in_the_environment_or_in_a_file(private, tmp_path, text, key):
+def test_given_in_the_environment_or_in_a_file(private, tmp_path, text, key) -> None:
     assert load_or_create_key(private, {"DIAGCHD_ID_KEY": text}) == key
     (tmp_path / "key").write_text(text + "\n", encoding="utf-8")
     assert load_or_create_key(private, {"DIAGCHD_ID_KEY_FILE": str(tmp_path / "key")}) == key
 
 
-def test_a_given_key_is_not_stored(private, tmp_path):
+def test_a_given_key_is_not_stored(private, tmp_path) -> None:
     load_or_create_key(private, {"DIAGCHD_ID_KEY": "correct horse battery"})
     for file in (tmp_path / "private").rglob("*"):
         assert b"horse" not in file.read_bytes()
 
 
-def test_another_key_than_the_outputs_is_refused_without_being_shown(private):
+def test_another_key_than_the_outputs_is_refused_without_being_shown(private) -> None:
     load_or_create_key(private, {})
     with pytest.raises(ConfigError, match="DIAGCHD_ID_KEY") as refused:
         load_or_create_key(private, {"DIAGCHD_ID_KEY": "correct horse battery"})
@@ -69,7 +69,7 @@ def test_another_key_than_the_outputs_is_refused_without_being_shown(private):
     assert "horse" not in str(refused.value)
 
 
-def test_no_second_key_is_made_where_the_first_was_given_from_outside(private):
+def test_no_second_key_is_made_where_the_first_was_given_from_outside(private) -> None:
     key = load_or_create_key(private, {"DIAGCHD_ID_KEY": "correct horse battery"})
     for look in (find_key, load_or_create_key):
         with pytest.raises(ConfigError, match="from outside"):
@@ -85,12 +85,12 @@ def test_no_second_key_is_made_where_the_first_was_given_from_outside(private):
         ({"DIAGCHD_ID_KEY": "sixteen letters!", "DIAGCHD_ID_KEY_FILE": "/nowhere/key"}, "unset one"),
     ],
 )
-def test_malformed_keys_are_configuration_errors(private, environ, expected):
+def test_malformed_keys_are_configuration_errors(private, environ, expected) -> None:
     with pytest.raises(ConfigError, match=expected):
         load_or_create_key(private, environ)
 
 
-def test_a_key_file_of_random_bytes_is_refused(private, tmp_path):
+def test_a_key_file_of_random_bytes_is_refused(private, tmp_path) -> None:
     (tmp_path / "key").write_bytes(b"\xff\xfe" + os.urandom(30))
     with pytest.raises(ConfigError, match="not text"):
         load_or_create_key(private, {"DIAGCHD_ID_KEY_FILE": str(tmp_path / "key")})

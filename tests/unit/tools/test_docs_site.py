@@ -31,15 +31,15 @@ SITE = {
         ("index.md", "![picture](docs/operations.md)", "![picture](docs/operations.md)"),
     ],
 )
-def test_links_hold_on_the_site(site_path, link, expected):
+def test_links_hold_on_the_site(site_path, link, expected) -> None:
     assert rewrite_links(link, site_path, SITE) == expected
 
 
-def test_every_page_outside_docs_exists():
+def test_every_page_outside_docs_exists() -> None:
     assert all((PROJECT / path).is_file() for path in PAGES)
 
 
-def test_the_table_has_every_key_of_the_job_file():
+def test_the_table_has_every_key_of_the_job_file() -> None:
     table = job_file_table()
     keys = set(re.findall(r"^\| `([\w.]+)` \|", table, re.MULTILINE))
     assert {name for name in JobConfig.model_fields} <= {key.split(".")[0] for key in keys}

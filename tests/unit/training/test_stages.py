@@ -17,7 +17,7 @@ def cohort():
     return Cohort(images, masks, np.arange(10, dtype=np.int32) % 2, np.arange(10, dtype=np.int32))
 
 
-def test_masks_move_with_their_images_and_all_images_come_once(cohort):
+def test_masks_move_with_their_images_and_all_images_come_once(cohort) -> None:
     batches = _Batches(cohort, 3, seed=1)
     assert len(batches) == 3
     moved = 0
@@ -37,7 +37,7 @@ def test_masks_move_with_their_images_and_all_images_come_once(cohort):
     assert drawn == set(batches._order) == set(range(10))
 
 
-def test_augmenting_leaves_the_cohort_alone(cohort):
+def test_augmenting_leaves_the_cohort_alone(cohort) -> None:
     before = cohort.images.copy(), cohort.masks.copy()
     batches = _Batches(cohort, 5, seed=1)
     _ = [batches[index] for index in range(len(batches))]
@@ -46,7 +46,7 @@ def test_augmenting_leaves_the_cohort_alone(cohort):
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (2, -3), (-1, 4), (-2, -2)])
-def test_shifting_moves_and_fills_with_zeros(shift):
+def test_shifting_moves_and_fills_with_zeros(shift) -> None:
     picture = np.arange(1, 61).reshape(6, 10)
     moved = _shifted(picture, shift)
     for row in range(6):
@@ -56,7 +56,7 @@ def test_shifting_moves_and_fills_with_zeros(shift):
             assert moved[row, column] == (picture[source] if inside else 0)
 
 
-def test_the_classifier_s_layers_continue_the_pooled_features():
+def test_the_classifier_s_layers_continue_the_pooled_features() -> None:
     network = build_network("diagchd-compact", 32, 32)
     assert pooled_features(network).shape == (None, 128)
     kinds = [type(layer).__name__ for layer in classifier_layers(network)]
@@ -66,7 +66,7 @@ def test_the_classifier_s_layers_continue_the_pooled_features():
 
 
 @pytest.mark.slow
-def test_stages_train_what_they_should_and_are_not_repeated(tmp_path):
+def test_stages_train_what_they_should_and_are_not_repeated(tmp_path) -> None:
     arrays = phantom_arrays(Selection("other", 5, 24, 1), (128, 160), tmp_path)
     cohort = Cohort(**arrays)
     stages = {

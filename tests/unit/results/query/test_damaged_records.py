@@ -43,7 +43,7 @@ def left_after(damaged: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize("content", [b"", b"{", b'{"run_id": "run-1"}'])
 @pytest.mark.parametrize("damaged", [*CHAIN, "alone"])
 @pytest.mark.parametrize("view", VIEWS)
-def test_views_go_on_and_name_the_damaged_run(made, view, damaged, content):
+def test_views_go_on_and_name_the_damaged_run(made, view, damaged, content) -> None:
     made.output.storage.replace(output_layout.run_record(damaged), content)
     column = "run_id" if view == "runs" else "lineage"
     reported: list[tuple[str, DamagedRecordError]] = []
@@ -55,7 +55,7 @@ def test_views_go_on_and_name_the_damaged_run(made, view, damaged, content):
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_command_names_it_on_standard_error(made, view):
+def test_the_command_names_it_on_standard_error(made, view) -> None:
     made.output.storage.replace(output_layout.run_record("run-2"), b"{")
     done = diagchd_batch("query", made.output.storage.uri, f"SELECT count(*) AS n FROM {view}", "--format", "json")
     assert done.exit_code == 0, done.messages
@@ -63,19 +63,19 @@ def test_the_command_names_it_on_standard_error(made, view):
     assert "run-2" in done.messages and output_layout.run_record("run-2") in done.messages
 
 
-def test_other_views_say_nothing_of_it(made):
+def test_other_views_say_nothing_of_it(made) -> None:
     made.output.storage.replace(output_layout.run_record("run-2"), b"{")
     done = diagchd_batch("query", made.output.storage.uri, "SELECT count(*) AS n FROM predictions", "--format", "json")
     assert (done.exit_code, done.messages) == (0, "")
 
 
-def test_a_notebook_is_warned(made):
+def test_a_notebook_is_warned(made) -> None:
     made.output.storage.replace(output_layout.run_record("alone"), b"{")
     with pytest.warns(UserWarning, match="leave out run alone"):
         assert set(made.output.current_predictions()["lineage"].to_pylist()) == {"run-3"}
 
 
-def test_one_run_does_not_ask_for_the_record_of_another(made):
+def test_one_run_does_not_ask_for_the_record_of_another(made) -> None:
     made.output.storage.replace(output_layout.run_record("alone"), b"{")
     assert set(made.output.current_predictions("run-3")["lineage"].to_pylist()) == {"run-3"}
     with pytest.raises(DamagedRecordError):

@@ -53,7 +53,7 @@ def _found(rows: list[dict], generation_of) -> set[tuple]:
 
 @settings(deadline=None, max_examples=6)
 @given(runs=lineages)
-def test_the_view_current_takes_the_latest_ok_by_lineage_order(runs, tmp_path_factory):
+def test_the_view_current_takes_the_latest_ok_by_lineage_order(runs, tmp_path_factory) -> None:
     made = MadeLineage(tmp_path_factory.mktemp("lineage"))
     # ids and times that tell of another order than the lineage's
     names = [f"run-{9 - place}" for place in range(len(runs))]
@@ -72,7 +72,7 @@ def test_the_view_current_takes_the_latest_ok_by_lineage_order(runs, tmp_path_fa
 
 @settings(deadline=None, max_examples=12)
 @given(runs=lineages)
-def test_the_evaluation_takes_the_same_rows(runs):
+def test_the_evaluation_takes_the_same_rows(runs) -> None:
     tables = []
     for place, images in enumerate(runs):
         studies = [
@@ -98,6 +98,6 @@ def _is_ok(runs: list[dict], image_id: str, frame: int, generation: int) -> bool
     return frame >= 0 and runs[generation][image_id][frame]
 
 
-def test_an_output_without_a_lineage_reads_as_it_is(tmp_path):
+def test_an_output_without_a_lineage_reads_as_it_is(tmp_path) -> None:
     output = Output(open_store(str(tmp_path)), open_store(str(tmp_path / "private")))
     assert output.current_predictions().num_rows == 0

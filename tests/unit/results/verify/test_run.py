@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Never
 
 import pyarrow.parquet as pq
 import pytest
@@ -37,7 +38,7 @@ def kinds(report: VerifyReport) -> set[str]:
     return {problem.kind.value for problem in report.problems}
 
 
-def test_a_sound_run_passes(run: MadeRun):
+def test_a_sound_run_passes(run: MadeRun) -> None:
     seen: list[int] = []
     report = verify_run(run.storage, run.private, run.plan, RUN_ID, workers=2, progress=seen.append)
     assert report.problems == []
@@ -56,7 +57,7 @@ def damage(path: Path, at: float) -> None:
     path.write_bytes(data)
 
 
-def test_missing_shard(run: MadeRun):
+def test_missing_shard(run: MadeRun) -> None:
     run.shard_path(1).unlink()
     report = verified(run)
     assert not report.ok
@@ -66,7 +67,7 @@ def test_missing_shard(run: MadeRun):
 
 
 @pytest.mark.parametrize("at", [0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.9999])
-def test_one_flipped_byte_anywhere(run: MadeRun, at: float):
+def test_one_flipped_byte_anywhere(run: MadeRun, at: float) -> None:
     damage(run.shard_path(2), at)
     report = verified(run)
     assert "shard 2" in {problem.place for problem in report.problems}
@@ -74,16 +75,16 @@ def test_one_flipped_byte_anywhere(run: MadeRun, at: float):
 
 
 @pytest.mark.parametrize("kept", [0, 3, 1000])
-def test_cut_short(run: MadeRun, kept: int):
+def test_cut_short(run: MadeRun, kept: int) -> None:
     path = run.shard_path(0)
     path.write_bytes(path.read_bytes()[:kept])
     assert ("unreadable_shard", "shard 0") in {(p.kind.value, p.place) for p in verified(run).problems}
 
 
-def test_a_full_temporary_disk_does_not_pass_for_damage(run: MadeRun, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_temporary_disk_does_not_pass_for_damage(run: MadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """The remedy for a damaged file is to delete it, so verify must not call a sound one damaged."""
 
-    def full(path, mode):
+    def full(path, mode) -> Never:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "open", full)
@@ -91,7 +92,7 @@ def test_a_full_temporary_disk_does_not_pass_for_damage(run: MadeRun, monkeypatc
         verified(run)
 
 
-def test_shards_in_each_others_place(run: MadeRun):
+def test_shards_in_each_others_place(run: MadeRun) -> None:
     first, second = run.shard_path(0), run.shard_path(1)
     held = first.read_bytes()
     first.write_bytes(second.read_bytes())
@@ -102,7 +103,7 @@ def test_shards_in_each_others_place(run: MadeRun):
 
 
 @pytest.mark.parametrize("field", ["run_id", "fingerprint"])
-def test_shard_of_another_run(run: MadeRun, field: str):
+def test_shard_of_another_run(run: MadeRun, field: str) -> None:
     identity = {"run_id": RUN_ID, "fingerprint": "0a1b2c3d" * 8, field: "another"}
     run.rewrite_shard(1, run.rows[1], metadata=shard_metadata(table_metadata(**identity, simulated=True), 1))
     (problem,) = verified(run).problems
@@ -111,7 +112,7 @@ def test_shard_of_another_run(run: MadeRun, field: str):
     assert f"diagchd_batch.{field}" in problem.detail and "another" in problem.detail
 
 
-def test_shard_nobody_planned(run: MadeRun):
+def test_shard_nobody_planned(run: MadeRun) -> None:
     run.storage.create(output_layout.shard_file(RUN_ID, 3), run.shard_path(0).read_bytes())
     assert kinds(verified(run)) == {"unplanned_shard"}
 
@@ -125,7 +126,7 @@ def test_shard_nobody_planned(run: MadeRun):
         f"predictions/run_id={RUN_ID}/part-000000.parquet",
     ],
 )
-def test_copies_that_a_glob_would_read(run: MadeRun, key: str):
+def test_copies_that_a_glob_would_read(run: MadeRun, key: str) -> None:
     """Our readers do not take them for results, but `read_parquet('scores/**/*.parquet')` does."""
     run.storage.create(key, run.shard_path(0).read_bytes())
     (problem,) = verified(run).problems
@@ -133,12 +134,12 @@ def test_copies_that_a_glob_would_read(run: MadeRun, key: str):
     assert open_output(run.storage.uri).scores(RUN_ID).count_rows() == 21
 
 
-def test_a_plan_that_was_altered(run: MadeRun):
+def test_a_plan_that_was_altered(run: MadeRun) -> None:
     run.plan.intact = False
     assert kinds(verified(run)) == {"altered_plan"}
 
 
-def test_another_plan_in_place_of_the_one_that_was_scored(run: MadeRun):
+def test_another_plan_in_place_of_the_one_that_was_scored(run: MadeRun) -> None:
     """Whole in itself, and with the same counts: its digest is not the one in the run's record."""
     run.plan.head = replace(run.plan.head, digest="c" * 64)
     (problem,) = verified(run).problems
@@ -147,14 +148,14 @@ def test_another_plan_in_place_of_the_one_that_was_scored(run: MadeRun):
     assert "c" * 16 not in str(problem) and "d" * 16 not in str(problem)  # an unkeyed digest tells which archive
 
 
-def test_the_private_record_is_missed(run: MadeRun):
+def test_the_private_record_is_missed(run: MadeRun) -> None:
     run.private.delete(output_layout.private_run_record(RUN_ID))
     assert kinds(verified(run)) == {"no_run_record"}
     run.private.replace(output_layout.private_run_record(RUN_ID), b"{")
     assert kinds(verified(run)) == {"damaged_run_record"}
 
 
-def test_another_writers_file_with_the_same_rows_is_noticed(run: MadeRun):
+def test_another_writers_file_with_the_same_rows_is_noticed(run: MadeRun) -> None:
     """Rewritten with other tools, every value as before: the digest tells."""
     path = run.shard_path(0)
     table = pq.read_table(path)
@@ -217,7 +218,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_rows_of_a_worker_at_fault(run: MadeRun, fault: str):
+def test_rows_of_a_worker_at_fault(run: MadeRun, fault: str) -> None:
     """The file is well formed, its digest recorded, the predictions derived from it: only the rows give it away."""
     alter, kind, place = FAULTS[fault]
     run.rewrite_shard(1, alter(run.rows[1]))
@@ -229,7 +230,7 @@ def test_rows_of_a_worker_at_fault(run: MadeRun, fault: str):
 
 
 @pytest.mark.parametrize("rule, frame", [("first", 0), ("middle", 1)])
-def test_frame_rules(run: MadeRun, rule: str, frame: int):
+def test_frame_rules(run: MadeRun, rule: str, frame: int) -> None:
     run.plan.head = MadePlan(run.plan._shards, rule).head
     by_rule = [row for row in run.rows[0] if int(row["image_id"][-1]) != 0 or row["frame"] == frame]
     run.rewrite_shard(0, by_rule)
@@ -256,7 +257,7 @@ def rewrite_predictions(run: MadeRun, alter: Callable) -> None:
     ],
     ids=["last row gone", "first row gone", "a row twice", "two rows swapped", "a shard gone", "other values"],
 )
-def test_predictions_that_are_not_the_scores(run: MadeRun, alter: Callable, place: str):
+def test_predictions_that_are_not_the_scores(run: MadeRun, alter: Callable, place: str) -> None:
     def as_written(table):
         return alter(table).cast(table.schema)
 
@@ -266,7 +267,7 @@ def test_predictions_that_are_not_the_scores(run: MadeRun, alter: Callable, plac
     assert f"predictions of {place}" in {problem.place for problem in report.problems}
 
 
-def test_predictions_gone_or_damaged(run: MadeRun):
+def test_predictions_gone_or_damaged(run: MadeRun) -> None:
     path = run.path(output_layout.predictions_file(RUN_ID, 0))
     path.write_bytes(path.read_bytes()[:-100])
     assert kinds(verified(run)) == {"predictions_differ"}
@@ -274,7 +275,7 @@ def test_predictions_gone_or_damaged(run: MadeRun):
     assert kinds(verified(run)) == {"predictions_differ"}
 
 
-def test_sources(run: MadeRun):
+def test_sources(run: MadeRun) -> None:
     sources = run.private.uri + "/" + output_layout.sources_file(RUN_ID, 1, "first")
     Path(sources).write_bytes(b"PAR1 no more")
     (problem,) = verified(run).problems
@@ -284,7 +285,7 @@ def test_sources(run: MadeRun):
     assert (problem.kind, problem.place) == (ProblemKind.MISSING_SOURCES, "shard 1")
 
 
-def test_an_attempt_that_lost_does_not_disturb(run: MadeRun):
+def test_an_attempt_that_lost_does_not_disturb(run: MadeRun) -> None:
     run.private.create(output_layout.sources_file(RUN_ID, 1, "aaa-lost"), Path(source_of(run, 2)).read_bytes())
     assert verified(run).ok
 
@@ -293,13 +294,13 @@ def source_of(run: MadeRun, shard: int) -> str:
     return run.private.uri + "/" + output_layout.sources_file(RUN_ID, shard, "first")
 
 
-def test_a_scored_image_whose_source_is_not_recorded(run: MadeRun):
+def test_a_scored_image_whose_source_is_not_recorded(run: MadeRun) -> None:
     run.plan._shards[0][1] = planned_image(0, 1, mask_uri="masks/0.png", uri="elsewhere.png")
     (problem,) = verified(run).problems
     assert (problem.kind, problem.place) == (ProblemKind.MISSING_SOURCES, "shard 0, image i-0000000000000001")
 
 
-def test_counts_of_the_run_record(run: MadeRun):
+def test_counts_of_the_run_record(run: MadeRun) -> None:
     record = read_private_run_record(run.private, RUN_ID)
     counts = record.counts.model_copy(update={"n_ok": 16, "failures": {}})
     write_run_record(run.storage, run.private, record.model_copy(update={"counts": counts}))
@@ -308,7 +309,7 @@ def test_counts_of_the_run_record(run: MadeRun):
     assert any("n_ok is 16" in detail and "15" in detail for detail in details) and len(details) == 2
 
 
-def test_unfinished(run: MadeRun):
+def test_unfinished(run: MadeRun) -> None:
     run.path(output_layout.success_marker(RUN_ID)).unlink()
     assert kinds(verified(run)) == {"unfinished"}
     record = read_private_run_record(run.private, RUN_ID)
@@ -320,7 +321,7 @@ def test_unfinished(run: MadeRun):
     assert kinds(verified(run)) == {"no_run_record"}
 
 
-def test_every_problem_names_its_remedy_and_the_list_stays_short(run: MadeRun):
+def test_every_problem_names_its_remedy_and_the_list_stays_short(run: MadeRun) -> None:
     assert set(REMEDIES) == set(ProblemKind)
     run.shard_path(1).unlink()
     for problem in verified(run).problems:
@@ -331,7 +332,7 @@ def test_every_problem_names_its_remedy_and_the_list_stays_short(run: MadeRun):
     assert report.n_problems == 3 * MAX_PROBLEMS_LISTED and len(report.problems) == MAX_PROBLEMS_LISTED
 
 
-def test_problems_name_tokens_only(run: MadeRun):
+def test_problems_name_tokens_only(run: MadeRun) -> None:
     """No file name or URI of the input in a report: it may be pasted anywhere."""
     run.rewrite_shard(1, [])
     run.plan._shards[0][1] = planned_image(0, 1, mask_uri="masks/0.png", uri="SURNAME.png")

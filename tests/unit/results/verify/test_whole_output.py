@@ -33,7 +33,7 @@ def _verify(made: MadeLineage, *options: str):
 
 @pytest.mark.parametrize("content", [b"", b'{"run_id": "run-1", "sta', b"[]", b'{"run_id": "run-1"}', b"\xff\x00"])
 @pytest.mark.parametrize("damaged", ["run-1", "run-2"])
-def test_a_damaged_run_record_is_one_line_and_the_other_run_is_verified(made, damaged, content):
+def test_a_damaged_run_record_is_one_line_and_the_other_run_is_verified(made, damaged, content) -> None:
     key = output_layout.run_record(damaged)
     made.output.storage.replace(key, content)
     found = _kinds(made)
@@ -49,20 +49,20 @@ def test_a_damaged_run_record_is_one_line_and_the_other_run_is_verified(made, da
     }
 
 
-def test_a_lineage_is_verified_beside_a_damaged_run_of_another(made):
+def test_a_lineage_is_verified_beside_a_damaged_run_of_another(made) -> None:
     made.output.storage.replace(output_layout.run_record("another"), b"{")
     (report,) = verify_lineages(made.output)
     assert report.ok and report.run_ids == ("run-1", "run-2")
 
 
-def test_a_lineage_with_a_damaged_parent_is_broken(made):
+def test_a_lineage_with_a_damaged_parent_is_broken(made) -> None:
     made.output.storage.replace(output_layout.run_record("run-1"), b"{")
     (report,) = verify_lineages(made.output)
     assert [problem.kind for problem in report.problems] == [ProblemKind.BROKEN_LINEAGE]
     assert output_layout.run_record("run-1") in report.problems[0].detail
 
 
-def test_a_run_of_which_only_the_plan_is_left_is_found(made):
+def test_a_run_of_which_only_the_plan_is_left_is_found(made) -> None:
     for key in [info.key for info in made.output.storage.list() if "run_id=run-2/" in info.key]:
         made.output.storage.delete(key)
     assert _kinds(made)["run-2"] == {ProblemKind.NO_RUN_RECORD}
@@ -71,13 +71,13 @@ def test_a_run_of_which_only_the_plan_is_left_is_found(made):
     assert "run run-2: no_run_record" in done.printed and "1 planned image" in done.printed
 
 
-def test_also_where_nothing_public_is_left_at_all(made):
+def test_also_where_nothing_public_is_left_at_all(made) -> None:
     rmtree(made.output.storage.uri)
     assert _kinds(made) == {"run-1": {ProblemKind.NO_RUN_RECORD}, "run-2": {ProblemKind.NO_RUN_RECORD}}
     assert _verify(made).exit_code == 1
 
 
-def test_a_run_whose_plan_is_gone_does_not_hide_the_other(made):
+def test_a_run_whose_plan_is_gone_does_not_hide_the_other(made) -> None:
     made.output.private.delete(output_layout.plan_head("run-1"))
     found = _kinds(made)
     assert found["run-1"] == {ProblemKind.UNREADABLE_PLAN}

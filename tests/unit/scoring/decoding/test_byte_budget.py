@@ -11,7 +11,7 @@ from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 250), max_size=60))
-def test_never_overdrawn_and_everyone_gets_their_turn(demands):
+def test_never_overdrawn_and_everyone_gets_their_turn(demands) -> None:
     budget, lock, used, most = ByteBudget(100), threading.Lock(), [0], [0]
 
     def borrow(demand):
@@ -28,7 +28,7 @@ def test_never_overdrawn_and_everyone_gets_their_turn(demands):
     assert most[0] <= 100
 
 
-def test_an_exception_gives_the_bytes_back():
+def test_an_exception_gives_the_bytes_back() -> None:
     budget = ByteBudget(10)
     for _ in range(3):
         try:

@@ -27,13 +27,13 @@ sys.exit(str(found) if (found := {"tensorflow", "keras", "ray"} & set(sys.module
 
 
 @pytest.mark.parametrize("where", ["in process", "isolated"])
-def test_a_file_is_decoded_without_tensorflow_and_ray(where):
+def test_a_file_is_decoded_without_tensorflow_and_ray(where) -> None:
     command = [sys.executable, "-c", DECODE, where]
     done = subprocess.run(command, input=png(77), capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_the_child_s_program_imports_neither():
+def test_the_child_s_program_imports_neither() -> None:
     code = (
         "import sys; import diagchd_batch.scoring.decoding.child_main;"
         "sys.exit(str(found) if (found := {'tensorflow', 'keras', 'ray', 'boto3', 'pandas'} & set(sys.modules)) else 0)"

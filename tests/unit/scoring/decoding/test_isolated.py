@@ -5,6 +5,7 @@ import io
 import subprocess
 import time
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def _frame(decoder, data):
     return decoder.frame(0)
 
 
-def test_gives_the_same_pixels_as_in_process(decoder):
+def test_gives_the_same_pixels_as_in_process(decoder) -> None:
     generator = np.random.default_rng(3)
     in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
     buffer = io.BytesIO()
@@ -63,7 +64,7 @@ def test_gives_the_same_pixels_as_in_process(decoder):
     assert decoder.frame(2).image_hwc_u8[0, 0, 0] == 3
 
 
-def test_item_errors_come_through_unchanged(decoder):
+def test_item_errors_come_through_unchanged(decoder) -> None:
     in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
     for data in (b"", b"no image", png(0)[:50]):
         with pytest.raises(ItemError) as ours:
@@ -81,7 +82,7 @@ def test_item_errors_come_through_unchanged(decoder):
         (HANGER, FailureCode.DECODE_TIMEOUT),
     ],
 )
-def test_a_file_that_kills_or_hangs_twice_gets_its_code_and_the_next_is_decoded(decoder, size, code):
+def test_a_file_that_kills_or_hangs_twice_gets_its_code_and_the_next_is_decoded(decoder, size, code) -> None:
     decoder.open(trap(size))
     with pytest.raises(ItemError) as error:
         decoder.frame(0)
@@ -99,11 +100,11 @@ def short_pauses(monkeypatch) -> None:
     monkeypatch.setattr(isolated, "KILL_PAUSES_S", (0.1, 0.1, 0.1))
 
 
-def test_one_death_is_forgiven(decoder, short_pauses):
+def test_one_death_is_forgiven(decoder, short_pauses) -> None:
     assert _frame(decoder, trap(KILLED_ONCE)).source_width == KILLED_ONCE[1]
 
 
-def test_kills_from_outside_are_the_machines_fault_not_the_files(decoder, short_pauses):
+def test_kills_from_outside_are_the_machines_fault_not_the_files(decoder, short_pauses) -> None:
     with pytest.raises(RunFault, match=r"killed 4 times on node .* \(SIGKILL\).*memory is used up.*more memory"):
         _frame(decoder, trap(KILLED))
     with pytest.raises(RunFault, match="killed 4 times"):
@@ -111,7 +112,7 @@ def test_kills_from_outside_are_the_machines_fault_not_the_files(decoder, short_
     assert _frame(decoder, png(9)).image_hwc_u8[0, 0, 0] == 9
 
 
-def test_a_file_that_was_taking_much_memory_when_it_was_killed_is_at_fault(decoder, short_pauses):
+def test_a_file_that_was_taking_much_memory_when_it_was_killed_is_at_fault(decoder, short_pauses) -> None:
     """A machine may have less free memory than the child's limit. The kernel then kills the child below the limit."""
     decoder._memory_bytes = int(1.5 * GREED_BYTES)
     decoder._timeout_s = 60.0  # on a busy machine it takes seconds to use that much memory
@@ -121,7 +122,7 @@ def test_a_file_that_was_taking_much_memory_when_it_was_killed_is_at_fault(decod
     assert "-9, twice" in error.value.detail
 
 
-def test_waiting_after_a_kill_is_no_stall(decoder, monkeypatch):
+def test_waiting_after_a_kill_is_no_stall(decoder, monkeypatch) -> None:
     monkeypatch.setattr(isolated, "KILL_PAUSES_S", (0.3,))
     monkeypatch.setattr(isolated, "_EVENT_INTERVAL_S", 0.1)
     signs: list[float] = []
@@ -131,7 +132,7 @@ def test_waiting_after_a_kill_is_no_stall(decoder, monkeypatch):
     assert len(signs) >= 5
 
 
-def test_a_mask_that_kills_is_unreadable_and_its_image_goes_on(decoder):
+def test_a_mask_that_kills_is_unreadable_and_its_image_goes_on(decoder) -> None:
     decoder.open(tiff([5, 6]))
     with pytest.raises(ItemError) as error:
         decoder.mask(trap(KILLER, mode="L"), MaskRequest(*KILLER, 0, True))
@@ -139,7 +140,7 @@ def test_a_mask_that_kills_is_unreadable_and_its_image_goes_on(decoder):
     assert decoder.frame(1).image_hwc_u8[0, 0, 0] == 6
 
 
-def test_children_have_no_credentials_and_end_with_close(decoder, monkeypatch):
+def test_children_have_no_credentials_and_end_with_close(decoder, monkeypatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
     _frame(decoder, png(0))
     pid = decoder._child._process.pid
@@ -148,8 +149,8 @@ def test_children_have_no_credentials_and_end_with_close(decoder, monkeypatch):
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_a_machine_that_starts_no_process_is_at_fault_not_the_file(decoder, monkeypatch):
-    def refuse(*arguments, **named):
+def test_a_machine_that_starts_no_process_is_at_fault_not_the_file(decoder, monkeypatch) -> None:
+    def refuse(*arguments, **named) -> Never:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)

@@ -32,7 +32,7 @@ def _config(low=1, high="auto", **resources):
         (_config(high=3), [GPU_NODE], ActorPlan(1, 3, 3, 4.0, 1.0)),
     ],
 )
-def test_actors(config, nodes, expected):
+def test_actors(config, nodes, expected) -> None:
     assert plan_actors(config, nodes) == expected
 
 
@@ -44,12 +44,12 @@ def test_actors(config, nodes, expected):
         (_config(low=3, cpus_per_actor=4), [LAPTOP]),
     ],
 )
-def test_what_does_not_fit_is_refused(config, nodes):
+def test_what_does_not_fit_is_refused(config, nodes) -> None:
     with pytest.raises(ConfigError, match="cluster"):
         plan_actors(config, nodes)
 
 
-def test_where_nodes_may_still_come_one_that_fits_is_enough_and_the_greatest_number_is_kept():
+def test_where_nodes_may_still_come_one_that_fits_is_enough_and_the_greatest_number_is_kept() -> None:
     config = _config(2, 4, cpus_per_actor=6, gpus_per_actor=1)
     one_node = [NodeResources(7, 1, 24 << 30)]
     assert plan_actors(config, one_node, elastic=True) == ActorPlan(2, 4, 4, 6.0, 1.0)
@@ -59,7 +59,7 @@ def test_where_nodes_may_still_come_one_that_fits_is_enough_and_the_greatest_num
         plan_actors(config, [NodeResources(7, 0, 24 << 30)], elastic=True)
 
 
-def test_auto_begins_with_what_fits_now_and_has_no_end_where_nodes_may_still_come():
+def test_auto_begins_with_what_fits_now_and_has_no_end_where_nodes_may_still_come() -> None:
     nodes = [NodeResources(8, 0, 16 * GB)] * 2
     assert plan_actors(_config(cpus_per_actor=4), nodes, elastic=True) == ActorPlan(1, 4, None, 4.0, 0.0)
     assert plan_actors(_config(6, cpus_per_actor=4), nodes, elastic=True) == ActorPlan(6, 6, None, 4.0, 0.0)

@@ -30,7 +30,7 @@ def scored(monkeypatch) -> list[int]:
     """Numbers of the shards that workers scored, in this process."""
     shards: list[int] = []
 
-    def score(settings, pending, actors, **callbacks):
+    def score(settings, pending, actors, **callbacks) -> None:
         shards.extend(shard.shard for shard in pending)
         score_here(settings, pending, actors, **callbacks)
 
@@ -93,7 +93,7 @@ def archive(tmp_path) -> Archive:
     return Archive(tmp_path)
 
 
-def test_a_label_and_an_exclusion_that_come_alone_make_a_run_without_images(archive, scored):
+def test_a_label_and_an_exclusion_that_come_alone_make_a_run_without_images(archive, scored) -> None:
     first = archive.submit()
     n_scored = len(scored)
     second = archive.submit("new", a=("1", ""), b=("1", "0"))
@@ -110,7 +110,7 @@ def test_a_label_and_an_exclusion_that_come_alone_make_a_run_without_images(arch
     assert record.started_at >= before.ended_at  # since when the correction holds
 
 
-def test_everything_that_reads_runs_reads_one_without_images(archive, scored):
+def test_everything_that_reads_runs_reads_one_without_images(archive, scored) -> None:
     first = archive.submit()
     second = archive.submit("new", a=("1", ""))
     again = archive.submit(a=("1", ""))  # the same command repeats it
@@ -123,7 +123,7 @@ def test_everything_that_reads_runs_reads_one_without_images(archive, scored):
     assert evaluate(archive.output).summary.run_id == second.run_id
 
 
-def test_nothing_is_made_where_neither_images_nor_corrections_are_new(archive, scored):
+def test_nothing_is_made_where_neither_images_nor_corrections_are_new(archive, scored) -> None:
     archive.submit()
     assert archive.submit("new").nothing_selected
     assert archive.submit("new", a=("1", "")).counts.n_images == 0
@@ -132,7 +132,7 @@ def test_nothing_is_made_where_neither_images_nor_corrections_are_new(archive, s
     assert len(archive.output.runs()) == 2
 
 
-def test_a_correction_of_a_correction_and_images_after_it_go_on_in_the_lineage(archive, scored):
+def test_a_correction_of_a_correction_and_images_after_it_go_on_in_the_lineage(archive, scored) -> None:
     archive.submit()
     archive.submit("new", a=("1", ""), b=("1", "0"))
     third = archive.submit("new", a=("", ""), b=("1", ""))
@@ -144,7 +144,7 @@ def test_a_correction_of_a_correction_and_images_after_it_go_on_in_the_lineage(a
     assert archive.problems(fourth.run_id) == []
 
 
-def test_every_study_may_be_withdrawn(archive, scored):
+def test_every_study_may_be_withdrawn(archive, scored) -> None:
     archive.submit()
     last = archive.submit("new", **{study: ("", "0") for study in STUDIES})
     assert {status for status, _ in archive.evaluated(last.run_id).values()} == {"excluded"}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Never
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def submit(config: JobConfig) -> RunOutcome:
     return run_job(config, OneMachine(), Silent(), environ={}, command=["submit"])
 
 
-def test_what_a_run_leaves_passes_verification(config, monkeypatch):
+def test_what_a_run_leaves_passes_verification(config, monkeypatch) -> None:
     monkeypatch.setattr(ray_run, "run_shards", score_here)
     outcome = submit(config)
     output = open_output(config.output.uri)
@@ -99,10 +100,10 @@ def test_what_a_run_leaves_passes_verification(config, monkeypatch):
     assert (report.problems, report.n_shards_checked, report.counts.n_ok) == ([], 3, 6)
 
 
-def test_a_driver_that_is_stopped_after_another_finished_leaves_the_record_finished(config, monkeypatch):
+def test_a_driver_that_is_stopped_after_another_finished_leaves_the_record_finished(config, monkeypatch) -> None:
     """Two drivers of one run: the second is interrupted when the first has written its record and _SUCCESS."""
 
-    def other_driver_wins(*arguments, **callbacks):
+    def other_driver_wins(*arguments, **callbacks) -> Never:
         monkeypatch.setattr(ray_run, "run_shards", score_here)
         assert submit(config).exit_code == 0
         raise RunInterrupted(signal.SIGINT)
@@ -116,7 +117,7 @@ def test_a_driver_that_is_stopped_after_another_finished_leaves_the_record_finis
     assert (again.repeated, again.exit_code, again.counts.n_rows) == (True, 0, 6)
 
 
-def test_an_interrupt_at_the_very_end_leaves_the_record_finished(config, monkeypatch):
+def test_an_interrupt_at_the_very_end_leaves_the_record_finished(config, monkeypatch) -> None:
     create = LocalStore.create
 
     def interrupted_create(storage, key, data):
@@ -134,10 +135,10 @@ def test_an_interrupt_at_the_very_end_leaves_the_record_finished(config, monkeyp
     assert record.status == "finished"
 
 
-def test_a_run_is_not_finished_while_a_shard_is_missing(config, monkeypatch):
+def test_a_run_is_not_finished_while_a_shard_is_missing(config, monkeypatch) -> None:
     """A shard that was committed and then vanished: the run must not say that it has a result for each image."""
 
-    def lose_a_shard(settings, shards, actors, **callbacks):
+    def lose_a_shard(settings, shards, actors, **callbacks) -> None:
         score_here(settings, shards, actors, **callbacks)
         LocalStore(settings.output_uri).delete(output_layout.shard_file(settings.run_id, 1))
 
@@ -151,11 +152,11 @@ def test_a_run_is_not_finished_while_a_shard_is_missing(config, monkeypatch):
     assert (outcome.exit_code, outcome.resumed, outcome.counts.n_rows) == (0, True, 6)
 
 
-def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch):
+def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch) -> None:
     """Storage is away for longer than last words wait, for less than `object_timeout_s`, as the run begins and ends."""
     replace = LocalStore.replace
 
-    def replace_if_patient(storage, key, data):
+    def replace_if_patient(storage, key, data) -> None:
         if storage.options.object_timeout_s == SHORT_TIMEOUT_S and key.endswith("run.json"):
             raise StorageFault("away")
         replace(storage, key, data)
@@ -166,7 +167,7 @@ def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch):
 
 
 @pytest.mark.parametrize(("object_timeout_s", "longest_s"), [(3.0, {3.0}), (300.0, {300.0, SHORT_TIMEOUT_S})])
-def test_nothing_waits_for_storage_longer_than_work_does(config, monkeypatch, object_timeout_s, longest_s):
+def test_nothing_waits_for_storage_longer_than_work_does(config, monkeypatch, object_timeout_s, longest_s) -> None:
     limits = config.limits.model_copy(update={"object_timeout_s": object_timeout_s})
     replace, create, waits_s = LocalStore.replace, LocalStore.create, set()
 
@@ -185,7 +186,7 @@ def test_nothing_waits_for_storage_longer_than_work_does(config, monkeypatch, ob
     assert waits_s == longest_s
 
 
-def test_a_damaged_score_file_is_a_fault_of_the_run_when_it_resumes(config, monkeypatch):
+def test_a_damaged_score_file_is_a_fault_of_the_run_when_it_resumes(config, monkeypatch) -> None:
     monkeypatch.setattr(ray_run, "run_shards", stop_after_one)
     with pytest.raises(RunInterrupted):
         submit(config)
@@ -195,11 +196,11 @@ def test_a_damaged_score_file_is_a_fault_of_the_run_when_it_resumes(config, monk
         submit(config)
 
 
-def test_a_full_temporary_disk_at_the_end_is_a_fault_of_the_run(config, monkeypatch):
-    def full(*arguments, **named):
+def test_a_full_temporary_disk_at_the_end_is_a_fault_of_the_run(config, monkeypatch) -> None:
+    def full(*arguments, **named) -> Never:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    def fill_the_disk(*arguments, **callbacks):
+    def fill_the_disk(*arguments, **callbacks) -> None:
         score_here(*arguments, **callbacks)
         monkeypatch.setattr(compaction.pq.ParquetWriter, "write_table", full)
 
@@ -210,7 +211,7 @@ def test_a_full_temporary_disk_at_the_end_is_a_fault_of_the_run(config, monkeypa
     assert record.status == "failed"
 
 
-def test_a_resumed_run_keeps_the_threshold_of_its_calls(config, monkeypatch):
+def test_a_resumed_run_keeps_the_threshold_of_its_calls(config, monkeypatch) -> None:
     """The card's threshold is not part of the fingerprint; a new package with another must not split a run in two."""
     monkeypatch.setattr(ray_run, "run_shards", stop_after_one)
     with pytest.raises(RunInterrupted):

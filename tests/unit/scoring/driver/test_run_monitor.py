@@ -16,19 +16,19 @@ from diagchd_batch.scoring.liveness.progress import ShardSummary
 class Told:
     """Remembers what a watcher would be told."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.messages, self.flights, self.shards = [], [], []
 
-    def message(self, text):
+    def message(self, text) -> None:
         self.messages.append(text)
 
-    def in_flight(self, n_images):
+    def in_flight(self, n_images) -> None:
         self.flights.append(n_images)
 
-    def workers(self, n_workers):
+    def workers(self, n_workers) -> None:
         pass
 
-    def shard_done(self, summary):
+    def shard_done(self, summary) -> None:
         self.shards.append(summary.shard)
 
 
@@ -51,7 +51,7 @@ def _monitor(outcomes=None, **limits):
     return RunMonitor(told, LimitsConfig(**limits), plan, None, "run", "now", Counter(outcomes or {})), told
 
 
-def _tick(monitor, world, seconds, beats=None):
+def _tick(monitor, world, seconds, beats=None) -> None:
     world.now_s += seconds
     if beats is not None:
         world.beats = beats
@@ -69,7 +69,7 @@ def _tick(monitor, world, seconds, beats=None):
         (199, 1, 0.0, True),
     ],
 )
-def test_failure_limit(n_ok, n_failed, limit, stops):
+def test_failure_limit(n_ok, n_failed, limit, stops) -> None:
     monitor, _ = _monitor(max_failed_fraction=limit)
     summary = ShardSummary(0, 1, n_ok, n_failed, {"decode_error": n_failed})
     if stops:
@@ -80,13 +80,13 @@ def test_failure_limit(n_ok, n_failed, limit, stops):
         monitor.on_summary(summary)
 
 
-def test_failures_of_earlier_submissions_count():
+def test_failures_of_earlier_submissions_count() -> None:
     monitor, _ = _monitor({"decode_error": 150})
     with pytest.raises(RunFault):
         monitor.on_summary(ShardSummary(7, 1, 0, 50, {"not_found": 50}))
 
 
-def test_images_in_flight_leave_out_what_is_committed(world):
+def test_images_in_flight_leave_out_what_is_committed(world) -> None:
     monitor, told = _monitor()
     _tick(monitor, world, 6, WorkerBeats(frozenset("a"), images_done={0: 4, 1: 2}))
     monitor.on_summary(ShardSummary(0, 8, 8, 0))
@@ -95,7 +95,7 @@ def test_images_in_flight_leave_out_what_is_committed(world):
     assert told.shards == [0]
 
 
-def test_a_standstill_ends_the_run_progress_does_not(world):
+def test_a_standstill_ends_the_run_progress_does_not(world) -> None:
     monitor, _ = _monitor(stall_timeout_s=400)
     for step in range(10):
         _tick(monitor, world, 300, WorkerBeats(frozenset("a"), images_done={0: step}))
@@ -104,7 +104,7 @@ def test_a_standstill_ends_the_run_progress_does_not(world):
             _tick(monitor, world, 300)
 
 
-def test_no_node_that_fits_is_said_once_and_not_waited_for_for_ever(world):
+def test_no_node_that_fits_is_said_once_and_not_waited_for_for_ever(world) -> None:
     monitor, told = _monitor(stall_timeout_s=400)
     with pytest.raises(RunFault, match="0 live worker"):
         for _ in range(10):
@@ -113,7 +113,7 @@ def test_no_node_that_fits_is_said_once_and_not_waited_for_for_ever(world):
     assert "2 free cores" in told.messages[0]
 
 
-def test_workers_that_die_before_their_first_image_are_not_replaced_for_ever(world):
+def test_workers_that_die_before_their_first_image_are_not_replaced_for_ever(world) -> None:
     monitor, told = _monitor()
     with pytest.raises(RunFault, match="6 workers were started"):
         for number in range(20):

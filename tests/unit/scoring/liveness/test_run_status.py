@@ -44,7 +44,7 @@ def living(output):
         yield output
 
 
-def test_a_living_run_tells_its_rate_and_what_is_left(living):
+def test_a_living_run_tells_its_rate_and_what_is_left(living) -> None:
     state = run_state(living, RUN_ID)
     assert (state.status, state.shards_done, state.n_shards) == ("running", 3, N_SHARDS)
     assert (state.workers, state.n_in_flight, state.images_per_s) == (2, 1, 1.0)
@@ -53,23 +53,23 @@ def test_a_living_run_tells_its_rate_and_what_is_left(living):
     assert live_submissions(living, RUN_ID) == ["one"]
 
 
-def test_one_that_was_asked_to_stop_says_so(living):
+def test_one_that_was_asked_to_stop_says_so(living) -> None:
     request_stop(living.private, RUN_ID, "one")
     assert run_state(living, RUN_ID).status == "stopping"
 
 
-def test_stop_with_an_output_alone_asks_every_run_of_it_that_lives(living):
+def test_stop_with_an_output_alone_asks_every_run_of_it_that_lives(living) -> None:
     asked = CliRunner().invoke(app, ["stop", living.storage.uri])
     assert asked.exit_code == 0 and f"run {RUN_ID} was asked to end" in asked.stderr
     assert run_state(living, RUN_ID).status == "stopping"
 
 
-def test_a_request_to_an_earlier_submission_does_not_count(living):
+def test_a_request_to_an_earlier_submission_does_not_count(living) -> None:
     request_stop(living.private, RUN_ID, "another")
     assert run_state(living, RUN_ID).status == "running"
 
 
-def test_a_driver_that_died_is_lost(output):
+def test_a_driver_that_died_is_lost(output) -> None:
     silent = {"ended": False, "time_s": time.time() - LOST_AFTER_S - 1}
     output.private.replace(output_layout.heartbeat_file(RUN_ID, driver_name("one")), json.dumps(silent).encode())
     state = run_state(output, RUN_ID)
@@ -78,7 +78,7 @@ def test_a_driver_that_died_is_lost(output):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"ended": 0}', b"\x00\xff"])
-def test_damaged_heartbeats_and_attempts_are_passed_over(living, content):
+def test_damaged_heartbeats_and_attempts_are_passed_over(living, content) -> None:
     """A full disk or a killed machine leaves half a file; `status` and `list` tell the rest all the same."""
     for name in (driver_name("two"), worker_name("one", "c"), worker_name("two", "d")):
         living.private.replace(output_layout.heartbeat_file(RUN_ID, name), content)
@@ -89,12 +89,12 @@ def test_damaged_heartbeats_and_attempts_are_passed_over(living, content):
     assert diagchd_batch("list", living.storage.uri).exit_code == 0
 
 
-def test_an_unknown_run_is_refused(output):
+def test_an_unknown_run_is_refused(output) -> None:
     with pytest.raises(UsageError, match="holds no run other"):
         run_state(output, "other")
 
 
-def test_a_run_that_failed_says_why_and_which_it_was(output):
+def test_a_run_that_failed_says_why_and_which_it_was(output) -> None:
     record = failed_record(output)
     write_run_record(output.storage, output.private, record)
     state = run_state(output, RUN_ID)
@@ -104,7 +104,7 @@ def test_a_run_that_failed_says_why_and_which_it_was(output):
     assert state.ended_at == record.ended_at
 
 
-def test_status_and_list_tell_people_the_reason_and_put_the_newest_run_last(output):
+def test_status_and_list_tell_people_the_reason_and_put_the_newest_run_last(output) -> None:
     failed = failed_record(output)
     older = failed.model_copy(update={"run_id": "ffffffff-00000000-1", "started_at": datetime(2023, 1, 1, tzinfo=UTC)})
     for record in (failed, older):

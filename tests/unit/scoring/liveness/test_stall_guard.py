@@ -29,7 +29,7 @@ def _run(work: str) -> tuple[subprocess.CompletedProcess, float]:
 @pytest.mark.parametrize(
     "hang", ["time.sleep(50)", "ctypes.PyDLL(None).sleep(50)"], ids=["in Python", "holding its lock"]
 )
-def test_a_stall_ends_the_process(hang):
+def test_a_stall_ends_the_process(hang) -> None:
     process, seconds = _run(hang)
     assert process.returncode != 0
     assert "orderly" not in process.stdout
@@ -37,7 +37,7 @@ def test_a_stall_ends_the_process(hang):
     assert seconds < 30
 
 
-def test_progress_keeps_it_alive_and_the_end_disarms_it():
+def test_progress_keeps_it_alive_and_the_end_disarms_it() -> None:
     work = (
         "[(time.sleep(0.1), watchdog.progress()) for _ in range(30)]; watchdog.end(); time.sleep(2); watchdog.begin()"
     )

@@ -1,5 +1,7 @@
 """When no further shard begins."""
 
+from typing import Never
+
 import pytest
 
 from diagchd_batch import output_layout
@@ -28,13 +30,13 @@ def private(tmp_path):
     return open_store(str(tmp_path), owner_only=True)
 
 
-def test_without_a_deadline_every_shard_may_begin(clock, private):
+def test_without_a_deadline_every_shard_may_begin(clock, private) -> None:
     gate = StopConditions(private, "run", "now", None)
     gate.note(10, 1e9)
     assert (gate.closed(), gate.refusal(10**6)) == (None, None)
 
 
-def test_only_shards_that_end_in_time_begin(clock, private):
+def test_only_shards_that_end_in_time_begin(clock, private) -> None:
     gate = StopConditions(private, "run", "now", 1100.0)
     assert gate.refusal(10**9) is None  # nothing is known yet
     gate.note(100, 30.0)
@@ -45,12 +47,12 @@ def test_only_shards_that_end_in_time_begin(clock, private):
     assert (gate.closed(), gate.refusal(125), gate.refusal(126)) == (None, None, Ending.DEADLINE)
 
 
-def test_at_the_deadline_nothing_begins_even_if_nothing_is_known(clock, private):
+def test_at_the_deadline_nothing_begins_even_if_nothing_is_known(clock, private) -> None:
     gate = StopConditions(private, "run", "now", 1000.0)
     assert gate.closed() is gate.refusal(0) is Ending.DEADLINE
 
 
-def test_a_stop_is_of_one_submission(private):
+def test_a_stop_is_of_one_submission(private) -> None:
     gate = StopConditions(private, "run", "now", None)
     assert gate.closed() is None
     request_stop(private, "run", "now")
@@ -59,10 +61,10 @@ def test_a_stop_is_of_one_submission(private):
     assert StopConditions(private, "run", "later", None).closed() is None
 
 
-def test_while_the_request_cannot_be_looked_for_work_goes_on(private, monkeypatch):
+def test_while_the_request_cannot_be_looked_for_work_goes_on(private, monkeypatch) -> None:
     gate = StopConditions(private, "run", "now", None)
 
-    def refuse(key):
+    def refuse(key) -> Never:
         assert key == output_layout.stop_request("run", "now")
         raise StorageFault("gone for a while")
 

@@ -21,7 +21,7 @@ def _feed(tasks, work, *, threads=3, max_tasks=4, max_bytes=100, size_of=lambda 
     threads=st.integers(1, 4),
     max_tasks=st.integers(1, 6),
 )
-def test_items_come_in_order_whatever_the_bounds(lengths, sizes, threads, max_tasks):
+def test_items_come_in_order_whatever_the_bounds(lengths, sizes, threads, max_tasks) -> None:
     """Some tasks have more items than fit ahead of the consumer, and some are larger than the limit on bytes."""
     tasks = list(range(len(lengths)))
 
@@ -33,7 +33,7 @@ def test_items_come_in_order_whatever_the_bounds(lengths, sizes, threads, max_ta
         assert list(feed) == [(task, item) for task in tasks for item in range(lengths[task])]
 
 
-def test_slow_head_does_not_let_the_others_run_away():
+def test_slow_head_does_not_let_the_others_run_away() -> None:
     begun, release = [], threading.Event()
 
     def work(task):
@@ -50,7 +50,7 @@ def test_slow_head_does_not_let_the_others_run_away():
         assert list(items) == list(range(1, 50))
 
 
-def test_bytes_of_begun_tasks_are_bounded():
+def test_bytes_of_begun_tasks_are_bounded() -> None:
     sizes = [10, 95, 10, 10, 300, 10, 10]
     live, most, lock = set(), [0], threading.Lock()
 
@@ -68,7 +68,7 @@ def test_bytes_of_begun_tasks_are_bounded():
     assert most[0] <= 100
 
 
-def test_a_tasks_exception_is_raised_at_its_place():
+def test_a_tasks_exception_is_raised_at_its_place() -> None:
     def work(task):
         yield task
         if task == 2:
@@ -81,7 +81,7 @@ def test_a_tasks_exception_is_raised_at_its_place():
     assert seen == [0, 1, 2]
 
 
-def test_leaving_early_ends_the_threads():
+def test_leaving_early_ends_the_threads() -> None:
     def work(task):
         while True:
             yield task

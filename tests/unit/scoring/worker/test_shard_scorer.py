@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Never
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ FILES = {f"study-{n:02d}/image.png": png(20 * n) for n in range(9)} | {
 }
 
 
-def test_every_frame_has_one_row_with_what_the_model_said(tmp_path):
+def test_every_frame_has_one_row_with_what_the_model_said(tmp_path) -> None:
     run = make_run(tmp_path, FILES)
     (summary,) = run.score_all()
     rows = run.rows()
@@ -55,7 +56,7 @@ class OverflowingModel(PlainModel):
         return prediction
 
 
-def test_no_number_is_a_failure_and_never_a_normal_heart(tmp_path):
+def test_no_number_is_a_failure_and_never_a_normal_heart(tmp_path) -> None:
     run = make_run(tmp_path, {"a/1.png": png(250), "a/2.png": png(100)})
     (summary,) = run.score_all(OverflowingModel(4))
     assert (summary.n_ok, summary.failures) == (1, {"not_finite": 1})
@@ -63,7 +64,7 @@ def test_no_number_is_a_failure_and_never_a_normal_heart(tmp_path):
     assert (failed["frame"], failed["chd_probability"], failed["chd_call"]) == (0, None, None)
 
 
-def test_batches_are_fixed_positions_with_zeros_for_failures_and_beyond_the_end(tmp_path):
+def test_batches_are_fixed_positions_with_zeros_for_failures_and_beyond_the_end(tmp_path) -> None:
     run, model = make_run(tmp_path, FILES), PlainModel(4)
     run.score_all(model)
     expected = [0 if row["status"] == "failed" else round(row["chd_probability"] * 255) for row in run.rows()]
@@ -74,7 +75,7 @@ def test_batches_are_fixed_positions_with_zeros_for_failures_and_beyond_the_end(
     ]
 
 
-def test_threads_isolation_and_attempts_leave_no_trace_in_the_bytes(tmp_path):
+def test_threads_isolation_and_attempts_leave_no_trace_in_the_bytes(tmp_path) -> None:
     first = make_run(tmp_path, FILES, name="first")
     first.score_all(decoder_threads=1)
     second = make_run(tmp_path, FILES, name="second")
@@ -84,7 +85,7 @@ def test_threads_isolation_and_attempts_leave_no_trace_in_the_bytes(tmp_path):
     assert _attempts(second)[-1]["isolated"]
 
 
-def test_shards_scored_at_the_same_time_take_turns_at_the_model(tmp_path):
+def test_shards_scored_at_the_same_time_take_turns_at_the_model(tmp_path) -> None:
     class OneAtATime(PlainModel):
         busy = threading.Lock()
 
@@ -105,7 +106,7 @@ def test_shards_scored_at_the_same_time_take_turns_at_the_model(tmp_path):
     assert scorer.images_done == {}
 
 
-def test_a_committed_shard_is_left_as_it_is(tmp_path):
+def test_a_committed_shard_is_left_as_it_is(tmp_path) -> None:
     run = make_run(tmp_path, FILES)
     run.score_all()
     before, model = run.score_bytes(), PlainModel(4)
@@ -115,7 +116,7 @@ def test_a_committed_shard_is_left_as_it_is(tmp_path):
     assert run.score_bytes() == before
 
 
-def test_of_two_workers_on_one_shard_one_commits(tmp_path):
+def test_of_two_workers_on_one_shard_one_commits(tmp_path) -> None:
     run = make_run(tmp_path, FILES)
     (reference,) = run.plan.shards()
     barrier = threading.Barrier(2)
@@ -133,7 +134,7 @@ def test_of_two_workers_on_one_shard_one_commits(tmp_path):
     assert len(run.rows()) == 17
 
 
-def test_a_long_cine_is_decoded_as_it_is_scored(tmp_path):
+def test_a_long_cine_is_decoded_as_it_is_scored(tmp_path) -> None:
     """Memory must not depend on the number of frames, so the decoder stays only a few frames ahead of the model."""
     run = make_run(tmp_path, {"study/cine.tif": tiff([n % 250 for n in range(120)])})
     ahead = []
@@ -178,7 +179,7 @@ def _attempts(run) -> list[dict]:
     return [json.loads(run.private.read(key)) for key in keys]
 
 
-def test_a_shard_that_kills_isolated_workers_on_two_nodes_is_blamed(tmp_path):
+def test_a_shard_that_kills_isolated_workers_on_two_nodes_is_blamed(tmp_path) -> None:
     run = make_run(tmp_path, FILES)
     _die(run, isolated=True, times=2, nodes=("node-a", "node-b"))
     (summary,) = run.score_all()
@@ -186,7 +187,7 @@ def test_a_shard_that_kills_isolated_workers_on_two_nodes_is_blamed(tmp_path):
     assert {row["frame"] for row in run.rows()} == {None}
 
 
-def test_on_one_node_the_run_stops_and_names_it(tmp_path):
+def test_on_one_node_the_run_stops_and_names_it(tmp_path) -> None:
     run = make_run(tmp_path, FILES)
     _die(run, isolated=True, times=4)
     with pytest.raises(RunFault, match="node-a"):
@@ -194,14 +195,14 @@ def test_on_one_node_the_run_stops_and_names_it(tmp_path):
     assert run.score_bytes() == {}
 
 
-def test_another_submission_goes_on_after_that(tmp_path):
+def test_another_submission_goes_on_after_that(tmp_path) -> None:
     run = make_run(tmp_path, FILES)
     _die(run, isolated=True, times=4)
     (summary,) = run.score_all(submission="the next")
     assert summary.n_ok == 14
 
 
-def test_a_shard_is_not_blamed_for_deaths_at_different_batches(tmp_path):
+def test_a_shard_is_not_blamed_for_deaths_at_different_batches(tmp_path) -> None:
     run = make_run(tmp_path, FILES)
     for batch in range(3):
         _die(run, isolated=True, nodes=("node-a", "node-b"), batch=batch)
@@ -210,7 +211,7 @@ def test_a_shard_is_not_blamed_for_deaths_at_different_batches(tmp_path):
 
 
 @pytest.mark.parametrize("before_the_first_batch", [False, True])
-def test_too_many_deaths_at_different_batches_stop_the_run(tmp_path, before_the_first_batch):
+def test_too_many_deaths_at_different_batches_stop_the_run(tmp_path, before_the_first_batch) -> None:
     """An example are workers on a node with too little memory. Ray would replace them without limit."""
     run = make_run(tmp_path, FILES)
     for batch in range(10):
@@ -225,10 +226,10 @@ def test_too_many_deaths_at_different_batches_stop_the_run(tmp_path, before_the_
     assert summary.n_ok == 14
 
 
-def test_a_fault_of_storage_commits_nothing_and_closes_the_attempt(tmp_path, monkeypatch):
+def test_a_fault_of_storage_commits_nothing_and_closes_the_attempt(tmp_path, monkeypatch) -> None:
     run = make_run(tmp_path, FILES)
 
-    def gone(*arguments, **named):
+    def gone(*arguments, **named) -> Never:
         raise StorageFault("the endpoint is gone")
 
     monkeypatch.setattr(shard_module, "commit_shard", gone)
@@ -243,7 +244,7 @@ def test_a_fault_of_storage_commits_nothing_and_closes_the_attempt(tmp_path, mon
     assert [attempt["isolated"] for attempt in _attempts(run)] == [False, False]
 
 
-def test_a_fault_of_the_model_leaves_no_thread_and_no_file(tmp_path, monkeypatch):
+def test_a_fault_of_the_model_leaves_no_thread_and_no_file(tmp_path, monkeypatch) -> None:
     import tempfile
 
     temporary = tmp_path / "temporary"
@@ -252,7 +253,7 @@ def test_a_fault_of_the_model_leaves_no_thread_and_no_file(tmp_path, monkeypatch
     run = make_run(tmp_path, FILES)
 
     class Broken(PlainModel):
-        def predict(self, *arguments):
+        def predict(self, *arguments) -> Never:
             raise RuntimeError("out of device memory")
 
     before = threading.active_count()

@@ -36,7 +36,7 @@ def rows(plan):
     return [row for reference in plan.shards() for row in plan.read_shard(reference)]
 
 
-def test_every_image_is_planned_exactly_once_with_what_the_listing_showed(private):
+def test_every_image_is_planned_exactly_once_with_what_the_listing_showed(private) -> None:
     listed = {info.key: info for info in SimulatedListing(KEYS).list()}
     planned = rows(freeze(private))
     assert sorted(row.uri for row in planned) == sorted(KEYS)
@@ -48,7 +48,7 @@ def test_every_image_is_planned_exactly_once_with_what_the_listing_showed(privat
         assert (row.frames, row.mask_uri) == (None, None)
 
 
-def test_shards_are_runs_of_whole_studies_in_the_order_of_their_tokens(private):
+def test_shards_are_runs_of_whole_studies_in_the_order_of_their_tokens(private) -> None:
     plan = freeze(private)
     planned = rows(plan)
     assert [(row.study_id, row.uri) for row in planned] == sorted((row.study_id, row.uri) for row in planned)
@@ -63,7 +63,7 @@ def test_shards_are_runs_of_whole_studies_in_the_order_of_their_tokens(private):
         assert reference.n_images <= 7
 
 
-def test_more_shards_than_a_part_holds(private):
+def test_more_shards_than_a_part_holds(private) -> None:
     keys = [f"{study}/a.png" for study in range(300)]
     plan = freeze(private, keys, images_per_shard=1)
     assert plan.head.n_parts == 2
@@ -74,7 +74,7 @@ def test_more_shards_than_a_part_holds(private):
     assert sorted(streamed) == sorted(keys)
 
 
-def test_the_plan_does_not_depend_on_the_order_of_the_listing(private):
+def test_the_plan_does_not_depend_on_the_order_of_the_listing(private) -> None:
     one = freeze(private, KEYS, "one")
     other = freeze(private, reversed(KEYS), "other")
     # sizes and ETags of the simulated listing follow its order, so only who is planned where can be compared
@@ -83,7 +83,7 @@ def test_the_plan_does_not_depend_on_the_order_of_the_listing(private):
     ]
 
 
-def test_the_same_inventory_gives_the_same_digest_and_any_change_another(private):
+def test_the_same_inventory_gives_the_same_digest_and_any_change_another(private) -> None:
     digest = freeze(private, run_id="a").head.digest
     assert freeze(private, run_id="b").head.digest == digest
     assert preview_plan(TREE, ShardsConfig(images_per_shard=7), SimulatedListing(KEYS), PSEUDONYMIZER).head.digest == (
@@ -98,7 +98,7 @@ def test_the_same_inventory_gives_the_same_digest_and_any_change_another(private
     assert len({digest, *(plan.head.digest for plan in others)}) == 5
 
 
-def test_a_frozen_plan_stays_whatever_comes_in_later(private):
+def test_a_frozen_plan_stays_whatever_comes_in_later(private) -> None:
     first = freeze(private)
     again = freeze(private, [*KEYS, "new/1.png"])
     assert again.head == first.head == open_plan(private, "run").head
@@ -106,13 +106,13 @@ def test_a_frozen_plan_stays_whatever_comes_in_later(private):
     assert count_new_images(TREE, SimulatedListing(KEYS[:3]), [again], PSEUDONYMIZER) == 0
 
 
-def _freeze_in_another_process(private_uri, n_keys, barrier, answers):
+def _freeze_in_another_process(private_uri, n_keys, barrier, answers) -> None:
     barrier.wait()
     plan = freeze(open_store(private_uri, owner_only=True), KEYS[:n_keys])
     answers.put((plan.head, [row.uri for row in rows(plan)]))
 
 
-def test_of_two_drivers_at_once_both_get_one_plan(private):
+def test_of_two_drivers_at_once_both_get_one_plan(private) -> None:
     processes = multiprocessing.get_context("spawn")
     barrier, answers = processes.Barrier(2), processes.Queue()
     # They even see different listings: one plan must win as a whole.
@@ -130,13 +130,13 @@ def test_of_two_drivers_at_once_both_get_one_plan(private):
     assert head.n_images == len(planned)
 
 
-def test_a_driver_that_died_between_parts_and_head_is_made_good(private):
+def test_a_driver_that_died_between_parts_and_head_is_made_good(private) -> None:
     plan = freeze(private)
     private.delete(output_layout.plan_head("run"))
     assert freeze(private).head == plan.head
 
 
-def test_manifest_frames_and_masks_reach_the_plan(archive, private):
+def test_manifest_frames_and_masks_reach_the_plan(archive, private) -> None:
     archive.add_files("a.png", "m/a.png", data=b"123")
     path = archive.write_table("study_id,uri,frame,mask_uri\n1,a.png,12,m/a.png\n1,a.png,3,m/a.png\n1,b.png,,m/b.png\n")
     config = archive.config(path)
@@ -153,7 +153,7 @@ def test_manifest_frames_and_masks_reach_the_plan(archive, private):
     )
 
 
-def test_studies_hold_what_evaluation_needs(archive, private):
+def test_studies_hold_what_evaluation_needs(archive, private) -> None:
     path = archive.write_table("study_id,uri,subject_id,label,include\n1,a.png,P,1,\n2,b.png,P,,0\n")
     config = archive.config(path)
     plan = freeze_plan(config, ShardsConfig(), open_store(config.uri), private, "run", PSEUDONYMIZER)
@@ -165,7 +165,7 @@ def test_studies_hold_what_evaluation_needs(archive, private):
     assert set(studies["study_id"].to_pylist()) == {PSEUDONYMIZER.study("1"), PSEUDONYMIZER.study("2")}
 
 
-def test_a_plan_that_somebody_edited_is_noticed(archive, private, tmp_path):
+def test_a_plan_that_somebody_edited_is_noticed(archive, private, tmp_path) -> None:
     """Every row is still there and readable, but a label, a file or a frame was changed."""
     path = archive.write_table("study_id,uri,frame,label\n1,a.png,3,1\n2,b.png,,0\n3,c.png,,\n")
     config = archive.config(path)
@@ -192,14 +192,14 @@ def test_a_plan_that_somebody_edited_is_noticed(archive, private, tmp_path):
     assert plan.is_intact()
 
 
-def test_heads_survive_json_and_plans_pickle_small(private):
+def test_heads_survive_json_and_plans_pickle_small(private) -> None:
     plan = freeze(private)
     assert PlanHead.from_json(plan.head.to_json()) == plan.head
     copy = pickle.loads(pickle.dumps(plan))
     assert rows(copy) == rows(plan)
 
 
-def test_a_plan_of_a_later_format_is_refused(private):
+def test_a_plan_of_a_later_format_is_refused(private) -> None:
     with pytest.raises(RunFault, match="format 99"):
         PlanHead.from_json(freeze(private).head.to_json().replace(b'"format":1', b'"format":99'))
 
@@ -207,7 +207,7 @@ def test_a_plan_of_a_later_format_is_refused(private):
 class WatchedStorage:
     """Records which ranges are read, and by which threads."""
 
-    def __init__(self, storage):
+    def __init__(self, storage) -> None:
         self._storage = storage
         self.ranges, self.threads = [], set()
 
@@ -221,7 +221,7 @@ class WatchedStorage:
 
 
 @pytest.mark.parametrize("images_per_shard", [7, 2_000])
-def test_plans_are_read_by_the_thread_that_asks_and_a_shard_in_one_request(private, images_per_shard):
+def test_plans_are_read_by_the_thread_that_asks_and_a_shard_in_one_request(private, images_per_shard) -> None:
     """If a thread of Arrow releases a Python file late, a process that ends at that moment is aborted."""
     keys = [f"{study:05d}/{'long name ' * 9}{study * 7919 % 100_003}.png" for study in range(6_000)]
     plan = freeze(private, keys, images_per_shard=images_per_shard)
@@ -245,7 +245,7 @@ def _row_group_start(private, plan, row_group):
     return min(filter(None, (first.dictionary_page_offset, first.data_page_offset)))
 
 
-def test_damage_is_a_fault_of_the_run(private, tmp_path):
+def test_damage_is_a_fault_of_the_run(private, tmp_path) -> None:
     plan = freeze(private)
     reference = next(plan.shards())
     part = tmp_path / "private" / output_layout.plan_part("run", plan.head.digest, 0)
@@ -265,7 +265,7 @@ def test_damage_is_a_fault_of_the_run(private, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["study", "image", "subject_of_study"])
-def test_two_ids_with_one_token_are_noticed(private, kind):
+def test_two_ids_with_one_token_are_noticed(private, kind) -> None:
     class Colliding(Pseudonymizer):
         pass
 
@@ -274,26 +274,26 @@ def test_two_ids_with_one_token_are_noticed(private, kind):
         freeze(private, pseudonymizer=Colliding(b"k" * 32))
 
 
-def test_nothing_is_written_where_the_inventory_is_refused(private, tmp_path):
+def test_nothing_is_written_where_the_inventory_is_refused(private, tmp_path) -> None:
     with pytest.raises(InputError):
         freeze(private, ["at-root.png"])
     assert not list((tmp_path / "private").rglob("*.parquet"))
 
 
-def test_progress_counts_what_is_listed():
+def test_progress_counts_what_is_listed() -> None:
     seen = []
     preview_plan(TREE, ShardsConfig(), SimulatedListing(KEYS), PSEUDONYMIZER, progress=seen.append)
     assert seen == list(range(1, len(KEYS) + 1))
 
 
-def test_too_little_memory_is_said_so(private):
+def test_too_little_memory_is_said_so(private) -> None:
     listing = SimulatedListing(f"study {n // 3}/{n}.png" for n in range(200_000))
     with pytest.raises(RunFault, match="memory"):
         preview_plan(TREE, ShardsConfig(), listing, PSEUDONYMIZER, max_memory_bytes=4 * 1024 * 1024)
 
 
 @pytest.mark.parametrize(("n_images", "max_memory_mib"), [(5_000, 512), (30_000, 16)])
-def test_a_full_temporary_disk_is_a_fault_of_the_run(n_images, max_memory_mib):
+def test_a_full_temporary_disk_is_a_fault_of_the_run(n_images, max_memory_mib) -> None:
     """The disk is full while the parts are written or, with little memory, while the database spills."""
     code = f"""
 import resource, signal
@@ -307,7 +307,7 @@ with pytest.raises(RunFault, match="TMPDIR"):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_planning_leaves_no_names_in_temporary_files(private, tmp_path):
+def test_planning_leaves_no_names_in_temporary_files(private, tmp_path) -> None:
     (tmp_path / "temporary").mkdir()
     code = (
         "from tests.unit.studies.plan.test_creation import *;"

@@ -20,11 +20,11 @@ def digest(*tables_of_rows: list[dict], schema: pa.Schema = SCHEMA) -> str:
 
 
 @given(tables, tables)
-def test_equal_exactly_where_the_rows_are_equal(one, other):
+def test_equal_exactly_where_the_rows_are_equal(one, other) -> None:
     assert (digest(one) == digest(other)) == (one == other)
 
 
-def test_near_misses_differ():
+def test_near_misses_differ() -> None:
     nulls = {"text": None, "number": None, "list": None}
     variants = [
         [{**nulls, "text": ""}],
@@ -42,7 +42,7 @@ def test_near_misses_differ():
 
 
 @given(tables, st.integers(0, 4))
-def test_chunks_and_offsets_of_a_table_do_not_count(one, at):
+def test_chunks_and_offsets_of_a_table_do_not_count(one, at) -> None:
     table = pa.Table.from_pylist(one, SCHEMA)
     padded = pa.concat_tables([pa.Table.from_pylist([{"text": "x"}], SCHEMA), table.slice(0, at), table.slice(at)])
     result = TableDigest()

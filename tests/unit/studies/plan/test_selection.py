@@ -57,7 +57,7 @@ def uris(images) -> list[str]:
     return sorted(image.uri for image in images)
 
 
-def test_new_files_and_changed_ones_are_planned_and_nothing_twice(archive: Archive, private):
+def test_new_files_and_changed_ones_are_planned_and_nothing_twice(archive: Archive, private) -> None:
     archive.add_files("a/1.png", "a/2.png", "b/1.png", "c/1.png")
     planner = Planner(archive.config(), private)
     assert len(planner.plan()) == 4
@@ -69,7 +69,7 @@ def test_new_files_and_changed_ones_are_planned_and_nothing_twice(archive: Archi
     assert planner.studies() == {}
 
 
-def test_a_file_of_the_same_size_with_another_modification_time_is_new(archive: Archive, private):
+def test_a_file_of_the_same_size_with_another_modification_time_is_new(archive: Archive, private) -> None:
     archive.add_files("a/1.png", "b/1.png")
     planner = Planner(archive.config(), private)
     planner.plan()
@@ -77,7 +77,7 @@ def test_a_file_of_the_same_size_with_another_modification_time_is_new(archive: 
     assert uris(planner.plan_new()) == ["a/1.png"]
 
 
-def test_a_file_that_is_put_back_as_it_once_was_is_scored_once_more(archive: Archive, private):
+def test_a_file_that_is_put_back_as_it_once_was_is_scored_once_more(archive: Archive, private) -> None:
     """The latest score of the file in the lineage was computed from the content in between."""
     archive.add_files("a/1.png")
     path = archive.root / "a/1.png"
@@ -92,7 +92,7 @@ def test_a_file_that_is_put_back_as_it_once_was_is_scored_once_more(archive: Arc
     assert planner.plan_new() == []
 
 
-def test_missing_files_are_new_when_they_arrive_and_masks_count(archive: Archive, private):
+def test_missing_files_are_new_when_they_arrive_and_masks_count(archive: Archive, private) -> None:
     archive.add_files("a.png", "b.png", "m/b.png")
     rows = "study_id,uri,mask_uri\n1,a.png,\n2,b.png,m/b.png\n3,later.png,\n"
     planner = Planner(archive.config(archive.write_table(rows)), private)
@@ -102,7 +102,7 @@ def test_missing_files_are_new_when_they_arrive_and_masks_count(archive: Archive
     assert uris(planner.plan_new()) == ["b.png", "later.png"]
 
 
-def test_of_known_files_only_the_frames_that_were_not_asked_for_before_are_planned(archive: Archive, private):
+def test_of_known_files_only_the_frames_that_were_not_asked_for_before_are_planned(archive: Archive, private) -> None:
     archive.add_files("a.png", "b.png", "c.png")
     path = archive.write_table("study_id,uri,frame\n1,a.png,1\n1,a.png,5\n2,b.png,\n3,c.png,2\n")
     planner = Planner(archive.config(path), private)
@@ -113,7 +113,7 @@ def test_of_known_files_only_the_frames_that_were_not_asked_for_before_are_plann
     assert {image.uri: image.frames for image in planner.plan_new()} == {"a.png": (8,)}
 
 
-def test_the_plans_of_a_lineage_hold_the_latest_word_on_each_study(archive: Archive, private):
+def test_the_plans_of_a_lineage_hold_the_latest_word_on_each_study(archive: Archive, private) -> None:
     archive.add_files("a.png", "b.png", "c.png")
     path = archive.write_table("study_id,uri,label,include\n1,a.png,,\n2,b.png,0,\n3,c.png,1,\n")
     planner = Planner(archive.config(path), private)
@@ -124,7 +124,7 @@ def test_the_plans_of_a_lineage_hold_the_latest_word_on_each_study(archive: Arch
     assert found == {"1": (1, 1), "3": (1, 0)}  # study 1 was labelled and study 3 excluded; study 2 did not change
 
 
-def test_a_file_given_to_another_study_is_scored_again(archive: Archive, private):
+def test_a_file_given_to_another_study_is_scored_again(archive: Archive, private) -> None:
     archive.add_files("a.png", "b.png")
     planner = Planner(archive.config(archive.write_table("study_id,uri\n1,a.png\n1,b.png\n")), private)
     planner.plan()
@@ -151,7 +151,9 @@ nights = st.lists(st.dictionaries(keys, st.integers(0, 2), min_size=1), min_size
 
 @settings(deadline=None, max_examples=10)
 @given(nights=nights)
-def test_whatever_happens_to_an_archive_each_file_is_planned_when_it_is_not_what_it_was_last(nights, tmp_path_factory):
+def test_whatever_happens_to_an_archive_each_file_is_planned_when_it_is_not_what_it_was_last(
+    nights, tmp_path_factory
+) -> None:
     private = open_store(str(tmp_path_factory.mktemp("private")), owner_only=True)
     config = InputConfig(uri="simulated", layout="tree")
     plans: list[Plan] = []
@@ -176,7 +178,7 @@ file_on_each_night = st.lists(
 @given(nights=file_on_each_night)
 @example(nights=[(0, {0, 1}), (1, {0, 1}), (0, {0}), (0, {0, 1})])
 @example(nights=[(0, None), (1, {0}), (0, {0}), (0, None)])
-def test_the_latest_plan_of_each_frame_is_of_the_file_as_it_is_now(nights, tmp_path_factory):
+def test_the_latest_plan_of_each_frame_is_of_the_file_as_it_is_now(nights, tmp_path_factory) -> None:
     """A file alternates between two contents, and the manifest asks for other frames of it."""
     directory = tmp_path_factory.mktemp("lineage")
     private = open_store(str(directory / "private"), owner_only=True)
@@ -231,14 +233,14 @@ def results(*rows: tuple[str, int | None, bool]) -> ds.Dataset:
         ([results(("gone/1.png", None, False))], []),
     ],
 )
-def test_failed_files_are_planned_again(archive: Archive, private, lineage, retried):
+def test_failed_files_are_planned_again(archive: Archive, private, lineage, retried) -> None:
     archive.add_files("a/1.png", "a/2.png", "b/1.png")
     planner = Planner(archive.config(), private)
     planner.plan()
     assert uris(planner.plan(failed_in(lineage, planner.plans))) == retried
 
 
-def test_a_draft_may_plan_nothing(archive: Archive, private):
+def test_a_draft_may_plan_nothing(archive: Archive, private) -> None:
     archive.add_files("a/1.png")
     planner = Planner(archive.config(), private)
     planner.plan()

@@ -4,22 +4,22 @@ from diagchd_batch.studies.tables.gestational_age import from_completed_weeks, f
 
 
 @pytest.mark.parametrize("cell", ["20+3", "20 + 3", "20w3d", "20w3"])
-def test_completed_weeks_and_days(cell):
+def test_completed_weeks_and_days(cell) -> None:
     assert from_completed_weeks(cell) == 143
 
 
-def test_decimal_weeks_are_not_weeks_and_days():
+def test_decimal_weeks_are_not_weeks_and_days() -> None:
     assert from_weeks("20.3") == pytest.approx(142.1)
     assert from_weeks("20,3") == pytest.approx(142.1)
     assert from_weeks("20+3") == 143
 
 
-def test_days():
+def test_days() -> None:
     assert from_days("143") == 143
 
 
 @pytest.mark.parametrize("parse", [from_completed_weeks, from_weeks, from_days])
-def test_empty_is_unknown(parse):
+def test_empty_is_unknown(parse) -> None:
     assert parse("") is None
 
 
@@ -34,6 +34,6 @@ def test_empty_is_unknown(parse):
         (from_weeks, "abc", "not a number"),
     ],
 )
-def test_a_wrong_or_missing_unit_is_seen(parse, cell, expected):
+def test_a_wrong_or_missing_unit_is_seen(parse, cell, expected) -> None:
     with pytest.raises(ValueError, match=expected):
         parse(cell)
