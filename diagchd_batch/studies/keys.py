@@ -1,10 +1,18 @@
-"""The key of an output's identifiers. It is given from outside or made once, and an output never gets a second one."""
+"""The key of an output's identifiers. It is given from outside or made once, and an output never gets a second one.
 
+A key of 64 hex digits is taken as it is. Any other text could be in a word list, and anyone who has the output's tokens
+could try that list. The key of such a text is therefore derived with scrypt, which makes every try slow. Outputs of
+earlier versions used the bytes of the text itself, and go on with that key: their check value tells.
+"""
+
+import hashlib
 import hmac
 import json
 import re
 import secrets
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from diagchd_batch import output_layout
@@ -18,6 +26,28 @@ KEY_FILE_VARIABLE = "DIAGCHD_ID_KEY_FILE"
 _CHECKED_TEXT = b"diagchd-batch identifier key check"
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _MAX_KEY_FILE_BYTES = 65_536
+_MAKE_A_KEY = "make a key with: python -c 'import secrets; print(secrets.token_hex(32))'"
+
+# A try costs 128 MiB and about half a second on one core. The salt is a constant, because one text has to give one key
+# in every output that it is given to. Changing any of these changes the tokens of every output with such a key.
+_SCRYPT_SALT = b"diagchd-batch identifier key, derivation 1"
+_SCRYPT_N_R_P = (2**17, 8, 1)
+
+
+class WeakKeyWarning(UserWarning):
+    """The identifier key is a text that somebody could guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyText:
+    """The text of a key, and where it was found."""
+
+    text: str
+    source: str
+
+    @property
+    def is_hex(self) -> bool:
+        return bool(_HEX_KEY.fullmatch(self.text))
 
 
 def load_or_create_key(private: Store, environ: Mapping[str, str]) -> bytes:
@@ -35,10 +65,10 @@ def load_or_create_key(private: Store, environ: Mapping[str, str]) -> bytes:
     key = find_key(private, environ)
     if key is None:
         private.create(output_layout.ID_KEY, secrets.token_hex(32).encode())
-        key = _stored_key(private)
+        key = find_key(private, environ)
         assert key is not None  # just created, by us or by another driver
-    private.create(output_layout.ID_KEY_CHECK, _check_value(key))
-    _refuse_another_key(private, key)
+    if not private.create(output_layout.ID_KEY_CHECK, _check_value(key)) and not _is_recorded(private, key):
+        raise _another_key()  # another driver has recorded its key in the meantime
     return key
 
 
@@ -53,26 +83,32 @@ def find_key(private: Store, environ: Mapping[str, str]) -> bytes | None:
         ConfigError: The given key is malformed, is not that of this output, or is missing although the output's key
             was given from outside.
     """
-    key = _given_key(environ) or _stored_key(private)
-    if key is not None:
-        _refuse_another_key(private, key)
-    elif private.stat(output_layout.ID_KEY_CHECK) is not None:
+    found = _find_text(private, environ)
+    if found is not None:
+        return _matching_key(private, found)
+    if private.stat(output_layout.ID_KEY_CHECK) is not None:
         raise ConfigError(
             "this output's identifiers were made with a key given from outside, and none is given now; "
             f"set {KEY_VARIABLE} or {KEY_FILE_VARIABLE} to that key"
         )
-    return key
+    return None
 
 
-def _given_key(environ: Mapping[str, str]) -> bytes | None:
+def _find_text(private: Store, environ: Mapping[str, str]) -> _KeyText | None:
     text, file = environ.get(KEY_VARIABLE), environ.get(KEY_FILE_VARIABLE)
     if text and file:
         raise ConfigError(f"both {KEY_VARIABLE} and {KEY_FILE_VARIABLE} are set; unset one")
     if text:
-        return _parse_key(text, KEY_VARIABLE)
+        return _checked_text(text, KEY_VARIABLE)
     if file:
-        return _parse_key(_read_key_file(Path(file)), f"the file that {KEY_FILE_VARIABLE} names")
-    return None
+        return _checked_text(_read_key_file(Path(file)), f"the file that {KEY_FILE_VARIABLE} names")
+    return _stored_text(private)
+
+
+def _stored_text(private: Store) -> _KeyText | None:
+    if private.stat(output_layout.ID_KEY) is None:
+        return None
+    return _checked_text(private.read(output_layout.ID_KEY).decode(), f"{output_layout.ID_KEY} in the private tree")
 
 
 def _read_key_file(path: Path) -> str:
@@ -83,39 +119,57 @@ def _read_key_file(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{KEY_FILE_VARIABLE}: cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError:
-        raise ConfigError(f"{KEY_FILE_VARIABLE}: {path} is not text; make one with: openssl rand -hex 32") from None
+        raise ConfigError(f"{KEY_FILE_VARIABLE}: {path} is not text; {_MAKE_A_KEY}") from None
 
 
-def _parse_key(text: str, source: str) -> bytes:
-    """Read 64 hex digits as 32 bytes, and any other text as its UTF-8 bytes. The message never shows the key."""
+def _checked_text(text: str, source: str) -> _KeyText:
+    """Refuse a text that is too short. The message never shows the key."""
     text = text.strip()
-    if _HEX_KEY.fullmatch(text):
-        return bytes.fromhex(text)
-    key = text.encode(errors="surrogateescape")
     if len(text) < MIN_KEY_BYTES:
         raise ConfigError(
-            f"{source}: the identifier key has {len(text)} characters, fewer than {MIN_KEY_BYTES}; "
-            "make one with: openssl rand -hex 32"
+            f"{source}: the identifier key has {len(text)} characters, fewer than {MIN_KEY_BYTES}; {_MAKE_A_KEY}"
         )
+    return _KeyText(text, source)
+
+
+def _matching_key(private: Store, found: _KeyText) -> bytes:
+    """Return the key that this output's check value was made with, or that of a new output if it has none."""
+    is_new = private.stat(output_layout.ID_KEY_CHECK) is None
+    if found.is_hex:
+        key = bytes.fromhex(found.text)
+        if is_new or _is_recorded(private, key):
+            return key
+        raise _another_key()
+    key, how = found.text.encode(errors="surrogateescape"), "is its bytes, as in earlier versions"
+    if is_new or not _is_recorded(private, key):
+        key, how = _derive(key), "is derived from it with scrypt"
+        if not is_new and not _is_recorded(private, key):
+            raise _another_key()
+    warnings.warn(
+        f"{found.source} is not 64 hex digits. This output's identifier key {how}, and whoever guesses the text can "
+        f"reverse the tokens. For the next output, {_MAKE_A_KEY}",
+        WeakKeyWarning,
+        stacklevel=3,
+    )
     return key
 
 
-def _stored_key(private: Store) -> bytes | None:
-    if private.stat(output_layout.ID_KEY) is None:
-        return None
-    return _parse_key(private.read(output_layout.ID_KEY).decode(), f"{output_layout.ID_KEY} in the private tree")
+def _derive(text: bytes) -> bytes:
+    n, r, p = _SCRYPT_N_R_P
+    return hashlib.scrypt(text, salt=_SCRYPT_SALT, n=n, r=r, p=p, maxmem=256 * n * r, dklen=32)
+
+
+def _is_recorded(private: Store, key: bytes) -> bool:
+    return hmac.compare_digest(private.read(output_layout.ID_KEY_CHECK), _check_value(key))
+
+
+def _another_key() -> ConfigError:
+    return ConfigError(
+        "the identifier key is not the one this output was made with, so its tokens would not match; set "
+        f"{KEY_VARIABLE} or {KEY_FILE_VARIABLE} to that key (unset both if the output made its own), or choose "
+        "another output.uri"
+    )
 
 
 def _check_value(key: bytes) -> bytes:
     return json.dumps({"hmac_sha256": hmac.digest(key, _CHECKED_TEXT, "sha256").hex()}).encode()
-
-
-def _refuse_another_key(private: Store, key: bytes) -> None:
-    if private.stat(output_layout.ID_KEY_CHECK) is None:
-        return
-    if not hmac.compare_digest(private.read(output_layout.ID_KEY_CHECK), _check_value(key)):
-        raise ConfigError(
-            "the identifier key is not the one this output was made with, so its tokens would not match; set "
-            f"{KEY_VARIABLE} or {KEY_FILE_VARIABLE} to that key (unset both if the output made its own), or choose "
-            "another output.uri"
-        )

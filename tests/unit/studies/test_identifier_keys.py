@@ -1,13 +1,19 @@
 import os
+import shutil
 import stat
+import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Barrier
 
 import pytest
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.storage import open_store
-from diagchd_batch.studies.keys import find_key, load_or_create_key
+from diagchd_batch.studies.keys import WeakKeyWarning, find_key, load_or_create_key
+
+KEPT_PRIVATE = Path(__file__).parents[2] / "data" / "output_f4f89d0" / "output" / "private"
+WEAK = pytest.mark.filterwarnings("ignore::diagchd_batch.studies.keys.WeakKeyWarning")
 
 
 @pytest.fixture
@@ -40,27 +46,51 @@ def test_of_many_drivers_at_once_all_get_one_key(private) -> None:
         assert len(set(pool.map(load, range(8)))) == 1
 
 
+@pytest.mark.parametrize("text", ["0F" * 32, "0f" * 32])
+def test_64_hex_digits_are_the_key(private, tmp_path, text) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_or_create_key(private, {"DIAGCHD_ID_KEY": text}) == b"\x0f" * 32
+        (tmp_path / "key").write_text(text + "\n", encoding="utf-8")
+        assert load_or_create_key(private, {"DIAGCHD_ID_KEY_FILE": str(tmp_path / "key")}) == b"\x0f" * 32
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("sixteen letters!", b"sixteen letters!"),
-        ("ein längerer Schlüssel", "ein längerer Schlüssel".encode()),
-        ("0F" * 32, b"\x0f" * 32),
-        ("0f" * 31, b"0f" * 31),
+        ("klinikum-heidelberg", "21be4d7befc84d6138f1a9273843214df815154673d76b2c1601d485e4cbbd21"),
+        ("ein längerer Schlüssel", "911feebbdf08622cf84ae429c3885ac5bd9d0c75cb12063a12757331b84ec9be"),
+        ("0f" * 31, "41cd580a6a6beec79f227972ab1986bdc914d6c841f62546da7e9d098a3ffa03"),
     ],
 )
-def test_given_in_the_environment_or_in_a_file(private, tmp_path, text, key) -> None:
-    assert load_or_create_key(private, {"DIAGCHD_ID_KEY": text}) == key
+def test_another_text_is_derived_slowly_and_always_to_the_same_key(private, tmp_path, text, key) -> None:
+    with pytest.warns(WeakKeyWarning, match="derived.*token_hex") as warned:
+        assert load_or_create_key(private, {"DIAGCHD_ID_KEY": text}).hex() == key
+    assert text not in str(warned[0].message)
     (tmp_path / "key").write_text(text + "\n", encoding="utf-8")
-    assert load_or_create_key(private, {"DIAGCHD_ID_KEY_FILE": str(tmp_path / "key")}) == key
+    with pytest.warns(WeakKeyWarning):
+        assert load_or_create_key(private, {"DIAGCHD_ID_KEY_FILE": str(tmp_path / "key")}).hex() == key
 
 
+def test_an_output_of_an_earlier_version_goes_on_with_the_bytes_of_its_text(tmp_path) -> None:
+    text = "output-f4f89d0-key-for-tests-only"
+    shutil.copytree(KEPT_PRIVATE, tmp_path / "private")
+    private = open_store(str(tmp_path / "private"), owner_only=True)
+    for load in (find_key, load_or_create_key):
+        with pytest.warns(WeakKeyWarning, match="earlier versions"):
+            assert load(private, {"DIAGCHD_ID_KEY": text}) == text.encode()
+        with pytest.raises(ConfigError, match="not the one this output was made with"):
+            load(private, {"DIAGCHD_ID_KEY": text + "!"})
+
+
+@WEAK
 def test_a_given_key_is_not_stored(private, tmp_path) -> None:
     load_or_create_key(private, {"DIAGCHD_ID_KEY": "correct horse battery"})
     for file in (tmp_path / "private").rglob("*"):
         assert b"horse" not in file.read_bytes()
 
 
+@WEAK
 def test_another_key_than_the_outputs_is_refused_without_being_shown(private) -> None:
     load_or_create_key(private, {})
     with pytest.raises(ConfigError, match="DIAGCHD_ID_KEY") as refused:
@@ -69,6 +99,7 @@ def test_another_key_than_the_outputs_is_refused_without_being_shown(private) ->
     assert "horse" not in str(refused.value)
 
 
+@WEAK
 def test_no_second_key_is_made_where_the_first_was_given_from_outside(private) -> None:
     key = load_or_create_key(private, {"DIAGCHD_ID_KEY": "correct horse battery"})
     for look in (find_key, load_or_create_key):
