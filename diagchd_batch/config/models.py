@@ -123,6 +123,11 @@ class OperatingPoint(Section):
     )
 
 
+class NumericCovariate(Section):
+    unit: Annotated[str, Field(min_length=1, max_length=20)] = Field(description="Unit of the numbers, such as mm.")
+    round_to: PositiveFloat = Field(description="Numbers are rounded to a multiple of this, such as 0.5.")
+
+
 class PrimaryEndpoint(Section):
     endpoint: str
     comparator: str
@@ -137,6 +142,12 @@ class EvaluationConfig(Section):
     covariates: str | None = Field(None, description="CSV: study_id and one column per covariate.")
     cut_points: dict[str, list[float]] = Field(
         default_factory=dict, description="Covariate → cut points between its levels."
+    )
+    numeric_covariates: dict[str, NumericCovariate] = Field(
+        default_factory=dict,
+        description="Covariate → its unit and rounding. Needed for columns of numbers that are no well-known "
+        "measurement (gestational age, maternal age, BMI, …): others are taken for levels or left out, because they "
+        "can be hospital numbers or dates.",
     )
     study_score: Literal["mean", "max", "median"] = "mean"
     operating_points: list[OperatingPoint] = [OperatingPoint(name="default", threshold=0.5, chosen_on="model card")]

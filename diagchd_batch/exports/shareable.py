@@ -128,10 +128,11 @@ def shareable_tables(
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Round all numbers but whole ones to a few digits."""
+    """Round all numbers but counts to a few digits. A whole number is a count, unless it describes a covariate."""
+    of_covariate = row.get("statistic", "n") != "n"
     return {
         name: float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
-        if isinstance(value, float) and not value.is_integer()
+        if isinstance(value, float) and (of_covariate or not value.is_integer())
         else value
         for name, value in row.items()
     }
@@ -169,6 +170,11 @@ def _read(output: Store, run_id: str, name: str) -> list[dict[str, Any]]:
     table = read_metrics(output, run_id, name)
     if table is None:
         raise UsageError(f"run {run_id} has no table {name}; compute its metrics with `diagchd-batch evaluate`")
+    if not set(TABLES[name].names) <= set(table.column_names):
+        raise UsageError(
+            f"an earlier version computed the metrics of run {run_id}, whose covariates can hold numbers that identify "
+            "people; compute its metrics again with `diagchd-batch evaluate`"
+        )
     return table.select(TABLES[name].names).to_pylist()
 
 

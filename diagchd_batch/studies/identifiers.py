@@ -39,6 +39,10 @@ class Pseudonymizer:
         """Return the token of a reader."""
         return self._token("r", "reader", reader_id)
 
+    def shuffling_digest(self, kind: str, value: str) -> bytes:
+        """Return a keyed digest. Values that are sorted by it are in an order that nobody can know without the key."""
+        return hmac.digest(self._key, f"order of {kind}\0{value}".encode(), "sha256")
+
     def _token(self, prefix: str, kind: str, identifier: str) -> str:
         digest = hmac.digest(self._key, f"{kind}\0{identifier}".encode(), "sha256")
         return f"{prefix}-{digest.hex()[:TOKEN_HEX_DIGITS]}"

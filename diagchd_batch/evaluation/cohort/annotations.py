@@ -87,8 +87,8 @@ def match_readers(database: CohortDatabase, readers: pd.DataFrame, names: Displa
     return Reads(
         study=columns["study"],
         reader=_renamed(columns["reader"], names.readers(readers["reader"].unique())),
-        session=_renamed(columns["session"], names.numbered("session", set(columns["session"]) - {""})),
-        arm=_renamed(columns["arm"], names.numbered("arm", set(columns["arm"]) - {""})),
+        session=_renamed(columns["session"], names.numbered("session", set(columns["session"]) - {""}, in_order=True)),
+        arm=_renamed(columns["arm"], names.numbered("arm", set(columns["arm"]) - {""}, in_order=True)),
         status=columns["status"],
         call=columns["call"].astype(np.float64),
         score=columns["score"].astype(np.float64),

@@ -87,9 +87,10 @@ def evaluate_run(
         if config.readers:
             reads = match_readers(database, read_readers(config.readers), names, matching)
         covariates, notes = all_covariates(database, config, names, matching)
-        analysis = _cohort(database, config, lineage[-1].model.name, reads, covariates, diagnoses(database, names))
+        diagnosis, further_notes = diagnoses(database, names)
+        analysis = _cohort(database, config, lineage[-1].model.name, reads, covariates, diagnosis)
         results = analyse(analysis, database, points, headline, _primary_comparator(config, names))
-        notes = [*_left_out(analysis), *notes, *results.notes]
+        notes = [*_left_out(analysis), *notes, *further_notes, *results.notes]
         flow = [*flow_rows(database), *results.flow, *table_rows(matching.n_unmatched, notes)]
         writer = _Writer(output, private, lineage[-1])
         for name, rows in {**results.tables, "flow": flow}.items():

@@ -8,7 +8,8 @@ from diagchd_batch.evaluation.subgroups.covariates import Covariate
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.units import Units
 
-_NUMBER_STATISTICS = ("mean", "sd", "minimum", "q1", "median", "q3", "maximum")
+_NUMBER_STATISTICS = ("mean", "sd", "q1", "median", "q3")
+"""No extremes, because these are the numbers of single studies."""
 
 
 def characteristic_rows(units: Units, covariates: Sequence[Covariate]) -> Iterator[Row]:
@@ -39,14 +40,14 @@ def characteristic_rows(units: Units, covariates: Sequence[Covariate]) -> Iterat
                 share = {"value": float(count / n)} if n else {"null_reason": "no_units"}
                 yield {**common, "level": level, "statistic": "share", **share}
             if covariate.number is not None:
-                yield from _number_rows(common, covariate.number[rows])
+                yield from _number_rows(common | {"unit": covariate.unit}, covariate.number[rows])
 
 
 def _number_rows(common: Row, numbers: np.ndarray) -> Iterator[Row]:
     known = numbers[~np.isnan(numbers)]
     statistics: dict[str, float | None] = {name: None for name in _NUMBER_STATISTICS}
     if len(known):
-        quantiles = np.quantile(known, [0, 0.25, 0.5, 0.75, 1])
+        quantiles = np.quantile(known, [0.25, 0.5, 0.75])
         sd = known.std(ddof=1) if len(known) > 1 else None
         statistics = dict(zip(_NUMBER_STATISTICS, [known.mean(), sd, *quantiles], strict=True))
     for name, value in statistics.items():

@@ -36,16 +36,21 @@ class DisplayNames:
         """
         return self._remember("reader", {value: self._pseudonymizer.reader(value) for value in values})
 
-    def numbered(self, kind: str, values: Iterable[str]) -> dict[str, str]:
+    def numbered(self, kind: str, values: Iterable[str], *, in_order: bool = False) -> dict[str, str]:
         """Return value → ``<kind> <number>``. Standard words and whole numbers below 100 stay as they are.
 
-        Numbers follow the sorted order of the values, so the same values always get the same numbers.
+        Numbers follow a keyed digest of the values. The alphabet would tell whoever has a list of the values, such as
+        names, which number stands for which. With the same key, the same values always get the same numbers.
 
         Args:
             kind: What the values are, such as ``session`` or ``site level``.
             values: The users' own values.
+            in_order: Number the values in their sorted order, because this order has a meaning, as that of sessions.
         """
-        ordered = sorted(set(values))
+        if in_order:
+            ordered = sorted(set(values))
+        else:
+            ordered = sorted(set(values), key=lambda value: (self._pseudonymizer.shuffling_digest(kind, value), value))
         return self._remember(
             kind,
             {value: value if _is_plain(value) else f"{kind} {number}" for number, value in enumerate(ordered, start=1)},
@@ -64,7 +69,25 @@ class DisplayNames:
         return names
 
 
+def natural_order(text: str) -> tuple[str, int, str, str]:
+    """Return a key that sorts ``site level 2`` before ``site level 10``, and 2 before 10.
+
+    Args:
+        text: A name in tables.
+    """
+    words = text.rstrip("0123456789")
+    number = text[len(words) :].lstrip("0")
+    return words, len(number), number, text
+
+
+def is_public_word(value: str) -> bool:
+    """Return whether everybody in the field uses the word, so that it identifies nobody.
+
+    Args:
+        value: A user's own value.
+    """
+    return value.isascii() and value.casefold().replace(" ", "_") in PUBLIC_WORDS
+
+
 def _is_plain(value: str) -> bool:
-    return value.isascii() and (
-        value.casefold().replace(" ", "_") in PUBLIC_WORDS or (value.isdigit() and len(value) < 3)
-    )
+    return is_public_word(value) or (value.isascii() and value.isdigit() and len(value) < 3)

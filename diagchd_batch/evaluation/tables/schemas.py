@@ -109,10 +109,11 @@ COHORT_CHARACTERISTICS = _schema(
     variable=_text,
     level=_text,  # of a categorical variable
     group=_text,  # all, positive, negative, without_reference
-    statistic=_text,  # n, missing, share, mean, sd, minimum, q1, median, q3, maximum
+    statistic=_text,  # n, share, mean, sd, q1, median, q3; outputs of early versions also hold minimum and maximum
     value=_number,
     n=_count,
     null_reason=_text,
+    unit=_text,  # of mean, sd and quartiles: the unit of a measurement
 )
 
 CROSS_TABULATION = _schema(

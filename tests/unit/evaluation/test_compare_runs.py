@@ -127,10 +127,10 @@ def test_drift_is_the_mean_difference_of_scores(compared) -> None:
 def test_drift_by_covariate(tmp_path) -> None:
     made = write(tmp_path)
     sites = [{"study_id": name, "site": f"site-{place % 2}"} for place, name in enumerate(COHORT)]
-    compare(made, covariates=made.table("covariates", sites))
+    compare(made, covariates=made.table("covariates", sites), disclose=True)
     rows = {row["level"]: row for row in table(made, "comparison_drift") if row["covariate"] == "site"}
-    assert rows["site level 1"]["n_units"] == 3  # a, c, e of site-0
-    assert rows["site level 1"]["mean_difference"] == pytest.approx((0.2 + 0.4 - 0.1) / 3, abs=1e-7)
+    assert rows["site-0"]["n_units"] == 3  # a, c, e
+    assert rows["site-0"]["mean_difference"] == pytest.approx((0.2 + 0.4 - 0.1) / 3, abs=1e-7)
 
 
 def test_flow(compared) -> None:
