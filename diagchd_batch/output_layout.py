@@ -34,7 +34,12 @@ def scores_prefix(run_id: str) -> str:
 
 
 def shard_file(run_id: str, shard: int) -> str:
-    """Return the key of the committed record of a shard: scores, masks and failures."""
+    """Return the key of the committed record of a shard: scores, masks and failures.
+
+    Args:
+        run_id: The run's id.
+        shard: The shard's number, from 0.
+    """
     return f"{scores_prefix(run_id)}shard-{shard:05d}.parquet"
 
 
@@ -44,7 +49,12 @@ def predictions_prefix(run_id: str) -> str:
 
 
 def predictions_file(run_id: str, part: int) -> str:
-    """Return the key of one part of a run's predictions."""
+    """Return the key of one part of a run's predictions.
+
+    Args:
+        run_id: The run's id.
+        part: The part's number, from 0.
+    """
     return f"{predictions_prefix(run_id)}part-{part:05d}.parquet"
 
 
@@ -54,12 +64,23 @@ def metrics_prefix(run_id: str) -> str:
 
 
 def metrics_file(run_id: str, table: str) -> str:
-    """Return the key of a metrics table."""
+    """Return the key of a metrics table.
+
+    Args:
+        run_id: The run's id.
+        table: The table's name, such as ``classification``.
+    """
     return f"{metrics_prefix(run_id)}{table}.parquet"
 
 
 def comparison_file(run_id: str, other_run_id: str, table: str) -> str:
-    """Return the key of a table that compares a run with an earlier one."""
+    """Return the key of a table that compares a run with an earlier one.
+
+    Args:
+        run_id: The id of the later run.
+        other_run_id: The id of the earlier run.
+        table: The table's name.
+    """
     return f"{metrics_prefix(run_id)}compare_to={other_run_id}/{table}.parquet"
 
 
@@ -82,6 +103,10 @@ def node_mark(run_id: str, submission: str) -> str:
     """Return the key of the file by which a node sees that its output is the run's.
 
     It exists while a submission lives. It has no directory of its own, which would stay behind on a disk.
+
+    Args:
+        run_id: The run's id.
+        submission: The submission's id.
     """
     return f"{RUNS_PREFIX}node-mark.{run_id}.{submission}"
 
@@ -119,17 +144,32 @@ def plan_prefix(run_id: str, plan_digest: str) -> str:
     """Return the prefix of a plan's tables.
 
     The plan's digest is part of it, so that two drivers that plan at once cannot mix their plans.
+
+    Args:
+        run_id: The run's id.
+        plan_digest: The plan's SHA-256 as hex digits, of which the first 16 are used.
     """
     return private_run(run_id) + f"plan/{plan_digest[:16]}/"
 
 
 def plan_part(run_id: str, plan_digest: str, part: int) -> str:
-    """Return the key of one part of a plan's images."""
+    """Return the key of one part of a plan's images.
+
+    Args:
+        run_id: The run's id.
+        plan_digest: The plan's SHA-256 as hex digits.
+        part: The part's number, from 0.
+    """
     return f"{plan_prefix(run_id, plan_digest)}part-{part:05d}.parquet"
 
 
 def plan_studies(run_id: str, plan_digest: str) -> str:
-    """Return the key of all studies of the inventory: subjects, labels, why rows are excluded."""
+    """Return the key of all studies of the inventory: subjects, labels, why rows are excluded.
+
+    Args:
+        run_id: The run's id.
+        plan_digest: The plan's SHA-256 as hex digits.
+    """
     return f"{plan_prefix(run_id, plan_digest)}studies.parquet"
 
 
@@ -139,22 +179,45 @@ def sources_prefix(run_id: str) -> str:
 
 
 def sources_file(run_id: str, shard: int, attempt: str) -> str:
-    """Return the key of what one attempt at a shard read its images from."""
+    """Return the key of what one attempt at a shard read its images from.
+
+    Args:
+        run_id: The run's id.
+        shard: The shard's number, from 0.
+        attempt: The attempt's name.
+    """
     return f"{sources_prefix(run_id)}shard-{shard:05d}.{attempt}.parquet"
 
 
 def attempts_prefix(run_id: str, shard: int | None = None) -> str:
-    """Return the prefix of the attempt markers of a shard, or of all shards."""
+    """Return the prefix of the attempt markers of a shard, or of all shards.
+
+    Args:
+        run_id: The run's id.
+        shard: The shard's number, from 0; None for all shards.
+    """
     return private_run(run_id) + "attempts/" + ("" if shard is None else f"shard-{shard:05d}/")
 
 
 def attempt_marker(run_id: str, shard: int, attempt: str, state: str) -> str:
-    """Return the key of an attempt's marker. `state` is ``open`` or ``closed``."""
+    """Return the key of an attempt's marker.
+
+    Args:
+        run_id: The run's id.
+        shard: The shard's number, from 0.
+        attempt: The attempt's name.
+        state: ``open`` or ``closed``.
+    """
     return attempts_prefix(run_id, shard) + f"{attempt}.{state}.json"
 
 
 def fault_file(run_id: str, name: str) -> str:
-    """Return the key of the traceback of an unforeseen fault."""
+    """Return the key of the traceback of an unforeseen fault.
+
+    Args:
+        run_id: The run's id.
+        name: The file's name, without its suffix.
+    """
     return private_run(run_id) + f"faults/{name}.txt"
 
 
@@ -164,12 +227,22 @@ def heartbeats_prefix(run_id: str) -> str:
 
 
 def heartbeat_file(run_id: str, name: str) -> str:
-    """Return the key of one process's heartbeat."""
+    """Return the key of one process's heartbeat.
+
+    Args:
+        run_id: The run's id.
+        name: The name of the process, as `heartbeats.driver_name` or `heartbeats.worker_name` returns it.
+    """
     return heartbeats_prefix(run_id) + f"{name}.json"
 
 
 def node_proof(run_id: str, submission: str) -> str:
-    """Return the key of what a worker's node is checked against. It exists while a submission lives."""
+    """Return the key of what a worker's node is checked against. It exists while a submission lives.
+
+    Args:
+        run_id: The run's id.
+        submission: The submission's id.
+    """
     return private_run(run_id) + f"nodes/{submission}.json"
 
 
@@ -182,6 +255,11 @@ def log_part(run_id: str, name: str, part: int) -> str:
     """Return the key of one part of a driver's messages.
 
     Names sort in the order in which drivers started, and the parts of one log follow each other.
+
+    Args:
+        run_id: The run's id.
+        name: The log's name, which begins with the time at which its driver started.
+        part: The part's number, from 0.
     """
     return logs_prefix(run_id) + f"{name}/part-{part:05d}.log"
 
@@ -192,7 +270,12 @@ def submitted_job(name: str) -> str:
 
 
 def stop_request(run_id: str, submission: str) -> str:
-    """Return the key of the file whose existence asks a submission to end after the shards that it works on."""
+    """Return the key of the file whose existence asks a submission to end after the shards that it works on.
+
+    Args:
+        run_id: The run's id.
+        submission: The submission's id.
+    """
     return private_run(run_id) + f"stop/{submission}"
 
 
@@ -202,7 +285,12 @@ def private_run_record(run_id: str) -> str:
 
 
 def private_evaluation_file(run_id: str, name: str) -> str:
-    """Return the key of a private table of `evaluate`: ids that matched no study, and the names behind tokens."""
+    """Return the key of a private table of `evaluate`: ids that matched no study, and the names behind tokens.
+
+    Args:
+        run_id: The run's id.
+        name: The table's name.
+    """
     return private_run(run_id) + f"evaluation/{name}.parquet"
 
 

@@ -62,6 +62,12 @@ def record_sources(
 def commit_shard(storage: Store, run_id: str, shard: int, local_path: Path) -> bool:
     """Make a finished shard file the shard's record.
 
+    Args:
+        storage: The output.
+        run_id: The run's id.
+        shard: The shard's number, from 0.
+        local_path: The finished Parquet file on this machine.
+
     Returns:
         Whether this file won. False: another worker's file was there first and stays.
     """

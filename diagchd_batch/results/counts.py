@@ -40,7 +40,12 @@ class RowCounter:
         self._flags: Counter[str] = Counter()
 
     def add(self, rows: pa.RecordBatch | pa.Table, shard: int) -> None:
-        """Add rows of one shard, in schema SCORES or PREDICTIONS."""
+        """Add rows of one shard, in schema SCORES or PREDICTIONS.
+
+        Args:
+            rows: The rows of one shard, in the order of the plan.
+            shard: The shard's number, from 0.
+        """
         self._shards.add(shard)
         self._n_rows += rows.num_rows
         for image_id in rows["image_id"].to_pylist():

@@ -39,7 +39,12 @@ class OutputTrees:
 
 
 def committed_shards(storage: Store, run_id: str) -> set[int]:
-    """Return the numbers of a run's committed shards."""
+    """Return the numbers of a run's committed shards.
+
+    Args:
+        storage: The output.
+        run_id: The run's id.
+    """
     return {number for number, _ in _numbered(storage, output_layout.scores_prefix(run_id), SHARD_FILE)}
 
 
@@ -73,7 +78,14 @@ def read_predictions(storage: Store, run_id: str | None = None) -> ds.Dataset:
 
 @contextmanager
 def damage_as_fault(run_id: str) -> Iterator[None]:
-    """Raise RunFault in place of what pyarrow raises where a table of the run cannot be read."""
+    """Return a context manager that raises RunFault in place of pyarrow's errors about a table that cannot be read.
+
+    Args:
+        run_id: The id of the run whose table is read, for the message.
+
+    Raises:
+        RunFault: A table of the run is missing or damaged.
+    """
     try:
         yield
     except (OSError, pa.ArrowException) as error:
@@ -83,14 +95,26 @@ def damage_as_fault(run_id: str) -> Iterator[None]:
 
 
 def predictions_keys(storage: Store, run_id: str) -> list[str]:
-    """Return the keys of a run's predictions, in their order."""
+    """Return the keys of a run's predictions, in their order.
+
+    Args:
+        storage: The output.
+        run_id: The run's id.
+    """
     return [key for _, key in _numbered(storage, output_layout.predictions_prefix(run_id), PREDICTIONS_FILE)]
 
 
 def foreign_tables(storage: Store, run_id: str) -> list[str]:
-    """Return the keys of Parquet files among a run's scores and predictions that are none of its own.
+    """Return the keys of Parquet files that lie among a run's scores and predictions but do not belong to it.
 
-    Readers here ignore them, but whoever reads the archive by a glob takes them for results.
+    This package ignores such files, but a program that reads the archive by a glob takes them for results.
+
+    Args:
+        storage: The output.
+        run_id: The run's id.
+
+    Returns:
+        The keys in ascending order.
     """
     places = (
         (output_layout.scores_prefix(run_id), SHARD_FILE),

@@ -33,13 +33,22 @@ def all_lineages(parents: Mapping[str, str | None]) -> list[Generation]:
 
 
 def lineage_of(run_id: str, parents: Mapping[str, str | None]) -> list[Generation]:
-    """Return the lineage that ends with a run, oldest run first. A parent that `parents` lacks is its oldest run."""
+    """Return the lineage that ends with a run, oldest run first. A parent that `parents` lacks is its oldest run.
+
+    Args:
+        run_id: The newest run of the lineage.
+        parents: Run id → the id of the run that it continues, or None.
+    """
     run_ids = _walk(run_id, parents.get)
     return [Generation(run_id, name, place, len(run_ids)) for place, name in enumerate(run_ids)]
 
 
 def recorded_lineage(output: Store, run_id: str) -> list[RunRecord]:
     """Return the records of the lineage that ends with a run, oldest run first, up to the first that is missing.
+
+    Args:
+        output: The output.
+        run_id: The newest run of the lineage.
 
     Raises:
         DamagedRecordError: A record of the lineage cannot be read.
@@ -58,6 +67,10 @@ def recorded_lineage(output: Store, run_id: str) -> list[RunRecord]:
 
 def resolve_lineage(output: Store, run_id: str) -> list[RunRecord]:
     """Return the records of the whole lineage that ends with a run, oldest run first.
+
+    Args:
+        output: The output.
+        run_id: The newest run of the lineage.
 
     Raises:
         UsageError: A run of the lineage has no record.
@@ -91,7 +104,12 @@ def newest_runs(output: Store, on_damaged: OnDamaged | None = None) -> list[RunR
 
 
 def without_lineages_through(damaged: Collection[str], parents: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return `parents` without the runs in `damaged`, whose parents are unknown, and the runs that continue them."""
+    """Return `parents` without the runs in `damaged`, whose parents are unknown, and the runs that continue them.
+
+    Args:
+        damaged: Ids of the runs whose records cannot be read.
+        parents: Run id → the id of the run that it continues, or None.
+    """
     return {
         run_id: parent
         for run_id, parent in parents.items()

@@ -13,6 +13,11 @@ from diagchd_batch.storage import Store
 def read_metrics(storage: Store, run_id: str, name: str) -> pa.Table | None:
     """Return a metrics table of a run, or None where there is none.
 
+    Args:
+        storage: The output.
+        run_id: The run's id.
+        name: The table's name, such as ``classification``.
+
     Raises:
         RunFault: The file is damaged.
     """
@@ -21,6 +26,10 @@ def read_metrics(storage: Store, run_id: str, name: str) -> pa.Table | None:
 
 def read_derived(storage: Store, key: str) -> pa.Table | None:
     """Return the small table under `key`, or None where there is none.
+
+    Args:
+        storage: The output.
+        key: The table's key, relative to the root of the output.
 
     Raises:
         RunFault: The file is damaged.

@@ -121,6 +121,9 @@ def open_output(uri: str, private_uri: str | None = None, *, object_timeout_s: f
         private_uri: Where the private tree lies, if not in ``private/`` of the output. Only what reads the private
             tree needs it.
         object_timeout_s: Seconds after which retries of one object end.
+
+    Returns:
+        The output. Nothing is read until one of its methods is called.
     """
     private_uri = private_uri or join_uri(uri, output_layout.PRIVATE)
     return Output(

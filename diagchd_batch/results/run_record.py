@@ -123,13 +123,23 @@ def public_config(config: JobConfig) -> dict[str, Any]:
 
 
 def write_run_record(storage: Store, private: Store, record: PrivateRunRecord) -> None:
-    """Replace both records of a run atomically, the full one first."""
+    """Replace both records of a run atomically, the full one first.
+
+    Args:
+        storage: The output.
+        private: The private tree.
+        record: The full record. The public one is derived from it.
+    """
     record.write(private, output_layout.private_run_record(record.run_id))
     record.public().write(storage, output_layout.run_record(record.run_id))
 
 
 def read_run_record(storage: Store, run_id: str) -> RunRecord | None:
     """Return the public record of a run, or None where there is none.
+
+    Args:
+        storage: The output.
+        run_id: The run's id.
 
     Raises:
         DamagedRecordError: The record cannot be read.
@@ -163,6 +173,10 @@ def read_run_records(storage: Store, run_ids: Iterable[str], on_damaged: OnDamag
 
 def read_private_run_record(private: Store, run_id: str) -> PrivateRunRecord | None:
     """Return the full record of a run, or None where there is none.
+
+    Args:
+        private: The private tree.
+        run_id: The run's id.
 
     Raises:
         DamagedRecordError: The record cannot be read.

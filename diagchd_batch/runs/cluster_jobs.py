@@ -9,6 +9,10 @@ from diagchd_batch.errors import UsageError
 def connect(address: str | None, environ: Mapping[str, str]) -> ClusterJobs:
     """Return the jobs of the cluster at `address`, or at the address that Ray's variables name.
 
+    Args:
+        address: The cluster's address, such as ``http://head:8265``; None to use `environ`.
+        environ: The environment variables.
+
     Raises:
         UsageError: No cluster is named.
         ConfigError: The cluster refuses this client.
@@ -21,10 +25,17 @@ def connect(address: str | None, environ: Mapping[str, str]) -> ClusterJobs:
 
 
 def latest_submission(run_id: str, address: str | None, environ: Mapping[str, str]) -> tuple[ClusterJobs, str]:
-    """Return the cluster and the id of the run's last submission to it. The errors are those of `connect`.
+    """Return the cluster and the id of the run's last submission to it.
+
+    Args:
+        run_id: The run's id.
+        address: The cluster's address, such as ``http://head:8265``; None to use `environ`.
+        environ: The environment variables.
 
     Raises:
-        UsageError: The cluster knows no submission of the run.
+        UsageError: No cluster is named, or the cluster knows no submission of the run.
+        ConfigError: The cluster refuses this client.
+        RunFault: The cluster does not answer.
     """
     jobs = connect(address, environ)
     submission_id = jobs.latest(run_id)
@@ -37,5 +48,15 @@ def latest_submission(run_id: str, address: str | None, environ: Mapping[str, st
 
 
 def list_submissions(address: str | None, environ: Mapping[str, str]) -> list[SubmittedJob]:
-    """Return all submissions that a cluster knows, the latest first. The errors are those of `connect`."""
+    """Return all submissions that a cluster knows, the latest first.
+
+    Args:
+        address: The cluster's address, such as ``http://head:8265``; None to use `environ`.
+        environ: The environment variables.
+
+    Raises:
+        UsageError: No cluster is named.
+        ConfigError: The cluster refuses this client.
+        RunFault: The cluster does not answer.
+    """
     return connect(address, environ).list()

@@ -32,6 +32,9 @@ def compare(
         config: The evaluation settings; those that the second run was submitted with by default.
         masks: Whether every pair of masks is compared, too.
 
+    Returns:
+        What was written, and the key of the second run's report.
+
     Raises:
         UsageError: The output lacks one of the runs, or both ids are the same.
         ConfigError: The identifier key is not at hand.

@@ -33,6 +33,9 @@ def evaluate(
         config: The evaluation settings; those that the run was submitted with by default.
         on_note: Receives a sentence for each run that is left out because its record is damaged.
 
+    Returns:
+        What was written, and the key of the report.
+
     Raises:
         UsageError: The output holds no such run.
         ConfigError: The identifier key is not at hand.
@@ -45,7 +48,22 @@ def evaluate(
 
 
 def evaluate_tables(workspace: Workspace, run_id: str, config: EvaluationConfig | None = None) -> EvaluationSummary:
-    """Write a run's metrics tables alone. The arguments and errors are those of `evaluate`."""
+    """Write a run's metrics tables, but not its report.
+
+    Args:
+        workspace: The output that holds the run.
+        run_id: The run's id.
+        config: The evaluation settings; those that the run was submitted with by default.
+
+    Returns:
+        The tables that were written, and what was left out.
+
+    Raises:
+        UsageError: The output holds no such run.
+        ConfigError: The identifier key is not at hand.
+        InputError: A reference, readers or covariates file cannot be used.
+        RunFault: A table of the run is damaged.
+    """
     named_run(workspace, run_id)
     config = config or submitted_evaluation(workspace, run_id)
     with damage_as_fault(run_id):

@@ -36,6 +36,9 @@ def share(
         min_cell: Counts from 1 to below it are withheld; the job's `disclosure.min_cell` by default.
         on_note: Receives a sentence for each run that is left out because its record is damaged.
 
+    Returns:
+        What was written, and how many counts were withheld.
+
     Raises:
         UsageError: The output holds no such run, the run was not evaluated, or the destination cannot be used.
     """
@@ -57,6 +60,9 @@ def write_worklist(
         destination: A directory or ``s3://…``; a directory of the private tree by default.
         run_id: The run; the latest finished one by default.
         on_note: Receives a sentence for each run that is left out because its record is damaged.
+
+    Returns:
+        What was written, and where.
 
     Raises:
         UsageError: The output holds no such run, or the destination cannot be used.

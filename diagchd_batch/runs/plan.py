@@ -86,6 +86,9 @@ def preview_job(
         request: What the command line says about the run.
         on_listed: Receives the number of objects listed so far.
 
+    Returns:
+        The run that the job means, its plan, and what is left to score.
+
     Raises:
         DiagchdBatchError: What `submit` would raise: ConfigError, InputError, WeightsError, StorageFault or
             FingerprintMismatchError.

@@ -29,6 +29,9 @@ def report(
             carry names, and it names files.
         on_note: Receives a sentence for each run that is left out because its record is damaged.
 
+    Returns:
+        The run, and the keys of its report and gallery.
+
     Raises:
         UsageError: The output holds no such run, or the run was not evaluated.
         StorageFault: The gallery's images cannot be read because the input is gone.

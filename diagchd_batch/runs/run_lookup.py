@@ -36,6 +36,10 @@ def chosen_run(output: Output, run_id: str | None, on_note: OnNote = ignore_note
 def named_run(output: Output, run_id: str) -> RunRecord:
     """Return the record of a run.
 
+    Args:
+        output: The output.
+        run_id: The run's id.
+
     Raises:
         UsageError: The output holds no record of it.
         DamagedRecordError: Its record cannot be read.
@@ -97,6 +101,10 @@ def all_run_ids(output: Output) -> list[str]:
 
 def submitted_evaluation(output: Output, run_id: str) -> EvaluationConfig:
     """Return the evaluation settings of the job that a run was submitted with, from the private tree.
+
+    Args:
+        output: The output, with its private tree.
+        run_id: The run's id.
 
     Raises:
         UsageError: The private tree holds no record of the run.

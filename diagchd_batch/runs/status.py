@@ -10,7 +10,11 @@ _STILL_PLANNING = datetime.max.replace(tzinfo=UTC)  # a run without a record has
 
 
 def run_states(output: Output, run_id: str | None = None) -> list[RunState]:
-    """Return the state of the run that was named, or of all runs, the newest last.
+    """Return the states of one run or of all runs of an output, the newest last.
+
+    Args:
+        output: The output.
+        run_id: The run's id; all runs by default.
 
     Raises:
         UsageError: The output holds no such run.

@@ -20,7 +20,14 @@ class StopAnswer:
 
 
 def stop_after_shards(output: Output, run_id: str | None = None) -> Iterator[StopAnswer]:
-    """Ask the run that was named, or all runs, to begin no further shard. Yields an answer for each run.
+    """Ask one run or all runs of an output to start no further shard.
+
+    Args:
+        output: The output.
+        run_id: The run's id; all runs by default.
+
+    Yields:
+        For each run its status, and whether it was asked.
 
     Raises:
         UsageError: The output holds no such run.
@@ -43,13 +50,21 @@ def live_run_ids(output: Output) -> list[str]:
 
 
 def stop_at_once(run_id: str, address: str | None, environ: Mapping[str, str]) -> tuple[str, bool]:
-    """End a run on a cluster at once. The shards in hand are abandoned; the same submit resumes the run.
+    """End a run on a cluster at once.
+
+    The shards in progress are abandoned. The same submit resumes the run.
+
+    Args:
+        run_id: The run's id.
+        address: The cluster's address, such as ``http://head:8265``; None to use `environ`.
+        environ: The environment variables.
 
     Returns:
         The id of the run's last submission, and whether it still ran.
 
     Raises:
         UsageError: No cluster is named, or the cluster knows no submission of the run.
+        ConfigError: The cluster refuses this client.
         RunFault: The cluster does not answer.
     """
     jobs, submission_id = latest_submission(run_id, address, environ)

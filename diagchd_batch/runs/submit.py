@@ -81,6 +81,9 @@ def submit_here(
         request: What the command line says about the run.
         until: When the last shard must have ended; None for no deadline.
 
+    Returns:
+        The run's outcome, and what its evaluation left out.
+
     Raises:
         DiagchdBatchError: The run cannot go on. What is committed stays.
         RunInterrupted: SIGINT or SIGTERM arrived. What is committed stays.
@@ -103,7 +106,20 @@ def submit_on_joined_ray(
 ) -> Submission:
     """Score, evaluate and report on the Ray cluster that this process belongs to, once every node has been checked.
 
-    Args and errors are those of `submit_here`; `log` is also kept in the private tree.
+    Args:
+        config: The job file.
+        progress: Receives what happens.
+        environ: The environment variables, which may hold the identifier key.
+        command: The command line, for the private run record.
+        request: What the command line says about the run.
+        until: When the last shard must have ended; None for no deadline.
+        log: Receives the driver's messages and keeps them in the private tree; None to keep none.
+
+    Returns:
+        The run's outcome, and what its evaluation left out.
+
+    Raises:
+        DiagchdBatchError: The errors of `submit_here`, and an error if a node is not suitable.
     """
     check_job(config)
     cluster = ExistingCluster(config.cluster, progress.message)
@@ -148,14 +164,24 @@ def _score_evaluate_report(
 
 
 def report_uri(config: JobConfig, run_id: str) -> str | None:
-    """Return where a run's report lies; None if it has none."""
+    """Return the URI of a run's report, or None if it has none.
+
+    Args:
+        config: The job file.
+        run_id: The run's id.
+    """
     key = output_layout.report_file(run_id)
     there = Workspace.of_job(config).storage.stat(key)
     return join_uri(config.output.uri, key) if there else None
 
 
 def key_figures(config: JobConfig, run_id: str) -> list[KeyFigure]:
-    """Return the figures of a run that a summary shows; none if it was not evaluated."""
+    """Return the figures of a run that a summary shows. The list is empty if the run was not evaluated.
+
+    Args:
+        config: The job file.
+        run_id: The run's id.
+    """
     return read_key_figures(Workspace.of_job(config).storage, run_id)
 
 
@@ -177,6 +203,9 @@ def submit_to_cluster(
         environ: The environment variables, which may hold the identifier key.
         request: What the command line says about the run.
         until: When the last shard must have ended; None for no deadline.
+
+    Returns:
+        The cluster, the run, and the submission of it that is running there.
 
     Raises:
         ConfigError: The cluster refuses this client, or the job file cannot be used there.

@@ -31,6 +31,9 @@ def verify(
         run_id: The run to check; all runs by default.
         on_run: Receives each run's report as soon as the run is checked.
 
+    Returns:
+        The reports of all runs and lineages that were checked.
+
     Raises:
         UsageError: The output holds no such run.
         RunFault: The plan of the run that was named, or of every run, cannot be read.

@@ -32,7 +32,12 @@ def table_metadata(
 
 
 def shard_metadata(table_metadata: Mapping[bytes, bytes], shard: int) -> dict[bytes, bytes]:
-    """Return a score file's metadata: that of the run's tables and the number of the shard."""
+    """Return a score file's metadata: that of the run's tables and the number of the shard.
+
+    Args:
+        table_metadata: The metadata of the run's tables, as `table_metadata` returns it.
+        shard: The shard's number, from 0.
+    """
     return {**table_metadata, SHARD_METADATA_KEY: str(shard).encode()}
 
 

@@ -77,7 +77,11 @@ class Catalog:
         return self._lineages
 
     def require_runs(self) -> None:
-        """Raise UsageError where the output has nothing of any run: an empty answer would read as "no failures"."""
+        """Refuse an output that has nothing of any run, because an empty answer would read as "no failures".
+
+        Raises:
+            UsageError: The output holds neither a run nor a score file.
+        """
         if not self.run_ids and next(iter(self._storage.list(output_layout.SCORES_PREFIX)), None) is None:
             raise holds_no_run(self._storage.uri)
 
@@ -94,7 +98,14 @@ class Catalog:
         return _dataset(self._storage, prefixes, pattern, schema, groups)
 
     def plan_files(self, pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
-        """Return files of each run's own plan. Drivers that planned at the same time and lost may have left others."""
+        """Return files of each run's own plan.
+
+        Drivers that planned at the same time and lost may have left other plans, which are not read.
+
+        Args:
+            pattern: Which files of a plan, such as `output_layout.PLAN_PART`.
+            schema: The schema of those files.
+        """
         prefixes = [
             output_layout.plan_prefix(run_id, open_plan(self._private, run_id).head.digest)
             for run_id in self._planned_runs()

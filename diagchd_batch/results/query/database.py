@@ -104,7 +104,12 @@ class QueryDatabase:
 
 
 def left_out(run_id: str, error: DamagedRecordError) -> str:
-    """Return the message about a run that views leave out because its record cannot be read."""
+    """Return the message about a run that views leave out because its record cannot be read.
+
+    Args:
+        run_id: The run's id.
+        error: Why its record cannot be read.
+    """
     return f"runs, lineages and current leave out run {run_id} and the runs that continue it: {error}"
 
 

@@ -42,7 +42,12 @@ def cell(value: Any) -> str:
 
 
 def write_csv(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
-    """Write UTF-8 with a header. Floats have all digits that tell them apart."""
+    """Write rows as CSV in UTF-8 with a header line.
+
+    Args:
+        rows: The rows, batch by batch. Floats are written with all digits that tell them apart.
+        file: The open file. It stays open.
+    """
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text)
     writer.writerow(rows.schema.names)
@@ -53,7 +58,12 @@ def write_csv(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
 
 
 def write_json(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
-    """Write one array with an object for each row, each on its own line."""
+    """Write rows as one JSON array in UTF-8, with one object a line.
+
+    Args:
+        rows: The rows, batch by batch.
+        file: The open file. It stays open.
+    """
     separator = b"[\n"
     for batch in rows:
         for row in row_values(batch):
@@ -64,7 +74,12 @@ def write_json(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
 
 
 def write_parquet(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
-    """Write Parquet with the column types of the query."""
+    """Write rows as Parquet with the column types of the query.
+
+    Args:
+        rows: The rows, batch by batch.
+        file: The open file. It stays open.
+    """
     with pq.ParquetWriter(file, rows.schema, compression="zstd") as writer:
         for batch in rows:
             writer.write_batch(batch)

@@ -29,6 +29,9 @@ def verify_lineage(output: Output, run_id: str) -> LineageReport:
         output: The output.
         run_id: The newest run of the lineage.
 
+    Returns:
+        The runs of the lineage, what was counted, and the problems that were found.
+
     Raises:
         RunFault: A table or a record cannot be read.
     """

@@ -35,6 +35,9 @@ class PredictionsCheck:
         Args:
             shard: The shard's number, greater than that of the call before.
             rows: The shard's rows without masks, or None where its file cannot be read and nothing can be compared.
+
+        Returns:
+            The problems that were found up to this shard.
         """
         self._pass_surplus(before=shard)
         predicted = None

@@ -61,6 +61,9 @@ class ShardCheck:
             shard: The shard's number.
             planned: The images that the plan has in the shard.
             source_keys: The keys of its files under `sources/` in the private tree, one for each attempt.
+
+        Returns:
+            The problems that were found and, if the file can be read, the shard's rows.
         """
         findings = _Findings(shard)
         with tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory:

@@ -21,6 +21,9 @@ def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyRep
         output: The output.
         run_id: The run; all runs by default.
 
+    Yields:
+        The report of each run, in ascending order of run ids.
+
     Raises:
         UsageError: The output has no such run, or no run at all.
         RunFault: The plan of the named run, or every plan, cannot be read.
@@ -53,6 +56,9 @@ def verify_lineages(output: Output, run_id: str | None = None) -> Iterator[Linea
     Args:
         output: The output.
         run_id: The newest run of a lineage, to verify only that; all lineages by default.
+
+    Yields:
+        The report of each lineage that has more than one run.
     """
     for record in newest_runs(output.storage, on_damaged=lambda *_: None):
         if record.parent_run_id is None or run_id not in (None, record.run_id):
