@@ -15,6 +15,7 @@ from diagchd_batch.cli.options import (
     open_workspace,
 )
 from diagchd_batch.cli.status import exit_if_damaged, known
+from diagchd_batch.errors import UsageError
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def list_runs(
     if output is None:
         _list_submissions(address, as_json)
         return
+    if address is not None:
+        raise UsageError("list shows either the runs of an output or a cluster's submissions; omit OUTPUT or --address")
     from diagchd_batch.runs.status import run_states
 
     states = run_states(open_workspace(output, private_uri))

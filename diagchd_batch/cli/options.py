@@ -52,6 +52,7 @@ SelectOption = Annotated[
         "files that failed.",
     ),
 ]
+NewRunOption = Annotated[bool, typer.Option("--new-run", help="Begin another run even if one could be resumed.")]
 InputMovedOption = Annotated[
     bool,
     typer.Option("--input-moved", help="The archive of this output was moved to input.uri; its files are the same."),

@@ -10,6 +10,7 @@ from diagchd_batch.cli.options import (
     ConfigArgument,
     InputMovedOption,
     JsonOption,
+    NewRunOption,
     OnlyOption,
     OwnRunIdOption,
     RetryOption,
@@ -32,6 +33,7 @@ def plan(
     config: ConfigArgument,
     overrides: SetOption = [],  # noqa: B006
     run_id: OwnRunIdOption = None,
+    new_run: NewRunOption = False,
     select: SelectOption = None,
     only: OnlyOption = None,
     retry: RetryOption = None,
@@ -51,7 +53,7 @@ def plan(
     from diagchd_batch.config.loading import load_job
     from diagchd_batch.runs.plan import preview_job, with_measured_speed
 
-    request = run_request(run_id, False, select, only, retry, input_moved)
+    request = run_request(run_id, new_run, select, only, retry, input_moved)
     job = load_job(config, overrides, os.environ)
     say_caution(job)
     with run_progress() as progress:

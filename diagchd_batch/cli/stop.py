@@ -38,6 +38,11 @@ def stop(
     if now:
         _stop_at_once(output, run_id, private_uri, address)
         return
+    if address is not None:
+        raise UsageError(
+            "only --now stops a run through its cluster; add --now, or omit --address to end the run after the shards "
+            "in hand"
+        )
     if output is None:
         raise UsageError(
             "a run is asked to end through its output; give the output, or add --now and the cluster's --address to "

@@ -14,6 +14,7 @@ from diagchd_batch.cli.options import (
     ConfigArgument,
     InputMovedOption,
     JsonOption,
+    NewRunOption,
     OnlyOption,
     OwnRunIdOption,
     RetryOption,
@@ -47,7 +48,7 @@ def submit(
     config: ConfigArgument,
     overrides: SetOption = [],  # noqa: B006
     run_id: OwnRunIdOption = None,
-    new_run: Annotated[bool, typer.Option("--new-run", help="Begin another run even if one could be resumed.")] = False,
+    new_run: NewRunOption = False,
     select: SelectOption = None,
     only: OnlyOption = None,
     retry: RetryOption = None,

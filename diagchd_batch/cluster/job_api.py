@@ -22,6 +22,7 @@ from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.model.packages.registry import package_location
+from diagchd_batch.retries import call_with_retries
 from diagchd_batch.storage import Store
 from diagchd_batch.uris import normalize_uri
 
@@ -33,7 +34,7 @@ PRIVATE_URI_FILE = "private_uri"
 """The file in a job's working directory that holds the URI of the private tree, where the job file lies."""
 
 _HEAD_READY_TIMEOUT_S = 120.0
-_NOT_READY = "No available agent"  # Ray's answer, after ten seconds, while the head's agent starts
+_NOT_READY = "No available agent"  # Ray's answer while the head's agent starts
 _FOLLOW_PAUSE_S = 2.0
 _ENTRYPOINT = "jobs.run_submitted_job"
 _JOB_NAME_AT = 3  # the words before it are: python -m jobs.run_submitted_job
@@ -155,21 +156,22 @@ class ClusterJobs:
 
     def _send(self, submission_id: str, run_id: str, entrypoint: str, directory: str) -> bool:
         """Send the job; see `_start`. A head that has just started gets time to be ready."""
-        deadline_s = time.monotonic() + _HEAD_READY_TIMEOUT_S
-        while True:
+
+        def send() -> bool:
             try:
                 self._client.submit_job(
                     entrypoint=entrypoint,
                     submission_id=submission_id,
                     runtime_env={"working_dir": directory},
                 )
-                return True
-            except RuntimeError as error:
+            except RuntimeError:
                 # Ray answers a taken id with a bare HTTP 500, so only the list of jobs says whether it is taken
                 if submission_id in self._submissions(run_id):
                     return False
-                if _NOT_READY not in str(error) or time.monotonic() > deadline_s:
-                    raise
+                raise
+            return True
+
+        return call_with_retries(send, lambda error: _HEAD_READY_TIMEOUT_S if _NOT_READY in str(error) else 0.0)
 
     def list(self) -> list[SubmittedJob]:
         """Return all submissions that this cluster knows of, the latest first."""

@@ -4,21 +4,14 @@ import os
 from pathlib import Path
 
 from diagchd_batch.cluster.resources import NodeResources
+from diagchd_batch.process.cores import available_cores
 
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 def this_machine() -> NodeResources:
     """Return what this process may use of this machine."""
-    return NodeResources(_cpus(), _gpus(), _memory_bytes())
-
-
-def _cpus() -> int:
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")  # "max 100000" or "150000 100000"
-    if quota.isdigit() and period.isdigit():
-        return max(1, min(affinity, int(quota) // int(period)))
-    return affinity
+    return NodeResources(available_cores(), _gpus(), _memory_bytes())
 
 
 def _memory_bytes() -> int:

@@ -1,6 +1,5 @@
 """Proves from the files alone that a run has exactly one unaltered, consistent result for each planned frame."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from diagchd_batch import output_layout
 from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.json_records import DamagedRecordError
+from diagchd_batch.process.cores import available_cores
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import committed_shards, foreign_tables
@@ -143,7 +143,7 @@ def _checked_shards(
     expected = Expectations(record.model.height, record.model.width, record.model.chd_threshold, frame_rule)
     metadata = table_metadata(run_id=record.run_id, fingerprint=record.fingerprint, simulated=record.simulated)
     check = ShardCheck(storage, private, record.run_id, expected, metadata)
-    n_workers = workers or min(8, os.cpu_count() or 1)
+    n_workers = workers or min(8, available_cores())
     waiting: deque[tuple[Future[ShardFindings], int]] = deque()
     with ThreadPoolExecutor(n_workers, thread_name_prefix="verify") as pool:
         for reference in plan.shards():

@@ -1,6 +1,5 @@
 """Scores the images of one shard as a stream: decode, group into fixed batches, predict, encode to rows."""
 
-import os
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ import numpy as np
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec
+from diagchd_batch.process.cores import available_cores
 from diagchd_batch.scoring.decoding.file_reader import FrameInput, SourceRecord
 from diagchd_batch.scoring.worker.parallel_map import ParallelMap
 from diagchd_batch.scoring.worker.score_rows import Row, failed_row, scored_row
@@ -127,7 +127,7 @@ class ShardPipeline:
             max_bytes=FILE_BYTES_IN_FLIGHT,
             size_of=_file_bytes,
         )
-        encoders = ThreadPoolExecutor(min(_MAX_ENCODERS, os.cpu_count() or 1), thread_name_prefix="encode")
+        encoders = ThreadPoolExecutor(min(_MAX_ENCODERS, available_cores()), thread_name_prefix="encode")
         encoding: deque[Future[Row]] = deque()
         batch: list[FrameInput] = []
         with encoders, frames_and_sources:

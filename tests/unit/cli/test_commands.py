@@ -134,6 +134,13 @@ def test_an_address_that_is_none_is_refused() -> None:
     assert "'foo' is not the address of a cluster; give that of its dashboard" in done.messages
 
 
+@pytest.mark.parametrize("command", ["list", "stop"])
+def test_an_address_beside_an_output_is_refused_where_it_would_be_ignored(command: str, tmp_path: Path) -> None:
+    done = diagchd_batch(command, str(tmp_path), "--address", "http://127.0.0.1:9")
+    assert done.exit_code == 2
+    assert "omit" in done.messages
+
+
 def test_weights_that_saw_phantoms_alone_are_told_before_real_images_are_planned(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("DIAGCHD_ID_KEY", "00" * 32)  # each plan would draw a key, and with it the order of the studies
     simulated = diagchd_batch("plan", SAMPLE, "--no-measure", "--set", f"output.uri={tmp_path}")

@@ -1,5 +1,6 @@
 """Which submission of a run a submit starts or attaches to, against a job API that keeps its jobs in memory."""
 
+import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -11,7 +12,8 @@ from ray.job_submission import JobStatus
 from diagchd_batch.cluster import job_api as client_module
 from diagchd_batch.cluster.job_api import ClusterJobs, cluster_address
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.storage import open_store
+from diagchd_batch.errors import RunFault
+from diagchd_batch.storage import Store, open_store
 
 CONFIG = JobConfig.model_validate({"input": {"uri": "/archive", "layout": "tree"}, "output": {"uri": "/out"}})
 
@@ -30,6 +32,7 @@ class MemoryApi:
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
         self.before_submit = lambda: None
+        self.unready = 0
 
     def list_jobs(self):
         return list(self.jobs.values())
@@ -37,6 +40,9 @@ class MemoryApi:
     def submit_job(self, *, entrypoint, submission_id, runtime_env) -> None:
         before, self.before_submit = self.before_submit, lambda: None
         before()
+        if self.unready:
+            self.unready -= 1
+            raise RuntimeError("Request failed with status code 500: No available agent to submit job")
         if submission_id in self.jobs:
             raise RuntimeError("HTTP 500")
         self.jobs[submission_id] = Job(submission_id, entrypoint)
@@ -72,6 +78,28 @@ def test_the_same_run_twice_attaches_and_a_resume_gets_the_next_number(jobs, api
     assert jobs.submit(CONFIG, private, "run", ["--until", "06:00"]) == ("run-s2", False)
     assert api.jobs["run-s2"].entrypoint.endswith("--run-id run --until 06:00")
     assert jobs.latest("run") == "run-s2"
+
+
+def test_a_head_that_is_not_ready_is_asked_again_after_pauses(
+    jobs: ClusterJobs, api: MemoryApi, private: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    api.unready = 5
+    assert jobs.submit(CONFIG, private, "run") == ("run-s1", False)
+    assert len(pauses) == 5
+
+
+def test_a_head_that_refuses_a_job_is_not_asked_again(
+    jobs: ClusterJobs, api: MemoryApi, private: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise RuntimeError("Request failed with status code 500: no space left")
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waited"))
+    api.before_submit = refuse
+    with pytest.raises(RunFault):
+        jobs.submit(CONFIG, private, "run")
 
 
 def test_a_run_of_the_same_name_in_another_output_is_another_run(jobs, private, another) -> None:
