@@ -1,0 +1,1 @@
+"""What concerns this operating-system process: signals, the output of native libraries, and temporary files."""

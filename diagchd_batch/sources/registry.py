@@ -49,7 +49,11 @@ def open_source(uri: str, *, object_timeout_s: float = 300.0, max_connections: i
 
 
 def class_for(uri: str, registry: Mapping[str, str]) -> Any:
-    """Import and return the class that `registry` names for the scheme of the normalised `uri`.
+    """Import and return the class that is registered for the scheme of a URI.
+
+    Args:
+        uri: A normalised URI, or a path.
+        registry: Scheme → dotted path of the class.
 
     Raises:
         ConfigError: The scheme is not registered.

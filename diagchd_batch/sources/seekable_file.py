@@ -25,24 +25,34 @@ class SeekableFile(io.RawIOBase):
         self._size_bytes = len(self._fetched) if size_bytes is None else size_bytes
 
     def fetch(self, start: int, length: int) -> None:
-        """Read this range in one request. Later reads of any part of it are answered from memory."""
+        """Read a range in one request. Later reads of any part of it are answered from memory.
+
+        Args:
+            start: Offset of the first byte, from 0.
+            length: The number of bytes.
+        """
         self._fetched_from, self._fetched = start, self._storage.read_range(self._key, start, length)
 
     def readable(self) -> bool:
+        """See `io.RawIOBase.readable`."""
         return True
 
     def seekable(self) -> bool:
+        """See `io.RawIOBase.seekable`."""
         return True
 
     def tell(self) -> int:
+        """See `io.RawIOBase.tell`."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """See `io.RawIOBase.seek`."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size_bytes}[whence]
         self._position = max(0, start + offset)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
+        """See `io.RawIOBase.readinto`."""
         length = min(len(buffer), self._size_bytes - self._position)
         if length <= 0:
             return 0

@@ -57,6 +57,9 @@ class Source(Protocol):
             prefix: Directory relative to the root; the root itself by default.
             progress: Called from time to time with the number of objects seen so far.
 
+        Yields:
+            The objects with their sizes and versions.
+
         Raises:
             StorageFault: A directory cannot be listed. It is not skipped, because its studies would be lost silently.
         """
@@ -69,6 +72,10 @@ class Source(Protocol):
     def read(self, key: str, max_bytes: int | None = None) -> bytes:
         """Return the whole object.
 
+        Args:
+            key: The object's key.
+            max_bytes: The largest size that is read; None for no limit.
+
         Raises:
             ItemError: The object cannot be read. The code is `too_large`, and nothing is read, if it has more than
                 `max_bytes`.
@@ -76,9 +83,27 @@ class Source(Protocol):
         ...
 
     def read_versioned(self, key: str, max_bytes: int | None = None) -> tuple[bytes, ObjectInfo]:
-        """Return the whole object as `read` does, with the size and version of what was read."""
+        """Return the whole object, with the size and version of what was read.
+
+        Args:
+            key: The object's key.
+            max_bytes: The largest size that is read; None for no limit.
+
+        Raises:
+            ItemError: The object cannot be read. The code is `too_large`, and nothing is read, if it has more than
+                `max_bytes`. The code is `source_changed` if it was written to during the read.
+        """
         ...
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """Return `length` bytes from offset `start` on; fewer if the object ends before."""
+        """Return a range of an object's bytes; fewer if the object ends before.
+
+        Args:
+            key: The object's key.
+            start: Offset of the first byte, from 0.
+            length: The number of bytes.
+
+        Raises:
+            ItemError: The object cannot be read.
+        """
         ...

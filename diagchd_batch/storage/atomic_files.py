@@ -58,7 +58,18 @@ def temporary_file(directory: Path, data: bytes | Path, mode: int) -> Iterator[P
 
 
 def put_if_absent(temporary: Path, final: Path) -> bool:
-    """Give the file `temporary` the name `final`, and return whether it got it. False means that the name was taken."""
+    """Give a temporary file its final name, unless that name is taken.
+
+    Args:
+        temporary: The temporary file, on the same file system as `final`.
+        final: The name that it gets.
+
+    Returns:
+        Whether the file got the name. False means that another file has it.
+
+    Raises:
+        OSError: The file system refuses the operation.
+    """
     try:
         os.link(temporary, final, follow_symlinks=False)
         return True
@@ -92,7 +103,13 @@ def _rename_no_replace(source: Path, target: Path) -> bool:
 def make_directories(directory: Path, mode: int) -> None:
     """Create a directory and its parents, and flush them to disk.
 
-    Every new level gets `mode`, less the umask; `os.makedirs` would apply it to the last level only.
+    Args:
+        directory: The directory.
+        mode: Permission bits of every new level before the umask is applied. `os.makedirs` would apply them to the last
+            level only.
+
+    Raises:
+        OSError: A directory cannot be created, or a file has its name.
     """
     if directory.is_dir():
         return

@@ -34,6 +34,7 @@ class LocalStore(LocalSource):
         self._cleaned: set[Path] = set()
 
     def create(self, key: str, data: bytes | Path) -> bool:
+        """See `Store.create`."""
         final = self._path(key)
         if os.path.lexists(final):  # saves writing a file only to discard it
             return False
@@ -48,6 +49,7 @@ class LocalStore(LocalSource):
         return created
 
     def replace(self, key: str, data: bytes | Path) -> None:
+        """See `Store.replace`."""
         final = self._path(key)
         try:
             with self._temporary(final, data) as temporary:
@@ -57,12 +59,14 @@ class LocalStore(LocalSource):
             self._raise_write_error(error)
 
     def delete(self, key: str) -> None:
+        """See `Store.delete`."""
         try:
             self._path(key).unlink(missing_ok=True)
         except OSError as error:
             self._raise_write_error(error)
 
     def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
+        """See `Store.arrow`."""
         return pyarrow.fs.LocalFileSystem(), self.uri
 
     def _temporary(self, final: Path, data: bytes | Path) -> AbstractContextManager[Path]:

@@ -23,6 +23,7 @@ class S3Store(S3Source):
         super().__init__(uri, options)
 
     def create(self, key: str, data: bytes | Path) -> bool:
+        """See `Store.create`."""
         location = self._prefix.locate(key)
         may_be_ours = False  # whether an earlier attempt may have succeeded although its answer was lost
 
@@ -44,6 +45,7 @@ class S3Store(S3Source):
         return True
 
     def replace(self, key: str, data: bytes | Path) -> None:
+        """See `Store.replace`."""
         location = self._prefix.locate(key)
         try:
             self._prefix.request(lambda client: _put(client, data, **location))
@@ -51,6 +53,7 @@ class S3Store(S3Source):
             self._prefix.raise_fault(error.failure)
 
     def delete(self, key: str) -> None:
+        """See `Store.delete`."""
         location = self._prefix.locate(key)
         try:
             self._prefix.request(lambda client: client.delete_object(**location))
@@ -59,6 +62,7 @@ class S3Store(S3Source):
                 self._prefix.raise_fault(error.failure)
 
     def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
+        """See `Store.arrow`."""
         try:
             file_system = self._prefix.request(lambda _: self._prefix.clients.arrow_file_system())
         except RequestFailedError as error:

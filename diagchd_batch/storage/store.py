@@ -27,7 +27,12 @@ class Store(Source, Protocol):
         ...
 
     def replace(self, key: str, data: bytes | Path) -> None:
-        """Write an object atomically over whatever is there. A reader sees the old object or the new one."""
+        """Write an object atomically over whatever is there. A reader sees the old object or the new one.
+
+        Args:
+            key: The object's key.
+            data: Its contents, or the path of a file that holds them.
+        """
         ...
 
     def delete(self, key: str) -> None:

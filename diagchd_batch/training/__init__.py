@@ -1,0 +1,1 @@
+"""Training of the network in the three stages of the original implementation."""

@@ -73,7 +73,18 @@ class Decoder(Protocol):
         ...
 
     def mask(self, data: bytes, request: MaskRequest) -> np.ndarray:
-        """Return a reference mask from the bytes of a mask file: uint8 classes ``[height, width]`` on the grid."""
+        """Decode a reference mask and resize it to the grid.
+
+        Args:
+            data: The bytes of the mask file.
+            request: Which mask of the file is wanted, and the size that it must have.
+
+        Returns:
+            uint8 ``[height, width]`` on the model's grid, with classes 0, 1 and 2.
+
+        Raises:
+            ItemError: The file cannot be decoded, or is not a mask of the image.
+        """
         ...
 
     def close(self) -> None:
@@ -102,7 +113,11 @@ class InProcessDecoder:
         return self._file.n_frames
 
     def frame(self, index: int) -> GridFrame:
-        """See `Decoder.frame`."""
+        """See `Decoder.frame`.
+
+        Raises:
+            ValueError: No file is open.
+        """
         if self._file is None:
             raise ValueError("no file is open")
         with self._budget.borrow(self._file.geometry(index).decoded_bytes):

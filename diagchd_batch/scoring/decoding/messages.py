@@ -10,7 +10,13 @@ from diagchd_batch.scoring.decoding.in_process import DecodeSettings
 
 
 def send(connection: Connection, header: dict[str, Any], payload: bytes | memoryview = b"") -> None:
-    """Send one message: a header of JSON values, then the bytes of a file or of pixels."""
+    """Send one message.
+
+    Args:
+        connection: The connection to the other process.
+        header: JSON values.
+        payload: The bytes of a file or of pixels.
+    """
     connection.send_bytes(json.dumps(header).encode())
     connection.send_bytes(payload)
 
@@ -21,7 +27,12 @@ def receive(connection: Connection) -> tuple[dict[str, Any], bytes]:
 
 
 def settings_to_json(settings: DecodeSettings, memory_bytes: int) -> str:
-    """Return settings and the memory limit of a child as JSON, for `settings_from_json`."""
+    """Return the settings of a decoder as JSON, for `settings_from_json`.
+
+    Args:
+        settings: How files are decoded.
+        memory_bytes: The memory limit of the child process.
+    """
     label_map = None if settings.label_map is None else list(settings.label_map.items())  # JSON has no integer keys
     return json.dumps(asdict(settings) | {"label_map": label_map, "memory_bytes": memory_bytes})
 

@@ -137,6 +137,14 @@ def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: Limi
     """Return everything that changes a score.
 
     The decision threshold, the tables' schema version, the number of actors and the size of shards do not.
+
+    Args:
+        model: The resolved model.
+        input_config: The job's `input` block.
+        limits: The job's `limits` block.
+
+    Returns:
+        Field name → JSON value.
     """
     return {
         "weights_digest": model.weights_digest,
@@ -170,12 +178,21 @@ def input_fields(config: InputConfig, first_root: str | None = None) -> dict[str
 
 
 def keyed_digest(key: bytes, fields: Mapping[str, Any]) -> str:
-    """Return the HMAC-SHA256 of the fields in canonical form, as 64 hex digits."""
+    """Return the HMAC-SHA256 of the fields in canonical form, as 64 hex digits.
+
+    Args:
+        key: The identifier key.
+        fields: Field name → JSON value.
+    """
     return hmac.digest(key, f"input\0{fingerprint(fields)}".encode(), "sha256").hex()
 
 
 def read_identity(private: Store, run_id: str) -> Identity | None:
     """Return the identity of a run, or None if no run of that name was claimed.
+
+    Args:
+        private: The private tree.
+        run_id: The run's id.
 
     Raises:
         RunFault: The file is damaged.
@@ -246,6 +263,16 @@ class RunRegistry:
 
     def claim(self, target: Target, *, batch_size: int, intra_op_threads: int, chd_threshold: float) -> Claim:
         """Claim the target's run. If two drivers do so at once, both get the identity of the first.
+
+        Args:
+            target: The run that a command means.
+            batch_size: Images in a batch.
+            intra_op_threads: Threads of one operation on a CPU.
+            chd_threshold: The probability, in [0, 1], from which a frame is called CHD.
+
+        Returns:
+            The run's identity, and whether the run existed before and is finished. The identity of a resumed run has
+            the three numbers of its first submission.
 
         Raises:
             FingerprintMismatchError: Another driver has claimed the name for another fingerprint or input.

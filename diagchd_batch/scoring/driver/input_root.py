@@ -56,6 +56,10 @@ def resolve_input_root(output: Store, private: Store, uri: str, *, moved: bool) 
 def bind_input_root(private: Store, root: InputRoot) -> None:
     """Record the root of the output's first run. Of two drivers with different roots, one is refused.
 
+    Args:
+        private: The private tree.
+        root: The root of the job's archive.
+
     Raises:
         ConfigError: Another driver has bound the output to another root in the meantime.
     """
@@ -64,7 +68,12 @@ def bind_input_root(private: Store, root: InputRoot) -> None:
 
 
 def move_input_root(private: Store, root: InputRoot) -> None:
-    """Record that the archive was moved to `root.current`."""
+    """Record that the archive was moved to `root.current`.
+
+    Args:
+        private: The private tree.
+        root: The archive's first root, and the root where it lies now.
+    """
     private.replace(output_layout.INPUT_ROOT, _to_json(root))
 
 

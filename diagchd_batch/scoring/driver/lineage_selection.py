@@ -23,6 +23,11 @@ SELECT images.* FROM images SEMI JOIN (
 def selection_of(identity: Identity, output: Store, private: Store) -> Select | None:
     """Return what selects the run's images, or None if it has no parent and plans everything.
 
+    Args:
+        identity: The run's identity.
+        output: The output.
+        private: The private tree.
+
     Raises:
         UsageError: A record of the lineage is missing.
         RunFault: A plan of the lineage is missing or damaged.
@@ -66,5 +71,15 @@ def failed_in(results: Sequence[ds.Dataset], plans: Sequence[Plan]) -> Select:
 
 
 def lineage_plans(run_id: str, output: Store, private: Store) -> list[Plan]:
-    """Return the plans of a run and of those that it builds on, oldest first."""
+    """Return the plans of a run and of those that it builds on, oldest first.
+
+    Args:
+        run_id: The newest run of the lineage.
+        output: The output.
+        private: The private tree.
+
+    Raises:
+        UsageError: A record of the lineage is missing.
+        RunFault: A plan of the lineage is missing or damaged.
+    """
     return [open_plan(private, record.run_id) for record in resolve_lineage(output, run_id)]

@@ -72,6 +72,10 @@ def requested_run(
 def requested_input_root(workspace: Workspace, request: RunRequest) -> InputRoot:
     """Return the root of the job's archive. Writes nothing.
 
+    Args:
+        workspace: The workspace of the job.
+        request: What the command line says about the run.
+
     Raises:
         ConfigError: The output belongs to another archive.
     """
@@ -130,34 +134,42 @@ class Job:
 
     @property
     def config(self) -> JobConfig:
+        """The job file."""
         return self.prepared.config
 
     @property
     def input(self) -> Source:
+        """The source of the images."""
         return self.prepared.workspace.archive
 
     @property
     def output(self) -> Store:
+        """The store that results are written to."""
         return self.prepared.workspace.storage
 
     @property
     def private(self) -> Store:
+        """The store of the private tree."""
         return self.prepared.workspace.private
 
     @property
     def pseudonymizer(self) -> Pseudonymizer:
+        """What turns identifiers into tokens."""
         return self.prepared.pseudonymizer
 
     @property
     def actors(self) -> ActorPlan:
+        """How many actors the run starts, and how many cores and GPUs each gets."""
         return self.prepared.actors
 
     @property
     def identity(self) -> Identity:
+        """What the run was claimed with. It stays the same in every submission."""
         return self.claim.identity
 
     @property
     def run_id(self) -> str:
+        """The run's id."""
         return self.claim.identity.run_id
 
     @cached_property
@@ -248,6 +260,9 @@ def prepare_job(
         environ: The environment variables, which may hold the identifier key.
         request: What the command line says about the run.
         until: When the last shard must have ended; None for no deadline.
+
+    Returns:
+        The opened job, which has not claimed its run yet.
 
     Raises:
         DiagchdBatchError: Anything that would stop the run later.

@@ -40,9 +40,11 @@ class MeasuredProgress:
         self._seen_s = time.monotonic()
 
     def listed(self, n_objects: int) -> None:
+        """See `RunProgress.listed`."""
         self._shown.listed(n_objects)
 
     def started(self, start: RunStart) -> None:
+        """See `RunProgress.started`."""
         self._tags = {"run": start.run_id}
         self._n_left = start.n_shards - start.done_shards
         self._shards_left.set(self._n_left, self._tags)
@@ -50,10 +52,12 @@ class MeasuredProgress:
         self._shown.started(start)
 
     def in_flight(self, n_images: int) -> None:
+        """See `RunProgress.in_flight`."""
         self._images_in_flight.set(n_images, self._tags)
         self._shown.in_flight(n_images)
 
     def workers(self, n_workers: int) -> None:
+        """See `RunProgress.workers`."""
         now_s = time.monotonic()
         self._workers.set(n_workers, self._tags)
         _add(self._worker_seconds, n_workers * (now_s - self._seen_s), self._tags)
@@ -61,6 +65,7 @@ class MeasuredProgress:
         self._shown.workers(n_workers)
 
     def shard_done(self, summary: ShardSummary) -> None:
+        """See `RunProgress.shard_done`."""
         self._n_left -= 1
         self._shards_left.set(self._n_left, self._tags)
         if summary.committed:  # otherwise another worker committed and reported it
@@ -72,6 +77,7 @@ class MeasuredProgress:
         self._shown.shard_done(summary)
 
     def message(self, text: str) -> None:
+        """See `RunProgress.message`."""
         self._shown.message(text)
 
 

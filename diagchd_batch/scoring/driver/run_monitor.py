@@ -65,6 +65,7 @@ class RunMonitor:
 
     @property
     def has_seen_workers(self) -> bool:
+        """Whether any worker of this submission has reported so far."""
         return bool(self._workers_seen)
 
     def on_summary(self, summary: ShardSummary) -> None:

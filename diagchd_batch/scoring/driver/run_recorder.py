@@ -70,6 +70,14 @@ class RunRecorder:
         self._write(status="running")
 
     def finished(self, counts: RunCounts, exit_code: ExitCode, scoring_s: float, devices: Iterable[str]) -> None:
+        """Record that the run is finished.
+
+        Args:
+            counts: The counts over all rows of the run.
+            exit_code: The exit code of the command.
+            scoring_s: Seconds that this submission spent scoring.
+            devices: The names of the devices that computed.
+        """
         total_s = self._scoring_s(scoring_s)
         self._write(
             status="finished",
@@ -80,12 +88,24 @@ class RunRecorder:
         )
 
     def stopped(self, ending: Ending, n_images_left: int, scoring_s: float, devices: Iterable[str]) -> None:
-        """Record that the run was stopped with images left. `scoring_s` are this submission's seconds."""
+        """Record that the run was stopped with images left.
+
+        Args:
+            ending: Why it was stopped.
+            n_images_left: Images that are still to be scored.
+            scoring_s: Seconds that this submission spent scoring.
+            devices: The names of the devices that computed.
+        """
         reason = f"{ending}: {counted(n_images_left, 'image')} left"
         self._write(status="stopped", exit_code=ExitCode.DONE, reason=reason, **self._ending(scoring_s, devices))
 
     def ended_early(self, reason: RunInterrupted | DiagchdBatchError, scoring_s: float) -> None:
-        """Record a fault or an interrupt, if storage allows it: storage may be what failed."""
+        """Record that a fault or a signal ended the run, unless storage is what failed.
+
+        Args:
+            reason: The fault or the interrupt.
+            scoring_s: Seconds that this submission spent scoring.
+        """
         status = "interrupted" if isinstance(reason, RunInterrupted) else "failed"
         with suppress(StorageFault, ItemError):
             ending = self._ending(scoring_s, ())

@@ -33,7 +33,14 @@ def check_places(input_storage: Source, output: Store, private: Store) -> None:
 
 
 def check_limits(limits: LimitsConfig) -> None:
-    """Raise ConfigError if a worker could be taken for stalled while it waits as long as it may."""
+    """Refuse limits under which a worker could be taken for stalled while it waits as long as it may.
+
+    Args:
+        limits: The job's `limits` block.
+
+    Raises:
+        ConfigError: `stall_timeout_s` does not exceed `decode_timeout_s` and `object_timeout_s`.
+    """
     for name in ("decode_timeout_s", "object_timeout_s"):
         if limits.stall_timeout_s <= getattr(limits, name):
             raise ConfigError(
@@ -43,7 +50,15 @@ def check_limits(limits: LimitsConfig) -> None:
 
 
 def check_space(output: Store, n_images: int) -> None:
-    """Raise StorageFault if the output is on a disk without room for the results of `n_images`."""
+    """Refuse an output on a disk that has no room for the results. Other stores are not checked.
+
+    Args:
+        output: The output.
+        n_images: Images that will be scored.
+
+    Raises:
+        StorageFault: The disk has too little free space.
+    """
     if not is_local_path(output.uri):
         return
     needed, free = n_images * BYTES_PER_IMAGE, shutil.disk_usage(_nearest_directory(Path(output.uri))).free

@@ -60,7 +60,12 @@ class Workspace(Output):
 
     @classmethod
     def of_job(cls, config: JobConfig, environ: Mapping[str, str] | None = None) -> "Workspace":
-        """Return the workspace that a job file names, its input included."""
+        """Return the workspace that a job file names, its input included.
+
+        Args:
+            config: The job file.
+            environ: The environment variables, which may hold the identifier key; those of this process by default.
+        """
         return cls.open(
             config.output.uri,
             config.output.private_uri,

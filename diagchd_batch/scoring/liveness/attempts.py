@@ -165,7 +165,15 @@ class AttemptLog:
         return ShardHistory(crashed=bool(dead) or is_damaged, deaths=deaths)
 
     def open(self, shard: int, *, isolated: bool) -> Attempt:
-        """Open a marker for an attempt of this worker at a shard."""
+        """Open a marker for an attempt of this worker at a shard.
+
+        Args:
+            shard: The shard's number, from 0.
+            isolated: Whether files are decoded in a child process.
+
+        Returns:
+            The attempt, for `note_batch` and `close`.
+        """
         # with the time, the names of a shard's attempts sort in their order
         name = f"{self._submission}-{time.time_ns() // 1_000_000:013d}-{self._worker.worker}"
         attempt = Attempt(name, shard, self._submission, self._worker, isolated)
@@ -173,11 +181,21 @@ class AttemptLog:
         return attempt
 
     def note_batch(self, attempt: Attempt, batch: int) -> None:
-        """Note the batch that an attempt begins."""
+        """Note the batch that an attempt begins.
+
+        Args:
+            attempt: An open attempt.
+            batch: The batch's number within the shard, from 0.
+        """
         self._private.replace(self._key(attempt, "open"), _to_json(replace(attempt, batch=batch)))
 
     def close(self, attempt: Attempt, outcome: str) -> None:
-        """Close an attempt that ended in order, whatever its outcome."""
+        """Close an attempt that ended in order, whatever its outcome.
+
+        Args:
+            attempt: An open attempt.
+            outcome: How it ended, such as ``committed``, for whoever reads the marker.
+        """
         self._private_short_timeout.create(self._key(attempt, "closed"), json.dumps({"outcome": outcome}).encode())
 
     def _dead(self, submission: str, attempts: list[Attempt]) -> list[Attempt]:

@@ -99,12 +99,26 @@ def driver_name(submission: str) -> str:
 
 
 def worker_name(submission: str, worker: str) -> str:
-    """Return the name of a worker's heartbeat file."""
+    """Return the name of a worker's heartbeat file.
+
+    Args:
+        submission: The submission's id.
+        worker: The worker's id.
+    """
     return f"worker-{submission}-{worker}"
 
 
 def submission_state(private: Store, run_id: str, submission: str) -> SubmissionState:
-    """Return what became of a submission, by its driver's heartbeat. A damaged heartbeat counts as none."""
+    """Return what became of a submission, by the heartbeat of its driver.
+
+    Args:
+        private: The private tree.
+        run_id: The run's id.
+        submission: The submission's id.
+
+    Returns:
+        The state. A damaged or missing heartbeat counts as that of a lost driver.
+    """
     beat = _read(private, output_layout.heartbeat_file(run_id, driver_name(submission)), _Beat)
     if beat is None:
         return SubmissionState.LOST

@@ -45,7 +45,13 @@ class RunLog:
             self._is_changed = True
 
     def keep(self, private: Store, run_id: str, submission: str) -> None:
-        """Begin to write the log of a submission to the private tree, which should have a short timeout."""
+        """Start to write the log of a submission to the private tree.
+
+        Args:
+            private: The private tree, opened with a short timeout.
+            run_id: The run's id.
+            submission: The submission's id.
+        """
         if self._thread is None:
             # with the time, a run's logs sort in their order
             name = f"{time.time_ns() // 1_000_000:013d}-{submission}"
@@ -87,7 +93,12 @@ class RunLog:
 
 
 def read_log(private: Store, run_id: str) -> str | None:
-    """Return the log of a run's latest driver as far as it was written, or None if no driver left one."""
+    """Return the log of a run's latest driver as far as it was written, or None if no driver left one.
+
+    Args:
+        private: The private tree.
+        run_id: The run's id.
+    """
     prefix = output_layout.logs_prefix(run_id)
     keys = sorted(info.key for info in private.list(prefix))
     if not keys:

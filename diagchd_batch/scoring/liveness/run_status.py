@@ -138,7 +138,18 @@ def _reason(record: RunRecord) -> str:
 
 
 def outcomes_so_far(output: Store, run_id: str) -> Counter[str]:
-    """Return `ok` or error code → rows of all shards committed so far. Raises RunFault for a damaged score file."""
+    """Return the number of rows of each outcome in the shards that are committed so far.
+
+    Args:
+        output: The output.
+        run_id: The run's id.
+
+    Returns:
+        `ok` or an error code → rows.
+
+    Raises:
+        RunFault: A score file is damaged.
+    """
     counts: Counter[str] = Counter()
     with damage_as_fault(run_id):
         for batch in read_scores(output, run_id).to_batches(columns=["error_code"]):
@@ -147,7 +158,12 @@ def outcomes_so_far(output: Store, run_id: str) -> Counter[str]:
 
 
 def live_submissions(output: Output, run_id: str) -> list[str]:
-    """Return the submissions of a run whose drivers live."""
+    """Return the ids of a run's submissions whose drivers live.
+
+    Args:
+        output: The output, with its private tree.
+        run_id: The run's id.
+    """
     names = _drivers(output, run_id)
     return [name for name in names if submission_state(output.private, run_id, name) is SubmissionState.LIVE]
 

@@ -56,7 +56,12 @@ class StopConditions:
         return None
 
     def note(self, n_images: int, seconds: float) -> None:
-        """Note that a shard of `n_images` images took `seconds`."""
+        """Note that a shard of `n_images` images took `seconds`.
+
+        Args:
+            n_images: Images of the shard.
+            seconds: Wall-clock seconds from its start to its commit.
+        """
         with self._lock:
             self._images += n_images
             self._seconds += seconds
@@ -77,5 +82,11 @@ class RunEnding(Exception):  # noqa: N818 - not an error: it ends the wait for w
 
 
 def request_stop(private: Store, run_id: str, submission: str) -> None:
-    """Request that a submission of a run ends after the shards in hand."""
+    """Request that a submission of a run ends after the shards in progress.
+
+    Args:
+        private: The private tree.
+        run_id: The run's id.
+        submission: The submission's id.
+    """
     private.create(output_layout.stop_request(run_id, submission), b"")

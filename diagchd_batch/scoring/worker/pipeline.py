@@ -34,7 +34,16 @@ class Model(Protocol):
     batch_size: int
 
     def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
-        """Score exactly `batch_size` images; see `Predictor.predict`."""
+        """Score exactly `batch_size` images, as `Predictor.predict` does.
+
+        Args:
+            images_bhwc_u8: uint8 ``[batch_size, height, width, 3]``, RGB on the model's grid.
+            reference_bhw_u8: uint8 ``[batch_size, height, width]``, reference label maps with classes 0, 1 and 2. If
+                None, no loss and no Dice are computed.
+
+        Returns:
+            The outputs of the network.
+        """
         ...
 
 

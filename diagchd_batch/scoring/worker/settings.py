@@ -56,6 +56,7 @@ class RunSettings:
 
     @property
     def places(self) -> RunPlaces:
+        """The locations of the run's input and output, for a process that opens them."""
         return RunPlaces(
             self.run_id,
             self.submission,
@@ -67,4 +68,5 @@ class RunSettings:
 
     @property
     def decode_limits(self) -> DecodeLimits:
+        """The largest image and file that are decoded."""
         return DecodeLimits(max_pixels=self.limits.max_pixels, max_file_bytes=self.limits.max_file_bytes)

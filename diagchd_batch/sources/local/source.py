@@ -57,9 +57,11 @@ class LocalSource:
 
     @property
     def place(self) -> str:
+        """See `Source.place`."""
         return self.uri
 
     def probe(self) -> None:
+        """See `Source.probe`."""
         try:
             with os.scandir(self.uri):
                 device = self._root.joinpath(".").stat().st_dev
@@ -74,6 +76,7 @@ class LocalSource:
         self._device = device
 
     def list(self, prefix: str = "", progress: Callable[[int], None] | None = None) -> Iterator[ObjectInfo]:
+        """See `Source.list`."""
         seen = 0
         for seen, info in enumerate(walk(self._root, check_prefix(prefix)), start=1):
             if progress and seen % PROGRESS_EVERY == 0:
@@ -83,6 +86,7 @@ class LocalSource:
             progress(seen)
 
     def stat(self, key: str) -> ObjectInfo | None:
+        """See `Source.stat`."""
         path = self._path(key)
         try:
             status = call_with_retries(path.stat, self._retry_limit_s)
@@ -93,9 +97,12 @@ class LocalSource:
         return None if stat.S_ISDIR(status.st_mode) else _info(key, status)
 
     def read(self, key: str, max_bytes: int | None = None) -> bytes:
+        """See `Source.read`."""
         return self.read_versioned(key, max_bytes)[0]
 
     def read_versioned(self, key: str, max_bytes: int | None = None) -> tuple[bytes, ObjectInfo]:
+        """See `Source.read_versioned`."""
+
         def read_all(file: BinaryIO) -> tuple[bytes, ObjectInfo]:
             before = os.fstat(file.fileno())
             if max_bytes is not None and before.st_size > max_bytes:
@@ -109,6 +116,8 @@ class LocalSource:
         return self._with_file(key, read_all)
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
+        """See `Source.read_range`."""
+
         def read_part(file: BinaryIO) -> bytes:
             file.seek(start)
             return file.read(length)

@@ -50,6 +50,9 @@ def list_objects(fetch_page: FetchPage, prefix: str) -> Iterator[list[ObjectInfo
 
     Yields:
         Objects of one page, with their whole keys.
+
+    Raises:
+        Exception: The first error that `fetch_page` raised in a thread.
     """
     crawl = _Crawl(fetch_page)
     crawl.add(_Task(prefix, DISCOVERY_LEVELS))

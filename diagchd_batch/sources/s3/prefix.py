@@ -101,7 +101,14 @@ class S3Prefix:
             self.raise_fault(error.failure)
 
     def raise_fault(self, failure: Failure) -> NoReturn:
-        """Raise a StorageFault that says what to do. It names no key, because faults are written to logs."""
+        """Raise the fault of a request that failed.
+
+        Args:
+            failure: What the server or the connection answered.
+
+        Raises:
+            StorageFault: Always. The message says what to do, and names no key because faults are written to logs.
+        """
         remedy = REMEDIES.get(failure.kind, "refuses a request: look the code up in the server's documentation")
         if failure.kind is Kind.TRANSIENT:
             remedy += f" (retried for {self.object_timeout_s:g} s)"

@@ -30,12 +30,15 @@ class S3Source:
 
     @property
     def place(self) -> str:
+        """See `Source.place`."""
         return self._prefix.place
 
     def probe(self) -> None:
+        """See `Source.probe`."""
         self._prefix.list_page(Prefix=self._prefix.root, MaxKeys=1)
 
     def list(self, prefix: str = "", progress: Callable[[int], None] | None = None) -> Iterator[ObjectInfo]:
+        """See `Source.list`."""
         root = self._prefix.root
         seen = 0
         for page in list_objects(self._prefix.list_page, root + check_prefix(prefix)):
@@ -52,6 +55,7 @@ class S3Source:
                 progress(seen)
 
     def stat(self, key: str) -> ObjectInfo | None:
+        """See `Source.stat`."""
         # The refusal of a HEAD request has no body, so a missing bucket or an expired token could not be told apart
         # from other refusals. The key itself comes first among all keys that begin with it.
         whole_key = self._prefix.locate(key)["Key"]
@@ -61,15 +65,18 @@ class S3Source:
         return None
 
     def read(self, key: str, max_bytes: int | None = None) -> bytes:
+        """See `Source.read`."""
         return self.read_versioned(key, max_bytes)[0]
 
     def read_versioned(self, key: str, max_bytes: int | None = None) -> tuple[bytes, ObjectInfo]:
+        """See `Source.read_versioned`."""
         location = self._prefix.locate(key)
         download = Download(location, key, self.options.object_timeout_s, max_bytes=max_bytes)
         self._download(download)
         return bytes(download.received), ObjectInfo(key, len(download.received), download.etag)
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
+        """See `Source.read_range`."""
         if length <= 0:
             return b""
         location = self._prefix.locate(key)
