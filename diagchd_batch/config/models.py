@@ -165,6 +165,19 @@ class EvaluationConfig(Section):
         False, description="Whether tables show the own names of readers and covariates instead of tokens."
     )
 
+    @model_validator(mode="after")
+    def _operating_points_have_names_of_their_own(self) -> "EvaluationConfig":
+        names = [point.name.strip().casefold() for point in self.operating_points]
+        for place, name in enumerate(names):
+            if not name:
+                raise ValueError(f"evaluation.operating_points.{place}.name is empty; give each operating point a name")
+            if name in names[:place]:
+                raise ValueError(
+                    f"evaluation.operating_points.{names.index(name)} and {place} have the same name; tables tell them "
+                    "apart by their names alone, so rename one"
+                )
+        return self
+
 
 class DisclosureConfig(Section):
     min_cell: PositiveInt = Field(

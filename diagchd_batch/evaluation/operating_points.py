@@ -1,6 +1,7 @@
 """Operating points: the model's calls at a threshold, and which operating point is the headline."""
 
 from collections.abc import Sequence
+from itertools import chain, count
 
 import numpy as np
 
@@ -27,8 +28,9 @@ def choose_headline(points: Sequence[OperatingPoint]) -> tuple[list[OperatingPoi
     honest = [point for point in points if not _is_optimistic(point)]
     if honest:
         return list(points), honest[0]
-    taken = {point.name for point in points}
-    name = next(name for name in ("default", "model card", "arg-max") if name not in taken or name == "arg-max")
+    taken = {point.name.strip().casefold() for point in points}
+    free = chain(("default", "model card", "arg-max"), (f"model card {number}" for number in count(2)))
+    name = next(name for name in free if name not in taken)
     point = DEFAULT_POINT.model_copy(update={"name": name})
     return [point, *points], point
 

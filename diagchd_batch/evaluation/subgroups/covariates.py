@@ -227,11 +227,11 @@ def _from_numbers(
     if not cuts:
         labels = ["all"]
     elif name_whole and _are_whole(cuts) and _are_whole(numbers[known]):
-        below = f"< {cuts[0]:g}" if least is None else _whole_numbers(least, cuts[0])
-        labels = [below, *(_whole_numbers(low, high) for low, high in pairwise(cuts)), f"≥ {cuts[-1]:g}"]
+        below = f"< {_exact(cuts[0])}" if least is None else _whole_numbers(least, cuts[0])
+        labels = [below, *(_whole_numbers(low, high) for low, high in pairwise(cuts)), f"≥ {_exact(cuts[-1])}"]
     else:
-        inner = [f"{low:g} to < {high:g}" for low, high in pairwise(cuts)]
-        labels = [f"< {cuts[0]:g}", *inner, f"≥ {cuts[-1]:g}"]
+        inner = [f"{_exact(low)} to < {_exact(high)}" for low, high in pairwise(cuts)]
+        labels = [f"< {_exact(cuts[0])}", *inner, f"≥ {_exact(cuts[-1])}"]
     made = _with_missing(name, labels, code.astype(np.int64))
     return made if measurement is None else replace(made, number=numbers, unit=measurement.unit)
 
@@ -242,7 +242,12 @@ def _are_whole(numbers: Sequence[float] | np.ndarray) -> bool:
 
 def _whole_numbers(low: float, high: float) -> str:
     """Name the whole numbers from `low` to below `high`."""
-    return f"{low:g}" if high - low <= 1 else f"{low:g} to {high - 1:g}"
+    return _exact(low) if high - low <= 1 else f"{_exact(low)} to {_exact(high - 1)}"
+
+
+def _exact(number: float) -> str:
+    """Write a number with so many digits that two cut points, and so two levels, never look alike."""
+    return f"{number:.15g}"
 
 
 def _with_missing(name: str, levels: Sequence[str], code: np.ndarray) -> Covariate:

@@ -18,6 +18,7 @@ from diagchd_batch.exports.disclosure.cells import (
 )
 from diagchd_batch.exports.disclosure.group_agreement import disclosive_groups
 from diagchd_batch.exports.disclosure.suppression import Cell, Counts, is_small
+from diagchd_batch.statistics.classification.confusion import PROPORTION_CELLS
 
 NEVER_PUBLISHED = ("n_excluded", "excluded_reasons", "degenerate_resamples")
 """Columns of `estimates` and `comparisons` that are left out. They reveal small counts that nothing else reveals."""
@@ -41,6 +42,9 @@ _CALL_NAMES = {
     ("negative", "negative"): "tn",
 }
 """By reference label and call."""
+
+_CELLS = ("tp", "fp", "fn", "tn")
+"""In the order of `PROPORTION_CELLS`."""
 
 _OF_SCORES = (
     "roc_auc",
@@ -141,12 +145,25 @@ class Publication:
         if row["endpoint"] == "indeterminate" or self._tells_a_small_count(row):
             return None
         if row["analysis_set"] == MAIN_SET:
-            return self._cleaned(row) if self._may_be_known(row) else None
+            return self._cleaned(row) if self._may_be_known(row) and self._is_of_its_cells(row) else None
         if row["analysis_set"] == "agreement":
             return self._agreement(row)
         if row["analysis_set"] in ("segmentation", "original"):
             return self._of_images(row)
         return None  # sensitivity analyses differ from the main analysis by the few indeterminate units
+
+    def _is_of_its_cells(self, row: Row) -> bool:
+        """Return whether a count or a proportion is computed from the very counts that were found to be public."""
+        if row["unit"] != "study" or (row["endpoint"] not in CALLS and row["numerator"] is None):
+            return True
+        place = self._levels(row)[0]
+        if row["endpoint"] in CALLS:
+            return row["value"] == self.value(call_cell(place, row["endpoint"]))
+        shown = (row["numerator"], row["denominator"])
+        return row["endpoint"] not in PROPORTION_CELLS or shown == tuple(
+            sum(self.value(call_cell(place, _CELLS[cell])) or 0 for cell in cells)
+            for cells in PROPORTION_CELLS[row["endpoint"]]
+        )
 
     def _tells_a_small_count(self, row: Row) -> bool:
         k, n = row["numerator"], row["denominator"]
@@ -259,9 +276,10 @@ class Publication:
         count = characteristic_cell({**row, "statistic": "n"})
         total = characteristic_cell({**row, "variable": "studies", "level": None})
         if row["statistic"] == "n":
-            return {**row, "n": self.value(total)} if self.is_public(count) else None
+            return {**row, "n": self.value(total)} if self.value(count) == row["value"] else None
         if row["level"] is not None:  # a share
-            return dict(row) if self._all_public((count, total)) else None
+            n_level, n_all = self.value(count), self.value(total)
+            return dict(row) if n_level is not None and n_all and row["value"] == n_level / n_all else None
         if row["statistic"] in _SINGLE_UNITS or not self._is_of_large_groups(row):
             return None
         n_all = self._counts.values.get(total, 0)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from diagchd_batch.errors import UsageError
 from diagchd_batch.exports.disclosure.recoverable_counts import determined_counts
 
 Cell = Any
@@ -58,7 +59,16 @@ class Counts:
             cell: The name of the count.
             value: The count.
             rank: Its rank. Counts with the highest rank are withheld first.
+
+        Raises:
+            UsageError: Another count has the same name. Then one of the two could be published in place of the other.
         """
+        if self.values.get(cell, value) != value:
+            raise UsageError(
+                f"two different counts of the metrics tables have one name ({', '.join(map(str, cell))}), so small "
+                "counts could not be withheld; give covariates, operating points, readers and arms names of their own, "
+                "and compute the metrics again with `diagchd-batch evaluate`"
+            )
         self.values[cell] = value
         self.rank[cell] = rank
 

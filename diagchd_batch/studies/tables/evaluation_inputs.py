@@ -28,6 +28,14 @@ GESTATIONAL_AGE = {
 }
 """The columns that may hold gestational age; their names state the unit."""
 
+_RESERVED_COVARIATES = frozenset(
+    ["studies", "diagnosis", "source_resolution", "number_of_images", "arm", "session", "prevalence", "bins"]
+)
+"""Names under which the metrics tables show figures of their own. A covariate of that name would mix with them."""
+_RESERVED_READERS = frozenset(["model", "reference", "readers", "readers_mean", "readers_and_model", "majority"])
+_BETWEEN_ARMS = " − "
+"""Stands between the two arms in the names of their differences."""
+
 _REFERENCE_COLUMNS = TableColumns(("study_id", "label"), ("diagnosis", "method"))
 _READERS_COLUMNS = TableColumns(("study_id", "reader", "status", "call"), ("session", "arm", "score"))
 _COVARIATES_COLUMNS = TableColumns(("study_id",), tuple(GESTATIONAL_AGE))
@@ -70,7 +78,8 @@ def read_readers(uri: str) -> pd.DataFrame:
         `STATUSES`), call (Int8; 0 or 1, missing unless the status is ``read``), score (float64) and row_in_file.
 
     Raises:
-        InputError: A cell is invalid, or a reader has two rows for the same session and study.
+        InputError: A cell is invalid, a reader has two rows for the same session and study, or a reader or an arm has
+            a name that the metrics tables use themselves.
     """
     table = _read(uri, READERS, _READERS_COLUMNS, _reader_rows)
     _refuse_second_rows(table, READERS, ["reader", "session", "study_id"])
@@ -88,7 +97,8 @@ def read_covariates(uri: str) -> pd.DataFrame:
         `GESTATIONAL_AGE`), the other columns of the table as strings (None if empty), and row_in_file.
 
     Raises:
-        InputError: A cell is invalid, a study has two rows, or two columns give the gestational age.
+        InputError: A cell is invalid, a study has two rows, two columns give the gestational age, or a column has a
+            name that the metrics tables use themselves.
     """
     table = _read(uri, COVARIATES, _COVARIATES_COLUMNS, _covariate_rows)
     _refuse_second_rows(table, COVARIATES, ["study_id"])
@@ -161,6 +171,17 @@ def _reader_rows(batch: TableBatch) -> dict[str, list[Any]]:
         "call": batch.parse("call", cells.binary),
         "score": batch.parse("score", cells.finite_number),
     }
+    for row, reader, arm in zip(batch.rows, rows["reader"], rows["arm"], strict=True):
+        if reader.casefold() in _RESERVED_READERS:
+            raise InputError(
+                f"{READERS}, {batch.unit} {row}: reader has a name that the metrics tables use themselves (one of "
+                f"{', '.join(sorted(_RESERVED_READERS))}); rename the reader"
+            )
+        if arm and _BETWEEN_ARMS in arm:
+            raise InputError(
+                f"{READERS}, {batch.unit} {row}: arm holds a minus sign between spaces, which stands between the two "
+                "arms of a difference in the metrics tables; rename the arm"
+            )
     for row, status, call, score in zip(batch.rows, rows["status"], rows["call"], rows["score"], strict=True):
         if (status == "read") != (call is not None):
             problem = (
@@ -178,6 +199,11 @@ def _covariate_rows(batch: TableBatch) -> dict[str, list[Any]]:
     given = [name for name in GESTATIONAL_AGE if name in batch.cells]
     if len(given) > 1:
         raise InputError(f"{COVARIATES}: columns {' and '.join(given)} both give gestational age; keep one")
+    if reserved := sorted(name for name in batch.cells if name.strip().casefold() in _RESERVED_COVARIATES):
+        raise InputError(
+            f"{COVARIATES}: the metrics tables use the name {reserved[0]} for figures of their own; rename the column, "
+            f"for example to {reserved[0]}_given"
+        )
     rows: dict[str, list[Any]] = {"study_id": batch.parse("study_id", cells.identifier)}
     for name in given:
         rows["gestational_age_days"] = batch.parse(name, GESTATIONAL_AGE[name])
