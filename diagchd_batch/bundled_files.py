@@ -6,10 +6,15 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def bundled_path(relative: str) -> Path:
-    """Path of a bundled file or directory, such as ``configs/models/diagchd-compact/card.json``.
+    """Return the path of a bundled file or directory.
 
     In an installation these files lie inside the package (``bundled_files/``), in a checkout beside it.
-    Raises FileNotFoundError naming both places.
+
+    Args:
+        relative: The path below those directories, such as ``configs/models/diagchd-compact/card.json``.
+
+    Raises:
+        FileNotFoundError: Neither place has it. The message names both.
     """
     candidates = (_PACKAGE / "bundled_files" / relative, _PACKAGE.parent / relative)
     for candidate in candidates:

@@ -25,5 +25,10 @@ def choose_batch_size(spec: ModelSpec, memory_bytes: int | None = None, device: 
 
 
 def memory_for_batch(spec: ModelSpec, batch_size: int) -> int:
-    """Return the bytes of memory that an actor must have on a CPU: twice what a batch of this size takes."""
+    """Return the bytes of memory that an actor must have on a CPU: twice what a batch of this size takes.
+
+    Args:
+        spec: The model, whose grid counts.
+        batch_size: Images in a batch.
+    """
     return 2 * batch_size * spec.height * spec.width * _BYTES_PER_PIXEL

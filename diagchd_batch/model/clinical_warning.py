@@ -42,5 +42,10 @@ def uses_card_weights(card: Mapping[str, Any], weights_digest: str) -> bool:
 
 
 def trained_on_phantoms(card: Mapping[str, Any], weights_digest: str) -> bool:
-    """Return whether a run used the weights of the model's card, and these were trained on simulated images."""
+    """Return whether a run used the weights of the model's card, and these were trained on simulated images.
+
+    Args:
+        card: The model's card as JSON values.
+        weights_digest: The SHA-256 of the run's weights, as hex digits.
+    """
     return uses_card_weights(card, weights_digest) and bool((card.get("training_data") or {}).get("simulated"))

@@ -69,6 +69,9 @@ def build_network_from_card(
         width: Columns of the grid, a multiple of 32; the card's if None.
         builder: Builds encoder and decoder; `NetworkBuilder` if None. Layer names and weights must stay the same.
 
+    Returns:
+        A model from ``[batch, height, width, 3]`` to the outputs that `build_network` describes.
+
     Raises:
         ConfigError: The grid is impossible.
     """
@@ -98,6 +101,10 @@ def scale_channels(channels: int, factor: float) -> int:
     """Return `channels` times `factor`, rounded to a multiple of 4 and at least 8.
 
     Every number of channels in the full design is a multiple of 4.
+
+    Args:
+        channels: Channels in the full design.
+        factor: The width factor, greater than 0.
     """
     return max(8, int(channels * factor / 4 + 0.5) * 4)
 
@@ -120,20 +127,57 @@ class NetworkBuilder:
         self._width_factor = width_factor
 
     def convolve(self, tensor: Tensor, channels: int, name: str) -> Tensor:
-        """Add a 3 x 3 convolution without a normalisation after it."""
+        """Add a 3 x 3 convolution without a normalisation after it.
+
+        Args:
+            tensor: ``[batch, height, width, channels_in]``.
+            channels: Channels of the result.
+            name: The layer's name.
+
+        Returns:
+            ``[batch, height, width, channels]``.
+        """
         return layers.Conv2D(channels, 3, padding="same", name=name)(tensor)
 
     def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options: Any) -> Tensor:
-        """Add the convolution `name`, 3 x 3 unless `options` say otherwise, and the batch normalisation `name`_bn."""
+        """Add a convolution and a batch normalisation after it.
+
+        Args:
+            tensor: ``[batch, height, width, channels_in]``.
+            kind: The Keras class of the convolution.
+            channels: Channels of the result.
+            name: The convolution's name. The normalisation is named `name`_bn.
+            **options: Arguments of `kind`. The kernel is 3 x 3 with padding unless they say otherwise.
+
+        Returns:
+            ``[batch, height, width, channels]``; height and width change with the strides in `options`.
+        """
         options = {"kernel_size": 3, "padding": "same"} | options
         return self.normalisation(name=f"{name}_bn")(kind(channels, name=name, **options)(tensor))
 
     def normalise(self, tensor: Tensor, name: str) -> Tensor:
-        """Add a batch normalisation without a convolution before it."""
+        """Add a batch normalisation without a convolution before it.
+
+        Args:
+            tensor: ``[batch, height, width, channels]``.
+            name: The layer's name.
+
+        Returns:
+            A tensor of the same shape.
+        """
         return self.normalisation(name=name)(tensor)
 
     def residual(self, tensor: Tensor, channels: int, name: str) -> Tensor:
-        """Add a residual block: two convolutions, added to a normalisation of the input."""
+        """Add a residual block: two convolutions, added to a normalisation of the input.
+
+        Args:
+            tensor: ``[batch, height, width, channels]``.
+            channels: Channels of the result, as many as the input has.
+            name: What the names of the block's layers begin with.
+
+        Returns:
+            A tensor of the same shape.
+        """
         inner = self.normalise(leaky(tensor), f"{name}_in_bn")
         skip = self.normalise(tensor, f"{name}_skip_bn")
         inner = leaky(self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv1"))

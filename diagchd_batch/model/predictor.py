@@ -56,6 +56,9 @@ class Predictor:
             reference_bhw_u8: uint8 ``[batch_size, height, width]``, reference label maps with classes 0, 1 and 2, and
                 zeros where an image has none. If None, no loss and no Dice are computed.
 
+        Returns:
+            The outputs of the network for the batch.
+
         Raises:
             UsageError: An array has another shape or dtype.
         """

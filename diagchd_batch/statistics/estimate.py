@@ -118,6 +118,15 @@ class Comparison:
 
     @classmethod
     def null(cls, reason: NullReason, n: int = 0, **fields: Any) -> "Comparison":
-        """No difference, with the reason; `fields` may name what is known (value, comparator_value, n_subjects)."""
+        """Return a comparison without a difference.
+
+        Args:
+            reason: Why there is none.
+            n: The number of units.
+            **fields: What is known nevertheless: `value`, `comparator_value` or `n_subjects`.
+
+        Returns:
+            The comparison. Every result that `fields` does not name is None.
+        """
         known: dict[str, Any] = {"value": None, "comparator_value": None, "difference": None} | fields
         return cls(se=None, low=None, high=None, n=n, null_reason=reason, **known)

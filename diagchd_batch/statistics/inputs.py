@@ -114,13 +114,24 @@ def count_subjects(codes: np.ndarray) -> int:
 
 
 def check_level(level: float) -> None:
-    """Raise StatisticsError for a confidence level outside (0, 1), such as 95 where 0.95 is meant."""
+    """Refuse a confidence level outside (0, 1), such as 95 where 0.95 is meant.
+
+    Args:
+        level: The confidence level.
+
+    Raises:
+        StatisticsError: The level is not between 0 and 1.
+    """
     if not isinstance(level, numbers.Real) or not 0 < level < 1:
         raise StatisticsError(f"the confidence level must lie between 0 and 1, got {level!r} (95 % is 0.95)")
 
 
 def as_floats(values: ArrayLike, name: str) -> np.ndarray:
     """Return a float64 copy of any shape; None, NaN and pandas' NA become NaN.
+
+    Args:
+        values: Numbers and missing values, of any shape.
+        name: What the values are, for messages.
 
     Raises:
         StatisticsError: A value is not a number, or is infinite.

@@ -82,7 +82,17 @@ def resample_weights(multiplicity: np.ndarray, statistic: WeightStatistic, resam
 
 
 def bootstrap_totals(totals: np.ndarray, statistic: TotalsStatistic, resamples: int, seed: int) -> np.ndarray:
-    """Return the bootstrap values of a statistic of totals (subjects × columns) that are summed over subjects."""
+    """Return the bootstrap values of a statistic of totals that are summed over subjects.
+
+    Args:
+        totals: Array of shape (n_subjects, n_columns).
+        statistic: Maps totals to values.
+        resamples: Number of resamples.
+        seed: Seed of the random draws. The same seed gives the same values.
+
+    Returns:
+        Array whose first axis has length `resamples`, NaN where the statistic is undefined.
+    """
     rows, multiplicity = patterns(totals)
     return resample_weights(multiplicity, lambda weights: statistic(weights @ rows), resamples, seed)
 
@@ -108,7 +118,15 @@ def acceleration(left_out: np.ndarray, multiplicity: np.ndarray | None = None) -
 
 
 def acceleration_under_weights(multiplicity: np.ndarray, statistic: WeightStatistic) -> float:
-    """Return the `acceleration` of a statistic of weights, or 0 (bias correction only) above 2,000 patterns."""
+    """Return the acceleration of a statistic of weights.
+
+    Args:
+        multiplicity: Array of shape (n_patterns,): number of subjects that each pattern stands for.
+        statistic: Maps weights to a value for each row.
+
+    Returns:
+        The acceleration; 0, so that only bias is corrected, above 2,000 patterns.
+    """
     size = len(multiplicity)
     if size > _JACKKNIFE_LIMIT:
         return 0.0
@@ -249,7 +267,15 @@ def linearised_estimate(totals: np.ndarray, statistic: TotalsStatistic, *, n: in
 
 
 def linearised_standard_error(totals: np.ndarray, statistic: TotalsStatistic) -> float | None:
-    """Return the linearised standard error of `statistic(totals.sum(axis=0))`, or None if the gradient is undefined."""
+    """Return the linearised standard error of a statistic of summed totals.
+
+    Args:
+        totals: Array of shape (n_subjects, n_columns).
+        statistic: Maps totals to values.
+
+    Returns:
+        The standard error; None with fewer than two subjects or where the gradient is undefined.
+    """
     n_subjects = len(totals)
     if n_subjects < 2:
         return None

@@ -65,12 +65,26 @@ def whole_heart(background: PixelCounts, image_px: ArrayLike) -> PixelCounts:
 
 
 def dice(counts: PixelCounts) -> np.ndarray:
-    """Return 2 |A ∩ B| / (|A| + |B|) of each entry, NaN where both masks are empty (Dice 1945)."""
+    """Return 2 |A ∩ B| / (|A| + |B|) of each entry (Dice 1945).
+
+    Args:
+        counts: Pixel counts of any shape.
+
+    Returns:
+        float64 array of that shape, in [0, 1]; NaN where both masks are empty.
+    """
     return _ratio(2 * counts.intersection_px, counts.reference_px + counts.predicted_px)
 
 
 def iou(counts: PixelCounts) -> np.ndarray:
-    """Return |A ∩ B| / |A ∪ B| of each entry, NaN where both masks are empty (Jaccard 1912)."""
+    """Return |A ∩ B| / |A ∪ B| of each entry (Jaccard 1912).
+
+    Args:
+        counts: Pixel counts of any shape.
+
+    Returns:
+        float64 array of that shape, in [0, 1]; NaN where both masks are empty.
+    """
     return _ratio(counts.intersection_px, counts.reference_px + counts.predicted_px - counts.intersection_px)
 
 

@@ -31,7 +31,12 @@ class ScratchDatabase:
         self.execute(_TABLES)
 
     def execute(self, sql: str, parameters: list[object] | None = None) -> None:
-        """Run one or more statements and discard their results."""
+        """Run one or more statements and discard their results.
+
+        Args:
+            sql: The statements.
+            parameters: Values of the placeholders ``?``.
+        """
         self._connection.execute(sql, parameters)
 
     def row(self, sql: str) -> tuple[Any, ...] | None:
@@ -59,7 +64,12 @@ class ScratchDatabase:
             self._connection.unregister("rows_to_insert")
 
     def add_text_function(self, name: str, function: Callable[[str], str]) -> None:
-        """Make a Python function from text to text callable from SQL. A null gives a null."""
+        """Make a Python function callable from SQL.
+
+        Args:
+            name: The function's name in SQL.
+            function: A function from text to text. It is not called for a null, which gives a null.
+        """
 
         def on_column(column: pa.ChunkedArray) -> pa.Array:
             return pa.array([None if value is None else function(value) for value in column.to_pylist()], pa.string())

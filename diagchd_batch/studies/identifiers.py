@@ -40,7 +40,15 @@ class Pseudonymizer:
         return self._token("r", "reader", reader_id)
 
     def shuffling_digest(self, kind: str, value: str) -> bytes:
-        """Return a keyed digest. Values that are sorted by it are in an order that nobody can know without the key."""
+        """Return a keyed digest. Values that are sorted by it are in an order that nobody can know without the key.
+
+        Args:
+            kind: What is sorted. Values of two kinds have unrelated orders.
+            value: The value.
+
+        Returns:
+            32 bytes.
+        """
         return hmac.digest(self._key, f"order of {kind}\0{value}".encode(), "sha256")
 
     def _token(self, prefix: str, kind: str, identifier: str) -> str:

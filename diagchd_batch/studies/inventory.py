@@ -95,6 +95,9 @@ def open_inventory(
         max_memory_bytes: The memory that the database may use before it spills to disk.
         may_exclude_all: Whether a manifest may exclude every row, as a correction of an earlier run does.
 
+    Yields:
+        The database, which is deleted at the end of the context.
+
     Raises:
         InputError: The inventory contradicts itself, or leaves no image to score.
         ConfigError: Two identifiers have the same token under this key.

@@ -45,6 +45,10 @@ class ModelPackage(Protocol):
 def checked_weights_path(package: ModelPackage, weights: WeightsFile) -> Path:
     """Return the path of a weights file on this machine, after comparing its digest with the card's.
 
+    Args:
+        package: The model package.
+        weights: The file that the package's card describes.
+
     Raises:
         WeightsError: The file cannot be read, or is not the one that the card describes.
         StorageFault: The storage of the package cannot be reached.

@@ -55,7 +55,15 @@ def encode_ratings(
 
 
 def count_ratings(codes: np.ndarray, n_categories: int) -> np.ndarray:
-    """Return how many raters put each unit into each category, as a float64 array of shape (n_units, n_categories)."""
+    """Return how many raters put each unit into each category.
+
+    Args:
+        codes: Integers of shape (n_units, n_raters): the index of a category from 0, or `MISSING`.
+        n_categories: The number of categories.
+
+    Returns:
+        float64 array of shape (n_units, n_categories).
+    """
     counts = np.zeros((codes.shape[0], n_categories))
     units, raters = np.nonzero(codes != MISSING)
     np.add.at(counts, (units, codes[units, raters]), 1.0)
@@ -92,7 +100,15 @@ def square_table(table: ArrayLike) -> ArrayLike:
 def cross_table(
     a: ArrayLike, b: ArrayLike, categories: Sequence[Hashable] | None = None
 ) -> tuple[np.ndarray, list[Hashable]]:
-    """Return the counts of the units that both raters rated (a in rows, b in columns), and the categories.
+    """Cross-tabulate the units that both raters rated.
+
+    Args:
+        a: The first rater's ratings, of shape (n_units,). Missing values are None, NaN or pandas' NA.
+        b: The second rater's ratings, of shape (n_units,).
+        categories: All categories, in the order of the rows; those that occur, sorted, by default.
+
+    Returns:
+        The counts, int64 of shape (n_categories, n_categories) with `a` in rows and `b` in columns, and the categories.
 
     Raises:
         StatisticsError: The ratings are not two vectors of one length.

@@ -29,14 +29,17 @@ class Confusion:
 
     @property
     def n(self) -> int:
+        """The number of units."""
         return self.tp + self.fp + self.fn + self.tn
 
     @property
     def n_positive(self) -> int:
+        """The number of units that are positive by the reference."""
         return self.tp + self.fn
 
     @property
     def n_negative(self) -> int:
+        """The number of units that are negative by the reference."""
         return self.fp + self.tn
 
     def counts(self) -> np.ndarray:
@@ -48,8 +51,8 @@ def confusion(truth: ArrayLike, call: ArrayLike) -> Confusion:
     """Return the counts over the units on which neither truth nor call is missing.
 
     Args:
-        truth: One 0 or 1 a unit.
-        call: One 0 or 1 a unit.
+        truth: Array of shape (n_units,) of 0 and 1; None, NaN or pandas' NA where it is missing.
+        call: Array of shape (n_units,) of 0 and 1; None, NaN or pandas' NA where it is missing.
 
     Raises:
         StatisticsError: A value is neither 0, 1 nor missing, or the lengths differ.
@@ -59,7 +62,15 @@ def confusion(truth: ArrayLike, call: ArrayLike) -> Confusion:
 
 
 def confusion_cells(truth: np.ndarray, call: np.ndarray) -> np.ndarray:
-    """Return the cell of each unit, one-hot: shape (n_units, 4), float64. A unit with a missing value is in no cell."""
+    """Return the cell of each unit, one-hot, in the order tp, fp, fn, tn.
+
+    Args:
+        truth: Float array of shape (n_units,): 1, 0, or NaN for a missing value.
+        call: Float array of shape (n_units,): 1, 0, or NaN for a missing value.
+
+    Returns:
+        float64 array of shape (n_units, 4). A unit with a missing value is in no cell.
+    """
     known = complete(truth, call)
     positive, called = truth == 1, call == 1
     cells = np.stack([positive & called, ~positive & called, positive & ~called, ~positive & ~called], axis=1)

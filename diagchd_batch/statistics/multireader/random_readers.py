@@ -83,6 +83,7 @@ class ObuchowskiRockette:
 
     @property
     def p(self) -> float | None:
+        """Two-sided p value of the difference; None if there is no test."""
         return self.comparison.p
 
 
@@ -324,8 +325,16 @@ def one_sample(values: np.ndarray, left_out: np.ndarray, level: float) -> OneSam
 def one_sample_estimate(
     value: float, result: OneSample | NullReason, n: int, n_subjects: int, bounds: tuple[float, float] = (0.0, 1.0)
 ) -> Estimate:
-    """Return the mean with its interval. Shares (within 0 and 1) get it on the logit scale, which covers better near
-    an end.
+    """Return the mean of several readers' values with its interval.
+
+    A share between 0 and 1 gets its interval on the logit scale, which covers better near an end.
+
+    Args:
+        value: The mean.
+        result: The one-sample analysis, or why there is none.
+        n: The number of units.
+        n_subjects: The number of subjects.
+        bounds: The smallest and the largest value that the measure can have.
     """
     if isinstance(result, NullReason):
         return Estimate(value, None, None, None, n, null_reason=result, n_subjects=n_subjects)
@@ -339,7 +348,14 @@ def one_sample_estimate(
 
 
 def one_sample_comparison(result: OneSample | NullReason, n: int, *, bound: float = 1.0, **head: Any) -> Comparison:
-    """Return the comparison that a one-sample analysis of differences makes. Differences lie within ± bound."""
+    """Return the comparison that a one-sample analysis of differences makes.
+
+    Args:
+        result: The one-sample analysis, or why there is none.
+        n: The number of units.
+        bound: The largest absolute value that a difference can have. The interval is cut there.
+        **head: `value`, `comparator_value`, `difference` and `n_subjects` of the comparison.
+    """
     if isinstance(result, NullReason):
         return Comparison.null(result, n, **head)
     statistic = head["difference"] / result.se

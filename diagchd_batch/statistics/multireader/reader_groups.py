@@ -47,7 +47,14 @@ def majority_call(reads: ArrayLike) -> np.ndarray:
 
 
 def leave_one_out_majority(reads: ArrayLike, reader: int) -> np.ndarray:
-    """Return the majority of all readers except the one in column `reader`: the standard to compare that reader with.
+    """Return the majority of all readers but one: the standard to compare that reader with.
+
+    Args:
+        reads: Calls of shape (n_units, n_readers): 1, 0, or NaN for a missing one.
+        reader: The column of the reader that is left out, from 0.
+
+    Returns:
+        float64 array of shape (n_units,), as `majority_call` returns it.
 
     Raises:
         StatisticsError: There is no such column, or only one reader.

@@ -16,6 +16,9 @@ def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
         database: A database whose table `listing` is filled.
         config: The input block of the job file.
 
+    Returns:
+        None, because there is no manifest whose rows messages could name.
+
     Raises:
         InputError: There are images elsewhere below ``IMAGE/``.
     """

@@ -51,6 +51,10 @@ class PlanDraft:
         """Write the plan to the private tree and return it.
 
         If two drivers freeze a plan of the same run at once, both get the plan of the first one.
+
+        Args:
+            private: The private tree.
+            run_id: The run's id.
         """
         for part in range(self.head.n_parts):
             private.create(output_layout.plan_part(run_id, self.head.digest, part), part_file(self.directory, part))

@@ -47,7 +47,12 @@ _COUNTS = {
 
 
 def part_file(directory: Path, part: int) -> Path:
-    """Return the path of part number `part` (from 0) in the draft's directory."""
+    """Return the path of one part of a draft.
+
+    Args:
+        directory: The draft's directory.
+        part: The part's number, from 0.
+    """
     return directory / f"part-{part:05d}.parquet"
 
 

@@ -37,6 +37,9 @@ def pack_studies(studies: Iterable[tuple[int, int]], limit: int) -> list[ShardSi
     Args:
         studies: (number of images, bytes) of each study.
         limit: The most images in a shard. Only a shard of a single study may have more.
+
+    Returns:
+        The size of each shard, in order.
     """
     shards: list[ShardSize] = []
     n_images = n_studies = size_bytes = 0

@@ -91,10 +91,12 @@ class PlanHead:
 
     @property
     def n_shards(self) -> int:
+        """The number of shards."""
         return len(self.shards)
 
     @property
     def n_parts(self) -> int:
+        """The number of files that the plan's images are stored in."""
         return -(-len(self.shards) // SHARDS_PER_PART)
 
     def to_json(self) -> bytes:
@@ -226,6 +228,9 @@ def open_plan(private: Store, run_id: str) -> Plan:
     Args:
         private: The private tree of the output.
         run_id: The run.
+
+    Returns:
+        The plan. Its head is read; its images are read as they are asked for.
 
     Raises:
         RunFault: The run has no plan, or its head is damaged.

@@ -14,14 +14,22 @@ _NO = {"0", "0.0", "false", "no", "n"}
 
 
 def text(cell: str) -> str | None:
-    """Return the text. An empty cell is None."""
+    """Return the text. An empty cell is None.
+
+    Raises:
+        ValueError: The cell holds a NUL character.
+    """
     if "\0" in cell:
         raise ValueError("holds a NUL character")
     return cell or None
 
 
 def identifier(cell: str) -> str:
-    """Return the text, which must not be empty. Any script, quotes, line breaks and leading zeros are kept."""
+    """Return the text, which must not be empty. Any script, quotes, line breaks and leading zeros are kept.
+
+    Raises:
+        ValueError: The cell is empty or holds a NUL character.
+    """
     value = text(cell)
     if value is None:
         raise ValueError("is empty")
@@ -29,7 +37,11 @@ def identifier(cell: str) -> str:
 
 
 def relative_key(cell: str) -> str:
-    """Return the storage key for a path below `input.uri`. Parts ``.`` are dropped, and escapes are not decoded."""
+    """Return the storage key for a path below `input.uri`. Parts ``.`` are dropped, and escapes are not decoded.
+
+    Raises:
+        ValueError: The cell is not the path of a file below `input.uri`.
+    """
     value = identifier(cell)
     if value.startswith("/") or _SCHEME.match(value):
         raise ValueError("is not relative to input.uri; write it without scheme, bucket and leading slash")
@@ -47,7 +59,11 @@ def optional_key(cell: str) -> str | None:
 
 
 def binary(cell: str) -> int | None:
-    """Return 0 or 1. An empty cell is None."""
+    """Return 0 or 1. An empty cell is None.
+
+    Raises:
+        ValueError: The cell holds anything else.
+    """
     if not cell:
         return None
     if cell in ("0", "0.0"):
@@ -58,7 +74,11 @@ def binary(cell: str) -> int | None:
 
 
 def frame_number(cell: str) -> int | None:
-    """Return a whole number from 0. An empty cell is None."""
+    """Return a whole number from 0. An empty cell is None.
+
+    Raises:
+        ValueError: The cell holds anything else.
+    """
     if not cell:
         return None
     match = _WHOLE_NUMBER.fullmatch(cell)
@@ -68,7 +88,11 @@ def frame_number(cell: str) -> int | None:
 
 
 def yes_or_no(cell: str) -> bool | None:
-    """Return the truth value of 1/0, true/false, yes/no or y/n, in any case. An empty cell is None."""
+    """Return the truth value of 1/0, true/false, yes/no or y/n, in any case. An empty cell is None.
+
+    Raises:
+        ValueError: The cell holds anything else.
+    """
     folded = cell.casefold()
     if not folded:
         return None
@@ -80,7 +104,11 @@ def yes_or_no(cell: str) -> bool | None:
 
 
 def finite_number(cell: str) -> float | None:
-    """Return a finite number, written with a decimal point or comma. An empty cell is None."""
+    """Return a finite number, written with a decimal point or comma. An empty cell is None.
+
+    Raises:
+        ValueError: The cell is not a number, or is infinite or NaN.
+    """
     if not cell:
         return None
     try:

@@ -97,6 +97,10 @@ def read_table(uri: str, source: str, columns: TableColumns) -> Iterator[TableBa
 def table_digest(uri: str, source: str) -> str:
     """Return the SHA-256 of the file's bytes as 64 hex digits.
 
+    Args:
+        uri: The path or URI of the file.
+        source: The file's name in the job file, for messages.
+
     Raises:
         InputError: The file is absent or cannot be read.
     """

@@ -29,9 +29,21 @@ from diagchd_batch.model.weights.checkpoints import fill_from_seed, load_checkpo
 
 
 def compile_model(spec: ModelSpec, batch_size: int, intra_op_threads: int | None) -> Run:
-    """Load the weights of `spec` and compile it for the GPU of this process, or for the CPU if there is none.
+    """Load the weights of a model and compile it for the GPU of this process, or for the CPU if there is none.
 
-    See `runtimes.registry.compile` for arguments and errors.
+    Args:
+        spec: The model.
+        batch_size: The number of images in every batch.
+        intra_op_threads: Threads of one operation on a CPU; None is TensorFlow's default, one thread a core.
+
+    Returns:
+        A function that scores one batch.
+
+    Raises:
+        ConfigError: The model is unknown.
+        WeightsError: The checkpoint does not fit the model.
+        RunFault: The checkpoint is no longer the one that `spec` was resolved from.
+        UsageError: TensorFlow already runs in this process with another number of threads.
     """
     _configure_tensorflow(intra_op_threads)
     network = load_network(spec)

@@ -70,10 +70,12 @@ class FoldedBuilder(NetworkBuilder):
     """Builds the network for a compiler that fuses elementwise operations, such as XLA."""
 
     def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options: Any) -> Tensor:
+        """See `NetworkBuilder.convolve_and_normalise`."""
         options = {"kernel_size": 3, "padding": "same"} | options | {"use_bias": True}
         return kind(channels, name=name, **options)(tensor)
 
     def normalise(self, tensor: Tensor, name: str) -> Tensor:
+        """See `NetworkBuilder.normalise`."""
         return _ChannelAffine(name=name)(tensor)
 
 
@@ -81,10 +83,14 @@ class CpuBuilder(FoldedBuilder):
     """Builds the network with fewer passes over the tensors: on a CPU every elementwise operation is one pass."""
 
     def normalise(self, tensor: Tensor, name: str) -> Tensor:
+        """See `NetworkBuilder.normalise`."""
         return layers.DepthwiseConv2D(1, name=name)(tensor)  # scale and shift in one pass
 
     def residual(self, tensor: Tensor, channels: int, name: str) -> Tensor:
-        """Add a residual block. The bias of its last convolution includes the shift of the skip's normalisation."""
+        """See `NetworkBuilder.residual`.
+
+        The bias of the last convolution includes the shift of the skip's normalisation.
+        """
         inner = self.normalise(leaky(tensor), f"{name}_in_bn")
         inner = leaky(self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}_conv1"))
         inner = self.convolve_and_normalise(inner, layers.Conv2D, channels, f"{name}{_LAST}")
@@ -93,6 +99,7 @@ class CpuBuilder(FoldedBuilder):
         return layers.Subtract()([inner, _NegatedScale(name=f"{name}{_SKIP}")(tensor)])
 
     def pool_space(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """See `NetworkBuilder.pool_space`."""
         # TensorFlow reduces one axis after the other in half the time that it needs for both at once.
         mean, maximum = ops.mean(tensor, axis=1, keepdims=True), ops.max(tensor, axis=1, keepdims=True)
         return ops.mean(mean, axis=2, keepdims=True), ops.max(maximum, axis=2, keepdims=True)
@@ -102,11 +109,13 @@ class CpuFloat32Builder(CpuBuilder):
     """Builds the network with fewer multiplications as well. Their rounding needs float32; bfloat16 is too coarse."""
 
     def convolve(self, tensor: Tensor, channels: int, name: str) -> Tensor:
+        """See `NetworkBuilder.convolve`."""
         if pays_off(tensor.shape[-1], channels):
             return WinogradConvolution(channels, name)(tensor)
         return super().convolve(tensor, channels, name)
 
     def convolve_and_normalise(self, tensor: Tensor, kind: type, channels: int, name: str, **options: Any) -> Tensor:
+        """See `NetworkBuilder.convolve_and_normalise`."""
         if kind is layers.Conv2D and not options:
             return self.convolve(tensor, channels, name)
         return super().convolve_and_normalise(tensor, kind, channels, name, **options)

@@ -19,7 +19,12 @@ _SPAN = _TILE + _TAPS - 1
 
 
 def pays_off(channels_in: int, channels_out: int) -> bool:
-    """Return whether the saved multiplications outweigh the transforms, whose time grows with the channels."""
+    """Return whether the multiplications that are saved outweigh the transforms, whose time grows with the channels.
+
+    Args:
+        channels_in: Channels of the input.
+        channels_out: Channels of the result.
+    """
     return channels_out >= 128 and channels_in * channels_out >= 2**16
 
 
@@ -36,12 +41,14 @@ class WinogradConvolution(layers.Layer):
         self._channels = channels
 
     def build(self, input_shape: tuple[int, ...]) -> None:
+        """See `keras.Layer.build`."""
         _, self._height, self._width, self._channels_in = input_shape
         self._row_tiles, self._column_tiles = (-(-size // _TILE) for size in (self._height, self._width))
         self.kernel = self.add_weight(shape=(_SPAN**2, self._channels_in, self._channels), name="kernel")
         self.bias = self.add_weight(shape=(self._channels,), name="bias")
 
     def call(self, tensor: Tensor) -> Tensor:
+        """See `keras.Layer.call`."""
         rows, columns, width, channels = self._row_tiles, self._column_tiles, self._width, self._channels_in
         tensor = ops.reshape(tensor, (-1, self._height, width * channels))
         tensor = ops.reshape(ops.matmul(_spread(self._height), tensor), (-1, width, channels))
