@@ -22,7 +22,8 @@ def normalize_uri(uri: str) -> str:
         An absolute path for local files, else ``scheme://host[/path]``; without a slash at the end.
 
     Raises:
-        ConfigError: The URI is empty, names no bucket or host, or has a ``.`` or ``..`` part.
+        ConfigError: The URI is empty, names no bucket or host, has a ``.`` or ``..`` part, or holds a user, a password
+            or a query, which the message does not show.
     """
     if uri.startswith("file:"):
         parts = urlsplit(uri)
@@ -33,7 +34,13 @@ def normalize_uri(uri: str) -> str:
     elif remote := _REMOTE.fullmatch(uri):
         scheme, location = remote.groups()
         host, _, path = location.partition("/")
-        path = path.rstrip("/")
+        path, scheme = path.rstrip("/"), scheme.lower()
+        if set(host) & set("@?#"):
+            raise ConfigError(
+                f"a URI that begins with {scheme}:// holds a user, a password or a query: write {scheme}://bucket or "
+                f"{scheme}://bucket/prefix, and give credentials in the environment (AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
+            )
         if not host or (path and not is_key(path)):
             raise ConfigError(f"{uri!r} is not a complete URI; write {scheme}://bucket or {scheme}://bucket/prefix")
         return f"{scheme}://{host}/{path}".rstrip("/")

@@ -45,7 +45,7 @@ def validate(config: ConfigArgument, overrides: SetOption = []) -> None:  # noqa
     Example: diagchd-batch config validate job.yaml
     """
     from diagchd_batch.config.loading import load_job
-    from diagchd_batch.config.place_conflicts import refuse_output_in_input
+    from diagchd_batch.config.place_conflicts import refuse_overlapping_places
 
-    refuse_output_in_input(load_job(config, overrides, os.environ))
+    refuse_overlapping_places(load_job(config, overrides, os.environ))
     say(f"{config} is valid")

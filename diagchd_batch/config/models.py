@@ -58,7 +58,9 @@ class ModelConfig(Section):
 class OutputConfig(Section):
     uri: str = Field(description="Directory or s3://bucket/prefix for the tables. Several runs can share it.")
     private_uri: str | None = Field(
-        None, description="Where identified data go (key, plan, sources); default: private/ below output.uri."
+        None,
+        description="Where identified data go (key, plan, sources): a place apart from output.uri and input.uri; "
+        "default: private/ below output.uri.",
     )
 
 

@@ -1,36 +1,92 @@
-"""Checks that a job's output does not lie in its input."""
+"""Checks that an output, its private tree and the archive are places of their own."""
 
 import os
+from pathlib import Path
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.uris import is_local_path, normalize_uri
+from diagchd_batch.output_layout import PRIVATE
+from diagchd_batch.uris import is_local_path, join_uri, normalize_uri, scheme_of
 
 
-def refuse_output_in_input(config: JobConfig) -> None:
-    """Refuse an output among whose files a later inventory would find its own images.
+def refuse_overlapping_places(config: JobConfig) -> None:
+    """Refuse an output among whose files a later inventory would find its own images, and a private tree in others.
 
-    A manifest names its images one by one, so with a manifest any output is allowed.
+    A manifest names its images one by one, so with a manifest the output may lie in the archive, and its private tree
+    with it.
 
     Raises:
-        ConfigError: The output or its private tree lies in `input.uri`.
+        ConfigError: The output lies in `input.uri`, or `output.private_uri` overlaps with `output.uri` or `input.uri`.
     """
-    if config.input.layout == "manifest":
+    refuse_private_in_output(config.output.uri, config.output.private_uri)
+    if config.input.layout != "manifest":
+        for name in ("uri", "private_uri"):
+            uri = getattr(config.output, name)
+            if uri is not None and _lies_in(uri, config.input.uri):
+                raise ConfigError(
+                    f"output.{name} ({uri}) lies in input.uri ({config.input.uri}), where layout "
+                    f"{config.input.layout} takes whatever it finds: the next run would score pictures of reports. "
+                    "Put the output elsewhere, or name the images in a manifest (layout: manifest)"
+                )
+    private_uri = config.output.private_uri
+    if private_uri is None or _is_default(private_uri, config.output.uri):
         return
-    for name in ("uri", "private_uri"):
-        uri = getattr(config.output, name)
-        if uri is not None and _lies_in(_real(uri), _real(config.input.uri)):
-            raise ConfigError(
-                f"output.{name} ({uri}) lies in input.uri ({config.input.uri}), where layout {config.input.layout} "
-                "takes whatever it finds: the next run would score pictures of reports. Put the output elsewhere, or "
-                "name the images in a manifest (layout: manifest)"
-            )
+    if _overlap(private_uri, config.input.uri):
+        raise ConfigError(
+            f"output.private_uri ({private_uri}) and input.uri ({config.input.uri}) lie in each other: the identifier "
+            "key would lie with the archive, for all who read that. Choose a place apart from it, or omit "
+            "output.private_uri"
+        )
 
 
-def _real(uri: str) -> str:
-    uri = normalize_uri(uri)
-    return os.path.realpath(uri) if is_local_path(uri) else uri
+def refuse_private_in_output(uri: str, private_uri: str | None) -> None:
+    """Refuse a private tree among the files that are given to others.
+
+    Args:
+        uri: The output.
+        private_uri: The place of its private tree; None for ``private/`` in the output.
+
+    Raises:
+        ConfigError: The private tree is neither ``private/`` in the output nor a place apart from it.
+    """
+    if private_uri is None or _is_default(private_uri, uri) or not _overlap(private_uri, uri):
+        return
+    raise ConfigError(
+        f"output.private_uri ({private_uri}) and output.uri ({uri}) lie in each other: the identifier key and the "
+        "names behind the tokens would lie among the tables that others receive. Choose a place apart from the output, "
+        f"or omit output.private_uri, which then is {PRIVATE}/ in the output"
+    )
+
+
+def _is_default(private_uri: str, uri: str) -> bool:
+    return _comparable(private_uri) == _comparable(join_uri(uri, PRIVATE))
+
+
+def _overlap(one: str, other: str) -> bool:
+    return _lies_in(one, other) or _lies_in(other, one)
 
 
 def _lies_in(inner: str, outer: str) -> bool:
-    return f"{inner}/".startswith(f"{outer.rstrip('/')}/")
+    """Return whether `inner` is `outer` or below it, also by way of links and of directories with two names."""
+    inner, outer = _comparable(inner), _comparable(outer)
+    if f"{inner}/".startswith(f"{outer.rstrip('/')}/"):
+        return True
+    if not (is_local_path(inner) and is_local_path(outer)):
+        return False
+    return any(_is_same_file(path, Path(outer)) for path in (Path(inner), *Path(inner).parents))
+
+
+def _comparable(uri: str) -> str:
+    """Return the one form of a place, in which the cases of scheme and bucket and doubled slashes do not count."""
+    uri = normalize_uri(uri)
+    if is_local_path(uri):
+        return os.path.realpath(uri)
+    host, *parts = (part for part in uri.partition("://")[2].split("/") if part)
+    return "/".join([f"{scheme_of(uri)}://{host.lower()}", *parts])
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one does not exist yet, or cannot be looked at
+        return False

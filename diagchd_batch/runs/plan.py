@@ -10,7 +10,7 @@ import pyarrow as pa
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_fingerprint, fingerprint
 from diagchd_batch.config.models import EvaluationConfig, JobConfig
-from diagchd_batch.config.place_conflicts import refuse_output_in_input
+from diagchd_batch.config.place_conflicts import refuse_overlapping_places
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.scoring.driver.identity import RunRequest, fingerprint_fields
@@ -94,7 +94,7 @@ def preview_job(
             FingerprintMismatchError.
     """
     check_limits(config.limits)
-    refuse_output_in_input(config)
+    refuse_overlapping_places(config)
     model = model_of(config)
     workspace = Workspace.of_job(config, environ)
     check_readable(workspace.archive)

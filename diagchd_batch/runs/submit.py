@@ -12,7 +12,7 @@ from diagchd_batch.cluster.node_checks.check_nodes import check_nodes
 from diagchd_batch.cluster.resources import Cluster
 from diagchd_batch.cluster.this_machine import this_machine
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.config.place_conflicts import refuse_output_in_input
+from diagchd_batch.config.place_conflicts import refuse_overlapping_places
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.report import write_report
 from diagchd_batch.report.key_figures import KeyFigure, read_key_figures
@@ -56,7 +56,7 @@ def check_job(config: JobConfig) -> None:
         ConfigError: The output lies in the input.
         InputError: A reference, readers or covariates file cannot be used.
     """
-    refuse_output_in_input(config)
+    refuse_overlapping_places(config)
     read_evaluation_files(config.evaluation)
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from diagchd_batch.cluster.resources import Cluster, NodeResources
 from diagchd_batch.config.models import JobConfig, LimitsConfig
-from diagchd_batch.config.place_conflicts import refuse_output_in_input
+from diagchd_batch.config.place_conflicts import refuse_overlapping_places
 from diagchd_batch.model.batch_size import choose_batch_size, memory_for_batch
 from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.results.columns import table_metadata
@@ -268,7 +268,7 @@ def prepare_job(
         DiagchdBatchError: Anything that would stop the run later.
     """
     check_limits(config.limits)
-    refuse_output_in_input(config)
+    refuse_overlapping_places(config)
     model = model_of(config)
     workspace = Workspace.of_job(config, environ)
     check_places(workspace.archive, workspace.storage, workspace.private)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from diagchd_batch.config.models import JobConfig, LimitsConfig
+from diagchd_batch.config.place_conflicts import refuse_private_in_output
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.results.output import Output, open_output
 from diagchd_batch.scoring.driver.identity import RunRegistry
@@ -52,8 +53,9 @@ class Workspace(Output):
             object_timeout_s: Seconds after which retries of one object end.
 
         Raises:
-            ConfigError: A URI names no storage that is known.
+            ConfigError: A URI names no storage that is known, or the private tree lies among the output's tables.
         """
+        refuse_private_in_output(uri, private_uri)
         opened = open_output(uri, private_uri, object_timeout_s=object_timeout_s)
         archive = None if input_uri is None else open_source(input_uri, object_timeout_s=object_timeout_s)
         return cls(opened.storage, opened.private, archive, os.environ if environ is None else environ)
