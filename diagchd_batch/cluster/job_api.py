@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 import diagchd_batch
 from diagchd_batch import output_layout
 from diagchd_batch.bundled_files import bundled_path
@@ -26,6 +28,7 @@ from diagchd_batch.retries import call_with_retries
 from diagchd_batch.storage import Store
 from diagchd_batch.uris import normalize_uri
 
+_HEADERS_VARIABLE = "RAY_JOB_HEADERS"
 ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 UPLOAD_LIMIT_BYTES = 100 << 20
 """Ray refuses larger working directories."""
@@ -52,6 +55,32 @@ def cluster_address(address: str | None, environ: Mapping[str, str]) -> str | No
     """
     found = address or next((environ[name] for name in ADDRESS_VARIABLES if environ.get(name)), None)
     return None if found == "local" else found
+
+
+def check_address(address: str) -> None:
+    """Refuse an address with a user, a password or a query, because addresses appear in messages and process lists.
+
+    Raises:
+        ConfigError: It holds one. The message shows nothing of it.
+    """
+    if set(address) & set("@?#"):
+        raise ConfigError(
+            "the cluster's address (--address, RAY_API_SERVER_ADDRESS or RAY_ADDRESS) holds a user, a password or a "
+            "query: give only its scheme, host, port and path, such as http://head:8265. For a proxy that asks for a "
+            """password, set RAY_JOB_HEADERS to JSON such as {"Authorization": "Basic …"}"""
+        )
+
+
+def _headers(environ: Mapping[str, str]) -> dict[str, str] | None:
+    text = environ.get(_HEADERS_VARIABLE)
+    if not text:
+        return None
+    try:
+        return TypeAdapter(dict[str, str]).validate_json(text)
+    except ValidationError:
+        raise ConfigError(
+            f"""{_HEADERS_VARIABLE} is not a JSON object of texts; write it like {{"Authorization": "Basic …"}}"""
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +113,20 @@ class _Submission:
 class ClusterJobs:
     """The jobs of one cluster.
 
+    The headers in RAY_JOB_HEADERS, which Ray's own commands read, are sent with every request.
+
     Args:
         address: The address of the cluster's dashboard.
 
     Raises:
-        ConfigError: The cluster refuses this client, or runs another version of Ray.
+        ConfigError: The address or the headers cannot be used, the cluster refuses this client, or it runs another
+            version of Ray.
         RunFault: The cluster does not answer.
     """
 
     def __init__(self, address: str) -> None:
+        check_address(address)
+        headers = _headers(os.environ)
         self.address = address
         import ray
         from ray.job_submission import JobSubmissionClient
@@ -105,7 +139,7 @@ class ClusterJobs:
         ):
             logging.getLogger(f"ray.{module}").setLevel(logging.ERROR)
         with _ray_errors(address), _without(ADDRESS_VARIABLES):  # they would win over `address`
-            self._client = JobSubmissionClient(address)
+            self._client = JobSubmissionClient(address, headers=headers)
             version = self._client._server_ray_version  # there is no public way to ask
         if version and version.split(".")[:2] != ray.__version__.split(".")[:2]:
             raise ConfigError(

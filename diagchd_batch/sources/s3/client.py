@@ -1,8 +1,9 @@
 """The boto3 client of one process. It is made when it is first needed, and again when its credentials expire.
 
 The endpoint and the credentials are what boto3 finds: environment variables, AWS_PROFILE, shared files, web identity
-and instance roles. Two things are added. AWS_REGION is read, as Amazon's other libraries do. pyarrow's file system gets
-the same credentials, region and endpoint instead of looking for its own.
+and instance roles. Three things are added. AWS_REGION is read, as Amazon's other libraries do. pyarrow's file system
+gets the same credentials, region and endpoint instead of looking for its own. An endpoint is a scheme, a host and a
+port: one with a user or a password is refused, because endpoints appear in messages, and pyarrow takes neither.
 """
 
 import os
@@ -13,9 +14,9 @@ from urllib.parse import urlsplit
 import boto3
 import pyarrow.fs
 from botocore.config import Config
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import InvalidRegionError, NoCredentialsError
 
-from diagchd_batch.errors import StorageFault
+from diagchd_batch.errors import ConfigError, StorageFault
 
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0
@@ -50,6 +51,7 @@ class S3Clients:
         """Return the client.
 
         Raises:
+            ConfigError: The endpoint holds more than a scheme, a host and a port.
             StorageFault: The endpoint is not a URL.
             BotoCoreError: boto3 cannot make a client, for example because the profile is unknown.
         """
@@ -70,13 +72,16 @@ class S3Clients:
                 try:
                     self._connected = session, self._make_client(session)
                 except ValueError as error:
+                    # Texts about the endpoint repeat it, and it may hold a password.
+                    what = str(error) if isinstance(error, InvalidRegionError) else "the S3 endpoint is not a URL"
                     raise StorageFault(
-                        f"{error}; set AWS_ENDPOINT_URL_S3 to a URL such as https://s3.example.org"
+                        f"{what}; set AWS_ENDPOINT_URL_S3 to a URL such as https://s3.example.org"
                     ) from None
             return self._connected
 
     def _make_client(self, session: boto3.session.Session) -> Any:
         client = session.client("s3", config=self._options)
+        _check_endpoint(client.meta.endpoint_url)
         if is_amazon(client.meta.endpoint_url):
             return client
         # Many servers other than Amazon's refuse or damage the checksum trailers that boto3 sends by default.
@@ -110,6 +115,29 @@ class S3Clients:
             session_token=credentials.token,
             **options,
         )
+
+
+def host_and_port(url: str) -> str:
+    """Return the part of a URL that may be shown: its host, and the port if it names one."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _check_endpoint(url: str) -> None:
+    """Refuse an endpoint that is more than a scheme, a host and a port. The message shows nothing of it."""
+    parts = urlsplit(url)
+    if "@" in url:
+        surplus = "a user or a password"
+    elif parts.query or parts.fragment:
+        surplus = "a query"
+    elif parts.path.strip("/"):
+        surplus = "a path"
+    else:
+        return
+    raise ConfigError(
+        f"the S3 endpoint holds {surplus}: set AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL, or endpoint_url of the "
+        "profile) to a scheme, a host and a port, such as https://s3.example.org:9000, and give credentials in "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    )
 
 
 def is_amazon(endpoint_url: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, TypeVar
 from diagchd_batch.errors import StorageFault
 from diagchd_batch.retries import call_with_retries
 from diagchd_batch.sources.registry import SourceOptions
-from diagchd_batch.sources.s3.client import S3Clients
+from diagchd_batch.sources.s3.client import S3Clients, host_and_port
 from diagchd_batch.sources.s3.errors import REMEDIES, REQUEST_ERRORS, Failure, Kind, classify
 from diagchd_batch.uris import check_key
 
@@ -40,9 +40,9 @@ class S3Prefix:
 
     @property
     def place(self) -> str:
-        """Name of the prefix for messages: its URI and the endpoint."""
+        """Name of the prefix for messages: its URI, and the host and port of the endpoint."""
         try:
-            return f"{self.uri} at {self.clients.get().meta.endpoint_url}"
+            return f"{self.uri} at {host_and_port(self.clients.get().meta.endpoint_url)}"
         except REQUEST_ERRORS:  # there is no client: an unknown profile, or a damaged configuration file
             return self.uri
 

@@ -12,7 +12,7 @@ from ray.job_submission import JobStatus
 from diagchd_batch.cluster import job_api as client_module
 from diagchd_batch.cluster.job_api import ClusterJobs, cluster_address
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.errors import RunFault
+from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.storage import Store, open_store
 
 CONFIG = JobConfig.model_validate({"input": {"uri": "/archive", "layout": "tree"}, "output": {"uri": "/out"}})
@@ -190,3 +190,29 @@ def test_the_address_that_was_given_wins_over_rays_variables() -> None:
     assert cluster_address("http://c:8265", environ) == "http://c:8265"
     assert cluster_address(None, environ) == "http://a:8265"
     assert cluster_address(None, {"RAY_ADDRESS": "local"}) is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://user:zqxpasswordzqx@head:8265", "zqxpasswordzqx@head:8265", "http://head:8265/?token=zqxpasswordzqx"],
+)
+def test_an_address_holds_no_password(address) -> None:
+    with pytest.raises(ConfigError, match="RAY_JOB_HEADERS") as caught:
+        ClusterJobs(address)
+    assert "zqxpasswordzqx" not in str(caught.value)
+
+
+def test_headers_that_are_no_json_are_refused_without_being_shown(monkeypatch) -> None:
+    monkeypatch.setenv("RAY_JOB_HEADERS", "Authorization: Basic zqxpasswordzqx")
+    with pytest.raises(ConfigError, match="RAY_JOB_HEADERS") as caught:
+        ClusterJobs("http://head:8265")
+    assert "zqxpasswordzqx" not in str(caught.value)
+
+
+def test_headers_of_the_environment_are_sent(monkeypatch) -> None:
+    client = Mock(side_effect=ConnectionError)
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", client)
+    monkeypatch.setenv("RAY_JOB_HEADERS", '{"Authorization": "Basic eg=="}')
+    with pytest.raises(RunFault):
+        ClusterJobs("http://head:8265")
+    assert client.call_args.kwargs == {"headers": {"Authorization": "Basic eg=="}}

@@ -4,7 +4,11 @@ import multiprocessing
 
 import pytest
 
+from diagchd_batch.errors import ConfigError, StorageFault
+from diagchd_batch.sources.registry import SourceOptions
 from diagchd_batch.sources.s3.client import S3Clients
+from diagchd_batch.sources.s3.prefix import S3Prefix
+from diagchd_batch.storage import open_store
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +66,65 @@ def test_a_forked_child_makes_its_own_client_even_if_a_thread_was_just_making_on
 
 def _own_client_id() -> int:
     return id(_parents.get())
+
+
+CANARY = "zqxpasswordzqx"
+ENDPOINTS = {
+    f"http://user:{CANARY}@127.0.0.1:9000": "user or a password",
+    f"http://{CANARY}@127.0.0.1:9000": "user or a password",
+    f"http://user:{CANARY}/x@127.0.0.1:9000": "user or a password",
+    f"http://127.0.0.1:9000/?key={CANARY}": "query",
+    f"http://127.0.0.1:9000/#{CANARY}": "query",
+    f"http://127.0.0.1:9000/{CANARY}": "path",
+}
+
+
+def refused(variable: str, endpoint: str, monkeypatch, output: str = "s3://bucket/out") -> str:
+    monkeypatch.setenv(variable, endpoint)
+    with pytest.raises(ConfigError) as caught:
+        open_store(output).stat("key")
+    assert caught.value.exit_code == 2
+    assert CANARY not in str(caught.value) and "AWS_ENDPOINT_URL_S3" in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+@pytest.mark.parametrize(("endpoint", "surplus"), ENDPOINTS.items())
+def test_an_endpoint_is_a_scheme_a_host_and_a_port(variable, endpoint, surplus, monkeypatch) -> None:
+    assert surplus in refused(variable, endpoint, monkeypatch)
+
+
+def test_the_endpoint_of_a_profile_is_checked_too(monkeypatch, tmp_path) -> None:
+    (tmp_path / "config").write_text(f"[default]\nendpoint_url = http://user:{CANARY}@127.0.0.1:9000\n")
+    refused("AWS_CONFIG_FILE", str(tmp_path / "config"), monkeypatch)
+
+
+@pytest.mark.parametrize("endpoint", [f"{CANARY}:9000", f"http://host:{CANARY}", f"http://[{CANARY}", CANARY])
+def test_an_endpoint_that_is_no_url_is_not_shown(endpoint, monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    with pytest.raises((StorageFault, ConfigError)) as caught:
+        open_store("s3://bucket/out", object_timeout_s=0.1).stat("key")
+    assert f"http://host:{CANARY}" == endpoint or CANARY not in str(caught.value)
+
+
+def test_messages_name_the_host_and_the_port(monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.hospital.example:9000/")
+    assert S3Prefix("s3://bucket/out", SourceOptions()).place == "s3://bucket/out at s3.hospital.example:9000"
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY"])
+def test_the_password_of_a_proxy_is_in_no_message(variable, monkeypatch) -> None:
+    monkeypatch.setenv(variable, f"http://user:{CANARY}@127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"{variable.split('_')[0].lower()}://s3.hospital.example")
+    with pytest.raises(StorageFault, match=r"s3\.hospital\.example") as caught:
+        open_store("s3://bucket/out", object_timeout_s=0.1).stat("key")
+    assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize("uri", [f"s3://key:{CANARY}@bucket/x", f"S3://bucket?{CANARY}", f"s3://{CANARY}@b/../x"])
+def test_a_uri_of_a_bucket_holds_no_credentials(uri) -> None:
+    with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID") as caught:
+        open_store(uri)
+    assert CANARY not in str(caught.value)
