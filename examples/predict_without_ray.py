@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from diagchd_batch.images.formats import open_image
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.quality import quality_flags
-from diagchd_batch.images.readers import open_image
 from diagchd_batch.images.resize import resize_to_grid
 from diagchd_batch.model import Predictor, resolve_model
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.formats import ImageFile, open_image
 from diagchd_batch.images.limits import DecodeLimits
-from diagchd_batch.images.readers import ImageFile, open_image
 
 IDENTITY_LABELS: Mapping[int, int] = {0: 0, 1: 1, 2: 2}
 

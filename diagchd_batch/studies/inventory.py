@@ -9,10 +9,10 @@ import pyarrow as pa
 from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import ConfigError, InputError
 from diagchd_batch.sources import ObjectInfo, Source
-from diagchd_batch.studies.database import ScratchDatabase, scratch_database
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.layouts import LAYOUTS
 from diagchd_batch.studies.layouts.names import IS_HIDDEN, IS_IMAGE
+from diagchd_batch.studies.scratch_database import ScratchDatabase, scratch_database
 
 INSERT_ROWS = 16_384
 

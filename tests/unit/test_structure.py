@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ HEAVY = {
     "tensorflow": {"model", "training"},
     "jax": {"model", "training"},
 }
+REGISTERED = re.compile(r"diagchd_batch(\.[a-z_0-9]+)+(:\w+)?")
 MAX_MODULES = 12
 LISTS_OF_COMMANDS = {"cli", "runs"}
 
@@ -44,13 +46,21 @@ def _imports(path: Path) -> set[str]:
     return found
 
 
+def _named_in_registries(path: Path) -> set[str]:
+    """Return the modules that a registry names as text, to import them when they are needed."""
+    constants = (
+        node.value for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)
+    )
+    return {text.partition(":")[0] for text in constants if isinstance(text, str) and REGISTERED.fullmatch(text)}
+
+
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_one_way_and_heavy_libraries_stay_where_they_belong(path) -> None:
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    for name in _imports(path):
+    for name in _imports(path) | _named_in_registries(path):
         top, *rest = name.split(".")
         if top == "diagchd_batch" and rest and rest[0] in LAYER_OF and own in LAYER_OF:
             assert LAYER_OF[rest[0]] <= LAYER_OF[own], f"{own} imports {rest[0]}, which lies above it"
@@ -59,70 +69,179 @@ def test_imports_go_one_way_and_heavy_libraries_stay_where_they_belong(path) -> 
             assert any(package.startswith(f"{allowed}.") for allowed in HEAVY[top]), f"{top} outside {HEAVY[top]}"
 
 
-def _graph() -> dict[str, set[str]]:
-    """Return for each module of the package, by its dotted name, those that it imports."""
-    names = {".".join((PACKAGE.name, *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in MODULES}
+def _graph(package: Path) -> dict[str, set[str]]:
+    """Return for each module of a package, by its dotted name, those that it imports."""
+    paths = sorted(package.rglob("*.py"))
+    names = {".".join((package.name, *path.relative_to(package).with_suffix("").parts)): path for path in paths}
     names = {name.removesuffix(".__init__"): path for name, path in names.items()}
     graph = {}
     for name, path in names.items():
         found = _imports(path) & set(names)
         # `from package import module` also names the package, which then is not what is meant
         graph[name] = {one for one in found if not any(other.startswith(f"{one}.") for other in found)} - {name}
-    graph[f"{PACKAGE.name}.sources"] -= {f"{PACKAGE.name}.storage"}  # `open_source` opens a store as a source
     return graph
 
 
-def _circles(graph: dict[str, set[str]]) -> list[list[str]]:
+def _circle(graph: dict[str, set[str]]) -> list[str]:
     """Return one circle of imports, or nothing if there is none."""
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
-        return [error.args[1]]
+        return error.args[1]
     return []
 
 
+def _circles_at_every_depth(graph: dict[str, set[str]]) -> dict[str, list[str]]:
+    """Return for each package whose parts import each other in a circle one such circle. Parts are its sub-packages,
+    each taken as a whole, and its modules."""
+    packages = {
+        ".".join(parts[:depth]) for name in graph for parts in [name.split(".")] for depth in range(1, len(parts))
+    }
+    found = {}
+    for package in sorted(packages):
+        parts: dict[str, set[str]] = {}
+        for name, imported in graph.items():
+            if own := _part_of(package, name):
+                parts.setdefault(own, set()).update({_part_of(package, other) for other in imported} - {own, ""})
+        if circle := _circle(parts):
+            found[package] = circle
+    return found
+
+
+def _part_of(package: str, name: str) -> str:
+    """Return the sub-package or module of `package` that a module belongs to, or nothing if it lies elsewhere."""
+    return name.removeprefix(f"{package}.").split(".")[0] if name.startswith(f"{package}.") else ""
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert _circles(_graph()) == []
+    assert _circle(_graph(PACKAGE)) == []
 
 
-def test_no_packages_import_each_other_in_a_circle() -> None:
-    packages: dict[str, set[str]] = {}
-    for name, imported in _graph().items():
-        own = _package(name)
-        packages.setdefault(own, set()).update({_package(other) for other in imported} - {own})
-    assert _circles(packages) == []
+def test_no_packages_at_any_depth_import_each_other_in_a_circle() -> None:
+    assert _circles_at_every_depth(_graph(PACKAGE)) == {}
 
 
-def _package(name: str) -> str:
-    """Return the part of the package that a module belongs to; the four parts of `scoring` count by themselves."""
-    parts = name.split(".")[1:]
-    return ".".join(parts[:2]) if parts[:1] == ["scoring"] else parts[0] if parts else ""
+@pytest.mark.parametrize(
+    ("modules", "circles"),
+    [
+        ({"a/one.py": "from made.b import other", "b/other.py": ""}, {}),
+        ({"a/one.py": "import made.b.other", "b/other.py": "import made.a.two", "a/two.py": ""}, {"made": {"a", "b"}}),
+        (
+            {
+                "a/b/one.py": "from made.a.c.other import x",
+                "a/c/other.py": "def f():\n    from made.a.b import two",
+                "a/b/two.py": "",
+            },
+            {"made.a": {"b", "c"}},
+        ),
+        (
+            {"a/b/one.py": "import made.a.own", "a/own.py": "import made.a.b.two", "a/b/two.py": ""},
+            {"made.a": {"b", "own"}},
+        ),
+    ],
+)
+def test_a_circle_is_found_at_any_depth(tmp_path, modules, circles) -> None:
+    package = tmp_path / "made"
+    for name, text in modules.items():
+        path = package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        for folder in (path.parent, *path.parent.parents):
+            if folder.is_relative_to(package):
+                (folder / "__init__.py").touch()
+    graph = _graph(package)
+    assert _circle(graph) == []
+    assert {package: set(circle) for package, circle in _circles_at_every_depth(graph).items()} == circles
 
 
-@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES}), ids=lambda path: path.name)
+FOLDERS = sorted({path.parent for path in MODULES})
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names of a package's modules and sub-packages."""
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
+    return sorted(modules | {path.parent.name for path in folder.glob("*/__init__.py")})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_no_folder_has_too_many_modules_and_no_two_names_are_nearly_equal(folder) -> None:
-    names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
-    assert folder.name in LISTS_OF_COMMANDS or len(names) <= MAX_MODULES
-    for one, other in itertools.combinations(names, 2):
-        assert not _nearly_equal(one, other), f"{folder.name}/{one}.py and {folder.name}/{other}.py"
+    n_modules = len([path for path in folder.glob("*.py") if path.stem != "__init__"])
+    assert str(folder.relative_to(PACKAGE)) in LISTS_OF_COMMANDS or n_modules <= MAX_MODULES
+    for one, other in itertools.combinations(_names(folder), 2):
+        assert not _nearly_equal(one, other), f"{folder.name}/{one} and {folder.name}/{other}"
 
 
 def _nearly_equal(one: str, other: str) -> bool:
-    """Return whether two names differ by one letter or by an ending: actor and actors, watch and watchdog."""
+    """Return whether two names differ by one letter or by an ending: actor and actors, run and run_state."""
     short, long = sorted((one, other), key=len)
     if long.startswith(short):
-        return long[len(short)] not in "_0123456789"
+        return True
     if len(short) == len(long):
         return sum(a != b for a, b in zip(short, long, strict=True)) == 1
     return len(long) == len(short) + 1 and any(long[:i] + long[i + 1 :] == short for i in range(len(long)))
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("actor", "actors"), ("watch", "watchdog"), ("plan", "plane"), ("a1", "b1")]
+    ("one", "other"),
+    [("actor", "actors"), ("watch", "watchdog"), ("plan", "plane"), ("a1", "b1"), ("run", "run_state")],
 )
 def test_names_that_are_nearly_equal_are_found(one, other) -> None:
     assert _nearly_equal(one, other)
-    assert not _nearly_equal("s3", "s3_client")
+    assert not _nearly_equal("raster", "registry")
+
+
+SAME_MEANING = {
+    "agreement": "how far raters agree",
+    "calibration": "whether probabilities are right",
+    "cases": "single studies or frames that a page shows",
+    "checks": "one probe of a place before a run",
+    "cohort": "the studies that are analysed",
+    "compare": "two runs are compared",
+    "comparison": "two runs",
+    "config": "the job file",
+    "confusion": "the two-by-two table",
+    "curves": "ROC and other curves",
+    "database": "temporary DuckDB tables",
+    "definitions": "what each figure of a table means",
+    "document": "an HTML file",
+    "errors": "exceptions, and how others' become ours",
+    "evaluate": "metrics from results",
+    "flow": "from planned to analysed studies",
+    "formats": "file formats: of images, and of query results",
+    "headline": "the rows that stand first",
+    "lineage": "a run and those that it continues",
+    "local": "a directory of this machine",
+    "multiplicity": "Holm's adjustment",
+    "plan": "the frozen list of what a run scores",
+    "progress": "how far a run is",
+    "query": "SQL over an output",
+    "registry": "which class or module serves which kind: a new kind is one line there",
+    "report": "the HTML report",
+    "run": "one run",
+    "s3": "an S3 bucket",
+    "schemas": "Arrow schemas of tables",
+    "score_rows": "rows of score files: how they are made and checked",
+    "scores": "model's or readers' probabilities",
+    "segmentation": "masks against reference masks",
+    "source": "a place that is read: the protocol and each implementation",
+    "sources": "where images come from",
+    "subgroups": "studies by the level of a covariate",
+    "tables": "named tables: those that users write, and those that an evaluation writes",
+    "verify": "whether an output is whole",
+}
+"""What each name means that more than one package has. A name that does not mean the same in all of them is changed."""
+
+
+def test_a_name_that_several_packages_have_means_the_same() -> None:
+    places: dict[str, list[str]] = {}
+    for folder in FOLDERS:
+        for name in _names(folder):
+            places.setdefault(name, []).append(str(folder.relative_to(PACKAGE)))
+    # a command and what it does have the same name on purpose
+    shared = {name for name, folders in places.items() if len(set(folders) - {"cli"}) > 1}
+    assert shared - set(SAME_MEANING) == set(), (
+        "name the new module otherwise, or say what the name means in all packages"
+    )
 
 
 def test_every_part_of_the_package_has_a_layer() -> None:

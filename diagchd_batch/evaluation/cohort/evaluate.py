@@ -8,15 +8,15 @@ import pyarrow as pa
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
-from diagchd_batch.evaluation.cohort.analysis import Analysis, analyse
-from diagchd_batch.evaluation.cohort.annotations import (
+from diagchd_batch.evaluation.annotations import (
     Matching,
     labels_made_of_reads,
     match_readers,
     match_reference,
 )
-from diagchd_batch.evaluation.cohort.database import CohortDatabase, RunTables
+from diagchd_batch.evaluation.cohort.analysis import Analysis, analyse
 from diagchd_batch.evaluation.cohort.flow import create_results, flow_rows, study_results, table_rows
+from diagchd_batch.evaluation.database import CohortDatabase, RunTables
 from diagchd_batch.evaluation.operating_points import choose_headline
 from diagchd_batch.evaluation.readers.reads import Reads, reads_table
 from diagchd_batch.evaluation.subgroups.covariates import Covariate, all_covariates, diagnoses

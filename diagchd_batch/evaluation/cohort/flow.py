@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from diagchd_batch.config.models import OperatingPoint
-from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.units import REASONS, WITHOUT_REFERENCE, Rater, Units

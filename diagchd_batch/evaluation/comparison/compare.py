@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
-from diagchd_batch.evaluation.cohort.annotations import Matching, match_reference
-from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.annotations import Matching, match_reference
 from diagchd_batch.evaluation.cohort.evaluate import run_tables
 from diagchd_batch.evaluation.cohort.flow import create_results
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS
@@ -19,6 +18,7 @@ from diagchd_batch.evaluation.comparison.mask_agreement import mask_case_rows, m
 from diagchd_batch.evaluation.comparison.mask_pairs import MaskPairs, ShardRange, compare_masks
 from diagchd_batch.evaluation.comparison.paired_tests import paired_rows, score_test_row
 from diagchd_batch.evaluation.comparison.schemas import TABLES
+from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.operating_points import choose_headline, model_rater, point_columns
 from diagchd_batch.evaluation.subgroups.covariates import Covariate, all_covariates
 from diagchd_batch.evaluation.tables.display_names import DisplayNames

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from diagchd_batch.config.models import OperatingPoint
-from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.operating_points import model_rater, point_columns
 from diagchd_batch.evaluation.performance.accuracy import call_rows, score_rows
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.results.columns import CLASSES, SURFACE_CLASSES
 from diagchd_batch.statistics.estimate import Estimate, NullReason

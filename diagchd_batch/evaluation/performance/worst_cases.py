@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.tables.rows import Row
 
 WORST_CASES = 20

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pyarrow as pa
 
-from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.units import EXCLUDED, UNDECIDED, Rater
 
 UNAIDED = "unaided"

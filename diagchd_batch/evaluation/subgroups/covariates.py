@@ -9,8 +9,8 @@ import pandas as pd
 
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.errors import InputError
-from diagchd_batch.evaluation.cohort.annotations import Matching, match_covariates
-from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.annotations import Matching, match_covariates
+from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.subgroups.measurements import (
     NUMBER_OF_IMAGES,
     SOURCE_RESOLUTION,

@@ -13,8 +13,8 @@ from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ItemError, UsageError
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.formats import open_image
 from diagchd_batch.images.limits import DecodeLimits
-from diagchd_batch.images.readers import open_image
 from diagchd_batch.report.gallery.cases import Case
 from diagchd_batch.results.columns import SCORES
 from diagchd_batch.results.datasets import parquet_files

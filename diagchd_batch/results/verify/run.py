@@ -15,7 +15,7 @@ from diagchd_batch.results.datasets import committed_shards, foreign_tables
 from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
 from diagchd_batch.results.verify.findings import REMEDIES, Problem, ProblemKind, VerifyReport
 from diagchd_batch.results.verify.predictions import PredictionsCheck
-from diagchd_batch.results.verify.rows import Expectations
+from diagchd_batch.results.verify.score_rows import Expectations
 from diagchd_batch.results.verify.shard import ShardCheck, ShardFindings
 from diagchd_batch.storage import Store
 from diagchd_batch.wording import counted

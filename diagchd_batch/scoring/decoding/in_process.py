@@ -5,9 +5,9 @@ from typing import Protocol
 
 import numpy as np
 
+from diagchd_batch.images.formats import ImageFile, open_image
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.masks import read_label_mask
-from diagchd_batch.images.readers import ImageFile, open_image
 from diagchd_batch.images.resize import resize_labels, resize_to_grid
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 

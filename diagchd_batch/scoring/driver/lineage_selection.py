@@ -8,9 +8,9 @@ from diagchd_batch.results.datasets import read_predictions
 from diagchd_batch.results.lineage import latest_rows_sql, resolve_lineage
 from diagchd_batch.scoring.driver.identity import Identity
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.database import ScratchDatabase
 from diagchd_batch.studies.plan.selection import Select, keep_selected, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
+from diagchd_batch.studies.scratch_database import ScratchDatabase
 
 _FAILED = f"""
 CREATE TABLE selected AS

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from diagchd_batch.config.models import InputConfig
-from diagchd_batch.studies.database import ScratchDatabase
 from diagchd_batch.studies.layouts import diagchd, manifest, tree
+from diagchd_batch.studies.scratch_database import ScratchDatabase
 
 Layout = Callable[[ScratchDatabase, InputConfig], str | None]
 

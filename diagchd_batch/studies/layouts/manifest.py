@@ -4,8 +4,8 @@ import pyarrow as pa
 
 from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies.database import ScratchDatabase
-from diagchd_batch.studies.tables import cells
+from diagchd_batch.studies.scratch_database import ScratchDatabase
+from diagchd_batch.studies.tables import cell_parsing
 from diagchd_batch.studies.tables.csv_and_parquet import TableBatch, TableColumns, read_table, table_digest
 
 SOURCE = "input.manifest"
@@ -50,13 +50,13 @@ def _entries(batch: TableBatch) -> pa.RecordBatch:
     return pa.record_batch(
         {
             "row": pa.array(batch.rows, pa.int64()),
-            "study": pa.array(batch.parse("study_id", cells.identifier), pa.string()),
-            "subject": pa.array(batch.parse("subject_id", cells.text), pa.string()),
-            "fetus": pa.array(batch.parse("fetus", cells.text), pa.string()),
-            "uri": pa.array(batch.parse("uri", cells.relative_key), pa.string()),
-            "frame": pa.array(batch.parse("frame", cells.frame_number), pa.int32()),
-            "mask_uri": pa.array(batch.parse("mask_uri", cells.optional_key), pa.string()),
-            "label": pa.array(batch.parse("label", cells.binary), pa.int8()),
+            "study": pa.array(batch.parse("study_id", cell_parsing.identifier), pa.string()),
+            "subject": pa.array(batch.parse("subject_id", cell_parsing.text), pa.string()),
+            "fetus": pa.array(batch.parse("fetus", cell_parsing.text), pa.string()),
+            "uri": pa.array(batch.parse("uri", cell_parsing.relative_key), pa.string()),
+            "frame": pa.array(batch.parse("frame", cell_parsing.frame_number), pa.int32()),
+            "mask_uri": pa.array(batch.parse("mask_uri", cell_parsing.optional_key), pa.string()),
+            "label": pa.array(batch.parse("label", cell_parsing.binary), pa.int8()),
             "excluded_because": pa.array(_exclusions(batch), pa.string()),
         }
     )
@@ -64,8 +64,8 @@ def _entries(batch: TableBatch) -> pa.RecordBatch:
 
 def _exclusions(batch: TableBatch) -> list[str | None]:
     """Return for each row the reason for its exclusion, or None if it is included."""
-    included = batch.parse("include", cells.yes_or_no)
-    reasons = batch.parse("exclude_reason", cells.text)
+    included = batch.parse("include", cell_parsing.yes_or_no)
+    reasons = batch.parse("exclude_reason", cell_parsing.text)
     for row, include, reason in zip(batch.rows, included, reasons, strict=True):
         if include and reason:
             raise InputError(f"{SOURCE}, {batch.unit} {row}: include says yes, but exclude_reason gives a reason")

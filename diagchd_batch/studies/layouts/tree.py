@@ -2,8 +2,8 @@
 
 from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies.database import ScratchDatabase
 from diagchd_batch.studies.layouts.names import IS_HIDDEN, IS_IMAGE
+from diagchd_batch.studies.scratch_database import ScratchDatabase
 from diagchd_batch.wording import counted
 
 

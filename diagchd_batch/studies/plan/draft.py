@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch import __version__
-from diagchd_batch.studies.database import ScratchDatabase
 from diagchd_batch.studies.inventory import count_unlisted
 from diagchd_batch.studies.plan.digest import TableDigest
 from diagchd_batch.studies.plan.sharding import ShardSize, images_per_shard, pack_studies
 from diagchd_batch.studies.plan.stored_plan import PLAN_IMAGES, PLAN_STUDIES, SHARDS_PER_PART, PlanHead
+from diagchd_batch.studies.scratch_database import ScratchDatabase
 
 STUDIES_FILE = "studies.parquet"
 STUDIES_PER_ROW_GROUP = 65_536

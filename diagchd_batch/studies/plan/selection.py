@@ -7,8 +7,8 @@ row of each.
 
 from collections.abc import Callable, Sequence
 
-from diagchd_batch.studies.database import ScratchDatabase
 from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, Plan
+from diagchd_batch.studies.scratch_database import ScratchDatabase
 
 Select = Callable[[ScratchDatabase], None]
 """Reduces the tables `images` and `studies` of an inventory in place."""

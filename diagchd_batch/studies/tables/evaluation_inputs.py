@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies.tables import cells, gestational_age
+from diagchd_batch.studies.tables import cell_parsing, gestational_age
 from diagchd_batch.studies.tables.csv_and_parquet import TableBatch, TableColumns, read_table
 from diagchd_batch.wording import counted
 
@@ -154,22 +154,22 @@ def _read(
 
 def _reference_rows(batch: TableBatch) -> dict[str, list[Any]]:
     return {
-        "study_id": batch.parse("study_id", cells.identifier),
-        "label": batch.parse("label", cells.binary),
-        "diagnosis": batch.parse("diagnosis", cells.text),
-        "method": batch.parse("method", cells.text),
+        "study_id": batch.parse("study_id", cell_parsing.identifier),
+        "label": batch.parse("label", cell_parsing.binary),
+        "diagnosis": batch.parse("diagnosis", cell_parsing.text),
+        "method": batch.parse("method", cell_parsing.text),
     }
 
 
 def _reader_rows(batch: TableBatch) -> dict[str, list[Any]]:
     rows: dict[str, list[Any]] = {
-        "study_id": batch.parse("study_id", cells.identifier),
-        "reader": batch.parse("reader", cells.identifier),
+        "study_id": batch.parse("study_id", cell_parsing.identifier),
+        "reader": batch.parse("reader", cell_parsing.identifier),
         "session": batch.parse("session", str),
-        "arm": batch.parse("arm", cells.text),
-        "status": batch.parse("status", cells.one_of(*STATUSES)),
-        "call": batch.parse("call", cells.binary),
-        "score": batch.parse("score", cells.finite_number),
+        "arm": batch.parse("arm", cell_parsing.text),
+        "status": batch.parse("status", cell_parsing.one_of(*STATUSES)),
+        "call": batch.parse("call", cell_parsing.binary),
+        "score": batch.parse("score", cell_parsing.finite_number),
     }
     for row, reader, arm in zip(batch.rows, rows["reader"], rows["arm"], strict=True):
         if reader.casefold() in _RESERVED_READERS:
@@ -204,12 +204,12 @@ def _covariate_rows(batch: TableBatch) -> dict[str, list[Any]]:
             f"{COVARIATES}: the metrics tables use the name {reserved[0]} for figures of their own; rename the column, "
             f"for example to {reserved[0]}_given"
         )
-    rows: dict[str, list[Any]] = {"study_id": batch.parse("study_id", cells.identifier)}
+    rows: dict[str, list[Any]] = {"study_id": batch.parse("study_id", cell_parsing.identifier)}
     for name in given:
         rows["gestational_age_days"] = batch.parse(name, GESTATIONAL_AGE[name])
     for name in batch.cells:
         if name and name not in rows and name not in given:
-            rows[name] = batch.parse(name, cells.text)
+            rows[name] = batch.parse(name, cell_parsing.text)
     return rows
 
 

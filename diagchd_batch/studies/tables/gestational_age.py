@@ -2,7 +2,7 @@
 
 import re
 
-from diagchd_batch.studies.tables.cells import finite_number
+from diagchd_batch.studies.tables.cell_parsing import finite_number
 
 PLAUSIBLE_DAYS = (28.0, 322.0)
 """4 to 46 weeks. A number outside this range has the wrong unit or is not a gestational age."""

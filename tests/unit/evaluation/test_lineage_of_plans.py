@@ -5,7 +5,7 @@ import itertools
 import pyarrow as pa
 import pytest
 
-from diagchd_batch.evaluation.cohort.database import CohortDatabase, RunTables
+from diagchd_batch.evaluation.database import CohortDatabase, RunTables
 from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
 from diagchd_batch.errors import ItemError
+from diagchd_batch.images.formats import open_image
 from diagchd_batch.images.limits import DecodeLimits
-from diagchd_batch.images.readers import open_image
 from tests.unit.images.pictures import encoded, handmade_png, noise_hw_u8, noise_hwc_u8, png_chunk, tiff_of
 
 LIMITS = DecodeLimits(max_pixels=1_000_000, max_file_bytes=10_000_000, max_frames=50)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from diagchd_batch.errors import ItemError
+from diagchd_batch.images.formats import FrameGeometry, open_image, registry
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.masks import read_label_mask
-from diagchd_batch.images.readers import FrameGeometry, open_image, registry
 from tests.unit.images.pictures import encoded, noise_hwc_u8
 
 LIMITS = DecodeLimits()

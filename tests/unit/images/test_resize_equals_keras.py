@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from diagchd_batch.images.formats import open_image
 from diagchd_batch.images.limits import DecodeLimits
-from diagchd_batch.images.readers import open_image
 from diagchd_batch.images.resize import resize_labels, resize_to_grid
 from tests.unit.images.pictures import encoded, noise_hwc_u8
 

@@ -6,7 +6,7 @@ import pyarrow.dataset as ds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagchd_batch.evaluation.cohort.database import CohortDatabase, RunTables
+from diagchd_batch.evaluation.database import CohortDatabase, RunTables
 from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import write_run_record

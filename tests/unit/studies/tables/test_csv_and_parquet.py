@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from diagchd_batch.errors import InputError, ItemError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources.local.source import LocalSource
-from diagchd_batch.studies.tables.cells import binary, identifier
+from diagchd_batch.studies.tables.cell_parsing import binary, identifier
 from diagchd_batch.studies.tables.csv_and_parquet import BATCH_ROWS, TableColumns, read_table, table_digest
 
 COLUMNS = TableColumns(("study_id", "label"), ("note",))

@@ -1,6 +1,6 @@
 """Readers of image files, chosen by content: `open_image(data, limits)` returns an `ImageFile`, whatever the format."""
 
-from diagchd_batch.images.readers.image_file import FrameGeometry, ImageFile, ImageReader
-from diagchd_batch.images.readers.registry import open_image
+from diagchd_batch.images.formats.image_file import FrameGeometry, ImageFile, ImageReader
+from diagchd_batch.images.formats.registry import open_image
 
 __all__ = ["FrameGeometry", "ImageFile", "ImageReader", "open_image"]

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from diagchd_batch.errors import InputError
-from diagchd_batch.evaluation.cohort.database import CohortDatabase
+from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.readers.reads import Reads
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 

@@ -2,9 +2,9 @@
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.formats.image_file import ImageFile, ImageReader
+from diagchd_batch.images.formats.raster import RasterReader
 from diagchd_batch.images.limits import DecodeLimits
-from diagchd_batch.images.readers.image_file import ImageFile, ImageReader
-from diagchd_batch.images.readers.raster import RasterReader
 
 READERS: tuple[ImageReader, ...] = (RasterReader(),)
 """All readers. The first one that recognises a file opens it."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from diagchd_batch.studies.tables import cells
+from diagchd_batch.studies.tables import cell_parsing
 from diagchd_batch.uris import is_key
 
 path_parts = st.one_of(st.sampled_from([".", "..", "", "a", "%2e%2e", "C:", "s3:"]), st.text(max_size=5))
@@ -17,7 +17,7 @@ paths = st.lists(path_parts, min_size=1, max_size=6).map("/".join)
 @example("%2e%2e/a.png")
 def test_a_key_stays_below_the_root_or_is_refused(cell) -> None:
     try:
-        key = cells.relative_key(cell)
+        key = cell_parsing.relative_key(cell)
     except ValueError:
         return
     assert is_key(key)
@@ -42,22 +42,22 @@ def test_a_key_stays_below_the_root_or_is_refused(cell) -> None:
 )
 def test_keys_that_leave_the_root_or_name_no_file_are_refused(cell, expected) -> None:
     with pytest.raises(ValueError, match=expected):
-        cells.relative_key(cell)
+        cell_parsing.relative_key(cell)
 
 
 @pytest.mark.parametrize("cell", ["a b/%41.png", "ä/ö.png", 'a"b.png', "a:b.png", "..a/b..png", "a\nb.png"])
 def test_other_characters_are_taken_as_they_are(cell) -> None:
-    assert cells.relative_key(cell) == cell
+    assert cell_parsing.relative_key(cell) == cell
 
 
 @pytest.mark.parametrize(
     ("parse", "taken", "refused"),
     [
-        (cells.binary, {"0": 0, "1": 1, "": None, "1.0": 1}, ["2", "CHD", "-1", "0.5", "true"]),
-        (cells.frame_number, {"0": 0, "007": 7, "12.0": 12, "": None}, ["-1", "1.5", "a", "1e3", "٣", "9" * 10]),
-        (cells.yes_or_no, {"No": False, "FALSE": False, "0": False, "yes": True, "": None}, ["maybe", "2"]),
-        (cells.finite_number, {"1.5": 1.5, "1,5": 1.5, "-2": -2.0, "": None}, ["nan", "inf", "1,000.5", "x"]),
-        (cells.one_of("read", "not_read"), {"Read": "read"}, ["", "unread"]),
+        (cell_parsing.binary, {"0": 0, "1": 1, "": None, "1.0": 1}, ["2", "CHD", "-1", "0.5", "true"]),
+        (cell_parsing.frame_number, {"0": 0, "007": 7, "12.0": 12, "": None}, ["-1", "1.5", "a", "1e3", "٣", "9" * 10]),
+        (cell_parsing.yes_or_no, {"No": False, "FALSE": False, "0": False, "yes": True, "": None}, ["maybe", "2"]),
+        (cell_parsing.finite_number, {"1.5": 1.5, "1,5": 1.5, "-2": -2.0, "": None}, ["nan", "inf", "1,000.5", "x"]),
+        (cell_parsing.one_of("read", "not_read"), {"Read": "read"}, ["", "unread"]),
     ],
 )
 def test_values(parse, taken, refused) -> None:
