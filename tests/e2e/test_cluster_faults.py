@@ -35,14 +35,14 @@ class Expected:
 
 
 @pytest.fixture(scope="module")
-def bucket(ray_cluster, tmp_path_factory) -> str:
+def bucket(ray_cluster: RayCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     name = ray_cluster.s3.new_bucket()
     upload_cohort(ray_cluster, name, N_IMAGES, tmp_path_factory.mktemp("cohort"))
     return name
 
 
 @pytest.fixture(scope="module")
-def expected(ray_cluster, bucket, tmp_path_factory) -> Expected:
+def expected(ray_cluster: RayCluster, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Expected:
     run = ClusterRun(ray_cluster, bucket, "here", tmp_path_factory.mktemp("here"))
     ended = run.score_here()
     assert ended.returncode == DONE_WITH_FAILED_INPUTS, ended.stderr
@@ -50,12 +50,12 @@ def expected(ray_cluster, bucket, tmp_path_factory) -> Expected:
 
 
 @pytest.fixture
-def run(ray_cluster: RayCluster, bucket: str, tmp_path: Path, request) -> ClusterRun:
+def run(ray_cluster: RayCluster, bucket: str, tmp_path: Path, request: pytest.FixtureRequest) -> ClusterRun:
     ray_cluster.proxy.clear()
     return ClusterRun(ray_cluster, bucket, request.node.name.replace("_", "-"), tmp_path)
 
 
-def _finish(run: ClusterRun, client: subprocess.Popen) -> str:
+def _finish(run: ClusterRun, client: subprocess.Popen[bytes]) -> str:
     """The client's messages, once it told of the run's end."""
     stdout, stderr = run.wait_until_ended(client)
     assert client.returncode == DONE_WITH_FAILED_INPUTS, stderr
@@ -71,7 +71,7 @@ def _assert_as(expected: Expected, run: ClusterRun) -> None:
     assert verified.returncode == 0, verified.stdout
 
 
-def test_two_submits_at_once_on_two_workers_equal_a_run_on_this_machine(run, expected) -> None:
+def test_two_submits_at_once_on_two_workers_equal_a_run_on_this_machine(run: ClusterRun, expected: Expected) -> None:
     with run.images_held_from(*WORKERS):
         clients = [run.submitting(), run.submitting()]
         for name in WORKERS:
@@ -81,7 +81,7 @@ def test_two_submits_at_once_on_two_workers_equal_a_run_on_this_machine(run, exp
     _assert_as(expected, run)
 
 
-def test_a_worker_node_is_killed(run, expected) -> None:
+def test_a_worker_node_is_killed(run: ClusterRun, expected: Expected) -> None:
     cluster = run.cluster
     cluster.proxy.add(SLOW_READING)
     client = run.submitting()
@@ -98,7 +98,7 @@ def test_a_worker_node_is_killed(run, expected) -> None:
     _assert_as(expected, run)
 
 
-def test_a_node_that_comes_during_a_run_is_used(run, expected) -> None:
+def test_a_node_that_comes_during_a_run_is_used(run: ClusterRun, expected: Expected) -> None:
     cluster = run.cluster
     cluster.hosts["worker-2"].kill()
     cluster.wait_for_nodes(2)
@@ -123,7 +123,7 @@ def test_a_node_that_comes_during_a_run_is_used(run, expected) -> None:
     _assert_as(expected, run)
 
 
-def test_actors_are_killed_ten_times(run, expected) -> None:
+def test_actors_are_killed_ten_times(run: ClusterRun, expected: Expected) -> None:
     """Each in the middle of work. While one is waited for, the other node gets no image: or that might finish all that
     is left. A shard that killed its actor four times at one place would look deadly, so before an actor's fourth death
     the shards of the first three are finished, as they are where actors die by chance.
@@ -159,7 +159,7 @@ def test_actors_are_killed_ten_times(run, expected) -> None:
     _assert_as(expected, run)
 
 
-def test_a_worker_loses_s3_for_thirty_seconds(run, expected) -> None:
+def test_a_worker_loses_s3_for_thirty_seconds(run: ClusterRun, expected: Expected) -> None:
     cluster = run.cluster
     cluster.proxy.add(SLOW_READING)
     client = run.submitting()
@@ -177,7 +177,7 @@ def test_a_worker_loses_s3_for_thirty_seconds(run, expected) -> None:
     _assert_as(expected, run)
 
 
-def test_s3_answers_500_and_503_slowly_and_with_short_bodies(run, expected) -> None:
+def test_s3_answers_500_and_503_slowly_and_with_short_bodies(run: ClusterRun, expected: Expected) -> None:
     proxy = run.cluster.proxy
     faults = [
         Fault(status=503, code="SlowDown", probability=0.1, times=60),
@@ -193,7 +193,7 @@ def test_s3_answers_500_and_503_slowly_and_with_short_bodies(run, expected) -> N
     _assert_as(expected, run)
 
 
-def test_the_head_is_killed_and_started_again(run, expected) -> None:
+def test_the_head_is_killed_and_started_again(run: ClusterRun, expected: Expected) -> None:
     cluster = run.cluster
     cluster.proxy.add(SLOW_READING)
     client = run.submitting()
@@ -221,7 +221,7 @@ def test_the_head_is_killed_and_started_again(run, expected) -> None:
     _assert_as(expected, run)
 
 
-def test_all_that_was_left_behind_tells_no_secret_and_no_identifier(ray_cluster) -> None:
+def test_all_that_was_left_behind_tells_no_secret_and_no_identifier(ray_cluster: RayCluster) -> None:
     """Ray's session directories on all nodes, after all that is above, and what the dashboard tells."""
     told = {str(path): path.read_bytes() for path in ray_cluster.directory.rglob("*") if path.is_file()}
     told |= {path: ray_cluster.get(path).encode() for path in ("/api/jobs/", "/api/v0/actors", "/api/v0/tasks")}

@@ -74,7 +74,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "input"
 
 
-def test_each_file_gets_the_row_it_deserves(folder, tmp_path) -> None:
+def test_each_file_gets_the_row_it_deserves(folder: Path, tmp_path: Path) -> None:
     traps = tmp_path / "traps"
     traps.mkdir()
     run = ScoringRun(

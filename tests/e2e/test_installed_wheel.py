@@ -25,14 +25,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "venv/bin/diagchd-batch"
 
 
-def test_the_sample_job_runs_from_the_wheel_alone(installed, tmp_path) -> None:
+def test_the_sample_job_runs_from_the_wheel_alone(installed: Path, tmp_path: Path) -> None:
     _run([str(installed), "sample", "demo"], tmp_path)
     summary = _run([str(installed), "submit", "demo/job.yaml"], tmp_path)
     assert "121 frames of 121 images" in summary
     assert "every planned frame exactly once" in _run([str(installed), "verify", "demo/out"], tmp_path)
 
 
-def test_nothing_but_the_package_is_at_the_top_level(installed) -> None:
+def test_nothing_but_the_package_is_at_the_top_level(installed: Path) -> None:
     (site_packages,) = installed.parents[1].glob("lib/python*/site-packages")
     (record,) = site_packages.glob("diagchd_batch-*.dist-info/RECORD")
     top_level = {line.split("/")[0] for line in record.read_text().splitlines() if not line.startswith("..")}

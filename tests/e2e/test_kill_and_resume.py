@@ -51,7 +51,9 @@ def _all_gone(pids: list[int], within_s: float) -> bool:
 
 
 @pytest.mark.slow
-def test_worker_killed_then_driver_killed_then_the_same_command_again(cohort, undisturbed, tmp_path) -> None:
+def test_worker_killed_then_driver_killed_then_the_same_command_again(
+    cohort: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
     run = ScoringRun(tmp_path, cohort)
     with run.started() as driver:
         driver.wait_until(driver.workers)
@@ -67,13 +69,13 @@ def test_worker_killed_then_driver_killed_then_the_same_command_again(cohort, un
 
 
 @pytest.mark.slow
-def test_two_actors_give_the_same_bytes(cohort, undisturbed, tmp_path) -> None:
+def test_two_actors_give_the_same_bytes(cohort: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     run = ScoringRun(tmp_path, cohort, {"cluster.actors.max": 2, "cluster.cpus_per_actor": 1})
     _assert_finishes_as(run, undisturbed)
 
 
 @pytest.mark.slow
-def test_two_actors_give_the_same_bytes_with_the_full_network_if_their_threads_are_fixed(tmp_path) -> None:
+def test_two_actors_give_the_same_bytes_with_the_full_network_if_their_threads_are_fixed(tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "cohort", 4)
     settings = {"model.name": "diagchd", "model.batch_size": 1, "shards.images_per_shard": 2}
     settings |= {"cluster.threads_per_actor": 1}
@@ -87,7 +89,7 @@ def test_two_actors_give_the_same_bytes_with_the_full_network_if_their_threads_a
 
 
 @pytest.mark.slow
-def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path) -> None:
+def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path: Path) -> None:
     """Canaries in paths, file names, the key and the environment; then all that Ray keeps on disk is searched."""
     canary = "canary7f3e"
     secret = "secretcanary91c2secretcanary91c2"
@@ -179,7 +181,12 @@ DISTURBANCES: Mapping[str, Callable[[ScoringRun], None]] = {
 
 
 @pytest.fixture(scope="module")
-def disturbed(cohort, undisturbed, tmp_path_factory, request) -> Iterator[dict[str, Future[None]]]:
+def disturbed(
+    cohort: Path,
+    undisturbed: dict[str, bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[dict[str, Future[None]]]:
     directory = tmp_path_factory.mktemp("disturbed")
 
     def disturb_and_resume(name: str) -> None:
@@ -194,12 +201,12 @@ def disturbed(cohort, undisturbed, tmp_path_factory, request) -> Iterator[dict[s
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("how", DISTURBANCES)
-def test_a_disturbed_run_goes_on_to_the_same_bytes(disturbed, how) -> None:
+def test_a_disturbed_run_goes_on_to_the_same_bytes(disturbed: dict[str, Future[None]], how: str) -> None:
     disturbed[how].result()
 
 
 @pytest.mark.slow
-def test_two_drivers_at_once(cohort, undisturbed, tmp_path) -> None:
+def test_two_drivers_at_once(cohort: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     run = ScoringRun(tmp_path, cohort)
     with run.started() as first, run.started() as second:
         endings = [first.ending(), second.ending()]

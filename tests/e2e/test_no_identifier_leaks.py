@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ class Archive:
         tables = {"studies": self.studies, "reference": reference, "reads": reads, "sites": covariates}
         self.tables = {name: self.table(name, rows) for name, rows in tables.items()}
 
-    def table(self, name: str, rows: list[dict]) -> str:
+    def table(self, name: str, rows: list[dict[str, Any]]) -> str:
         path = self.root / f"{canary('table')}-{name}.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
@@ -140,7 +141,7 @@ class User:
         path.write_text(yaml.safe_dump(job))
         return str(path)
 
-    def start(self, *arguments: str, **environment: str) -> tuple[subprocess.Popen, list[Path]]:
+    def start(self, *arguments: str, **environment: str) -> tuple[subprocess.Popen[bytes], list[Path]]:
         """The running command, and where its stdout and stderr go."""
         number = next(self._numbers)
         paths = os.pathsep.join([str(self.directory / "site"), str(PROJECT)])
@@ -220,7 +221,7 @@ _SITE = textwrap.dedent(
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory):
+def user(tmp_path_factory: pytest.TempPathFactory) -> User:
     """Somebody who has done everything there is to do with an archive."""
     archive = Archive(tmp_path_factory.mktemp("archive"))
     user = User(tmp_path_factory.mktemp("user"), archive)
@@ -277,29 +278,29 @@ def _make_mistakes(user: User) -> None:
     user.job()
 
 
-def test_no_output_outside_the_private_tree_holds_an_identifier(user) -> None:
+def test_no_output_outside_the_private_tree_holds_an_identifier(user: User) -> None:
     private = user.output / "private"
     assert list(Search([MARK]).in_tree(private)), "the search finds nothing even where identifiers belong"
     assert not list(Search([MARK]).in_tree(user.output, private))
 
 
-def test_nothing_said_to_the_user_holds_an_identifier(user) -> None:
+def test_nothing_said_to_the_user_holds_an_identifier(user: User) -> None:
     assert len(list(user.said.iterdir())) > 60
     assert not list(Search([MARK]).in_tree(user.said))
 
 
-def test_nothing_that_was_shared_holds_an_identifier(user) -> None:
+def test_nothing_that_was_shared_holds_an_identifier(user: User) -> None:
     assert (user.directory / "shared" / "README.md").exists()
     assert not list(Search([MARK]).in_tree(user.directory / "shared"))
     for path in (user.directory / "shared").iterdir():
         assert not re.search(r"\b[psir]-[0-9a-f]{16}\b", path.read_text())
 
 
-def test_ray_keeps_no_identifier_on_the_disk(user) -> None:
+def test_ray_keeps_no_identifier_on_the_disk(user: User) -> None:
     assert list(user.kept.rglob("raylet.*")) and list(user.kept.rglob("worker-*"))
     assert not list(Search([MARK]).in_tree(user.kept))
 
 
-def test_secrets_are_nowhere(user) -> None:
+def test_secrets_are_nowhere(user: User) -> None:
     for place in (user.output, user.said, user.kept, user.directory / "shared"):
         assert not list(Search([SECRET]).in_tree(place))

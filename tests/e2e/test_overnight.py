@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -47,7 +48,9 @@ def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return run.score_bytes()
 
 
-def test_a_deadline_that_has_passed_stops_at_once_and_the_same_command_goes_on(cohort, undisturbed, tmp_path) -> None:
+def test_a_deadline_that_has_passed_stops_at_once_and_the_same_command_goes_on(
+    cohort: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
     run = ScoringRun(tmp_path, cohort)
     ending = run.finish("--until", "2020-01-01T00:00+01:00")
     assert (ending.exit_code, ending.summary["n_images_left"]) == (0, N_IMAGES), ending.messages
@@ -62,13 +65,20 @@ def test_a_deadline_that_has_passed_stops_at_once_and_the_same_command_goes_on(c
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_shards_in_hand_are_finished_and_no_other_begins(stopped_and_resumed, how) -> None:
+def test_shards_in_hand_are_finished_and_no_other_begins(
+    stopped_and_resumed: dict[str, Future[None]], how: str
+) -> None:
     """Shards 0 to 3 are scored; 4 and 5 are in hand when the clock passes the deadline, or the end is asked for."""
     stopped_and_resumed[how].result()
 
 
 @pytest.fixture(scope="module")
-def stopped_and_resumed(cohort, undisturbed, tmp_path_factory, request) -> Iterator[dict[str, Future[None]]]:
+def stopped_and_resumed(
+    cohort: Path,
+    undisturbed: dict[str, bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[dict[str, Future[None]]]:
     directory = tmp_path_factory.mktemp("stopped")
     with running_at_once(lambda how: _stop_and_resume(cohort, undisturbed, directory / how, how), HOW, request) as all_:
         yield all_
@@ -112,14 +122,14 @@ def _submit(run: ScoringRun, *options: str) -> Ending:
     return ending
 
 
-def _plan(run: ScoringRun, *options: str) -> dict:
+def _plan(run: ScoringRun, *options: str) -> dict[str, Any]:
     arguments = ["plan", str(run.directory / "job.yaml"), "--no-measure", "--json", *options]
     done = CliRunner().invoke(app, arguments, env={"DIAGCHD_ID_KEY": ID_KEY})
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
 
-def _current(output: Path) -> dict[tuple[str, int | None], tuple]:
+def _current(output: Path) -> dict[tuple[str, int | None], tuple[Any, ...]]:
     """(image, frame) → what the lineage of the newest run says of it."""
     rows = open_output(str(output)).current_predictions().to_pylist()
     found = {
@@ -130,7 +140,7 @@ def _current(output: Path) -> dict[tuple[str, int | None], tuple]:
     return found
 
 
-def _tables(output: Path, run_id: str) -> dict[str, list]:
+def _tables(output: Path, run_id: str) -> dict[str, list[Any]]:
     """Metrics tables that do not say how the rows came about."""
     output_ = open_output(str(output))
     return {
@@ -140,7 +150,7 @@ def _tables(output: Path, run_id: str) -> dict[str, list]:
     }
 
 
-def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_path) -> None:
+def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_path: Path) -> None:
     archive = write_cohort(tmp_path / "archive", 16)
     (archive / "study-0000" / "broken.png").write_bytes(b"not a picture")
     run = ScoringRun(tmp_path / "run", archive, run_id=None)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,12 +44,12 @@ def report(told: str, output: Path) -> Path:
 
 
 @pytest.fixture
-def browser():
+def browser() -> Iterator[Browser]:
     with Browser() as opened:
         yield opened
 
 
-def test_submit_ends_with_key_figures_and_the_report(told, report) -> None:
+def test_submit_ends_with_key_figures_and_the_report(told: str, report: Path) -> None:
     assert re.search(r"AUC +0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\), 62 studies", told)
     for name, units in (("sensitivity", "22 diseased studies"), ("specificity", "40 healthy studies")):
         assert re.search(rf"{name} +0\.\d{{3}} \(0\.\d{{3}} to [01]\.\d{{3}}\), \d\d of {units}", told)
@@ -57,7 +58,7 @@ def test_submit_ends_with_key_figures_and_the_report(told, report) -> None:
     assert len(list(report.parents[2].glob("runs/run_id=*/_SUCCESS"))) == 1
 
 
-def test_the_same_run_gives_the_same_bytes(report, output) -> None:
+def test_the_same_run_gives_the_same_bytes(report: Path, output: Path) -> None:
     written = report.read_bytes()
     report.unlink()
     _run("jobs/evaluate.py", str(output))
@@ -68,7 +69,7 @@ def test_the_same_run_gives_the_same_bytes(report, output) -> None:
     assert json.loads(again)["report"] == str(report)
 
 
-def test_all_there_and_nothing_identified(report) -> None:
+def test_all_there_and_nothing_identified(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     page = HtmlPage(text)
     assert "SIMULATED" in text
@@ -90,7 +91,7 @@ def test_all_there_and_nothing_identified(report) -> None:
 @needs_chromium
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_opens_without_an_error_or_a_request_and_fits(report, browser, width, dark) -> None:
+def test_opens_without_an_error_or_a_request_and_fits(report: Path, browser: Browser, width: int, dark: bool) -> None:
     browser.open(report, width, dark=dark)
     assert browser.requests() == [report.resolve().as_uri().replace("=", "%3D")]
     assert browser.complaints() == []
@@ -102,7 +103,7 @@ def test_opens_without_an_error_or_a_request_and_fits(report, browser, width, da
 
 
 @needs_chromium
-def test_figures_are_legible_and_described_on_a_phone(report, browser) -> None:
+def test_figures_are_legible_and_described_on_a_phone(report: Path, browser: Browser) -> None:
     browser.open(report, 390)
     figures = browser.evaluate(
         "Array.from(document.querySelectorAll('svg')).map(s => [s.querySelector('title').textContent, "
@@ -117,7 +118,7 @@ def test_figures_are_legible_and_described_on_a_phone(report, browser) -> None:
 
 @needs_chromium
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext is not installed (poppler-utils)")
-def test_prints_with_the_headline(report, browser, tmp_path) -> None:
+def test_prints_with_the_headline(report: Path, browser: Browser, tmp_path: Path) -> None:
     browser.open(report)
     (tmp_path / "report.pdf").write_bytes(browser.pdf())
     text = subprocess.check_output(["pdftotext", "-layout", str(tmp_path / "report.pdf"), "-"], text=True)
@@ -129,7 +130,7 @@ def test_prints_with_the_headline(report, browser, tmp_path) -> None:
     assert all(page.strip() for page in pages)
 
 
-def test_the_gallery_is_private_and_whole(told, output, request) -> None:
+def test_the_gallery_is_private_and_whole(told: str, output: Path, request: pytest.FixtureRequest) -> None:
     printed = _run("-m", "diagchd_batch", "report", str(output), "--gallery", "2").splitlines()
     gallery = Path(printed[1])
     assert gallery.is_relative_to(output / "private")

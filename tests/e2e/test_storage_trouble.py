@@ -9,6 +9,7 @@ import pytest
 
 from diagchd_batch.storage import Store, open_store
 from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.radosgw import S3Server
 from tests.support.scoring_runs import RUN_ID, ScoringRun, verify, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -32,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
-def test_a_disk_that_fills_up(small_disk, tmp_path) -> None:
+def test_a_disk_that_fills_up(small_disk: Path, tmp_path: Path) -> None:
     run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", N_IMAGES), output_directory=small_disk / "out")
     filler = small_disk / "filler"
     with run.started() as driver:
@@ -61,14 +62,14 @@ def bucket(s3_uri: str) -> Store:
 
 
 @pytest.fixture
-def proxy(bucket, s3_server, monkeypatch) -> Iterator[FaultProxy]:
+def proxy(bucket: Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     with FaultProxy(s3_server.endpoint_url) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
         yield proxy
 
 
 @pytest.fixture
-def s3_run(bucket, proxy, tmp_path) -> ScoringRun:
+def s3_run(bucket: Store, proxy: FaultProxy, tmp_path: Path) -> ScoringRun:
     """A run from S3 to S3 through the proxy, with short patience."""
     directory = write_cohort(tmp_path / "cohort", N_IMAGES)
     for path in directory.rglob("*.png"):
@@ -86,7 +87,7 @@ def _committed(bucket: Store) -> dict[str, bytes]:
 
 
 @pytest.mark.s3
-def test_an_endpoint_that_goes_away(s3_run, bucket, proxy) -> None:
+def test_an_endpoint_that_goes_away(s3_run: ScoringRun, bucket: Store, proxy: FaultProxy) -> None:
     patience_s = s3_run.overrides["limits.object_timeout_s"]
     s3_run.overrides["limits.object_timeout_s"] = patience_s / 2  # the end takes ten times as long
     with s3_run.started() as driver:
@@ -107,7 +108,7 @@ def test_an_endpoint_that_goes_away(s3_run, bucket, proxy) -> None:
 
 
 @pytest.mark.s3
-def test_trouble_that_passes_and_one_refused_object(s3_run, bucket, proxy) -> None:
+def test_trouble_that_passes_and_one_refused_object(s3_run: ScoringRun, bucket: Store, proxy: FaultProxy) -> None:
     """500 and 503 for a while, cut bodies, and a 403 for one object: one row `access_denied`, all others scored."""
     proxy.add(Fault(status=503, code="SlowDown", probability=0.1, times=40))
     proxy.add(Fault(status=500, probability=0.1, times=20))
@@ -123,7 +124,7 @@ def test_trouble_that_passes_and_one_refused_object(s3_run, bucket, proxy) -> No
 
 
 @pytest.mark.s3
-def test_credentials_that_are_refused(s3_run, monkeypatch) -> None:
+def test_credentials_that_are_refused(s3_run: ScoringRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
     ending = s3_run.finish()
     assert ending.exit_code == 1
@@ -132,7 +133,7 @@ def test_credentials_that_are_refused(s3_run, monkeypatch) -> None:
 
 
 @pytest.mark.s3
-def test_two_drivers_at_once_on_s3(s3_run, bucket) -> None:
+def test_two_drivers_at_once_on_s3(s3_run: ScoringRun, bucket: Store) -> None:
     """One key, one plan, one run; no frame twice."""
     s3_run.run_id = None
     s3_run.environment["DIAGCHD_ID_KEY"] = ""

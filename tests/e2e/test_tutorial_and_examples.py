@@ -51,11 +51,11 @@ def _example(name: str, *arguments: object, directory: Path) -> str:
     return done.stdout
 
 
-def test_the_tutorial_runs_and_prints_what_it_says(tutorial) -> None:
+def test_the_tutorial_runs_and_prints_what_it_says(tutorial: Path) -> None:
     assert (tutorial / "results" / "runs").is_dir()
 
 
-def test_the_tutorial_scores_the_repaired_file_again_and_finds_its_digest(tutorial) -> None:
+def test_the_tutorial_scores_the_repaired_file_again_and_finds_its_digest(tutorial: Path) -> None:
     page = steps(PROJECT / "docs" / "tutorial.md")
     (digests,) = [step.commands for step in page if "sha256sum" in step.commands]
     printed = subprocess.run(
@@ -78,7 +78,7 @@ def test_every_example_is_tested_and_listed_in_the_readme() -> None:
     assert len(scripts) >= 6
 
 
-def test_score_folder(tutorial, tmp_path) -> None:
+def test_score_folder(tutorial: Path, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     for study in ("study-00001", "study-00002"):
         (folder / study).mkdir(parents=True)
@@ -90,20 +90,20 @@ def test_score_folder(tutorial, tmp_path) -> None:
     assert list((tmp_path / "scored" / "scores").rglob("shard-*.parquet"))
 
 
-def test_read_predictions(tutorial) -> None:
+def test_read_predictions(tutorial: Path) -> None:
     printed = _example("read_predictions", "results", directory=tutorial)
     assert "of 29 studies" in printed
     assert len(re.findall(r"^s-[0-9a-f]{16} ", printed, re.MULTILINE)) == 5
     assert re.search(r"decode_error +1\n", printed)
 
 
-def test_query_with_sql(tutorial) -> None:
+def test_query_with_sql(tutorial: Path) -> None:
     printed = _example("query_with_sql", "results", directory=tutorial)
     assert re.search(r"s-[0-9a-f]{16} +0\.\d+ +(positive|negative)", printed)
     assert "mean_probability" in printed
 
 
-def test_overlay_mask(tutorial, tmp_path) -> None:
+def test_overlay_mask(tutorial: Path, tmp_path: Path) -> None:
     image = "study-00001/study-00001-1.png"
     _example("overlay_mask", "results", "archive", image, tmp_path / "overlay.png", directory=tutorial)
     drawn = np.asarray(Image.open(tmp_path / "overlay.png").convert("RGB")).astype(int)
@@ -113,14 +113,14 @@ def test_overlay_mask(tutorial, tmp_path) -> None:
     assert 0.02 < changed.mean() < 0.5
 
 
-def test_agreement_of_readers(tutorial) -> None:
+def test_agreement_of_readers(tutorial: Path) -> None:
     printed = _example("agreement_of_readers", "demo/cohort/readers.csv", directory=tutorial)
     for name in ("Fleiss' kappa", "Gwet's AC1", "Krippendorff's alpha"):
         assert re.search(rf"^{name} +0\.\d+ +\(0\.\d+ to 0\.\d+\), n = 64$", printed, re.MULTILINE)
     assert printed.count("no interval: zero_variance") == 5  # the reader who never calls anything positive
 
 
-def test_predict_without_ray_gives_the_probability_of_the_run(tutorial) -> None:
+def test_predict_without_ray_gives_the_probability_of_the_run(tutorial: Path) -> None:
     images = sorted((tutorial / "archive").glob("study-0000[1-5]/*.png"))  # more than a batch
     printed = _example("predict_without_ray", *images, directory=tutorial)
     assert len(printed.splitlines()) == len(images) > 8
@@ -129,7 +129,7 @@ def test_predict_without_ray_gives_the_probability_of_the_run(tutorial) -> None:
     assert f"{highest:.3f}" in table or highest < float(re.findall(r"0\.\d{3}", table)[0])
 
 
-def test_choose_operating_point(tutorial) -> None:
+def test_choose_operating_point(tutorial: Path) -> None:
     printed = _example("choose_operating_point", "results", "--sensitivity", 0.8, directory=tutorial)
     threshold = re.search(r"^threshold (0\.\d{4})", printed)
     assert threshold
@@ -137,7 +137,7 @@ def test_choose_operating_point(tutorial) -> None:
     assert re.search(r"^specificity +\d\.\d{3} \(0\.\d{3} to \d\.\d{3}", printed, re.MULTILINE)
 
 
-def test_compare_two_scores(tutorial, tmp_path) -> None:
+def test_compare_two_scores(tutorial: Path, tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     truth = random.integers(0, 2, 80)
     score_a, score_b = 0.3 * truth + 0.7 * random.random(80), random.random(80)

@@ -117,7 +117,7 @@ def cluster() -> Iterator[GrowingCluster]:
         yield growing
 
 
-def test_a_run_has_the_autoscaler_start_its_nodes_and_lets_them_go(cluster, tmp_path) -> None:
+def test_a_run_has_the_autoscaler_start_its_nodes_and_lets_them_go(cluster: GrowingCluster, tmp_path: Path) -> None:
     job = {
         "version": 1,
         "input": {"uri": str(write_cohort(tmp_path / "archive", N_IMAGES)), "layout": "tree"},

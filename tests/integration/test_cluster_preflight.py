@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import statsmodels
@@ -21,14 +22,14 @@ N_IMAGES = 12 * IMAGES_PER_SHARD - 1
 
 
 @pytest.fixture(scope="module")
-def bucket(ray_cluster, tmp_path_factory) -> str:
+def bucket(ray_cluster: RayCluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     name = ray_cluster.s3.new_bucket()
     upload_cohort(ray_cluster, name, N_IMAGES, tmp_path_factory.mktemp("cohort"))
     return name
 
 
 @pytest.fixture
-def run(ray_cluster: RayCluster, bucket: str, tmp_path: Path, request) -> ClusterRun:
+def run(ray_cluster: RayCluster, bucket: str, tmp_path: Path, request: pytest.FixtureRequest) -> ClusterRun:
     ray_cluster.proxy.clear()
     return ClusterRun(ray_cluster, bucket, request.node.name.replace("_", "-"), tmp_path)
 
@@ -41,14 +42,14 @@ def _refused(run: ClusterRun) -> str:
     return ended.stderr
 
 
-def test_an_output_that_the_head_does_not_share_with_the_client_is_refused(run) -> None:
+def test_an_output_that_the_head_does_not_share_with_the_client_is_refused(run: ClusterRun) -> None:
     run.settings["output.uri"] = run.cluster.own_directory / "out"
     messages = _refused(run)
     assert "does not see the private tree" in messages
     assert "s3://" in messages
 
 
-def test_an_output_that_nodes_do_not_share_is_refused(run) -> None:
+def test_an_output_that_nodes_do_not_share_is_refused(run: ClusterRun) -> None:
     """The private tree is in the bucket, where all see it; the tables would be on each node's own disk."""
     run.settings["output.uri"] = run.cluster.own_directory / "out"
     run.settings["output.private_uri"] = f"{run.output_uri}/private"
@@ -57,7 +58,7 @@ def test_an_output_that_nodes_do_not_share_is_refused(run) -> None:
     assert "mounted at the same path" in messages
 
 
-def test_an_input_that_nodes_do_not_share_is_refused(run) -> None:
+def test_an_input_that_nodes_do_not_share_is_refused(run: ClusterRun) -> None:
     archive = run.cluster.own_directory / "archive"
     run.cluster.hosts["head"].run("sh", "-c", f"mkdir -p {archive}/study && echo x > {archive}/study/image.png")
     run.settings["input.uri"] = archive
@@ -65,7 +66,7 @@ def test_an_input_that_nodes_do_not_share_is_refused(run) -> None:
     assert "input.uri is not the same place on every node: worker-1, worker-2" in messages
 
 
-def test_a_node_that_lacks_a_package_is_refused(run) -> None:
+def test_a_node_that_lacks_a_package_is_refused(run: ClusterRun) -> None:
     package = Path(statsmodels.__file__).parent
     node = run.cluster.hosts["worker-2"]
     node.run("mount", "-t", "tmpfs", "none", package)  # nothing is left of it there
@@ -84,7 +85,9 @@ def test_a_node_that_lacks_a_package_is_refused(run) -> None:
         ("too little memory", "an actor has 0.1 GiB of memory there, and the run's batch needs"),
     ],
 )
-def test_an_unsuitable_node_that_joins_later_is_left_out_and_the_run_goes_on(run, unsuitable, problem) -> None:
+def test_an_unsuitable_node_that_joins_later_is_left_out_and_the_run_goes_on(
+    run: ClusterRun, unsuitable: str, problem: str
+) -> None:
     """The archive of the late node is an empty directory, as where nothing is mounted, or its memory is small.
 
     The other node's commits are held until it is left out. Then that node's actor is killed: Ray must start it again on
@@ -123,7 +126,7 @@ def test_an_unsuitable_node_that_joins_later_is_left_out_and_the_run_goes_on(run
     assert run.verify().returncode == 0
 
 
-def test_an_actor_that_is_too_large_for_every_node_is_refused_at_once(run) -> None:
+def test_an_actor_that_is_too_large_for_every_node_is_refused_at_once(run: ClusterRun) -> None:
     """The cluster has no autoscaler, so no larger node will come."""
     run.settings["cluster.cpus_per_actor"] = 64
     messages = _refused(run)
@@ -152,12 +155,12 @@ def _names_in_the_dashboard() -> set[str]:
     return set(re.findall(r"ray_diagchd_batch_\w+", DASHBOARD.read_text()))
 
 
-def _events(messages: str) -> list[dict]:
+def _events(messages: str) -> list[dict[str, Any]]:
     """Of the driver's log, which the client passes on."""
     return [json.loads(line) for line in messages.splitlines() if line.startswith('{"time"')]
 
 
-def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_on(run) -> None:
+def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_on(run: ClusterRun) -> None:
     cluster = run.cluster
     # Enough images for some shards, then none until the stop was asked for.
     cluster.proxy.add(Fault(method="GET", key_contains=IMAGES, skip=6 * IMAGES_PER_SHARD, hold=True))
@@ -205,7 +208,7 @@ def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_o
     assert run.verify().returncode == 0
 
 
-def test_bundled_weights_lie_on_every_node(run) -> None:
+def test_bundled_weights_lie_on_every_node(run: ClusterRun) -> None:
     run.settings["model.weights"] = "bundled"
     ended = run.submit()
     assert ended.returncode == 3, ended.stderr

@@ -2,13 +2,14 @@
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
-from diagchd_batch.storage import open_store
+from diagchd_batch.storage import Store, open_store
 from tests.support.command_line import diagchd_batch
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.s3
 
 
 @pytest.fixture
-def output(s3_uri, tmp_path):
+def output(s3_uri: str, tmp_path: Path) -> tuple[Store, str]:
     """A run on S3 and the same on a disk."""
     made = MadeOutput(tmp_path)
     made.write_run([MadeStudy(f"study {i}", [[0.1 + 0.02 * i]], int(i > 15)) for i in range(40)])
@@ -27,7 +28,7 @@ def output(s3_uri, tmp_path):
     return bucket, made.output.uri
 
 
-def test_exports_from_s3_to_s3_are_those_of_a_disk(output, s3_uri, tmp_path) -> None:
+def test_exports_from_s3_to_s3_are_those_of_a_disk(output: tuple[Store, str], s3_uri: str, tmp_path: Path) -> None:
     bucket, directory = output
     for source, place in ((bucket.uri, f"{s3_uri}/shared"), (directory, str(tmp_path / "shared"))):
         ended = diagchd_batch("export", "shareable", source, place, "--run-id", RUN_ID)
@@ -48,7 +49,7 @@ def test_exports_from_s3_to_s3_are_those_of_a_disk(output, s3_uri, tmp_path) -> 
     assert refused.exit_code == 2 and "part of the output" in refused.messages
 
 
-def test_queries_on_s3(output) -> None:
+def test_queries_on_s3(output: tuple[Store, str]) -> None:
     bucket, _ = output
     ended = diagchd_batch("query", bucket.uri, "SELECT count(*) AS n FROM predictions JOIN studies USING (study_id)")
     assert ended.exit_code == 0 and "40" in ended.printed, ended.messages

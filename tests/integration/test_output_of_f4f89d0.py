@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -32,12 +34,12 @@ def copied(directory: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def key(monkeypatch) -> None:
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIAGCHD_ID_KEY", KEY)
 
 
 @pytest.fixture
-def earlier(tmp_path, monkeypatch) -> Path:
+def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = copied(tmp_path / "earlier")
     monkeypatch.chdir(directory)
     return directory
@@ -49,17 +51,17 @@ def succeeded(*arguments: str) -> Ended:
     return ended
 
 
-def queried(sql: str, *options: str) -> list[dict]:
+def queried(sql: str, *options: str) -> list[dict[str, Any]]:
     return json.loads(succeeded("query", "output", sql, *options, "--format", "json").printed)
 
 
-def test_it_is_verified(earlier) -> None:
+def test_it_is_verified(earlier: Path) -> None:
     printed = succeeded("verify", "output").printed
     assert "first → second" in printed
     assert "19 planned images, 19 rows" in printed
 
 
-def test_every_view_is_queried(earlier) -> None:
+def test_every_view_is_queried(earlier: Path) -> None:
     n_rows = {"runs": 3, "lineages": 3, "predictions": 36, "scores": 36, "masks": 36, "plan": 36, "studies": 20}
     for view, expected in n_rows.items():
         assert queried(f"SELECT count(*) AS n FROM {view}") == [{"n": expected}], view
@@ -78,7 +80,7 @@ def test_every_view_is_queried(earlier) -> None:
         assert queried(f"SELECT count(*) AS n FROM {view}")[0]["n"] > 0, view
 
 
-def test_a_notebook_reads_its_masks(earlier) -> None:
+def test_a_notebook_reads_its_masks(earlier: Path) -> None:
     output = open_output("output")
     row = output.predictions("second").to_table().to_pylist()[0]
     assert output.mask(row["image_id"], row["frame"], "second").shape == (128, 160)
@@ -98,7 +100,7 @@ def assert_equal_tables(ours: Path, theirs: Path) -> None:
 
 
 @pytest.mark.parametrize("run_id", ["first", "other"])
-def test_it_is_evaluated_with_equal_tables(earlier, run_id) -> None:
+def test_it_is_evaluated_with_equal_tables(earlier: Path, run_id: str) -> None:
     succeeded("evaluate", "output", "--run-id", run_id)
     kept = sorted((KEPT / "output" / "metrics" / f"run_id={run_id}").glob("*.parquet"))
     assert kept
@@ -106,7 +108,7 @@ def test_it_is_evaluated_with_equal_tables(earlier, run_id) -> None:
         assert_equal_tables(earlier / "output" / "metrics" / f"run_id={run_id}" / path.name, path)
 
 
-def test_a_correction_in_its_second_run_counts_when_its_lineage_is_evaluated(earlier) -> None:
+def test_a_correction_in_its_second_run_counts_when_its_lineage_is_evaluated(earlier: Path) -> None:
     succeeded("evaluate", "output", "--run-id", "second")
     studies = "SELECT DISTINCT source_study_id, study_id FROM studies"
     found = queried(
@@ -120,18 +122,18 @@ def test_a_correction_in_its_second_run_counts_when_its_lineage_is_evaluated(ear
     assert by_study["study-00003"][0] == "excluded"
 
 
-def test_its_runs_are_compared(earlier) -> None:
+def test_its_runs_are_compared(earlier: Path) -> None:
     succeeded("compare", "output", "other", "second")
     rows = queried("SELECT count(*) AS n FROM runs WHERE run_id IN ('other', 'second')")
     assert rows == [{"n": 2}]
 
 
-def test_it_is_reported(earlier) -> None:
+def test_it_is_reported(earlier: Path) -> None:
     succeeded("report", "output", "--run-id", "second")
 
 
 @pytest.fixture
-def in_its_place():
+def in_its_place() -> Iterator[Path]:
     """The kept files at the path that the earlier version knew, which only one test at a time may use."""
     shutil.rmtree(PLACE, ignore_errors=True)
     yield copied(PLACE)
@@ -148,7 +150,7 @@ def submitted(directory: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_recognised_and_continued(in_its_place, monkeypatch) -> None:
+def test_a_finished_run_is_recognised_and_continued(in_its_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repeated = submitted(in_its_place, "--run-id", "first")
     assert repeated.returncode == 3, repeated.stderr
     archive = in_its_place / "archive"
@@ -169,7 +171,7 @@ def test_a_finished_run_is_recognised_and_continued(in_its_place, monkeypatch) -
 
 
 @pytest.mark.slow
-def test_an_unfinished_run_is_resumed(in_its_place, monkeypatch) -> None:
+def test_an_unfinished_run_is_resumed(in_its_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(in_its_place)
     scores = in_its_place / "output" / "scores" / "run_id=first"
     (scores / "shard-00003.parquet").unlink()

@@ -2,6 +2,9 @@
 
 import hashlib
 import multiprocessing
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from typing import Any
 
 import pytest
 
@@ -12,7 +15,7 @@ from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.keys import load_or_create_key
 from diagchd_batch.studies.layouts.manifest import manifest_digest
 from diagchd_batch.studies.plan.creation import freeze_plan
-from diagchd_batch.studies.plan.stored_plan import open_plan
+from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
 from diagchd_batch.studies.tables.evaluation_inputs import read_reference
 from diagchd_batch.uris import join_uri
 
@@ -23,7 +26,7 @@ MANIFEST = "study_id,uri,label\n" + "".join(f"{uri.split('/')[0]},{uri},1\n" for
 
 
 @pytest.fixture
-def bucket(s3_uri):
+def bucket(s3_uri: str) -> str:
     storage = open_store(s3_uri)
     for uri in IMAGES:
         storage.create(f"archive/{uri}", b"12345")
@@ -39,7 +42,7 @@ def config_of(bucket: str) -> InputConfig:
     )
 
 
-def freeze(bucket: str, images_per_shard: int = 7):
+def freeze(bucket: str, images_per_shard: int = 7) -> tuple[bytes, Plan]:
     config = config_of(bucket)
     private = open_store(join_uri(bucket, "out/private"))
     key = load_or_create_key(private, {})
@@ -47,7 +50,7 @@ def freeze(bucket: str, images_per_shard: int = 7):
     return key, freeze_plan(config, shards, open_store(config.uri), private, "run", Pseudonymizer(key))
 
 
-def test_plan_on_s3(bucket) -> None:
+def test_plan_on_s3(bucket: str) -> None:
     _, plan = freeze(bucket)
     planned = [row for reference in plan.shards() for row in plan.read_shard(reference)]
     assert sorted(row.uri for row in planned) == sorted(IMAGES)
@@ -60,20 +63,20 @@ def test_plan_on_s3(bucket) -> None:
     assert again.studies().read_all().num_rows == 12
 
 
-def test_tables_are_read_from_s3(bucket) -> None:
+def test_tables_are_read_from_s3(bucket: str) -> None:
     open_store(bucket).create("reference.csv", b"\xef\xbb\xbfstudy_id;label\r\n007;1\r\n")
     table = read_reference(join_uri(bucket, "reference.csv"))
     assert table["study_id"].tolist() == ["007"]
     assert table["label"].tolist() == [1]
 
 
-def _freeze_in_another_process(bucket, images_per_shard, barrier, answers) -> None:
+def _freeze_in_another_process(bucket: str, images_per_shard: int, barrier: Barrier, answers: "Queue[Any]") -> None:
     barrier.wait()
     key, plan = freeze(bucket, images_per_shard)
     answers.put((key, plan.head, [row.image_id for ref in plan.shards() for row in plan.read_shard(ref)]))
 
 
-def test_two_drivers_at_once_get_one_key_and_one_plan(bucket) -> None:
+def test_two_drivers_at_once_get_one_key_and_one_plan(bucket: str) -> None:
     processes = multiprocessing.get_context("spawn")
     barrier, answers = processes.Barrier(2), processes.Queue()
     drivers = [
@@ -89,7 +92,7 @@ def test_two_drivers_at_once_get_one_key_and_one_plan(bucket) -> None:
     assert len(one[2]) == len(IMAGES)
 
 
-def test_manifest_digest_and_absence(bucket) -> None:
+def test_manifest_digest_and_absence(bucket: str) -> None:
     config = config_of(bucket)
     assert manifest_digest(config) == hashlib.sha256(MANIFEST.encode()).hexdigest()
     gone = config.model_copy(update={"manifest": join_uri(bucket, "archive/gone.csv")})

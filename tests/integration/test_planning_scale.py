@@ -3,8 +3,9 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,12 @@ SIZES = (10_000, 1_000_000)
 
 
 @pytest.fixture(scope="module")
-def measurements(tmp_path_factory, request) -> Iterator[dict[str, Future[dict]]]:
+def measurements(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[dict[str, Future[dict[str, Any]]]]:
     directory = tmp_path_factory.mktemp("plans")
 
-    def measure(which: str) -> dict:
+    def measure(which: str) -> dict[str, Any]:
         (directory / which).mkdir()
         words = [sys.executable, "-m", "tests.support.plan_simulated_archive", *which.split("-"), directory / which]
         answer = subprocess.run(list(map(str, words)), capture_output=True, text=True)
@@ -32,7 +35,12 @@ def measurements(tmp_path_factory, request) -> Iterator[dict[str, Future[dict]]]
 
 @pytest.mark.parametrize("inventory", INVENTORIES)
 @pytest.mark.parametrize("n_images", [SIZES[0], pytest.param(SIZES[1], marks=pytest.mark.slow)])
-def test_planning_and_a_drivers_start_stay_below_1500_mb(measurements, n_images, inventory, record_property) -> None:
+def test_planning_and_a_drivers_start_stay_below_1500_mb(
+    measurements: dict[str, Future[dict[str, Any]]],
+    n_images: int,
+    inventory: str,
+    record_property: Callable[[str, object], None],
+) -> None:
     measured = measurements[f"{n_images}-{inventory}"].result()
     print(measured)
     record_property("measured", measured)

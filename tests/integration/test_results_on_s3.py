@@ -12,7 +12,7 @@ from tests.unit.results.made_run import RUN_ID, label_map, make_run
 pytestmark = pytest.mark.s3
 
 
-def test_results_on_s3(s3_uri) -> None:
+def test_results_on_s3(s3_uri: str) -> None:
     run = make_run(s3_uri)
     assert committed_shards(run.storage, RUN_ID) == {0, 1, 2}
     output = open_output(run.storage.uri)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -63,7 +64,7 @@ def _score(run: ScoringRun, environment: dict[str, str], *options: str) -> subpr
     )
 
 
-def test_scores_as_an_embedded_ray_does_and_refuses_a_wrong_token(cluster, tmp_path) -> None:
+def test_scores_as_an_embedded_ray_does_and_refuses_a_wrong_token(cluster: dict[str, str], tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "cohort", 24)
     embedded = ScoringRun(tmp_path / "embedded", cohort)
     joined = ScoringRun(tmp_path / "joined", cohort)
@@ -113,13 +114,15 @@ def _find_a_node(environment: dict[str, str], cpus: int, gpus: int) -> str:
 
 
 @pytest.mark.parametrize(("cpus", "gpus", "needed"), [(1, 1, "1 core and 1 GPU"), (3, 0, "3 cores and 0 GPUs")])
-def test_an_actor_that_fits_no_node_of_a_static_cluster_is_refused_with_the_remedy(cluster, cpus, gpus, needed) -> None:
+def test_an_actor_that_fits_no_node_of_a_static_cluster_is_refused_with_the_remedy(
+    cluster: dict[str, str], cpus: int, gpus: int, needed: str
+) -> None:
     refusal = _find_a_node(cluster, cpus, gpus)
     assert refusal.startswith(f"refused: an actor needs {needed}; the largest node has 2 cores and 0 GPUs, ")
     assert "Lower cluster.cpus_per_actor and cluster.gpus_per_actor" in refusal
 
 
-def test_where_a_node_has_the_gpu_that_an_actor_asks_for_the_run_is_scored(tmp_path) -> None:
+def test_where_a_node_has_the_gpu_that_an_actor_asks_for_the_run_is_scored(tmp_path: Path) -> None:
     """The node only claims a GPU, so this shows who gets it, not what computes on it."""
     with _head(gpus=1) as cluster:
         assert _find_a_node(cluster, 2, 1) == "1 actor with 2 cores and 1 GPUs"
@@ -130,7 +133,7 @@ def test_where_a_node_has_the_gpu_that_an_actor_asks_for_the_run_is_scored(tmp_p
         assert json.loads(ended.stdout)["counts"]["n_ok"] == 8
 
 
-def test_nights(cluster, tmp_path) -> None:
+def test_nights(cluster: dict[str, str], tmp_path: Path) -> None:
     """The words of the nightly job: the options of its entry point, and an instant with its offset."""
     run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 8), run_id=None)
     late = _score(run, cluster, "--select", "new", "--until", "2020-01-01T06:00:00+01:00")

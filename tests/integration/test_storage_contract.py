@@ -6,6 +6,8 @@ import os
 import pickle
 import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -19,6 +21,7 @@ from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.checks import check_create_if_absent
 from diagchd_batch.uris import join_uri
+from tests.support.radosgw import S3Server
 
 KEYS = [
     "top.png",
@@ -34,7 +37,7 @@ KEYS = [
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
-def uri(request, tmp_path) -> str:
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The root of an empty storage; on S3 below a prefix, with neighbours that must never be seen."""
     if request.param == "local":
         (tmp_path / "output-2").mkdir()
@@ -49,7 +52,7 @@ def uri(request, tmp_path) -> str:
 
 
 @pytest.fixture
-def storage(uri) -> Store:
+def storage(uri: str) -> Store:
     return open_store(uri, object_timeout_s=20)
 
 
@@ -62,13 +65,13 @@ def fill(storage: Store) -> None:
         assert storage.create(key, contents(key))
 
 
-def error_of(call: Callable, *arguments) -> FailureCode:
+def error_of(call: Callable[..., Any], *arguments: Any) -> FailureCode:
     with pytest.raises(ItemError) as caught:
         call(*arguments)
     return caught.value.code
 
 
-def test_what_is_created_is_listed_and_read_back(storage) -> None:
+def test_what_is_created_is_listed_and_read_back(storage: Store) -> None:
     fill(storage)
     counts: list[int] = []
     listed = {info.key: info for info in storage.list(progress=counts.append)}
@@ -92,16 +95,16 @@ def test_what_is_created_is_listed_and_read_back(storage) -> None:
         ("a/b.png", []),
     ],
 )
-def test_a_prefix_is_a_directory(storage, prefix, expected) -> None:
+def test_a_prefix_is_a_directory(storage: Store, prefix: str, expected: list[str]) -> None:
     fill(storage)
     assert sorted(info.key for info in storage.list(prefix)) == expected
 
 
-def test_an_empty_storage_lists_nothing(storage) -> None:
+def test_an_empty_storage_lists_nothing(storage: Store) -> None:
     assert list(storage.list()) == []
 
 
-def test_a_listing_may_be_left_half_read(storage) -> None:
+def test_a_listing_may_be_left_half_read(storage: Store) -> None:
     for number in range(30):
         storage.create(f"{number % 12}/{number}", b"")
     before = threading.active_count()
@@ -111,7 +114,7 @@ def test_a_listing_may_be_left_half_read(storage) -> None:
     assert threading.active_count() <= before
 
 
-def test_ranges(storage) -> None:
+def test_ranges(storage: Store) -> None:
     storage.create("object", bytes(range(200)))
     assert storage.read_range("object", 0, 5) == bytes(range(5))
     assert storage.read_range("object", 190, 100) == bytes(range(190, 200))
@@ -121,13 +124,13 @@ def test_ranges(storage) -> None:
     assert storage.read_range("empty", 0, 10) == b""
 
 
-def test_too_large_objects_are_refused(storage) -> None:
+def test_too_large_objects_are_refused(storage: Store) -> None:
     storage.create("object", bytes(1000))
     assert error_of(storage.read, "object", 999) is FailureCode.TOO_LARGE
     assert len(storage.read("object", 1000)) == 1000
 
 
-def test_missing_objects(storage) -> None:
+def test_missing_objects(storage: Store) -> None:
     fill(storage)
     assert error_of(storage.read, "missing") is FailureCode.NOT_FOUND
     assert error_of(storage.read, "top.png/below-a-file") is FailureCode.NOT_FOUND
@@ -137,7 +140,7 @@ def test_missing_objects(storage) -> None:
     storage.delete("missing")
 
 
-def test_create_never_overwrites(storage, tmp_path) -> None:
+def test_create_never_overwrites(storage: Store, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"second")
     assert storage.create("key", b"first") is True
@@ -146,7 +149,7 @@ def test_create_never_overwrites(storage, tmp_path) -> None:
     assert storage.read("key") == b"first"
 
 
-def test_of_many_creators_one_wins(storage) -> None:
+def test_of_many_creators_one_wins(storage: Store) -> None:
     """Threads and processes at once, 24 in all; the object is one writer's, whole."""
     won: list[int] = []
     start = threading.Barrier(16)
@@ -175,7 +178,7 @@ def _create_pickled(job: tuple[bytes, int]) -> int | None:
     return number if created else None
 
 
-def test_replace_is_atomic_for_readers(storage) -> None:
+def test_replace_is_atomic_for_readers(storage: Store) -> None:
     """A reader beside a writer sees one whole version or another, never a mixture."""
     storage.replace("key", b"0" * 200_000)
     stopped = threading.Event()
@@ -199,7 +202,7 @@ def test_replace_is_atomic_for_readers(storage) -> None:
     assert storage.read("key") == b"9" * 200_000
 
 
-def test_a_file_is_written_from_its_path(storage, tmp_path) -> None:
+def test_a_file_is_written_from_its_path(storage: Store, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(os.urandom(3_000_000))
     assert storage.create("created", source)
@@ -208,7 +211,7 @@ def test_a_file_is_written_from_its_path(storage, tmp_path) -> None:
     assert source.exists()
 
 
-def test_versions_tell_changed_objects(storage) -> None:
+def test_versions_tell_changed_objects(storage: Store) -> None:
     storage.replace("key", b"one")
     _, before = storage.read_versioned("key")
     storage.replace("key", b"two")
@@ -216,7 +219,7 @@ def test_versions_tell_changed_objects(storage) -> None:
     assert before != after
 
 
-def test_delete(storage) -> None:
+def test_delete(storage: Store) -> None:
     storage.create("a/key", b"x")
     storage.delete("a/key")
     assert storage.stat("a/key") is None
@@ -224,14 +227,14 @@ def test_delete(storage) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "/absolute", "../above", "a/../../above", "a/./b", "a/", "..", "nul\0"])
-def test_keys_that_could_leave_the_root_are_refused(storage, key) -> None:
+def test_keys_that_could_leave_the_root_are_refused(storage: Store, key: str) -> None:
     calls = (storage.read, storage.stat, storage.delete, lambda k: storage.create(k, b""))
     for call in (*calls, lambda k: storage.replace(k, b"")):
         with pytest.raises(ValueError, match="relative key"):
             call(key)
 
 
-def test_a_pickle_holds_no_credentials_and_opens_the_same_storage(storage, s3_server) -> None:
+def test_a_pickle_holds_no_credentials_and_opens_the_same_storage(storage: Store, s3_server: S3Server) -> None:
     storage.create("key", b"x")
     pickled = pickle.dumps(storage)
     assert s3_server.environ["AWS_SECRET_ACCESS_KEY"].encode() not in pickled
@@ -239,7 +242,7 @@ def test_a_pickle_holds_no_credentials_and_opens_the_same_storage(storage, s3_se
     assert (again.uri, again.read("key")) == (storage.uri, b"x")
 
 
-def test_arrow_scans_what_was_committed(storage, tmp_path) -> None:
+def test_arrow_scans_what_was_committed(storage: Store, tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1, 2, 3]}), tmp_path / "t.parquet")
     storage.create("scores/run_id=r/part-0.parquet", tmp_path / "t.parquet")
     storage.create("scores/run_id=r/part-1.parquet", tmp_path / "t.parquet")
@@ -250,18 +253,18 @@ def test_arrow_scans_what_was_committed(storage, tmp_path) -> None:
     assert sum(info.is_file for info in found) == 2
 
 
-def test_join_uri_names_a_storage_below(uri, storage) -> None:
+def test_join_uri_names_a_storage_below(uri: str, storage: Store) -> None:
     open_store(join_uri(uri, "private/")).create("key", b"x")
     assert storage.read("private/key") == b"x"
 
 
-def test_preflight_passes_and_leaves_nothing(storage) -> None:
+def test_preflight_passes_and_leaves_nothing(storage: Store) -> None:
     check_create_if_absent(storage, "scores")
     check_readable(storage)
     assert list(storage.list()) == []
 
 
-def test_a_missing_root_is_a_fault_with_its_name(uri) -> None:
+def test_a_missing_root_is_a_fault_with_its_name(uri: str) -> None:
     missing = open_store("s3://no-such-bucket/x" if uri.startswith("s3") else f"{uri}/missing", object_timeout_s=2)
     for call in (lambda: check_readable(missing), lambda: missing.read("patient-name.png")):
         with pytest.raises(StorageFault) as caught:

@@ -29,7 +29,9 @@ def filled(s3_uri: str) -> Store:
         ("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN000000001", "InvalidAccessKeyId"),
     ],
 )
-def test_refused_credentials_are_a_fault_with_a_remedy(filled, monkeypatch, name, value, code) -> None:
+def test_refused_credentials_are_a_fault_with_a_remedy(
+    filled: Store, monkeypatch: pytest.MonkeyPatch, name: str, value: str, code: str
+) -> None:
     monkeypatch.setenv(name, value)
     storage = open_store(filled.uri, object_timeout_s=60)
     calls = (
@@ -48,7 +50,7 @@ def test_refused_credentials_are_a_fault_with_a_remedy(filled, monkeypatch, name
         assert value not in str(caught.value)
 
 
-def test_no_credentials_at_all(filled, monkeypatch) -> None:
+def test_no_credentials_at_all(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     storage = open_store(filled.uri)
@@ -57,20 +59,20 @@ def test_no_credentials_at_all(filled, monkeypatch) -> None:
             call()
 
 
-def test_an_unknown_profile(filled, monkeypatch) -> None:
+def test_an_unknown_profile(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     with pytest.raises(StorageFault, match="AWS_PROFILE"):
         open_store(filled.uri).read("patient-name.png")
 
 
-def test_an_endpoint_that_is_no_url(filled, monkeypatch) -> None:
+def test_an_endpoint_that_is_no_url(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "127.0.0.1:9000")
     with pytest.raises(StorageFault, match="https://"):
         open_store(filled.uri).read("patient-name.png")
 
 
 def test_a_profile_gives_endpoint_and_credentials_to_boto3_and_pyarrow(
-    filled, s3_server, monkeypatch, tmp_path
+    filled: Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     write_profile(tmp_path, s3_server, monkeypatch)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_REGION"):
@@ -82,7 +84,9 @@ def test_a_profile_gives_endpoint_and_credentials_to_boto3_and_pyarrow(
     assert file_system.region == "eu-test-7"
 
 
-def test_the_s3_endpoint_goes_before_the_general_one(filled, s3_server, monkeypatch) -> None:
+def test_the_s3_endpoint_goes_before_the_general_one(
+    filled: Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     storage = open_store(filled.uri, object_timeout_s=30)
     assert storage.read("patient-name.png") == b"x"
@@ -94,7 +98,9 @@ def test_the_s3_endpoint_goes_before_the_general_one(filled, s3_server, monkeypa
     assert open_store(filled.uri, object_timeout_s=30).read("patient-name.png") == b"x"
 
 
-def test_expired_credentials_are_looked_up_again(filled, s3_server, monkeypatch, tmp_path) -> None:
+def test_expired_credentials_are_looked_up_again(
+    filled: Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Credentials from a file that a login tool rewrites: the old ones are answered with ExpiredToken."""
     with FaultProxy(s3_server.endpoint_url) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
@@ -116,7 +122,7 @@ def test_expired_credentials_are_looked_up_again(filled, s3_server, monkeypatch,
             storage.read("patient-name.png")
 
 
-def test_a_forked_child_makes_its_own_connections(filled) -> None:
+def test_a_forked_child_makes_its_own_connections(filled: Store) -> None:
     assert filled.read("patient-name.png") == b"x"
     with multiprocessing.get_context("fork").Pool(2, initializer=_inherit, initargs=(filled,)) as pool:
         assert pool.map_async(_read_inherited, range(20)).get(30) == [b"x"] * 20

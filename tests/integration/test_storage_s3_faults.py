@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +55,7 @@ def storage(direct: Store, proxy: FaultProxy) -> Store:
     ],
     ids=lambda fault: fault.code if fault.status else "cut",
 )
-def test_passing_trouble_is_outlasted(storage, direct, proxy, fault) -> None:
+def test_passing_trouble_is_outlasted(storage: Store, direct: Store, proxy: FaultProxy, fault: Fault) -> None:
     direct.create("a/key", DATA)
     proxy.add(fault)
     assert storage.read("a/key") == DATA
@@ -64,7 +65,7 @@ def test_passing_trouble_is_outlasted(storage, direct, proxy, fault) -> None:
     assert fault.hits > fault.times
 
 
-def test_trouble_with_every_second_request(storage, proxy) -> None:
+def test_trouble_with_every_second_request(storage: Store, proxy: FaultProxy) -> None:
     proxy.add(Fault(probability=0.5, status=503, code="SlowDown"))
     proxy.add(Fault(probability=0.2, drop_response=True))
     keys = [f"{number % 3}/{number}" for number in range(12)]
@@ -74,7 +75,7 @@ def test_trouble_with_every_second_request(storage, proxy) -> None:
     assert all(storage.read(key) == key.encode() * 1000 for key in keys)
 
 
-def test_a_cut_body_is_continued_not_read_again(storage, direct, proxy) -> None:
+def test_a_cut_body_is_continued_not_read_again(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     direct.create("key", DATA)
     proxy.add(Fault(method="GET", key_contains="key", cut_after=1_200_000, times=2))
     assert storage.read("key") == DATA
@@ -84,7 +85,7 @@ def test_a_cut_body_is_continued_not_read_again(storage, direct, proxy) -> None:
     assert storage.read_range("key", 1_000_000, 50_000) == DATA[1_000_000:1_050_000]
 
 
-def test_a_body_that_is_always_cut_is_unreadable(direct, proxy) -> None:
+def test_a_body_that_is_always_cut_is_unreadable(direct: Store, proxy: FaultProxy) -> None:
     direct.create("key", DATA)
     proxy.add(Fault(method="GET", key_contains="/key", cut_after=0))
     with pytest.raises(ItemError) as caught:
@@ -92,7 +93,7 @@ def test_a_body_that_is_always_cut_is_unreadable(direct, proxy) -> None:
     assert caught.value.code is FailureCode.UNREADABLE
 
 
-def test_a_body_that_drips_ends_with_the_time_out(direct, proxy) -> None:
+def test_a_body_that_drips_ends_with_the_time_out(direct: Store, proxy: FaultProxy) -> None:
     """No single wait is long enough to time out by itself; together they would take ten seconds."""
     direct.create("key", DATA)
     proxy.add(Fault(method="GET", key_contains="/key", drip_s=0.9))
@@ -103,7 +104,7 @@ def test_a_body_that_drips_ends_with_the_time_out(direct, proxy) -> None:
     assert time.monotonic() - start < 9
 
 
-def test_an_object_replaced_while_it_is_read_is_never_mixed(storage, direct, proxy) -> None:
+def test_an_object_replaced_while_it_is_read_is_never_mixed(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     direct.replace("key", DATA)
     changed = DATA[::-1]
     fault = proxy.add(Fault(method="GET", key_contains="key", cut_after=1_200_000, times=1))
@@ -123,7 +124,7 @@ def test_an_object_replaced_while_it_is_read_is_never_mixed(storage, direct, pro
     assert info.etag == direct.stat("key").etag
 
 
-def test_a_create_whose_answer_was_lost_is_ours(storage, direct, proxy) -> None:
+def test_a_create_whose_answer_was_lost_is_ours(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     """The server stored it and answers the repeated request with 412; the bytes tell that it was us."""
     proxy.add(Fault(method="PUT", drop_response=True, times=1))
     assert storage.create("key", DATA) is True
@@ -131,7 +132,9 @@ def test_a_create_whose_answer_was_lost_is_ours(storage, direct, proxy) -> None:
     assert direct.read("key") == DATA
 
 
-def test_a_create_that_lost_while_its_answer_was_lost_is_not_ours(storage, direct, proxy, tmp_path) -> None:
+def test_a_create_that_lost_while_its_answer_was_lost_is_not_ours(
+    storage: Store, direct: Store, proxy: FaultProxy, tmp_path: Path
+) -> None:
     direct.create("key", DATA)
     (tmp_path / "ours").write_bytes(DATA[:-1] + bytes([DATA[-1] ^ 1]))
     proxy.add(Fault(method="PUT", drop_response=True, times=1))
@@ -139,18 +142,20 @@ def test_a_create_that_lost_while_its_answer_was_lost_is_not_ours(storage, direc
     assert direct.read("key") == DATA
 
 
-def test_equal_bytes_of_another_writer_are_not_claimed_without_doubt(storage, direct, proxy) -> None:
+def test_equal_bytes_of_another_writer_are_not_claimed_without_doubt(
+    storage: Store, direct: Store, proxy: FaultProxy
+) -> None:
     """A plain 412 means another was first, equal bytes or not."""
     direct.create("key", DATA)
     assert storage.create("key", DATA) is False
 
 
-def test_a_conflict_is_tried_again(storage, proxy) -> None:
+def test_a_conflict_is_tried_again(storage: Store, proxy: FaultProxy) -> None:
     proxy.add(Fault(method="PUT", status=409, code="ConditionalRequestConflict", times=2))
     assert storage.create("key", b"x") is True
 
 
-def test_one_object_refused_is_told_from_all_refused(storage, direct, proxy) -> None:
+def test_one_object_refused_is_told_from_all_refused(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     direct.create("good", b"x")
     direct.create("secret", b"x")
     one = proxy.add(Fault(method="GET", key_contains="/secret", status=403, code="AccessDenied"))
@@ -165,7 +170,7 @@ def test_one_object_refused_is_told_from_all_refused(storage, direct, proxy) -> 
     assert "secret" not in str(fault.value)
 
 
-def test_credentials_that_may_read_but_not_list(storage, direct, proxy) -> None:
+def test_credentials_that_may_read_but_not_list(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     direct.create("good", b"x")
     proxy.add(Fault(method="GET", key_contains="list-type=2", status=403, code="AccessDenied"))
     proxy.add(Fault(method="GET", key_contains="/secret", status=403, code="AccessDenied"))
@@ -175,7 +180,7 @@ def test_credentials_that_may_read_but_not_list(storage, direct, proxy) -> None:
     assert caught.value.code is FailureCode.ACCESS_DENIED
 
 
-def test_an_archived_object(storage, direct, proxy) -> None:
+def test_an_archived_object(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     direct.create("old", b"x")
     proxy.add(Fault(method="GET", key_contains="/old", status=403, code="InvalidObjectState"))
     with pytest.raises(ItemError) as caught:
@@ -183,7 +188,7 @@ def test_an_archived_object(storage, direct, proxy) -> None:
     assert caught.value.code is FailureCode.ARCHIVED
 
 
-def test_an_object_over_the_limit_is_refused_before_its_body(storage, direct, proxy) -> None:
+def test_an_object_over_the_limit_is_refused_before_its_body(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     direct.create("key", DATA)
     proxy.add(Fault(method="GET", key_contains="/key", cut_after=0))  # a body that was touched would be tried again
     with pytest.raises(ItemError) as caught:
@@ -192,7 +197,7 @@ def test_an_object_over_the_limit_is_refused_before_its_body(storage, direct, pr
     assert len(proxy.requests) == 1
 
 
-def test_an_endpoint_that_goes_away_is_a_fault_and_may_come_back(direct, proxy) -> None:
+def test_an_endpoint_that_goes_away_is_a_fault_and_may_come_back(direct: Store, proxy: FaultProxy) -> None:
     direct.create("patient-name.png", b"x")
     storage = open_store(direct.uri, object_timeout_s=2)
     assert storage.read("patient-name.png") == b"x"
@@ -212,27 +217,27 @@ def test_an_endpoint_that_goes_away_is_a_fault_and_may_come_back(direct, proxy) 
     assert storage.read("patient-name.png") == b"x"
 
 
-def test_an_endpoint_away_for_a_moment_is_not_noticed(storage, direct, proxy) -> None:
+def test_an_endpoint_away_for_a_moment_is_not_noticed(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     direct.create("key", b"x")
     proxy.refuse_connections()
     threading.Timer(1.0, proxy.accept_connections).start()
     assert storage.read("key") == b"x"
 
 
-def test_throttling_for_ever_is_a_fault_of_the_run_not_of_the_file(direct, proxy) -> None:
+def test_throttling_for_ever_is_a_fault_of_the_run_not_of_the_file(direct: Store, proxy: FaultProxy) -> None:
     direct.create("key", b"x")
     proxy.add(Fault(status=503, code="SlowDown"))
     with pytest.raises(StorageFault, match="SlowDown"):
         open_store(direct.uri, object_timeout_s=1).read("key")
 
 
-def test_a_server_without_space(storage, proxy) -> None:
+def test_a_server_without_space(storage: Store, proxy: FaultProxy) -> None:
     proxy.add(Fault(method="PUT", status=507, code="XMinioStorageFull"))
     with pytest.raises(StorageFault, match="no space"):
         storage.create("key", b"x")
 
 
-def test_a_server_that_ignores_the_condition_is_refused(storage, direct, proxy) -> None:
+def test_a_server_that_ignores_the_condition_is_refused(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     proxy.add(Fault(method="PUT", ignore_if_none_match=True))
     with pytest.raises(StorageFault, match="If-None-Match") as caught:
         check_create_if_absent(storage, "scores")
@@ -240,13 +245,13 @@ def test_a_server_that_ignores_the_condition_is_refused(storage, direct, proxy) 
     assert list(direct.list()) == []
 
 
-def test_a_server_that_does_not_know_the_condition_is_refused(storage, proxy) -> None:
+def test_a_server_that_does_not_know_the_condition_is_refused(storage: Store, proxy: FaultProxy) -> None:
     proxy.add(Fault(method="PUT", status=501, code="NotImplemented"))
     with pytest.raises(StorageFault, match="conditional writes"):
         check_create_if_absent(storage, "scores")
 
 
-def test_a_bucket_that_may_be_listed_but_not_read(storage, direct, proxy) -> None:
+def test_a_bucket_that_may_be_listed_but_not_read(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     for number in range(3):
         direct.create(f"folder/{number}", b"x")
     proxy.add(Fault(method="GET", key_contains="/folder/", status=403, code="AccessDenied"))

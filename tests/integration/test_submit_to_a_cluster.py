@@ -120,7 +120,7 @@ def _command(head: Head, *words: object, **environ: str) -> subprocess.Completed
     )
 
 
-def _started(head: Head, *words: object) -> subprocess.Popen:
+def _started(head: Head, *words: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [PROGRAMS / "diagchd-batch", *map(str, words)],
         env=os.environ | head.environ,
@@ -136,7 +136,7 @@ def _ways_back(messages: str) -> dict[str, list[str]]:
     return {what: shlex.split(words) for what, found, words in told if found}
 
 
-def _interrupt_once_it_follows(client: subprocess.Popen, number: signal.Signals) -> str:
+def _interrupt_once_it_follows(client: subprocess.Popen[bytes], number: signal.Signals) -> str:
     """A real signal, as soon as the client passes on the job's log; its messages."""
     lines = [next(client.stderr)]
     while not (len(lines) > 1 and lines[-2].startswith("attached to ")):
@@ -173,7 +173,7 @@ def _job_file(run: ScoringRun) -> Path:
 
 
 @pytest.mark.parametrize("token", ["", secrets.token_hex(32)], ids=["no token", "wrong token"])
-def test_without_the_token_it_is_refused_with_the_remedy(head, tmp_path, token) -> None:
+def test_without_the_token_it_is_refused_with_the_remedy(head: Head, tmp_path: Path, token: str) -> None:
     run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2))
     environ = {"RAY_AUTH_TOKEN": token} if token else {"RAY_AUTH_TOKEN": "", "RAY_AUTH_MODE": "disabled"}
     refused = _command(head, "submit", _job_file(run), "--address", head.address, **environ)
@@ -182,7 +182,7 @@ def test_without_the_token_it_is_refused_with_the_remedy(head, tmp_path, token) 
     assert not run.output.exists()
 
 
-def test_a_cluster_with_another_ray_is_refused_with_the_remedy(head, tmp_path) -> None:
+def test_a_cluster_with_another_ray_is_refused_with_the_remedy(head: Head, tmp_path: Path) -> None:
     """The head is as it is; this client takes its own Ray for another."""
     (tmp_path / "sitecustomize.py").write_text("import ray\nray.__version__ = '1.13.0'\n")
     run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2))
@@ -193,7 +193,7 @@ def test_a_cluster_with_another_ray_is_refused_with_the_remedy(head, tmp_path) -
     assert not list(run.output.glob("scores/**/*.parquet"))
 
 
-def test_a_head_whose_python_cannot_run_the_package_is_refused_with_the_remedy(tmp_path) -> None:
+def test_a_head_whose_python_cannot_run_the_package_is_refused_with_the_remedy(tmp_path: Path) -> None:
     """First a Python that sees no installed packages, then one that says it is old."""
     python = tmp_path / "programs" / "python"
     python.parent.mkdir()
@@ -213,7 +213,9 @@ def test_a_head_whose_python_cannot_run_the_package_is_refused_with_the_remedy(t
     assert run.committed() == []
 
 
-def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_secret(head, tmp_path) -> None:
+def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_secret(
+    head: Head, tmp_path: Path
+) -> None:
     cohort = write_cohort(tmp_path / "cohort-canary-patient-name", 24)
     (cohort / "study-0000" / "broken.png").write_bytes(b"not a picture")
     local = ScoringRun(tmp_path / "local", cohort)
@@ -257,7 +259,7 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
             assert hidden not in text
 
 
-def test_only_what_is_new_is_scored_in_the_next_night(head, tmp_path) -> None:
+def test_only_what_is_new_is_scored_in_the_next_night(head: Head, tmp_path: Path) -> None:
     archive = write_cohort(tmp_path / "archive", 8)
     run = ScoringRun(tmp_path / "run", archive, run_id=None)
     words = ("submit", _job_file(run), "--address", head.address, "--select", "new", "--json")
@@ -280,7 +282,7 @@ def test_only_what_is_new_is_scored_in_the_next_night(head, tmp_path) -> None:
     assert _command(head, "verify", run.output).returncode == 0
 
 
-def test_a_client_that_goes_leaves_its_run_to_the_cluster_and_says_how_to_come_back(head, tmp_path) -> None:
+def test_a_client_that_goes_leaves_its_run_to_the_cluster_and_says_how_to_come_back(head: Head, tmp_path: Path) -> None:
     """By --no-wait, at Ctrl-C, at SIGTERM: each next client is what the one before said. The job's driver is frozen
     meanwhile, so that the run cannot end before they have come and gone.
     """
@@ -329,7 +331,7 @@ def test_a_client_that_goes_leaves_its_run_to_the_cluster_and_says_how_to_come_b
     assert _command(head, "verify", run.output).returncode == 0
 
 
-def test_a_package_too_large_for_ray_is_refused_with_the_remedy_and_leaves_nothing(head, tmp_path) -> None:
+def test_a_package_too_large_for_ray_is_refused_with_the_remedy_and_leaves_nothing(head: Head, tmp_path: Path) -> None:
     """A copy of the project in which somebody keeps large weights under configs/."""
     copy = tmp_path / "project"
     for name in ("diagchd_batch", "jobs", "configs"):

@@ -27,7 +27,7 @@ _NOWHERE = "02:00:00:00:00:01"  # a hardware address that no host has
 class Host:
     """A running program that sees a machine of its own. `kill` is what pulling its plug is."""
 
-    def __init__(self, name: str, address: str, process: subprocess.Popen) -> None:
+    def __init__(self, name: str, address: str, process: subprocess.Popen[bytes]) -> None:
         self.name = name
         self.address = address
         self._process = process
@@ -169,7 +169,9 @@ class HostNetwork:
         _inside(pid, "ip", "link", "set", device, "up")
 
 
-def _unshared(namespaces: Sequence[str], script: str, environ: Mapping[str, str], log: IO[bytes] | int):
+def _unshared(
+    namespaces: Sequence[str], script: str, environ: Mapping[str, str], log: IO[bytes] | int
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         ["unshare", *namespaces, "sh", "-c", script],
         stdin=subprocess.PIPE,
@@ -185,7 +187,7 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _wait_for_own_network(process: subprocess.Popen) -> None:
+def _wait_for_own_network(process: subprocess.Popen[bytes]) -> None:
     ours = Path("/proc/self/ns/net").readlink()
     deadline_s = time.monotonic() + _TIMEOUT_S
     while True:

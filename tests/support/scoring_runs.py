@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import yaml
@@ -67,7 +67,7 @@ class ScoringRun:
     def score_bytes(self) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in self.committed()}
 
-    def rows(self) -> list[dict]:
+    def rows(self) -> list[dict[str, Any]]:
         """The predictions, by image id and frame."""
         rows = open_output(self.output_uri or str(self.output)).predictions().to_table().to_pylist()
         return sorted(rows, key=lambda row: (row["image_id"], row["frame"] or 0))
@@ -116,7 +116,7 @@ class Ending:
     """How a command ended: `summary` is what --json printed, `messages` all of stderr."""
 
     exit_code: int
-    summary: dict
+    summary: dict[str, Any]
     messages: str
 
 
@@ -125,7 +125,7 @@ class Driver:
     """A running command."""
 
     run: ScoringRun
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     stdout: IO[bytes]
     stderr: IO[bytes]
 

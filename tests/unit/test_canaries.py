@@ -1,6 +1,7 @@
 """The search for canaries finds what it should: a test of a tool that says "nothing found"."""
 
 import base64
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,7 +11,7 @@ from tests.support.canaries import MARK, Search, canary
 
 
 @pytest.mark.parametrize("before", ["", "x", "xy", "xyz"])
-def test_a_canary_is_found_in_every_form(before) -> None:
+def test_a_canary_is_found_in_every_form(before: str) -> None:
     text = f"{before}{canary('study', 7)} and more"
     search = Search([MARK])
     forms = [text.encode(), text.upper().encode(), text.encode("utf-16"), text.encode().hex().encode()]
@@ -19,7 +20,7 @@ def test_a_canary_is_found_in_every_form(before) -> None:
     assert not search.in_bytes(b"qzv7 canary, and nothing else")
 
 
-def test_a_canary_is_found_in_compressed_columns_metadata_and_names(tmp_path) -> None:
+def test_a_canary_is_found_in_compressed_columns_metadata_and_names(tmp_path: Path) -> None:
     table = pa.table({"lists": [["nothing"], [canary("id")]] * 500, "n": [1, 2] * 500})
     pq.write_table(table, tmp_path / "column.parquet", compression="zstd", use_dictionary=False, write_statistics=False)
     pq.write_table(table.select(["n"]).replace_schema_metadata({"by": canary("x")}), tmp_path / "metadata.parquet")

@@ -1,11 +1,12 @@
 """JSON records in a store: whatever damages a file, reading it names the file and what to do."""
 
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from diagchd_batch.json_records import DamagedRecordError, JsonRecord
-from diagchd_batch.storage import open_store
+from diagchd_batch.storage import Store, open_store
 
 
 class Example(JsonRecord):
@@ -15,11 +16,11 @@ class Example(JsonRecord):
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path))
 
 
-def test_a_record_is_written_read_and_replaced(store) -> None:
+def test_a_record_is_written_read_and_replaced(store: Store) -> None:
     assert Example.read(store, "a/example.json") is None
     Example(name="first", n_images=1).write(store, "a/example.json")
     Example(name="second", n_images=2).write(store, "a/example.json")
@@ -27,7 +28,7 @@ def test_a_record_is_written_read_and_replaced(store) -> None:
     assert store.read("a/example.json").endswith(b"}\n")
 
 
-def test_a_record_is_created_once(store) -> None:
+def test_a_record_is_created_once(store: Store) -> None:
     assert Example(name="winner", n_images=1).create(store, "example.json")
     assert not Example(name="late", n_images=2).create(store, "example.json")
     assert Example.read(store, "example.json").name == "winner"
@@ -47,7 +48,7 @@ def test_a_record_is_created_once(store) -> None:
         b'{"name": "x", "n_images": 1, "of_a_later_version": 2}',
     ],
 )
-def test_a_damaged_file_is_named_with_its_remedy(store, content) -> None:
+def test_a_damaged_file_is_named_with_its_remedy(store: Store, content: bytes) -> None:
     store.replace("runs/example.json", content)
     with pytest.raises(DamagedRecordError, match=r"runs/example\.json is damaged .*; make it again$"):
         Example.read(store, "runs/example.json")

@@ -1,6 +1,8 @@
 """Keys and the patterns that recognise them belong together."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -24,7 +26,9 @@ PATTERNS = [value for value in vars(layout).values() if isinstance(value, re.Pat
 
 
 @pytest.mark.parametrize("pattern, key_of, arguments", KEYS)
-def test_a_pattern_recognises_its_keys_and_no_other(pattern, key_of, arguments) -> None:
+def test_a_pattern_recognises_its_keys_and_no_other(
+    pattern: re.Pattern[str], key_of: Callable[..., str], arguments: dict[str, Any]
+) -> None:
     key = key_of(**arguments)
     match = pattern.fullmatch(key)
     assert {name: int(value) if name in ("shard", "part") else value for name, value in match.groupdict().items()} == (
@@ -41,7 +45,7 @@ def test_every_pattern_has_an_example() -> None:
 
 
 @pytest.mark.parametrize("number", ["1", "0007", "000007", "0123456", "12345 (1)"])
-def test_no_other_spelling_of_a_number_counts(number) -> None:
+def test_no_other_spelling_of_a_number_counts(number: str) -> None:
     assert not layout.SHARD_FILE.fullmatch(f"scores/run_id={RUN}/shard-{number}.parquet")
     assert not layout.PREDICTIONS_FILE.fullmatch(f"predictions/run_id={RUN}/part-{number}.parquet")
 

@@ -38,7 +38,7 @@ def waits_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waits
 
 
-def test_transient_failures_are_repeated(waits_s) -> None:
+def test_transient_failures_are_repeated(waits_s: list[float]) -> None:
     flaky = Flaky(TimeoutError(), TimeoutError(), TimeoutError())
     assert call_with_retries(flaky, lambda error: 10.0) == "done"
     assert flaky.calls == 4
@@ -46,7 +46,7 @@ def test_transient_failures_are_repeated(waits_s) -> None:
     assert all(wait_s <= 0.1 * 2**n for n, wait_s in enumerate(waits_s))
 
 
-def test_other_failures_are_raised_at_once(waits_s) -> None:
+def test_other_failures_are_raised_at_once(waits_s: list[float]) -> None:
     flaky = Flaky(TimeoutError(), ValueError("permanent"))
     with pytest.raises(ValueError, match="permanent"):
         call_with_retries(flaky, lambda error: 10.0 if isinstance(error, TimeoutError) else 0.0)
@@ -54,7 +54,7 @@ def test_other_failures_are_raised_at_once(waits_s) -> None:
 
 
 @pytest.mark.parametrize("limit_s", [0.5, 7.0, 300.0])
-def test_the_last_attempt_is_made_at_the_time_limit(waits_s, limit_s) -> None:
+def test_the_last_attempt_is_made_at_the_time_limit(waits_s: list[float], limit_s: float) -> None:
     flaky = Flaky(*[TimeoutError(str(number)) for number in range(10_000)])
     with pytest.raises(TimeoutError):
         call_with_retries(flaky, lambda error: limit_s)
@@ -63,7 +63,7 @@ def test_the_last_attempt_is_made_at_the_time_limit(waits_s, limit_s) -> None:
     assert flaky.calls == len(waits_s) + 1
 
 
-def test_each_failure_has_its_own_limit(waits_s) -> None:
+def test_each_failure_has_its_own_limit(waits_s: list[float]) -> None:
     flaky = Flaky(TimeoutError(), TimeoutError(), TimeoutError(), *[OSError() for _ in range(10_000)])
     with pytest.raises(OSError):
         call_with_retries(flaky, lambda error: 100.0 if isinstance(error, TimeoutError) else 5.0)
@@ -71,7 +71,7 @@ def test_each_failure_has_its_own_limit(waits_s) -> None:
 
 
 @pytest.mark.parametrize("limit_s", [0.0, 0.05])
-def test_what_a_failed_call_held_is_released_without_the_garbage_collector(limit_s) -> None:
+def test_what_a_failed_call_held_is_released_without_the_garbage_collector(limit_s: float) -> None:
     class Contents:
         pass
 

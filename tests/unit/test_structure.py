@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_one_way_and_heavy_libraries_stay_where_they_belong(path) -> None:
+def test_imports_go_one_way_and_heavy_libraries_stay_where_they_belong(path: Path) -> None:
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     for name in _imports(path) | _named_in_registries(path):
         top, *rest = name.split(".")
@@ -140,7 +141,7 @@ def test_no_packages_at_any_depth_import_each_other_in_a_circle() -> None:
         ),
     ],
 )
-def test_a_circle_is_found_at_any_depth(tmp_path, modules, circles) -> None:
+def test_a_circle_is_found_at_any_depth(tmp_path: Path, modules: dict[str, str], circles: dict[str, Any]) -> None:
     package = tmp_path / "made"
     for name, text in modules.items():
         path = package / name
@@ -164,7 +165,7 @@ def _names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
-def test_no_folder_has_too_many_modules_and_no_two_names_are_nearly_equal(folder) -> None:
+def test_no_folder_has_too_many_modules_and_no_two_names_are_nearly_equal(folder: Path) -> None:
     n_modules = len([path for path in folder.glob("*.py") if path.stem != "__init__"])
     assert str(folder.relative_to(PACKAGE)) in LISTS_OF_COMMANDS or n_modules <= MAX_MODULES
     for one, other in itertools.combinations(_names(folder), 2):
@@ -185,7 +186,7 @@ def _nearly_equal(one: str, other: str) -> bool:
     ("one", "other"),
     [("actor", "actors"), ("watch", "watchdog"), ("plan", "plane"), ("a1", "b1"), ("run", "run_state")],
 )
-def test_names_that_are_nearly_equal_are_found(one, other) -> None:
+def test_names_that_are_nearly_equal_are_found(one: str, other: str) -> None:
     assert _nearly_equal(one, other)
     assert not _nearly_equal("raster", "registry")
 
@@ -256,7 +257,7 @@ def test_files_stay_small() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["submit", "--help"], ["--version"], ["config", "schema"]])
-def test_light_commands_load_neither_ray_nor_tensorflow(arguments) -> None:
+def test_light_commands_load_neither_ray_nor_tensorflow(arguments: list[str]) -> None:
     code = (
         "import sys\n"
         "from diagchd_batch.cli.main import main\n"

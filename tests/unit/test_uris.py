@@ -25,11 +25,11 @@ from diagchd_batch.uris import is_key, join_uri, normalize_uri
         ("s3://bucket/what?#%20", "s3://bucket/what?#%20"),
     ],
 )
-def test_one_form_of_a_uri(uri, expected) -> None:
+def test_one_form_of_a_uri(uri: str, expected: str) -> None:
     assert normalize_uri(uri) == expected
 
 
-def test_relative_paths_are_taken_from_here(monkeypatch, tmp_path) -> None:
+def test_relative_paths_are_taken_from_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert normalize_uri("out/sample") == str(tmp_path / "out/sample")
@@ -41,20 +41,20 @@ def test_relative_paths_are_taken_from_here(monkeypatch, tmp_path) -> None:
     "uri",
     ["", "s3://", "s3:///key", "s3://bucket/../other", "gs://bucket", "s3a://bucket", "file://server/share", "file:a"],
 )
-def test_what_names_no_storage_is_refused(uri) -> None:
+def test_what_names_no_storage_is_refused(uri: str) -> None:
     with pytest.raises(ConfigError) as caught:
         open_store(uri)
     assert caught.value.exit_code == 2
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
-def test_a_percent_encoded_file_uri_names_that_file(name) -> None:
+def test_a_percent_encoded_file_uri_names_that_file(name: str) -> None:
     path = f"/data/x{name}x"
     assert normalize_uri("file://" + quote(path)) == str(Path(path))
 
 
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "b c", "...", ".x"]), min_size=1, max_size=5).map("/".join))
-def test_a_key_never_leads_out_of_the_root(key) -> None:
+def test_a_key_never_leads_out_of_the_root(key: str) -> None:
     escapes = key.startswith("/") or not key or any(part in ("..", ".") for part in key.split("/"))
     assert is_key(key) == (not escapes and not key.endswith("/"))
     if is_key(key):

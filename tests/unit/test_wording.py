@@ -17,5 +17,5 @@ from diagchd_batch.wording import counted
         (None, "study", "", "– studies"),
     ],
 )
-def test_one_is_singular(n, noun, adjective, text) -> None:
+def test_one_is_singular(n: float | None, noun: str, adjective: str, text: str) -> None:
     assert counted(n, noun, adjective) == text

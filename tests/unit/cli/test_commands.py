@@ -2,12 +2,13 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.cli.main import app, main
@@ -19,16 +20,16 @@ SAMPLE = str(bundled_path("configs/sample.yaml"))
 
 
 @pytest.fixture
-def call():
+def call() -> Callable[..., Result]:
     runner = CliRunner()
 
-    def run(*arguments: str):
+    def run(*arguments: str) -> Result:
         return runner.invoke(app, list(arguments))
 
     return run
 
 
-def test_schema_accepts_the_bundled_job_files_and_refuses_an_unknown_key(call) -> None:
+def test_schema_accepts_the_bundled_job_files_and_refuses_an_unknown_key(call: Callable[..., Result]) -> None:
     schema = json.loads(call("config", "schema").stdout)
     for path in bundled_path("configs").glob("*.yaml"):
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -38,18 +39,20 @@ def test_schema_accepts_the_bundled_job_files_and_refuses_an_unknown_key(call) -
         jsonschema.validate({**document, "modle": {}}, schema)
 
 
-def test_show_prints_defaults_and_overrides_as_a_job_file(call) -> None:
+def test_show_prints_defaults_and_overrides_as_a_job_file(call: Callable[..., Result]) -> None:
     shown = yaml.safe_load(call("config", "show", SAMPLE, "--set", "model.precision=bfloat16").stdout)
     assert shown["model"]["precision"] == "bfloat16"
     assert shown["limits"]["max_attempts"] == 4
 
 
-def test_show_as_json_says_the_same(call) -> None:
+def test_show_as_json_says_the_same(call: Callable[..., Result]) -> None:
     as_yaml = yaml.safe_load(call("config", "show", SAMPLE).stdout)
     assert json.loads(call("config", "show", SAMPLE, "--json").stdout) == json.loads(json.dumps(as_yaml))
 
 
-def test_a_users_mistake_ends_with_its_message_and_code_and_no_traceback(monkeypatch, capsys, tmp_path) -> None:
+def test_a_users_mistake_ends_with_its_message_and_code_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     monkeypatch.setattr("sys.argv", ["diagchd-batch", "config", "validate", str(tmp_path / "absent.yaml")])
     with pytest.raises(SystemExit) as end:
         main()
@@ -59,7 +62,7 @@ def test_a_users_mistake_ends_with_its_message_and_code_and_no_traceback(monkeyp
     assert "Traceback" not in message
 
 
-def test_an_unreadable_file_of_the_output_ends_with_a_message_too(tmp_path) -> None:
+def test_an_unreadable_file_of_the_output_ends_with_a_message_too(tmp_path: Path) -> None:
     """Such as the key of an output that another user made; a named pipe stands for it."""
     (tmp_path / "private").mkdir()
     os.mkfifo(tmp_path / "private/id_key")
@@ -68,7 +71,9 @@ def test_an_unreadable_file_of_the_output_ends_with_a_message_too(tmp_path) -> N
     assert ended.messages.startswith("error: a file that this command needs cannot be read: unreadable: id_key")
 
 
-def test_sample_makes_a_job_that_is_valid_where_it_was_put(call, tmp_path, monkeypatch) -> None:
+def test_sample_makes_a_job_that_is_valid_where_it_was_put(
+    call: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert call("sample", "demo").exit_code == 0
     assert call("config", "validate", "demo/job.yaml").exit_code == 0
@@ -79,7 +84,9 @@ def test_sample_makes_a_job_that_is_valid_where_it_was_put(call, tmp_path, monke
         CliRunner().invoke(app, ["sample", "demo"], catch_exceptions=False)
 
 
-def test_plan_counts_the_sample_as_its_manifest_does_and_writes_nothing(call, tmp_path) -> None:
+def test_plan_counts_the_sample_as_its_manifest_does_and_writes_nothing(
+    call: Callable[..., Result], tmp_path: Path
+) -> None:
     output = tmp_path / "out"
     done = call(
         "plan", SAMPLE, "--no-measure", "--json", "--set", f"output.uri={output}", "--set", "model.weights=seed:0",
@@ -96,7 +103,7 @@ def test_plan_counts_the_sample_as_its_manifest_does_and_writes_nothing(call, tm
     assert not output.exists()
 
 
-def test_info_names_versions_and_models_without_loading_them(call) -> None:
+def test_info_names_versions_and_models_without_loading_them(call: Callable[..., Result]) -> None:
     report = json.loads(call("info", "--json").stdout)
     assert {"diagchd", "diagchd-compact"} <= set(report["models"])
     assert report["packages"]["ray"] != "not installed"
@@ -113,7 +120,9 @@ def test_info_names_versions_and_models_without_loading_them(call) -> None:
         (["--no-wait"], "--address"),
     ],
 )
-def test_a_submit_that_contradicts_itself_does_nothing(call, tmp_path, options, message) -> None:
+def test_a_submit_that_contradicts_itself_does_nothing(
+    call: Callable[..., Result], tmp_path: Path, options: list[str], message: str
+) -> None:
     output = tmp_path / "out"
     done = call("submit", SAMPLE, "--set", f"output.uri={output}", *options)
     assert isinstance(done.exception, UsageError)
@@ -121,7 +130,7 @@ def test_a_submit_that_contradicts_itself_does_nothing(call, tmp_path, options, 
     assert not output.exists()
 
 
-def test_a_path_that_cannot_be_written_is_named_without_a_traceback(tmp_path) -> None:
+def test_a_path_that_cannot_be_written_is_named_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = diagchd_batch("sample", str(tmp_path / "file" / "demo"))
     assert done.exit_code == 1
@@ -141,7 +150,9 @@ def test_an_address_beside_an_output_is_refused_where_it_would_be_ignored(comman
     assert "omit" in done.messages
 
 
-def test_weights_that_saw_phantoms_alone_are_told_before_real_images_are_planned(tmp_path, monkeypatch) -> None:
+def test_weights_that_saw_phantoms_alone_are_told_before_real_images_are_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DIAGCHD_ID_KEY", "00" * 32)  # each plan would draw a key, and with it the order of the studies
     simulated = diagchd_batch("plan", SAMPLE, "--no-measure", "--set", f"output.uri={tmp_path}")
     assert "caution" not in simulated.messages
@@ -152,7 +163,7 @@ def test_weights_that_saw_phantoms_alone_are_told_before_real_images_are_planned
     assert real.printed == simulated.printed
 
 
-def test_another_operating_system_is_refused_with_the_way_on(monkeypatch) -> None:
+def test_another_operating_system_is_refused_with_the_way_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     monkeypatch.setattr("platform.system", lambda: "Darwin")
     refused = diagchd_batch("info")
@@ -160,7 +171,7 @@ def test_another_operating_system_is_refused_with_the_way_on(monkeypatch) -> Non
     assert "runs on Linux only, and this is Darwin; use a Linux machine, a container" in refused.messages
 
 
-def test_info_counts_cores_without_an_affinity(call, monkeypatch) -> None:
+def test_info_counts_cores_without_an_affinity(call: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     assert json.loads(call("info", "--json").stdout)["cores"] >= 1
 
@@ -176,5 +187,7 @@ def test_info_counts_cores_without_an_affinity(call, monkeypatch) -> None:
         (("new", "new", None), "new"),
     ],
 )
-def test_old_spellings_of_select_mean_the_same(options, selection) -> None:
+def test_old_spellings_of_select_mean_the_same(
+    options: tuple[str | None, str | None, str | None], selection: str
+) -> None:
     assert run_request(None, False, *options).selection == selection

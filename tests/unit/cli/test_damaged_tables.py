@@ -1,6 +1,7 @@
 """A damaged table is named with the way on, whichever command meets it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ LATER = "0a1b2c3d-4e5f6071-2"
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch) -> MadeOutput:
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeOutput:
     monkeypatch.setenv("DIAGCHD_ID_KEY", KEY.decode())
     made = MadeOutput(tmp_path)
     studies = [MadeStudy(f"s{n}", [[(n + 1) / 10]], n % 2) for n in range(8)]
@@ -28,7 +29,7 @@ def made(tmp_path, monkeypatch) -> MadeOutput:
 
 
 @pytest.mark.parametrize("command", [("report",), ("export", "shareable")], ids=" ".join)
-def test_metrics(made, command, tmp_path) -> None:
+def test_metrics(made: MadeOutput, command: tuple[str, ...], tmp_path: Path) -> None:
     made.output.replace(output_layout.metrics_file(LATER, "estimates"), b"PAR1 cut")
     destination = [str(tmp_path / "shared")] if "shareable" in command else []
     done = diagchd_batch(*command, made.output.uri, *destination, "--run-id", LATER)
@@ -38,7 +39,7 @@ def test_metrics(made, command, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("command", [("evaluate", "--run-id", LATER), ("compare", RUN_ID, LATER)], ids=" ".join)
-def test_predictions(made, command) -> None:
+def test_predictions(made: MadeOutput, command: tuple[str, str, str]) -> None:
     made.output.replace(output_layout.predictions_file(LATER, 0), b"PAR1 cut")
     done = diagchd_batch(command[0], made.output.uri, *command[1:])
     assert (done.exit_code, done.printed) == (1, "")
@@ -47,7 +48,7 @@ def test_predictions(made, command) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]"])
 @pytest.mark.parametrize("command", ["list", "status"])
-def test_a_run_record_is_named_once_and_the_other_run_is_listed(made, command, content) -> None:
+def test_a_run_record_is_named_once_and_the_other_run_is_listed(made: MadeOutput, command: str, content: bytes) -> None:
     made.output.replace(output_layout.run_record(LATER), content)
     done = diagchd_batch(command, made.output.uri)
     assert done.exit_code == 1
@@ -60,7 +61,7 @@ def test_a_run_record_is_named_once_and_the_other_run_is_listed(made, command, c
     assert {state["run_id"]: state["status"] for state in states} == {RUN_ID: "finished", LATER: "damaged"}
 
 
-def test_a_plan_has_nothing_to_do_with_the_record_of_another_run(made) -> None:
+def test_a_plan_has_nothing_to_do_with_the_record_of_another_run(made: MadeOutput) -> None:
     made.output.replace(output_layout.run_record(LATER), b"{")
     settings = (f"output.uri={made.output.uri}", "model.weights=seed:0")
     done = diagchd_batch(
@@ -70,7 +71,7 @@ def test_a_plan_has_nothing_to_do_with_the_record_of_another_run(made) -> None:
     assert json.loads(done.printed)["run_id"] is None
 
 
-def test_the_newest_log_is_looked_for_among_the_others_and_that_is_said(made) -> None:
+def test_the_newest_log_is_looked_for_among_the_others_and_that_is_said(made: MadeOutput) -> None:
     made.output.replace(output_layout.run_record(LATER), b"{")
     done = diagchd_batch("logs", made.output.uri)
     assert done.exit_code == 0, done.messages
@@ -82,7 +83,9 @@ def test_the_newest_log_is_looked_for_among_the_others_and_that_is_said(made) ->
 @pytest.mark.parametrize(
     "command", [("evaluate",), ("report",), ("export", "shareable"), ("export", "worklist")], ids=" ".join
 )
-def test_the_latest_run_is_looked_for_among_the_others_and_that_is_said(made, command, content, tmp_path) -> None:
+def test_the_latest_run_is_looked_for_among_the_others_and_that_is_said(
+    made: MadeOutput, command: tuple[str, ...], content: bytes, tmp_path: Path
+) -> None:
     record = read_private_run_record(made.private, RUN_ID)
     write_run_record(made.output, made.private, record.model_copy(update={"ended_at": record.started_at}))
     made.output.replace(output_layout.run_record(LATER), content)
@@ -96,7 +99,9 @@ def test_the_latest_run_is_looked_for_among_the_others_and_that_is_said(made, co
     assert refused.exit_code == 1 and "run.json is damaged" in refused.messages
 
 
-def test_queries_that_need_no_record_are_answered_in_full_and_those_that_do_leave_out_the_damaged_run(made) -> None:
+def test_queries_that_need_no_record_are_answered_in_full_and_those_that_do_leave_out_the_damaged_run(
+    made: MadeOutput,
+) -> None:
     both = "SELECT run_id, count(*) AS n FROM predictions GROUP BY ALL ORDER BY run_id"
     before = diagchd_batch("query", made.output.uri, both, "--format", "csv")
     made.output.replace(output_layout.run_record(LATER), b"{")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ OTHER = "0a1b2c3d-4e5f6071-2"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
     made = MadeOutput(tmp_path_factory.mktemp("output"))
     studies = [MadeStudy(f"{i}", [[0.2 + 0.6 * (i % 2)]], i % 2) for i in range(10)]
     made.write_run(studies)
@@ -22,14 +23,14 @@ def made(tmp_path_factory):
     return made
 
 
-def command(*arguments, **environment):
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "DIAGCHD_ID_KEY": KEY.decode(), **environment}
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, env=environ, timeout=120, check=False
     )
 
 
-def test_evaluate_names_the_tables_it_wrote(made) -> None:
+def test_evaluate_names_the_tables_it_wrote(made: MadeOutput) -> None:
     done = command("-m", "diagchd_batch", "evaluate", made.output.uri, "--run-id", RUN_ID, "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
@@ -38,7 +39,7 @@ def test_evaluate_names_the_tables_it_wrote(made) -> None:
     assert any("readers" in note for note in summary["notes"])
 
 
-def test_evaluate_takes_the_settings_of_a_job_file(made, tmp_path) -> None:
+def test_evaluate_takes_the_settings_of_a_job_file(made: MadeOutput, tmp_path: Path) -> None:
     job = tmp_path / "job.yaml"
     job.write_text(
         "input: {uri: x, layout: tree}\noutput: {uri: y}\n"
@@ -49,25 +50,25 @@ def test_evaluate_takes_the_settings_of_a_job_file(made, tmp_path) -> None:
     assert {row["operating_point"] for row in made.metrics("study_results")} == {"high"}
 
 
-def test_an_unknown_run_is_a_usage_error(made) -> None:
+def test_an_unknown_run_is_a_usage_error(made: MadeOutput) -> None:
     done = command("-m", "diagchd_batch", "evaluate", made.output.uri, "--run-id", "nothing-1")
     assert done.returncode == 2
     assert "nothing-1" in done.stderr
 
 
-def test_without_the_key_it_says_where_to_get_it(made) -> None:
+def test_without_the_key_it_says_where_to_get_it(made: MadeOutput) -> None:
     done = command("-m", "diagchd_batch", "evaluate", made.output.uri, "--run-id", RUN_ID, DIAGCHD_ID_KEY="")
     assert done.returncode == 2
     assert "DIAGCHD_ID_KEY" in done.stderr
 
 
-def test_compare_counts_changed_calls(made) -> None:
+def test_compare_counts_changed_calls(made: MadeOutput) -> None:
     done = command("-m", "diagchd_batch", "compare", made.output.uri, RUN_ID, OTHER)
     assert done.returncode == 0, done.stderr
     assert "calls changed" in done.stdout and "5 studies" in done.stdout
 
 
-def test_the_job_script_is_the_same_command(made) -> None:
+def test_the_job_script_is_the_same_command(made: MadeOutput) -> None:
     done = command(str(bundled_path("jobs/evaluate.py")), made.output.uri, "--run-id", RUN_ID)
     assert done.returncode == 0, done.stderr
     assert RUN_ID in done.stdout

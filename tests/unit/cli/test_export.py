@@ -18,7 +18,7 @@ FORMULA = "=HYPERLINK(A1)"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
     made = MadeOutput(tmp_path_factory.mktemp("output"))
     studies = [MadeStudy(f"study {i}", [[0.1 + 0.02 * i]], int(i > 15)) for i in range(40)]
     made.write_run([*studies, MadeStudy(FORMULA, [[0.95]], 1), MadeStudy("again", [[FAILED]], 1)])
@@ -32,7 +32,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_shareable_writes_aggregates_and_says_how_many_rows_it_withheld(made, tmp_path) -> None:
+def test_shareable_writes_aggregates_and_says_how_many_rows_it_withheld(made: MadeOutput, tmp_path: Path) -> None:
     destination = tmp_path / "for the paper"
     for _ in range(2):  # an earlier export is replaced
         done = diagchd_batch("export", "shareable", made.output.uri, str(destination), "--run-id", RUN_ID, "--json")
@@ -50,7 +50,7 @@ def test_shareable_writes_aggregates_and_says_how_many_rows_it_withheld(made, tm
     assert analysed["n_studies"] == ""  # one study failed
 
 
-def test_the_worklist_ranks_own_ids_and_is_closed_to_others(made) -> None:
+def test_the_worklist_ranks_own_ids_and_is_closed_to_others(made: MadeOutput) -> None:
     done = diagchd_batch("export", "worklist", made.output.uri, "--run-id", RUN_ID, "--json")
     assert done.exit_code == 0, done.messages
     place = Path(json.loads(done.printed)["destination"])
@@ -65,7 +65,7 @@ def test_the_worklist_ranks_own_ids_and_is_closed_to_others(made) -> None:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
-def test_the_worklist_of_a_run_that_continues_another_is_of_both(made, tmp_path) -> None:
+def test_the_worklist_of_a_run_that_continues_another_is_of_both(made: MadeOutput, tmp_path: Path) -> None:
     done = diagchd_batch("export", "worklist", made.output.uri, str(tmp_path / "list"), "--run-id", LATER)
     assert done.exit_code == 0, done.messages
     scored = rows_of(tmp_path / "list" / "worklist.csv")
@@ -84,26 +84,26 @@ def test_the_worklist_of_a_run_that_continues_another_is_of_both(made, tmp_path)
         ("worklist", "private/../worklist", "part of the output"),
     ],
 )
-def test_nothing_is_exported_into_the_output(made, kind, place, says) -> None:
+def test_nothing_is_exported_into_the_output(made: MadeOutput, kind: str, place: str, says: str) -> None:
     done = diagchd_batch("export", kind, made.output.uri, f"{made.output.uri}/{place}", "--run-id", RUN_ID)
     assert done.exit_code == 2 and says in done.messages
 
 
-def test_other_files_are_not_given_away_with_an_export(made, tmp_path) -> None:
+def test_other_files_are_not_given_away_with_an_export(made: MadeOutput, tmp_path: Path) -> None:
     (tmp_path / "study 7.png").write_bytes(b"pixels")
     done = diagchd_batch("export", "shareable", made.output.uri, str(tmp_path), "--run-id", RUN_ID)
     assert done.exit_code == 2 and "other files" in done.messages and "study 7" not in done.messages
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study 7.png"]
 
 
-def test_a_file_is_no_destination(made, tmp_path) -> None:
+def test_a_file_is_no_destination(made: MadeOutput, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for kind in ("shareable", "worklist"):
         done = diagchd_batch("export", kind, made.output.uri, str(tmp_path / "file"), "--run-id", RUN_ID)
         assert done.exit_code in (1, 2) and str(tmp_path) in done.messages
 
 
-def test_runs_that_cannot_be_exported_are_told(made, tmp_path) -> None:
+def test_runs_that_cannot_be_exported_are_told(made: MadeOutput, tmp_path: Path) -> None:
     for arguments, says in (
         (("--run-id", "nothing-1"), "nothing-1"),
         (("--run-id", LATER), "evaluate"),  # not evaluated

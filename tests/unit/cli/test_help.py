@@ -34,7 +34,7 @@ def _options(command: click.Command) -> set[str]:
 
 
 @BY_NAME
-def test_the_help_has_an_example_that_the_command_accepts(words) -> None:
+def test_the_help_has_an_example_that_the_command_accepts(words: tuple[str, ...]) -> None:
     command = COMMANDS[words]
     examples = re.findall(r"Example: diagchd-batch (.+)", command.help or "")
     assert len(examples) == 1, "one line that begins with `Example: diagchd-batch`"
@@ -44,7 +44,7 @@ def test_the_help_has_an_example_that_the_command_accepts(words) -> None:
 
 
 @BY_NAME
-def test_the_output_is_the_first_argument_and_the_run_an_option(words) -> None:
+def test_the_output_is_the_first_argument_and_the_run_an_option(words: tuple[str, ...]) -> None:
     arguments, options = _arguments(COMMANDS[words]), _options(COMMANDS[words])
     assert "--output" not in options and "run_id" not in arguments
     if "output" in arguments:
@@ -53,14 +53,14 @@ def test_the_output_is_the_first_argument_and_the_run_an_option(words) -> None:
 
 
 @pytest.mark.parametrize("name", ["list", "logs", "stop"])
-def test_a_cluster_is_asked_without_an_output(name) -> None:
+def test_a_cluster_is_asked_without_an_output(name: str) -> None:
     command = COMMANDS[(name,)]
     assert "--address" in _options(command)
     assert all(not parameter.required for parameter in command.params)
 
 
 @pytest.mark.parametrize("name", ["plan", "submit"])
-def test_old_spellings_of_select_are_accepted_and_not_shown(name) -> None:
+def test_old_spellings_of_select_are_accepted_and_not_shown(name: str) -> None:
     command = COMMANDS[(name,)]
     shown = {
         option for parameter in command.params if not getattr(parameter, "hidden", False) for option in parameter.opts

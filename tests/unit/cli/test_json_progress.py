@@ -2,13 +2,15 @@
 
 import json
 
+import pytest
+
 from diagchd_batch.cli import progress
 from diagchd_batch.cli.json_progress import JsonProgress
 from diagchd_batch.cli.progress import LineProgress
 from diagchd_batch.scoring.liveness.progress import RunStart, ShardSummary
 
 
-def test_each_event_is_a_line_with_its_run(capsys) -> None:
+def test_each_event_is_a_line_with_its_run(capsys: pytest.CaptureFixture[str]) -> None:
     log = JsonProgress()
     log.listed(1000)
     log.message("waiting for a node")

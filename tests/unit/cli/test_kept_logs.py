@@ -1,7 +1,9 @@
 """`logs` where no cluster answers: what the run's output keeps."""
 
+from pathlib import Path
+
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from diagchd_batch import output_layout
 from diagchd_batch.cli.main import app
@@ -16,7 +18,7 @@ NOBODY = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def output(tmp_path, monkeypatch) -> Output:
+def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Output:
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     run = make_run(tmp_path, 1)
@@ -26,12 +28,12 @@ def output(tmp_path, monkeypatch) -> Output:
     return open_output(run.storage.uri)
 
 
-def _logs(*options: str):
+def _logs(*options: str) -> Result:
     return CliRunner().invoke(app, ["logs", *options])
 
 
 @pytest.mark.parametrize("options", [[], ["--address", NOBODY]], ids=["no cluster", "a cluster that is gone"])
-def test_the_log_of_the_latest_driver_is_printed(output, options) -> None:
+def test_the_log_of_the_latest_driver_is_printed(output: Output, options: list[str]) -> None:
     with RunLog() as log:
         log.keep(output.private, RUN_ID, "11111111")
         log.write("what the driver said")
@@ -42,7 +44,7 @@ def test_the_log_of_the_latest_driver_is_printed(output, options) -> None:
     assert ("no answer from" in printed.stderr) is bool(options)
 
 
-def test_of_a_run_without_a_log_it_tells_the_kind_of_its_end_and_where_the_private_text_lies(output) -> None:
+def test_of_a_run_without_a_log_it_tells_the_kind_of_its_end_and_where_the_private_text_lies(output: Output) -> None:
     printed = _logs(output.storage.uri, "--run-id", RUN_ID)
     assert printed.exit_code == 0
     assert "it is failed: a fault of the run, exit code 1; the full text is in the private tree" in printed.stdout
@@ -51,7 +53,7 @@ def test_of_a_run_without_a_log_it_tells_the_kind_of_its_end_and_where_the_priva
     assert canary("file") not in printed.output
 
 
-def test_without_output_and_cluster_it_says_what_to_give(output) -> None:
+def test_without_output_and_cluster_it_says_what_to_give(output: Output) -> None:
     for options in ([], ["--run-id", RUN_ID], ["--address", NOBODY]):
         assert isinstance(_logs(*options).exception, UsageError)
     refused = _logs("--run-id", RUN_ID, "--address", NOBODY)
@@ -59,6 +61,6 @@ def test_without_output_and_cluster_it_says_what_to_give(output) -> None:
     assert "logs OUTPUT" in refused.stderr
 
 
-def test_an_unknown_run_is_refused(output) -> None:
+def test_an_unknown_run_is_refused(output: Output) -> None:
     refused = CliRunner().invoke(app, ["logs", output.storage.uri, "--run-id", "unknown"])
     assert isinstance(refused.exception, UsageError)

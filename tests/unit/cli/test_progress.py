@@ -7,7 +7,7 @@ from diagchd_batch.scoring.liveness.progress import RunStart, ShardSummary
 
 
 @pytest.fixture
-def clock(monkeypatch) -> "Clock":
+def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
     clock = Clock()
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now_s)
     return clock
@@ -26,7 +26,7 @@ def summary(n_images: int) -> ShardSummary:
     return ShardSummary(shard=0, n_images=n_images, n_ok=n_images, n_failed=0)
 
 
-def test_the_start_of_workers_is_not_in_the_rate(clock, capsys) -> None:
+def test_the_start_of_workers_is_not_in_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     display = progress.LineProgress()
     display.started(start())
     for _ in range(4):  # workers load the model
@@ -37,7 +37,7 @@ def test_the_start_of_workers_is_not_in_the_rate(clock, capsys) -> None:
     assert "20 of 100 images · shard 0 of 10 · 2.0 images/s · remaining 40 s" in capsys.readouterr().err
 
 
-def test_what_was_done_before_is_not_in_the_rate(clock, capsys) -> None:
+def test_what_was_done_before_is_not_in_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     display = progress.LineProgress()
     display.started(start(done_images=50, done_shards=5, resumed=True))
     display.in_flight(0)
@@ -46,7 +46,7 @@ def test_what_was_done_before_is_not_in_the_rate(clock, capsys) -> None:
     assert "60 of 100 images · shard 6 of 10 · 0.5 images/s · remaining 1 min 20 s" in capsys.readouterr().err
 
 
-def test_the_last_image_is_told_without_waiting(clock, capsys) -> None:
+def test_the_last_image_is_told_without_waiting(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     display = progress.LineProgress()
     display.started(start(n_images=10, n_shards=1))
     display.in_flight(0)

@@ -4,21 +4,23 @@ import base64
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch.cli.query import _print_table
-from tests.support.command_line import diagchd_batch
+from tests.support.command_line import Ended, diagchd_batch
 from tests.support.evaluated_runs import FAILED, RUN_ID, MadeOutput, MadeStudy
 
 COLUMNS = "SELECT study_id, chd_probability, chd_call, quality_flags, error_code FROM predictions ORDER BY study_id"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
     made = MadeOutput(tmp_path_factory.mktemp("output"))
     flagged = {"chd_probability": 0.75, "quality_flags": ["unsure", "no_septum"], "mask_png": b"\x89PNG\0picture"}
     made.write_run([MadeStudy("a", [[flagged]]), MadeStudy("b", [[FAILED]]), MadeStudy("c", [[0.25]])])
@@ -26,15 +28,15 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def query(made):
-    def run(sql: str, *options: str, stdin: str = ""):
+def query(made: MadeOutput) -> Callable[..., Ended]:
+    def run(sql: str, *options: str, stdin: str = "") -> Ended:
         return diagchd_batch("query", made.output.uri, sql, *options, stdin=stdin)
 
     return run
 
 
 @pytest.fixture(scope="module")
-def rows(made):
+def rows(made: MadeOutput) -> list[tuple[Any, ...]]:
     return sorted(
         [
             (made.tokens.study("a"), 0.75, True, ["unsure", "no_septum"], None),
@@ -44,7 +46,7 @@ def rows(made):
     )
 
 
-def test_csv(query, rows) -> None:
+def test_csv(query: Callable[..., Ended], rows: list[tuple[Any, ...]]) -> None:
     ended = query(COLUMNS, "--format", "csv")
     assert ended.exit_code == 0, ended.messages
     header, *found = csv.reader(io.StringIO(ended.printed))
@@ -55,13 +57,15 @@ def test_csv(query, rows) -> None:
     ] == rows
 
 
-def test_json(query, rows) -> None:
+def test_json(query: Callable[..., Ended], rows: list[tuple[Any, ...]]) -> None:
     ended = query(COLUMNS, "--format", "json")
     assert ended.exit_code == 0, ended.messages
     assert [tuple(row.values()) for row in json.loads(ended.printed)] == rows
 
 
-def test_parquet_to_stdout_and_to_a_file(query, rows, tmp_path) -> None:
+def test_parquet_to_stdout_and_to_a_file(
+    query: Callable[..., Ended], rows: list[tuple[Any, ...]], tmp_path: Path
+) -> None:
     ended = query(COLUMNS, "--format", "parquet")
     assert ended.exit_code == 0, ended.messages
     query(COLUMNS, "--out", str(tmp_path / "result.parquet"))
@@ -69,7 +73,7 @@ def test_parquet_to_stdout_and_to_a_file(query, rows, tmp_path) -> None:
         assert [tuple(row.values()) for row in pq.read_table(source).to_pylist()] == rows
 
 
-def test_table_is_for_reading(query, rows, tmp_path) -> None:
+def test_table_is_for_reading(query: Callable[..., Ended], rows: list[tuple[Any, ...]], tmp_path: Path) -> None:
     ended = query(COLUMNS)
     lines = ended.printed.splitlines()
     assert ended.exit_code == 0 and lines[1].split() == COLUMNS.partition(" FROM")[0].replace(",", "").split()[1:]
@@ -79,7 +83,7 @@ def test_table_is_for_reading(query, rows, tmp_path) -> None:
     assert (tmp_path / "table.txt").read_text().splitlines() == lines
 
 
-def test_long_tables_say_that_they_are_cut(query) -> None:
+def test_long_tables_say_that_they_are_cut(query: Callable[..., Ended]) -> None:
     ended = query("SELECT range AS n FROM range(3000)")
     assert ended.exit_code == 0 and "first 1,000 rows" in ended.messages
     numbers = [line.strip() for line in ended.printed.splitlines() if line.strip().isdigit()]
@@ -87,11 +91,11 @@ def test_long_tables_say_that_they_are_cut(query) -> None:
 
 
 @pytest.mark.parametrize(("form", "empty"), [("csv", "status\r\n"), ("json", "[]\n")])
-def test_no_rows(query, form, empty) -> None:
+def test_no_rows(query: Callable[..., Ended], form: str, empty: str) -> None:
     assert query("SELECT status FROM predictions WHERE false", "--format", form).printed == empty
 
 
-def test_values_that_a_format_lacks(query) -> None:
+def test_values_that_a_format_lacks(query: Callable[..., Ended]) -> None:
     sql = "SELECT 'nan'::DOUBLE AS a, mask_png AS b, TIMESTAMP '2026-01-02 03:04:05' AS c, 10::HUGEINT ** 20 AS d, "
     ended = query(sql + "MAP {'x': 1} AS e FROM masks WHERE mask_png IS NOT NULL", "--format", "json")
     (row,) = json.loads(ended.printed)
@@ -99,12 +103,12 @@ def test_values_that_a_format_lacks(query) -> None:
     assert (row["c"], row["d"], row["e"]) == ("2026-01-02T03:04:05", 10**20, {"x": 1})
 
 
-def test_the_statement_from_standard_input(query) -> None:
+def test_the_statement_from_standard_input(query: Callable[..., Ended]) -> None:
     ended = query("-", "--format", "csv", stdin="SELECT count(*) AS n\nFROM predictions")
     assert ended.printed.split() == ["n", "3"]
 
 
-def test_control_characters_do_not_reach_the_terminal(query) -> None:
+def test_control_characters_do_not_reach_the_terminal(query: Callable[..., Ended]) -> None:
     ended = query("SELECT chr(27) || '[31mred' AS text")
     assert "\x1b" not in ended.printed and "red" in ended.printed
 
@@ -146,7 +150,9 @@ def test_control_characters_do_not_reach_the_terminal(query) -> None:
         "EXPLAIN ANALYZE COPY predictions TO '{tmp}/stolen.csv'",
     ],
 )
-def test_sql_reads_the_views_and_nothing_else(query, made, tmp_path, sql) -> None:
+def test_sql_reads_the_views_and_nothing_else(
+    query: Callable[..., Ended], made: MadeOutput, tmp_path: Path, sql: str
+) -> None:
     (tmp_path / "secret.csv").write_text("secret\n1\n")
     before = _all_files(Path(made.output.uri))
     ended = query(sql.replace("{tmp}", str(tmp_path)), "--format", "csv")
@@ -172,13 +178,13 @@ def _all_files(root: Path) -> dict[Path, bytes]:
         "PIVOT predictions ON status USING count(*)",
     ],
 )
-def test_what_reads_is_allowed(query, sql) -> None:
+def test_what_reads_is_allowed(query: Callable[..., Ended], sql: str) -> None:
     ended = query(sql, "--format", "json")
     assert ended.exit_code == 0, ended.messages
     assert json.loads(ended.printed)
 
 
-def test_mistakes_are_told(query, made) -> None:
+def test_mistakes_are_told(query: Callable[..., Ended], made: MadeOutput) -> None:
     for sql, options, says in (
         ("SELEC 1", (), "SELEC"),
         ("SELECT nothing FROM predictions", (), "nothing"),
@@ -190,7 +196,7 @@ def test_mistakes_are_told(query, made) -> None:
     assert diagchd_batch("query", made.output.uri).exit_code == 2
 
 
-def test_identified_views_need_the_private_tree(query, made, tmp_path) -> None:
+def test_identified_views_need_the_private_tree(query: Callable[..., Ended], made: MadeOutput, tmp_path: Path) -> None:
     ended = query("SELECT source_study_id FROM studies ORDER BY ALL", "--format", "csv")
     assert ended.printed.split() == ["source_study_id", "a", "b", "c"]
     elsewhere = query("SELECT * FROM studies", "--private-uri", str(tmp_path / "nothing"))
@@ -198,14 +204,14 @@ def test_identified_views_need_the_private_tree(query, made, tmp_path) -> None:
     assert query("SELECT count(*) FROM predictions", "--private-uri", str(tmp_path / "nothing")).exit_code == 0
 
 
-def test_an_output_without_a_run_is_refused_as_no_rows_would_read_as_no_failures(tmp_path) -> None:
+def test_an_output_without_a_run_is_refused_as_no_rows_would_read_as_no_failures(tmp_path: Path) -> None:
     ended = diagchd_batch("query", str(tmp_path / "mistyped"), "SELECT count(*) FROM failures")
     assert (ended.exit_code, ended.printed) == (2, "")
     assert "mistyped holds no run" in ended.messages
     assert not (tmp_path / "mistyped").exists()
 
 
-def test_a_table_that_is_not_there_is_told_with_the_views_that_are(query) -> None:
+def test_a_table_that_is_not_there_is_told_with_the_views_that_are(query: Callable[..., Ended]) -> None:
     ended = query("SELECT * FROM prediction")
     assert ended.exit_code == 2
     assert "prediction does not exist; the views are: predictions, current, " in ended.messages
@@ -213,19 +219,21 @@ def test_a_table_that_is_not_there_is_told_with_the_views_that_are(query) -> Non
 
 
 @pytest.mark.parametrize("sql", ["SHOW TABLES", " show all tables;"])
-def test_show_tables_points_to_the_list_instead_of_answering_with_nothing(query, sql) -> None:
+def test_show_tables_points_to_the_list_instead_of_answering_with_nothing(
+    query: Callable[..., Ended], sql: str
+) -> None:
     ended = query(sql)
     assert (ended.exit_code, ended.printed) == (2, "")
     assert "query --list" in ended.messages
 
 
-def test_a_file_that_cannot_be_written_is_named(query, tmp_path) -> None:
+def test_a_file_that_cannot_be_written_is_named(query: Callable[..., Ended], tmp_path: Path) -> None:
     ended = query("SELECT 1", "--out", str(tmp_path / "absent" / "rows.csv"))
     assert ended.exit_code == 2
     assert "rows.csv cannot be written: No such file or directory" in ended.messages
 
 
-def test_an_ending_of_no_known_format_is_refused(query, tmp_path) -> None:
+def test_an_ending_of_no_known_format_is_refused(query: Callable[..., Ended], tmp_path: Path) -> None:
     file = tmp_path / "rows.xlsx"
     ended = query("SELECT 1", "--out", str(file))
     assert ended.exit_code == 2
@@ -240,7 +248,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize(("n_columns", "as_records"), [(4, False), (30, True)])
-def test_a_terminal_too_narrow_for_a_tables_columns_gets_rows_as_blocks(monkeypatch, n_columns, as_records) -> None:
+def test_a_terminal_too_narrow_for_a_tables_columns_gets_rows_as_blocks(
+    monkeypatch: pytest.MonkeyPatch, n_columns: int, as_records: bool
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")  # no bold face
     table = pa.table({f"column_{n}": [f"a{n}", f"b{n}"] for n in range(n_columns)})

@@ -19,5 +19,5 @@ def test_a_node_is_reported_once_however_many_actors_start_on_it() -> None:
 @pytest.mark.parametrize(
     ("n_slots", "sizes"), [(0, []), (1, [1]), (2, [1, 1]), (7, [1, 2, 4]), (64, [1, 2, 4, 8, 16, 32, 1])]
 )
-def test_a_node_is_filled_whole_by_few_tasks(n_slots, sizes) -> None:
+def test_a_node_is_filled_whole_by_few_tasks(n_slots: int, sizes: list[int]) -> None:
     assert list(filler_sizes(n_slots)) == sizes

@@ -1,5 +1,7 @@
 """Which nodes a driver on a cluster waits for, and which actor it refuses at once."""
 
+from collections.abc import Callable
+
 import pytest
 
 from diagchd_batch.cluster import existing_cluster
@@ -12,10 +14,12 @@ SMALL = NodeResources(cpus=2, gpus=0, memory_bytes=8 << 30)
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[ExistingCluster, list[str], list[float]]]:
     """Make a cluster whose nodes are these, one list for each look, with a clock of its own."""
 
-    def make(*looks: list[NodeResources], static: bool, cpus: float = 4, gpus: float = 0):
+    def make(
+        *looks: list[NodeResources], static: bool, cpus: float = 4, gpus: float = 0
+    ) -> tuple[ExistingCluster, list[str], list[float]]:
         clock, left, messages = [0.0], list(looks), []
         monkeypatch.setattr(existing_cluster, "_connect", lambda: None)
         monkeypatch.setattr(existing_cluster, "_is_static", lambda: static)
@@ -33,7 +37,9 @@ def cluster(monkeypatch):
 
 
 @pytest.mark.parametrize(("cpus", "gpus"), [(4, 0), (1, 1)])
-def test_an_actor_that_is_too_large_for_a_static_cluster_is_refused_at_once(cluster, cpus, gpus) -> None:
+def test_an_actor_that_is_too_large_for_a_static_cluster_is_refused_at_once(
+    cluster: Callable[..., tuple[ExistingCluster, list[str], list[float]]], cpus: int, gpus: int
+) -> None:
     ray, messages, clock = cluster([SMALL], static=True, cpus=cpus, gpus=gpus)
     with pytest.raises(ConfigError, match=r"an actor needs .*the largest node has 2 cores and 0 GPUs, .*no autoscaler"):
         ray.nodes()
@@ -41,14 +47,18 @@ def test_an_actor_that_is_too_large_for_a_static_cluster_is_refused_at_once(clus
 
 
 @pytest.mark.parametrize("static", [True, False])
-def test_the_first_node_of_a_cluster_is_waited_for(cluster, static) -> None:
+def test_the_first_node_of_a_cluster_is_waited_for(
+    cluster: Callable[..., tuple[ExistingCluster, list[str], list[float]]], static: bool
+) -> None:
     large = NodeResources(cpus=8, gpus=0, memory_bytes=8 << 30)
     ray, messages, _ = cluster([], [], [large], static=static)
     assert ray.nodes() == [large]
     assert messages == ["waiting for a node with 4 cores and 0 GPUs, for 5 minutes at most"]
 
 
-def test_a_larger_node_is_waited_for_where_an_autoscaler_may_add_it(cluster) -> None:
+def test_a_larger_node_is_waited_for_where_an_autoscaler_may_add_it(
+    cluster: Callable[..., tuple[ExistingCluster, list[str], list[float]]],
+) -> None:
     ray, messages, clock = cluster([SMALL], static=False)
     with pytest.raises(RunFault, match=r"no node with 4 cores and 0 GPUs came in 300 s; start one, check the"):
         ray.nodes()
@@ -66,5 +76,5 @@ def test_a_larger_node_is_waited_for_where_an_autoscaler_may_add_it(cluster) -> 
         ([], False),  # the status is not there yet
     ],
 )
-def test_whether_a_cluster_can_grow_follows_from_the_types_of_its_nodes(types, is_static) -> None:
+def test_whether_a_cluster_can_grow_follows_from_the_types_of_its_nodes(types: list[str], is_static: bool) -> None:
     assert cannot_grow(types, ["aa", "bb", "cc"]) is is_static

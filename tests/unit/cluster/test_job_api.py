@@ -1,8 +1,11 @@
 """Which submission of a run a submit starts or attaches to, against a job API that keeps its jobs in memory."""
 
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import aiohttp
@@ -34,10 +37,10 @@ class MemoryApi:
         self.before_submit = lambda: None
         self.unready = 0
 
-    def list_jobs(self):
+    def list_jobs(self) -> list[Job]:
         return list(self.jobs.values())
 
-    def submit_job(self, *, entrypoint, submission_id, runtime_env) -> None:
+    def submit_job(self, *, entrypoint: str, submission_id: str, runtime_env: dict[str, Any]) -> None:
         before, self.before_submit = self.before_submit, lambda: None
         before()
         if self.unready:
@@ -54,7 +57,7 @@ def api() -> MemoryApi:
 
 
 @pytest.fixture
-def jobs(api, monkeypatch) -> ClusterJobs:
+def jobs(api: MemoryApi, monkeypatch: pytest.MonkeyPatch) -> ClusterJobs:
     monkeypatch.setattr(client_module, "_stage", lambda *_: None)
     jobs = object.__new__(ClusterJobs)
     jobs.address, jobs._client = "http://head:8265", api
@@ -62,16 +65,18 @@ def jobs(api, monkeypatch) -> ClusterJobs:
 
 
 @pytest.fixture
-def private(tmp_path):
+def private(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "one"))
 
 
 @pytest.fixture
-def another(tmp_path):
+def another(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "another"))
 
 
-def test_the_same_run_twice_attaches_and_a_resume_gets_the_next_number(jobs, api, private) -> None:
+def test_the_same_run_twice_attaches_and_a_resume_gets_the_next_number(
+    jobs: ClusterJobs, api: MemoryApi, private: Store
+) -> None:
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", False)
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", True)
     api.jobs["run-s1"].status = JobStatus.FAILED
@@ -102,32 +107,36 @@ def test_a_head_that_refuses_a_job_is_not_asked_again(
         jobs.submit(CONFIG, private, "run")
 
 
-def test_a_run_of_the_same_name_in_another_output_is_another_run(jobs, private, another) -> None:
+def test_a_run_of_the_same_name_in_another_output_is_another_run(
+    jobs: ClusterJobs, private: Store, another: Store
+) -> None:
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", False)
     assert jobs.submit(CONFIG, another, "run") == ("run-s2", False)
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", True)
     assert jobs.submit(CONFIG, another, "run") == ("run-s2", True)
 
 
-def test_of_two_clients_at_once_the_second_attaches(jobs, api, private) -> None:
+def test_of_two_clients_at_once_the_second_attaches(jobs: ClusterJobs, api: MemoryApi, private: Store) -> None:
     api.before_submit = lambda: jobs.submit(CONFIG, private, "run")
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", True)
     assert list(api.jobs) == ["run-s1"]
 
 
-def test_of_two_clients_at_once_with_two_outputs_both_run(jobs, api, private, another) -> None:
+def test_of_two_clients_at_once_with_two_outputs_both_run(
+    jobs: ClusterJobs, api: MemoryApi, private: Store, another: Store
+) -> None:
     api.before_submit = lambda: jobs.submit(CONFIG, another, "run")
     assert jobs.submit(CONFIG, private, "run") == ("run-s2", False)
     assert list(api.jobs) == ["run-s1", "run-s2"]
 
 
-def test_a_run_whose_name_begins_as_anothers_is_not_mistaken_for_it(jobs, private) -> None:
+def test_a_run_whose_name_begins_as_anothers_is_not_mistaken_for_it(jobs: ClusterJobs, private: Store) -> None:
     assert jobs.submit(CONFIG, private, "run-s1") == ("run-s1-s1", False)
     assert jobs.submit(CONFIG, private, "run") == ("run-s1", False)
     assert jobs.latest("run") == "run-s1"
 
 
-def test_nothing_of_the_job_file_is_in_what_ray_is_told(jobs, api, private) -> None:
+def test_nothing_of_the_job_file_is_in_what_ray_is_told(jobs: ClusterJobs, api: MemoryApi, private: Store) -> None:
     jobs.submit(CONFIG, private, "run")
     assert "/archive" not in api.jobs["run-s1"].entrypoint
     (stored,) = private.list("submitted/")
@@ -141,21 +150,21 @@ class StreamingApi:
         self.failure, self.shown_before, self.n_looks = failure, shown_before, 0
 
     @property
-    def lines(self):
+    def lines(self) -> list[str]:
         return [f"line {number}\n" for number in range(self.n_looks)]
 
-    def get_job_info(self, submission_id):
+    def get_job_info(self, submission_id: str) -> SimpleNamespace:
         self.n_looks += 1
         status = JobStatus.SUCCEEDED if self.n_looks == 5 else JobStatus.RUNNING
         return SimpleNamespace(status=status, driver_exit_code=0 if self.n_looks == 5 else None)
 
-    async def tail_job_logs(self, submission_id):
+    async def tail_job_logs(self, submission_id: str) -> AsyncIterator[str]:
         for line in self.lines[: self.shown_before if self.failure else None]:
             yield line
         if self.failure:
             raise self.failure
 
-    def get_job_logs(self, submission_id):
+    def get_job_logs(self, submission_id: str) -> str:
         return "".join(self.lines)
 
 
@@ -173,7 +182,7 @@ class StreamingApi:
 )
 @pytest.mark.parametrize("shown_before", [0, 1, 3])
 def test_a_log_stream_that_fails_is_replaced_by_looks_with_a_pause_between(
-    jobs, monkeypatch, failure, shown_before
+    jobs: ClusterJobs, monkeypatch: pytest.MonkeyPatch, failure: Exception | None, shown_before: int
 ) -> None:
     """A proxy refuses WebSockets or cuts them: each line is shown once, and the cluster is not asked without pause."""
     pauses, written = [], []
@@ -196,20 +205,20 @@ def test_the_address_that_was_given_wins_over_rays_variables() -> None:
     "address",
     ["http://user:zqxpasswordzqx@head:8265", "zqxpasswordzqx@head:8265", "http://head:8265/?token=zqxpasswordzqx"],
 )
-def test_an_address_holds_no_password(address) -> None:
+def test_an_address_holds_no_password(address: str) -> None:
     with pytest.raises(ConfigError, match="RAY_JOB_HEADERS") as caught:
         ClusterJobs(address)
     assert "zqxpasswordzqx" not in str(caught.value)
 
 
-def test_headers_that_are_no_json_are_refused_without_being_shown(monkeypatch) -> None:
+def test_headers_that_are_no_json_are_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_JOB_HEADERS", "Authorization: Basic zqxpasswordzqx")
     with pytest.raises(ConfigError, match="RAY_JOB_HEADERS") as caught:
         ClusterJobs("http://head:8265")
     assert "zqxpasswordzqx" not in str(caught.value)
 
 
-def test_headers_of_the_environment_are_sent(monkeypatch) -> None:
+def test_headers_of_the_environment_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Mock(side_effect=ConnectionError)
     monkeypatch.setattr("ray.job_submission.JobSubmissionClient", client)
     monkeypatch.setenv("RAY_JOB_HEADERS", '{"Authorization": "Basic eg=="}')

@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,11 @@ from diagchd_batch.model.spec import resolve_model
 from diagchd_batch.scoring.worker.ray_entry import OUTCOME, ShardActor
 from diagchd_batch.scoring.worker.worker_process import read_outcomes
 from diagchd_batch.storage import open_store
-from tests.unit.scoring.made_runs import RUN, SUBMISSION, make_run
+from tests.unit.scoring.made_runs import RUN, SUBMISSION, MadeRun, make_run
 
 
 @pytest.fixture
-def made(tmp_path):
+def made(tmp_path: Path) -> Iterator[MadeRun]:
     """A run whose driver lives."""
     made = make_run(tmp_path, {f"study/{number}.png": b"" for number in range(30)})
     inputs = open_store(made.settings.input_uri)
@@ -30,7 +31,7 @@ def made(tmp_path):
         yield made
 
 
-def test_the_drivers_own_node_passes_and_nothing_is_left_behind(tmp_path) -> None:
+def test_the_drivers_own_node_passes_and_nothing_is_left_behind(tmp_path: Path) -> None:
     made = make_run(tmp_path, {"study/0.png": b""})
     before = {info.key for info in made.output.list()}
     with node_marks(RUN, SUBMISSION, open_store(made.settings.input_uri), made.output, made.private):
@@ -43,7 +44,7 @@ def test_the_drivers_own_node_passes_and_nothing_is_left_behind(tmp_path) -> Non
     assert list((Path(made.output.uri) / "runs").iterdir()) == []
 
 
-def test_files_that_go_while_a_run_goes_on_are_no_obstacle(made) -> None:
+def test_files_that_go_while_a_run_goes_on_are_no_obstacle(made: MadeRun) -> None:
     inputs = open_store(made.settings.input_uri)
     for number in range(15):
         inputs.delete(f"study/{number}.png")
@@ -55,7 +56,9 @@ def test_files_that_go_while_a_run_goes_on_are_no_obstacle(made) -> None:
     [("input_uri", "input.uri"), ("output_uri", "output.uri"), ("private_uri", "the private tree")],
 )
 @pytest.mark.parametrize("what", ["an empty directory", "a copy from yesterday"])
-def test_a_place_that_is_not_the_drivers_is_named(made, tmp_path, setting, told, what) -> None:
+def test_a_place_that_is_not_the_drivers_is_named(
+    made: MadeRun, tmp_path: Path, setting: str, told: str, what: str
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     if what == "a copy from yesterday" and setting != "input_uri":
@@ -65,7 +68,7 @@ def test_a_place_that_is_not_the_drivers_is_named(made, tmp_path, setting, told,
     assert problem.startswith(f"{told} is not the same place there")
 
 
-def test_another_version_is_named(made) -> None:
+def test_another_version_is_named(made: MadeRun) -> None:
     key = output_layout.node_proof(RUN, SUBMISSION)
     proof = json.loads(made.private.read(key))
     proof["versions"]["tensorflow"] = "1.0.0"
@@ -74,7 +77,7 @@ def test_another_version_is_named(made) -> None:
 
 
 @pytest.mark.parametrize(("available_bytes", "is_enough"), [(4 << 30, True), (5 << 30, True), (3 << 30, False)])
-def test_a_node_with_too_little_memory_for_the_runs_batch_is_told(available_bytes, is_enough) -> None:
+def test_a_node_with_too_little_memory_for_the_runs_batch_is_told(available_bytes: int, is_enough: bool) -> None:
     problem = memory_problem(4 << 30, available_bytes)
     assert (problem == "") is is_enough
     assert is_enough or "has 3.0 GiB of memory there, and the run's batch needs 4.0 GiB" in problem
@@ -90,7 +93,9 @@ def test_the_memory_that_a_batch_needs_is_what_its_size_was_chosen_by() -> None:
 
 
 @pytest.mark.parametrize("what", ["a package is missing", "another input"])
-def test_an_actor_on_such_a_node_scores_nothing_and_says_so(made, tmp_path, monkeypatch, what) -> None:
+def test_an_actor_on_such_a_node_scores_nothing_and_says_so(
+    made: MadeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
     if what == "a package is missing":
         monkeypatch.setattr(requirements, "PACKAGES", ("not_there_at_all",))
     else:

@@ -28,7 +28,7 @@ def test_this_python_is_fit() -> None:
     assert requirements.unsuitable_node() == ""
 
 
-def test_what_is_missing_is_named_with_the_remedy(monkeypatch, tmp_path) -> None:
+def test_what_is_missing_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "left_behind" / "__pycache__").mkdir(parents=True)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(requirements, "PACKAGES", ("numpy", "not_there_at_all", "left_behind"))
@@ -39,7 +39,7 @@ def test_what_is_missing_is_named_with_the_remedy(monkeypatch, tmp_path) -> None
 
 
 @pytest.fixture
-def question(tmp_path) -> NodeProbe:
+def question(tmp_path: Path) -> NodeProbe:
     """As a driver asks it, of a node that shares its disk."""
     tree, archive = open_store(str(tmp_path / "out")), open_store(str(tmp_path / "archive"))
     tree.create("runs/preflight/token", b"token")
@@ -53,13 +53,13 @@ def question(tmp_path) -> NodeProbe:
     )
 
 
-def test_a_node_that_sees_the_same_says_so_in_the_tree(question, tmp_path) -> None:
+def test_a_node_that_sees_the_same_says_so_in_the_tree(question: NodeProbe, tmp_path: Path) -> None:
     assert probe_node(question) == NodeReport()
     assert (tmp_path / "out" / "runs" / "preflight" / "token-n").read_bytes() == b"token"
 
 
 @pytest.mark.parametrize("change", ["no directory", "an empty directory", "another content"])
-def test_a_tree_of_its_own_is_told(question, tmp_path, change) -> None:
+def test_a_tree_of_its_own_is_told(question: NodeProbe, tmp_path: Path, change: str) -> None:
     path = tmp_path / "out" / "runs" / "preflight" / "token"
     path.unlink()
     if change == "no directory":
@@ -70,7 +70,7 @@ def test_a_tree_of_its_own_is_told(question, tmp_path, change) -> None:
     assert probe_node(question).unshared == ("output.uri",)
 
 
-def test_another_version_of_a_package_is_told(question) -> None:
+def test_another_version_of_a_package_is_told(question: NodeProbe) -> None:
     problem = probe_node(replace(question, versions=question.versions | {"numpy": "1.0.0"})).problem
     assert f"numpy {package_versions()['numpy']} instead of 1.0.0" in problem
     minor = ".".join(question.versions["python"].split(".")[:2])
@@ -78,7 +78,7 @@ def test_another_version_of_a_package_is_told(question) -> None:
     assert "instead of 3.99" in probe_node(replace(question, versions=question.versions | {"python": "3.99.1"})).problem
 
 
-def test_an_input_of_its_own_is_told(question, tmp_path) -> None:
+def test_an_input_of_its_own_is_told(question: NodeProbe, tmp_path: Path) -> None:
     (tmp_path / "archive" / "study" / "image.png").unlink()
     assert probe_node(question).unshared == ("input.uri",)
 
@@ -87,5 +87,5 @@ def test_an_input_of_its_own_is_told(question, tmp_path) -> None:
     "name",
     ["jobs/run_submitted_job.py", "diagchd_batch/__init__.py", "diagchd_batch/cluster/node_checks/requirements.py"],
 )
-def test_a_python_that_is_too_old_can_read_what_says_so(name) -> None:
+def test_a_python_that_is_too_old_can_read_what_says_so(name: str) -> None:
     ast.parse((PROJECT / name).read_text(), feature_version=(3, 8))

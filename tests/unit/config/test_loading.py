@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from diagchd_batch.config.loading import load_job
@@ -11,8 +14,8 @@ output: {uri: out}
 
 
 @pytest.fixture
-def job_file(tmp_path):
-    def write(text):
+def job_file(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
         path = tmp_path / "job.yaml"
         path.write_text(text, encoding="utf-8")
         return path
@@ -20,7 +23,7 @@ def job_file(tmp_path):
     return write
 
 
-def test_command_line_beats_environment_beats_file(job_file) -> None:
+def test_command_line_beats_environment_beats_file(job_file: Callable[[str], Path]) -> None:
     path = job_file(MINIMAL + "model: {precision: float32, batch_size: 1}\nlimits: {max_attempts: 1}\n")
     environ = {"DIAGCHD_BATCH__MODEL__BATCH_SIZE": "2", "DIAGCHD_BATCH__LIMITS__MAX_ATTEMPTS": "2", "OTHER": "x"}
     job = load_job(path, ["limits.max_attempts=3"], environ)
@@ -40,19 +43,21 @@ def test_command_line_beats_environment_beats_file(job_file) -> None:
         ("model: {zzz: 1}\n", "model.zzz: unknown key; known here: name, weights, precision, batch_size"),
     ],
 )
-def test_unknown_key_is_refused_with_the_nearest_known_one(job_file, text, suggestion) -> None:
+def test_unknown_key_is_refused_with_the_nearest_known_one(
+    job_file: Callable[[str], Path], text: str, suggestion: str
+) -> None:
     with pytest.raises(ConfigError, match="not valid") as caught:
         load_job(job_file(MINIMAL + text))
     assert suggestion in str(caught.value)
 
 
-def test_unknown_environment_key_is_refused(job_file) -> None:
+def test_unknown_environment_key_is_refused(job_file: Callable[[str], Path]) -> None:
     with pytest.raises(ConfigError, match=r"model\.precison: unknown key; did you mean precision\?") as error:
         load_job(job_file(MINIMAL), environ={"DIAGCHD_BATCH__MODEL__PRECISON": "bfloat16"})
     assert "with DIAGCHD_BATCH__MODEL__PRECISON is not valid" in str(error.value)  # the file itself is
 
 
-def test_an_override_that_is_at_fault_is_named(job_file) -> None:
+def test_an_override_that_is_at_fault_is_named(job_file: Callable[[str], Path]) -> None:
     with pytest.raises(ConfigError, match=r"with --set model\.batch_size is not valid:\n  model\.batch_size"):
         load_job(job_file(MINIMAL), ["model.batch_size=0"])
 
@@ -73,31 +78,31 @@ def test_an_override_that_is_at_fault_is_named(job_file) -> None:
         (MINIMAL + "limits: {stall_timeout_s: .inf}\n", "limits.stall_timeout_s: should be a finite number"),
     ],
 )
-def test_invalid_files_name_the_key_and_the_reason(job_file, text, message) -> None:
+def test_invalid_files_name_the_key_and_the_reason(job_file: Callable[[str], Path], text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_job(job_file(text))
     assert message in str(caught.value)
     assert "job.yaml" in str(caught.value)
 
 
-def test_missing_file_is_a_configuration_error(tmp_path) -> None:
+def test_missing_file_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.yaml cannot be read: No such file"):
         load_job(tmp_path / "absent.yaml")
 
 
 @pytest.mark.parametrize("override", ["model.precision", "=x", "version.deeper=1"])
-def test_malformed_overrides_are_refused(job_file, override) -> None:
+def test_malformed_overrides_are_refused(job_file: Callable[[str], Path], override: str) -> None:
     with pytest.raises(ConfigError, match="--set"):
         load_job(job_file(MINIMAL), [override])
 
 
-def test_byte_order_mark_and_yaml_values_in_overrides(job_file) -> None:
+def test_byte_order_mark_and_yaml_values_in_overrides(job_file: Callable[[str], Path]) -> None:
     job = load_job(job_file("\ufeff" + MINIMAL), ["evaluation.prevalence=[0.01, 0.2]", "cluster.actors.max=auto"])
     assert job.evaluation.prevalence == [0.01, 0.2]
     assert job.cluster.actors.max == "auto"
 
 
-def test_label_map_keys_are_grey_values(job_file) -> None:
+def test_label_map_keys_are_grey_values(job_file: Callable[[str], Path]) -> None:
     job = load_job(job_file(MINIMAL.replace("layout: tree", "layout: tree, label_map: {0: 0, 127: 1, 255: 2}")))
     assert job.input.label_map == {0: 0, 127: 1, 255: 2}
 
@@ -112,7 +117,9 @@ def test_label_map_keys_are_grey_values(job_file) -> None:
         ("model.=x", "--set model.=x: expected key=value"),
     ],
 )
-def test_reasons_are_in_a_job_files_words_one_line_a_key(job_file, override, message) -> None:
+def test_reasons_are_in_a_job_files_words_one_line_a_key(
+    job_file: Callable[[str], Path], override: str, message: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         load_job(job_file(MINIMAL), [override])
     text = str(caught.value)
@@ -122,7 +129,7 @@ def test_reasons_are_in_a_job_files_words_one_line_a_key(job_file, override, mes
 
 
 @pytest.mark.parametrize("name", ["DIAGCHD_BATCH_MODEL__PRECISION", "DIAGCHD_BATCH__", "DIAGCHD_BATCH__MODEL__"])
-def test_a_variable_that_would_change_nothing_is_refused(job_file, name) -> None:
+def test_a_variable_that_would_change_nothing_is_refused(job_file: Callable[[str], Path], name: str) -> None:
     with pytest.raises(ConfigError, match=f"environment variable {name}.* DIAGCHD_BATCH__"):
         load_job(job_file(MINIMAL), environ={name: "bfloat16"})
     assert load_job(job_file(MINIMAL), environ={"DIAGCHD_BATCH_LOG": "json"}) == load_job(job_file(MINIMAL))

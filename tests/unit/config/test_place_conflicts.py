@@ -1,5 +1,7 @@
 """An output among the images that a layout takes is refused, and a private tree among the tables or the images."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -21,7 +23,7 @@ def _job(inner: str, outer: str, layout: str = "tree", private: str | None = Non
     ("inner", "outer"),
     [("/a/b", "/a"), ("/a", "/a/"), ("/a/x/../b/", "file:///a"), ("s3://bucket/a/out", "s3://bucket/a"), ("/a", "/")],
 )
-def test_an_output_in_the_input_is_refused(inner, outer, layout) -> None:
+def test_an_output_in_the_input_is_refused(inner: str, outer: str, layout: str) -> None:
     with pytest.raises(
         ConfigError, match=rf"output\.uri .* lies in input\.uri .* layout {layout}.*Put the output elsewhere"
     ):
@@ -34,11 +36,11 @@ def test_an_output_in_the_input_is_refused(inner, outer, layout) -> None:
     ("inner", "outer", "layout"),
     [("/a/b", "/a", "manifest"), ("/ab", "/a", "tree"), ("/a", "/a/b", "tree"), ("s3://b/ab", "s3://b/a", "tree")],
 )
-def test_others_are_taken(inner, outer, layout) -> None:
+def test_others_are_taken(inner: str, outer: str, layout: str) -> None:
     refuse_overlapping_places(_job(inner, outer, layout))
 
 
-def test_by_way_of_a_link_too(tmp_path) -> None:
+def test_by_way_of_a_link_too(tmp_path: Path) -> None:
     (tmp_path / "input" / "out").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "input" / "out")
     with pytest.raises(ConfigError):
@@ -46,7 +48,7 @@ def test_by_way_of_a_link_too(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("command", [("plan",), ("submit",), ("config", "validate")], ids=" ".join)
-def test_commands_end_with_2_and_write_nothing(command, tmp_path) -> None:
+def test_commands_end_with_2_and_write_nothing(command: tuple[str, ...], tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     archive.mkdir()
     job = {
@@ -74,7 +76,7 @@ PLACES = (
 
 
 @pytest.mark.parametrize("place", [*PLACES, "", "archive", "archive/images/p", "link-to-output/scores", "by-link"])
-def test_a_private_tree_in_the_output_or_the_archive_is_refused(tmp_path, place) -> None:
+def test_a_private_tree_in_the_output_or_the_archive_is_refused(tmp_path: Path, place: str) -> None:
     (tmp_path / "out" / "scores").mkdir(parents=True)
     (tmp_path / "archive" / "images").mkdir(parents=True)
     (tmp_path / "link-to-output").symlink_to("out")
@@ -88,7 +90,7 @@ def test_a_private_tree_in_the_output_or_the_archive_is_refused(tmp_path, place)
     "place",
     ["s3://b/out", "S3://b/out/", "s3://B/out", "s3://b/out/runs", "s3://b/out//runs", "s3://b", "s3://b/in/x"],
 )
-def test_a_private_tree_in_a_bucket_is_compared_by_whole_parts(place) -> None:
+def test_a_private_tree_in_a_bucket_is_compared_by_whole_parts(place: str) -> None:
     with pytest.raises(ConfigError, match=r"output\.private_uri"):
         refuse_overlapping_places(_job("s3://b/out", "s3://b/in", "manifest", private=place))
 
@@ -107,7 +109,9 @@ def test_a_private_tree_in_a_bucket_is_compared_by_whole_parts(place) -> None:
         ("s3://c/out", "s3://b/out"),
     ],
 )
-def test_the_default_place_and_places_apart_are_taken(tmp_path, monkeypatch, place, output) -> None:
+def test_the_default_place_and_places_apart_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, output: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     refuse_overlapping_places(_job(output, "archive", "manifest", private=place))
 
@@ -117,7 +121,7 @@ def test_a_default_private_tree_may_lie_in_the_archive_with_its_output() -> None
 
 
 @pytest.mark.parametrize("command", ["status", "evaluate", "verify", "query"])
-def test_commands_on_an_output_refuse_such_a_private_tree_too(command, tmp_path) -> None:
+def test_commands_on_an_output_refuse_such_a_private_tree_too(command: str, tmp_path: Path) -> None:
     (tmp_path / "out" / "runs" / "run_id=r").mkdir(parents=True)
     words = {"query": ["SELECT 1"]}.get(command, [])
     done = diagchd_batch(command, str(tmp_path / "out"), *words, "--private-uri", str(tmp_path / "out" / "scores"))

@@ -1,5 +1,7 @@
 """Phantoms as arrays: the same images as the generator's, made once."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from dataset.phantom import Split, generate_image
 GRID = (32, 40)
 
 
-def test_arrays_are_the_generator_s_images(tmp_path) -> None:
+def test_arrays_are_the_generator_s_images(tmp_path: Path) -> None:
     selection = Selection("other", 3, 3)
     arrays = phantom_arrays(selection, GRID, tmp_path)
     counts = [selection.study(index).images for index in range(3)]
@@ -28,7 +30,7 @@ def test_arrays_are_the_generator_s_images(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"labels": np.array([0, 0])}, {"images": np.zeros((1, 2, 2), np.uint8)}])
-def test_the_digest_sees_every_array(change) -> None:
+def test_the_digest_sees_every_array(change: dict[str, np.ndarray]) -> None:
     arrays = {"images": np.zeros((2, 1, 2), np.uint8), "labels": np.array([0, 1])}
     assert digest(arrays) == digest(dict(arrays))
     assert digest(arrays) != digest(arrays | change)

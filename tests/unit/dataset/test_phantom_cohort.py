@@ -1,5 +1,7 @@
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import astuple, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,11 +9,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dataset.phantom import Split, draw_cohort, draw_study
-from dataset.phantom.cohort import BLOCK_STUDIES, BLOCK_SUBJECTS, SITES, image_parameters
+from dataset.phantom.cohort import BLOCK_STUDIES, BLOCK_SUBJECTS, SITES, Study, image_parameters
 from dataset.phantom.lesions import Lesion
 from dataset.phantom.scanner import DEVICES
 
@@ -58,7 +60,7 @@ def test_nothing_but_the_disease_changes_with_the_label() -> None:
         assert one.heart != other.heart and replace(one, heart=other.heart) == other
 
 
-def _everything_but_the_heart(study):
+def _everything_but_the_heart(study: Study) -> list[Any]:
     parameters = image_parameters(study, 0)
     settings, view, device = parameters.settings, parameters.view, study.device
     return [
@@ -92,7 +94,9 @@ def _everything_but_the_heart(study):
     ],
     ids=["linear", "boosted-trees"],
 )
-def test_nothing_but_the_anatomy_tells_the_label(classifier) -> None:
+def test_nothing_but_the_anatomy_tells_the_label(
+    classifier: HistGradientBoostingClassifier | Pipeline,
+) -> None:
     # The AUC of pure chance has a standard error of 0.011 here; the tolerance is four of them.
     rows = np.array([[float(x) for x in _flat(_everything_but_the_heart(study))] for study in COHORT])
     label = np.array([study.disease.label for study in COHORT])
@@ -122,5 +126,5 @@ def test_lesions_overlap_with_normal_variation() -> None:
     assert roc_auc_score(label[usable], score[usable]) < 0.95
 
 
-def _flat(values):
+def _flat(values: Iterable[Any]) -> list[Any]:
     return [value for value in values if not isinstance(value, tuple)]

@@ -7,18 +7,19 @@ from scipy import ndimage
 
 from dataset.phantom import Split, draw_cohort, draw_study, generate_image, generate_study_image
 from dataset.phantom.anatomy import Heart, heart_fields, mask_fields
+from dataset.phantom.generation import PhantomImage
 from dataset.phantom.lesions import SHARES, Disease, Lesion, with_disease
-from dataset.phantom.scanner import DEVICES
+from dataset.phantom.scanner import DEVICES, Device
 
 GRID = (144, 192)
 
 
-def _resized(array):
+def _resized(array: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(array).resize(GRID[::-1], Image.Resampling.NEAREST))
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=lambda device: device.name)
-def test_grid_rendering_equals_rendering_in_full_and_resizing(device) -> None:
+def test_grid_rendering_equals_rendering_in_full_and_resizing(device: Device) -> None:
     study = replace(draw_study(1, Split.OTHER, 4), device=device)
     full, small = generate_study_image(study, 0), generate_study_image(study, 0, grid=GRID)
     assert full.pixels.shape[:2] == full.mask_hw_u8.shape == (device.height, device.width)
@@ -36,11 +37,11 @@ def test_same_key_same_image_and_another_key_another_image() -> None:
 
 
 @pytest.fixture(scope="module")
-def images():
+def images() -> list[PhantomImage]:
     return [generate_study_image(study, 0, GRID) for study in draw_cohort(2, Split.OTHER, 48)]
 
 
-def test_masks_are_of_a_size_that_can_be_learnt(images) -> None:
+def test_masks_are_of_a_size_that_can_be_learnt(images: list[PhantomImage]) -> None:
     masks = np.array([image.mask_hw_u8 for image in images])
     assert set(np.unique(masks)) == {0, 1, 2}
     heart_share = (masks > 0).mean((1, 2))
@@ -50,13 +51,13 @@ def test_masks_are_of_a_size_that_can_be_learnt(images) -> None:
     assert np.median(thickness) >= 4 and np.quantile(thickness, 0.1) >= 3
 
 
-def test_heart_holds_dark_blood_and_a_brighter_septum(images) -> None:
+def test_heart_holds_dark_blood_and_a_brighter_septum(images: list[PhantomImage]) -> None:
     for image in images:
         grey, mask = image.image_hwc_u8.mean(2), image.mask_hw_u8
         assert np.quantile(grey[mask == 2], 0.2) < 0.6 * np.quantile(grey[mask == 1], 0.6) + 4
 
 
-def _areas(heart):
+def _areas(heart: Heart) -> dict[str, int]:
     u, v = np.meshgrid(np.linspace(-1.0, 1.2, 220), np.linspace(-0.8, 0.8, 160), indexing="ij")
     blood = heart_fields(heart, 0.0, u, v).blood < 0
     septum = mask_fields(heart, u, v)[1] < 0
@@ -80,7 +81,7 @@ def _areas(heart):
         (Lesion.EBSTEIN, "right inflow", 1),
     ],
 )
-def test_lesion_changes_its_part_of_the_heart_the_more_the_severer_it_is(lesion, part, sign) -> None:
+def test_lesion_changes_its_part_of_the_heart_the_more_the_severer_it_is(lesion: Lesion, part: str, sign: int) -> None:
     hearts = [with_disease(Heart(), Disease(lesion, severity, 0.6)) for severity in (0.2, 0.6, 1.0)]
     sizes = [sign * int(_areas(heart)[part]) for heart in (Heart(), *hearts)]
     assert sizes == sorted(sizes) and len(set(sizes)) == len(sizes)

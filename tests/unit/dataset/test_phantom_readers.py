@@ -19,7 +19,7 @@ ONCE = 40_000
 
 
 @pytest.mark.parametrize("aided", [False, True])
-def test_large_simulation_meets_the_closed_forms(aided) -> None:
+def test_large_simulation_meets_the_closed_forms(aided: bool) -> None:
     rng = np.random.default_rng(5)
     (reads,) = simulate_reads(ONCE, 1, READERS, rng, aided=(aided,))
     diseased = reads.label == 1

@@ -9,6 +9,7 @@ from PIL import Image
 
 from dataset.generate import DIGESTS, cohort_files, sample_studies
 from dataset.phantom import generate_study_image
+from dataset.phantom.cohort import Study
 from dataset.phantom.planted import plant, planted_image
 from dataset.phantom.readers import READERS, truth_table
 from dataset.phantom.tables import image_name, write_tables
@@ -17,13 +18,13 @@ DATASET = Path(__file__).parents[3] / "dataset"
 SAMPLE = DATASET / "sample"
 
 
-def _rows(name):
+def _rows(name: str) -> list[dict[str, str]]:
     with (SAMPLE / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
-def studies():
+def studies() -> list[Study]:
     return sample_studies()
 
 
@@ -38,13 +39,13 @@ def test_sample_equals_its_digests_and_holds_nothing_else() -> None:
     assert everything - set(expected) == {DIGESTS, "README.md"}
 
 
-def test_tables_are_generated_again_byte_for_byte(tmp_path, studies) -> None:
+def test_tables_are_generated_again_byte_for_byte(tmp_path: Path, studies: list[Study]) -> None:
     write_tables(tmp_path, studies, plant(studies))
     for name in ("studies.csv", "reference.csv", "readers.csv", "covariates.csv"):
         assert (tmp_path / name).read_bytes() == (SAMPLE / name).read_bytes(), name
 
 
-def test_images_and_masks_are_generated_again_pixel_for_pixel(studies) -> None:
+def test_images_and_masks_are_generated_again_pixel_for_pixel(studies: list[Study]) -> None:
     planted, suffixes = plant(studies), set()
     for study in [*studies[:10], studies[31], studies[63]]:
         for image in range(study.images):
@@ -66,7 +67,7 @@ def test_images_and_masks_are_generated_again_pixel_for_pixel(studies) -> None:
     assert suffixes == {"png", "jpg"}
 
 
-def test_size_and_shares(studies) -> None:
+def test_size_and_shares(studies: list[Study]) -> None:
     assert sum(path.stat().st_size for path in SAMPLE.rglob("*") if path.is_file()) < 15e6
     assert len(studies) >= 60 and len({study.subject for study in studies}) >= 50
     assert {study.images for study in studies} == {1, 2, 3}
@@ -94,7 +95,7 @@ def test_manifest_and_reference_agree_and_point_at_files() -> None:
     assert stored == {row[column] for row in manifest for column in ("uri", "mask_uri")} - {""}
 
 
-def test_awkward_cases_are_there(studies) -> None:
+def test_awkward_cases_are_there(studies: list[Study]) -> None:
     manifest, reads = _rows("studies.csv"), _rows("readers.csv")
     by_subject = defaultdict(set)
     for row in manifest:
@@ -125,7 +126,7 @@ def test_reads_are_one_per_reader_session_and_study() -> None:
         assert bool(row["call"]) == bool(row["score"]) == (row["status"] == "read")
 
 
-def test_unreadable_image_shows_next_to_nothing(studies) -> None:
+def test_unreadable_image_shows_next_to_nothing(studies: list[Study]) -> None:
     planted = plant(studies)
     unreadable, wrong_view = (studies[index] for index, _ in (planted.unreadable, planted.wrong_view))
     contrast = [np.std(planted_image(study, 1, planted)) for study in (unreadable, wrong_view)]

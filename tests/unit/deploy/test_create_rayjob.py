@@ -6,7 +6,10 @@ import importlib.util
 import json
 import ssl
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -31,12 +34,12 @@ PATH = "/apis/ray.io/v1/namespaces/diagchd-batch/rayjobs"
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    def _answer(self, code, body) -> None:
+    def _answer(self, code: int, body: Any) -> None:
         self.send_response(code)
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())
 
-    def _handle(self):
+    def _handle(self) -> None:
         jobs, url = self.server.jobs, urlsplit(self.path)
         if self.headers["Authorization"] != f"Bearer {TOKEN}" or not url.path.startswith(PATH):
             return self._answer(403, {"message": "forbidden"})
@@ -54,11 +57,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_DELETE = _handle  # noqa: N815
 
-    def log_message(self, *arguments) -> None:
+    def log_message(self, *arguments: Any) -> None:
         pass
 
 
-def _self_signed(directory) -> None:
+def _self_signed(directory: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     certificate = (
@@ -81,7 +84,7 @@ def _self_signed(directory) -> None:
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
     """(the jobs it holds, the script's client of it)"""
     _self_signed(tmp_path)
     (tmp_path / "token").write_text(TOKEN + "\n")
@@ -98,7 +101,7 @@ def server(tmp_path):
         thread.join()
 
 
-def _arguments(**changed):
+def _arguments(**changed: Any) -> argparse.Namespace:
     given = {
         "manifest": KUBERAY / "rayjob.yaml",
         "name": "diagchd-nightly",
@@ -109,7 +112,9 @@ def _arguments(**changed):
     return argparse.Namespace(**given | changed)
 
 
-def test_created_job_is_the_manifest_with_name_options_and_an_instant_to_end_at(server) -> None:
+def test_created_job_is_the_manifest_with_name_options_and_an_instant_to_end_at(
+    server: tuple[dict[str, Any], Any],
+) -> None:
     jobs, client = server
     assert create_rayjob.run(_arguments(), client, EVENING) == "created diagchd-nightly-00000"
     (job,) = jobs.values()
@@ -138,7 +143,9 @@ def test_what_is_sent_is_valid() -> None:
         ({}, False),  # the operator has not seen it yet
     ],
 )
-def test_a_second_job_waits_until_the_first_has_ended(server, status, created) -> None:
+def test_a_second_job_waits_until_the_first_has_ended(
+    server: tuple[dict[str, Any], Any], status: dict[str, str], created: bool
+) -> None:
     jobs, client = server
     create_rayjob.run(_arguments(), client, EVENING)
     jobs["diagchd-nightly-00000"]["status"] = status
@@ -147,14 +154,14 @@ def test_a_second_job_waits_until_the_first_has_ended(server, status, created) -
     assert len(jobs) == 1 + created
 
 
-def test_other_series_are_left_alone(server) -> None:
+def test_other_series_are_left_alone(server: tuple[dict[str, Any], Any]) -> None:
     jobs, client = server
     create_rayjob.run(_arguments(name="somebody-else"), client, EVENING)
     assert create_rayjob.run(_arguments(keep=0), client, EVENING).startswith("created diagchd-nightly")
     assert len(jobs) == 2
 
 
-def test_oldest_finished_jobs_are_deleted_running_ones_never(server) -> None:
+def test_oldest_finished_jobs_are_deleted_running_ones_never(server: tuple[dict[str, Any], Any]) -> None:
     jobs, client = server
     for _ in range(5):
         create_rayjob.run(_arguments(), client, EVENING)
@@ -175,11 +182,16 @@ def test_oldest_finished_jobs_are_deleted_running_ones_never(server) -> None:
         (datetime(2026, 3, 28, 20, tzinfo=BERLIN), "2026-03-29T06:00:00+02:00"),  # and forward
     ],
 )
-def test_end_is_the_next_six_o_clock_of_the_wall(now, expected) -> None:
+def test_end_is_the_next_six_o_clock_of_the_wall(now: datetime, expected: str) -> None:
     assert create_rayjob.next_instant(time(6), now).isoformat() == expected
 
 
-def test_wrong_token_and_unknown_authority_end_with_a_reason(server, tmp_path, monkeypatch, capsys) -> None:
+def test_wrong_token_and_unknown_authority_end_with_a_reason(
+    server: tuple[dict[str, Any], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     _, client = server
     address = client._base.removeprefix("https://").split("/")[0]
     host, port = address.split(":")

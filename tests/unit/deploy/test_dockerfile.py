@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,7 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 PINS = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
 
 
-def _instructions(text):
+def _instructions(text: str) -> Iterator[tuple[str, str]]:
     """(instruction, arguments) of each, continuation lines joined, comments left out."""
     lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     for line in re.sub(r"\\\n\s*", " ", lines).splitlines():
@@ -25,7 +26,7 @@ def _instructions(text):
             yield word.upper(), rest.strip()
 
 
-def _stages():
+def _stages() -> dict[str, tuple[str, list[tuple[str, str]]]]:
     """Stage name → (its base, its instructions)."""
     stages, current = {}, []
     for word, rest in _instructions(DOCKERFILE.read_text(encoding="utf-8")):
@@ -53,7 +54,7 @@ def test_base_image_is_pinned_and_given_once() -> None:
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
-def test_target_runs_as_the_user_of_the_manifests(target) -> None:
+def test_target_runs_as_the_user_of_the_manifests(target: str) -> None:
     _, instructions = STAGES[target]
     (user,) = [rest for word, rest in instructions if word == "USER"]
     for name in ("rayjob", "raycluster", "nightly-cronjob"):
@@ -66,7 +67,7 @@ def test_target_runs_as_the_user_of_the_manifests(target) -> None:
 
 
 def test_gpu_target_asks_for_the_driver_and_differs_by_dependencies_only() -> None:
-    def copies(target):
+    def copies(target: str) -> list[str]:
         return [rest for word, rest in STAGES[target][1] if word == "COPY"]
 
     assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in dict(STAGES["gpu"][1])["ENV"]
@@ -96,7 +97,7 @@ def test_every_installation_is_pinned() -> None:
     ("stage", "expected"),
     [("dependencies", PROJECT["dependencies"]), ("dependencies-gpu", PROJECT["optional-dependencies"]["gpu"])],
 )
-def test_requirements_are_those_of_the_project(stage, expected) -> None:
+def test_requirements_are_those_of_the_project(stage: str, expected: list[str]) -> None:
     """The command in the Dockerfile, run here."""
     (script,) = [
         shlex.split(re.search(r'python (-c "[^"]+")', rest)[1])[1]
@@ -107,7 +108,7 @@ def test_requirements_are_those_of_the_project(stage, expected) -> None:
     assert listed.stdout.splitlines() == expected
 
 
-def _reaches_the_builder(path):
+def _reaches_the_builder(path: str) -> bool:
     """Whether `.dockerignore` admits a path: the last pattern that matches it, or a directory above it, decides."""
     admitted = True
     for line in (ROOT / ".dockerignore").read_text().splitlines():

@@ -3,7 +3,9 @@
 import json
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import pytest
 
 from diagchd_batch.scoring.driver import prometheus
 
@@ -16,11 +18,11 @@ class Recorder:
 
     names: ClassVar[set[str]] = set()
 
-    def __init__(self, name, *_) -> None:
+    def __init__(self, name: str, *_: Any) -> None:
         Recorder.names |= {f"ray_{name}{suffix}" for suffix in SUFFIXES[type(self).__name__]}
 
 
-def test_its_queries_name_only_metrics_that_exist(monkeypatch) -> None:
+def test_its_queries_name_only_metrics_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in SUFFIXES:
         monkeypatch.setattr(prometheus, kind, type(kind, (Recorder,), {}))
     prometheus.MeasuredProgress(None)

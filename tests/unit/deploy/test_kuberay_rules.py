@@ -1,5 +1,8 @@
 """The operator's own rules: kept by our manifests, and found broken where they are broken on purpose."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from tests.support.kuberay_rules import problems
@@ -7,77 +10,77 @@ from tests.unit.deploy.manifests import ROOT, cluster_spec, manifest
 
 
 @pytest.mark.parametrize("name", ["rayjob", "raycluster"])
-def test_manifest_keeps_the_rules(name) -> None:
+def test_manifest_keeps_the_rules(name: str) -> None:
     assert problems(manifest(name)) == []
 
 
-def _suspended(job) -> None:
+def _suspended(job: dict[str, Any]) -> None:
     job["spec"] |= {"suspend": True, "shutdownAfterJobFinishes": False, "ttlSecondsAfterFinished": 0}
 
 
-def _kept_after_the_end(job) -> None:
+def _kept_after_the_end(job: dict[str, Any]) -> None:
     job["spec"]["shutdownAfterJobFinishes"] = False
 
 
-def _no_time(job) -> None:
+def _no_time(job: dict[str, Any]) -> None:
     job["spec"]["activeDeadlineSeconds"] = 0
 
 
-def _old_ray(job) -> None:
+def _old_ray(job: dict[str, Any]) -> None:
     cluster_spec(job)["rayVersion"] = "2.51.3"
 
 
-def _unsaid_ray(job) -> None:
+def _unsaid_ray(job: dict[str, Any]) -> None:
     del cluster_spec(job)["rayVersion"]
 
 
-def _restarted_worker(job) -> None:
+def _restarted_worker(job: dict[str, Any]) -> None:
     cluster_spec(job)["workerGroupSpecs"][0]["template"]["spec"]["restartPolicy"] = "Always"
 
 
-def _restarted_head(job) -> None:
+def _restarted_head(job: dict[str, Any]) -> None:
     cluster_spec(job)["headGroupSpec"]["template"]["spec"]["restartPolicy"] = "OnFailure"
 
 
-def _alpha_network_policy(job) -> None:
+def _alpha_network_policy(job: dict[str, Any]) -> None:
     cluster_spec(job)["networkPolicy"] = {"mode": "DenyAll"}
 
 
-def _retry_of_a_selected_cluster(job) -> None:
+def _retry_of_a_selected_cluster(job: dict[str, Any]) -> None:
     job["spec"]["clusterSelector"] = {"ray.io/cluster": "diagchd-batch"}
 
 
-def _sidecar(job) -> None:
+def _sidecar(job: dict[str, Any]) -> None:
     job["spec"]["submissionMode"] = "SidecarMode"
 
 
-def _resources_twice(job) -> None:
+def _resources_twice(job: dict[str, Any]) -> None:
     cluster_spec(job)["headGroupSpec"]["resources"] = {"CPU": "0"}
 
 
-def _replicas(job) -> None:
+def _replicas(job: dict[str, Any]) -> None:
     cluster_spec(job)["workerGroupSpecs"][0] |= {"minReplicas": 9}
 
 
-def _group_timeout(job) -> None:
+def _group_timeout(job: dict[str, Any]) -> None:
     cluster_spec(job)["autoscalerOptions"]["version"] = "v1"
     cluster_spec(job)["workerGroupSpecs"][0]["idleTimeoutSeconds"] = 60
 
 
-def _own_autoscaler_variable(job) -> None:
+def _own_autoscaler_variable(job: dict[str, Any]) -> None:
     container = cluster_spec(job)["headGroupSpec"]["template"]["spec"]["containers"][0]
     container["env"].append({"name": "RAY_enable_autoscaler_v2", "value": "1"})
 
 
-def _long_name(job) -> None:
+def _long_name(job: dict[str, Any]) -> None:
     job["metadata"]["generateName"] = "d" * 43
 
 
-def _capital_name(job) -> None:
+def _capital_name(job: dict[str, Any]) -> None:
     job["metadata"]["generateName"] = "Diagchd-"
 
 
-def _alpha_kind(job) -> None:
+def _alpha_kind(job: dict[str, Any]) -> None:
     job["kind"] = "RayCronJob"
 
 
@@ -103,7 +106,7 @@ def _alpha_kind(job) -> None:
         (_alpha_kind, "RayCronJob is alpha"),
     ],
 )
-def test_broken_rule_is_found(spoil, complaint) -> None:
+def test_broken_rule_is_found(spoil: Callable[[dict[str, Any]], None], complaint: str) -> None:
     job = manifest("rayjob")
     spoil(job)
     (found,) = problems(job)

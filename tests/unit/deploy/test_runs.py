@@ -23,7 +23,7 @@ def test_job_file_is_valid_and_fits_a_worker() -> None:
 
 
 @pytest.mark.parametrize("name", ["rayjob", "raycluster"])
-def test_workers_start_from_none_and_go_when_idle(name) -> None:
+def test_workers_start_from_none_and_go_when_idle(name: str) -> None:
     spec = cluster_spec(manifest(name))
     assert spec["enableInTreeAutoscaling"] is True
     assert 0 < spec["autoscalerOptions"]["idleTimeoutSeconds"] <= 600
@@ -33,7 +33,7 @@ def test_workers_start_from_none_and_go_when_idle(name) -> None:
 
 
 @pytest.mark.parametrize("name", ["rayjob", "raycluster"])
-def test_gpu_pods_tolerate_the_taint_of_gpu_nodes(name) -> None:
+def test_gpu_pods_tolerate_the_taint_of_gpu_nodes(name: str) -> None:
     (group,) = cluster_spec(manifest(name))["workerGroupSpecs"]
     pod = group["template"]["spec"]
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["tolerations"]
@@ -42,7 +42,7 @@ def test_gpu_pods_tolerate_the_taint_of_gpu_nodes(name) -> None:
 
 
 @pytest.mark.parametrize("name", ["rayjob", "raycluster"])
-def test_token_authentication_is_on(name) -> None:
+def test_token_authentication_is_on(name: str) -> None:
     assert cluster_spec(manifest(name))["authOptions"] == {"mode": "token"}
 
 

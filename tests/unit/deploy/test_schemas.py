@@ -2,6 +2,9 @@
 
 import shutil
 import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +15,7 @@ from tests.unit.deploy.manifests import KUBERAY, all_manifests, cluster_spec, ma
 
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
 @pytest.mark.parametrize("checked", all_manifests())
-def test_manifest_is_valid(checked, version) -> None:
+def test_manifest_is_valid(checked: dict[str, Any], version: str) -> None:
     assert schema_problems(checked, version) == []
 
 
@@ -21,7 +24,7 @@ def test_every_kind_that_is_promised_is_there() -> None:
     assert kinds >= {"RayJob", "RayCluster", "CronJob", "NetworkPolicy", "Role", "RoleBinding", "ServiceAccount"}
 
 
-def _set(document, path, value) -> None:
+def _set(document: Any, path: Sequence[str | int], value: Any) -> None:
     *parents, last = path
     for key in parents:
         document = document[key]
@@ -47,7 +50,7 @@ _WORKER = ["spec", "rayClusterSpec", "workerGroupSpecs", 0]
         (["apiVersion"], "ray.io/v1"),
     ],
 )
-def test_validator_refuses(path, value) -> None:
+def test_validator_refuses(path: list[str | int], value: Any) -> None:
     broken = manifest("rayjob")
     if path == ["apiVersion"]:
         del broken["spec"]
@@ -116,7 +119,7 @@ def test_kustomization_names_existing_files_and_the_maps_that_pods_ask_for() -> 
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, for its kustomize")
-def test_kustomization_builds_into_valid_manifests(tmp_path) -> None:
+def test_kustomization_builds_into_valid_manifests(tmp_path: Path) -> None:
     built = subprocess.run(["kubectl", "kustomize", KUBERAY], capture_output=True, text=True, check=True, timeout=60)
     (tmp_path / "built.yaml").write_text(built.stdout)
     manifests = read_manifests(tmp_path / "built.yaml")

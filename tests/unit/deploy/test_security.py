@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ RAY_TEMPLATES = [parameter for parameter in TEMPLATES if parameter.values[0] in 
 
 
 @pytest.mark.parametrize(("role", "template"), TEMPLATES)
-def test_pod_has_no_privileges(role, template) -> None:
+def test_pod_has_no_privileges(role: str, template: dict[str, Any]) -> None:
     """Kubernetes' "restricted" standard, which the namespace enforces, and a root file system that is read-only."""
     pod = template["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -37,14 +38,14 @@ def test_autoscaler_that_the_operator_adds_is_confined_too() -> None:
         assert {"name": "tmp", "mountPath": "/tmp"} in options["volumeMounts"]
 
 
-def _assert_confined(context) -> None:
+def _assert_confined(context: dict[str, Any]) -> None:
     assert context["allowPrivilegeEscalation"] is False
     assert context["readOnlyRootFilesystem"] is True
     assert context["capabilities"] == {"drop": ["ALL"]}
 
 
 @pytest.mark.parametrize(("role", "template"), RAY_TEMPLATES)
-def test_ray_pod_has_room_to_write_and_shared_memory_within_its_memory(role, template) -> None:
+def test_ray_pod_has_room_to_write_and_shared_memory_within_its_memory(role: str, template: dict[str, Any]) -> None:
     pod = template["spec"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     (container,) = pod["containers"]
@@ -73,7 +74,7 @@ def _bytes(quantity: str) -> int:
 
 
 @pytest.mark.parametrize(("role", "template"), TEMPLATES)
-def test_only_head_and_nightly_job_get_an_api_token(role, template) -> None:
+def test_only_head_and_nightly_job_get_an_api_token(role: str, template: dict[str, Any]) -> None:
     pod = template["spec"]
     wanted = {"head": None, "nightly": True, "worker": False, "submitter": False}
     assert pod.get("automountServiceAccountToken") is wanted[role]
@@ -90,7 +91,7 @@ def test_identifier_key_goes_to_the_driver_alone() -> None:
 
 
 @pytest.mark.parametrize(("role", "template"), TEMPLATES)
-def test_no_secret_stands_in_a_manifest(role, template) -> None:
+def test_no_secret_stands_in_a_manifest(role: str, template: dict[str, Any]) -> None:
     for container in template["spec"]["containers"]:
         for entry in container.get("env", []):
             if re.search("KEY|TOKEN|SECRET|PASSWORD", entry["name"]):
@@ -122,12 +123,12 @@ STRANGER = {"app": "stranger"}
 OURS, ELSEWHERE = "diagchd-batch", "elsewhere"
 
 
-def _matches(selector, labels):
+def _matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     assert selector.keys() <= {"matchLabels"}
     return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
 
 
-def _peer_allows(peer, labels, namespace):
+def _peer_allows(peer: dict[str, Any], labels: dict[str, str], namespace: str) -> bool:
     if "ipBlock" in peer:
         return False
     if "namespaceSelector" in peer:
@@ -137,32 +138,32 @@ def _peer_allows(peer, labels, namespace):
     return inside and _matches(peer.get("podSelector", {}), labels)
 
 
-def _rules(labels, direction):
+def _rules(labels: dict[str, str], direction: str) -> list[dict[str, Any]]:
     selecting = [policy["spec"] for policy in POLICIES if _matches(policy["spec"]["podSelector"], labels)]
     assert any(direction in spec["policyTypes"] for spec in selecting), "a pod without a policy may do everything"
     return [rule for spec in selecting for rule in spec.get(direction.lower(), [])]
 
 
-def _port_allowed(rule, port):
+def _port_allowed(rule: dict[str, Any], port: int) -> bool:
     return "ports" not in rule or port in [entry["port"] for entry in rule["ports"]]
 
 
-def _may_receive(labels, port, source, namespace):
+def _may_receive(labels: dict[str, str], port: int, source: dict[str, str], namespace: str) -> bool:
     rules = _rules(labels, "Ingress")
     return any(
         _port_allowed(rule, port) and any(_peer_allows(p, source, namespace) for p in rule["from"]) for rule in rules
     )
 
 
-def _may_send(labels, port, target, namespace=OURS):
+def _may_send(labels: dict[str, str], port: int, target: dict[str, str], namespace: str = OURS) -> bool:
     rules = _rules(labels, "Egress")
     return any(
         _port_allowed(rule, port) and any(_peer_allows(p, target, namespace) for p in rule["to"]) for rule in rules
     )
 
 
-def _may_reach_address(labels, port, address):
-    def inside(block):
+def _may_reach_address(labels: dict[str, str], port: int, address: str) -> bool:
+    def inside(block: dict[str, Any]) -> bool:
         networks = [ipaddress.ip_network(entry) for entry in block.get("except", [])]
         host = ipaddress.ip_address(address)
         return host in ipaddress.ip_network(block["cidr"]) and not any(host in network for network in networks)

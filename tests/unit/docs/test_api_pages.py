@@ -15,5 +15,5 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_name_exists_and_is_documented(name) -> None:
+def test_name_exists_and_is_documented(name: str) -> None:
     assert (pkgutil.resolve_name(name).__doc__ or "").strip()

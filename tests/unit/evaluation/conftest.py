@@ -1,5 +1,7 @@
 """Fixtures of the tests of metrics tables."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +12,12 @@ from tests.support.evaluated_runs import RUN_ID, MadeOutput
 
 
 @pytest.fixture
-def made(tmp_path) -> MadeOutput:
+def made(tmp_path: Path) -> MadeOutput:
     return MadeOutput(tmp_path)
 
 
 @pytest.fixture
-def evaluate():
+def evaluate() -> Callable[..., EvaluationSummary]:
     """Return a function that evaluates a made-up run with few resamples."""
 
     def run(made: MadeOutput, run_id: str = RUN_ID, **config: Any) -> EvaluationSummary:

@@ -1,18 +1,21 @@
 """Tables of random cohorts, compared with scikit-learn, the definition in Keras, and our own pure functions."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn import metrics
 
 from diagchd_batch.statistics import segmentation
 from diagchd_batch.statistics.segmentation import PixelCounts
-from tests.support.evaluated_runs import MadeStudy
+from tests.support.evaluated_runs import MadeOutput, MadeStudy
 
 GRID = 768
 CLASSES = ("background", "septum", "heart")
 
 
-def random_frame(rng, label):
+def random_frame(rng: np.random.Generator, label: int) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """Return a frame made of two random label maps of 768 pixels, and the two label maps."""
     predicted, reference = rng.choice(3, GRID, p=[0.6, 0.1, 0.3]), rng.choice(3, GRID, p=[0.5, 0.1, 0.4])
     if rng.random() < 0.2:  # a class that neither mask has, or only one of them
@@ -33,14 +36,21 @@ def random_frame(rng, label):
     return row, predicted, reference
 
 
+class RandomCohort(MadeOutput):
+    """An output with its frames (study, subject, label, row, both label maps) and its table of estimates."""
+
+    frames: list[tuple[int, int, int, dict[str, Any], np.ndarray, np.ndarray]]
+    rows: list[dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> RandomCohort:
     from diagchd_batch.config.models import EvaluationConfig
     from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
-    from tests.support.evaluated_runs import RUN_ID, MadeOutput
+    from tests.support.evaluated_runs import RUN_ID
 
     rng = np.random.default_rng(11)
-    made = MadeOutput(tmp_path_factory.mktemp("random"))
+    made = RandomCohort(tmp_path_factory.mktemp("random"))
     studies, made.frames = [], []
     for number in range(60):
         label = int(rng.random() < 0.4)
@@ -56,19 +66,19 @@ def cohort(tmp_path_factory):
     return made
 
 
-def value(rows, **wanted):
+def value(rows: Iterable[dict[str, Any]], **wanted: Any) -> Any:
     found = [row for row in rows if all(row[name] == given for name, given in wanted.items())]
     assert len(found) == 1, f"{len(found)} rows with {wanted}"
     return found[0]["value"]
 
 
-def images(cohort):
+def images(cohort: RandomCohort) -> tuple[np.ndarray, np.ndarray]:
     labels = np.array([frame[2] for frame in cohort.frames])
     scores = np.array([frame[3]["chd_probability"] for frame in cohort.frames])
     return labels, scores
 
 
-def test_image_level_scores_equal_sklearn(cohort) -> None:
+def test_image_level_scores_equal_sklearn(cohort: RandomCohort) -> None:
     labels, scores = images(cohort)
     main = {"unit": "image", "analysis_set": "determinate"}
     assert value(cohort.rows, endpoint="roc_auc", **main) == pytest.approx(metrics.roc_auc_score(labels, scores))
@@ -79,7 +89,7 @@ def test_image_level_scores_equal_sklearn(cohort) -> None:
     assert value(cohort.rows, endpoint="mcc", **main) == pytest.approx(expected)
 
 
-def test_the_originals_precision_recall_and_f1_equal_sklearn(cohort) -> None:
+def test_the_originals_precision_recall_and_f1_equal_sklearn(cohort: RandomCohort) -> None:
     labels, scores = images(cohort)
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(labels, scores >= 0.5)
     for place, name in enumerate(("normal", "chd")):
@@ -89,15 +99,15 @@ def test_the_originals_precision_recall_and_f1_equal_sklearn(cohort) -> None:
         assert value(cohort.rows, endpoint="class_f1", **of_class) == pytest.approx(f1[place])
 
 
-def test_image_level_rows_cluster_on_the_subject(cohort) -> None:
+def test_image_level_rows_cluster_on_the_subject(cohort: RandomCohort) -> None:
     rows = [row for row in cohort.rows if row["unit"] == "image" and row["ci_method"]]
     assert rows
     assert {row["cluster"] for row in rows} == {"subject"}
     assert not {row["ci_method"] for row in rows} & {"wilson", "delong", "clopper_pearson", "log"}
 
 
-def pixel_counts(cohort, name):
-    def of(prefix, suffix=""):
+def pixel_counts(cohort: RandomCohort, name: str) -> PixelCounts:
+    def of(prefix: str, suffix: str = "") -> list[int]:
         if name == "whole_heart" and prefix != "intersection_px_":
             return [sum(frame[3][f"{prefix}{part}{suffix}"] for part in ("septum", "heart")) for frame in cohort.frames]
         return [frame[3][f"{prefix}{name}{suffix}"] for frame in cohort.frames]
@@ -106,7 +116,7 @@ def pixel_counts(cohort, name):
 
 
 @pytest.mark.parametrize("name", [*CLASSES, "whole_heart"])
-def test_overlap_equals_the_pure_functions(cohort, name) -> None:
+def test_overlap_equals_the_pure_functions(cohort: RandomCohort, name: str) -> None:
     counts = pixel_counts(cohort, name)
     studies, subjects = ([frame[place] for frame in cohort.frames] for place in (0, 1))
     for endpoint, of in (("dice", segmentation.dice), ("iou", segmentation.iou)):
@@ -124,7 +134,7 @@ def test_overlap_equals_the_pure_functions(cohort, name) -> None:
     assert value(rows, endpoint="iou_pooled") == pytest.approx(segmentation.pooled_iou(counts, resamples=10).value)
 
 
-def test_mean_iou_both_ways_equals_the_label_maps(cohort) -> None:
+def test_mean_iou_both_ways_equals_the_label_maps(cohort: RandomCohort) -> None:
     """The mean of the images' IoU, without classes that neither mask has, and the pooled IoU must not be confused."""
     per_image, confusion = [], np.zeros((3, 3))
     for *_, predicted, reference in cohort.frames:
@@ -142,13 +152,13 @@ def test_mean_iou_both_ways_equals_the_label_maps(cohort) -> None:
     assert value(rows, endpoint="segmentation_loss_per_image") == pytest.approx(np.mean(losses), abs=1e-9)
 
 
-def test_curve_encloses_the_area_that_the_table_states(cohort) -> None:
+def test_curve_encloses_the_area_that_the_table_states(cohort: RandomCohort) -> None:
     points = [row for row in cohort.metrics("curves") if row["curve"] == "roc"]
     area = np.trapezoid([row["y"] for row in points], [row["x"] for row in points])
     assert area == pytest.approx(value(cohort.rows, endpoint="roc_auc", unit="study", covariate=None))
 
 
-def test_calibration_bins_hold_every_study(cohort) -> None:
+def test_calibration_bins_hold_every_study(cohort: RandomCohort) -> None:
     rows = cohort.metrics("calibration")
     assert sum(row["n"] for row in rows) == 60
     assert sum(row["n_positive"] for row in rows) == value(cohort.rows, endpoint="tp", unit="study", covariate=None) + (

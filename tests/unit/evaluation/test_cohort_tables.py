@@ -2,13 +2,16 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch import output_layout
+from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
 from diagchd_batch.evaluation.tables.headline import HEADLINE_SQL
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from tests.support.evaluated_runs import FAILED, MODEL, RUN_ID, MadeOutput, MadeStudy
@@ -29,12 +32,18 @@ COHORT = {
 }
 
 
+class SmallCohort(MadeOutput):
+    """An output with the summary of its evaluation."""
+
+    summary: EvaluationSummary
+
+
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def small(tmp_path_factory: pytest.TempPathFactory) -> SmallCohort:
     from diagchd_batch.config.models import EvaluationConfig
     from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 
-    made = MadeOutput(tmp_path_factory.mktemp("small"))
+    made = SmallCohort(tmp_path_factory.mktemp("small"))
     studies = [MadeStudy(name, images, label) for name, (label, images, _) in COHORT.items()]
     studies.append(MadeStudy("x1", [], 0, exclude_reason="wrong view"))
     made.write_run(studies)
@@ -54,7 +63,7 @@ def small(tmp_path_factory):
     return made
 
 
-def pick(rows, **wanted):
+def pick(rows: Iterable[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
     found = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
     assert len(found) == 1, f"{len(found)} rows with {wanted}"
     return found[0]
@@ -63,7 +72,7 @@ def pick(rows, **wanted):
 MODEL_MAIN = {"unit": "study", "subject_kind": "model", "analysis_set": "determinate", "covariate": None}
 
 
-def test_flow(small) -> None:
+def test_flow(small: SmallCohort) -> None:
     flow = {
         (row["name"], row["reason"]): row["n_studies"] for row in small.metrics("flow") if row["subject_kind"] is None
     }
@@ -75,7 +84,7 @@ def test_flow(small) -> None:
     assert flow["unmatched", "reads"] == 1
 
 
-def test_counts_of_the_model(small) -> None:
+def test_counts_of_the_model(small: SmallCohort) -> None:
     rows = small.metrics("estimates")
     counts = {cell: pick(rows, endpoint=cell, **MODEL_MAIN)["value"] for cell in ("tp", "fp", "fn", "tn")}
     assert counts == {"tp": 2, "fp": 1, "fn": 1, "tn": 3}
@@ -84,7 +93,7 @@ def test_counts_of_the_model(small) -> None:
     assert row["excluded_reasons"] == "excluded=1; failed=1; without_reference=1"
 
 
-def test_failed_is_counted_once_as_wrong_and_once_as_right(small) -> None:
+def test_failed_is_counted_once_as_wrong_and_once_as_right(small: SmallCohort) -> None:
     rows = small.metrics("estimates")
     of_model = {**MODEL_MAIN, "endpoint": "sensitivity"}
     wrong = pick(rows, **{**of_model, "analysis_set": "indeterminate_wrong"})
@@ -94,7 +103,7 @@ def test_failed_is_counted_once_as_wrong_and_once_as_right(small) -> None:
     assert pick(rows, endpoint="indeterminate", **MODEL_MAIN)["value"] == 1
 
 
-def test_majority_is_undecided_at_a_tie_and_without_enough_reads(small) -> None:
+def test_majority_is_undecided_at_a_tie_and_without_enough_reads(small: SmallCohort) -> None:
     rows = small.metrics("estimates")
     of_majority = {"subject_kind": "majority", "comparator_kind": None, "analysis_set": "determinate"}
     counts = {cell: pick(rows, endpoint=cell, **of_majority)["value"] for cell in ("tp", "fp", "fn", "tn")}
@@ -106,7 +115,7 @@ def test_majority_is_undecided_at_a_tie_and_without_enough_reads(small) -> None:
     assert (wrong["numerator"], wrong["denominator"]) == (4, 8)
 
 
-def test_mean_of_the_readers_is_the_mean_of_their_own_values(small) -> None:
+def test_mean_of_the_readers_is_the_mean_of_their_own_values(small: SmallCohort) -> None:
     rows = small.metrics("estimates")
     own = [
         row["value"]
@@ -121,7 +130,7 @@ def test_mean_of_the_readers_is_the_mean_of_their_own_values(small) -> None:
     assert mean["value"] == pytest.approx(sum(own) / 3)
 
 
-def test_every_study_is_either_in_a_figure_or_excluded_with_a_reason(small) -> None:
+def test_every_study_is_either_in_a_figure_or_excluded_with_a_reason(small: SmallCohort) -> None:
     for table in ("estimates", "comparisons"):
         for row in small.metrics(table):
             if row["unit"] != "study" or row["covariate"] is not None:
@@ -131,7 +140,7 @@ def test_every_study_is_either_in_a_figure_or_excluded_with_a_reason(small) -> N
             assert sum(int(reason.partition("=")[2]) for reason in reasons) == row["n_excluded"], row
 
 
-def test_study_results_hold_one_row_a_study_and_operating_point(small) -> None:
+def test_study_results_hold_one_row_a_study_and_operating_point(small: SmallCohort) -> None:
     rows = small.metrics("study_results")
     assert Counter(row["status"] for row in rows) == {
         "analysed": 7,
@@ -152,7 +161,7 @@ def test_study_results_hold_one_row_a_study_and_operating_point(small) -> None:
     assert (d2["score"], d2["call"], d2["n_images"]) == (pytest.approx(0.55, abs=1e-7), "positive", 2)
 
 
-def test_reads_hold_every_matched_read_and_the_majority(small) -> None:
+def test_reads_hold_every_matched_read_and_the_majority(small: SmallCohort) -> None:
     rows = small.metrics("reads")
     assert Counter(row["subject_kind"] for row in rows) == {"reader": 27, "majority": 9}
     assert {row["subject"] for row in rows if row["subject_kind"] == "reader"} == {
@@ -160,14 +169,14 @@ def test_reads_hold_every_matched_read_and_the_majority(small) -> None:
     }
 
 
-def test_unmatched_ids_are_listed_in_the_private_tree_alone(small) -> None:
+def test_unmatched_ids_are_listed_in_the_private_tree_alone(small: SmallCohort) -> None:
     key = output_layout.private_evaluation_file(RUN_ID, "unmatched")
     listed = pq.read_table(Path(small.private.uri) / key, partitioning=None).to_pylist()
     assert listed == [{"table": "reads", "id": "nobody"}]
     assert small.summary.n_unmatched == {"reads": 1}
 
 
-def test_cross_tabulation_adds_up(small) -> None:
+def test_cross_tabulation_adds_up(small: SmallCohort) -> None:
     rows = [row for row in small.metrics("cross_tabulation") if row["comparator_kind"] == "reader"]
     by_reader = Counter()
     for row in rows:
@@ -175,7 +184,7 @@ def test_cross_tabulation_adds_up(small) -> None:
     assert set(by_reader.values()) == {9}  # all studies that are not excluded
 
 
-def test_headline_is_one_query(small) -> None:
+def test_headline_is_one_query(small: SmallCohort) -> None:
     connection = duckdb.connect()
     for table in ("estimates", "comparisons"):
         path = Path(small.output.uri) / output_layout.metrics_file(RUN_ID, table)
@@ -206,14 +215,14 @@ def test_headline_is_one_query(small) -> None:
     assert anna["model_minus_subject"] == 0
 
 
-def test_the_documented_way_to_the_headline_works(small, capsys) -> None:
+def test_the_documented_way_to_the_headline_works(small: SmallCohort, capsys: pytest.CaptureFixture[str]) -> None:
     page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     exec(code.replace("out/sample", small.output.uri), {"run_id": RUN_ID})
     assert "60 rows" in capsys.readouterr().out  # six subjects, ten endpoints
 
 
-def test_every_table_of_the_contract_is_written_and_says_simulated(small) -> None:
+def test_every_table_of_the_contract_is_written_and_says_simulated(small: SmallCohort) -> None:
     for name, schema in TABLES.items():
         file = pq.ParquetFile(Path(small.output.uri) / output_layout.metrics_file(RUN_ID, name))
         assert file.schema_arrow.remove_metadata() == schema
@@ -221,7 +230,7 @@ def test_every_table_of_the_contract_is_written_and_says_simulated(small) -> Non
         assert small.summary.n_rows[name] == file.metadata.num_rows
 
 
-def test_no_figure_is_without_method_or_reason(small) -> None:
+def test_no_figure_is_without_method_or_reason(small: SmallCohort) -> None:
     for row in small.metrics("estimates"):
         assert row["definition"]
         assert row["null_reason"] or (row["value"] is not None and row["ci_method"] and row["ci_low"] is not None), row

@@ -1,6 +1,8 @@
 """Two runs over the same studies, with every expected number counted by hand."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -8,7 +10,7 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
-from diagchd_batch.evaluation.comparison.compare import compare_runs
+from diagchd_batch.evaluation.comparison.compare import ComparisonSummary, compare_runs
 from diagchd_batch.evaluation.comparison.schemas import TABLES
 from diagchd_batch.results.mask_codec import encode_mask
 from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
@@ -48,37 +50,43 @@ def run_of(place: int, mask: np.ndarray | None) -> list[MadeStudy]:
     return studies
 
 
-def write(root, masks=(None, None)) -> MadeOutput:
-    made = MadeOutput(root)
+class ComparedRuns(MadeOutput):
+    """An output with the summary of its comparison."""
+
+    summary: ComparisonSummary
+
+
+def write(root: Path, masks: Sequence[np.ndarray | None] = (None, None)) -> ComparedRuns:
+    made = ComparedRuns(root)
     for place, run_id in enumerate((FIRST, SECOND)):
         made.write_run(run_of(place, masks[place]), run_id)
     return made
 
 
-def compare(made: MadeOutput, **config):
+def compare(made: MadeOutput, **config: Any) -> ComparisonSummary:
     settings = EvaluationConfig(**{"resamples": 200, **config})
     return compare_runs(made.output, made.private, FIRST, SECOND, settings, made.tokens)
 
 
-def table(made: MadeOutput, name: str):
+def table(made: MadeOutput, name: str) -> list[dict[str, Any]]:
     path = Path(made.output.uri) / output_layout.comparison_file(SECOND, FIRST, name)
     return pq.read_table(path, partitioning=None).to_pylist()
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory):
+def compared(tmp_path_factory: pytest.TempPathFactory) -> ComparedRuns:
     made = write(tmp_path_factory.mktemp("compared"))
     made.summary = compare(made)
     return made
 
 
-def pick(rows, **wanted):
+def pick(rows: Iterable[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
     found = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
     assert len(found) == 1, f"{len(found)} rows with {wanted}"
     return found[0]
 
 
-def test_flips_are_named_by_token(compared) -> None:
+def test_flips_are_named_by_token(compared: ComparedRuns) -> None:
     flips = {row["study_id"]: row for row in table(compared, "comparison_flips")}
     assert set(flips) == {compared.tokens.study(name) for name in "acej"}
     a, c, j = (flips[compared.tokens.study(name)] for name in "acj")
@@ -89,7 +97,7 @@ def test_flips_are_named_by_token(compared) -> None:
     assert compared.summary.n_studies == 6
 
 
-def test_paired_tests_are_second_minus_first(compared) -> None:
+def test_paired_tests_are_second_minus_first(compared: ComparedRuns) -> None:
     row = pick(table(compared, "comparison_tests"), endpoint="sensitivity", analysis_set="determinate")
     assert (row["value"], row["comparator_value"], row["difference"]) == (
         pytest.approx(2 / 3),
@@ -102,7 +110,7 @@ def test_paired_tests_are_second_minus_first(compared) -> None:
     assert "not_in_second_run=1" in row["excluded_reasons"]
 
 
-def test_failed_studies_are_counted_both_ways(compared) -> None:
+def test_failed_studies_are_counted_both_ways(compared: ComparedRuns) -> None:
     rows = table(compared, "comparison_tests")
     wrong = pick(rows, endpoint="sensitivity", analysis_set="indeterminate_wrong")
     right = pick(rows, endpoint="sensitivity", analysis_set="indeterminate_right")
@@ -110,12 +118,12 @@ def test_failed_studies_are_counted_both_ways(compared) -> None:
     assert right["value"] == pytest.approx(3 / 4)
 
 
-def test_agreement_needs_no_reference(compared) -> None:
+def test_agreement_needs_no_reference(compared: ComparedRuns) -> None:
     row = pick(table(compared, "comparison_tests"), endpoint="percent_agreement")
     assert (row["numerator"], row["denominator"]) == (2, 6)
 
 
-def test_drift_is_the_mean_difference_of_scores(compared) -> None:
+def test_drift_is_the_mean_difference_of_scores(compared: ComparedRuns) -> None:
     row = pick(table(compared, "comparison_drift"), covariate=None)
     differences = [0.2, -0.1, 0.4, -0.1, -0.1, 0.1]
     assert row["mean_difference"] == pytest.approx(np.mean(differences), abs=1e-7)
@@ -124,7 +132,7 @@ def test_drift_is_the_mean_difference_of_scores(compared) -> None:
     assert row["n_flips"] == 4
 
 
-def test_drift_by_covariate(tmp_path) -> None:
+def test_drift_by_covariate(tmp_path: Path) -> None:
     made = write(tmp_path)
     sites = [{"study_id": name, "site": f"site-{place % 2}"} for place, name in enumerate(COHORT)]
     compare(made, covariates=made.table("covariates", sites), disclose=True)
@@ -133,7 +141,7 @@ def test_drift_by_covariate(tmp_path) -> None:
     assert rows["site-0"]["mean_difference"] == pytest.approx((0.2 + 0.4 - 0.1) / 3, abs=1e-7)
 
 
-def test_flow(compared) -> None:
+def test_flow(compared: ComparedRuns) -> None:
     flow = {row["name"]: row["n_studies"] for row in table(compared, "comparison_flow")}
     assert flow == {
         "planned in the second run": 9,
@@ -146,7 +154,7 @@ def test_flow(compared) -> None:
     }
 
 
-def test_masks_are_compared_frame_by_frame(tmp_path) -> None:
+def test_masks_are_compared_frame_by_frame(tmp_path: Path) -> None:
     made = write(tmp_path, (square(10, 4), square(8, 4)))
     compare(made)
     rows = table(made, "comparison_masks")
@@ -163,7 +171,7 @@ def test_masks_are_compared_frame_by_frame(tmp_path) -> None:
     assert {case["study_id"] for case in cases} == {made.tokens.study(name) for name in "abcdej"}
 
 
-def test_masks_on_another_grid_are_brought_to_the_finer_one(tmp_path) -> None:
+def test_masks_on_another_grid_are_brought_to_the_finer_one(tmp_path: Path) -> None:
     made = write(tmp_path, (square(6, 2, (12, 16)), square(12, 4, (24, 32))))
     compare(made)
     rows = table(made, "comparison_masks")
@@ -171,7 +179,7 @@ def test_masks_on_another_grid_are_brought_to_the_finer_one(tmp_path) -> None:
     assert pick(rows, endpoint="mask_dice_minimum", **{"class": "septum"})["value"] == 1
 
 
-def test_identical_runs_differ_in_nothing(tmp_path) -> None:
+def test_identical_runs_differ_in_nothing(tmp_path: Path) -> None:
     made = MadeOutput(tmp_path)
     for run_id in (FIRST, SECOND):
         made.write_run(run_of(0, square(9, 3)), run_id)
@@ -183,7 +191,7 @@ def test_identical_runs_differ_in_nothing(tmp_path) -> None:
     assert all(row["difference"] == 0 for row in tests)
 
 
-def test_the_same_runs_give_the_same_bytes(tmp_path) -> None:
+def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     made = write(tmp_path, (square(10, 4), square(8, 4)))
     paths = [Path(made.output.uri) / output_layout.comparison_file(SECOND, FIRST, name) for name in TABLES]
     compare(made)

@@ -16,7 +16,9 @@ from diagchd_batch.evaluation.subgroups.covariates import _from_numbers
         ([20, 41], (30, 35.5), None, ("< 30", "30 to < 35.5", "≥ 35.5")),
     ],
 )
-def test_whole_numbers_are_named_as_such_and_others_by_their_limits(numbers, cuts, least, levels) -> None:
+def test_whole_numbers_are_named_as_such_and_others_by_their_limits(
+    numbers: list[float], cuts: tuple[float, ...], least: int | None, levels: tuple[str, ...]
+) -> None:
     covariate = _from_numbers("parity", np.array(numbers, float), cuts, least=least)
     assert covariate.levels == (*levels, "missing")
     for value, code in zip(numbers, covariate.code, strict=True):

@@ -2,15 +2,18 @@
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.evaluation.tables.writing import UNDEFINED
-from tests.support.evaluated_runs import FAILED, MadeStudy
+from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
 
 
-def mask(predicted, reference):
+def mask(predicted: tuple[int, int], reference: tuple[int, int]) -> dict[str, Any]:
     """Return a frame with given numbers of septum and heart pixels in both masks, which overlap as far as possible."""
     (septum, heart), (own_septum, own_heart) = predicted, reference
     shared = min(septum, own_septum), min(heart, own_heart)
@@ -70,7 +73,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("cohort", "readers"), list(dict.fromkeys(PAIRS)))
-def test_degenerate(cohort, readers, made, evaluate) -> None:
+def test_degenerate(cohort: str, readers: str, made: MadeOutput, evaluate: Callable[..., EvaluationSummary]) -> None:
     studies = COHORTS[cohort]
     made.write_run(studies)
     reads = [
@@ -98,7 +101,7 @@ def test_degenerate(cohort, readers, made, evaluate) -> None:
                 assert row["null_reason"] or row["p"] is not None, row
 
 
-def test_what_is_left_out_is_said(made, evaluate) -> None:
+def test_what_is_left_out_is_said(made: MadeOutput, evaluate: Callable[..., EvaluationSummary]) -> None:
     made.write_run([MadeStudy("a", [[0.9]]), MadeStudy("b", [[0.1]])])
     summary = evaluate(made)
     said = [row["note"] for row in made.metrics("flow") if row["name"] == "left_out"]
@@ -107,7 +110,9 @@ def test_what_is_left_out_is_said(made, evaluate) -> None:
         assert any(subject in note for note in said), subject
 
 
-def test_a_tie_is_chd_at_a_threshold_and_normal_at_the_originals_arg_max(made, evaluate) -> None:
+def test_a_tie_is_chd_at_a_threshold_and_normal_at_the_originals_arg_max(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     made.write_run(COHORTS["constant scores"])
     evaluate(made)
     estimates = [row for row in made.metrics("estimates") if row["unit"] == "image"]

@@ -2,17 +2,19 @@
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
+from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
 from diagchd_batch.evaluation.tables.schemas import TABLES
-from tests.support.evaluated_runs import RUN_ID, MadeStudy
+from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 
 
-def metrics_bytes(made, run_id=RUN_ID):
+def metrics_bytes(made: MadeOutput, run_id: str = RUN_ID) -> dict[str, str]:
     return {
         name: hashlib.sha256(
             (Path(made.output.uri) / output_layout.metrics_file(run_id, name)).read_bytes()
@@ -21,7 +23,7 @@ def metrics_bytes(made, run_id=RUN_ID):
     }
 
 
-def test_the_same_run_gives_the_same_bytes(made, evaluate) -> None:
+def test_the_same_run_gives_the_same_bytes(made: MadeOutput, evaluate: Callable[..., EvaluationSummary]) -> None:
     rng = np.random.default_rng(4)
     studies = [
         MadeStudy(f"{i}", [[float(p)] for p in rng.random(rng.integers(1, 4))], int(rng.random() < 0.5), f"{i // 2}")
@@ -43,7 +45,7 @@ def test_the_same_run_gives_the_same_bytes(made, evaluate) -> None:
     assert metrics_bytes(made) == first
 
 
-def test_a_hundred_thousand_rows_take_seconds(made, evaluate) -> None:
+def test_a_hundred_thousand_rows_take_seconds(made: MadeOutput, evaluate: Callable[..., EvaluationSummary]) -> None:
     rng = np.random.default_rng(8)
     n = 40_000
     labels = (rng.random(n) < 0.05).astype(int)

@@ -1,14 +1,17 @@
 """No identifier is in any table outside the private tree, which says what stands for what."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
-from tests.support.evaluated_runs import RUN_ID, MadeStudy
+from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
+from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 
 
-def identified(made, evaluate, **config):
+def identified(made: MadeOutput, evaluate: Callable[..., EvaluationSummary], **config: Any) -> EvaluationSummary:
     studies = [
         MadeStudy(f"CANARY-study-{i}", [[0.3 + 0.4 * (i % 2)]], i % 2, subject_id=f"CANARY-subject-{i // 2}")
         for i in range(12)
@@ -55,7 +58,7 @@ def identified(made, evaluate, **config):
     )
 
 
-def test_no_identifier_leaves_the_private_tree(made, evaluate) -> None:
+def test_no_identifier_leaves_the_private_tree(made: MadeOutput, evaluate: Callable[..., EvaluationSummary]) -> None:
     summary = identified(made, evaluate)
     assert "CANARY" not in str(summary)
     for path in Path(made.output.uri).rglob("*"):
@@ -68,7 +71,9 @@ def test_no_identifier_leaves_the_private_tree(made, evaluate) -> None:
     assert shown == {"site level 1", "site level 2", "site level 3"}
 
 
-def test_what_stands_for_what_is_kept_in_the_private_tree(made, evaluate) -> None:
+def test_what_stands_for_what_is_kept_in_the_private_tree(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     identified(made, evaluate)
     path = Path(made.private.uri) / output_layout.private_evaluation_file(RUN_ID, "names")
     names = {
@@ -81,7 +86,9 @@ def test_what_stands_for_what_is_kept_in_the_private_tree(made, evaluate) -> Non
     assert names["reason", "asked Dr CANARY"] == "reason 1"
 
 
-def test_disclose_shows_own_names_but_never_studies(made, evaluate) -> None:
+def test_disclose_shows_own_names_but_never_studies(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     identified(made, evaluate, disclose=True)
     estimates = made.metrics("estimates")
     assert {row["subject"] for row in estimates if row["subject_kind"] == "reader"} == {

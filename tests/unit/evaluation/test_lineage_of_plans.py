@@ -1,6 +1,7 @@
 """What a later plan of a lineage says of a study replaces what earlier plans said, whatever it takes back."""
 
 import itertools
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -13,7 +14,7 @@ LABELS = (0, 1, None)
 EXCLUSIONS = ([], ["consent withdrawn"])
 
 
-def planned(*plans: list[dict]) -> dict[str, dict]:
+def planned(*plans: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The table `planned` of a lineage of runs without a result, by study."""
     runs = [
         RunTables(
@@ -28,7 +29,7 @@ def planned(*plans: list[dict]) -> dict[str, dict]:
         return {row["study_id"]: row for row in database.rows("FROM planned")}
 
 
-def study(label, reasons, subject="p-1"):
+def study(label: int | None, reasons: list[str], subject: str = "p-1") -> dict[str, Any]:
     return {
         "study_id": "s-1",
         "subject_id": subject,
@@ -40,12 +41,14 @@ def study(label, reasons, subject="p-1"):
 
 
 @pytest.mark.parametrize("labels", itertools.product(LABELS, repeat=3))
-def test_the_latest_label_counts_also_where_it_is_withdrawn(labels) -> None:
+def test_the_latest_label_counts_also_where_it_is_withdrawn(labels: tuple[int | None, int | None, int | None]) -> None:
     assert planned(*[[study(label, [])] for label in labels])["s-1"]["manifest_label"] == labels[-1]
 
 
 @pytest.mark.parametrize("reasons", itertools.product(EXCLUSIONS, repeat=3))
-def test_the_latest_exclusion_counts_also_where_it_is_taken_back(reasons) -> None:
+def test_the_latest_exclusion_counts_also_where_it_is_taken_back(
+    reasons: tuple[list[str], list[str], list[str]],
+) -> None:
     found = planned(*[[study(1, given)] for given in reasons])["s-1"]
     assert (found["exclude_reasons"], found["included"]) == (reasons[-1], not reasons[-1])
     assert found["planned_images"] == (0 if reasons[-1] else 2)

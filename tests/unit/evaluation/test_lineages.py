@@ -1,14 +1,19 @@
 """A run that continues others is evaluated together with them."""
 
+from collections.abc import Callable
+
 import pytest
 
 from diagchd_batch.errors import UsageError
-from tests.support.evaluated_runs import FAILED, RUN_ID, MadeStudy
+from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
+from tests.support.evaluated_runs import FAILED, RUN_ID, MadeOutput, MadeStudy
 
 CHILD = "0a1b2c3d-4e5f6071-2"
 
 
-def test_a_lineage_takes_the_latest_ok_of_each_frame(made, evaluate) -> None:
+def test_a_lineage_takes_the_latest_ok_of_each_frame(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     made.write_run([MadeStudy("a", [[0.9], [FAILED]], 1), MadeStudy("b", [[0.2]], 0)])
     retried = [MadeStudy("a", [["not_found"], [0.1, 0.3]], 1), MadeStudy("c", [[0.7]], 1)]
     made.write_run(retried, CHILD, parent=RUN_ID)
@@ -22,7 +27,7 @@ def test_a_lineage_takes_the_latest_ok_of_each_frame(made, evaluate) -> None:
     assert len(results) == 3
 
 
-def test_a_missing_parent_is_named(made, evaluate) -> None:
+def test_a_missing_parent_is_named(made: MadeOutput, evaluate: Callable[..., EvaluationSummary]) -> None:
     made.write_run([MadeStudy("a", [[0.9]], 1)], CHILD, parent=RUN_ID)
     with pytest.raises(UsageError, match=f"run {RUN_ID}, a parent of {CHILD}"):
         evaluate(made, CHILD)

@@ -1,6 +1,8 @@
 """Numbers that identify people stay out of the tables, and the names of levels tell nothing about the own values."""
 
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,23 +10,26 @@ from pydantic import ValidationError
 
 from diagchd_batch.config.models import EvaluationConfig, NumericCovariate
 from diagchd_batch.errors import InputError
+from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
 from diagchd_batch.evaluation.subgroups.measurements import KNOWN, Measurement, measurement_of
 from diagchd_batch.evaluation.tables.display_names import DisplayNames, natural_order
 from diagchd_batch.exports.shareable import SHARED_TABLES, shareable_tables
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from tests.support.evaluated_runs import KEY, MadeStudy
+from tests.support.evaluated_runs import KEY, MadeOutput, MadeStudy
 
 N = 60
 
 
-def with_covariates(made, evaluate, columns, **config):
+def with_covariates(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary], columns: Mapping[str, Sequence[Any]], **config: Any
+) -> EvaluationSummary:
     """Evaluate `N` studies, half of them diseased, with covariates: column → values."""
     made.write_run([MadeStudy(f"{i}", [[0.2 + 0.6 * (i % 2)]], i % 2) for i in range(N)])
     rows = [{"study_id": f"{i}", **{name: values[i] for name, values in columns.items()}} for i in range(N)]
     return evaluate(made, covariates=made.table("covariates", rows), **config)
 
 
-def numbers_in(rows):
+def numbers_in(rows: Iterable[dict[str, Any]]) -> set[int]:
     texts = [str(value) for row in rows for value in row.values()]
     return {round(float(number)) for text in texts for number in re.findall(r"\d+(?:\.\d+)?", text)}
 
@@ -40,7 +45,9 @@ IDENTIFYING = {
 
 @pytest.mark.parametrize("name", IDENTIFYING)
 @pytest.mark.parametrize("disclose", [False, True])
-def test_numbers_of_unknown_meaning_are_left_out_and_the_notes_say_so(made, evaluate, name, disclose) -> None:
+def test_numbers_of_unknown_meaning_are_left_out_and_the_notes_say_so(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary], name: str, disclose: bool
+) -> None:
     summary = with_covariates(made, evaluate, {name: IDENTIFYING[name]}, disclose=disclose)
     tables = {table: made.metrics(table) for table in (*SHARED_TABLES, "study_results")}
     found = numbers_in(row for rows in tables.values() for row in rows)
@@ -51,7 +58,9 @@ def test_numbers_of_unknown_meaning_are_left_out_and_the_notes_say_so(made, eval
     assert variables == {"studies", "source_resolution", "number_of_images"}
 
 
-def test_few_numbers_of_unknown_meaning_are_levels_without_a_mean(made, evaluate) -> None:
+def test_few_numbers_of_unknown_meaning_are_levels_without_a_mean(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     with_covariates(made, evaluate, {"month": [1 + i % 12 for i in range(N)]})
     rows = [row for row in made.metrics("cohort_characteristics") if row["variable"] == "month"]
     assert {row["statistic"] for row in rows} == {"n", "share"}
@@ -59,7 +68,9 @@ def test_few_numbers_of_unknown_meaning_are_levels_without_a_mean(made, evaluate
     assert levels == [*map(str, range(1, 13)), "missing"]
 
 
-def test_cut_points_make_levels_of_numbers_but_give_no_mean(made, evaluate) -> None:
+def test_cut_points_make_levels_of_numbers_but_give_no_mean(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     values = [1_500 + 10 * i for i in range(N)]
     with_covariates(made, evaluate, {"weight": values}, cut_points={"weight": [1_700, 1_900]}, disclose=True)
     rows = [row for row in made.metrics("cohort_characteristics") if row["variable"] == "weight"]
@@ -67,7 +78,9 @@ def test_cut_points_make_levels_of_numbers_but_give_no_mean(made, evaluate) -> N
     assert {row["level"] for row in rows} == {"< 1700", "1700 to 1899", "≥ 1900", "missing"}
 
 
-def test_declared_and_known_measurements_are_rounded_and_have_no_extremes(made, evaluate) -> None:
+def test_declared_and_known_measurements_are_rounded_and_have_no_extremes(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     length = [41.234 + 0.777 * i for i in range(N)]
     with_covariates(
         made,
@@ -89,7 +102,9 @@ def test_declared_and_known_measurements_are_rounded_and_have_no_extremes(made, 
     assert all(float(limit) % 0.5 == 0 for level in levels for limit in re.findall(r"[\d.]+", level))
 
 
-def test_large_whole_numbers_are_rounded_in_a_shareable_export(made, evaluate) -> None:
+def test_large_whole_numbers_are_rounded_in_a_shareable_export(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     values = [3_000_001 + 2_222 * i for i in range(N)]
     declared = {"area": {"unit": "µm²", "round_to": 1}}
     with_covariates(made, evaluate, {"area": values}, numeric_covariates=declared, disclose=True)
@@ -106,7 +121,9 @@ def test_large_whole_numbers_are_rounded_in_a_shareable_export(made, evaluate) -
         ("femur", "femur", "no finite numbers"),
     ],
 )
-def test_a_declaration_that_does_not_fit_the_table_is_refused(made, evaluate, declared, column, words) -> None:
+def test_a_declaration_that_does_not_fit_the_table_is_refused(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary], declared: str, column: str, words: str
+) -> None:
     with pytest.raises(InputError, match=words):
         with_covariates(
             made,
@@ -117,7 +134,7 @@ def test_a_declaration_that_does_not_fit_the_table_is_refused(made, evaluate, de
 
 
 @pytest.mark.parametrize("wrong", [{}, {"unit": "mm"}, {"unit": "", "round_to": 1}, {"unit": "mm", "round_to": 0}])
-def test_a_declaration_needs_unit_and_rounding(wrong) -> None:
+def test_a_declaration_needs_unit_and_rounding(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         EvaluationConfig(numeric_covariates={"femur": wrong})
 
@@ -133,7 +150,9 @@ def test_rounding_leaves_no_last_bits() -> None:
     assert Measurement("mm", 0.1).rounded(np.array([0.31, np.nan]))[0] == 0.3
 
 
-def test_names_that_nearly_every_study_has_alone_are_left_out(made, evaluate) -> None:
+def test_names_that_nearly_every_study_has_alone_are_left_out(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     names = [f"patient {i // 2 if i < 40 else i}" for i in range(N)]  # 40 names in 60 studies
     summary = with_covariates(made, evaluate, {"surname": names, "site": [f"s{i % 6}" for i in range(N)]})
     assert any("nearly every study" in note for note in summary.notes)
@@ -144,7 +163,9 @@ def test_names_that_nearly_every_study_has_alone_are_left_out(made, evaluate) ->
     assert not any((row["level"] or "").startswith("covariate") for row in rows)
 
 
-def test_a_diagnosis_that_nearly_every_study_has_alone_is_left_out(made, evaluate) -> None:
+def test_a_diagnosis_that_nearly_every_study_has_alone_is_left_out(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     made.write_run([MadeStudy(f"{i}", [[0.2 + 0.6 * (i % 2)]], i % 2) for i in range(N)])
     texts = ["tga", *(f"seen by Dr {i}" for i in range(N - 1))]
     rows = [{"study_id": f"{i}", "label": i % 2, "diagnosis": texts[i] if i % 2 else ""} for i in range(N)]
@@ -153,7 +174,9 @@ def test_a_diagnosis_that_nearly_every_study_has_alone_is_left_out(made, evaluat
     assert not any(row["covariate"] == "diagnosis" for row in made.metrics("estimates"))
 
 
-def test_a_cell_that_says_missing_is_a_missing_value(made, evaluate) -> None:
+def test_a_cell_that_says_missing_is_a_missing_value(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     sites = ["Missing" if i % 3 == 0 else "" if i % 3 == 1 else "clinic" for i in range(N)]
     with_covariates(made, evaluate, {"site": sites})
     rows = [r for r in made.metrics("cohort_characteristics") if (r["variable"], r["statistic"]) == ("site", "n")]
@@ -161,10 +184,12 @@ def test_a_cell_that_says_missing_is_a_missing_value(made, evaluate) -> None:
     assert counts == [("site level 1", 20.0), ("missing", 40.0)]
 
 
-def test_numbers_of_levels_do_not_follow_the_alphabet(made, evaluate) -> None:
+def test_numbers_of_levels_do_not_follow_the_alphabet(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     letters = [f"name {letter}" for letter in "abcdefghijklmnopqrst"]
 
-    def numbers(key, disclose=False):
+    def numbers(key: bytes, disclose: bool = False) -> dict[str, str]:
         return DisplayNames(Pseudonymizer(key), disclose=disclose).numbered("site level", letters)
 
     shown, other = numbers(KEY), numbers(b"another key of 32 bytes for test")

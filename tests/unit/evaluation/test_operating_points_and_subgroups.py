@@ -1,18 +1,22 @@
 """Operating points, the primary endpoint, subgroups and study scores."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 
-from tests.support.evaluated_runs import MadeStudy
+from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
+from tests.support.evaluated_runs import MadeOutput, MadeStudy
 
 
-def pick(rows, **wanted):
+def pick(rows: Iterable[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
     found = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
     assert len(found) == 1, f"{len(found)} rows with {wanted}"
     return found[0]
 
 
-def two_groups(made, n=60):
+def two_groups(made: MadeOutput, n: int = 60) -> tuple[list[MadeStudy], str]:
     rng = np.random.default_rng(2)
     labels = rng.integers(0, 2, n)
     studies = [
@@ -28,7 +32,9 @@ def two_groups(made, n=60):
     return studies, made.table("readers", reads)
 
 
-def test_a_threshold_chosen_on_this_cohort_is_optimistic_and_never_the_headline(made, evaluate) -> None:
+def test_a_threshold_chosen_on_this_cohort_is_optimistic_and_never_the_headline(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     two_groups(made)
     points = [
         {"name": "youden", "threshold": 0.42, "chosen_on": "evaluated cohort"},
@@ -43,7 +49,9 @@ def test_a_threshold_chosen_on_this_cohort_is_optimistic_and_never_the_headline(
     assert headline == {(0.5, False)}
 
 
-def test_the_primary_comparison_is_marked_and_left_out_of_the_adjustment(made, evaluate) -> None:
+def test_the_primary_comparison_is_marked_and_left_out_of_the_adjustment(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     _, readers = two_groups(made)
     primary = {"endpoint": "sensitivity", "comparator": "readers_mean", "margin": 0.05}
     evaluate(made, readers=readers, primary=primary)
@@ -61,13 +69,17 @@ def test_the_primary_comparison_is_marked_and_left_out_of_the_adjustment(made, e
     assert smallest["p_adjusted"] == pytest.approx(min(1.0, 4 * smallest["p"]))
 
 
-def test_a_primary_comparison_that_cannot_be_made_is_said(made, evaluate) -> None:
+def test_a_primary_comparison_that_cannot_be_made_is_said(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     two_groups(made)
     summary = evaluate(made, primary={"endpoint": "sensitivity", "comparator": "majority"})
     assert any("primary" in note for note in summary.notes)
 
 
-def test_levels_partition_the_cohort_and_missing_is_a_level(made, evaluate) -> None:
+def test_levels_partition_the_cohort_and_missing_is_a_level(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     studies, _ = two_groups(made)
     covariates = [
         {"study_id": study.study_id, "site": "" if i % 5 == 0 else f"site-{i % 2}", "maternal_age": 20 + i % 25}
@@ -90,7 +102,9 @@ def test_levels_partition_the_cohort_and_missing_is_a_level(made, evaluate) -> N
     }
 
 
-def test_study_score_is_the_mean_the_largest_or_the_median_of_the_frames(made, evaluate) -> None:
+def test_study_score_is_the_mean_the_largest_or_the_median_of_the_frames(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     made.write_run([MadeStudy("a", [[0.1, 0.2], [0.9]], 1), MadeStudy("b", [[0.4]], 0)])
     for rule, expected in {"mean": 0.4, "max": 0.9, "median": 0.2}.items():
         evaluate(made, study_score=rule)

@@ -1,7 +1,9 @@
 """Published figures, reproduced by the tables that `evaluate` writes for made-up runs."""
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,14 +18,14 @@ DISEASED = {(1, 1): 319, (0, 1): 22, (1, 0): 78, (0, 0): 32}  # (model, reader):
 HEALTHY = {(1, 1): 31, (0, 1): 22, (1, 0): 53, (0, 0): 155}
 
 
-def one(rows, **wanted):
+def one(rows: Iterable[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
     found = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
     assert len(found) == 1, f"{len(found)} rows with {wanted}"
     return found[0]
 
 
 @pytest.fixture(scope="module")
-def paired(tmp_path_factory):
+def paired(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
     made = MadeOutput(tmp_path_factory.mktemp("paired"))
     studies, reads = [], []
     for label, table in ((1, DISEASED), (0, HEALTHY)):
@@ -40,7 +42,7 @@ def paired(tmp_path_factory):
 MAIN = {"unit": "study", "analysis_set": "determinate", "subject_kind": "model", "covariate": None}
 
 
-def test_rates_and_wilson_intervals(paired) -> None:
+def test_rates_and_wilson_intervals(paired: MadeOutput) -> None:
     estimates = paired.metrics("estimates")
     for endpoint, value in {
         "sensitivity": 0.8802661,
@@ -57,7 +59,7 @@ def test_rates_and_wilson_intervals(paired) -> None:
     assert (round(ppv["ci_low"], 4), round(ppv["ci_high"], 4)) == (0.7889, 0.8567)
 
 
-def test_clopper_pearson_on_request(tmp_path) -> None:
+def test_clopper_pearson_on_request(tmp_path: Path) -> None:
     made = MadeOutput(tmp_path)  # R binom: 18 of 20
     made.write_run([MadeStudy(f"{number}", [[0.9 if number < 18 else 0.1]], 1) for number in range(20)])
     config = EvaluationConfig(proportion_interval="exact")
@@ -67,7 +69,7 @@ def test_clopper_pearson_on_request(tmp_path) -> None:
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((0.683017, 0.987651), abs=5e-7)
 
 
-def test_weighted_generalised_score_of_predictive_values(paired) -> None:
+def test_weighted_generalised_score_of_predictive_values(paired: MadeOutput) -> None:
     comparisons = paired.metrics("comparisons")
     ppv = one(comparisons, endpoint="ppv", comparator_kind="reader", **MAIN)
     assert ppv["difference"] == pytest.approx(-0.04011841, abs=5e-9)  # model − reader
@@ -79,7 +81,7 @@ def test_weighted_generalised_score_of_predictive_values(paired) -> None:
     assert npv["p"] == pytest.approx(4.775012e-05, rel=1e-6)
 
 
-def test_mcnemar_is_made_on_the_diseased_alone(paired) -> None:
+def test_mcnemar_is_made_on_the_diseased_alone(paired: MadeOutput) -> None:
     from scipy.stats import binomtest
 
     row = one(paired.metrics("comparisons"), endpoint="sensitivity", comparator_kind="reader", **MAIN)
@@ -88,7 +90,7 @@ def test_mcnemar_is_made_on_the_diseased_alone(paired) -> None:
 
 
 @pytest.fixture(scope="module")
-def van_dyke(tmp_path_factory):
+def van_dyke(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
     """114 cases, five readers, two modalities as arms; the model is reader 1 in modality 2."""
     made = MadeOutput(tmp_path_factory.mktemp("vandyke"))
     truth, model, reads = {}, {}, []
@@ -114,7 +116,7 @@ def van_dyke(tmp_path_factory):
     return made
 
 
-def test_two_arms_by_obuchowski_and_rockette(van_dyke) -> None:
+def test_two_arms_by_obuchowski_and_rockette(van_dyke: MadeOutput) -> None:
     row = one(van_dyke.metrics("comparisons"), covariate="arm", endpoint="roc_auc")
     assert (row["subject"], row["comparator"]) == ("aided", "unaided")
     assert row["difference"] == pytest.approx(0.043800322, abs=5e-10)  # aided − unaided
@@ -126,7 +128,7 @@ def test_two_arms_by_obuchowski_and_rockette(van_dyke) -> None:
     assert row["ci_high"] == pytest.approx(0.087959499, abs=5e-10)
 
 
-def test_model_against_the_mean_of_the_readers(van_dyke) -> None:
+def test_model_against_the_mean_of_the_readers(van_dyke: MadeOutput) -> None:
     row = one(van_dyke.metrics("comparisons"), endpoint="roc_auc", comparator_kind="readers_mean", subject=MODEL)
     assert row["difference"] == pytest.approx(0.0507890, abs=5e-8)
     assert row["se"] == pytest.approx(0.0325810, abs=5e-8)
@@ -135,7 +137,7 @@ def test_model_against_the_mean_of_the_readers(van_dyke) -> None:
     assert row["generalises_to"] == "readers_in_general"
 
 
-def test_readers_areas_under_the_curve(van_dyke) -> None:
+def test_readers_areas_under_the_curve(van_dyke: MadeOutput) -> None:
     rows = van_dyke.metrics("estimates")
     unaided = [0.91964573, 0.85877617, 0.90386473, 0.97310789, 0.82979066]
     found = [

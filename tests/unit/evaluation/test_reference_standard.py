@@ -1,18 +1,25 @@
 """Labels that contradict one another, and labels that were made of the readers' calls."""
 
+from collections.abc import Callable
+
 import pytest
 
 from diagchd_batch.errors import InputError
-from tests.support.evaluated_runs import MadeStudy
+from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
+from tests.support.evaluated_runs import MadeOutput, MadeStudy
 
 
-def test_a_label_that_contradicts_the_manifest_is_refused(made, evaluate) -> None:
+def test_a_label_that_contradicts_the_manifest_is_refused(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     made.write_run([MadeStudy("a", [[0.9]], 1)])
     with pytest.raises(InputError, match="contradict"):
         evaluate(made, reference=made.table("reference", [{"study_id": "a", "label": 0}]))
 
 
-def test_readers_are_not_judged_by_their_own_majority(made, evaluate) -> None:
+def test_readers_are_not_judged_by_their_own_majority(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
     made.write_run([MadeStudy(f"{i}", [[0.2 + 0.6 * (i % 2)]]) for i in range(8)])
     reference = [
         {"study_id": f"{i}", "label": i % 2, "method": "majority of the readers" if i < 6 else "postnatal echo"}

@@ -35,7 +35,7 @@ def statements(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_aggregate_depends_on_the_order_of_rows(path) -> None:
+def test_no_aggregate_depends_on_the_order_of_rows(path: Path) -> None:
     for sql in statements(path):
         assert not (found := ORDER_DEPENDENT.search(sql)), f"{found[0]}…): order the rows, or use arg_max_null"
         assert not UNORDERED.search(sql), "DISTINCT ON takes any row without an ORDER BY"
@@ -52,5 +52,5 @@ def test_no_aggregate_depends_on_the_order_of_rows(path) -> None:
         ("SELECT list_avg([a, b]) FROM overlap", False),
     ],
 )
-def test_the_rules_find_what_they_should(sql, is_found) -> None:
+def test_the_rules_find_what_they_should(sql: str, is_found: bool) -> None:
     assert bool(ORDER_DEPENDENT.search(sql) or UNORDERED.search(sql)) == is_found

@@ -1,6 +1,7 @@
 """Shared figures about the readers as a group reveal neither small groups of studies nor single counts."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def draw_calls(rng: np.random.Generator) -> np.ndarray:
     return np.where(LABEL == 1, rng.random(N) < 0.8, rng.random(N) < 0.25).astype(int)
 
 
-def shared(root: Path, model: np.ndarray, arms: dict[str, np.ndarray]) -> dict[str, list[dict]]:
+def shared(root: Path, model: np.ndarray, arms: dict[str, np.ndarray]) -> dict[str, list[dict[str, Any]]]:
     """Return the shared tables of complete reads.
 
     Args:
@@ -38,7 +39,7 @@ def shared(root: Path, model: np.ndarray, arms: dict[str, np.ndarray]) -> dict[s
     return shareable_tables({name: made.metrics(name) for name in SHARED_TABLES}, MIN_CELL)[0]
 
 
-def percent_agreement(tables: dict[str, list[dict]]) -> dict[str, float]:
+def percent_agreement(tables: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
     """Return group → percent agreement."""
     return {
         row["subject"]: row["value"]
@@ -49,7 +50,9 @@ def percent_agreement(tables: dict[str, list[dict]]) -> dict[str, float]:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("n_apart", "is_shared"), [(3, False), (60, True)])
-def test_few_studies_on_which_three_readers_disagree_are_not_told(tmp_path, seed, n_apart, is_shared) -> None:
+def test_few_studies_on_which_three_readers_disagree_are_not_told(
+    tmp_path: Path, seed: int, n_apart: int, is_shared: bool
+) -> None:
     rng = np.random.default_rng(seed)
     calls = np.repeat(draw_calls(rng)[:, np.newaxis], 3, axis=1)
     apart = rng.choice(N, n_apart, replace=False)
@@ -61,7 +64,7 @@ def test_few_studies_on_which_three_readers_disagree_are_not_told(tmp_path, seed
         assert round(1.5 * N * (1 - found["readers"])) == n_apart
 
 
-def test_readers_alone_and_with_the_model_do_not_tell_where_the_model_differs_from_them(tmp_path) -> None:
+def test_readers_alone_and_with_the_model_do_not_tell_where_the_model_differs_from_them(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     calls = np.stack([draw_calls(rng)] * 3, axis=1)
     model = calls[:, 0].copy()
@@ -70,7 +73,7 @@ def test_readers_alone_and_with_the_model_do_not_tell_where_the_model_differs_fr
     assert "readers" in found and "readers_and_model" not in found
 
 
-def test_the_mean_of_an_arm_does_not_tell_the_one_reader_whose_count_is_withheld(tmp_path) -> None:
+def test_the_mean_of_an_arm_does_not_tell_the_one_reader_whose_count_is_withheld(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     unaided, aided = (np.stack([draw_calls(rng) for _ in range(3)], axis=1) for _ in range(2))
     unaided[:N_DISEASED, 0] = 1

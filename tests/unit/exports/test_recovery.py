@@ -2,9 +2,11 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.exports import shareable
-from diagchd_batch.exports.disclosure.suppression import is_small
+from diagchd_batch.exports.disclosure.suppression import Counts, is_small
 from diagchd_batch.exports.shareable import SHARED_TABLES, shareable_tables
 from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
 from tests.unit.exports.attacker import CALLS, STRICTER, Attacker
@@ -65,9 +67,9 @@ def draw_cohort(root: Path, seed: int, n: int) -> SimpleNamespace:
     return SimpleNamespace(made=made, studies=truth)
 
 
-def true_counts(studies) -> Counter:
+def true_counts(studies: Iterable[SimpleNamespace]) -> Counter[str]:
     """Return the counts that the attacker is after, under the attacker's names."""
-    counts: Counter = Counter()
+    counts: Counter[str] = Counter()
     names = {(True, 1): "tp", (True, 0): "fn", (False, 1): "fp", (False, 0): "tn"}
     for study in studies:
         for covariate, level in ((None, None), (COLUMN, study.site)):
@@ -90,7 +92,7 @@ def true_counts(studies) -> Counter:
     return counts
 
 
-def recovered(cohort: SimpleNamespace, min_cell: int) -> tuple[list[str], int, dict]:
+def recovered(cohort: SimpleNamespace, min_cell: int) -> tuple[list[str], int, dict[str, Any]]:
     """Return the small counts that the shared tables reveal, the number of small counts, and the tables."""
     shared, _ = shareable_tables({name: cohort.made.metrics(name) for name in SHARED_TABLES}, min_cell)
     counts, named = true_counts(cohort.studies), _numbers_of_readers()
@@ -119,25 +121,27 @@ def _numbers_of_readers() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return draw_cohort(tmp_path_factory.mktemp("cohort"), seed=1, n=150)
 
 
-def test_no_small_count_of_a_cohort_follows_from_what_is_shared(cohort) -> None:
+def test_no_small_count_of_a_cohort_follows_from_what_is_shared(cohort: SimpleNamespace) -> None:
     found, n_small, shared = recovered(cohort, 10)
     assert not found
     assert n_small > 5 and len(shared["estimates"]) > 10  # something to find, and something to find it with
 
 
-def test_the_attacker_finds_small_counts_that_are_only_left_out(cohort, monkeypatch) -> None:
-    def primary_only(counts, min_cell):
+def test_the_attacker_finds_small_counts_that_are_only_left_out(
+    cohort: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def primary_only(counts: Counts, min_cell: int) -> set[Any]:
         return {cell for cell, value in counts.values.items() if is_small(value, min_cell)}
 
     monkeypatch.setattr(shareable, "protect", primary_only)
     assert recovered(cohort, 10)[0]
 
 
-def test_shared_tables_name_nobody_and_count_no_images(cohort) -> None:
+def test_shared_tables_name_nobody_and_count_no_images(cohort: SimpleNamespace) -> None:
     shared = recovered(cohort, 10)[2]
     columns = {name for rows in shared.values() for row in rows for name in row}
     assert not columns & {"study_id", "subject_id", "image_id"}
@@ -146,10 +150,10 @@ def test_shared_tables_name_nobody_and_count_no_images(cohort) -> None:
     assert all(row["unit"] == "study" for row in shared["estimates"] if row["endpoint"] in CALLS)
 
 
-def test_an_adjusted_p_is_shared_with_its_whole_family_only(cohort) -> None:
+def test_an_adjusted_p_is_shared_with_its_whole_family_only(cohort: SimpleNamespace) -> None:
     """Holm's adjusted p of one comparison can equal that of another."""
 
-    def family(row):
+    def family(row: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(row[name] for name in ("family", "analysis_set", "unit", "operating_point", "generalises_to"))
 
     made = Counter(map(family, cohort.made.metrics("comparisons")))
@@ -161,7 +165,7 @@ def test_an_adjusted_p_is_shared_with_its_whole_family_only(cohort) -> None:
         assert min_cell == 10 or len(adjusted) < len(rows)
 
 
-def test_means_are_of_many_and_tell_no_small_group(cohort) -> None:
+def test_means_are_of_many_and_tell_no_small_group(cohort: SimpleNamespace) -> None:
     rows = [row for row in recovered(cohort, 10)[2]["cohort_characteristics"] if row["statistic"] not in ("n", "share")]
     assert rows
     raw = cohort.made.metrics("cohort_characteristics")
@@ -173,7 +177,7 @@ def test_means_are_of_many_and_tell_no_small_group(cohort) -> None:
 
 
 @pytest.mark.parametrize("min_cell", [5, 10])
-def test_points_of_shared_curves_are_far_apart(cohort, min_cell) -> None:
+def test_points_of_shared_curves_are_far_apart(cohort: SimpleNamespace, min_cell: int) -> None:
     """The studies by which two points differ are a group of diseased or of healthy studies: nobody, or many."""
     shared = recovered(cohort, min_cell)[2]
     analysed = [study for study in cohort.studies if study.label is not None and study.call is not None]
@@ -189,5 +193,5 @@ def test_points_of_shared_curves_are_far_apart(cohort, min_cell) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(2, 14))
-def test_no_small_count_follows_from_what_is_shared_of_many_cohorts(tmp_path, seed) -> None:
+def test_no_small_count_follows_from_what_is_shared_of_many_cohorts(tmp_path: Path, seed: int) -> None:
     assert not recovered(draw_cohort(tmp_path, seed, 60 + 40 * seed), 5 if seed % 3 == 0 else 10)[0]

@@ -1,5 +1,6 @@
 """Two things that share a name cannot get their counts mixed up: such names are refused, before and at the export."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def points(*names: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("names", [("a", "a"), ("a", "b", " A "), ("a", "")])
-def test_operating_points_of_one_name_or_none_are_refused(names) -> None:
+def test_operating_points_of_one_name_or_none_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(ValidationError, match=r"same name|is empty"):
         EvaluationConfig(operating_points=points(*names))
 
@@ -50,20 +51,20 @@ def test_the_added_headline_never_has_the_name_of_another_operating_point() -> N
         "bins",
     ],
 )
-def test_covariates_named_like_our_own_figures_are_refused(tmp_path, name) -> None:
+def test_covariates_named_like_our_own_figures_are_refused(tmp_path: Path, name: str) -> None:
     path = MadeOutput(tmp_path).table("covariates", [{"study_id": "a", name: 1}])
     with pytest.raises(InputError, match="rename the column"):
         read_covariates(path)
 
 
 @pytest.mark.parametrize("reader", ["majority", "Readers_Mean", "readers"])
-def test_readers_named_like_a_group_are_refused(tmp_path, reader) -> None:
+def test_readers_named_like_a_group_are_refused(tmp_path: Path, reader: str) -> None:
     path = MadeOutput(tmp_path).table("r", [{"study_id": "a", "reader": reader, "status": "read", "call": 1}])
     with pytest.raises(InputError, match="rename the reader"):
         read_readers(path)
 
 
-def test_an_arm_named_like_a_difference_of_arms_is_refused(tmp_path) -> None:
+def test_an_arm_named_like_a_difference_of_arms_is_refused(tmp_path: Path) -> None:
     row = {"study_id": "a", "reader": "b", "arm": "aided − unaided", "status": "read", "call": 1}
     with pytest.raises(InputError, match="rename the arm"):
         read_readers(MadeOutput(tmp_path).table("r", [row]))
@@ -100,7 +101,9 @@ def test_an_export_of_metrics_with_two_things_of_one_name_is_refused() -> None:
         shareable_tables(tables, 10)
 
 
-def row_of_calls(endpoint: str, value: float, numerator=None, denominator=None) -> dict[str, Any]:
+def row_of_calls(
+    endpoint: str, value: float, numerator: float | None = None, denominator: float | None = None
+) -> dict[str, Any]:
     totals = {"n_positive": 60, "n_negative": 60, "n_units": 120, "n_subjects": 120, "cluster": "none"}
     common = {"analysis_set": "determinate", "unit": "study", "subject_kind": "model", "subject": "made"}
     nothing = dict.fromkeys(("covariate", "level", "comparator_kind", "comparator"))

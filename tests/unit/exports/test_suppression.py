@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -11,13 +12,13 @@ from diagchd_batch.exports.disclosure.recoverable_counts import determined_count
 from diagchd_batch.exports.disclosure.suppression import Counts, is_small, protect
 
 
-def determined(equations: list[tuple[dict, int]]) -> set:
+def determined(equations: list[tuple[dict[str, Any], int]]) -> set[Any]:
     """Return the unknowns that have only one solution.
 
     Args:
         equations: Coefficients by unknown, and what they add up to.
     """
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     for coefficients, _ in equations:
         row = {cell: Fraction(value) for cell, value in coefficients.items() if value}
         for pivot, other in rows:
@@ -31,17 +32,17 @@ def determined(equations: list[tuple[dict, int]]) -> set:
     return {pivot for pivot, row in rows if len(row) == 1}
 
 
-def _minus(row: dict, other: dict, factor: Fraction) -> dict:
+def _minus(row: dict[str, Any], other: dict[str, Any], factor: Fraction) -> dict[str, Any]:
     cells = dict.fromkeys([*row, *other])
     result = {cell: row.get(cell, 0) - factor * other.get(cell, 0) for cell in cells}
     return {cell: value for cell, value in result.items() if value}
 
 
-def unknowns(counts: Counts, withheld: set) -> list[tuple[dict, int]]:
+def unknowns(counts: Counts, withheld: set[Any]) -> list[tuple[dict[str, Any], int]]:
     """Return the sums with the published counts put in."""
     equations = []
     for relation in counts.sums:
-        coefficients: dict = {}
+        coefficients: dict[str, Any] = {}
         rest = 0
         for cell, sign in ((relation.total, -1), *((part, 1) for part in relation.parts)):
             if cell in withheld:
@@ -81,7 +82,9 @@ tables = st.integers(1, 5).flatmap(
 
 @settings(max_examples=150, deadline=None)
 @given(values=tables, min_cell=st.integers(2, 12))
-def test_no_small_count_of_a_table_with_margins_follows_from_the_published_ones(values, min_cell) -> None:
+def test_no_small_count_of_a_table_with_margins_follows_from_the_published_ones(
+    values: list[list[int]], min_cell: int
+) -> None:
     counts = cross_table(values)
     withheld = protect(counts, min_cell)
     small = {cell for cell, value in counts.values.items() if is_small(value, min_cell)}

@@ -40,7 +40,7 @@ def frames_around_the_threshold() -> list[tuple[float, float]]:
 
 
 @pytest.mark.parametrize("study_score", ["mean", "max", "median"])
-def test_scores_and_calls_are_those_of_the_evaluation(tmp_path, study_score) -> None:
+def test_scores_and_calls_are_those_of_the_evaluation(tmp_path: Path, study_score: str) -> None:
     made = MadeOutput(tmp_path)
     rng = np.random.default_rng(5)
     frames = [*frames_around_the_threshold(), *(tuple(rng.random(3).tolist()) for _ in range(20))]
@@ -57,7 +57,7 @@ def test_scores_and_calls_are_those_of_the_evaluation(tmp_path, study_score) -> 
         assert float(row["chd_probability"]) == round(evaluated[token]["score"], 6)
 
 
-def test_identifiers_are_those_of_the_latest_plan_that_has_the_study(tmp_path) -> None:
+def test_identifiers_are_those_of_the_latest_plan_that_has_the_study(tmp_path: Path) -> None:
     made = MadeOutput(tmp_path)
     names = [f"study {number}" for number in range(30)]
     made.write_run([MadeStudy(name, [[0.4]], subject_id="wrong", fetus="1") for name in names])
@@ -70,7 +70,7 @@ def test_identifiers_are_those_of_the_latest_plan_that_has_the_study(tmp_path) -
     assert {row["study_id"]: (row["subject_id"], row["fetus"]) for row in rows.values()} == expected
 
 
-def test_a_study_that_a_later_plan_excludes_is_not_listed(tmp_path) -> None:
+def test_a_study_that_a_later_plan_excludes_is_not_listed(tmp_path: Path) -> None:
     made = MadeOutput(tmp_path)
     made.write_run([MadeStudy("kept", [[0.9]]), MadeStudy("consent withdrawn", [[0.8]])])
     excluded = MadeStudy("consent withdrawn", exclude_reason="no consent")

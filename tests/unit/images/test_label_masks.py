@@ -1,5 +1,7 @@
 """Reference masks: accepted as they are or refused with a code, never repaired."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ LIMITS = DecodeLimits()
 LABELS = np.array([[0, 1, 2], [2, 2, 0]], np.uint8)
 
 
-def refusal(data: bytes, **options) -> ItemError:
+def refusal(data: bytes, **options: Any) -> ItemError:
     with pytest.raises(ItemError) as caught:
         read_label_mask(data, options.pop("label_map", None), LIMITS, **options)
     return caught.value

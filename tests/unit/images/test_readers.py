@@ -48,7 +48,7 @@ def webp_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "READERS", (*registry.READERS, WebpReader()))
 
 
-def test_a_file_is_opened_by_the_reader_that_recognises_it(webp_registered) -> None:
+def test_a_file_is_opened_by_the_reader_that_recognises_it(webp_registered: None) -> None:
     first, second = noise_hwc_u8(12, 9, seed=1), noise_hwc_u8(12, 9, seed=2)
     clip = encoded(first, "WEBP", save_all=True, append_images=[Image.fromarray(second)], lossless=True)
     file = open_image(clip, LIMITS)
@@ -57,20 +57,20 @@ def test_a_file_is_opened_by_the_reader_that_recognises_it(webp_registered) -> N
     np.testing.assert_array_equal(open_image(encoded(first), LIMITS).frame(0), first)
 
 
-def test_its_files_can_be_masks(webp_registered) -> None:
+def test_its_files_can_be_masks(webp_registered: None) -> None:
     labels = np.array([[0, 1, 2], [2, 2, 0]], np.uint8)
     data = encoded(Image.fromarray(labels).convert("RGB"), "WEBP", lossless=True)
     np.testing.assert_array_equal(read_label_mask(data, None, LIMITS), labels)
 
 
-def test_the_limits_hold_for_every_reader(webp_registered) -> None:
+def test_the_limits_hold_for_every_reader(webp_registered: None) -> None:
     data = encoded(noise_hwc_u8(40, 40), "WEBP", lossless=True)
     with pytest.raises(ItemError) as caught:
         open_image(data, DecodeLimits(max_file_bytes=100))
     assert caught.value.code == "too_large"
 
 
-def test_the_message_about_other_content_names_every_format(webp_registered) -> None:
+def test_the_message_about_other_content_names_every_format(webp_registered: None) -> None:
     with pytest.raises(ItemError, match="not that of a PNG, JPEG, TIFF, BMP or WebP file"):
         open_image(b"study_id,uri\n", LIMITS)
 

@@ -1,10 +1,12 @@
 """The command line of `jobs/score.py`."""
 
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
 from diagchd_batch.config.models import JobConfig
+from diagchd_batch.scoring.driver.identity import RunRequest
+from diagchd_batch.scoring.liveness.progress import RunProgress
 from jobs import score
 
 JOB = JobConfig.model_validate({"input": {"uri": "/archive", "layout": "tree"}, "output": {"uri": "/out"}})
@@ -19,10 +21,12 @@ SPELLINGS = {
     ("options", "selection"),
     [(options, selection) for selection, spellings in SPELLINGS.items() for options in spellings],
 )
-def test_select_and_its_old_spellings_name_the_same_run(options, selection, monkeypatch) -> None:
+def test_select_and_its_old_spellings_name_the_same_run(
+    options: list[str], selection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
-    def submit(job, progress, *, request, **_) -> Never:
+    def submit(job: JobConfig, progress: RunProgress, *, request: RunRequest, **_: Any) -> Never:
         asked.append((job, request.selection))
         raise score.RunInterrupted(15)
 
@@ -32,7 +36,7 @@ def test_select_and_its_old_spellings_name_the_same_run(options, selection, monk
     assert asked == [(JOB, selection)]
 
 
-def test_two_selections_are_refused(monkeypatch, capsys) -> None:
+def test_two_selections_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.argv", ["score.py", "job.yaml", "--select", "new", "--retry", "failed"])
     with pytest.raises(SystemExit, match="2"):
         score.main()

@@ -7,6 +7,8 @@ from Keras, files are written by Keras.
 import keras
 from keras import layers, ops
 
+from diagchd_batch.model.network import Tensor
+
 
 def build_original(height: int, width: int) -> keras.Model:
     encoder = keras.applications.Xception(input_shape=(height, width, 3), weights=None, include_top=False)
@@ -30,7 +32,7 @@ def build_original(height: int, width: int) -> keras.Model:
     return keras.Model(encoder.input, [segmentation, classification])
 
 
-def _convolutions(tensor, channels, name=None):
+def _convolutions(tensor: Tensor, channels: int, name: str | None = None) -> Tensor:
     tensor = layers.Conv2D(channels, 3, padding="same")(tensor)
     for _ in range(2):
         inner = layers.BatchNormalization()(layers.LeakyReLU(negative_slope=0.1)(tensor))
@@ -42,7 +44,7 @@ def _convolutions(tensor, channels, name=None):
     return layers.LeakyReLU(negative_slope=0.1, name=name)(tensor)
 
 
-def _cbam(tensor, name):
+def _cbam(tensor: Tensor, name: str) -> Tensor:
     channels = tensor.shape[-1]
     first = layers.Dense(channels // 8, activation="relu", name=f"{name}Dense_1")
     second = layers.Dense(channels, name=f"{name}Dense_2")

@@ -15,7 +15,7 @@ from diagchd_batch.model.speed import compare_with_keras
 pytestmark = pytest.mark.slow
 
 
-def test_they_find_hearts_and_septa_of_phantoms_never_seen(tmp_path) -> None:
+def test_they_find_hearts_and_septa_of_phantoms_never_seen(tmp_path: Path) -> None:
     spec = resolve_model("diagchd-compact", "bundled", "float32")
     cohort = phantom_arrays(Selection("other", 8128, 64, 1), (spec.height, spec.width), tmp_path)
     prediction = Predictor(spec, 64).predict(cohort["images"], cohort["masks"])

@@ -16,6 +16,6 @@ from diagchd_batch.model.clinical_warning import clinical_warning
         ("diagchd", "/models/diagchd.h5", False, None),
     ],
 )
-def test_clinical_warning(name, weights, simulated, said) -> None:
+def test_clinical_warning(name: str, weights: str, simulated: bool, said: str | None) -> None:
     warning = clinical_warning(name, weights, simulated_images=simulated)
     assert warning is None if said is None else said in warning

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from diagchd_batch.model.losses import cross_entropy, segmentation_loss, soft_dice
 
 
-def dice_by_hand(targets, probabilities, epsilon=1e-6):
+def dice_by_hand(targets: np.ndarray, probabilities: np.ndarray, epsilon: float = 1e-6) -> np.ndarray:
     values = []
     for t, p in zip(targets, probabilities, strict=True):
         values.append(
@@ -23,7 +23,7 @@ def dice_by_hand(targets, probabilities, epsilon=1e-6):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), sharpness=st.floats(0.1, 30), classes=st.sampled_from([(0,), (0, 2), (0, 1, 2)]))
-def test_losses_are_the_original_s(seed, sharpness, classes) -> None:
+def test_losses_are_the_original_s(seed: int, sharpness: float, classes: tuple[int, ...]) -> None:
     generator = np.random.default_rng(seed)
     logits = generator.normal(size=(3, 5, 7, 3)) * sharpness
     probabilities = np.exp(logits - logits.max(-1, keepdims=True))

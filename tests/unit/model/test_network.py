@@ -25,20 +25,20 @@ REFERENCE = Path(__file__).parent / "data" / "diagchd_reference_96x128.npz"
 
 
 @pytest.fixture(scope="module")
-def full_network():
+def full_network() -> keras.Model:
     network = build_network("diagchd", 96, 128)
     fill_from_seed(network, 0)
     return network
 
 
-def test_it_computes_what_the_original_computes(full_network) -> None:
+def test_it_computes_what_the_original_computes(full_network: keras.Model) -> None:
     reference = np.load(REFERENCE)
     segmentation, classification = full_network.predict(reference["image"], verbose=0)
     assert np.abs(segmentation - reference["seg"]).max() < 2e-4
     assert np.abs(classification - reference["cls"]).max() < 2e-4
 
 
-def test_so_does_the_form_that_scores_fastest_on_a_cpu(full_network) -> None:
+def test_so_does_the_form_that_scores_fastest_on_a_cpu(full_network: keras.Model) -> None:
     reference = np.load(REFERENCE)
     fastest = build_inference_network(load_card("diagchd"), full_network, CpuFloat32Builder)
     assert sum(isinstance(layer, WinogradConvolution) for layer in fastest.layers) == 11
@@ -48,7 +48,7 @@ def test_so_does_the_form_that_scores_fastest_on_a_cpu(full_network) -> None:
     assert np.abs(softmax(features.mean((1, 2)) @ matrix + bias, axis=-1) - reference["cls"]).max() < 2e-4
 
 
-def test_encoder_is_that_of_keras(full_network) -> None:
+def test_encoder_is_that_of_keras(full_network: keras.Model) -> None:
     theirs = keras.applications.Xception(input_shape=(96, 128, 3), weights=None, include_top=False)
     ours = {layer.name: layer for layer in full_network.layers}
     # Keras numbers the layers of the four residual connections; our network does not have the one of block 13.
@@ -86,7 +86,7 @@ def test_published_size_and_shapes() -> None:
     assert {layer.epsilon for layer in normalisations} == {1e-3}
 
 
-def test_every_layer_is_named_by_the_original_or_listed(full_network) -> None:
+def test_every_layer_is_named_by_the_original_or_listed(full_network: keras.Model) -> None:
     listed = {name for names in automatic_layers().values() for name in names}
     with_weights = {layer.name for layer in full_network.layers if layer.weights}
     named = {name for name in with_weights - listed if name.startswith(("block", "SegModel_Xception_main_Dense"))} | {
@@ -99,13 +99,13 @@ def test_every_layer_is_named_by_the_original_or_listed(full_network) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (160, 224), (96, 32)])
-def test_compact_network_fits_every_multiple_of_32(height, width) -> None:
+def test_compact_network_fits_every_multiple_of_32(height: int, width: int) -> None:
     network = build_network("diagchd-compact", height, width)
     assert network.output_shape == [(None, height, width, 3), (None, 2)]
 
 
 @pytest.mark.parametrize("grid", [(576, 760), (0, 64), (-32, 64), (48, 64)])
-def test_other_grids_are_refused(grid) -> None:
+def test_other_grids_are_refused(grid: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match="multiples of 32"):
         build_network("diagchd-compact", *grid)
 
@@ -121,7 +121,7 @@ PORTABLE += [MODEL / f"runtimes/tensorflow/{name}.py" for name in ("inference", 
 
 
 @pytest.mark.parametrize("path", PORTABLE, ids=lambda path: str(path.relative_to(MODEL)))
-def test_no_back_end_is_named(path) -> None:
+def test_no_back_end_is_named(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -1,5 +1,9 @@
 """Checkpoints of the original: files written by Keras itself, and forged files with all kinds of faults."""
 
+import random
+from collections.abc import Callable
+from pathlib import Path
+
 import h5py
 import keras
 import numpy as np
@@ -13,24 +17,35 @@ from diagchd_batch.model.weights.checkpoints import fill_from_seed
 from diagchd_batch.model.weights.layer_names import automatic_layers
 from tests.unit.model.original import build_original
 
+Layers = dict[str, dict[str, np.ndarray]]  # arrays by layer and weight
+
 POISON = b'{"class_name": "Lambda", "config": {"function": ["this is not base64", null, null]}}'
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> keras.Model:
     network = build_network("diagchd-compact", 32, 32)
     fill_from_seed(network, 3)
     return network
 
 
 @pytest.fixture
-def target(network):
+def target(network: keras.Model) -> keras.Model:
     other = build_network("diagchd-compact", 32, 32)
     fill_from_seed(other, 4)
     return other
 
 
-def forge(network, path, offsets=(0, 0, 0), step=1, whole_model=True, order=None, split=False, change=None) -> None:
+def forge(
+    network: keras.Model,
+    path: Path,
+    offsets: tuple[int, int, int] = (0, 0, 0),
+    step: int = 1,
+    whole_model: bool = True,
+    order: Callable[[list[str]], list[str]] | None = None,
+    split: bool = False,
+    change: Callable[[Layers], None] | None = None,
+) -> None:
     """Write `network`'s weights the way Keras 2.8 does, automatic layers numbered from `offsets` in steps of `step`.
 
     `change` may alter the layers, {name: {weight name: array}}, before they are written.
@@ -64,14 +79,14 @@ def forge(network, path, offsets=(0, 0, 0), step=1, whole_model=True, order=None
                 inner.create_dataset(f"{name}/{weight}:0", data=values)
 
 
-def same(one, other):
+def same(one: keras.Model, other: keras.Model) -> bool:
     return all(
         (a.path, a.numpy().tobytes()) == (b.path, b.numpy().tobytes())
         for a, b in zip(one.weights, other.weights, strict=True)
     )
 
 
-def test_files_that_keras_wrote_give_the_original_s_output(tmp_path) -> None:
+def test_files_that_keras_wrote_give_the_original_s_output(tmp_path: Path) -> None:
     for _ in range(3):  # other layers were built before, as in any notebook
         keras.layers.Conv2D(1, 1), keras.layers.BatchNormalization(), keras.layers.Conv2DTranspose(1, 1)
     original = build_original(96, 128)
@@ -101,9 +116,16 @@ def test_files_that_keras_wrote_give_the_original_s_output(tmp_path) -> None:
     shuffled=st.randoms(),
 )
 def test_any_numbering_and_order_of_layers_is_understood(
-    network, target, tmp_path, offsets, step, whole_model, split, shuffled
+    network: keras.Model,
+    target: keras.Model,
+    tmp_path: Path,
+    offsets: tuple[int, int, int],
+    step: int,
+    whole_model: bool,
+    split: bool,
+    shuffled: random.Random,
 ) -> None:
-    def order(names):
+    def order(names: list[str]) -> list[str]:
         shuffled.shuffle(names)
         return names
 
@@ -113,35 +135,35 @@ def test_any_numbering_and_order_of_layers_is_understood(
     assert same(target, network)
 
 
-def drop_array(layers) -> None:
+def drop_array(layers: Layers) -> None:
     del layers["conv2d_3"]["bias"]
 
 
-def drop_layer(layers) -> None:
+def drop_layer(layers: Layers) -> None:
     del layers["conv4Dense_1"]
 
 
-def drop_automatic_layer(layers) -> None:
+def drop_automatic_layer(layers: Layers) -> None:
     del layers["batch_normalization_7"]
 
 
-def add_layer(layers) -> None:
+def add_layer(layers: Layers) -> None:
     layers["extra"] = {"kernel": np.zeros((2, 2), np.float32)}
 
 
-def add_array(layers) -> None:
+def add_array(layers: Layers) -> None:
     layers["conv2d_3"]["extra"] = np.zeros(2, np.float32)
 
 
-def widen(layers) -> None:
+def widen(layers: Layers) -> None:
     layers["conv2d_5"]["kernel"] = np.zeros((3, 3, 128, 64), np.float32)
 
 
-def poison(layers) -> None:
+def poison(layers: Layers) -> None:
     layers["conv2d_5"]["bias"] = layers["conv2d_5"]["bias"] * np.nan
 
 
-def store_text(layers) -> None:
+def store_text(layers: Layers) -> None:
     layers["conv2d_5"]["kernel"] = np.array([b"os.system"])
 
 
@@ -158,7 +180,9 @@ def store_text(layers) -> None:
         (store_text, "not an array of floating-point"),
     ],
 )
-def test_what_does_not_fit_is_named_and_nothing_is_loaded(network, target, tmp_path, change, message) -> None:
+def test_what_does_not_fit_is_named_and_nothing_is_loaded(
+    network: keras.Model, target: keras.Model, tmp_path: Path, change: Callable[[Layers], None], message: str
+) -> None:
     path = tmp_path / "original.h5"
     forge(network, path, change=change)
     before = [weight.numpy() for weight in target.weights]
@@ -167,7 +191,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(network, target, tmp_p
     assert all((old == new.numpy()).all() for old, new in zip(before, target.weights, strict=True))
 
 
-def test_values_in_another_file_are_refused(network, target, tmp_path) -> None:
+def test_values_in_another_file_are_refused(network: keras.Model, target: keras.Model, tmp_path: Path) -> None:
     """They could change while the digest of the checkpoint stays the same."""
     forge(network, tmp_path / "original.h5")
     forge(network, tmp_path / "other.h5")
@@ -178,7 +202,9 @@ def test_values_in_another_file_are_refused(network, target, tmp_path) -> None:
         load_checkpoint(target, tmp_path / "original.h5")
 
 
-def test_an_array_larger_than_memory_is_refused_by_its_shape(network, target, tmp_path) -> None:
+def test_an_array_larger_than_memory_is_refused_by_its_shape(
+    network: keras.Model, target: keras.Model, tmp_path: Path
+) -> None:
     """HDF5 stores nothing for values that were never written, so that a small file can declare a petabyte."""
     forge(network, tmp_path / "original.h5")
     with h5py.File(tmp_path / "original.h5", "a") as file:
@@ -189,7 +215,7 @@ def test_an_array_larger_than_memory_is_refused_by_its_shape(network, target, tm
         load_checkpoint(target, tmp_path / "original.h5")
 
 
-def test_weights_of_the_other_model_are_refused(target, tmp_path) -> None:
+def test_weights_of_the_other_model_are_refused(target: keras.Model, tmp_path: Path) -> None:
     full = build_network("diagchd", 32, 32)
     forge(full, tmp_path / "full.h5")
     with pytest.raises(WeightsError, match=r"does not fit diagchd_compact: .*the network needs"):
@@ -201,7 +227,9 @@ def test_weights_of_the_other_model_are_refused(target, tmp_path) -> None:
     keep=st.floats(0, 0.999),
     flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), max_size=4),
 )
-def test_damaged_files_end_in_an_error_or_load_but_never_crash(forged_bytes, target, tmp_path, keep, flips) -> None:
+def test_damaged_files_end_in_an_error_or_load_but_never_crash(
+    forged_bytes: bytes, target: keras.Model, tmp_path: Path, keep: float, flips: list[tuple[float, int]]
+) -> None:
     data = bytearray(forged_bytes[: int(len(forged_bytes) * keep)])
     for place, mask in flips:
         if data:
@@ -213,7 +241,7 @@ def test_damaged_files_end_in_an_error_or_load_but_never_crash(forged_bytes, tar
 
 
 @pytest.fixture(scope="module")
-def forged_bytes(network, tmp_path_factory):
+def forged_bytes(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("forged") / "whole.h5"
     forge(network, path)
     return path.read_bytes()
@@ -222,14 +250,14 @@ def forged_bytes(network, tmp_path_factory):
 @pytest.mark.parametrize(
     "content", [b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04 a .keras file", b"version https://git-lfs"]
 )
-def test_files_that_are_no_checkpoint(target, tmp_path, content) -> None:
+def test_files_that_are_no_checkpoint(target: keras.Model, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.h5"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"weights\.h5"):
         load_checkpoint(target, path)
 
 
-def test_hdf5_without_layers_and_missing_files(target, tmp_path) -> None:
+def test_hdf5_without_layers_and_missing_files(target: keras.Model, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["data"] = [1.0]
     with pytest.raises(WeightsError, match="no layer names"):

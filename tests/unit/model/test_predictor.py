@@ -6,8 +6,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -21,47 +23,50 @@ from diagchd_batch.model.runtimes.tensorflow.inference import (
     build_inference_network,
     classifier_matrix,
 )
+from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.model.weights.checkpoints import fill_from_seed
 
 BATCH = 4
 
 
 @pytest.fixture(scope="module")
-def spec():
+def spec() -> ModelSpec:
     return resolve_model("diagchd-compact", "bundled", "float32")
 
 
 @pytest.fixture(scope="module")
-def network(spec):
+def network(spec: ModelSpec) -> keras.Model:
     return load_network(spec)
 
 
 @pytest.fixture(scope="module")
-def predictor(spec):
+def predictor(spec: ModelSpec) -> Predictor:
     return Predictor(spec, BATCH)
 
 
 @pytest.fixture(scope="module")
-def images(spec):
+def images(spec: ModelSpec) -> np.ndarray:
     """Return smooth random pictures. On noise the classes of many pixels would be nearly equally probable."""
     coarse = np.random.default_rng(0).integers(0, 256, (BATCH, spec.height // 16, spec.width // 16, 3), dtype=np.uint8)
     return coarse.repeat(16, axis=1).repeat(16, axis=2)
 
 
 @pytest.fixture(scope="module")
-def reference(spec):
+def reference(spec: ModelSpec) -> np.ndarray:
     reference = np.random.default_rng(1).integers(0, 3, (BATCH, spec.height, spec.width), dtype=np.uint8)
     reference[1] = 0
     return reference
 
 
 @pytest.fixture(scope="module")
-def expected(network, images):
+def expected(network: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     segmentation, classification = network.predict(images.astype(np.float32) / 255, verbose=0)
     return segmentation, classification[:, 1]
 
 
-def test_it_gives_what_keras_gives(predictor, images, expected) -> None:
+def test_it_gives_what_keras_gives(
+    predictor: Predictor, images: np.ndarray, expected: tuple[np.ndarray, np.ndarray]
+) -> None:
     prediction = predictor.predict(images)
     assert prediction.label_maps_bhw_u8.dtype == np.uint8
     assert prediction.chd_probability_b_f32.dtype == np.float32
@@ -71,7 +76,9 @@ def test_it_gives_what_keras_gives(predictor, images, expected) -> None:
     assert prediction.soft_dice_b_f32 is None
 
 
-def test_a_reference_adds_figures_and_changes_nothing_else(predictor, images, reference, expected) -> None:
+def test_a_reference_adds_figures_and_changes_nothing_else(
+    predictor: Predictor, images: np.ndarray, reference: np.ndarray, expected: tuple[np.ndarray, np.ndarray]
+) -> None:
     plain, referenced = predictor.predict(images), predictor.predict(images, reference)
     assert plain.label_maps_bhw_u8.tobytes() == referenced.label_maps_bhw_u8.tobytes()
     assert plain.chd_probability_b_f32.tobytes() == referenced.chd_probability_b_f32.tobytes()
@@ -80,7 +87,7 @@ def test_a_reference_adds_figures_and_changes_nothing_else(predictor, images, re
     np.testing.assert_allclose(referenced.soft_dice_b_f32, soft_dice(targets, expected[0]), rtol=1e-3)
 
 
-def test_what_lies_beside_an_image_does_not_change_its_bits(predictor, images) -> None:
+def test_what_lies_beside_an_image_does_not_change_its_bits(predictor: Predictor, images: np.ndarray) -> None:
     together = predictor.predict(images)
     for position in range(BATCH):
         alone = np.zeros_like(images)
@@ -90,7 +97,7 @@ def test_what_lies_beside_an_image_does_not_change_its_bits(predictor, images) -
         assert prediction.chd_probability_b_f32[position] == together.chd_probability_b_f32[position]
 
 
-def test_threads_may_call_at_once(predictor, images) -> None:
+def test_threads_may_call_at_once(predictor: Predictor, images: np.ndarray) -> None:
     pictures = [np.roll(images, shift, axis=2) for shift in range(6)]
     alone = [predictor.predict(picture) for picture in pictures]
     with ThreadPoolExecutor(6) as pool:
@@ -100,7 +107,9 @@ def test_threads_may_call_at_once(predictor, images) -> None:
         assert one.chd_probability_b_f32.tobytes() == other.chd_probability_b_f32.tobytes()
 
 
-def test_bfloat16_agrees_and_its_heads_are_not_rounded(spec, images, reference, expected) -> None:
+def test_bfloat16_agrees_and_its_heads_are_not_rounded(
+    spec: ModelSpec, images: np.ndarray, reference: np.ndarray, expected: tuple[np.ndarray, np.ndarray]
+) -> None:
     prediction = Predictor(replace(spec, precision="bfloat16"), BATCH).predict(images, reference)
     assert np.mean(prediction.label_maps_bhw_u8 == expected[0].argmax(-1)) > 0.99
     np.testing.assert_allclose(prediction.chd_probability_b_f32, expected[1], atol=0.05)
@@ -128,7 +137,14 @@ def test_tensorflow_s_optimizer_takes_the_graph() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_gpu_s_way_of_compiling_agrees(spec, network, images, reference, expected, precision) -> None:
+def test_the_gpu_s_way_of_compiling_agrees(
+    spec: ModelSpec,
+    network: keras.Model,
+    images: np.ndarray,
+    reference: np.ndarray,
+    expected: tuple[np.ndarray, np.ndarray],
+    precision: str,
+) -> None:
     run = XlaNetwork(network, replace(spec, precision=precision), BATCH)
     close = 1e-4 if precision == "float32" else 0.05
     prediction = run(images, reference)
@@ -145,7 +161,7 @@ def test_the_gpu_s_way_of_compiling_agrees(spec, network, images, reference, exp
 
 @pytest.mark.parametrize("form", [FoldedBuilder, CpuBuilder])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_folding_changes_nothing(seed, form) -> None:
+def test_folding_changes_nothing(seed: int, form: type[CpuBuilder] | type[FoldedBuilder]) -> None:
     network = build_network("diagchd-compact", 64, 32)
     fill_from_seed(network, seed)
     image = np.random.default_rng(seed).random((2, 64, 32, 3), np.float32)
@@ -162,24 +178,28 @@ def test_folding_changes_nothing(seed, form) -> None:
     ("shape", "dtype"),
     [((BATCH - 1, 128, 160, 3), np.uint8), ((BATCH, 160, 128, 3), np.uint8), ((BATCH, 128, 160, 3), np.float32)],
 )
-def test_other_images_are_refused(predictor, shape, dtype) -> None:
+def test_other_images_are_refused(
+    predictor: Predictor, shape: tuple[int, int, int, int], dtype: type[np.generic]
+) -> None:
     with pytest.raises(UsageError, match="images must be uint8 of shape"):
         predictor.predict(np.zeros(shape, dtype))
 
 
-def test_a_reference_of_another_shape_is_refused(predictor, images, reference) -> None:
+def test_a_reference_of_another_shape_is_refused(
+    predictor: Predictor, images: np.ndarray, reference: np.ndarray
+) -> None:
     with pytest.raises(UsageError, match="reference label maps must be uint8"):
         predictor.predict(images, reference[:-1])
 
 
-def test_an_empty_batch_and_a_second_number_of_threads_are_refused(spec, predictor) -> None:
+def test_an_empty_batch_and_a_second_number_of_threads_are_refused(spec: ModelSpec, predictor: Predictor) -> None:
     with pytest.raises(UsageError, match="batch size"):
         Predictor(spec, 0)
     with pytest.raises(UsageError, match="not with 61 threads"):
         Predictor(spec, BATCH, intra_op_threads=61)
 
 
-def test_weights_that_do_not_fit_are_refused(tmp_path) -> None:
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file.attrs["diagchd_batch_weights"] = 1  # without the network it passes for a checkpoint of ours
     with pytest.raises(WeightsError, match=r"does not fit .*: \d+ variables are missing"):
@@ -205,7 +225,7 @@ print(digest.hexdigest())
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-def test_every_process_gives_the_same_bits(precision) -> None:
+def test_every_process_gives_the_same_bits(precision: str) -> None:
     command = [sys.executable, "-c", DIGEST_OF_A_RUN, "2", precision]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]  # at once
     digests = [process.communicate(timeout=240)[0].strip() for process in processes]
@@ -213,7 +233,7 @@ def test_every_process_gives_the_same_bits(precision) -> None:
     assert digests[0] == digests[1]
 
 
-def test_weights_replaced_since_the_run_began_are_refused(network, tmp_path) -> None:
+def test_weights_replaced_since_the_run_began_are_refused(network: keras.Model, tmp_path: Path) -> None:
     """A worker that starts in the middle of a run must not score with another model under the same fingerprint."""
     path = tmp_path / "latest.h5"
     save_checkpoint(network, path)

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import pytest
@@ -20,7 +21,7 @@ MODELS = ("diagchd", "diagchd-compact")
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_cards_agree_with_themselves(name) -> None:
+def test_cards_agree_with_themselves(name: str) -> None:
     card = load_card(name)
     grid = [card.architecture.height, card.architecture.width]
     assert card.name == name
@@ -58,7 +59,7 @@ def test_bundled_weights_resolve() -> None:
     assert (spec.precision, spec.chd_threshold) == ("bfloat16", 0.5)
 
 
-def test_a_path_gives_the_file_s_digest(tmp_path) -> None:
+def test_a_path_gives_the_file_s_digest(tmp_path: Path) -> None:
     path = bundled_path("configs/models/diagchd-compact/weights.h5")
     mine = tmp_path / "mine.h5"
     mine.write_bytes(path.read_bytes())
@@ -76,13 +77,13 @@ def test_a_path_gives_the_file_s_digest(tmp_path) -> None:
         (b"\x89HDF\r\n\x1a\n cut short", "cut short"),
     ],
 )
-def test_a_file_that_is_no_checkpoint_is_refused_before_any_work(tmp_path, content, message) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused_before_any_work(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "mine.h5").write_bytes(content)
     with pytest.raises(WeightsError, match=f"model.weights: .*mine.h5 is no readable HDF5 file: .*{message}.*give a"):
         resolve_model("diagchd", str(tmp_path / "mine.h5"), "float32")
 
 
-def test_hdf5_of_something_else_is_refused_too(tmp_path) -> None:
+def test_hdf5_of_something_else_is_refused_too(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "mine.h5", "w") as file:
         file["values"] = [1.0]
     with pytest.raises(WeightsError, match="neither a Keras 2 checkpoint nor one of ours"):
@@ -109,12 +110,14 @@ def test_a_seed_needs_no_file() -> None:
         ("diagchd", "s3://models/mine.h5", "float32", WeightsError, "on a disk, not on S3"),
     ],
 )
-def test_what_cannot_be_resolved_is_said(name, weights, precision, error, message) -> None:
+def test_what_cannot_be_resolved_is_said(
+    name: str, weights: str, precision: str, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         resolve_model(name, weights, precision)
 
 
-def test_bundled_weights_that_are_not_the_card_s_are_refused(tmp_path, monkeypatch) -> None:
+def test_bundled_weights_that_are_not_the_card_s_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(bundled_path("configs/models/diagchd-compact"), tmp_path / "configs/models/diagchd-compact")
     pointer = b"version https://git-lfs.github.com/spec/v1"
     (tmp_path / "configs/models/diagchd-compact/weights.h5").write_bytes(pointer)
@@ -123,7 +126,7 @@ def test_bundled_weights_that_are_not_the_card_s_are_refused(tmp_path, monkeypat
         resolve_model("diagchd-compact", "bundled", "float32")
 
 
-def test_a_damaged_card_is_an_error(tmp_path, monkeypatch) -> None:
+def test_a_damaged_card_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "configs/models/broken"
     folder.mkdir(parents=True)
     (folder / "card.json").write_text('{"name": "broken"}')

@@ -1,5 +1,6 @@
 """Checkpoints in this program's own format, and weights from a seed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -13,14 +14,14 @@ from diagchd_batch.model.weights.checkpoints import fill_from_seed
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> keras.Model:
     network = build_network("diagchd-compact", 32, 32)
     fill_from_seed(network, 1)
     return network
 
 
 @pytest.mark.parametrize(("dtype", "largest_error"), [("float32", 0), ("float16", 2**-11)])
-def test_round_trip(network, tmp_path, dtype, largest_error) -> None:
+def test_round_trip(network: keras.Model, tmp_path: Path, dtype: str, largest_error: float) -> None:
     path = tmp_path / "weights.h5"
     save_checkpoint(network, path, dtype)
     other = build_network("diagchd-compact", 64, 32)  # weights do not depend on the grid
@@ -30,7 +31,7 @@ def test_round_trip(network, tmp_path, dtype, largest_error) -> None:
         np.testing.assert_allclose(two.numpy(), one.numpy(), rtol=largest_error, atol=1e-7 if largest_error else 0)
 
 
-def test_equal_weights_give_equal_files(network, tmp_path) -> None:
+def test_equal_weights_give_equal_files(network: keras.Model, tmp_path: Path) -> None:
     save_checkpoint(network, tmp_path / "one.h5", "float16")
     other = build_network("diagchd-compact", 32, 64)
     fill_from_seed(other, 1)
@@ -38,31 +39,31 @@ def test_equal_weights_give_equal_files(network, tmp_path) -> None:
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
 
-def test_values_too_large_for_float16_are_refused(network, tmp_path) -> None:
+def test_values_too_large_for_float16_are_refused(network: keras.Model, tmp_path: Path) -> None:
     other = build_network("diagchd-compact", 32, 32)
     other.get_layer("head_conv").bias.assign([1e6, 0, 0])
     with pytest.raises(WeightsError, match="head_conv/bias has values that float16 cannot hold"):
         save_checkpoint(other, tmp_path / "weights.h5", "float16")
 
 
-def rename(file) -> None:
+def rename(file: h5py.File) -> None:
     file.move("conv4_up/kernel", "conv4_up/kernels")
 
 
-def surplus(file) -> None:
+def surplus(file: h5py.File) -> None:
     file["conv9_up/kernel"] = [1.0]
 
 
-def reshape(file) -> None:
+def reshape(file: h5py.File) -> None:
     del file["head_conv/bias"]
     file["head_conv/bias"] = np.zeros(4)
 
 
-def newer(file) -> None:
+def newer(file: h5py.File) -> None:
     file.attrs["diagchd_batch_weights"] = 2
 
 
-def store_elsewhere(file) -> None:
+def store_elsewhere(file: h5py.File) -> None:
     """Move the values of an array to a raw file beside the checkpoint."""
     raw = Path(file.filename).with_name("elsewhere.bin")
     file["head_conv/bias"][...].tofile(raw)
@@ -70,7 +71,7 @@ def store_elsewhere(file) -> None:
     file.create_dataset("head_conv/bias", shape=(3,), dtype="f4", external=[(str(raw), 0, 12)])
 
 
-def make_virtual(file) -> None:
+def make_virtual(file: h5py.File) -> None:
     """Replace an array by a view of an array in another HDF5 file."""
     other = Path(file.filename).with_name("elsewhere.h5")
     with h5py.File(other, "w") as source:
@@ -81,7 +82,7 @@ def make_virtual(file) -> None:
     file.create_virtual_dataset("head_conv/bias", view)
 
 
-def negative_variance(file) -> None:
+def negative_variance(file: h5py.File) -> None:
     file["block1_conv1_bn/moving_variance"][0] = -1
 
 
@@ -97,7 +98,9 @@ def negative_variance(file) -> None:
         (negative_variance, "block1_conv1_bn/moving_variance holds variances below zero"),
     ],
 )
-def test_what_does_not_fit_is_named(network, tmp_path, change, message) -> None:
+def test_what_does_not_fit_is_named(
+    network: keras.Model, tmp_path: Path, change: Callable[[h5py.File], None], message: str
+) -> None:
     path = tmp_path / "weights.h5"
     save_checkpoint(network, path)
     with h5py.File(path, "a") as file:
@@ -106,7 +109,7 @@ def test_what_does_not_fit_is_named(network, tmp_path, change, message) -> None:
         load_checkpoint(build_network("diagchd-compact", 32, 32), path)
 
 
-def test_seeds_give_different_and_tame_weights(network) -> None:
+def test_seeds_give_different_and_tame_weights(network: keras.Model) -> None:
     other = build_network("diagchd-compact", 32, 32)
     fill_from_seed(other, 2)
     for one, two in zip(network.weights, other.weights, strict=True):

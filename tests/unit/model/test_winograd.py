@@ -23,7 +23,7 @@ def _both(height: int, width: int, channels_in: int, channels_out: int, dtype: s
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 13), st.integers(1, 13), st.integers(1, 5), st.integers(1, 5))
-def test_it_is_a_convolution_whatever_the_size(height, width, channels_in, channels_out) -> None:
+def test_it_is_a_convolution_whatever_the_size(height: int, width: int, channels_in: int, channels_out: int) -> None:
     ours, theirs = _both(height, width, channels_in, channels_out, "float32")
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
@@ -40,5 +40,5 @@ def test_its_rounding_errors_are_near_those_of_the_direct_sum() -> None:
     ("channels_in", "channels_out", "expected"),
     [(1280, 256, True), (1024, 512, True), (856, 128, True), (256, 256, True), (128, 128, False), (320, 64, False)],
 )
-def test_it_is_used_where_it_was_measured_to_be_faster(channels_in, channels_out, expected) -> None:
+def test_it_is_used_where_it_was_measured_to_be_faster(channels_in: int, channels_out: int, expected: bool) -> None:
     assert pays_off(channels_in, channels_out) is expected

@@ -10,7 +10,7 @@ from diagchd_batch.process.interrupts import RunInterrupted, interruptible
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_raises_and_the_handlers_are_put_back(number, exit_code) -> None:
+def test_a_signal_raises_and_the_handlers_are_put_back(number: signal.Signals, exit_code: int) -> None:
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     cleaned_up = []
     with pytest.raises(RunInterrupted) as interruption, interruptible():

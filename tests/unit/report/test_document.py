@@ -1,7 +1,9 @@
 """The report as a whole: what it must hold, and what it must never hold."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,11 +26,11 @@ SECTIONS = {
 
 
 @pytest.fixture
-def made(tmp_path) -> MadeOutput:
+def made(tmp_path: Path) -> MadeOutput:
     return MadeOutput(tmp_path)
 
 
-def report(made: MadeOutput, studies: Sequence[MadeStudy], simulated: bool = True, **config) -> str:
+def report(made: MadeOutput, studies: Sequence[MadeStudy], simulated: bool = True, **config: Any) -> str:
     made.write_run(studies, simulated=simulated)
     evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=100, **config), made.tokens)
     return made.output.read(write_report(made.output, RUN_ID)).decode()
@@ -49,7 +51,7 @@ def reads(made: MadeOutput, studies: Sequence[MadeStudy], names: Sequence[str] =
     )
 
 
-def test_is_whole_and_asks_nothing_of_the_network(made) -> None:
+def test_is_whole_and_asks_nothing_of_the_network(made: MadeOutput) -> None:
     studies = cohort()
     text = report(made, studies, readers=reads(made, studies))
     page = HtmlPage(text)
@@ -63,7 +65,7 @@ def test_is_whole_and_asks_nothing_of_the_network(made) -> None:
     assert "canary" not in text
 
 
-def test_the_headline_shows_the_tables_own_numbers(made) -> None:
+def test_the_headline_shows_the_tables_own_numbers(made: MadeOutput) -> None:
     studies = cohort()
     page = HtmlPage(report(made, studies, readers=reads(made, studies)))
     table = page.table("Calls against the reference standard")
@@ -79,7 +81,7 @@ def test_the_headline_shows_the_tables_own_numbers(made) -> None:
         assert table.cell("made", name) == [str(int(rows[name.lower()]["value"]))]
 
 
-def test_differences_are_those_to_each_comparator(made) -> None:
+def test_differences_are_those_to_each_comparator(made: MadeOutput) -> None:
     studies = cohort()
     page = HtmlPage(report(made, studies, readers=reads(made, studies)))
     table = page.table("Differences model")
@@ -90,7 +92,7 @@ def test_differences_are_those_to_each_comparator(made) -> None:
 
 
 @pytest.mark.parametrize("studies", [[], cohort(labels=(None,)), [MadeStudy("canary", [["decode_error"]], label=1)]])
-def test_says_what_is_left_out(made, studies) -> None:
+def test_says_what_is_left_out(made: MadeOutput, studies: list[MadeStudy]) -> None:
     text = report(made, studies, simulated=False)
     page = HtmlPage(text)
     assert page.unclosed == []
@@ -123,7 +125,9 @@ def without_labels() -> list[MadeStudy]:
 
 @pytest.mark.parametrize("studies", [every_study_failed, masks_alone, one_study, without_labels, cohort])
 @pytest.mark.parametrize("kind", ["complete", "not_read", "arms", "one_reader"])
-def test_whatever_is_missing_there_is_a_whole_report(made, studies, kind) -> None:
+def test_whatever_is_missing_there_is_a_whole_report(
+    made: MadeOutput, studies: Callable[[], list[MadeStudy]], kind: str
+) -> None:
     found = studies()
     names = ("canary-a",) if kind == "one_reader" else ("canary-a", "canary-b", "canary-c")
     rows = [
@@ -142,7 +146,7 @@ def test_whatever_is_missing_there_is_a_whole_report(made, studies, kind) -> Non
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_one_class_only(made, label) -> None:
+def test_one_class_only(made: MadeOutput, label: int) -> None:
     studies = cohort(labels=(label,))
     text = report(made, studies, readers=reads(made, studies))
     page = HtmlPage(text)
@@ -152,7 +156,7 @@ def test_one_class_only(made, label) -> None:
     assert page.table("Calls against the reference standard").cell("made", missing) == ["–", "zero denominator"]
 
 
-def test_several_operating_points_are_not_mixed(made) -> None:
+def test_several_operating_points_are_not_mixed(made: MadeOutput) -> None:
     points = [
         OperatingPoint(name=n, threshold=t, chosen_on="canary-set") for n, t in (("strict", 0.9), ("lenient", 0.1))
     ]
@@ -169,7 +173,7 @@ def test_several_operating_points_are_not_mixed(made) -> None:
     assert roc.count('class="point model"') == 2  # the headline's, and the legend's
 
 
-def test_segmentation_takes_rows_over_images(made) -> None:
+def test_segmentation_takes_rows_over_images(made: MadeOutput) -> None:
     studies = [MadeStudy(f"s{n}", [[overlap(0.5 + 0.04 * n)]], label=n % 2) for n in range(10)]
     page = HtmlPage(report(made, studies))
     means = page.table("Mean over images")
@@ -181,7 +185,7 @@ def test_segmentation_takes_rows_over_images(made) -> None:
     assert [row[-2] for row in worst.rows[:2]] == ["0.500", "0.540"]
 
 
-def test_subgroups_hold_covariates_and_nothing_else(made) -> None:
+def test_subgroups_hold_covariates_and_nothing_else(made: MadeOutput) -> None:
     studies = cohort()
     covariates = made.table(
         "covariates", [{"study_id": s.study_id, "site": f"canary-{n % 2}"} for n, s in enumerate(studies)]
@@ -195,7 +199,7 @@ def test_subgroups_hold_covariates_and_nothing_else(made) -> None:
     assert "canary" not in text
 
 
-def test_a_comparison_with_an_earlier_run_is_shown(made) -> None:
+def test_a_comparison_with_an_earlier_run_is_shown(made: MadeOutput) -> None:
     studies = cohort()
     made.write_run(studies)
     made.write_run([MadeStudy(s.study_id, [[0.9]], s.label) for s in studies], LATER)
@@ -209,7 +213,7 @@ def test_a_comparison_with_an_earlier_run_is_shown(made) -> None:
     assert {row[-3:-1] == ["negative", "positive"] for row in flips.rows} == {True}
 
 
-def with_model(made: MadeOutput, weights_digest: str, card: dict) -> HtmlPage:
+def with_model(made: MadeOutput, weights_digest: str, card: dict[str, Any]) -> HtmlPage:
     """The report again, of a run whose record has this model."""
     record = read_private_run_record(made.private, RUN_ID)
     model = record.model.model_copy(update={"weights_digest": weights_digest, "card": card})
@@ -217,7 +221,7 @@ def with_model(made: MadeOutput, weights_digest: str, card: dict) -> HtmlPage:
     return HtmlPage(made.output.read(write_report(made.output, RUN_ID)).decode())
 
 
-def test_scores_of_images_by_weights_that_saw_phantoms_alone_say_so_at_the_top(made) -> None:
+def test_scores_of_images_by_weights_that_saw_phantoms_alone_say_so_at_the_top(made: MadeOutput) -> None:
     report(made, cohort(), simulated=False)
     card = load_card("diagchd-compact").model_dump(mode="json")
     bundled = with_model(made, card["weights"]["sha256"], card)
@@ -228,19 +232,19 @@ def test_scores_of_images_by_weights_that_saw_phantoms_alone_say_so_at_the_top(m
     assert "what they were trained on, and for what use, is unknown" in own.words
 
 
-def test_a_cohort_without_labels_shows_no_table_of_nothing(made) -> None:
+def test_a_cohort_without_labels_shows_no_table_of_nothing(made: MadeOutput) -> None:
     page = HtmlPage(report(made, cohort(labels=(None,))))
     assert "no units" not in page.words
     assert "AUC and calibration are left out" in page.words
 
 
-def test_a_printed_page_says_which_run_it_is_of(made) -> None:
+def test_a_printed_page_says_which_run_it_is_of(made: MadeOutput) -> None:
     text = report(made, cohort())
     assert f'@bottom-left {{ content: "SIMULATED · made, run {RUN_ID}"' in text
     assert "counter(page)" in text
 
 
-def test_own_names_are_text_and_never_markup(made) -> None:
+def test_own_names_are_text_and_never_markup(made: MadeOutput) -> None:
     studies = cohort()
     hostile = ["<script>alert(1)</script>", "\"><img src='https://evil.example/x'>&amp;{{ 7 * 7 }}"]
     covariates = made.table(
@@ -255,13 +259,13 @@ def test_own_names_are_text_and_never_markup(made) -> None:
     assert "{{ 7 * 7 }}" in page.words
 
 
-def test_same_tables_same_bytes(made) -> None:
+def test_same_tables_same_bytes(made: MadeOutput) -> None:
     studies = cohort()
     first = report(made, studies, readers=reads(made, studies))
     assert made.output.read(write_report(made.output, RUN_ID)).decode() == first
 
 
-def test_a_run_without_metrics_is_refused(made) -> None:
+def test_a_run_without_metrics_is_refused(made: MadeOutput) -> None:
     made.write_run(cohort())
     with pytest.raises(UsageError, match="evaluate"):
         write_report(made.output, RUN_ID)

@@ -1,6 +1,9 @@
 """The gallery's parts: which cases it shows, and that an outline is the edge of its mask."""
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.images.resize import resize_labels
 from diagchd_batch.report.gallery import write_gallery
-from diagchd_batch.report.gallery.cases import choose_cases
+from diagchd_batch.report.gallery.cases import Case, choose_cases
 from diagchd_batch.report.gallery.outlines import outline_path
 from diagchd_batch.results import open_output
 from diagchd_batch.results.datasets import read_predictions
@@ -25,7 +28,7 @@ LATER = "0a1b2c3d-4e5f6071-2"
 
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12)), st.integers(1, 5), st.integers(1, 5))
 def test_an_outline_encloses_the_pixels_that_the_resize_takes_from_the_mask(
-    mask, rows_per_cell, columns_per_cell
+    mask: np.ndarray, rows_per_cell: int, columns_per_cell: int
 ) -> None:
     height, width = mask.shape[0] * rows_per_cell, mask.shape[1] * columns_per_cell
     source = resize_labels(mask.astype(np.uint8), height, width)
@@ -49,15 +52,17 @@ def _inside(path: str, height: int, width: int) -> np.ndarray:
 
 
 @pytest.fixture
-def made(tmp_path) -> MadeOutput:
+def made(tmp_path: Path) -> MadeOutput:
     return MadeOutput(tmp_path)
 
 
-def _cases(made, worst_cases=(), lineage=(RUN_ID,), n=2):
+def _cases(
+    made: MadeOutput, worst_cases: Sequence[dict[str, Any]] = (), lineage: Sequence[str] = (RUN_ID,), n: int = 2
+) -> dict[str, list[Case]]:
     return choose_cases(read_predictions(made.output), lineage, worst_cases, n)
 
 
-def test_worst_best_and_flagged(made) -> None:
+def test_worst_best_and_flagged(made: MadeOutput) -> None:
     made.write_run(
         [MadeStudy(f"s{n}", [[{**overlap(0.5 + 0.04 * n), "quality_flags": ["unsure"] * (n == 3)}]]) for n in range(9)]
     )
@@ -68,7 +73,7 @@ def test_worst_best_and_flagged(made) -> None:
     assert set(groups) == {"Lowest Dice", "Highest Dice", "Flagged"}
 
 
-def test_a_wrong_call_is_shown_by_the_frame_that_speaks_most_for_it(made) -> None:
+def test_a_wrong_call_is_shown_by_the_frame_that_speaks_most_for_it(made: MadeOutput) -> None:
     made.write_run([MadeStudy("s", [[0.7, 0.9, 0.8], [0.1]])])
     worst = [
         {"kind": kind, "rank": 1, "study_id": made.tokens.study("s")} for kind in ("false_positive", "false_negative")
@@ -78,14 +83,14 @@ def test_a_wrong_call_is_shown_by_the_frame_that_speaks_most_for_it(made) -> Non
     assert [case.probability for case in groups["Diseased studies called negative"]] == [pytest.approx(0.1)]
 
 
-def test_of_a_frame_scored_again_the_latest_counts(made) -> None:
+def test_of_a_frame_scored_again_the_latest_counts(made: MadeOutput) -> None:
     made.write_run([MadeStudy("a", [[overlap(0.5)]]), MadeStudy("b", [[overlap(0.6)]])])
     made.write_run([MadeStudy("a", [[overlap(0.9)]])], LATER, parent=RUN_ID)
     lowest = _cases(made, lineage=(RUN_ID, LATER))["Lowest Dice"]
     assert [(case.run_id, round(case.dice, 2)) for case in lowest] == [(RUN_ID, 0.6), (LATER, 0.9)]
 
 
-def test_a_run_with_nothing_to_show_says_so(made) -> None:
+def test_a_run_with_nothing_to_show_says_so(made: MadeOutput) -> None:
     made.write_run([MadeStudy("a", [[0.2]], label=0)])
     evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=100), made.tokens)
     with pytest.raises(UsageError, match="neither wrong calls"):

@@ -1,6 +1,8 @@
 """The table of what reporting guidelines ask for: all result items, filled where the report has them."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ MISSING = "not supplied"
 
 
 @pytest.fixture
-def made(tmp_path) -> MadeOutput:
+def made(tmp_path: Path) -> MadeOutput:
     return MadeOutput(tmp_path)
 
 
@@ -22,7 +24,7 @@ def studies(labels: tuple[int | None, ...] = (1, 0, 0, 0)) -> list[MadeStudy]:
     return [MadeStudy(f"s{n}", [[(n * 7 % 20) / 20]], label=labels[n % len(labels)]) for n in range(20)]
 
 
-def report(made: MadeOutput, cohort: list[MadeStudy], **config) -> HtmlPage:
+def report(made: MadeOutput, cohort: list[MadeStudy], **config: Any) -> HtmlPage:
     made.write_run(cohort)
     evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=100, **config), made.tokens)
     return HtmlPage(made.output.read(write_report(made.output, RUN_ID)).decode())
@@ -37,18 +39,18 @@ def numbers(items: dict[tuple[str, ...], str], where: str) -> set[tuple[str, str
     return {(guideline, number) for (guideline, number, _), place in items.items() if place == where}
 
 
-def test_every_result_item_of_the_guidelines_is_listed_under_its_number(made) -> None:
+def test_every_result_item_of_the_guidelines_is_listed_under_its_number(made: MadeOutput) -> None:
     listed = {item[:2] for item in places(report(made, studies()))}
     assert listed >= {("STARD-AI", no) for no in ("24", "25", "26a", "26b", "27", "28", "29", "30", "31", "32")}
     assert listed >= {("TRIPOD+AI", no) for no in ("20a", "20b", "20c", "21", "22", "23a", "23b", "24")}
 
 
-def test_items_that_only_the_authors_know_are_never_filled(made) -> None:
+def test_items_that_only_the_authors_know_are_never_filled(made: MadeOutput) -> None:
     missing = numbers(places(report(made, studies())), MISSING)
     assert missing >= {("STARD-AI", no) for no in ("25", "27", "28", "29", "32")} | {("TRIPOD+AI", "20c")}
 
 
-def test_what_the_job_says_of_the_people_fills_its_items(made) -> None:
+def test_what_the_job_says_of_the_people_fills_its_items(made: MadeOutput) -> None:
     cohort = studies()
     bare = places(report(made, cohort))
     diagnoses = [
@@ -64,7 +66,7 @@ def test_what_the_job_says_of_the_people_fills_its_items(made) -> None:
     }
 
 
-def test_what_an_item_points_to_is_a_section_of_the_report(made) -> None:
+def test_what_an_item_points_to_is_a_section_of_the_report(made: MadeOutput) -> None:
     page = report(made, studies())
     wheres = {where for where in places(page).values() if where != MISSING and not where.startswith("not drawn")}
     named = {re.split("[:,]", part)[0] for where in wheres for part in where.split("; ")}
@@ -73,7 +75,7 @@ def test_what_an_item_points_to_is_a_section_of_the_report(made) -> None:
     assert named <= titles
 
 
-def test_without_labels_no_accuracy_is_said_to_be_there(made) -> None:
+def test_without_labels_no_accuracy_is_said_to_be_there(made: MadeOutput) -> None:
     missing = numbers(places(report(made, studies(labels=(None,)))), MISSING)
     assert missing >= {("STARD-AI", no) for no in ("21", "30", "31")} | {
         ("TRIPOD+AI", no) for no in ("20a", "21", "23a")

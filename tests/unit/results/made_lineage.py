@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from diagchd_batch.results.run_record import write_run_record
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.creation import freeze_plan
+from diagchd_batch.studies.plan.records import PlannedImage
 from diagchd_batch.studies.plan.selection import Select, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan
 from tests.unit.results.made_run import MadePlan, run_record
@@ -57,16 +59,16 @@ class MadeLineage:
         self.output.storage.create(output_layout.success_marker(run_id), b"")
         return run_id
 
-    def write_predictions(self, run_id: str, rows: list[dict]) -> None:
+    def write_predictions(self, run_id: str, rows: list[dict[str, Any]]) -> None:
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_pylist(rows, PREDICTIONS), buffer)
         self.output.storage.replace(output_layout.predictions_file(run_id, 0), buffer.getvalue())
 
-    def predictions(self, run_id: str) -> list[dict]:
+    def predictions(self, run_id: str) -> list[dict[str, Any]]:
         return self.output.predictions(run_id).to_table(columns=PREDICTIONS.names).to_pylist()
 
     @staticmethod
-    def _row(image, is_broken: bool) -> dict:
+    def _row(image: PlannedImage, is_broken: bool) -> dict[str, Any]:
         row = {name: getattr(image, name) for name in ("subject_id", "study_id", "image_id", "shard")}
         if is_broken:
             return row | {"status": "failed", "error_code": "decode_error"}

@@ -82,7 +82,9 @@ class MadeRun:
     def shard_path(self, shard: int) -> Path:
         return self.path(output_layout.shard_file(RUN_ID, shard))
 
-    def write_shard(self, shard: int, rows: list[Row], attempt: str = "first", metadata: dict | None = None) -> None:
+    def write_shard(
+        self, shard: int, rows: list[Row], attempt: str = "first", metadata: dict[str, Any] | None = None
+    ) -> None:
         """As a worker does: a local file, its sources, the commit."""
         sources = [
             {"image_id": image.image_id, "uri": image.uri, "sha256": "5" * 64} for image in self.plan._shards[shard]
@@ -94,7 +96,9 @@ class MadeRun:
             record_sources(self.private, RUN_ID, shard, attempt, local, sources, METADATA)
             assert commit_shard(self.storage, RUN_ID, shard, local)
 
-    def rewrite_shard(self, shard: int, rows: list[Row], attempt: str = "again", metadata: dict | None = None) -> None:
+    def rewrite_shard(
+        self, shard: int, rows: list[Row], attempt: str = "again", metadata: dict[str, Any] | None = None
+    ) -> None:
         """A worker at fault: its file is well formed and recorded, its rows are wrong."""
         self.shard_path(shard).unlink()
         self.write_shard(shard, rows, attempt, metadata)

@@ -15,7 +15,7 @@ from diagchd_batch.results.columns import (
     schema_version_of,
     score_columns_of_version,
 )
-from diagchd_batch.results.columns.declaration import arrow_schema
+from diagchd_batch.results.columns.declaration import Column, arrow_schema
 from diagchd_batch.results.shard_writer import ShardWriter
 from tools.column_tables import PAGE, with_tables
 
@@ -24,7 +24,7 @@ KEPT_SHARDS = sorted((KEPT / "scores").rglob("*.parquet"))
 
 
 @pytest.mark.parametrize("columns", [SCORE_COLUMNS, PREDICTION_COLUMNS, SOURCE_COLUMNS])
-def test_declarations_are_complete(columns) -> None:
+def test_declarations_are_complete(columns: tuple[Column, ...]) -> None:
     names = [column.name for column in columns]
     assert len(set(names)) == len(names)
     for column in columns:
@@ -48,7 +48,7 @@ def test_kept_files_have_the_columns_of_their_version() -> None:
 
 @pytest.mark.skipif(SCHEMA_VERSION != 1, reason="later versions have more columns")
 @pytest.mark.parametrize("kept", KEPT_SHARDS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_score_files_are_byte_identical_to_those_of_an_earlier_version(kept, tmp_path) -> None:
+def test_score_files_are_byte_identical_to_those_of_an_earlier_version(kept: Path, tmp_path: Path) -> None:
     table = pq.read_table(kept)
     with ShardWriter(tmp_path / "shard.parquet", table.schema.metadata) as writer:
         writer.write(table.to_pylist())
@@ -59,11 +59,11 @@ def test_score_files_are_byte_identical_to_those_of_an_earlier_version(kept, tmp
 
 
 @pytest.mark.parametrize("stored", [b"0", b"99", b"01", b"", b"one", None])
-def test_an_unknown_schema_version_is_none(stored) -> None:
+def test_an_unknown_schema_version_is_none(stored: bytes | None) -> None:
     assert schema_version_of({} if stored is None else {b"diagchd_batch.schema_version": stored}) is None
 
 
-def test_another_column_needs_only_its_declaration_and_its_computation(tmp_path) -> None:
+def test_another_column_needs_only_its_declaration_and_its_computation(tmp_path: Path) -> None:
     """With one more declaration, older outputs are still read and verified, and new ones hold the column."""
     script = Path(__file__).parent / "with_another_column.py"
     done = subprocess.run([sys.executable, script, KEPT, tmp_path], capture_output=True, text=True, timeout=200)

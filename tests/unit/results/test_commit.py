@@ -5,7 +5,7 @@ import hashlib
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pyarrow.parquet as pq
 import pytest
@@ -58,7 +58,7 @@ def test_leftovers_are_not_shards(tmp_path: Path) -> None:
 
 
 def test_a_full_temporary_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments, **named) -> Never:
+    def full(*arguments: Any, **named: Any) -> Never:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", full)

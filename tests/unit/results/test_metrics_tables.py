@@ -6,6 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,17 +34,19 @@ def table(tmp_path: Path) -> pa.Table:
     return table
 
 
-def test_the_whole_table_is_read(tmp_path, table) -> None:
+def test_the_whole_table_is_read(tmp_path: Path, table: pa.Table) -> None:
     storage = open_store(str(tmp_path))
     assert read_derived(storage, KEY) == table
     assert read_derived(storage, "none.parquet") is None
 
 
-def test_no_thread_of_arrow_s_touches_the_bytes(tmp_path, table, monkeypatch) -> None:
+def test_no_thread_of_arrow_s_touches_the_bytes(
+    tmp_path: Path, table: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
     threads = set()
 
     class WatchedBytes(io.BytesIO):
-        def read(self, *arguments):
+        def read(self, *arguments: Any) -> bytes:
             threads.add(threading.get_ident())
             return super().read(*arguments)
 
@@ -53,7 +56,7 @@ def test_no_thread_of_arrow_s_touches_the_bytes(tmp_path, table, monkeypatch) ->
 
 
 @pytest.mark.slow
-def test_a_process_may_end_right_after_it(tmp_path, table) -> None:
+def test_a_process_may_end_right_after_it(tmp_path: Path, table: pa.Table) -> None:
     def exit_code(_: int) -> int:
         return subprocess.run([sys.executable, "-c", READ_AND_END, tmp_path], capture_output=True).returncode
 

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +17,7 @@ from tests.unit.results.made_run import failed_row, planned_image, scored_row, s
 METADATA = shard_metadata(table_metadata(run_id="r", fingerprint="f", simulated=False), 7)
 
 
-def many_rows(n_rows: int) -> list[dict]:
+def many_rows(n_rows: int) -> list[dict[str, Any]]:
     rows = []
     for position in range(n_rows):
         image = planned_image(7, position, mask_uri="m.png" if position % 3 == 0 else None)
@@ -27,7 +28,7 @@ def many_rows(n_rows: int) -> list[dict]:
 ROWS = many_rows(2 * ROWS_PER_GROUP + 10)
 
 
-def write(path: Path, batches: list[list[dict]]) -> bytes:
+def write(path: Path, batches: list[list[dict[str, Any]]]) -> bytes:
     with ShardWriter(path, METADATA) as writer:
         for batch in batches:
             writer.write(batch)

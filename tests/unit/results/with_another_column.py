@@ -8,8 +8,10 @@ import importlib.util
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -26,12 +28,12 @@ class _Loader(SourceFileLoader):
             return data.replace(MARKER, MARKER + DECLARATION)
         raise OSError("compiled code does not have the column")
 
-    def set_data(self, path, data, *, _mode=0o666) -> None:
+    def set_data(self, path: str, data: bytes, *, _mode: int = 0o666) -> None:
         pass
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != DECLARATIONS:
             return None
         file = Path(path[0]) / "scores.py"

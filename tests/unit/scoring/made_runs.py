@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
 from diagchd_batch.results.datasets import read_scores
 from diagchd_batch.scoring.liveness.attempts import AttemptLog, Worker
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
+from diagchd_batch.scoring.liveness.progress import ShardSummary
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage import Store, open_store
@@ -26,15 +28,15 @@ class MadeRun:
     output: Store
     private: Store
 
-    def scorer(self, model: PlainModel | None = None, **changes) -> ShardScorer:
+    def scorer(self, model: PlainModel | None = None, **changes: Any) -> ShardScorer:
         settings = replace(self.settings, **changes)
         return ShardScorer(settings, model or PlainModel(settings.batch_size), Worker.this_process())
 
-    def score_all(self, model: PlainModel | None = None, **changes):
+    def score_all(self, model: PlainModel | None = None, **changes: Any) -> list[ShardSummary]:
         scorer = self.scorer(model, **changes)
         return [scorer.score(shard) for shard in self.plan.shards()]
 
-    def rows(self) -> list[dict]:
+    def rows(self) -> list[dict[str, Any]]:
         return read_scores(self.output, RUN).to_table().to_pylist()
 
     def score_bytes(self) -> dict[str, bytes]:
@@ -46,7 +48,7 @@ class MadeRun:
 
 
 def make_run(
-    directory: Path, files: dict[str, bytes], *, name: str = "out", images_per_shard: int = 100, **limits
+    directory: Path, files: dict[str, bytes], *, name: str = "out", images_per_shard: int = 100, **limits: Any
 ) -> MadeRun:
     """Plan `files` (keys ``study/name``) below ``directory/input``; outputs of different names share the input."""
     inputs = open_store(str(directory / "input"))

@@ -101,7 +101,7 @@ def _alike(name: str, old: Any, new: Any) -> bool:
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory) -> list[dict[str, Any]]:
+def scored(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return score_sample(tmp_path_factory.mktemp("scored"))
 
 
@@ -112,7 +112,9 @@ def recorded() -> list[dict[str, Any]]:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def test_scores_are_those_recorded_for_this_scoring_version(recorded, scored) -> None:
+def test_scores_are_those_recorded_for_this_scoring_version(
+    recorded: list[dict[str, Any]], scored: list[dict[str, Any]]
+) -> None:
     found = changes(recorded, scored)
     assert not found, "\n".join([*found, "Scores have changed. Is it meant? Then:", __doc__ or ""])
 
@@ -132,7 +134,7 @@ def test_every_scoring_version_has_its_recorded_scores() -> None:
         ("source_height", 1),
     ],
 )
-def test_a_change_of_any_kind_of_value_is_found(recorded, name, change) -> None:
+def test_a_change_of_any_kind_of_value_is_found(recorded: list[dict[str, Any]], name: str, change: float) -> None:
     changed = [dict(row) for row in recorded]
     place = next(number for number, row in enumerate(recorded) if row[name] is not None)
     changed[place][name] += change
@@ -141,7 +143,7 @@ def test_a_change_of_any_kind_of_value_is_found(recorded, name, change) -> None:
 
 
 @pytest.mark.parametrize("name", ["quality_flags", "status", "chd_call", "reference_status"])
-def test_a_change_of_a_word_or_a_call_is_found(recorded, name) -> None:
+def test_a_change_of_a_word_or_a_call_is_found(recorded: list[dict[str, Any]], name: str) -> None:
     changed = [dict(row) for row in recorded]
     changed[0][name] = None
     assert changes(recorded, changed)

@@ -6,13 +6,13 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
 from diagchd_batch.errors import InputError, ItemError, StorageFault
 from diagchd_batch.failure_codes import FailureCode
-from diagchd_batch.sources import open_source
+from diagchd_batch.sources import Source, open_source
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.sources.local import source as local_source
 from tests.support.mounted import mounted
@@ -20,7 +20,7 @@ from tests.support.ordinary_user import as_ordinary_user, reachable_directory
 
 
 @pytest.fixture
-def source(tmp_path):
+def source(tmp_path: Path) -> Source:
     return open_source(str(tmp_path))
 
 
@@ -30,18 +30,18 @@ def open_directory() -> Iterator[Path]:
         yield directory
 
 
-def keys(source, prefix: str = "") -> list[str]:
+def keys(source: Source, prefix: str = "") -> list[str]:
     return sorted(info.key for info in source.list(prefix))
 
 
-def code_of(source, key: str) -> FailureCode:
+def code_of(source: Source, key: str) -> FailureCode:
     with pytest.raises(ItemError) as caught:
         source.read(key)
     assert key in caught.value.detail
     return caught.value.code
 
 
-def test_odd_files(source, tmp_path) -> None:
+def test_odd_files(source: Source, tmp_path: Path) -> None:
     (tmp_path / "directory.png").mkdir()
     (tmp_path / "broken.png").symlink_to("nowhere")
     (tmp_path / "circle.png").symlink_to("circle.png")
@@ -54,7 +54,7 @@ def test_odd_files(source, tmp_path) -> None:
     assert keys(source) == ["broken.png", "circle.png", "pipe.png"], "planned on and failed, not silently left out"
 
 
-def test_links_are_followed_wherever_they_lead(tmp_path) -> None:
+def test_links_are_followed_wherever_they_lead(tmp_path: Path) -> None:
     """Cohorts are often gathered as links into an archive elsewhere."""
     (tmp_path / "archive" / "study").mkdir(parents=True)
     (tmp_path / "archive" / "study" / "image.png").write_bytes(b"x")
@@ -67,7 +67,7 @@ def test_links_are_followed_wherever_they_lead(tmp_path) -> None:
     assert source.read("linked-study/image.png") == source.read("linked.png") == b"x"
 
 
-def test_circles_of_directories_end(source, tmp_path) -> None:
+def test_circles_of_directories_end(source: Source, tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "x").touch()
     (tmp_path / "a" / "b" / "up").symlink_to("../..")
@@ -75,14 +75,14 @@ def test_circles_of_directories_end(source, tmp_path) -> None:
     assert keys(source) == ["a/x"]
 
 
-def test_names_that_are_not_utf8_are_refused_by_the_listing(source, tmp_path) -> None:
+def test_names_that_are_not_utf8_are_refused_by_the_listing(source: Source, tmp_path: Path) -> None:
     (Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller.png"))).touch()
     with pytest.raises(InputError, match="UTF-8") as caught:
         keys(source)
     assert "ller" not in str(caught.value)
 
 
-def test_one_file_without_permission(open_directory) -> None:
+def test_one_file_without_permission(open_directory: Path) -> None:
     (open_directory / "secret.png").write_bytes(b"x")
     (open_directory / "secret.png").chmod(0)
     (open_directory / "open.png").write_bytes(b"y")
@@ -94,7 +94,7 @@ def test_one_file_without_permission(open_directory) -> None:
     assert caught.value.code is FailureCode.ACCESS_DENIED
 
 
-def test_a_root_without_permission_is_a_fault(open_directory) -> None:
+def test_a_root_without_permission_is_a_fault(open_directory: Path) -> None:
     root = open_directory / "closed"
     root.mkdir()
     (root / "image.png").touch()
@@ -106,7 +106,7 @@ def test_a_root_without_permission_is_a_fault(open_directory) -> None:
         assert "image.png" not in str(caught.value)
 
 
-def test_a_directory_that_may_not_be_listed_is_not_left_out(open_directory) -> None:
+def test_a_directory_that_may_not_be_listed_is_not_left_out(open_directory: Path) -> None:
     (open_directory / "patient-x").mkdir(mode=0)
     source = open_source(str(open_directory))
     with pytest.raises(StorageFault, match="cannot be listed") as caught:
@@ -114,7 +114,7 @@ def test_a_directory_that_may_not_be_listed_is_not_left_out(open_directory) -> N
     assert "patient-x" not in str(caught.value)
 
 
-def test_links_into_a_place_that_is_closed(open_directory) -> None:
+def test_links_into_a_place_that_is_closed(open_directory: Path) -> None:
     closed, cohort = open_directory / "closed", open_directory / "cohort"
     (closed / "study").mkdir(parents=True)
     (closed / "image.png").touch()
@@ -131,20 +131,20 @@ def test_links_into_a_place_that_is_closed(open_directory) -> None:
         as_ordinary_user(lambda: keys(source))
 
 
-def test_the_file_systems_own_directory_does_not_stop_a_listing(open_directory) -> None:
+def test_the_file_systems_own_directory_does_not_stop_a_listing(open_directory: Path) -> None:
     (open_directory / "lost+found").mkdir(mode=0)
     (open_directory / "image.png").touch()
     assert as_ordinary_user(lambda: keys(open_source(str(open_directory)))) == ["image.png"]
 
 
-def test_files_all_without_permission_are_found_before_the_run(open_directory) -> None:
+def test_files_all_without_permission_are_found_before_the_run(open_directory: Path) -> None:
     for number in range(3):
         (open_directory / f"{number}.png").touch(mode=0)
     with pytest.raises(StorageFault, match="listed but not read"):
         as_ordinary_user(lambda: check_readable(open_source(str(open_directory))))
 
 
-def test_an_archive_that_is_unmounted_is_a_fault_not_a_million_missing_files(tmp_path) -> None:
+def test_an_archive_that_is_unmounted_is_a_fault_not_a_million_missing_files(tmp_path: Path) -> None:
     archive = tmp_path / "mount"
     archive.mkdir()
     with mounted(archive, "1m"):
@@ -159,11 +159,13 @@ def test_an_archive_that_is_unmounted_is_a_fault_not_a_million_missing_files(tmp
         source.read("image.png")
 
 
-def test_a_file_server_away_for_a_moment_is_waited_for(source, tmp_path, monkeypatch) -> None:
+def test_a_file_server_away_for_a_moment_is_waited_for(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "image.png").write_bytes(b"x")
     real_open, answers = os.open, [errno.ESTALE, errno.ETIMEDOUT]
 
-    def open_with_trouble(path, *arguments, **keywords):
+    def open_with_trouble(path: Any, *arguments: Any, **keywords: Any) -> int:
         if answers and str(path).endswith("image.png"):
             raise OSError(answers.pop(), "the file server")
         return real_open(path, *arguments, **keywords)
@@ -175,18 +177,18 @@ def test_a_file_server_away_for_a_moment_is_waited_for(source, tmp_path, monkeyp
 
 @pytest.mark.parametrize("answers", [[errno.ESTALE, errno.EIO], [errno.EIO, errno.EIO]])
 def test_also_for_one_that_answers_with_an_input_output_error_or_a_stale_handle(
-    source, tmp_path, monkeypatch, answers
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: list[int]
 ) -> None:
     (tmp_path / "image.png").write_bytes(b"x")
     real_stat, real_open, left = Path.stat, os.open, {"stat": list(answers), "open": list(answers)}
     source.probe()
 
-    def stat_with_trouble(path, **keywords):
+    def stat_with_trouble(path: Path, **keywords: Any) -> os.stat_result:
         if left["stat"] and path.name == "image.png":
             raise OSError(left["stat"].pop(), "the file server")
         return real_stat(path, **keywords)
 
-    def open_with_trouble(path, *arguments, **keywords):
+    def open_with_trouble(path: Any, *arguments: Any, **keywords: Any) -> int:
         if left["open"] and str(path).endswith("image.png"):
             raise OSError(left["open"].pop(), "the file server")
         return real_open(path, *arguments, **keywords)
@@ -198,12 +200,14 @@ def test_also_for_one_that_answers_with_an_input_output_error_or_a_stale_handle(
     assert left == {"stat": [], "open": []}
 
 
-def test_a_block_that_stays_unreadable_is_that_files_fault_soon(source, tmp_path, monkeypatch) -> None:
+def test_a_block_that_stays_unreadable_is_that_files_fault_soon(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "image.png").write_bytes(b"x")
     monkeypatch.setattr(local_source, "POSSIBLY_DAMAGED_TIMEOUT_S", 0.2)
     real_open = os.open
 
-    def open_bad_block(path, *arguments, **keywords):
+    def open_bad_block(path: Any, *arguments: Any, **keywords: Any) -> int:
         if str(path).endswith("image.png"):
             raise OSError(errno.EIO, "Input/output error")
         return real_open(path, *arguments, **keywords)
@@ -213,11 +217,11 @@ def test_a_block_that_stays_unreadable_is_that_files_fault_soon(source, tmp_path
     assert code_of(source, "image.png") is FailureCode.UNREADABLE
 
 
-def test_too_many_open_files_condemn_no_image(source, tmp_path, monkeypatch) -> None:
+def test_too_many_open_files_condemn_no_image(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "image.png").write_bytes(b"x")
     source.probe()
 
-    def refuse(*arguments, **keywords) -> Never:
+    def refuse(*arguments: Any, **keywords: Any) -> Never:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(os, "open", refuse)
@@ -225,7 +229,7 @@ def test_too_many_open_files_condemn_no_image(source, tmp_path, monkeypatch) -> 
         source.read("image.png")
 
 
-def test_a_file_written_to_while_it_is_read(source, tmp_path) -> None:
+def test_a_file_written_to_while_it_is_read(source: Source, tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     path.write_bytes(bytes(50_000_000))
     stopped = threading.Event()
@@ -244,7 +248,7 @@ def test_a_file_written_to_while_it_is_read(source, tmp_path) -> None:
         writer.join()
 
 
-def test_many_files_are_listed_without_holding_them(tmp_path, source) -> None:
+def test_many_files_are_listed_without_holding_them(tmp_path: Path, source: Source) -> None:
     for number in range(2000):
         directory = tmp_path / f"study-{number // 100}"
         directory.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -67,7 +68,9 @@ def server_uri(monkeypatch: pytest.MonkeyPatch) -> str:
     return "archive+https://pacs.example.org:8042/studies"
 
 
-def test_a_source_of_another_scheme_is_one_module_and_one_registration(server_uri, monkeypatch) -> None:
+def test_a_source_of_another_scheme_is_one_module_and_one_registration(
+    server_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     png = encoded(np.zeros((4, 5), np.uint8))
     monkeypatch.setattr(ArchiveServer, "objects", {"study-1/a.png": png, "study-2/b.png": png})
     source: Source = open_source(server_uri + "/", object_timeout_s=7)
@@ -77,12 +80,12 @@ def test_a_source_of_another_scheme_is_one_module_and_one_registration(server_ur
     assert join_uri(server_uri, "study-1") == f"{server_uri}/study-1"
 
 
-def test_it_is_not_a_store(server_uri) -> None:
+def test_it_is_not_a_store(server_uri: str) -> None:
     with pytest.raises(ConfigError, match=r"archive\+https:// is not supported here; .*file://, s3://"):
         open_store(server_uri)
 
 
-def test_the_known_schemes_are_sources_and_stores(tmp_path) -> None:
+def test_the_known_schemes_are_sources_and_stores(tmp_path: Path) -> None:
     assert set(STORES) <= set(SOURCES)
     for uri in (str(tmp_path), "s3://bucket/prefix"):
         source: Source = open_source(uri)
@@ -92,13 +95,15 @@ def test_the_known_schemes_are_sources_and_stores(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("uri", ["gs://bucket", "s3a://bucket", "https://example.org/archive"])
-def test_other_schemes_are_refused_with_those_that_are_known(uri) -> None:
+def test_other_schemes_are_refused_with_those_that_are_known(uri: str) -> None:
     for open_uri in (open_source, open_store):
         with pytest.raises(ConfigError, match="write a path, or a URI with file://, s3://"):
             open_uri(uri)
 
 
-def test_files_without_a_size_or_a_version_are_planned_and_read(server_uri, monkeypatch) -> None:
+def test_files_without_a_size_or_a_version_are_planned_and_read(
+    server_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Listing, inventory, plan and decoding of an archive whose server knows no versions."""
     images = {f"study-{n}/a.png": encoded(np.full((4, 5), n, np.uint8)) for n in (1, 2)}
     monkeypatch.setattr(ArchiveServer, "objects", images)
@@ -119,7 +124,7 @@ def test_files_without_a_size_or_a_version_are_planned_and_read(server_uri, monk
     assert (row.decoded.image_hwc_u8 == 2).all()
 
 
-def test_a_table_without_a_size_is_read_whole(server_uri, monkeypatch) -> None:
+def test_a_table_without_a_size_is_read_whole(server_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     table = b"study_id,label\na,1\n" * 100
     monkeypatch.setattr(ArchiveServer, "objects", {"table.csv": table})
     assert io.BufferedReader(SeekableFile(open_source(server_uri), "table.csv", None)).read() == table

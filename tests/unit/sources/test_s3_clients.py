@@ -1,6 +1,8 @@
 """The settings of the boto3 client, which need no server to look at."""
 
 import multiprocessing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from diagchd_batch.storage import open_store
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
@@ -20,11 +22,11 @@ def clean_environment(monkeypatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
 
 
-def meta():
+def meta() -> Any:
     return S3Clients(timeout_s=300, max_connections=48).get().meta
 
 
-def test_aws_region_goes_before_aws_default_region(monkeypatch) -> None:
+def test_aws_region_goes_before_aws_default_region(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
     assert meta().region_name == "us-west-2"
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
@@ -32,7 +34,7 @@ def test_aws_region_goes_before_aws_default_region(monkeypatch) -> None:
     assert meta().endpoint_url == "https://s3.eu-central-1.amazonaws.com"
 
 
-def test_checksums_are_sent_to_amazon_and_unasked_to_nobody_else(monkeypatch) -> None:
+def test_checksums_are_sent_to_amazon_and_unasked_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     assert meta().config.request_checksum_calculation == "when_supported"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.hospital.example")
     assert meta().config.request_checksum_calculation == "when_required"
@@ -79,7 +81,7 @@ ENDPOINTS = {
 }
 
 
-def refused(variable: str, endpoint: str, monkeypatch, output: str = "s3://bucket/out") -> str:
+def refused(variable: str, endpoint: str, monkeypatch: pytest.MonkeyPatch, output: str = "s3://bucket/out") -> str:
     monkeypatch.setenv(variable, endpoint)
     with pytest.raises(ConfigError) as caught:
         open_store(output).stat("key")
@@ -90,30 +92,32 @@ def refused(variable: str, endpoint: str, monkeypatch, output: str = "s3://bucke
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
 @pytest.mark.parametrize(("endpoint", "surplus"), ENDPOINTS.items())
-def test_an_endpoint_is_a_scheme_a_host_and_a_port(variable, endpoint, surplus, monkeypatch) -> None:
+def test_an_endpoint_is_a_scheme_a_host_and_a_port(
+    variable: str, endpoint: str, surplus: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert surplus in refused(variable, endpoint, monkeypatch)
 
 
-def test_the_endpoint_of_a_profile_is_checked_too(monkeypatch, tmp_path) -> None:
+def test_the_endpoint_of_a_profile_is_checked_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config").write_text(f"[default]\nendpoint_url = http://user:{CANARY}@127.0.0.1:9000\n")
     refused("AWS_CONFIG_FILE", str(tmp_path / "config"), monkeypatch)
 
 
 @pytest.mark.parametrize("endpoint", [f"{CANARY}:9000", f"http://host:{CANARY}", f"http://[{CANARY}", CANARY])
-def test_an_endpoint_that_is_no_url_is_not_shown(endpoint, monkeypatch) -> None:
+def test_an_endpoint_that_is_no_url_is_not_shown(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     with pytest.raises((StorageFault, ConfigError)) as caught:
         open_store("s3://bucket/out", object_timeout_s=0.1).stat("key")
     assert f"http://host:{CANARY}" == endpoint or CANARY not in str(caught.value)
 
 
-def test_messages_name_the_host_and_the_port(monkeypatch) -> None:
+def test_messages_name_the_host_and_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.hospital.example:9000/")
     assert S3Prefix("s3://bucket/out", SourceOptions()).place == "s3://bucket/out at s3.hospital.example:9000"
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "HTTPS_PROXY"])
-def test_the_password_of_a_proxy_is_in_no_message(variable, monkeypatch) -> None:
+def test_the_password_of_a_proxy_is_in_no_message(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, f"http://user:{CANARY}@127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
@@ -124,7 +128,7 @@ def test_the_password_of_a_proxy_is_in_no_message(variable, monkeypatch) -> None
 
 
 @pytest.mark.parametrize("uri", [f"s3://key:{CANARY}@bucket/x", f"S3://bucket?{CANARY}", f"s3://{CANARY}@b/../x"])
-def test_a_uri_of_a_bucket_holds_no_credentials(uri) -> None:
+def test_a_uri_of_a_bucket_holds_no_credentials(uri: str) -> None:
     with pytest.raises(ConfigError, match="AWS_ACCESS_KEY_ID") as caught:
         open_store(uri)
     assert CANARY not in str(caught.value)

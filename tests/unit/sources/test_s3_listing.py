@@ -86,14 +86,14 @@ part = st.sampled_from(["a", "b", "c", "a.b", "a-b", "é", "心", "\U0001f600", 
     prefix=st.sampled_from(["", "a/", "a/b/", "nothing/"]),
 )
 @settings(max_examples=150, deadline=None)
-def test_every_object_once_whatever_the_tree(keys, markers, page_size, prefix) -> None:
+def test_every_object_once_whatever_the_tree(keys: set[str], markers: set[str], page_size: int, prefix: str) -> None:
     bucket = bucket_of([*keys, *markers], page_size)
     expected = sorted(key for key in keys if key.startswith(prefix))
     assert sorted(keys_below(bucket, prefix)) == expected
 
 
 @pytest.mark.parametrize("n_studies", [9, 40, 3000])
-def test_ranges_between_many_directories(n_studies) -> None:
+def test_ranges_between_many_directories(n_studies: int) -> None:
     """Files beside directories, and directories whose names begin alike, at more than a page of prefixes."""
     keys = [f"site/s{study}{tail}" for study in range(n_studies) for tail in ("/1.png", "/2.png", ".txt", "-b/1.png")]
     bucket = bucket_of(keys, 100)
@@ -160,7 +160,7 @@ def test_a_fault_reaches_the_reader_and_ends_the_threads() -> None:
     bucket = archive(20_000)
     before = threading.active_count()
 
-    def fetch(**arguments):
+    def fetch(**arguments: Any) -> dict[str, Any]:
         if bucket.requests > 10:
             raise StorageFault("gone")
         return bucket.fetch(**arguments)

@@ -2,6 +2,7 @@
 
 import io
 import time
+from typing import Any, Self
 
 import pytest
 from botocore.exceptions import ClientError
@@ -25,17 +26,17 @@ class SlowServer:
     def __init__(self, data: bytes) -> None:
         self.data = data
 
-    def get(self):
+    def get(self) -> Self:
         return self
 
-    def get_object(self, **request):
+    def get_object(self, **request: Any) -> dict[str, Any]:
         start = int(request.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
         if start >= len(self.data):
             raise ClientError({"Error": {"Code": "InvalidRange"}, "ResponseMetadata": {"HTTPStatusCode": 416}}, "Get")
         part = self.data[start:]
         return {"Body": SlowBody(part), "ContentLength": len(part), "ContentRange": "given", "ETag": '"e"'}
 
-    def list_objects_v2(self, **request):
+    def list_objects_v2(self, **request: Any) -> dict[str, Any]:
         return {}
 
 

@@ -27,7 +27,9 @@ def measured() -> Iterator[dict[bool, Future[dict[str, Tally]]]]:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("clustered", [False, True], ids=["one unit a subject", "two or three units"])
-def test_intervals_cover_and_tests_keep_their_size(measured, clustered: bool) -> None:
+def test_intervals_cover_and_tests_keep_their_size(
+    measured: dict[bool, Future[dict[str, Tally]]], clustered: bool
+) -> None:
     tallies = measured[clustered].result()
     slack = 3.5 * np.sqrt(0.05 * 0.95 / REPLICATES)  # of the simulation itself, over some fifty methods
     wrong = {}

@@ -1,6 +1,7 @@
 """The same cohort as lists, arrays, pandas objects, with every sign of a missing value: one result."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,7 @@ def test_booleans_are_calls() -> None:
 
 
 @pytest.mark.parametrize("coefficient", [gwet_ac1, krippendorff_alpha])
-def test_ratings(coefficient: Callable) -> None:
+def test_ratings(coefficient: Callable[..., Any]) -> None:
     numbers = [[1, 1], [2, None], [1, 2], [3, 3], [2, 2]]
     words = [["a", "a"], ["b", None], ["a", "b"], ["c", "c"], ["b", "b"]]
     expected = coefficient([[1, 1], [2, NAN], [1, 2], [3, 3], [2, 2]])

@@ -9,19 +9,19 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pytest
 
 from diagchd_batch.errors import StorageFault
-from diagchd_batch.storage import atomic_files, open_store
+from diagchd_batch.storage import Store, atomic_files, open_store
 from diagchd_batch.storage.checks import check_create_if_absent
 from tests.support.mounted import mounted
 from tests.support.ordinary_user import as_ordinary_user, reachable_directory
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path))
 
 
@@ -31,16 +31,16 @@ def open_directory() -> Iterator[Path]:
         yield directory
 
 
-def keys(store, prefix: str = "") -> list[str]:
+def keys(store: Store, prefix: str = "") -> list[str]:
     return sorted(info.key for info in store.list(prefix))
 
 
 @pytest.mark.parametrize("step", ["link", "fsync"])
 @pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO])
 def test_a_commit_that_a_file_server_breaks_off_is_a_fault_and_can_be_repeated(
-    store, tmp_path, monkeypatch, step, code
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, code: int
 ) -> None:
-    def refuse(*arguments, **keywords) -> Never:
+    def refuse(*arguments: Any, **keywords: Any) -> Never:
         raise OSError(code, "the file server")
 
     with monkeypatch.context() as trouble:
@@ -51,7 +51,7 @@ def test_a_commit_that_a_file_server_breaks_off_is_a_fault_and_can_be_repeated(
     assert store.create("scores/shard.parquet", b"x")
 
 
-def test_a_full_disk_is_a_fault_that_leaves_nothing(tmp_path) -> None:
+def test_a_full_disk_is_a_fault_that_leaves_nothing(tmp_path: Path) -> None:
     with mounted(tmp_path, "64k"):
         store = open_store(str(tmp_path))
         assert store.create("small", b"x")
@@ -63,7 +63,7 @@ def test_a_full_disk_is_a_fault_that_leaves_nothing(tmp_path) -> None:
         assert [path.name for path in (tmp_path / "scores").iterdir()] == ["large"]
 
 
-def test_a_read_only_output(open_directory) -> None:
+def test_a_read_only_output(open_directory: Path) -> None:
     open_directory.chmod(0o555)
     store = open_store(str(open_directory))
     for write in (lambda: store.create("key", b"x"), lambda: check_create_if_absent(store, "scores")):
@@ -71,16 +71,18 @@ def test_a_read_only_output(open_directory) -> None:
             as_ordinary_user(write)
 
 
-def refuse_links(monkeypatch) -> None:
+def refuse_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """As exFAT, some FUSE file systems and `fs.protected_hardlinks` do."""
 
-    def link(*arguments, **keywords) -> Never:
+    def link(*arguments: Any, **keywords: Any) -> Never:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)
 
 
-def test_where_links_are_refused_a_rename_that_cannot_replace_is_used(store, tmp_path, monkeypatch) -> None:
+def test_where_links_are_refused_a_rename_that_cannot_replace_is_used(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse_links(monkeypatch)
     check_create_if_absent(store, "scores")
     won = []
@@ -99,12 +101,14 @@ def test_where_links_are_refused_a_rename_that_cannot_replace_is_used(store, tmp
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["key"]
 
 
-def test_where_nothing_can_create_exclusively_the_storage_is_refused(store, tmp_path, monkeypatch) -> None:
+def test_where_nothing_can_create_exclusively_the_storage_is_refused(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     refuse_links(monkeypatch)
 
     class Library:
         @staticmethod
-        def renameat2(*arguments) -> int:
+        def renameat2(*arguments: Any) -> int:
             atomic_files.ctypes.set_errno(errno.EINVAL)
             return -1
 
@@ -114,11 +118,11 @@ def test_where_nothing_can_create_exclusively_the_storage_is_refused(store, tmp_
     assert keys(store) == []
 
 
-def test_a_link_whose_answer_was_lost_is_ours(store, monkeypatch) -> None:
+def test_a_link_whose_answer_was_lost_is_ours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """NFS: the server made the link, the repeated request finds it there."""
     real_link = os.link
 
-    def link(*arguments, **keywords) -> Never:
+    def link(*arguments: Any, **keywords: Any) -> Never:
         real_link(*arguments, **keywords)
         raise FileExistsError(errno.EEXIST, "File exists")
 
@@ -132,7 +136,9 @@ def _write_for_ever(root: str) -> None:
         store.create(f"scores/{number}", b"%d" % (number % 10) * 500_000)
 
 
-def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(store, tmp_path, monkeypatch) -> None:
+def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(4):
         writer = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(str(tmp_path),))
         writer.start()
@@ -155,17 +161,17 @@ def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(store, t
 
 
 def test_everything_is_flushed_before_it_has_its_name_and_the_name_before_we_return(
-    store, tmp_path, monkeypatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Durability cannot be seen without cutting the power; the order of the calls can."""
     calls = []
     real_fsync, real_link = os.fsync, os.link
 
-    def fsync(descriptor) -> None:
+    def fsync(descriptor: int) -> None:
         calls.append("directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
         real_fsync(descriptor)
 
-    def link(*arguments, **keywords) -> None:
+    def link(*arguments: Any, **keywords: Any) -> None:
         calls.append("link")
         real_link(*arguments, **keywords)
 
@@ -175,7 +181,7 @@ def test_everything_is_flushed_before_it_has_its_name_and_the_name_before_we_ret
     assert calls == ["directory", "directory", "file", "link", "directory"]
 
 
-def test_owner_only(tmp_path) -> None:
+def test_owner_only(tmp_path: Path) -> None:
     old = os.umask(0o022)
     try:
         private = open_store(str(tmp_path / "new/output/private"), owner_only=True)

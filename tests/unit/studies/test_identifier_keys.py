@@ -9,7 +9,7 @@ from threading import Barrier
 import pytest
 
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.storage import open_store
+from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.keys import WeakKeyWarning, find_key, load_or_create_key
 
 KEPT_PRIVATE = Path(__file__).parents[2] / "data" / "output_f4f89d0" / "output" / "private"
@@ -17,11 +17,11 @@ WEAK = pytest.mark.filterwarnings("ignore::diagchd_batch.studies.keys.WeakKeyWar
 
 
 @pytest.fixture
-def private(tmp_path):
+def private(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "private"), owner_only=True)
 
 
-def test_made_once_then_found_again(private, tmp_path) -> None:
+def test_made_once_then_found_again(private: Store, tmp_path: Path) -> None:
     assert find_key(private, {}) is None
     key = load_or_create_key(private, {})
     assert len(key) == 32
@@ -30,15 +30,15 @@ def test_made_once_then_found_again(private, tmp_path) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_two_outputs_get_two_keys(tmp_path) -> None:
+def test_two_outputs_get_two_keys(tmp_path: Path) -> None:
     one, other = (load_or_create_key(open_store(str(tmp_path / name)), {}) for name in "ab")
     assert one != other
 
 
-def test_of_many_drivers_at_once_all_get_one_key(private) -> None:
+def test_of_many_drivers_at_once_all_get_one_key(private: Store) -> None:
     together = Barrier(8)
 
-    def load(_):
+    def load(_: int) -> bytes:
         together.wait()
         return load_or_create_key(private, {})
 
@@ -47,7 +47,7 @@ def test_of_many_drivers_at_once_all_get_one_key(private) -> None:
 
 
 @pytest.mark.parametrize("text", ["0F" * 32, "0f" * 32])
-def test_64_hex_digits_are_the_key(private, tmp_path, text) -> None:
+def test_64_hex_digits_are_the_key(private: Store, tmp_path: Path, text: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load_or_create_key(private, {"DIAGCHD_ID_KEY": text}) == b"\x0f" * 32
@@ -63,7 +63,9 @@ def test_64_hex_digits_are_the_key(private, tmp_path, text) -> None:
         ("0f" * 31, "41cd580a6a6beec79f227972ab1986bdc914d6c841f62546da7e9d098a3ffa03"),
     ],
 )
-def test_another_text_is_derived_slowly_and_always_to_the_same_key(private, tmp_path, text, key) -> None:
+def test_another_text_is_derived_slowly_and_always_to_the_same_key(
+    private: Store, tmp_path: Path, text: str, key: bytes
+) -> None:
     with pytest.warns(WeakKeyWarning, match="derived.*token_hex") as warned:
         assert load_or_create_key(private, {"DIAGCHD_ID_KEY": text}).hex() == key
     assert text not in str(warned[0].message)
@@ -72,7 +74,7 @@ def test_another_text_is_derived_slowly_and_always_to_the_same_key(private, tmp_
         assert load_or_create_key(private, {"DIAGCHD_ID_KEY_FILE": str(tmp_path / "key")}).hex() == key
 
 
-def test_an_output_of_an_earlier_version_goes_on_with_the_bytes_of_its_text(tmp_path) -> None:
+def test_an_output_of_an_earlier_version_goes_on_with_the_bytes_of_its_text(tmp_path: Path) -> None:
     text = "output-f4f89d0-key-for-tests-only"
     shutil.copytree(KEPT_PRIVATE, tmp_path / "private")
     private = open_store(str(tmp_path / "private"), owner_only=True)
@@ -84,14 +86,14 @@ def test_an_output_of_an_earlier_version_goes_on_with_the_bytes_of_its_text(tmp_
 
 
 @WEAK
-def test_a_given_key_is_not_stored(private, tmp_path) -> None:
+def test_a_given_key_is_not_stored(private: Store, tmp_path: Path) -> None:
     load_or_create_key(private, {"DIAGCHD_ID_KEY": "correct horse battery"})
     for file in (tmp_path / "private").rglob("*"):
         assert b"horse" not in file.read_bytes()
 
 
 @WEAK
-def test_another_key_than_the_outputs_is_refused_without_being_shown(private) -> None:
+def test_another_key_than_the_outputs_is_refused_without_being_shown(private: Store) -> None:
     load_or_create_key(private, {})
     with pytest.raises(ConfigError, match="DIAGCHD_ID_KEY") as refused:
         load_or_create_key(private, {"DIAGCHD_ID_KEY": "correct horse battery"})
@@ -100,7 +102,7 @@ def test_another_key_than_the_outputs_is_refused_without_being_shown(private) ->
 
 
 @WEAK
-def test_no_second_key_is_made_where_the_first_was_given_from_outside(private) -> None:
+def test_no_second_key_is_made_where_the_first_was_given_from_outside(private: Store) -> None:
     key = load_or_create_key(private, {"DIAGCHD_ID_KEY": "correct horse battery"})
     for look in (find_key, load_or_create_key):
         with pytest.raises(ConfigError, match="from outside"):
@@ -116,12 +118,12 @@ def test_no_second_key_is_made_where_the_first_was_given_from_outside(private) -
         ({"DIAGCHD_ID_KEY": "sixteen letters!", "DIAGCHD_ID_KEY_FILE": "/nowhere/key"}, "unset one"),
     ],
 )
-def test_malformed_keys_are_configuration_errors(private, environ, expected) -> None:
+def test_malformed_keys_are_configuration_errors(private: Store, environ: dict[str, str], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         load_or_create_key(private, environ)
 
 
-def test_a_key_file_of_random_bytes_is_refused(private, tmp_path) -> None:
+def test_a_key_file_of_random_bytes_is_refused(private: Store, tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"\xff\xfe" + os.urandom(30))
     with pytest.raises(ConfigError, match="not text"):
         load_or_create_key(private, {"DIAGCHD_ID_KEY_FILE": str(tmp_path / "key")})

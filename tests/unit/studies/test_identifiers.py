@@ -25,20 +25,20 @@ def test_the_reference_agrees_with_a_published_vector() -> None:
 
 
 @given(key=st.binary(min_size=16, max_size=100), study=identifiers)
-def test_a_token_is_the_start_of_an_hmac_of_kind_and_id(key, study) -> None:
+def test_a_token_is_the_start_of_an_hmac_of_kind_and_id(key: bytes, study: str) -> None:
     expected = hmac_sha256_by_definition(key, b"study\0" + study.encode())[:16]
     assert Pseudonymizer(key).study(study) == f"s-{expected}"
 
 
 @given(st.sets(st.tuples(st.sampled_from(KINDS), identifiers), min_size=2, max_size=30))
-def test_other_kinds_and_other_ids_get_other_tokens(pairs) -> None:
+def test_other_kinds_and_other_ids_get_other_tokens(pairs: set[tuple[str, str]]) -> None:
     pseudonymizer = Pseudonymizer(b"k" * 32)
     tokens = {getattr(pseudonymizer, kind)(identifier)[2:] for kind, identifier in pairs}
     assert len(tokens) == len(pairs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_prefix_says_the_kind_and_nothing_of_the_id_shows(kind) -> None:
+def test_prefix_says_the_kind_and_nothing_of_the_id_shows(kind: str) -> None:
     token = getattr(Pseudonymizer(b"k" * 32), kind)("DOE^JANE 1990-02-03")
     prefix = {"subject": "p", "subject_of_study": "p", "study": "s", "image": "i", "reader": "r"}[kind]
     assert re.fullmatch(f"{prefix}-[0-9a-f]{{16}}", token)

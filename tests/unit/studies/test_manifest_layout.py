@@ -1,13 +1,17 @@
+from typing import Any
+
 import pytest
 
 from diagchd_batch.errors import InputError
+from diagchd_batch.studies.plan.creation import PlanPreview
+from tests.unit.studies.archives import Archive
 
 
-def studies(preview) -> dict[str, dict]:
+def studies(preview: PlanPreview) -> dict[str, dict[str, Any]]:
     return {row["source_study_id"]: row for row in preview.studies.to_pylist()}
 
 
-def test_a_full_manifest(archive) -> None:
+def test_a_full_manifest(archive: Archive) -> None:
     archive.add_files(
         "a/1.png", "a/2.png", "b.png", "c.png", "masks/a1.png", "unlisted.png", "unlisted.txt", data=b"12"
     )
@@ -35,7 +39,7 @@ def test_a_full_manifest(archive) -> None:
     assert rows["3"]["exclude_reasons"] == ["no consent"]
 
 
-def test_without_subjects_each_study_is_one_and_that_is_said(archive) -> None:
+def test_without_subjects_each_study_is_one_and_that_is_said(archive: Archive) -> None:
     preview = archive.preview("study_id,uri,subject_id\na,1.png,\nb,2.png,a\nc,3.png,a\n")
     rows = studies(preview)
     assert rows["b"]["subject_id"] == rows["c"]["subject_id"] != rows["a"]["subject_id"]
@@ -63,13 +67,13 @@ def test_without_subjects_each_study_is_one_and_that_is_said(archive) -> None:
         ("", "no rows"),
     ],
 )
-def test_contradictions_are_refused_naming_lines_but_no_id(archive, rows, expected) -> None:
+def test_contradictions_are_refused_naming_lines_but_no_id(archive: Archive, rows: str, expected: str) -> None:
     with pytest.raises(InputError, match=expected) as refused:
         archive.preview("study_id,uri,frame,subject_id,mask_uri,label\n" + rows)
     assert ".png" not in str(refused.value)
 
 
-def test_label_contradiction_names_two_lines_that_differ(archive) -> None:
+def test_label_contradiction_names_two_lines_that_differ(archive: Archive) -> None:
     with pytest.raises(InputError, match="lines 3 and 5 "):
         archive.preview("study_id,uri,label\na,x.png,\na,y.png,0\na,z.png,0\na,w.png,1\n")
 
@@ -82,12 +86,12 @@ def test_label_contradiction_names_two_lines_that_differ(archive) -> None:
         ("a,x.png,perhaps,\n", "line 2: include is not 1, 0"),
     ],
 )
-def test_exclusions_that_make_no_sense(archive, rows, expected) -> None:
+def test_exclusions_that_make_no_sense(archive: Archive, rows: str, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         archive.preview("study_id,uri,include,exclude_reason\n" + rows)
 
 
 @pytest.mark.parametrize("header", ["study_id,file\n", "uri\n"])
-def test_a_missing_column(archive, header) -> None:
+def test_a_missing_column(archive: Archive, header: str) -> None:
     with pytest.raises(InputError, match=r"no column (uri|study_id)"):
         archive.preview(header)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies.plan.creation import preview_plan
-from tests.unit.studies.archives import PSEUDONYMIZER, SimulatedListing
+from diagchd_batch.studies.plan.creation import PlanPreview, preview_plan
+from tests.unit.studies.archives import PSEUDONYMIZER, Archive, SimulatedListing
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=6)
@@ -15,7 +15,7 @@ file_names = st.builds(lambda stem, extension: stem + extension, names, st.sampl
 keys = st.builds(lambda parts, file: "/".join([*parts, file]), st.lists(names, min_size=1, max_size=3), file_names)
 
 
-def studies_of(preview) -> dict[str, int]:
+def studies_of(preview: PlanPreview) -> dict[str, int]:
     return {row["source_study_id"]: row["n_images"] for row in preview.studies.to_pylist()}
 
 
@@ -26,7 +26,7 @@ def is_planned(key: str) -> bool:
 
 @settings(max_examples=25, deadline=None)
 @given(st.sets(keys, min_size=1, max_size=20))
-def test_tree_plans_each_image_under_its_directory(all_keys) -> None:
+def test_tree_plans_each_image_under_its_directory(all_keys: set[str]) -> None:
     all_keys.add("study/image.png")
     config = InputConfig(uri="simulated", layout="tree")
     preview = preview_plan(config, ShardsConfig(), SimulatedListing(sorted(all_keys)), PSEUDONYMIZER)
@@ -37,26 +37,26 @@ def test_tree_plans_each_image_under_its_directory(all_keys) -> None:
     assert preview.head.n_unlisted == preview.head.n_missing == 0
 
 
-def test_tree_on_disk(archive) -> None:
+def test_tree_on_disk(archive: Archive) -> None:
     archive.add_files("one/a.png", "one/B.JPEG", "one/notes.txt", "one/.a.png", "one/deeper/c.tif", ".trash/d.png")
     archive.add_files("dir.png/e.bmp")
     assert studies_of(archive.preview()) == {"one": 2, "one/deeper": 1, "dir.png": 1}
 
 
-def test_tree_refuses_images_that_belong_to_no_study(archive) -> None:
+def test_tree_refuses_images_that_belong_to_no_study(archive: Archive) -> None:
     archive.add_files("a.png", "b.png", "one/c.png")
     with pytest.raises(InputError, match=r"2 image files directly in input\.uri"):
         archive.preview()
 
 
 @pytest.mark.parametrize("layout", ["tree", "diagchd"])
-def test_an_empty_archive_is_refused(archive, layout) -> None:
+def test_an_empty_archive_is_refused(archive: Archive, layout: str) -> None:
     archive.add_files("one/notes.txt")
     with pytest.raises(InputError, match="no image file"):
         archive.preview(layout=layout)
 
 
-def test_diagchd_takes_labels_from_folders_and_finds_masks(archive) -> None:
+def test_diagchd_takes_labels_from_folders_and_finds_masks(archive: Archive) -> None:
     archive.add_files("IMAGE/0/a.png", "IMAGE/1/b.c.jpg", "IMAGE/1/d.png", "MASK/0/a.png", "MASK/1/b.c.png")
     archive.add_files("MASK/0/d.png", "MASK/1/e.png", "README.txt")
     preview = archive.preview(layout="diagchd")
@@ -76,7 +76,7 @@ def test_diagchd_takes_labels_from_folders_and_finds_masks(archive) -> None:
         (["IMAGE/0/a.png", "IMAGE/0/deeper/b.png", "IMAGE/c.png"], "2 image files below IMAGE/"),
     ],
 )
-def test_diagchd_refuses_contradicting_and_unknown_labels(archive, keys, expected) -> None:
+def test_diagchd_refuses_contradicting_and_unknown_labels(archive: Archive, keys: list[str], expected: str) -> None:
     archive.add_files(*keys)
     with pytest.raises(InputError, match=expected):
         archive.preview(layout="diagchd")

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -54,7 +55,9 @@ def test_no_more_workers_than_shards() -> None:
     speed=st.floats(0.1, 1e4),
     start=st.floats(0, 60),
 )
-def test_more_workers_are_never_slower_and_never_cheaper_in_machine_hours(n_images, n_workers, speed, start) -> None:
+def test_more_workers_are_never_slower_and_never_cheaper_in_machine_hours(
+    n_images: int, n_workers: int, speed: float, start: float
+) -> None:
     machines = Machines(speed, 1.0, 0.0, start)
     fewer, more = estimate(n_images, n_workers, machines), estimate(n_images, n_workers + 1, machines)
     assert more.hours <= fewer.hours * (1 + 1e-9)
@@ -65,17 +68,17 @@ def test_more_workers_are_never_slower_and_never_cheaper_in_machine_hours(n_imag
     "document",
     [{"images_per_s": 12.5}, {"images_per_s": {"end_to_end": 12.5, "model": 14}}, {"end_to_end": 12.5, "model": 14}],
 )
-def test_speed_is_end_to_end(document) -> None:
+def test_speed_is_end_to_end(document: dict[str, Any]) -> None:
     assert measured_images_per_s(document) == 12.5
 
 
 @pytest.mark.parametrize("document", [{}, {"images_per_s": None}, {"images_per_s": 0}, {"model": 14}])
-def test_a_document_without_a_speed_is_refused(document) -> None:
+def test_a_document_without_a_speed_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no end-to-end images/s"):
         measured_images_per_s(document)
 
 
-def test_space_is_all_that_the_output_holds_by_the_images_of_its_run(tmp_path) -> None:
+def test_space_is_all_that_the_output_holds_by_the_images_of_its_run(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     counts = compact_predictions(run.storage, RUN_ID, {})
     write_run_record(run.storage, run.private, run_record(run.plan, counts=counts))
@@ -84,7 +87,7 @@ def test_space_is_all_that_the_output_holds_by_the_images_of_its_run(tmp_path) -
     assert stored_bytes_per_image(run.storage) == pytest.approx(size_bytes / counts.n_images)
 
 
-def test_output_without_a_finished_run_is_refused(tmp_path) -> None:
+def test_output_without_a_finished_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scores").write_bytes(b"x")
     with pytest.raises(ValueError, match="no finished run"):
         stored_bytes_per_image(open_store(str(tmp_path)))
@@ -97,13 +100,13 @@ def test_table_leaves_out_what_is_not_known() -> None:
     assert table([estimate(100_000, 1, machines)], 5_000).splitlines()[-1] == "| 100,000 | 1 | 2.8 | 2.8 | 0.5 |"
 
 
-def test_workers_that_measured_together_are_shared_out(tmp_path) -> None:
+def test_workers_that_measured_together_are_shared_out(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"images_per_s": 40.0, "devices": ["GPU x", "GPU x"]}))
     command = [str(tmp_path / "run.json"), "--measured-workers", "4"]
     assert "10.0 images/s a worker (GPU x)" in report(parse(command), command)
 
 
-def test_writing_keeps_the_rest_of_the_page(tmp_path) -> None:
+def test_writing_keeps_the_rest_of_the_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     write_between_markers(page, "new")
@@ -114,14 +117,14 @@ def test_writing_keeps_the_rest_of_the_page(tmp_path) -> None:
         write_between_markers(page, "new")
 
 
-def test_command_line_says_what_is_wrong(tmp_path) -> None:
+def test_command_line_says_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "bench.json").write_text("{}")
     command = [sys.executable, "-m", "tools.cost_table", str(tmp_path / "bench.json")]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1 and "cost_table: neither a report" in result.stderr
 
 
-def test_table_of_the_page_is_what_its_command_prints(monkeypatch) -> None:
+def test_table_of_the_page_is_what_its_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody edits it by hand; where nothing has been measured yet, there is no table."""
     block = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip()
     if not block:

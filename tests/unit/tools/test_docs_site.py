@@ -31,7 +31,7 @@ SITE = {
         ("index.md", "![picture](docs/operations.md)", "![picture](docs/operations.md)"),
     ],
 )
-def test_links_hold_on_the_site(site_path, link, expected) -> None:
+def test_links_hold_on_the_site(site_path: str, link: str, expected: str) -> None:
     assert rewrite_links(link, site_path, SITE) == expected
 
 

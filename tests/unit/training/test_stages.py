@@ -1,5 +1,7 @@
 """Training batches, and all three stages on a few phantoms."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,14 +12,14 @@ from diagchd_batch.training.stages import CLASSIFICATION, SEGMENTATION, Cohort, 
 
 
 @pytest.fixture
-def cohort():
+def cohort() -> Cohort:
     """Return a cohort whose images are their masks times 100, so that a shift of one must be a shift of the other."""
     masks = np.random.default_rng(0).integers(0, 3, (10, 24, 36), dtype=np.uint8)
     images = np.repeat(masks[..., None] * 100, 3, axis=-1)
     return Cohort(images, masks, np.arange(10, dtype=np.int32) % 2, np.arange(10, dtype=np.int32))
 
 
-def test_masks_move_with_their_images_and_all_images_come_once(cohort) -> None:
+def test_masks_move_with_their_images_and_all_images_come_once(cohort: Cohort) -> None:
     batches = _Batches(cohort, 3, seed=1)
     assert len(batches) == 3
     moved = 0
@@ -37,7 +39,7 @@ def test_masks_move_with_their_images_and_all_images_come_once(cohort) -> None:
     assert drawn == set(batches._order) == set(range(10))
 
 
-def test_augmenting_leaves_the_cohort_alone(cohort) -> None:
+def test_augmenting_leaves_the_cohort_alone(cohort: Cohort) -> None:
     before = cohort.images.copy(), cohort.masks.copy()
     batches = _Batches(cohort, 5, seed=1)
     _ = [batches[index] for index in range(len(batches))]
@@ -46,7 +48,7 @@ def test_augmenting_leaves_the_cohort_alone(cohort) -> None:
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (2, -3), (-1, 4), (-2, -2)])
-def test_shifting_moves_and_fills_with_zeros(shift) -> None:
+def test_shifting_moves_and_fills_with_zeros(shift: tuple[int, int]) -> None:
     picture = np.arange(1, 61).reshape(6, 10)
     moved = _shifted(picture, shift)
     for row in range(6):
@@ -66,7 +68,7 @@ def test_the_classifier_s_layers_continue_the_pooled_features() -> None:
 
 
 @pytest.mark.slow
-def test_stages_train_what_they_should_and_are_not_repeated(tmp_path) -> None:
+def test_stages_train_what_they_should_and_are_not_repeated(tmp_path: Path) -> None:
     arrays = phantom_arrays(Selection("other", 5, 24, 1), (128, 160), tmp_path)
     cohort = Cohort(**arrays)
     stages = {

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ def test_the_bundled_models_are_packages() -> None:
         assert load_card(name).name == name
 
 
-def test_a_package_directory_scores_as_the_bundled_model_it_was_made_from(tmp_path) -> None:
+def test_a_package_directory_scores_as_the_bundled_model_it_was_made_from(tmp_path: Path) -> None:
     directory = make_package(tmp_path / "mine")
     spec = resolve_model(str(directory), "bundled", "float32")
     bundled = resolve_model("diagchd-compact", "bundled", "float32")
@@ -38,7 +40,7 @@ def test_a_package_directory_scores_as_the_bundled_model_it_was_made_from(tmp_pa
     assert one.chd_probability_b_f32.tobytes() == other.chd_probability_b_f32.tobytes()
 
 
-def test_a_relative_path_is_taken_from_the_working_directory(tmp_path, monkeypatch) -> None:
+def test_a_relative_path_is_taken_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_package(tmp_path / "mine")
     monkeypatch.chdir(tmp_path)
     assert package_location("./mine") == str(tmp_path / "mine")
@@ -46,7 +48,9 @@ def test_a_relative_path_is_taken_from_the_working_directory(tmp_path, monkeypat
     assert resolve_model("./mine", "seed:0", "float32").package == str(tmp_path / "mine")
 
 
-def test_a_name_without_a_slash_is_bundled_even_if_a_directory_has_that_name(tmp_path, monkeypatch) -> None:
+def test_a_name_without_a_slash_is_bundled_even_if_a_directory_has_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_package(tmp_path / "mine")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"there is no model 'mine'.*with a slash in it: \./mine"):
@@ -81,7 +85,9 @@ def _cut_the_card(directory: Path) -> None:
         (_cut_the_card, ConfigError, "the card of model .*mine is damaged"),
     ],
 )
-def test_a_damaged_package_is_refused(tmp_path, spoil, error, message) -> None:
+def test_a_damaged_package_is_refused(
+    tmp_path: Path, spoil: Callable[[Path], Any], error: type[Exception], message: str
+) -> None:
     directory = make_package(tmp_path / "mine")
     spoil(directory)
     with pytest.raises(error, match=message):
@@ -111,20 +117,22 @@ SHA256 = "0" * 64
         ({"weights": {"file": "/etc/passwd", "sha256": SHA256, "size_bytes": 1}}, ConfigError, "relative path"),
     ],
 )
-def test_a_card_that_cannot_be_used_is_refused(tmp_path, changes, error, message) -> None:
+def test_a_card_that_cannot_be_used_is_refused(
+    tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
     directory = make_package(tmp_path / "mine", **changes)
     with pytest.raises(error, match=message):
         resolve_model(str(directory), "bundled", "float32")
 
 
-def test_an_unknown_architecture_is_refused(tmp_path) -> None:
+def test_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
     architecture = load_card("diagchd-compact").architecture.model_dump() | {"identifier": "diagchd/2"}
     directory = make_package(tmp_path / "mine", architecture=architecture)
     with pytest.raises(ConfigError, match=r"the architecture of model .* is 'diagchd/2'.*update the program"):
         resolve_model(str(directory), "seed:0", "float32")
 
 
-def test_weights_that_are_no_checkpoint_are_refused_although_the_card_describes_them(tmp_path) -> None:
+def test_weights_that_are_no_checkpoint_are_refused_although_the_card_describes_them(tmp_path: Path) -> None:
     data = b"PK\x03\x04 and so on"
     weights = {"file": CHECKPOINT, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
     directory = make_package(tmp_path / "mine", weights=weights)
@@ -133,7 +141,7 @@ def test_weights_that_are_no_checkpoint_are_refused_although_the_card_describes_
         resolve_model(str(directory), "bundled", "float32")
 
 
-def test_a_package_replaced_since_the_run_began_is_refused(tmp_path) -> None:
+def test_a_package_replaced_since_the_run_began_is_refused(tmp_path: Path) -> None:
     directory = make_package(tmp_path / "mine")
     spec = resolve_model(str(directory), "bundled", "float32")
     refuse_replaced_weights(spec)
@@ -142,13 +150,13 @@ def test_a_package_replaced_since_the_run_began_is_refused(tmp_path) -> None:
         refuse_replaced_weights(spec)
 
 
-def test_a_checkpoint_of_the_user_s_takes_the_place_of_the_package_s(tmp_path) -> None:
+def test_a_checkpoint_of_the_user_s_takes_the_place_of_the_package_s(tmp_path: Path) -> None:
     directory = make_package(tmp_path / "mine", weights=None)
     spec = resolve_model(str(directory), str(directory / CHECKPOINT), "float32")
     assert spec.weights == str(directory / CHECKPOINT)
 
 
-def test_a_package_trained_on_phantoms_is_cautioned_about(tmp_path) -> None:
+def test_a_package_trained_on_phantoms_is_cautioned_about(tmp_path: Path) -> None:
     directory = make_package(tmp_path / "mine")
     assert "trained on SIMULATED phantoms" in clinical_warning(str(directory), "bundled", simulated_images=False)
     card = json.loads((directory / "card.json").read_text(encoding="utf-8"))
@@ -157,7 +165,7 @@ def test_a_package_trained_on_phantoms_is_cautioned_about(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("name", ["/archive/models/anna-smith", "s3://hospital-models/anna-smith"])
-def test_the_location_of_a_package_stays_out_of_the_public_record(name) -> None:
+def test_the_location_of_a_package_stays_out_of_the_public_record(name: str) -> None:
     def job(model: str) -> JobConfig:
         blocks = {"input": {"uri": "in", "layout": "tree"}, "output": {"uri": "out"}, "model": {"name": model}}
         return JobConfig.model_validate(blocks)

@@ -1,6 +1,7 @@
 """One run record that cannot be read: the views that need records go on with the other runs and name it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ VIEWS = ["runs", "lineages", "current"]
 
 
 @pytest.fixture
-def made(tmp_path) -> MadeLineage:
+def made(tmp_path: Path) -> MadeLineage:
     """A lineage of three runs, and a run of its own."""
     made = MadeLineage(tmp_path)
     for name in "abc":
@@ -43,7 +44,7 @@ def left_after(damaged: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize("content", [b"", b"{", b'{"run_id": "run-1"}'])
 @pytest.mark.parametrize("damaged", [*CHAIN, "alone"])
 @pytest.mark.parametrize("view", VIEWS)
-def test_views_go_on_and_name_the_damaged_run(made, view, damaged, content) -> None:
+def test_views_go_on_and_name_the_damaged_run(made: MadeLineage, view: str, damaged: str, content: bytes) -> None:
     made.output.storage.replace(output_layout.run_record(damaged), content)
     column = "run_id" if view == "runs" else "lineage"
     reported: list[tuple[str, DamagedRecordError]] = []
@@ -55,7 +56,7 @@ def test_views_go_on_and_name_the_damaged_run(made, view, damaged, content) -> N
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_command_names_it_on_standard_error(made, view) -> None:
+def test_the_command_names_it_on_standard_error(made: MadeLineage, view: str) -> None:
     made.output.storage.replace(output_layout.run_record("run-2"), b"{")
     done = diagchd_batch("query", made.output.storage.uri, f"SELECT count(*) AS n FROM {view}", "--format", "json")
     assert done.exit_code == 0, done.messages
@@ -63,19 +64,19 @@ def test_the_command_names_it_on_standard_error(made, view) -> None:
     assert "run-2" in done.messages and output_layout.run_record("run-2") in done.messages
 
 
-def test_other_views_say_nothing_of_it(made) -> None:
+def test_other_views_say_nothing_of_it(made: MadeLineage) -> None:
     made.output.storage.replace(output_layout.run_record("run-2"), b"{")
     done = diagchd_batch("query", made.output.storage.uri, "SELECT count(*) AS n FROM predictions", "--format", "json")
     assert (done.exit_code, done.messages) == (0, "")
 
 
-def test_a_notebook_is_warned(made) -> None:
+def test_a_notebook_is_warned(made: MadeLineage) -> None:
     made.output.storage.replace(output_layout.run_record("alone"), b"{")
     with pytest.warns(UserWarning, match="leave out run alone"):
         assert set(made.output.current_predictions()["lineage"].to_pylist()) == {"run-3"}
 
 
-def test_one_run_does_not_ask_for_the_record_of_another(made) -> None:
+def test_one_run_does_not_ask_for_the_record_of_another(made: MadeLineage) -> None:
     made.output.storage.replace(output_layout.run_record("alone"), b"{")
     assert set(made.output.current_predictions("run-3")["lineage"].to_pylist()) == {"run-3"}
     with pytest.raises(DamagedRecordError):

@@ -1,8 +1,13 @@
 """What counts of a lineage: the view `current` and the evaluation's frames, against pandas."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +27,7 @@ image_results = st.one_of(st.none(), st.dictionaries(st.integers(0, 2), st.boole
 lineages = st.lists(st.dictionaries(st.sampled_from(IMAGES), image_results, min_size=1), min_size=1, max_size=4)
 
 
-def _rows(images: dict, generation: int) -> list[dict]:
+def _rows(images: dict[str, Any], generation: int) -> list[dict[str, Any]]:
     rows = []
     for image_id, frames in images.items():
         for frame, ok in {None: False}.items() if frames is None else frames.items():
@@ -32,7 +37,7 @@ def _rows(images: dict, generation: int) -> list[dict]:
     return rows
 
 
-def _expected(runs: list[dict]) -> set[tuple]:
+def _expected(runs: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
     """(image, frame, generation) of the rows that count."""
     rows = pd.DataFrame(
         [{**row, "generation": place} for place, images in enumerate(runs) for row in _rows(images, place)]
@@ -45,7 +50,7 @@ def _expected(runs: list[dict]) -> set[tuple]:
     return set(rows[["image_id", "frame", "generation"]].itertuples(index=False, name=None))
 
 
-def _found(rows: list[dict], generation_of) -> set[tuple]:
+def _found(rows: list[dict[str, Any]], generation_of: Callable[[dict[str, Any]], int]) -> set[tuple[Any, ...]]:
     found = [(row["image_id"], -1 if row["frame"] is None else row["frame"], generation_of(row)) for row in rows]
     assert len(set(found)) == len(found)
     return set(found)
@@ -53,7 +58,9 @@ def _found(rows: list[dict], generation_of) -> set[tuple]:
 
 @settings(deadline=None, max_examples=6)
 @given(runs=lineages)
-def test_the_view_current_takes_the_latest_ok_by_lineage_order(runs, tmp_path_factory) -> None:
+def test_the_view_current_takes_the_latest_ok_by_lineage_order(
+    runs: list[dict[str, dict[int, bool] | None]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     made = MadeLineage(tmp_path_factory.mktemp("lineage"))
     # ids and times that tell of another order than the lineage's
     names = [f"run-{9 - place}" for place in range(len(runs))]
@@ -72,7 +79,7 @@ def test_the_view_current_takes_the_latest_ok_by_lineage_order(runs, tmp_path_fa
 
 @settings(deadline=None, max_examples=12)
 @given(runs=lineages)
-def test_the_evaluation_takes_the_same_rows(runs) -> None:
+def test_the_evaluation_takes_the_same_rows(runs: list[dict[str, dict[int, bool] | None]]) -> None:
     tables = []
     for place, images in enumerate(runs):
         studies = [
@@ -94,10 +101,10 @@ def test_the_evaluation_takes_the_same_rows(runs) -> None:
     assert _found(rows, lambda row: row["chd_probability"]) == expected
 
 
-def _is_ok(runs: list[dict], image_id: str, frame: int, generation: int) -> bool:
+def _is_ok(runs: list[dict[str, Any]], image_id: str, frame: int, generation: int) -> bool:
     return frame >= 0 and runs[generation][image_id][frame]
 
 
-def test_an_output_without_a_lineage_reads_as_it_is(tmp_path) -> None:
+def test_an_output_without_a_lineage_reads_as_it_is(tmp_path: Path) -> None:
     output = Output(open_store(str(tmp_path)), open_store(str(tmp_path / "private")))
     assert output.current_predictions().num_rows == 0

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -44,7 +45,7 @@ def queries() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
     made = MadeOutput(tmp_path_factory.mktemp("output"))
     for place, run_id in enumerate((RUN_ID, LATER)):
         studies = [MadeStudy("left out", (), 1, exclude_reason="no consent")]
@@ -84,7 +85,7 @@ def _write_sources(made: MadeOutput) -> None:
 
 
 @pytest.fixture(scope="module")
-def answer(made):
+def answer(made: MadeOutput) -> Callable[[str], pd.DataFrame]:
     database = open_query(open_output(made.output.uri), TABLES)
 
     def run(name: str) -> pd.DataFrame:
@@ -97,7 +98,7 @@ def answer(made):
 
 
 @pytest.fixture(scope="module")
-def own_name(made):
+def own_name(made: MadeOutput) -> dict[str, str]:
     return {made.tokens.study(name): name for name in (*STUDIES, "left out")}
 
 
@@ -114,7 +115,7 @@ def test_the_page_has_a_check_for_each_query() -> None:
     assert text.count("```sql") == len(queries())
 
 
-def test_model_against_readers(answer, own_name) -> None:
+def test_model_against_readers(answer: Callable[[str], pd.DataFrame], own_name: dict[str, str]) -> None:
     expected = {
         (name, reader)
         for name, positive in called(0).items()
@@ -126,7 +127,7 @@ def test_model_against_readers(answer, own_name) -> None:
     assert list(found.score) == sorted(found.score, reverse=True)
 
 
-def test_flips(answer, own_name) -> None:
+def test_flips(answer: Callable[[str], pd.DataFrame], own_name: dict[str, str]) -> None:
     before, now = called(0), called(1)
     expected = [name for name in before if before[name] != now[name]]
     found = answer("flips")
@@ -138,22 +139,24 @@ def test_flips(answer, own_name) -> None:
         assert (row.call_before, row.call_now) == tuple("positive" if c[name] else "negative" for c in (before, now))
 
 
-def test_failures(answer) -> None:
+def test_failures(answer: Callable[[str], pd.DataFrame]) -> None:
     (row,) = answer("failures").to_dict("records")
     assert row == {"error_code": FAILED, "n_rows": 1, "n_studies": 1, "remedy": REMEDIES[FAILED]}
 
 
-def test_studies_without_a_result(answer, own_name) -> None:
+def test_studies_without_a_result(answer: Callable[[str], pd.DataFrame], own_name: dict[str, str]) -> None:
     found = answer("without_result")
     assert [(own_name[row.study_id], row.error_codes) for row in found.itertuples()] == [("seven", FAILED)]
 
 
-def test_rows_by_weights(answer) -> None:
+def test_rows_by_weights(answer: Callable[[str], pd.DataFrame]) -> None:
     (row,) = answer("weights").to_dict("records")
     assert row == {"run_id": LATER, "model": "other", "precision": "float32", "n_rows": 7, "n_ok": 7}
 
 
-def test_nothing_is_there_twice_and_a_doubled_row_would_be_found(made, answer) -> None:
+def test_nothing_is_there_twice_and_a_doubled_row_would_be_found(
+    made: MadeOutput, answer: Callable[[str], pd.DataFrame]
+) -> None:
     assert answer("twice").empty
     key = output_layout.predictions_file(LATER, 0)
     before = made.output.read(key)
@@ -169,12 +172,12 @@ def test_nothing_is_there_twice_and_a_doubled_row_would_be_found(made, answer) -
     assert row["image_id"] == table["image_id"][2].as_py() and row["n_rows"] == 2
 
 
-def test_files_with_the_same_content(answer) -> None:
+def test_files_with_the_same_content(answer: Callable[[str], pd.DataFrame]) -> None:
     (row,) = answer("same_content").to_dict("records")
     assert row["sha256"] == "1f" * 32 and list(row["uris"]) == ["one/0.png", "three/0.png"]
 
 
-def test_who_scored_a_study(answer) -> None:
+def test_who_scored_a_study(answer: Callable[[str], pd.DataFrame]) -> None:
     found = answer("who_scored")
     assert list(found.run_id) == [RUN_ID, LATER]
     assert list(found.model) == ["made", "other"] and list(found.n_frames) == [1, 1]
@@ -182,7 +185,7 @@ def test_who_scored_a_study(answer) -> None:
     assert list(found.started_at) == [pd.Timestamp("2024-01-02 03:04")] * 2
 
 
-def test_headline(answer) -> None:
+def test_headline(answer: Callable[[str], pd.DataFrame]) -> None:
     found = answer("headline").set_index(["subject_kind", "subject"])
     calls = {("model", "made"): called(0)}
     calls |= {("reader", r): {name: bool(row[3][i]) for name, row in STUDIES.items()} for i, r in enumerate(READERS)}
@@ -199,7 +202,7 @@ def test_headline(answer) -> None:
     assert list(found.index.get_level_values(0)) == ["model", "reader", "reader", "reader", "readers_mean", "majority"]
 
 
-def test_differences(answer) -> None:
+def test_differences(answer: Callable[[str], pd.DataFrame]) -> None:
     found = answer("differences")
     pair = found[(found.endpoint == "accuracy") & (found.comparator == "A")].iloc[0]
     both = called(0)
@@ -209,7 +212,7 @@ def test_differences(answer) -> None:
     assert pair.difference == pytest.approx(model - reader) and pair.n_units == len(both)
 
 
-def test_subgroups(answer) -> None:
+def test_subgroups(answer: Callable[[str], pd.DataFrame]) -> None:
     found = answer("subgroups").set_index(["endpoint", "level"])
     for endpoint, label in (("sensitivity", 1), ("specificity", 0)):
         for site in ("north", "south"):
@@ -218,29 +221,29 @@ def test_subgroups(answer) -> None:
             assert row.value == pytest.approx(sum(own) / len(own)) if own else pd.isna(row.value)
 
 
-def test_flags(answer) -> None:
+def test_flags(answer: Callable[[str], pd.DataFrame]) -> None:
     found = {(row.source_resolution, row.flag): row.n_frames for row in answer("flags").itertuples()}
     assert found == {("600×800", "no_septum"): 1, ("600×800", "unsure"): 1, ("300×400", "unsure"): 1}
 
 
-def test_other_thresholds(answer) -> None:
+def test_other_thresholds(answer: Callable[[str], pd.DataFrame]) -> None:
     for row in answer("threshold").itertuples():
         positive = [name for name, call in called(0, float(row.threshold)).items() if call]
         assert row.n_positive == len(positive)
         assert row.tp == sum(STUDIES[name][0] for name in positive) and row.fp == len(positive) - row.tp
 
 
-def test_disagreement(answer, own_name) -> None:
+def test_disagreement(answer: Callable[[str], pd.DataFrame], own_name: dict[str, str]) -> None:
     expected = {name: sum(row[3]) for name, row in STUDIES.items() if 0 < sum(row[3]) < 3}
     found = {own_name[row.study_id]: row.n_positive for row in answer("disagreement").itertuples()}
     assert found == expected
 
 
-def test_missed(answer) -> None:
+def test_missed(answer: Callable[[str], pd.DataFrame]) -> None:
     expected = [name for name, call in called(0).items() if STUDIES[name][0] and not call]
     assert list(answer("missed").source_study_id) == expected
 
 
-def test_excluded(answer) -> None:
+def test_excluded(answer: Callable[[str], pd.DataFrame]) -> None:
     (row,) = answer("excluded").to_dict("records")
     assert row["source_study_id"] == "left out" and list(row["exclude_reasons"]) == ["no consent"]

@@ -1,5 +1,7 @@
 """Runs that build on one another are complete together, and what breaks that is found."""
 
+from pathlib import Path
+
 import pytest
 
 from diagchd_batch import output_layout
@@ -10,7 +12,7 @@ from tests.unit.results.made_lineage import MadeLineage
 
 
 @pytest.fixture
-def lineage(tmp_path) -> MadeLineage:
+def lineage(tmp_path: Path) -> MadeLineage:
     """Three runs: two files and one that is broken; two more and one changed; the broken one, mended."""
     made = MadeLineage(tmp_path)
     made.add_files("a/1.png", "a/2.png", "b/1.png")
@@ -28,14 +30,14 @@ def _kinds(made: MadeLineage) -> list[ProblemKind]:
     return [problem.kind for problem in verify_lineage(made.output, made.newest).problems]
 
 
-def test_a_lineage_is_complete_for_the_union_of_its_plans(lineage) -> None:
+def test_a_lineage_is_complete_for_the_union_of_its_plans(lineage: MadeLineage) -> None:
     report = verify_lineage(lineage.output, lineage.newest)
     assert report.ok, report.problems
     assert report.run_ids == ("run-1", "run-2", "run-3")
     assert (report.n_images, report.n_rows) == (5, 5)
 
 
-def test_an_image_without_any_row_is_found(lineage) -> None:
+def test_an_image_without_any_row_is_found(lineage: MadeLineage) -> None:
     rows = lineage.predictions("run-2")
     image_id = lineage.tokens.image("c/1.png")
     lineage.write_predictions("run-2", [row for row in rows if row["image_id"] != image_id])
@@ -44,13 +46,13 @@ def test_an_image_without_any_row_is_found(lineage) -> None:
     assert image_id in problem.place
 
 
-def test_a_row_that_no_run_planned_is_found(lineage) -> None:
+def test_a_row_that_no_run_planned_is_found(lineage: MadeLineage) -> None:
     rows = lineage.predictions("run-1")
     lineage.write_predictions("run-1", [*rows, rows[0] | {"image_id": "i-0000000000000000"}])
     assert _kinds(lineage) == [ProblemKind.UNPLANNED_ROW]
 
 
-def test_a_file_that_failed_as_a_whole_in_two_runs_counts_once(tmp_path) -> None:
+def test_a_file_that_failed_as_a_whole_in_two_runs_counts_once(tmp_path: Path) -> None:
     made = MadeLineage(tmp_path)
     made.add_files("a/1.png")
     made.run(broken=("a/1.png",))
@@ -66,14 +68,14 @@ def test_a_file_that_failed_as_a_whole_in_two_runs_counts_once(tmp_path) -> None
         (output_layout.run_record("run-2"), ProblemKind.BROKEN_LINEAGE),
     ],
 )
-def test_a_parent_that_is_not_whole_is_named(lineage, lost, kind) -> None:
+def test_a_parent_that_is_not_whole_is_named(lineage: MadeLineage, lost: str, kind: ProblemKind) -> None:
     lineage.output.storage.delete(lost)
     (problem,) = verify_lineage(lineage.output, lineage.newest).problems
     assert problem.kind is kind
     assert lost.split("=")[1].split("/")[0] in f"{problem.place} {problem.detail}"
 
 
-def test_a_parent_that_scores_otherwise_is_found(tmp_path) -> None:
+def test_a_parent_that_scores_otherwise_is_found(tmp_path: Path) -> None:
     made = MadeLineage(tmp_path)
     made.add_files("a/1.png")
     made.run(fingerprint="1" * 64)

@@ -4,8 +4,9 @@ import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -84,7 +85,7 @@ def test_cut_short(run: MadeRun, kept: int) -> None:
 def test_a_full_temporary_disk_does_not_pass_for_damage(run: MadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """The remedy for a damaged file is to delete it, so verify must not call a sound one damaged."""
 
-    def full(path, mode) -> Never:
+    def full(path: Any, mode: Any) -> Never:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "open", full)
@@ -164,15 +165,15 @@ def test_another_writers_file_with_the_same_rows_is_noticed(run: MadeRun) -> Non
     assert kinds(verified(run)) == {"altered_shard"}
 
 
-def without(image: int, frame: int | None) -> Callable[[list[dict]], list[dict]]:
-    def drop(rows: list[dict]) -> list[dict]:
+def without(image: int, frame: int | None) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    def drop(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [r for r in rows if not (int(r["image_id"][-1]) == image and r["frame"] == frame)]
 
     return drop
 
 
-def with_change(image: int, **changes: object) -> Callable[[list[dict]], list[dict]]:
-    def change(rows: list[dict]) -> list[dict]:
+def with_change(image: int, **changes: object) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    def change(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         at = next(k for k, row in enumerate(rows) if int(row["image_id"][-1]) == image)
         return [*rows[:at], {**rows[at], **changes}, *rows[at + 1 :]]
 
@@ -238,7 +239,7 @@ def test_frame_rules(run: MadeRun, rule: str, frame: int) -> None:
     assert places == {f"shard {shard}, image i-000{shard}000000000000" for shard in (1, 2)}
 
 
-def rewrite_predictions(run: MadeRun, alter: Callable) -> None:
+def rewrite_predictions(run: MadeRun, alter: Callable[..., Any]) -> None:
     path = run.path(output_layout.predictions_file(RUN_ID, 0))
     table = alter(pq.read_table(path))
     path.unlink()
@@ -257,8 +258,8 @@ def rewrite_predictions(run: MadeRun, alter: Callable) -> None:
     ],
     ids=["last row gone", "first row gone", "a row twice", "two rows swapped", "a shard gone", "other values"],
 )
-def test_predictions_that_are_not_the_scores(run: MadeRun, alter: Callable, place: str) -> None:
-    def as_written(table):
+def test_predictions_that_are_not_the_scores(run: MadeRun, alter: Callable[..., Any], place: str) -> None:
+    def as_written(table: pa.Table) -> pa.Table:
         return alter(table).cast(table.schema)
 
     rewrite_predictions(run, as_written)

@@ -1,6 +1,7 @@
 """Verifying a whole output: one run that is damaged, or gone but for its plan, hides neither itself nor the others."""
 
 import json
+from pathlib import Path
 from shutil import rmtree
 
 import pytest
@@ -8,12 +9,12 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.results.verify.findings import ProblemKind
 from diagchd_batch.results.verify.whole_output import verify_lineages, verify_runs
-from tests.support.command_line import diagchd_batch
+from tests.support.command_line import Ended, diagchd_batch
 from tests.unit.results.made_lineage import MadeLineage
 
 
 @pytest.fixture
-def made(tmp_path) -> MadeLineage:
+def made(tmp_path: Path) -> MadeLineage:
     """Two runs, the second of which builds on the first; no score file is written, which verify says of both."""
     made = MadeLineage(tmp_path)
     made.add_files("a/1.png", "a/2.png")
@@ -27,13 +28,15 @@ def _kinds(made: MadeLineage) -> dict[str, set[ProblemKind]]:
     return {report.run_id: {problem.kind for problem in report.problems} for report in verify_runs(made.output)}
 
 
-def _verify(made: MadeLineage, *options: str):
+def _verify(made: MadeLineage, *options: str) -> Ended:
     return diagchd_batch("verify", made.output.storage.uri, "--private-uri", made.output.private.uri, *options)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"run_id": "run-1", "sta', b"[]", b'{"run_id": "run-1"}', b"\xff\x00"])
 @pytest.mark.parametrize("damaged", ["run-1", "run-2"])
-def test_a_damaged_run_record_is_one_line_and_the_other_run_is_verified(made, damaged, content) -> None:
+def test_a_damaged_run_record_is_one_line_and_the_other_run_is_verified(
+    made: MadeLineage, damaged: str, content: bytes
+) -> None:
     key = output_layout.run_record(damaged)
     made.output.storage.replace(key, content)
     found = _kinds(made)
@@ -49,20 +52,20 @@ def test_a_damaged_run_record_is_one_line_and_the_other_run_is_verified(made, da
     }
 
 
-def test_a_lineage_is_verified_beside_a_damaged_run_of_another(made) -> None:
+def test_a_lineage_is_verified_beside_a_damaged_run_of_another(made: MadeLineage) -> None:
     made.output.storage.replace(output_layout.run_record("another"), b"{")
     (report,) = verify_lineages(made.output)
     assert report.ok and report.run_ids == ("run-1", "run-2")
 
 
-def test_a_lineage_with_a_damaged_parent_is_broken(made) -> None:
+def test_a_lineage_with_a_damaged_parent_is_broken(made: MadeLineage) -> None:
     made.output.storage.replace(output_layout.run_record("run-1"), b"{")
     (report,) = verify_lineages(made.output)
     assert [problem.kind for problem in report.problems] == [ProblemKind.BROKEN_LINEAGE]
     assert output_layout.run_record("run-1") in report.problems[0].detail
 
 
-def test_a_run_of_which_only_the_plan_is_left_is_found(made) -> None:
+def test_a_run_of_which_only_the_plan_is_left_is_found(made: MadeLineage) -> None:
     for key in [info.key for info in made.output.storage.list() if "run_id=run-2/" in info.key]:
         made.output.storage.delete(key)
     assert _kinds(made)["run-2"] == {ProblemKind.NO_RUN_RECORD}
@@ -71,13 +74,13 @@ def test_a_run_of_which_only_the_plan_is_left_is_found(made) -> None:
     assert "run run-2: no_run_record" in done.printed and "1 planned image" in done.printed
 
 
-def test_also_where_nothing_public_is_left_at_all(made) -> None:
+def test_also_where_nothing_public_is_left_at_all(made: MadeLineage) -> None:
     rmtree(made.output.storage.uri)
     assert _kinds(made) == {"run-1": {ProblemKind.NO_RUN_RECORD}, "run-2": {ProblemKind.NO_RUN_RECORD}}
     assert _verify(made).exit_code == 1
 
 
-def test_a_run_whose_plan_is_gone_does_not_hide_the_other(made) -> None:
+def test_a_run_whose_plan_is_gone_does_not_hide_the_other(made: MadeLineage) -> None:
     made.output.private.delete(output_layout.plan_head("run-1"))
     found = _kinds(made)
     assert found["run-1"] == {ProblemKind.UNREADABLE_PLAN}

@@ -11,10 +11,10 @@ from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(0, 250), max_size=60))
-def test_never_overdrawn_and_everyone_gets_their_turn(demands) -> None:
+def test_never_overdrawn_and_everyone_gets_their_turn(demands: list[int]) -> None:
     budget, lock, used, most = ByteBudget(100), threading.Lock(), [0], [0]
 
-    def borrow(demand):
+    def borrow(demand: int) -> int:
         with budget.borrow(demand):
             with lock:
                 used[0] += min(demand, 100)

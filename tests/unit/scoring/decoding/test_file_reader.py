@@ -2,19 +2,26 @@
 
 import hashlib
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, SourceRecord
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder
 from diagchd_batch.storage import open_store
+from diagchd_batch.studies.plan.records import PlannedImage
 from tests.unit.scoring.made_inputs import HEIGHT, WIDTH, plan_files, png, tiff
 
 
-def _read(directory, image, *, rule="all", max_file_bytes=1_000_000):
+def _read(
+    directory: Path, image: PlannedImage, *, rule: FrameRule = "all", max_file_bytes: int = 1_000_000
+) -> tuple[list[FrameInput], SourceRecord]:
     reader = FileReader(open_store(str(directory)), rule, max_file_bytes)
     decoder = InProcessDecoder(DecodeSettings(DecodeLimits(), HEIGHT, WIDTH, None), ByteBudget(1 << 20))
     *frames, source = reader.read(image, decoder)
@@ -23,7 +30,7 @@ def _read(directory, image, *, rule="all", max_file_bytes=1_000_000):
     return frames, source
 
 
-def test_a_file_gives_its_frames_and_its_digest(tmp_path) -> None:
+def test_a_file_gives_its_frames_and_its_digest(tmp_path: Path) -> None:
     data = png(77, size=(100, 50))
     (image,) = plan_files(tmp_path, {"a.png": data})
     (frame,), source = _read(tmp_path, image)
@@ -43,7 +50,9 @@ def test_a_file_gives_its_frames_and_its_digest(tmp_path) -> None:
         ("first", (2, 0), [0, 2]),
     ],
 )
-def test_frames_of_a_multi_page_file(tmp_path, rule, frames, expected) -> None:
+def test_frames_of_a_multi_page_file(
+    tmp_path: Path, rule: str, frames: tuple[int, int] | None, expected: list[int]
+) -> None:
     (image,) = plan_files(tmp_path, {"a.tif": tiff([10, 20, 30])}, frames={"a.tif": frames} if frames else None)
     rows, _ = _read(tmp_path, image, rule=rule)
     assert [row.frame for row in rows] == expected
@@ -51,7 +60,7 @@ def test_frames_of_a_multi_page_file(tmp_path, rule, frames, expected) -> None:
     assert {row.source_frames for row in rows} == {3}
 
 
-def test_a_missing_frame_fails_alone(tmp_path) -> None:
+def test_a_missing_frame_fails_alone(tmp_path: Path) -> None:
     (image,) = plan_files(tmp_path, {"a.tif": tiff([10, 20])}, frames={"a.tif": (0, 7)})
     rows, source = _read(tmp_path, image)
     assert [(row.frame, row.error) for row in rows] == [(0, None), (7, FailureCode.FRAME_NOT_FOUND)]
@@ -66,7 +75,7 @@ def test_a_missing_frame_fails_alone(tmp_path) -> None:
         (lambda path: os.utime(path, ns=(1, 1)), FailureCode.SOURCE_CHANGED),
     ],
 )
-def test_a_file_that_changed_since_planning(tmp_path, spoil, code) -> None:
+def test_a_file_that_changed_since_planning(tmp_path: Path, spoil: Callable[[Path], Any], code: FailureCode) -> None:
     (image,) = plan_files(tmp_path, {"a.png": png(0)})
     spoil(tmp_path / "a.png")
     (row,), source = _read(tmp_path, image)
@@ -74,7 +83,7 @@ def test_a_file_that_changed_since_planning(tmp_path, spoil, code) -> None:
     assert code.value in source.row()["error"]
 
 
-def test_damaged_bytes_fail_with_their_digest_kept(tmp_path) -> None:
+def test_damaged_bytes_fail_with_their_digest_kept(tmp_path: Path) -> None:
     data = png(0, size=(200, 200))[:60]
     (image,) = plan_files(tmp_path, {"a.png": data})
     (row,), source = _read(tmp_path, image)
@@ -82,7 +91,7 @@ def test_damaged_bytes_fail_with_their_digest_kept(tmp_path) -> None:
     assert source.row()["sha256"] == hashlib.sha256(data).hexdigest()
 
 
-def test_a_file_over_the_limit_is_not_read(tmp_path) -> None:
+def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:
     (image,) = plan_files(tmp_path, {"a.png": png(0)})
     (row,), source = _read(tmp_path, image, max_file_bytes=10)
     assert row.error == FailureCode.TOO_LARGE
@@ -98,7 +107,7 @@ def test_a_file_over_the_limit_is_not_read(tmp_path) -> None:
         (b"", "mask_unreadable"),
     ],
 )
-def test_a_bad_mask_does_not_fail_its_image(tmp_path, mask, status) -> None:
+def test_a_bad_mask_does_not_fail_its_image(tmp_path: Path, mask: bytes, status: str) -> None:
     (image,) = plan_files(tmp_path, {"a.png": png(0)}, masks={"a.png": mask})
     (row,), source = _read(tmp_path, image)
     assert row.error is None
@@ -107,7 +116,7 @@ def test_a_bad_mask_does_not_fail_its_image(tmp_path, mask, status) -> None:
     assert source.row()["mask_sha256"] == hashlib.sha256(mask).hexdigest()
 
 
-def test_masks_that_are_gone_or_changed(tmp_path) -> None:
+def test_masks_that_are_gone_or_changed(tmp_path: Path) -> None:
     image, other = plan_files(
         tmp_path, {"a.png": png(0), "b.png": png(0)}, masks={"a.png": png(1, mode="L"), "b.png": png(1, mode="L")}
     )

@@ -27,7 +27,7 @@ sys.exit(str(found) if (found := {"tensorflow", "keras", "ray"} & set(sys.module
 
 
 @pytest.mark.parametrize("where", ["in process", "isolated"])
-def test_a_file_is_decoded_without_tensorflow_and_ray(where) -> None:
+def test_a_file_is_decoded_without_tensorflow_and_ray(where: str) -> None:
     command = [sys.executable, "-c", DECODE, where]
     done = subprocess.run(command, input=png(77), capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()

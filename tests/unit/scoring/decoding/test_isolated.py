@@ -4,8 +4,9 @@ import errno
 import io
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.scoring.decoding import isolated
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
-from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder, MaskRequest
+from diagchd_batch.scoring.decoding.in_process import DecodeSettings, GridFrame, InProcessDecoder, MaskRequest
 from diagchd_batch.scoring.decoding.isolated import IsolatedDecoder
 from tests.support.trapped_decoder import (
     GLUTTON,
@@ -35,7 +36,7 @@ SETTINGS = DecodeSettings(DecodeLimits(), HEIGHT, WIDTH, {0: 0, 255: 2})
 
 
 @pytest.fixture
-def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IsolatedDecoder]:
     """Return a decoder whose children have a trapped image library: pictures of certain sizes kill or hang them."""
     monkeypatch.syspath_prepend(str(set_traps(tmp_path)))
     decoder = IsolatedDecoder(SETTINGS, timeout_s=2.0, memory_bytes=4 << 30)
@@ -43,12 +44,12 @@ def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     decoder.close()
 
 
-def _frame(decoder, data):
+def _frame(decoder: IsolatedDecoder, data: bytes) -> GridFrame:
     decoder.open(data)
     return decoder.frame(0)
 
 
-def test_gives_the_same_pixels_as_in_process(decoder) -> None:
+def test_gives_the_same_pixels_as_in_process(decoder: IsolatedDecoder) -> None:
     generator = np.random.default_rng(3)
     in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
     buffer = io.BytesIO()
@@ -64,7 +65,7 @@ def test_gives_the_same_pixels_as_in_process(decoder) -> None:
     assert decoder.frame(2).image_hwc_u8[0, 0, 0] == 3
 
 
-def test_item_errors_come_through_unchanged(decoder) -> None:
+def test_item_errors_come_through_unchanged(decoder: IsolatedDecoder) -> None:
     in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
     for data in (b"", b"no image", png(0)[:50]):
         with pytest.raises(ItemError) as ours:
@@ -82,7 +83,9 @@ def test_item_errors_come_through_unchanged(decoder) -> None:
         (HANGER, FailureCode.DECODE_TIMEOUT),
     ],
 )
-def test_a_file_that_kills_or_hangs_twice_gets_its_code_and_the_next_is_decoded(decoder, size, code) -> None:
+def test_a_file_that_kills_or_hangs_twice_gets_its_code_and_the_next_is_decoded(
+    decoder: IsolatedDecoder, size: tuple[int, int], code: FailureCode
+) -> None:
     decoder.open(trap(size))
     with pytest.raises(ItemError) as error:
         decoder.frame(0)
@@ -96,15 +99,15 @@ def test_a_file_that_kills_or_hangs_twice_gets_its_code_and_the_next_is_decoded(
 
 
 @pytest.fixture
-def short_pauses(monkeypatch) -> None:
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolated, "KILL_PAUSES_S", (0.1, 0.1, 0.1))
 
 
-def test_one_death_is_forgiven(decoder, short_pauses) -> None:
+def test_one_death_is_forgiven(decoder: IsolatedDecoder, short_pauses: None) -> None:
     assert _frame(decoder, trap(KILLED_ONCE)).source_width == KILLED_ONCE[1]
 
 
-def test_kills_from_outside_are_the_machines_fault_not_the_files(decoder, short_pauses) -> None:
+def test_kills_from_outside_are_the_machines_fault_not_the_files(decoder: IsolatedDecoder, short_pauses: None) -> None:
     with pytest.raises(RunFault, match=r"killed 4 times on node .* \(SIGKILL\).*memory is used up.*more memory"):
         _frame(decoder, trap(KILLED))
     with pytest.raises(RunFault, match="killed 4 times"):
@@ -112,7 +115,9 @@ def test_kills_from_outside_are_the_machines_fault_not_the_files(decoder, short_
     assert _frame(decoder, png(9)).image_hwc_u8[0, 0, 0] == 9
 
 
-def test_a_file_that_was_taking_much_memory_when_it_was_killed_is_at_fault(decoder, short_pauses) -> None:
+def test_a_file_that_was_taking_much_memory_when_it_was_killed_is_at_fault(
+    decoder: IsolatedDecoder, short_pauses: None
+) -> None:
     """A machine may have less free memory than the child's limit. The kernel then kills the child below the limit."""
     decoder._memory_bytes = int(1.5 * GREED_BYTES)
     decoder._timeout_s = 60.0  # on a busy machine it takes seconds to use that much memory
@@ -122,7 +127,7 @@ def test_a_file_that_was_taking_much_memory_when_it_was_killed_is_at_fault(decod
     assert "-9, twice" in error.value.detail
 
 
-def test_waiting_after_a_kill_is_no_stall(decoder, monkeypatch) -> None:
+def test_waiting_after_a_kill_is_no_stall(decoder: IsolatedDecoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolated, "KILL_PAUSES_S", (0.3,))
     monkeypatch.setattr(isolated, "_EVENT_INTERVAL_S", 0.1)
     signs: list[float] = []
@@ -132,7 +137,7 @@ def test_waiting_after_a_kill_is_no_stall(decoder, monkeypatch) -> None:
     assert len(signs) >= 5
 
 
-def test_a_mask_that_kills_is_unreadable_and_its_image_goes_on(decoder) -> None:
+def test_a_mask_that_kills_is_unreadable_and_its_image_goes_on(decoder: IsolatedDecoder) -> None:
     decoder.open(tiff([5, 6]))
     with pytest.raises(ItemError) as error:
         decoder.mask(trap(KILLER, mode="L"), MaskRequest(*KILLER, 0, True))
@@ -140,7 +145,9 @@ def test_a_mask_that_kills_is_unreadable_and_its_image_goes_on(decoder) -> None:
     assert decoder.frame(1).image_hwc_u8[0, 0, 0] == 6
 
 
-def test_children_have_no_credentials_and_end_with_close(decoder, monkeypatch) -> None:
+def test_children_have_no_credentials_and_end_with_close(
+    decoder: IsolatedDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
     _frame(decoder, png(0))
     pid = decoder._child._process.pid
@@ -149,8 +156,10 @@ def test_children_have_no_credentials_and_end_with_close(decoder, monkeypatch) -
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_a_machine_that_starts_no_process_is_at_fault_not_the_file(decoder, monkeypatch) -> None:
-    def refuse(*arguments, **named) -> Never:
+def test_a_machine_that_starts_no_process_is_at_fault_not_the_file(
+    decoder: IsolatedDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **named: Any) -> Never:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)

@@ -1,5 +1,7 @@
 """How actors are cut from nodes."""
 
+from typing import Any, Literal
+
 import pytest
 
 from diagchd_batch.cluster.resources import NodeResources
@@ -13,7 +15,7 @@ GPU_NODE = NodeResources(16, 4, 128 * GB)
 SMALL = NodeResources(2, 0, 8 * GB)
 
 
-def _config(low=1, high="auto", **resources):
+def _config(low: int = 1, high: int | Literal["auto"] = "auto", **resources: Any) -> ClusterConfig:
     return ClusterConfig(actors=ActorsConfig(min=low, max=high), **resources)
 
 
@@ -32,7 +34,7 @@ def _config(low=1, high="auto", **resources):
         (_config(high=3), [GPU_NODE], ActorPlan(1, 3, 3, 4.0, 1.0)),
     ],
 )
-def test_actors(config, nodes, expected) -> None:
+def test_actors(config: ClusterConfig, nodes: list[NodeResources], expected: ActorPlan) -> None:
     assert plan_actors(config, nodes) == expected
 
 
@@ -44,7 +46,7 @@ def test_actors(config, nodes, expected) -> None:
         (_config(low=3, cpus_per_actor=4), [LAPTOP]),
     ],
 )
-def test_what_does_not_fit_is_refused(config, nodes) -> None:
+def test_what_does_not_fit_is_refused(config: ClusterConfig, nodes: list[NodeResources]) -> None:
     with pytest.raises(ConfigError, match="cluster"):
         plan_actors(config, nodes)
 

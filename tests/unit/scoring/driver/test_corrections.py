@@ -1,6 +1,8 @@
 """A correction of the manifest that comes alone takes effect in a lineage, without scoring anything again."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,14 +10,18 @@ from diagchd_batch.config.models import JobConfig
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.report import write_report
 from diagchd_batch.results.query.database import open_query
+from diagchd_batch.results.run_record import Selection
 from diagchd_batch.results.verify.lineage import verify_lineage
 from diagchd_batch.results.verify.run import verify_run
 from diagchd_batch.runs.compare import compare
 from diagchd_batch.runs.evaluate import evaluate, evaluate_tables
 from diagchd_batch.scoring.driver import ray_data
+from diagchd_batch.scoring.driver.actor_plan import ActorPlan
 from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
 from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.workspace import Workspace
+from diagchd_batch.scoring.worker.settings import RunSettings
+from diagchd_batch.studies.plan.records import ShardReference
 from diagchd_batch.studies.plan.stored_plan import open_plan
 from tests.unit.scoring.driver.test_execution import OneMachine, Silent, score_here
 from tests.unit.scoring.made_inputs import png
@@ -26,11 +32,11 @@ FIRST = {study: ("01"[number % 2], "") for number, study in enumerate(STUDIES)}
 
 
 @pytest.fixture
-def scored(monkeypatch) -> list[int]:
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of the shards that workers scored, in this process."""
     shards: list[int] = []
 
-    def score(settings, pending, actors, **callbacks) -> None:
+    def score(settings: RunSettings, pending: Sequence[ShardReference], actors: ActorPlan, **callbacks: Any) -> None:
         shards.extend(shard.shard for shard in pending)
         score_here(settings, pending, actors, **callbacks)
 
@@ -54,7 +60,7 @@ class Archive:
         )
         self.output = Workspace.open(self.config.output.uri, environ={})
 
-    def submit(self, selection="all", **changes: tuple[str, str]) -> RunOutcome:
+    def submit(self, selection: Selection = "all", **changes: tuple[str, str]) -> RunOutcome:
         """Write the manifest with the changed studies, and submit."""
         rows = [f"{study},{study}.png,{','.join(row)}\n" for study, row in (FIRST | changes).items()]
         (self.root / "studies.csv").write_text("study_id,uri,label,include\n" + "".join(rows))
@@ -82,18 +88,20 @@ class Archive:
         rows = open_query(self.output, TABLES).table(sql).to_pylist()
         return {row["source_study_id"]: (row["status"], row["reference_label"]) for row in rows}
 
-    def problems(self, run_id: str) -> list:
+    def problems(self, run_id: str) -> list[Any]:
         plan = open_plan(self.output.private, run_id)
         run = verify_run(self.output.storage, self.output.private, plan, run_id)
         return [*run.problems, *verify_lineage(self.output, run_id).problems]
 
 
 @pytest.fixture
-def archive(tmp_path) -> Archive:
+def archive(tmp_path: Path) -> Archive:
     return Archive(tmp_path)
 
 
-def test_a_label_and_an_exclusion_that_come_alone_make_a_run_without_images(archive, scored) -> None:
+def test_a_label_and_an_exclusion_that_come_alone_make_a_run_without_images(
+    archive: Archive, scored: list[int]
+) -> None:
     first = archive.submit()
     n_scored = len(scored)
     second = archive.submit("new", a=("1", ""), b=("1", "0"))
@@ -110,7 +118,7 @@ def test_a_label_and_an_exclusion_that_come_alone_make_a_run_without_images(arch
     assert record.started_at >= before.ended_at  # since when the correction holds
 
 
-def test_everything_that_reads_runs_reads_one_without_images(archive, scored) -> None:
+def test_everything_that_reads_runs_reads_one_without_images(archive: Archive, scored: list[int]) -> None:
     first = archive.submit()
     second = archive.submit("new", a=("1", ""))
     again = archive.submit(a=("1", ""))  # the same command repeats it
@@ -123,7 +131,7 @@ def test_everything_that_reads_runs_reads_one_without_images(archive, scored) ->
     assert evaluate(archive.output).summary.run_id == second.run_id
 
 
-def test_nothing_is_made_where_neither_images_nor_corrections_are_new(archive, scored) -> None:
+def test_nothing_is_made_where_neither_images_nor_corrections_are_new(archive: Archive, scored: list[int]) -> None:
     archive.submit()
     assert archive.submit("new").nothing_selected
     assert archive.submit("new", a=("1", "")).counts.n_images == 0
@@ -132,7 +140,9 @@ def test_nothing_is_made_where_neither_images_nor_corrections_are_new(archive, s
     assert len(archive.output.runs()) == 2
 
 
-def test_a_correction_of_a_correction_and_images_after_it_go_on_in_the_lineage(archive, scored) -> None:
+def test_a_correction_of_a_correction_and_images_after_it_go_on_in_the_lineage(
+    archive: Archive, scored: list[int]
+) -> None:
     archive.submit()
     archive.submit("new", a=("1", ""), b=("1", "0"))
     third = archive.submit("new", a=("", ""), b=("1", ""))
@@ -144,7 +154,7 @@ def test_a_correction_of_a_correction_and_images_after_it_go_on_in_the_lineage(a
     assert archive.problems(fourth.run_id) == []
 
 
-def test_every_study_may_be_withdrawn(archive, scored) -> None:
+def test_every_study_may_be_withdrawn(archive: Archive, scored: list[int]) -> None:
     archive.submit()
     last = archive.submit("new", **{study: ("", "0") for study in STUDIES})
     assert {status for status, _ in archive.evaluated(last.run_id).values()} == {"excluded"}

@@ -2,11 +2,11 @@
 
 import errno
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import numpy as np
 import pytest
@@ -22,11 +22,15 @@ from diagchd_batch.results.output import open_output
 from diagchd_batch.results.verify.run import verify_run
 from diagchd_batch.scoring.driver import preparation
 from diagchd_batch.scoring.driver import ray_data as ray_run
+from diagchd_batch.scoring.driver.actor_plan import ActorPlan
 from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
 from diagchd_batch.scoring.liveness.attempts import Worker
+from diagchd_batch.scoring.liveness.progress import ShardSummary
+from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage.local import LocalStore
 from diagchd_batch.storage.timeouts import SHORT_TIMEOUT_S
+from diagchd_batch.studies.plan.records import ShardReference
 from diagchd_batch.studies.plan.stored_plan import open_plan
 from tests.unit.scoring.made_inputs import png
 
@@ -34,7 +38,7 @@ from tests.unit.scoring.made_inputs import png
 class GreyModel:
     """Stands in for the network of the job: probability = mean brightness."""
 
-    def __init__(self, settings) -> None:
+    def __init__(self, settings: RunSettings) -> None:
         self.spec = settings.model
         self.batch_size = settings.batch_size
 
@@ -62,13 +66,22 @@ class Silent:
         return lambda *_: None
 
 
-def score_here(settings, shards, actors, *, on_summary, **callbacks) -> None:
+def score_here(
+    settings: RunSettings,
+    shards: Sequence[ShardReference],
+    actors: ActorPlan,
+    *,
+    on_summary: Callable[[ShardSummary], None],
+    **callbacks: Any,
+) -> None:
     scorer = ShardScorer(settings, GreyModel(settings), Worker.this_process())
     for shard in shards:
         on_summary(scorer.score(shard))
 
 
-def stop_after_one(settings, shards, actors, **callbacks) -> None:
+def stop_after_one(
+    settings: RunSettings, shards: Sequence[ShardReference], actors: ActorPlan, **callbacks: Any
+) -> None:
     score_here(settings, shards[:1], actors, **callbacks)
     raise RunInterrupted(signal.SIGINT)
 
@@ -92,7 +105,7 @@ def submit(config: JobConfig) -> RunOutcome:
     return run_job(config, OneMachine(), Silent(), environ={}, command=["submit"])
 
 
-def test_what_a_run_leaves_passes_verification(config, monkeypatch) -> None:
+def test_what_a_run_leaves_passes_verification(config: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_run, "run_shards", score_here)
     outcome = submit(config)
     output = open_output(config.output.uri)
@@ -100,10 +113,12 @@ def test_what_a_run_leaves_passes_verification(config, monkeypatch) -> None:
     assert (report.problems, report.n_shards_checked, report.counts.n_ok) == ([], 3, 6)
 
 
-def test_a_driver_that_is_stopped_after_another_finished_leaves_the_record_finished(config, monkeypatch) -> None:
+def test_a_driver_that_is_stopped_after_another_finished_leaves_the_record_finished(
+    config: JobConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two drivers of one run: the second is interrupted when the first has written its record and _SUCCESS."""
 
-    def other_driver_wins(*arguments, **callbacks) -> Never:
+    def other_driver_wins(*arguments: Any, **callbacks: Any) -> Never:
         monkeypatch.setattr(ray_run, "run_shards", score_here)
         assert submit(config).exit_code == 0
         raise RunInterrupted(signal.SIGINT)
@@ -117,10 +132,12 @@ def test_a_driver_that_is_stopped_after_another_finished_leaves_the_record_finis
     assert (again.repeated, again.exit_code, again.counts.n_rows) == (True, 0, 6)
 
 
-def test_an_interrupt_at_the_very_end_leaves_the_record_finished(config, monkeypatch) -> None:
+def test_an_interrupt_at_the_very_end_leaves_the_record_finished(
+    config: JobConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     create = LocalStore.create
 
-    def interrupted_create(storage, key, data):
+    def interrupted_create(storage: LocalStore, key: str, data: bytes | Path) -> bool:
         created = create(storage, key, data)
         if key.endswith("_SUCCESS"):
             raise RunInterrupted(signal.SIGTERM)
@@ -135,10 +152,12 @@ def test_an_interrupt_at_the_very_end_leaves_the_record_finished(config, monkeyp
     assert record.status == "finished"
 
 
-def test_a_run_is_not_finished_while_a_shard_is_missing(config, monkeypatch) -> None:
+def test_a_run_is_not_finished_while_a_shard_is_missing(config: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shard that was committed and then vanished: the run must not say that it has a result for each image."""
 
-    def lose_a_shard(settings, shards, actors, **callbacks) -> None:
+    def lose_a_shard(
+        settings: RunSettings, shards: Sequence[ShardReference], actors: ActorPlan, **callbacks: Any
+    ) -> None:
         score_here(settings, shards, actors, **callbacks)
         LocalStore(settings.output_uri).delete(output_layout.shard_file(settings.run_id, 1))
 
@@ -152,11 +171,11 @@ def test_a_run_is_not_finished_while_a_shard_is_missing(config, monkeypatch) -> 
     assert (outcome.exit_code, outcome.resumed, outcome.counts.n_rows) == (0, True, 6)
 
 
-def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch) -> None:
+def test_the_record_waits_for_storage_as_long_as_work_may(config: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Storage is away for longer than last words wait, for less than `object_timeout_s`, as the run begins and ends."""
     replace = LocalStore.replace
 
-    def replace_if_patient(storage, key, data) -> None:
+    def replace_if_patient(storage: LocalStore, key: str, data: bytes | Path) -> None:
         if storage.options.object_timeout_s == SHORT_TIMEOUT_S and key.endswith("run.json"):
             raise StorageFault("away")
         replace(storage, key, data)
@@ -167,12 +186,14 @@ def test_the_record_waits_for_storage_as_long_as_work_may(config, monkeypatch) -
 
 
 @pytest.mark.parametrize(("object_timeout_s", "longest_s"), [(3.0, {3.0}), (300.0, {300.0, SHORT_TIMEOUT_S})])
-def test_nothing_waits_for_storage_longer_than_work_does(config, monkeypatch, object_timeout_s, longest_s) -> None:
+def test_nothing_waits_for_storage_longer_than_work_does(
+    config: JobConfig, monkeypatch: pytest.MonkeyPatch, object_timeout_s: float, longest_s: set[float]
+) -> None:
     limits = config.limits.model_copy(update={"object_timeout_s": object_timeout_s})
     replace, create, waits_s = LocalStore.replace, LocalStore.create, set()
 
-    def noted(write):
-        def write_and_note(storage, key, data):
+    def noted(write: Callable[[LocalStore, str, bytes | Path], Any]) -> Callable[[LocalStore, str, bytes | Path], Any]:
+        def write_and_note(storage: LocalStore, key: str, data: bytes | Path) -> Any:
             if key.startswith(output_layout.RUNS_PREFIX):
                 waits_s.add(storage.options.object_timeout_s)
             return write(storage, key, data)
@@ -186,7 +207,9 @@ def test_nothing_waits_for_storage_longer_than_work_does(config, monkeypatch, ob
     assert waits_s == longest_s
 
 
-def test_a_damaged_score_file_is_a_fault_of_the_run_when_it_resumes(config, monkeypatch) -> None:
+def test_a_damaged_score_file_is_a_fault_of_the_run_when_it_resumes(
+    config: JobConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ray_run, "run_shards", stop_after_one)
     with pytest.raises(RunInterrupted):
         submit(config)
@@ -196,11 +219,13 @@ def test_a_damaged_score_file_is_a_fault_of_the_run_when_it_resumes(config, monk
         submit(config)
 
 
-def test_a_full_temporary_disk_at_the_end_is_a_fault_of_the_run(config, monkeypatch) -> None:
-    def full(*arguments, **named) -> Never:
+def test_a_full_temporary_disk_at_the_end_is_a_fault_of_the_run(
+    config: JobConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any, **named: Any) -> Never:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    def fill_the_disk(*arguments, **callbacks) -> None:
+    def fill_the_disk(*arguments: Any, **callbacks: Any) -> None:
         score_here(*arguments, **callbacks)
         monkeypatch.setattr(compaction.pq.ParquetWriter, "write_table", full)
 
@@ -211,7 +236,7 @@ def test_a_full_temporary_disk_at_the_end_is_a_fault_of_the_run(config, monkeypa
     assert record.status == "failed"
 
 
-def test_a_resumed_run_keeps_the_threshold_of_its_calls(config, monkeypatch) -> None:
+def test_a_resumed_run_keeps_the_threshold_of_its_calls(config: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The card's threshold is not part of the fingerprint; a new package with another must not split a run in two."""
     monkeypatch.setattr(ray_run, "run_shards", stop_after_one)
     with pytest.raises(RunInterrupted):

@@ -3,6 +3,8 @@
 import json
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +15,14 @@ from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.run_record import write_run_record
 from diagchd_batch.scoring.driver.identity import (
+    Claim,
     ProgramChangedError,
     RunRegistry,
     RunRequest,
     fingerprint_fields,
     input_fields,
 )
-from diagchd_batch.storage import open_store
+from diagchd_batch.storage import Store, open_store
 from tests.unit.results.made_run import MadePlan, run_record
 from tests.unit.scoring.made_inputs import SPEC
 
@@ -29,21 +32,28 @@ INPUTS = input_fields(INPUT)
 
 
 @pytest.fixture
-def output(tmp_path):
+def output(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "out"))
 
 
 @pytest.fixture
-def registry(tmp_path, output):
+def registry(tmp_path: Path, output: Store) -> RunRegistry:
     return RunRegistry(output, open_store(str(tmp_path / "private")), b"k" * 32)
 
 
-def _claim(registry, fields=FIELDS, inputs=INPUTS, batch_size=4, intra_op_threads=1, **request):
+def _claim(
+    registry: RunRegistry,
+    fields: dict[str, Any] = FIELDS,
+    inputs: dict[str, Any] = INPUTS,
+    batch_size: int = 4,
+    intra_op_threads: int = 1,
+    **request: Any,
+) -> Claim:
     target = registry.target(fields, inputs, RunRequest(**request))
     return registry.claim(target, batch_size=batch_size, intra_op_threads=intra_op_threads, chd_threshold=0.5)
 
 
-def _record(output, claim, started_day=1) -> None:
+def _record(output: Store, claim: Claim, started_day: int = 1) -> None:
     """Write a record as a driver does once it has planned."""
     identity = claim.identity
     record = run_record(
@@ -57,18 +67,18 @@ def _record(output, claim, started_day=1) -> None:
     write_run_record(output, output, record)
 
 
-def _finish(output, claim, started_day=1) -> None:
+def _finish(output: Store, claim: Claim, started_day: int = 1) -> None:
     _record(output, claim, started_day)
     output.create(output_layout.success_marker(claim.identity.run_id), b"")
 
 
-def _manifest(tmp_path, text):
+def _manifest(tmp_path: Path, text: str) -> dict[str, Any]:
     path = tmp_path / "studies.csv"
     path.write_text(f"study_id,uri\n{text}\n")
     return input_fields(InputConfig(uri="archive", layout="manifest", manifest=str(path)))
 
 
-def test_the_same_command_resumes_then_repeats(registry, output) -> None:
+def test_the_same_command_resumes_then_repeats(registry: RunRegistry, output: Store) -> None:
     first, second = _claim(registry), _claim(registry)
     assert (first.resumed, second.resumed, second.finished) == (False, True, False)
     assert first.identity == second.identity
@@ -78,7 +88,7 @@ def test_the_same_command_resumes_then_repeats(registry, output) -> None:
     assert third.identity == first.identity
 
 
-def test_new_run_counts_up_and_is_then_the_one_that_is_resumed(registry, output) -> None:
+def test_new_run_counts_up_and_is_then_the_one_that_is_resumed(registry: RunRegistry, output: Store) -> None:
     first = _claim(registry)
     _finish(output, first)
     second = _claim(registry, new_run=True)
@@ -91,18 +101,18 @@ def test_new_run_counts_up_and_is_then_the_one_that_is_resumed(registry, output)
     "changes",
     [{"precision": "bfloat16"}, {"weights_digest": "1" * 64}, {"height": 2 * SPEC.height}, {"preprocessing": "x/2"}],
 )
-def test_whatever_changes_a_score_is_another_run(registry, changes) -> None:
+def test_whatever_changes_a_score_is_another_run(registry: RunRegistry, changes: dict[str, Any]) -> None:
     other = fingerprint_fields(replace(SPEC, **changes), INPUT, LimitsConfig())
     assert _claim(registry).identity.run_id != _claim(registry, other).identity.run_id
 
 
-def test_what_does_not_change_a_score_is_the_same_run(registry) -> None:
+def test_what_does_not_change_a_score_is_the_same_run(registry: RunRegistry) -> None:
     limits = LimitsConfig(max_failed_fraction=0.9, max_attempts=9, stall_timeout_s=1000)
     same = fingerprint_fields(replace(SPEC, chd_threshold=0.3), INPUT, limits)
     assert _claim(registry, same).identity.run_id == _claim(registry).identity.run_id
 
 
-def test_another_input_is_another_run(registry, tmp_path) -> None:
+def test_another_input_is_another_run(registry: RunRegistry, tmp_path: Path) -> None:
     manifest = tmp_path / "studies.csv"
     ids = set()
     for text in ("study_id,uri\ns1,a.png\n", "study_id,uri\ns1,b.png\n"):
@@ -116,12 +126,12 @@ def test_another_input_is_another_run(registry, tmp_path) -> None:
     assert len(ids) == 2  # the manifest's content counts, not where it lies
 
 
-def test_the_input_part_of_a_run_id_is_keyed(tmp_path, registry, output) -> None:
+def test_the_input_part_of_a_run_id_is_keyed(tmp_path: Path, registry: RunRegistry, output: Store) -> None:
     other = RunRegistry(output, open_store(str(tmp_path / "other")), b"j" * 32)
     assert _claim(registry).identity.run_id != _claim(other).identity.run_id
 
 
-def test_a_named_run_under_another_fingerprint_is_refused_with_the_differing_fields(registry) -> None:
+def test_a_named_run_under_another_fingerprint_is_refused_with_the_differing_fields(registry: RunRegistry) -> None:
     _claim(registry, run_id="mine")
     other = fingerprint_fields(replace(SPEC, precision="bfloat16"), INPUT, LimitsConfig(max_pixels=5))
     with pytest.raises(FingerprintMismatchError) as error:
@@ -130,7 +140,7 @@ def test_a_named_run_under_another_fingerprint_is_refused_with_the_differing_fie
     assert error.value.exit_code == 4
 
 
-def test_a_named_run_on_another_input_is_refused_without_naming_paths(registry) -> None:
+def test_a_named_run_on_another_input_is_refused_without_naming_paths(registry: RunRegistry) -> None:
     _claim(registry, run_id="mine")
     with pytest.raises(FingerprintMismatchError) as error:
         _claim(registry, inputs=input_fields(InputConfig(uri="canary", layout="tree")), run_id="mine")
@@ -139,19 +149,19 @@ def test_a_named_run_on_another_input_is_refused_without_naming_paths(registry) 
     assert "archive" not in str(error.value)
 
 
-def test_a_resumed_run_keeps_the_batch_size_it_began_with(registry) -> None:
+def test_a_resumed_run_keeps_the_batch_size_it_began_with(registry: RunRegistry) -> None:
     _claim(registry)
     again = _claim(registry, batch_size=16, intra_op_threads=8)
     assert (again.identity.batch_size, again.identity.intra_op_threads) == (4, 1)
 
 
 @pytest.mark.parametrize("run_id", ["", "../elsewhere", "a/b", ".hidden", "x" * 81, "tab\t"])
-def test_run_ids_that_are_no_plain_names_are_refused(registry, run_id) -> None:
+def test_run_ids_that_are_no_plain_names_are_refused(registry: RunRegistry, run_id: str) -> None:
     with pytest.raises(UsageError):
         _claim(registry, run_id=run_id)
 
 
-def test_a_selection_builds_on_the_newest_run_and_the_next_on_that(registry, output) -> None:
+def test_a_selection_builds_on_the_newest_run_and_the_next_on_that(registry: RunRegistry, output: Store) -> None:
     first = _claim(registry, selection="new")
     assert (first.identity.parent_run_id, first.identity.selection) == (None, "all")  # there is nothing to build on
     _finish(output, first, 1)
@@ -164,7 +174,7 @@ def test_a_selection_builds_on_the_newest_run_and_the_next_on_that(registry, out
     assert len({claim.identity.run_id for claim in (first, second, third)}) == 3
 
 
-def test_a_selection_resumes_what_is_not_finished(registry, output) -> None:
+def test_a_selection_resumes_what_is_not_finished(registry: RunRegistry, output: Store) -> None:
     first = _claim(registry)
     assert _claim(registry, selection="new").identity == first.identity
     with pytest.raises(UsageError, match="not finished"):
@@ -176,7 +186,7 @@ def test_a_selection_resumes_what_is_not_finished(registry, output) -> None:
         _claim(registry, selection="new", run_id="mine")
 
 
-def test_a_growing_manifest_stays_in_one_lineage(registry, output, tmp_path) -> None:
+def test_a_growing_manifest_stays_in_one_lineage(registry: RunRegistry, output: Store, tmp_path: Path) -> None:
     first = _claim(registry, inputs=_manifest(tmp_path, "s1,a.png"))
     _record(output, first)
     grown = _manifest(tmp_path, "s1,a.png\ns2,b.png")
@@ -191,7 +201,7 @@ def test_a_growing_manifest_stays_in_one_lineage(registry, output, tmp_path) -> 
         _claim(registry, inputs=grown_again, run_id="second")
 
 
-def test_a_selection_looks_at_runs_of_its_own_fingerprint_and_input_only(registry, output) -> None:
+def test_a_selection_looks_at_runs_of_its_own_fingerprint_and_input_only(registry: RunRegistry, output: Store) -> None:
     _finish(output, _claim(registry), 1)
     other = fingerprint_fields(replace(SPEC, precision="bfloat16"), INPUT, LimitsConfig())
     assert _claim(registry, other, selection="new").identity.parent_run_id is None
@@ -201,7 +211,7 @@ def test_a_selection_looks_at_runs_of_its_own_fingerprint_and_input_only(registr
         _claim(registry, inputs=input_fields(InputConfig(uri="third", layout="tree")), selection="failed")
 
 
-def test_of_several_lineages_the_one_begun_last_goes_on(registry, output) -> None:
+def test_of_several_lineages_the_one_begun_last_goes_on(registry: RunRegistry, output: Store) -> None:
     runs = [_claim(registry)]
     _finish(output, runs[0], 2)
     runs.append(_claim(registry, new_run=True))
@@ -209,7 +219,9 @@ def test_of_several_lineages_the_one_begun_last_goes_on(registry, output) -> Non
     assert _claim(registry, selection="new").identity.parent_run_id == runs[0].identity.run_id
 
 
-def test_a_damaged_record_stops_a_selection_that_could_build_on_its_run_and_no_other(registry, output) -> None:
+def test_a_damaged_record_stops_a_selection_that_could_build_on_its_run_and_no_other(
+    registry: RunRegistry, output: Store
+) -> None:
     """Passing over it would score all again that it scored, in a lineage beside it."""
     first = _claim(registry)
     _finish(output, first, 1)
@@ -228,12 +240,12 @@ def test_a_damaged_record_stops_a_selection_that_could_build_on_its_run_and_no_o
 
 
 @pytest.mark.parametrize("request_", [{"run_id": "a", "new_run": True}, {"new_run": True, "selection": "new"}])
-def test_requests_that_contradict_themselves_are_refused(request_) -> None:
+def test_requests_that_contradict_themselves_are_refused(request_: dict[str, bool | str]) -> None:
     with pytest.raises(UsageError):
         RunRequest(**request_)
 
 
-def test_of_two_nights_at_once_both_get_one_run(registry, output) -> None:
+def test_of_two_nights_at_once_both_get_one_run(registry: RunRegistry, output: Store) -> None:
     """Both look before either claims."""
     first = _claim(registry)
     _finish(output, first)
@@ -245,7 +257,7 @@ def test_of_two_nights_at_once_both_get_one_run(registry, output) -> None:
     assert registry.target(FIELDS, INPUTS, RunRequest(selection="new")).exists  # before it has a record
 
 
-def test_a_damaged_identity_is_a_fault_of_the_run(registry, tmp_path) -> None:
+def test_a_damaged_identity_is_a_fault_of_the_run(registry: RunRegistry, tmp_path: Path) -> None:
     claim = _claim(registry)
     (file,) = tmp_path.rglob("identity.json")
     file.write_bytes(file.read_bytes()[:40])
@@ -264,7 +276,7 @@ def test_the_fingerprint_holds_the_scoring_version_and_neither_the_schema_nor_th
 
 
 def test_a_run_of_the_version_before_scoring_versions_is_resumed_then_repeated_and_keeps_its_fingerprint(
-    registry, output
+    registry: RunRegistry, output: Store
 ) -> None:
     earlier = _claim(registry, EARLIER_FIELDS)
     assert earlier.identity.fingerprint == fingerprint(EARLIER_FIELDS)
@@ -276,7 +288,9 @@ def test_a_run_of_the_version_before_scoring_versions_is_resumed_then_repeated_a
 
 
 @pytest.mark.parametrize("selection", ["new", "failed"])
-def test_a_run_of_the_version_before_scoring_versions_is_continued_as_a_lineage(registry, output, selection) -> None:
+def test_a_run_of_the_version_before_scoring_versions_is_continued_as_a_lineage(
+    registry: RunRegistry, output: Store, selection: str
+) -> None:
     earlier = _claim(registry, EARLIER_FIELDS)
     _finish(output, earlier)
     child = _claim(registry, selection=selection)
@@ -284,7 +298,7 @@ def test_a_run_of_the_version_before_scoring_versions_is_continued_as_a_lineage(
     assert _claim(registry).identity == child.identity  # the plain command goes on with the newest
 
 
-def test_a_named_run_of_the_version_before_scoring_versions_is_resumed(registry) -> None:
+def test_a_named_run_of_the_version_before_scoring_versions_is_resumed(registry: RunRegistry) -> None:
     _claim(registry, EARLIER_FIELDS, run_id="mine")
     assert _claim(registry, run_id="mine").resumed
     with pytest.raises(FingerprintMismatchError) as error:
@@ -300,7 +314,7 @@ def test_a_named_run_of_the_version_before_scoring_versions_is_resumed(registry)
 )
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_whole_archive_is_not_scored_again_only_because_the_program_changed(
-    registry, output, began_with, request_, finished
+    registry: RunRegistry, output: Store, began_with: dict[str, int | str], request_: dict[str, str], finished: bool
 ) -> None:
     first = _claim(registry, began_with, run_id="first")
     (_finish if finished else _record)(output, first)
@@ -308,7 +322,9 @@ def test_a_whole_archive_is_not_scored_again_only_because_the_program_changed(
         _claim(registry, NEXT_FIELDS, **request_)
 
 
-def test_a_new_run_of_a_changed_program_is_begun_when_it_is_asked_for_and_then_goes_on(registry, output) -> None:
+def test_a_new_run_of_a_changed_program_is_begun_when_it_is_asked_for_and_then_goes_on(
+    registry: RunRegistry, output: Store
+) -> None:
     _finish(output, _claim(registry), 1)
     second = _claim(registry, NEXT_FIELDS, new_run=True)
     assert not second.resumed
@@ -318,7 +334,9 @@ def test_a_new_run_of_a_changed_program_is_begun_when_it_is_asked_for_and_then_g
     assert child.identity.parent_run_id == second.identity.run_id
 
 
-def test_a_changed_program_and_another_change_begin_a_new_run_as_ever(registry, output, tmp_path) -> None:
+def test_a_changed_program_and_another_change_begin_a_new_run_as_ever(
+    registry: RunRegistry, output: Store, tmp_path: Path
+) -> None:
     _finish(output, _claim(registry, inputs=_manifest(tmp_path, "s1,a.png")))
     assert not _claim(registry, NEXT_FIELDS | {"precision": "bfloat16"}).resumed
     assert not _claim(registry, NEXT_FIELDS, inputs=_manifest(tmp_path, "s2,b.png")).resumed
@@ -326,7 +344,9 @@ def test_a_changed_program_and_another_change_begin_a_new_run_as_ever(registry, 
         _claim(registry, NEXT_FIELDS, inputs=_manifest(tmp_path, "s3,c.png"), selection="new")
 
 
-def test_a_damaged_identity_of_another_run_does_not_stop_a_first_run(registry, output, tmp_path) -> None:
+def test_a_damaged_identity_of_another_run_does_not_stop_a_first_run(
+    registry: RunRegistry, output: Store, tmp_path: Path
+) -> None:
     other = _claim(registry, NEXT_FIELDS, run_id="other")
     _finish(output, other)
     (file,) = tmp_path.rglob("identity.json")
@@ -334,7 +354,7 @@ def test_a_damaged_identity_of_another_run_does_not_stop_a_first_run(registry, o
     assert not _claim(registry).resumed
 
 
-def test_identities_are_stored_as_plain_fields(registry, tmp_path) -> None:
+def test_identities_are_stored_as_plain_fields(registry: RunRegistry, tmp_path: Path) -> None:
     claim = _claim(registry)
     (file,) = tmp_path.rglob("identity.json")
     assert json.loads(file.read_text()) == json.loads(json.dumps(asdict(claim.identity)))

@@ -11,7 +11,7 @@ from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.results.output import open_output
 from diagchd_batch.runs.plan import preview_job
 from diagchd_batch.scoring.driver import ray_data
-from diagchd_batch.scoring.driver.execution import run_job
+from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
 from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.input_root import InputRoot, bind_input_root, move_input_root, resolve_input_root
 from diagchd_batch.storage import open_store
@@ -22,7 +22,7 @@ MOVED = RunRequest(input_moved=True)
 
 
 @pytest.fixture(autouse=True)
-def workers_in_this_process(monkeypatch) -> None:
+def workers_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_data, "run_shards", score_here)
 
 
@@ -44,12 +44,12 @@ def _job(root: Path) -> JobConfig:
     )
 
 
-def _submit(config: JobConfig, request: RunRequest = RunRequest()):
+def _submit(config: JobConfig, request: RunRequest = RunRequest()) -> RunOutcome:
     return run_job(config, OneMachine(), Silent(), environ={}, command=["submit"], request=request)
 
 
 @pytest.mark.parametrize("request_", [RunRequest(), RunRequest(new_run=True), RunRequest(selection="new")])
-def test_two_archives_with_equal_relative_paths_do_not_share_an_output(tmp_path, request_) -> None:
+def test_two_archives_with_equal_relative_paths_do_not_share_an_output(tmp_path: Path, request_: RunRequest) -> None:
     _submit(_archive(tmp_path / "one"))
     another = _archive(tmp_path / "two")
     with pytest.raises(ConfigError, match=r"two patients become one.*--input-moved") as error:
@@ -61,7 +61,7 @@ def test_two_archives_with_equal_relative_paths_do_not_share_an_output(tmp_path,
     assert len(open_output(another.output.uri).runs()) == 1
 
 
-def test_a_moved_archive_goes_on_where_it_was(tmp_path) -> None:
+def test_a_moved_archive_goes_on_where_it_was(tmp_path: Path) -> None:
     first = _submit(_archive(tmp_path / "one"))
     (tmp_path / "one").rename(tmp_path / "elsewhere")
     moved = _job(tmp_path / "elsewhere")
@@ -74,7 +74,7 @@ def test_a_moved_archive_goes_on_where_it_was(tmp_path) -> None:
         _submit(_archive(tmp_path / "one"))
 
 
-def test_a_moved_archive_repeats_its_finished_run(tmp_path) -> None:
+def test_a_moved_archive_repeats_its_finished_run(tmp_path: Path) -> None:
     first = _submit(_archive(tmp_path / "one"))
     (tmp_path / "one").rename(tmp_path / "two")
     again = _submit(_job(tmp_path / "two"), MOVED)
@@ -82,7 +82,7 @@ def test_a_moved_archive_repeats_its_finished_run(tmp_path) -> None:
     assert _submit(_job(tmp_path / "two")).repeated
 
 
-def test_an_output_of_a_version_that_recorded_no_root_is_bound_to_that_of_its_newest_run(tmp_path) -> None:
+def test_an_output_of_a_version_that_recorded_no_root_is_bound_to_that_of_its_newest_run(tmp_path: Path) -> None:
     first = _submit(_archive(tmp_path / "one"))
     recorded = tmp_path / "out/private" / output_layout.INPUT_ROOT
     recorded.unlink()
@@ -91,14 +91,14 @@ def test_an_output_of_a_version_that_recorded_no_root_is_bound_to_that_of_its_ne
     assert _submit(_job(tmp_path / "one")).run_id == first.run_id
 
 
-def test_a_mistyped_root_that_held_no_image_does_not_bind_the_output(tmp_path) -> None:
+def test_a_mistyped_root_that_held_no_image_does_not_bind_the_output(tmp_path: Path) -> None:
     (tmp_path / "mistyped").mkdir()
     with pytest.raises(Exception, match="no image file"):
         _submit(_job(tmp_path / "mistyped"))
     assert _submit(_archive(tmp_path / "one")).exit_code == 0
 
 
-def test_of_two_drivers_with_two_roots_one_is_refused(tmp_path) -> None:
+def test_of_two_drivers_with_two_roots_one_is_refused(tmp_path: Path) -> None:
     output, private = (open_store(str(tmp_path / name)) for name in ("out", "private"))
     roots = [resolve_input_root(output, private, uri, moved=False) for uri in ("/one", "/two")]
     bind_input_root(private, roots[0])
@@ -107,7 +107,7 @@ def test_of_two_drivers_with_two_roots_one_is_refused(tmp_path) -> None:
         bind_input_root(private, roots[1])
 
 
-def test_an_archive_may_move_again_and_back(tmp_path) -> None:
+def test_an_archive_may_move_again_and_back(tmp_path: Path) -> None:
     output, private = (open_store(str(tmp_path / name)) for name in ("out", "private"))
     bind_input_root(private, resolve_input_root(output, private, "/one", moved=False))
     for uri in ("/two", "s3://bucket/three", "/one"):
@@ -117,7 +117,7 @@ def test_an_archive_may_move_again_and_back(tmp_path) -> None:
         assert resolve_input_root(output, private, f"{uri}/", moved=False) == root
 
 
-def test_a_damaged_root_is_a_fault_of_the_run(tmp_path) -> None:
+def test_a_damaged_root_is_a_fault_of_the_run(tmp_path: Path) -> None:
     output, private = (open_store(str(tmp_path / name)) for name in ("out", "private"))
     private.replace(output_layout.INPUT_ROOT, b"{")
     with pytest.raises(RunFault, match=r"input_root\.json"):

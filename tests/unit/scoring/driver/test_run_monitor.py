@@ -1,6 +1,8 @@
 """The driver's monitoring: failure limit, standstill, workers that die while they start."""
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -19,39 +21,42 @@ class Told:
     def __init__(self) -> None:
         self.messages, self.flights, self.shards = [], [], []
 
-    def message(self, text) -> None:
+    def message(self, text: str) -> None:
         self.messages.append(text)
 
-    def in_flight(self, n_images) -> None:
+    def in_flight(self, n_images: int) -> None:
         self.flights.append(n_images)
 
-    def workers(self, n_workers) -> None:
+    def workers(self, n_workers: int) -> None:
         pass
 
-    def shard_done(self, summary) -> None:
+    def shard_done(self, summary: ShardSummary) -> None:
         self.shards.append(summary.shard)
 
 
-@pytest.fixture
-def world(monkeypatch):
+class World:
     """A clock and workers' heartbeats, both as the test says."""
 
-    class World:
-        now_s = 1000.0
-        beats = WorkerBeats()
-
-    monkeypatch.setattr(run_monitor.time, "monotonic", lambda: World.now_s)
-    monkeypatch.setattr(run_monitor, "read_worker_beats", lambda *_: World.beats)
-    return World
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.beats = WorkerBeats()
 
 
-def _monitor(outcomes=None, **limits):
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(run_monitor.time, "monotonic", lambda: world.now_s)
+    monkeypatch.setattr(run_monitor, "read_worker_beats", lambda *_: world.beats)
+    return world
+
+
+def _monitor(outcomes: Mapping[str, int] | None = None, **limits: Any) -> tuple[RunMonitor, Told]:
     told = Told()
     plan = ActorPlan(1, 1, 1, 2.0, 0.0)
     return RunMonitor(told, LimitsConfig(**limits), plan, None, "run", "now", Counter(outcomes or {})), told
 
 
-def _tick(monitor, world, seconds, beats=None) -> None:
+def _tick(monitor: RunMonitor, world: World, seconds: float, beats: WorkerBeats | None = None) -> None:
     world.now_s += seconds
     if beats is not None:
         world.beats = beats
@@ -69,7 +74,7 @@ def _tick(monitor, world, seconds, beats=None) -> None:
         (199, 1, 0.0, True),
     ],
 )
-def test_failure_limit(n_ok, n_failed, limit, stops) -> None:
+def test_failure_limit(n_ok: int, n_failed: int, limit: float, stops: bool) -> None:
     monitor, _ = _monitor(max_failed_fraction=limit)
     summary = ShardSummary(0, 1, n_ok, n_failed, {"decode_error": n_failed})
     if stops:
@@ -86,7 +91,7 @@ def test_failures_of_earlier_submissions_count() -> None:
         monitor.on_summary(ShardSummary(7, 1, 0, 50, {"not_found": 50}))
 
 
-def test_images_in_flight_leave_out_what_is_committed(world) -> None:
+def test_images_in_flight_leave_out_what_is_committed(world: World) -> None:
     monitor, told = _monitor()
     _tick(monitor, world, 6, WorkerBeats(frozenset("a"), images_done={0: 4, 1: 2}))
     monitor.on_summary(ShardSummary(0, 8, 8, 0))
@@ -95,7 +100,7 @@ def test_images_in_flight_leave_out_what_is_committed(world) -> None:
     assert told.shards == [0]
 
 
-def test_a_standstill_ends_the_run_progress_does_not(world) -> None:
+def test_a_standstill_ends_the_run_progress_does_not(world: World) -> None:
     monitor, _ = _monitor(stall_timeout_s=400)
     for step in range(10):
         _tick(monitor, world, 300, WorkerBeats(frozenset("a"), images_done={0: step}))
@@ -104,7 +109,7 @@ def test_a_standstill_ends_the_run_progress_does_not(world) -> None:
             _tick(monitor, world, 300)
 
 
-def test_no_node_that_fits_is_said_once_and_not_waited_for_for_ever(world) -> None:
+def test_no_node_that_fits_is_said_once_and_not_waited_for_for_ever(world: World) -> None:
     monitor, told = _monitor(stall_timeout_s=400)
     with pytest.raises(RunFault, match="0 live worker"):
         for _ in range(10):
@@ -113,7 +118,7 @@ def test_no_node_that_fits_is_said_once_and_not_waited_for_for_ever(world) -> No
     assert "2 free cores" in told.messages[0]
 
 
-def test_workers_that_die_before_their_first_image_are_not_replaced_for_ever(world) -> None:
+def test_workers_that_die_before_their_first_image_are_not_replaced_for_ever(world: World) -> None:
     monitor, told = _monitor()
     with pytest.raises(RunFault, match="6 workers were started"):
         for number in range(20):

@@ -1,7 +1,7 @@
 """What `--until` means."""
 
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -33,7 +33,7 @@ def berlin(*moment: int, fold: int = 0) -> datetime:
         (berlin(2026, 10, 25, 2, 40, fold=1), "02:30", "2026-10-26T02:30+01:00"),
     ],
 )
-def test_a_time_of_day_is_the_next_that_clocks_show(now, text, deadline) -> None:
+def test_a_time_of_day_is_the_next_that_clocks_show(now: datetime, text: str, deadline: str) -> None:
     assert parse_deadline(text, now, BERLIN) == datetime.fromisoformat(deadline)
 
 
@@ -48,7 +48,7 @@ def test_a_time_of_day_is_the_next_that_clocks_show(now, text, deadline) -> None
         ("0s", datetime(2026, 11, 23, 20, 30, tzinfo=UTC)),
     ],
 )
-def test_instants_and_durations(text, deadline) -> None:
+def test_instants_and_durations(text: str, deadline: datetime) -> None:
     assert parse_deadline(text, datetime(2026, 11, 23, 20, 30, tzinfo=UTC)) == deadline
 
 
@@ -56,7 +56,7 @@ def test_instants_and_durations(text, deadline) -> None:
     "text",
     ["", "6", "24:00", "06:60", "six", "-1h", "1h1h", "30m7h", "2026-11-24T06:00", "9" * 5000 + "h", "9999999999h"],
 )
-def test_anything_else_is_refused_with_examples(text) -> None:
+def test_anything_else_is_refused_with_examples(text: str) -> None:
     with pytest.raises(UsageError, match="7h30m"):
         parse_deadline(text, datetime(2026, 11, 23, 20, 30, tzinfo=UTC))
 
@@ -66,7 +66,9 @@ zones = st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Australia/
 
 
 @given(instants, st.times(), zones)
-def test_a_time_of_day_lies_ahead_within_a_day_and_is_what_clocks_show(now, clock, zone_name) -> None:
+def test_a_time_of_day_lies_ahead_within_a_day_and_is_what_clocks_show(
+    now: datetime, clock: time, zone_name: str
+) -> None:
     zone = ZoneInfo(zone_name)
     deadline = parse_deadline(f"{clock:%H:%M}", now, zone)
     assert timedelta(0) < deadline - now <= timedelta(hours=26)  # a day, a change of clocks, and what they skip
@@ -78,11 +80,11 @@ def test_a_time_of_day_lies_ahead_within_a_day_and_is_what_clocks_show(now, cloc
 
 
 @given(st.text(max_size=12))
-def test_any_text_gives_an_instant_or_a_message(text) -> None:
+def test_any_text_gives_an_instant_or_a_message(text: str) -> None:
     with suppress(UsageError):
         assert parse_deadline(text, datetime(2026, 11, 23, 20, 30, tzinfo=UTC)).utcoffset() == timedelta(0)
 
 
 @given(instants, st.integers(0, 99), st.integers(0, 99))
-def test_durations_count_from_now(now, hours, minutes) -> None:
+def test_durations_count_from_now(now: datetime, hours: int, minutes: int) -> None:
     assert parse_deadline(f"{hours}h{minutes}m", now) == now + timedelta(hours=hours, minutes=minutes)

@@ -2,6 +2,9 @@
 
 import json
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,15 +18,15 @@ from diagchd_batch.scoring.liveness.heartbeats import (
     submission_state,
     worker_name,
 )
-from diagchd_batch.storage import open_store
+from diagchd_batch.storage import Store, open_store
 
 
 @pytest.fixture
-def private(tmp_path):
+def private(tmp_path: Path) -> Store:
     return open_store(str(tmp_path))
 
 
-def test_a_driver_lives_ends_or_is_lost(private) -> None:
+def test_a_driver_lives_ends_or_is_lost(private: Store) -> None:
     assert submission_state(private, "run", "one") == SubmissionState.LOST
     with Heartbeat(private, "run", driver_name("one"), dict):
         assert submission_state(private, "run", "one") == SubmissionState.LIVE
@@ -33,11 +36,11 @@ def test_a_driver_lives_ends_or_is_lost(private) -> None:
     assert submission_state(private, "run", "two") == SubmissionState.LOST
 
 
-def _worker(name, images_done, devices=("CPU",)):
+def _worker(name: str, images_done: dict[int, int], devices: Sequence[str] = ("CPU",)) -> Callable[[], dict[str, Any]]:
     return lambda: {"worker": name, "devices": list(devices), "images_done": images_done, "images_per_s": 2.5}
 
 
-def test_workers_of_a_submission_are_added_up(private) -> None:
+def test_workers_of_a_submission_are_added_up(private: Store) -> None:
     with (
         Heartbeat(private, "run", worker_name("now", "a"), _worker("a", {0: 3, 1: 2})),
         Heartbeat(private, "run", worker_name("now", "b"), _worker("b", {1: 5}, ("GPU",))),
@@ -50,7 +53,7 @@ def test_workers_of_a_submission_are_added_up(private) -> None:
     assert beats.images_per_s == 5.0
 
 
-def test_a_workers_silence_is_noticed(private) -> None:
+def test_a_workers_silence_is_noticed(private: Store) -> None:
     silent = _worker("a", {0: 3})() | {"ended": False, "time_s": time.time() - LOST_AFTER_S - 1}
     private.replace(output_layout.heartbeat_file("run", worker_name("now", "a")), json.dumps(silent).encode())
     assert read_worker_beats(private, "run", "now").workers == frozenset()
@@ -61,7 +64,7 @@ DAMAGED = [b"", b"{", b"null", b"[]", b"\xff\xfe", b'{"ended": false}', b'{"time
 
 
 @pytest.mark.parametrize("content", DAMAGED)
-def test_a_damaged_heartbeat_counts_as_none(private, content) -> None:
+def test_a_damaged_heartbeat_counts_as_none(private: Store, content: bytes) -> None:
     private.replace(output_layout.heartbeat_file("run", driver_name("now")), content)
     private.replace(output_layout.heartbeat_file("run", worker_name("now", "a")), content)
     assert submission_state(private, "run", "now") == SubmissionState.LOST

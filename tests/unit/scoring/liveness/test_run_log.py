@@ -5,6 +5,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from diagchd_batch.scoring.liveness import run_log
 from diagchd_batch.scoring.liveness.run_log import RunLog, read_log
 from diagchd_batch.storage import open_store
@@ -13,7 +15,9 @@ from tests.support.scoring_runs import PROJECT
 RUN = "a-run"
 
 
-def test_what_was_said_before_and_after_the_run_is_known_is_kept_in_order(tmp_path, capsys) -> None:
+def test_what_was_said_before_and_after_the_run_is_known_is_kept_in_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     private = open_store(str(tmp_path), owner_only=True)
     assert read_log(private, RUN) is None
     with RunLog() as log:
@@ -26,7 +30,7 @@ def test_what_was_said_before_and_after_the_run_is_known_is_kept_in_order(tmp_pa
     assert read_log(private, "another-run") is None
 
 
-def test_the_latest_submission_of_a_run_is_told_from_those_before_it(tmp_path) -> None:
+def test_the_latest_submission_of_a_run_is_told_from_those_before_it(tmp_path: Path) -> None:
     private = open_store(str(tmp_path), owner_only=True)
     for name in ("ffffffff", "00000000"):
         with RunLog() as log:
@@ -36,7 +40,7 @@ def test_the_latest_submission_of_a_run_is_told_from_those_before_it(tmp_path) -
     assert read_log(private, RUN) == "00000000\n"
 
 
-def test_a_full_part_is_not_written_again(tmp_path, monkeypatch) -> None:
+def test_a_full_part_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_log, "INTERVAL_S", 0.02)
     monkeypatch.setattr(run_log, "PART_CHARACTERS", 100)
     private = open_store(str(tmp_path), owner_only=True)

@@ -2,8 +2,10 @@
 
 import json
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,7 +14,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.cli.main import app
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results.output import Output, open_output
-from diagchd_batch.results.run_record import read_private_run_record, write_run_record
+from diagchd_batch.results.run_record import PrivateRunRecord, read_private_run_record, write_run_record
 from diagchd_batch.scoring.liveness.heartbeats import LOST_AFTER_S, Heartbeat, driver_name, worker_name
 from diagchd_batch.scoring.liveness.run_status import live_submissions, run_state
 from diagchd_batch.scoring.liveness.stop_conditions import request_stop
@@ -23,7 +25,7 @@ N_SHARDS, IMAGES_PER_SHARD = 4, 4
 
 
 @pytest.fixture
-def output(tmp_path) -> Output:
+def output(tmp_path: Path) -> Output:
     """A run with three of its four shards committed, of which no process is left."""
     run = make_run(tmp_path, N_SHARDS)
     run.storage.delete(output_layout.shard_file(RUN_ID, 3))
@@ -33,7 +35,7 @@ def output(tmp_path) -> Output:
 
 
 @pytest.fixture
-def living(output):
+def living(output: Output) -> Iterator[Output]:
     """The same with a driver and two workers that live."""
     work = {"devices": ["CPU"], "images_per_s": 0.5}
     with ExitStack() as beats:
@@ -44,7 +46,7 @@ def living(output):
         yield output
 
 
-def test_a_living_run_tells_its_rate_and_what_is_left(living) -> None:
+def test_a_living_run_tells_its_rate_and_what_is_left(living: Output) -> None:
     state = run_state(living, RUN_ID)
     assert (state.status, state.shards_done, state.n_shards) == ("running", 3, N_SHARDS)
     assert (state.workers, state.n_in_flight, state.images_per_s) == (2, 1, 1.0)
@@ -53,23 +55,23 @@ def test_a_living_run_tells_its_rate_and_what_is_left(living) -> None:
     assert live_submissions(living, RUN_ID) == ["one"]
 
 
-def test_one_that_was_asked_to_stop_says_so(living) -> None:
+def test_one_that_was_asked_to_stop_says_so(living: Output) -> None:
     request_stop(living.private, RUN_ID, "one")
     assert run_state(living, RUN_ID).status == "stopping"
 
 
-def test_stop_with_an_output_alone_asks_every_run_of_it_that_lives(living) -> None:
+def test_stop_with_an_output_alone_asks_every_run_of_it_that_lives(living: Output) -> None:
     asked = CliRunner().invoke(app, ["stop", living.storage.uri])
     assert asked.exit_code == 0 and f"run {RUN_ID} was asked to end" in asked.stderr
     assert run_state(living, RUN_ID).status == "stopping"
 
 
-def test_a_request_to_an_earlier_submission_does_not_count(living) -> None:
+def test_a_request_to_an_earlier_submission_does_not_count(living: Output) -> None:
     request_stop(living.private, RUN_ID, "another")
     assert run_state(living, RUN_ID).status == "running"
 
 
-def test_a_driver_that_died_is_lost(output) -> None:
+def test_a_driver_that_died_is_lost(output: Output) -> None:
     silent = {"ended": False, "time_s": time.time() - LOST_AFTER_S - 1}
     output.private.replace(output_layout.heartbeat_file(RUN_ID, driver_name("one")), json.dumps(silent).encode())
     state = run_state(output, RUN_ID)
@@ -78,7 +80,7 @@ def test_a_driver_that_died_is_lost(output) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"ended": 0}', b"\x00\xff"])
-def test_damaged_heartbeats_and_attempts_are_passed_over(living, content) -> None:
+def test_damaged_heartbeats_and_attempts_are_passed_over(living: Output, content: bytes) -> None:
     """A full disk or a killed machine leaves half a file; `status` and `list` tell the rest all the same."""
     for name in (driver_name("two"), worker_name("one", "c"), worker_name("two", "d")):
         living.private.replace(output_layout.heartbeat_file(RUN_ID, name), content)
@@ -89,12 +91,12 @@ def test_damaged_heartbeats_and_attempts_are_passed_over(living, content) -> Non
     assert diagchd_batch("list", living.storage.uri).exit_code == 0
 
 
-def test_an_unknown_run_is_refused(output) -> None:
+def test_an_unknown_run_is_refused(output: Output) -> None:
     with pytest.raises(UsageError, match="holds no run other"):
         run_state(output, "other")
 
 
-def test_a_run_that_failed_says_why_and_which_it_was(output) -> None:
+def test_a_run_that_failed_says_why_and_which_it_was(output: Output) -> None:
     record = failed_record(output)
     write_run_record(output.storage, output.private, record)
     state = run_state(output, RUN_ID)
@@ -104,7 +106,7 @@ def test_a_run_that_failed_says_why_and_which_it_was(output) -> None:
     assert state.ended_at == record.ended_at
 
 
-def test_status_and_list_tell_people_the_reason_and_put_the_newest_run_last(output) -> None:
+def test_status_and_list_tell_people_the_reason_and_put_the_newest_run_last(output: Output) -> None:
     failed = failed_record(output)
     older = failed.model_copy(update={"run_id": "ffffffff-00000000-1", "started_at": datetime(2023, 1, 1, tzinfo=UTC)})
     for record in (failed, older):
@@ -119,6 +121,6 @@ def test_status_and_list_tell_people_the_reason_and_put_the_newest_run_last(outp
     assert lines[1].split()[1:5] == ["failed", "2024-01-02", "03:04", "UTC"]
 
 
-def failed_record(output):
+def failed_record(output: Output) -> PrivateRunRecord:
     record = read_private_run_record(output.private, RUN_ID)
     return record.model_copy(update={"status": "failed", "exit_code": 1, "reason": "/archive/SURNAME cannot be used"})

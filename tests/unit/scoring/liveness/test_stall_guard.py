@@ -29,7 +29,7 @@ def _run(work: str) -> tuple[subprocess.CompletedProcess, float]:
 @pytest.mark.parametrize(
     "hang", ["time.sleep(50)", "ctypes.PyDLL(None).sleep(50)"], ids=["in Python", "holding its lock"]
 )
-def test_a_stall_ends_the_process(hang) -> None:
+def test_a_stall_ends_the_process(hang: str) -> None:
     process, seconds = _run(hang)
     assert process.returncode != 0
     assert "orderly" not in process.stdout

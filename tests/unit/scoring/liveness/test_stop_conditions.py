@@ -1,5 +1,6 @@
 """When no further shard begins."""
 
+from pathlib import Path
 from typing import Never
 
 import pytest
@@ -8,35 +9,35 @@ from diagchd_batch import output_layout
 from diagchd_batch.errors import StorageFault
 from diagchd_batch.scoring.liveness import stop_conditions
 from diagchd_batch.scoring.liveness.stop_conditions import Ending, StopConditions, request_stop
-from diagchd_batch.storage import open_store
+from diagchd_batch.storage import Store, open_store
 
 
 class Clock:
     now_s = 1000.0
 
-    def time(self):
+    def time(self) -> float:
         return self.now_s
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(stop_conditions, "time", clock)
     return clock
 
 
 @pytest.fixture
-def private(tmp_path):
+def private(tmp_path: Path) -> Store:
     return open_store(str(tmp_path), owner_only=True)
 
 
-def test_without_a_deadline_every_shard_may_begin(clock, private) -> None:
+def test_without_a_deadline_every_shard_may_begin(clock: Clock, private: Store) -> None:
     gate = StopConditions(private, "run", "now", None)
     gate.note(10, 1e9)
     assert (gate.closed(), gate.refusal(10**6)) == (None, None)
 
 
-def test_only_shards_that_end_in_time_begin(clock, private) -> None:
+def test_only_shards_that_end_in_time_begin(clock: Clock, private: Store) -> None:
     gate = StopConditions(private, "run", "now", 1100.0)
     assert gate.refusal(10**9) is None  # nothing is known yet
     gate.note(100, 30.0)
@@ -47,12 +48,12 @@ def test_only_shards_that_end_in_time_begin(clock, private) -> None:
     assert (gate.closed(), gate.refusal(125), gate.refusal(126)) == (None, None, Ending.DEADLINE)
 
 
-def test_at_the_deadline_nothing_begins_even_if_nothing_is_known(clock, private) -> None:
+def test_at_the_deadline_nothing_begins_even_if_nothing_is_known(clock: Clock, private: Store) -> None:
     gate = StopConditions(private, "run", "now", 1000.0)
     assert gate.closed() is gate.refusal(0) is Ending.DEADLINE
 
 
-def test_a_stop_is_of_one_submission(private) -> None:
+def test_a_stop_is_of_one_submission(private: Store) -> None:
     gate = StopConditions(private, "run", "now", None)
     assert gate.closed() is None
     request_stop(private, "run", "now")
@@ -61,10 +62,10 @@ def test_a_stop_is_of_one_submission(private) -> None:
     assert StopConditions(private, "run", "later", None).closed() is None
 
 
-def test_while_the_request_cannot_be_looked_for_work_goes_on(private, monkeypatch) -> None:
+def test_while_the_request_cannot_be_looked_for_work_goes_on(private: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = StopConditions(private, "run", "now", None)
 
-    def refuse(key) -> Never:
+    def refuse(key: str) -> Never:
         assert key == output_layout.stop_request("run", "now")
         raise StorageFault("gone for a while")
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 SCORE = """
 import sys
@@ -14,6 +15,6 @@ sys.exit(str(found) if (found := {"tensorflow", "keras", "ray"} & set(sys.module
 """
 
 
-def test_a_shard_is_scored_without_ray(tmp_path) -> None:
+def test_a_shard_is_scored_without_ray(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", SCORE, str(tmp_path)], capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr.decode()

@@ -2,15 +2,24 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagchd_batch.scoring.worker.parallel_map import ParallelMap
+from diagchd_batch.scoring.worker.parallel_map import Item, ParallelMap
 
 
-def _feed(tasks, work, *, threads=3, max_tasks=4, max_bytes=100, size_of=lambda task: 1):
+def _feed(
+    tasks: Sequence[int],
+    work: Callable[[int], Iterator[Item]],
+    *,
+    threads: int = 3,
+    max_tasks: int = 4,
+    max_bytes: int = 100,
+    size_of: Callable[[int], int] = lambda task: 1,
+) -> ParallelMap[int, Item]:
     return ParallelMap(tasks, work, threads=threads, max_tasks=max_tasks, max_bytes=max_bytes, size_of=size_of)
 
 
@@ -21,11 +30,13 @@ def _feed(tasks, work, *, threads=3, max_tasks=4, max_bytes=100, size_of=lambda 
     threads=st.integers(1, 4),
     max_tasks=st.integers(1, 6),
 )
-def test_items_come_in_order_whatever_the_bounds(lengths, sizes, threads, max_tasks) -> None:
+def test_items_come_in_order_whatever_the_bounds(
+    lengths: list[int], sizes: list[int], threads: int, max_tasks: int
+) -> None:
     """Some tasks have more items than fit ahead of the consumer, and some are larger than the limit on bytes."""
     tasks = list(range(len(lengths)))
 
-    def work(task):
+    def work(task: int) -> Iterator[int]:
         for item in range(lengths[task]):
             yield task, item
 
@@ -36,7 +47,7 @@ def test_items_come_in_order_whatever_the_bounds(lengths, sizes, threads, max_ta
 def test_slow_head_does_not_let_the_others_run_away() -> None:
     begun, release = [], threading.Event()
 
-    def work(task):
+    def work(task: int) -> Iterator[int]:
         begun.append(task)
         if task == 0:
             release.wait(10)
@@ -54,7 +65,7 @@ def test_bytes_of_begun_tasks_are_bounded() -> None:
     sizes = [10, 95, 10, 10, 300, 10, 10]
     live, most, lock = set(), [0], threading.Lock()
 
-    def work(task):
+    def work(task: int) -> Iterator[int]:
         with lock:
             live.add(task)
             most[0] = max(most[0], sum(sizes[t] for t in live) if live != {4} else 0)
@@ -69,7 +80,7 @@ def test_bytes_of_begun_tasks_are_bounded() -> None:
 
 
 def test_a_tasks_exception_is_raised_at_its_place() -> None:
-    def work(task):
+    def work(task: int) -> Iterator[int]:
         yield task
         if task == 2:
             raise OSError("task 2")
@@ -82,7 +93,7 @@ def test_a_tasks_exception_is_raised_at_its_place() -> None:
 
 
 def test_leaving_early_ends_the_threads() -> None:
-    def work(task):
+    def work(task: int) -> Iterator[int]:
         while True:
             yield task
 

@@ -1,20 +1,23 @@
 """Scoring whole shards without Ray: rows, fixed batches, equal bytes, attempts and faults."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Never
+from pathlib import Path
+from typing import Any, Never
 
 import numpy as np
 import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, StorageFault
+from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.scoring.liveness.attempts import Worker
 from diagchd_batch.scoring.worker import shard_scorer as shard_module
 from tests.unit.scoring.made_inputs import HEIGHT, WIDTH, PlainModel, png, tiff
-from tests.unit.scoring.made_runs import make_run
+from tests.unit.scoring.made_runs import MadeRun, make_run
 
 FILES = {f"study-{n:02d}/image.png": png(20 * n) for n in range(9)} | {
     "study-03/cine.tif": tiff([50, 100, 150, 200, 250]),
@@ -24,7 +27,7 @@ FILES = {f"study-{n:02d}/image.png": png(20 * n) for n in range(9)} | {
 }
 
 
-def test_every_frame_has_one_row_with_what_the_model_said(tmp_path) -> None:
+def test_every_frame_has_one_row_with_what_the_model_said(tmp_path: Path) -> None:
     run = make_run(tmp_path, FILES)
     (summary,) = run.score_all()
     rows = run.rows()
@@ -50,13 +53,13 @@ def test_every_frame_has_one_row_with_what_the_model_said(tmp_path) -> None:
 class OverflowingModel(PlainModel):
     """Returns NaN for bright pictures, like a network whose sums overflow."""
 
-    def predict(self, images_bhwc_u8, reference_bhw_u8=None):
+    def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
         prediction = super().predict(images_bhwc_u8, reference_bhw_u8)
         prediction.chd_probability_b_f32[prediction.chd_probability_b_f32 > 0.9] = np.nan
         return prediction
 
 
-def test_no_number_is_a_failure_and_never_a_normal_heart(tmp_path) -> None:
+def test_no_number_is_a_failure_and_never_a_normal_heart(tmp_path: Path) -> None:
     run = make_run(tmp_path, {"a/1.png": png(250), "a/2.png": png(100)})
     (summary,) = run.score_all(OverflowingModel(4))
     assert (summary.n_ok, summary.failures) == (1, {"not_finite": 1})
@@ -64,7 +67,7 @@ def test_no_number_is_a_failure_and_never_a_normal_heart(tmp_path) -> None:
     assert (failed["frame"], failed["chd_probability"], failed["chd_call"]) == (0, None, None)
 
 
-def test_batches_are_fixed_positions_with_zeros_for_failures_and_beyond_the_end(tmp_path) -> None:
+def test_batches_are_fixed_positions_with_zeros_for_failures_and_beyond_the_end(tmp_path: Path) -> None:
     run, model = make_run(tmp_path, FILES), PlainModel(4)
     run.score_all(model)
     expected = [0 if row["status"] == "failed" else round(row["chd_probability"] * 255) for row in run.rows()]
@@ -75,7 +78,7 @@ def test_batches_are_fixed_positions_with_zeros_for_failures_and_beyond_the_end(
     ]
 
 
-def test_threads_isolation_and_attempts_leave_no_trace_in_the_bytes(tmp_path) -> None:
+def test_threads_isolation_and_attempts_leave_no_trace_in_the_bytes(tmp_path: Path) -> None:
     first = make_run(tmp_path, FILES, name="first")
     first.score_all(decoder_threads=1)
     second = make_run(tmp_path, FILES, name="second")
@@ -85,11 +88,11 @@ def test_threads_isolation_and_attempts_leave_no_trace_in_the_bytes(tmp_path) ->
     assert _attempts(second)[-1]["isolated"]
 
 
-def test_shards_scored_at_the_same_time_take_turns_at_the_model(tmp_path) -> None:
+def test_shards_scored_at_the_same_time_take_turns_at_the_model(tmp_path: Path) -> None:
     class OneAtATime(PlainModel):
         busy = threading.Lock()
 
-        def predict(self, *arguments):
+        def predict(self, *arguments: Any) -> Prediction:
             assert self.busy.acquire(blocking=False), "two predictions at once"
             try:
                 return super().predict(*arguments)
@@ -106,7 +109,7 @@ def test_shards_scored_at_the_same_time_take_turns_at_the_model(tmp_path) -> Non
     assert scorer.images_done == {}
 
 
-def test_a_committed_shard_is_left_as_it_is(tmp_path) -> None:
+def test_a_committed_shard_is_left_as_it_is(tmp_path: Path) -> None:
     run = make_run(tmp_path, FILES)
     run.score_all()
     before, model = run.score_bytes(), PlainModel(4)
@@ -116,13 +119,13 @@ def test_a_committed_shard_is_left_as_it_is(tmp_path) -> None:
     assert run.score_bytes() == before
 
 
-def test_of_two_workers_on_one_shard_one_commits(tmp_path) -> None:
+def test_of_two_workers_on_one_shard_one_commits(tmp_path: Path) -> None:
     run = make_run(tmp_path, FILES)
     (reference,) = run.plan.shards()
     barrier = threading.Barrier(2)
 
     class Together(PlainModel):
-        def predict(self, *arguments):
+        def predict(self, *arguments: Any) -> Prediction:
             if not self.batches:
                 barrier.wait(20)
             return super().predict(*arguments)
@@ -134,20 +137,20 @@ def test_of_two_workers_on_one_shard_one_commits(tmp_path) -> None:
     assert len(run.rows()) == 17
 
 
-def test_a_long_cine_is_decoded_as_it_is_scored(tmp_path) -> None:
+def test_a_long_cine_is_decoded_as_it_is_scored(tmp_path: Path) -> None:
     """Memory must not depend on the number of frames, so the decoder stays only a few frames ahead of the model."""
     run = make_run(tmp_path, {"study/cine.tif": tiff([n % 250 for n in range(120)])})
     ahead = []
 
     class Watching(PlainModel):
-        def predict(self, *arguments):
+        def predict(self, *arguments: Any) -> Prediction:
             ahead.append(decoded[0] - 4 * len(self.batches))
             return super().predict(*arguments)
 
     decoded = [0]
     original = shard_module.InProcessDecoder.frame
 
-    def counting(self, index):
+    def counting(self: Any, index: int) -> Any:
         decoded[0] += 1
         return original(self, index)
 
@@ -162,7 +165,7 @@ def _worker(node: str) -> Worker:
     return replace(Worker.this_process(), worker=f"dead-{node}", boot=f"boot of {node}", node=node)
 
 
-def _die(run, *, isolated: bool, times: int = 1, nodes=("node-a",), batch: int = 1) -> None:
+def _die(run: MadeRun, *, isolated: bool, times: int = 1, nodes: Sequence[str] = ("node-a",), batch: int = 1) -> None:
     for _ in range(times):
         for node in nodes:
             log = run.attempts_of(_worker(node))
@@ -171,7 +174,7 @@ def _die(run, *, isolated: bool, times: int = 1, nodes=("node-a",), batch: int =
                 log.note_batch(attempt, batch)
 
 
-def _attempts(run) -> list[dict]:
+def _attempts(run: MadeRun) -> list[dict[str, Any]]:
     import json
 
     prefix = output_layout.attempts_prefix("run", 0)
@@ -179,7 +182,7 @@ def _attempts(run) -> list[dict]:
     return [json.loads(run.private.read(key)) for key in keys]
 
 
-def test_a_shard_that_kills_isolated_workers_on_two_nodes_is_blamed(tmp_path) -> None:
+def test_a_shard_that_kills_isolated_workers_on_two_nodes_is_blamed(tmp_path: Path) -> None:
     run = make_run(tmp_path, FILES)
     _die(run, isolated=True, times=2, nodes=("node-a", "node-b"))
     (summary,) = run.score_all()
@@ -187,7 +190,7 @@ def test_a_shard_that_kills_isolated_workers_on_two_nodes_is_blamed(tmp_path) ->
     assert {row["frame"] for row in run.rows()} == {None}
 
 
-def test_on_one_node_the_run_stops_and_names_it(tmp_path) -> None:
+def test_on_one_node_the_run_stops_and_names_it(tmp_path: Path) -> None:
     run = make_run(tmp_path, FILES)
     _die(run, isolated=True, times=4)
     with pytest.raises(RunFault, match="node-a"):
@@ -195,14 +198,14 @@ def test_on_one_node_the_run_stops_and_names_it(tmp_path) -> None:
     assert run.score_bytes() == {}
 
 
-def test_another_submission_goes_on_after_that(tmp_path) -> None:
+def test_another_submission_goes_on_after_that(tmp_path: Path) -> None:
     run = make_run(tmp_path, FILES)
     _die(run, isolated=True, times=4)
     (summary,) = run.score_all(submission="the next")
     assert summary.n_ok == 14
 
 
-def test_a_shard_is_not_blamed_for_deaths_at_different_batches(tmp_path) -> None:
+def test_a_shard_is_not_blamed_for_deaths_at_different_batches(tmp_path: Path) -> None:
     run = make_run(tmp_path, FILES)
     for batch in range(3):
         _die(run, isolated=True, nodes=("node-a", "node-b"), batch=batch)
@@ -211,7 +214,7 @@ def test_a_shard_is_not_blamed_for_deaths_at_different_batches(tmp_path) -> None
 
 
 @pytest.mark.parametrize("before_the_first_batch", [False, True])
-def test_too_many_deaths_at_different_batches_stop_the_run(tmp_path, before_the_first_batch) -> None:
+def test_too_many_deaths_at_different_batches_stop_the_run(tmp_path: Path, before_the_first_batch: bool) -> None:
     """An example are workers on a node with too little memory. Ray would replace them without limit."""
     run = make_run(tmp_path, FILES)
     for batch in range(10):
@@ -226,10 +229,12 @@ def test_too_many_deaths_at_different_batches_stop_the_run(tmp_path, before_the_
     assert summary.n_ok == 14
 
 
-def test_a_fault_of_storage_commits_nothing_and_closes_the_attempt(tmp_path, monkeypatch) -> None:
+def test_a_fault_of_storage_commits_nothing_and_closes_the_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = make_run(tmp_path, FILES)
 
-    def gone(*arguments, **named) -> Never:
+    def gone(*arguments: Any, **named: Any) -> Never:
         raise StorageFault("the endpoint is gone")
 
     monkeypatch.setattr(shard_module, "commit_shard", gone)
@@ -244,7 +249,7 @@ def test_a_fault_of_storage_commits_nothing_and_closes_the_attempt(tmp_path, mon
     assert [attempt["isolated"] for attempt in _attempts(run)] == [False, False]
 
 
-def test_a_fault_of_the_model_leaves_no_thread_and_no_file(tmp_path, monkeypatch) -> None:
+def test_a_fault_of_the_model_leaves_no_thread_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tempfile
 
     temporary = tmp_path / "temporary"
@@ -253,7 +258,7 @@ def test_a_fault_of_the_model_leaves_no_thread_and_no_file(tmp_path, monkeypatch
     run = make_run(tmp_path, FILES)
 
     class Broken(PlainModel):
-        def predict(self, *arguments) -> Never:
+        def predict(self, *arguments: Any) -> Never:
             raise RuntimeError("out of device memory")
 
     before = threading.active_count()

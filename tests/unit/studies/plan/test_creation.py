@@ -4,6 +4,11 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,31 +17,38 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import ConfigError, InputError, RunFault
-from diagchd_batch.storage import open_store
+from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.creation import count_new_images, freeze_plan, preview_plan
-from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, PlanHead, open_plan
-from tests.unit.studies.archives import PSEUDONYMIZER, SimulatedListing
+from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, Plan, PlanHead, open_plan
+from tests.unit.studies.archives import PSEUDONYMIZER, Archive, SimulatedListing
 
 TREE = InputConfig(uri="simulated", layout="tree")
 KEYS = [f"study {study}/{image}.png" for study in range(40) for image in range(study % 4 + 1)]
 
 
 @pytest.fixture
-def private(tmp_path):
+def private(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "private"), owner_only=True)
 
 
-def freeze(private, keys=KEYS, run_id="run", pseudonymizer=PSEUDONYMIZER, images_per_shard=7):
+def freeze(
+    private: Store,
+    keys: Sequence[str] = KEYS,
+    run_id: str = "run",
+    pseudonymizer: Pseudonymizer = PSEUDONYMIZER,
+    images_per_shard: int = 7,
+) -> Plan:
     shards = ShardsConfig(images_per_shard=images_per_shard)
     return freeze_plan(TREE, shards, SimulatedListing(keys), private, run_id, pseudonymizer)
 
 
-def rows(plan):
+def rows(plan: Plan) -> list[PlannedImage]:
     return [row for reference in plan.shards() for row in plan.read_shard(reference)]
 
 
-def test_every_image_is_planned_exactly_once_with_what_the_listing_showed(private) -> None:
+def test_every_image_is_planned_exactly_once_with_what_the_listing_showed(private: Store) -> None:
     listed = {info.key: info for info in SimulatedListing(KEYS).list()}
     planned = rows(freeze(private))
     assert sorted(row.uri for row in planned) == sorted(KEYS)
@@ -48,7 +60,7 @@ def test_every_image_is_planned_exactly_once_with_what_the_listing_showed(privat
         assert (row.frames, row.mask_uri) == (None, None)
 
 
-def test_shards_are_runs_of_whole_studies_in_the_order_of_their_tokens(private) -> None:
+def test_shards_are_runs_of_whole_studies_in_the_order_of_their_tokens(private: Store) -> None:
     plan = freeze(private)
     planned = rows(plan)
     assert [(row.study_id, row.uri) for row in planned] == sorted((row.study_id, row.uri) for row in planned)
@@ -63,7 +75,7 @@ def test_shards_are_runs_of_whole_studies_in_the_order_of_their_tokens(private) 
         assert reference.n_images <= 7
 
 
-def test_more_shards_than_a_part_holds(private) -> None:
+def test_more_shards_than_a_part_holds(private: Store) -> None:
     keys = [f"{study}/a.png" for study in range(300)]
     plan = freeze(private, keys, images_per_shard=1)
     assert plan.head.n_parts == 2
@@ -74,7 +86,7 @@ def test_more_shards_than_a_part_holds(private) -> None:
     assert sorted(streamed) == sorted(keys)
 
 
-def test_the_plan_does_not_depend_on_the_order_of_the_listing(private) -> None:
+def test_the_plan_does_not_depend_on_the_order_of_the_listing(private: Store) -> None:
     one = freeze(private, KEYS, "one")
     other = freeze(private, reversed(KEYS), "other")
     # sizes and ETags of the simulated listing follow its order, so only who is planned where can be compared
@@ -83,7 +95,7 @@ def test_the_plan_does_not_depend_on_the_order_of_the_listing(private) -> None:
     ]
 
 
-def test_the_same_inventory_gives_the_same_digest_and_any_change_another(private) -> None:
+def test_the_same_inventory_gives_the_same_digest_and_any_change_another(private: Store) -> None:
     digest = freeze(private, run_id="a").head.digest
     assert freeze(private, run_id="b").head.digest == digest
     assert preview_plan(TREE, ShardsConfig(images_per_shard=7), SimulatedListing(KEYS), PSEUDONYMIZER).head.digest == (
@@ -98,7 +110,7 @@ def test_the_same_inventory_gives_the_same_digest_and_any_change_another(private
     assert len({digest, *(plan.head.digest for plan in others)}) == 5
 
 
-def test_a_frozen_plan_stays_whatever_comes_in_later(private) -> None:
+def test_a_frozen_plan_stays_whatever_comes_in_later(private: Store) -> None:
     first = freeze(private)
     again = freeze(private, [*KEYS, "new/1.png"])
     assert again.head == first.head == open_plan(private, "run").head
@@ -106,13 +118,13 @@ def test_a_frozen_plan_stays_whatever_comes_in_later(private) -> None:
     assert count_new_images(TREE, SimulatedListing(KEYS[:3]), [again], PSEUDONYMIZER) == 0
 
 
-def _freeze_in_another_process(private_uri, n_keys, barrier, answers) -> None:
+def _freeze_in_another_process(private_uri: str, n_keys: int, barrier: Barrier, answers: "Queue[Any]") -> None:
     barrier.wait()
     plan = freeze(open_store(private_uri, owner_only=True), KEYS[:n_keys])
     answers.put((plan.head, [row.uri for row in rows(plan)]))
 
 
-def test_of_two_drivers_at_once_both_get_one_plan(private) -> None:
+def test_of_two_drivers_at_once_both_get_one_plan(private: Store) -> None:
     processes = multiprocessing.get_context("spawn")
     barrier, answers = processes.Barrier(2), processes.Queue()
     # They even see different listings: one plan must win as a whole.
@@ -130,13 +142,13 @@ def test_of_two_drivers_at_once_both_get_one_plan(private) -> None:
     assert head.n_images == len(planned)
 
 
-def test_a_driver_that_died_between_parts_and_head_is_made_good(private) -> None:
+def test_a_driver_that_died_between_parts_and_head_is_made_good(private: Store) -> None:
     plan = freeze(private)
     private.delete(output_layout.plan_head("run"))
     assert freeze(private).head == plan.head
 
 
-def test_manifest_frames_and_masks_reach_the_plan(archive, private) -> None:
+def test_manifest_frames_and_masks_reach_the_plan(archive: Archive, private: Store) -> None:
     archive.add_files("a.png", "m/a.png", data=b"123")
     path = archive.write_table("study_id,uri,frame,mask_uri\n1,a.png,12,m/a.png\n1,a.png,3,m/a.png\n1,b.png,,m/b.png\n")
     config = archive.config(path)
@@ -153,7 +165,7 @@ def test_manifest_frames_and_masks_reach_the_plan(archive, private) -> None:
     )
 
 
-def test_studies_hold_what_evaluation_needs(archive, private) -> None:
+def test_studies_hold_what_evaluation_needs(archive: Archive, private: Store) -> None:
     path = archive.write_table("study_id,uri,subject_id,label,include\n1,a.png,P,1,\n2,b.png,P,,0\n")
     config = archive.config(path)
     plan = freeze_plan(config, ShardsConfig(), open_store(config.uri), private, "run", PSEUDONYMIZER)
@@ -165,7 +177,7 @@ def test_studies_hold_what_evaluation_needs(archive, private) -> None:
     assert set(studies["study_id"].to_pylist()) == {PSEUDONYMIZER.study("1"), PSEUDONYMIZER.study("2")}
 
 
-def test_a_plan_that_somebody_edited_is_noticed(archive, private, tmp_path) -> None:
+def test_a_plan_that_somebody_edited_is_noticed(archive: Archive, private: Store, tmp_path: Path) -> None:
     """Every row is still there and readable, but a label, a file or a frame was changed."""
     path = archive.write_table("study_id,uri,frame,label\n1,a.png,3,1\n2,b.png,,0\n3,c.png,,\n")
     config = archive.config(path)
@@ -192,14 +204,14 @@ def test_a_plan_that_somebody_edited_is_noticed(archive, private, tmp_path) -> N
     assert plan.is_intact()
 
 
-def test_heads_survive_json_and_plans_pickle_small(private) -> None:
+def test_heads_survive_json_and_plans_pickle_small(private: Store) -> None:
     plan = freeze(private)
     assert PlanHead.from_json(plan.head.to_json()) == plan.head
     copy = pickle.loads(pickle.dumps(plan))
     assert rows(copy) == rows(plan)
 
 
-def test_a_plan_of_a_later_format_is_refused(private) -> None:
+def test_a_plan_of_a_later_format_is_refused(private: Store) -> None:
     with pytest.raises(RunFault, match="format 99"):
         PlanHead.from_json(freeze(private).head.to_json().replace(b'"format":1', b'"format":99'))
 
@@ -207,21 +219,23 @@ def test_a_plan_of_a_later_format_is_refused(private) -> None:
 class WatchedStorage:
     """Records which ranges are read, and by which threads."""
 
-    def __init__(self, storage) -> None:
+    def __init__(self, storage: Store) -> None:
         self._storage = storage
         self.ranges, self.threads = [], set()
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
-    def read_range(self, key, start, length):
+    def read_range(self, key: str, start: int, length: int) -> bytes:
         self.ranges.append((start, length))
         self.threads.add(threading.get_ident())
         return self._storage.read_range(key, start, length)
 
 
 @pytest.mark.parametrize("images_per_shard", [7, 2_000])
-def test_plans_are_read_by_the_thread_that_asks_and_a_shard_in_one_request(private, images_per_shard) -> None:
+def test_plans_are_read_by_the_thread_that_asks_and_a_shard_in_one_request(
+    private: Store, images_per_shard: int
+) -> None:
     """If a thread of Arrow releases a Python file late, a process that ends at that moment is aborted."""
     keys = [f"{study:05d}/{'long name ' * 9}{study * 7919 % 100_003}.png" for study in range(6_000)]
     plan = freeze(private, keys, images_per_shard=images_per_shard)
@@ -238,14 +252,14 @@ def test_plans_are_read_by_the_thread_that_asks_and_a_shard_in_one_request(priva
     assert watched.threads == {threading.get_ident()}
 
 
-def _row_group_start(private, plan, row_group):
+def _row_group_start(private: Store, plan: Plan, row_group: int) -> int:
     key = output_layout.plan_part("run", plan.head.digest, 0)
     columns = pq.read_metadata(io.BytesIO(private.read(key))).row_group(row_group)
     first = columns.column(0)
     return min(filter(None, (first.dictionary_page_offset, first.data_page_offset)))
 
 
-def test_damage_is_a_fault_of_the_run(private, tmp_path) -> None:
+def test_damage_is_a_fault_of_the_run(private: Store, tmp_path: Path) -> None:
     plan = freeze(private)
     reference = next(plan.shards())
     part = tmp_path / "private" / output_layout.plan_part("run", plan.head.digest, 0)
@@ -265,7 +279,7 @@ def test_damage_is_a_fault_of_the_run(private, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["study", "image", "subject_of_study"])
-def test_two_ids_with_one_token_are_noticed(private, kind) -> None:
+def test_two_ids_with_one_token_are_noticed(private: Store, kind: str) -> None:
     class Colliding(Pseudonymizer):
         pass
 
@@ -274,7 +288,7 @@ def test_two_ids_with_one_token_are_noticed(private, kind) -> None:
         freeze(private, pseudonymizer=Colliding(b"k" * 32))
 
 
-def test_nothing_is_written_where_the_inventory_is_refused(private, tmp_path) -> None:
+def test_nothing_is_written_where_the_inventory_is_refused(private: Store, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         freeze(private, ["at-root.png"])
     assert not list((tmp_path / "private").rglob("*.parquet"))
@@ -286,14 +300,14 @@ def test_progress_counts_what_is_listed() -> None:
     assert seen == list(range(1, len(KEYS) + 1))
 
 
-def test_too_little_memory_is_said_so(private) -> None:
+def test_too_little_memory_is_said_so(private: Store) -> None:
     listing = SimulatedListing(f"study {n // 3}/{n}.png" for n in range(200_000))
     with pytest.raises(RunFault, match="memory"):
         preview_plan(TREE, ShardsConfig(), listing, PSEUDONYMIZER, max_memory_bytes=4 * 1024 * 1024)
 
 
 @pytest.mark.parametrize(("n_images", "max_memory_mib"), [(5_000, 512), (30_000, 16)])
-def test_a_full_temporary_disk_is_a_fault_of_the_run(n_images, max_memory_mib) -> None:
+def test_a_full_temporary_disk_is_a_fault_of_the_run(n_images: int, max_memory_mib: int) -> None:
     """The disk is full while the parts are written or, with little memory, while the database spills."""
     code = f"""
 import resource, signal
@@ -307,7 +321,7 @@ with pytest.raises(RunFault, match="TMPDIR"):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_planning_leaves_no_names_in_temporary_files(private, tmp_path) -> None:
+def test_planning_leaves_no_names_in_temporary_files(private: Store, tmp_path: Path) -> None:
     (tmp_path / "temporary").mkdir()
     code = (
         "from tests.unit.studies.plan.test_creation import *;"

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ rows = st.fixed_dictionaries(
 tables = st.lists(rows, max_size=4)
 
 
-def digest(*tables_of_rows: list[dict], schema: pa.Schema = SCHEMA) -> str:
+def digest(*tables_of_rows: list[dict[str, Any]], schema: pa.Schema = SCHEMA) -> str:
     result = TableDigest()
     for table in tables_of_rows:
         result.update(pa.Table.from_pylist(table, schema))
@@ -20,7 +22,7 @@ def digest(*tables_of_rows: list[dict], schema: pa.Schema = SCHEMA) -> str:
 
 
 @given(tables, tables)
-def test_equal_exactly_where_the_rows_are_equal(one, other) -> None:
+def test_equal_exactly_where_the_rows_are_equal(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
     assert (digest(one) == digest(other)) == (one == other)
 
 
@@ -42,7 +44,7 @@ def test_near_misses_differ() -> None:
 
 
 @given(tables, st.integers(0, 4))
-def test_chunks_and_offsets_of_a_table_do_not_count(one, at) -> None:
+def test_chunks_and_offsets_of_a_table_do_not_count(one: list[dict[str, Any]], at: int) -> None:
     table = pa.Table.from_pylist(one, SCHEMA)
     padded = pa.concat_tables([pa.Table.from_pylist([{"text": "x"}], SCHEMA), table.slice(0, at), table.slice(at)])
     result = TableDigest()

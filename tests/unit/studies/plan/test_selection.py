@@ -1,7 +1,9 @@
 """What a run plans if it builds on earlier runs."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.scoring.driver.lineage_selection import failed_in
 from diagchd_batch.sources import ObjectInfo
-from diagchd_batch.storage import open_store
+from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.plan.creation import count_new_images, draft_plan, freeze_plan
-from diagchd_batch.studies.plan.selection import new_since
+from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.selection import Select, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan
 from tests.unit.studies.archives import PSEUDONYMIZER, Archive
 
@@ -22,12 +25,12 @@ from tests.unit.studies.archives import PSEUDONYMIZER, Archive
 class Planner:
     """Plans an archive repeatedly. Each plan builds on the earlier ones."""
 
-    def __init__(self, config: InputConfig, private) -> None:
+    def __init__(self, config: InputConfig, private: Store) -> None:
         self.config = config
         self.private = private
         self.plans: list[Plan] = []
 
-    def plan(self, select=None) -> list:
+    def plan(self, select: Select | None = None) -> list[Any]:
         """Plan the next run and return its images."""
         run_id = f"run-{len(self.plans) + 1}"
         storage = open_store(self.config.uri)
@@ -37,27 +40,27 @@ class Planner:
         self.plans.append(plan)
         return [image for shard in plan.shards() for image in plan.read_shard(shard)]
 
-    def plan_new(self) -> list:
+    def plan_new(self) -> list[Any]:
         expected = count_new_images(self.config, open_store(self.config.uri), self.plans, PSEUDONYMIZER)
         planned = self.plan(new_since(self.plans))
         assert len(planned) == expected
         return planned
 
-    def studies(self) -> dict:
+    def studies(self) -> dict[str, Any]:
         """Return the studies of the newest plan by their identifier."""
         return {row["source_study_id"]: row for row in self.plans[-1].studies().read_all().to_pylist()}
 
 
 @pytest.fixture
-def private(tmp_path):
+def private(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "private"), owner_only=True)
 
 
-def uris(images) -> list[str]:
+def uris(images: Iterable[PlannedImage]) -> list[str]:
     return sorted(image.uri for image in images)
 
 
-def test_new_files_and_changed_ones_are_planned_and_nothing_twice(archive: Archive, private) -> None:
+def test_new_files_and_changed_ones_are_planned_and_nothing_twice(archive: Archive, private: Store) -> None:
     archive.add_files("a/1.png", "a/2.png", "b/1.png", "c/1.png")
     planner = Planner(archive.config(), private)
     assert len(planner.plan()) == 4
@@ -69,7 +72,7 @@ def test_new_files_and_changed_ones_are_planned_and_nothing_twice(archive: Archi
     assert planner.studies() == {}
 
 
-def test_a_file_of_the_same_size_with_another_modification_time_is_new(archive: Archive, private) -> None:
+def test_a_file_of_the_same_size_with_another_modification_time_is_new(archive: Archive, private: Store) -> None:
     archive.add_files("a/1.png", "b/1.png")
     planner = Planner(archive.config(), private)
     planner.plan()
@@ -77,7 +80,7 @@ def test_a_file_of_the_same_size_with_another_modification_time_is_new(archive: 
     assert uris(planner.plan_new()) == ["a/1.png"]
 
 
-def test_a_file_that_is_put_back_as_it_once_was_is_scored_once_more(archive: Archive, private) -> None:
+def test_a_file_that_is_put_back_as_it_once_was_is_scored_once_more(archive: Archive, private: Store) -> None:
     """The latest score of the file in the lineage was computed from the content in between."""
     archive.add_files("a/1.png")
     path = archive.root / "a/1.png"
@@ -92,7 +95,7 @@ def test_a_file_that_is_put_back_as_it_once_was_is_scored_once_more(archive: Arc
     assert planner.plan_new() == []
 
 
-def test_missing_files_are_new_when_they_arrive_and_masks_count(archive: Archive, private) -> None:
+def test_missing_files_are_new_when_they_arrive_and_masks_count(archive: Archive, private: Store) -> None:
     archive.add_files("a.png", "b.png", "m/b.png")
     rows = "study_id,uri,mask_uri\n1,a.png,\n2,b.png,m/b.png\n3,later.png,\n"
     planner = Planner(archive.config(archive.write_table(rows)), private)
@@ -102,7 +105,9 @@ def test_missing_files_are_new_when_they_arrive_and_masks_count(archive: Archive
     assert uris(planner.plan_new()) == ["b.png", "later.png"]
 
 
-def test_of_known_files_only_the_frames_that_were_not_asked_for_before_are_planned(archive: Archive, private) -> None:
+def test_of_known_files_only_the_frames_that_were_not_asked_for_before_are_planned(
+    archive: Archive, private: Store
+) -> None:
     archive.add_files("a.png", "b.png", "c.png")
     path = archive.write_table("study_id,uri,frame\n1,a.png,1\n1,a.png,5\n2,b.png,\n3,c.png,2\n")
     planner = Planner(archive.config(path), private)
@@ -113,7 +118,7 @@ def test_of_known_files_only_the_frames_that_were_not_asked_for_before_are_plann
     assert {image.uri: image.frames for image in planner.plan_new()} == {"a.png": (8,)}
 
 
-def test_the_plans_of_a_lineage_hold_the_latest_word_on_each_study(archive: Archive, private) -> None:
+def test_the_plans_of_a_lineage_hold_the_latest_word_on_each_study(archive: Archive, private: Store) -> None:
     archive.add_files("a.png", "b.png", "c.png")
     path = archive.write_table("study_id,uri,label,include\n1,a.png,,\n2,b.png,0,\n3,c.png,1,\n")
     planner = Planner(archive.config(path), private)
@@ -124,7 +129,7 @@ def test_the_plans_of_a_lineage_hold_the_latest_word_on_each_study(archive: Arch
     assert found == {"1": (1, 1), "3": (1, 0)}  # study 1 was labelled and study 3 excluded; study 2 did not change
 
 
-def test_a_file_given_to_another_study_is_scored_again(archive: Archive, private) -> None:
+def test_a_file_given_to_another_study_is_scored_again(archive: Archive, private: Store) -> None:
     archive.add_files("a.png", "b.png")
     planner = Planner(archive.config(archive.write_table("study_id,uri\n1,a.png\n1,b.png\n")), private)
     planner.plan()
@@ -140,7 +145,7 @@ class Listing:
     def __init__(self, versions: dict[str, int]) -> None:
         self.versions = versions
 
-    def list(self, prefix="", progress=None) -> Iterable[ObjectInfo]:
+    def list(self, prefix: str = "", progress: Callable[[int], None] | None = None) -> Iterable[ObjectInfo]:
         for key, version in self.versions.items():
             yield ObjectInfo(key, size_bytes=10, etag=f"etag-{version}")
 
@@ -152,7 +157,7 @@ nights = st.lists(st.dictionaries(keys, st.integers(0, 2), min_size=1), min_size
 @settings(deadline=None, max_examples=10)
 @given(nights=nights)
 def test_whatever_happens_to_an_archive_each_file_is_planned_when_it_is_not_what_it_was_last(
-    nights, tmp_path_factory
+    nights: list[dict[str, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     private = open_store(str(tmp_path_factory.mktemp("private")), owner_only=True)
     config = InputConfig(uri="simulated", layout="tree")
@@ -178,7 +183,9 @@ file_on_each_night = st.lists(
 @given(nights=file_on_each_night)
 @example(nights=[(0, {0, 1}), (1, {0, 1}), (0, {0}), (0, {0, 1})])
 @example(nights=[(0, None), (1, {0}), (0, {0}), (0, None)])
-def test_the_latest_plan_of_each_frame_is_of_the_file_as_it_is_now(nights, tmp_path_factory) -> None:
+def test_the_latest_plan_of_each_frame_is_of_the_file_as_it_is_now(
+    nights: list[tuple[int, set[int] | None]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """A file alternates between two contents, and the manifest asks for other frames of it."""
     directory = tmp_path_factory.mktemp("lineage")
     private = open_store(str(directory / "private"), owner_only=True)
@@ -233,14 +240,16 @@ def results(*rows: tuple[str, int | None, bool]) -> ds.Dataset:
         ([results(("gone/1.png", None, False))], []),
     ],
 )
-def test_failed_files_are_planned_again(archive: Archive, private, lineage, retried) -> None:
+def test_failed_files_are_planned_again(
+    archive: Archive, private: Store, lineage: list[ds.Dataset], retried: list[str]
+) -> None:
     archive.add_files("a/1.png", "a/2.png", "b/1.png")
     planner = Planner(archive.config(), private)
     planner.plan()
     assert uris(planner.plan(failed_in(lineage, planner.plans))) == retried
 
 
-def test_a_draft_may_plan_nothing(archive: Archive, private) -> None:
+def test_a_draft_may_plan_nothing(archive: Archive, private: Store) -> None:
     archive.add_files("a/1.png")
     planner = Planner(archive.config(), private)
     planner.plan()

@@ -9,7 +9,7 @@ studies = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 10**9)), max_siz
 
 
 @given(st.integers(1, 10**8))
-def test_auto_size_keeps_its_bounds_and_aims_at_5000_shards(n_images) -> None:
+def test_auto_size_keeps_its_bounds_and_aims_at_5000_shards(n_images: int) -> None:
     size = images_per_shard(n_images, "auto")
     assert 256 <= size <= 2048
     assert size == 2048 or n_images / size <= 5000
@@ -17,12 +17,12 @@ def test_auto_size_keeps_its_bounds_and_aims_at_5000_shards(n_images) -> None:
 
 
 @given(st.integers(1, 10**8), st.integers(1, 10**6))
-def test_a_given_size_is_kept(n_images, size) -> None:
+def test_a_given_size_is_kept(n_images: int, size: int) -> None:
     assert images_per_shard(n_images, size) == size
 
 
 @given(studies, st.integers(1, 60))
-def test_shards_are_runs_of_whole_studies_in_order(sizes, limit) -> None:
+def test_shards_are_runs_of_whole_studies_in_order(sizes: list[tuple[int, int]], limit: int) -> None:
     shards = pack_studies(sizes, limit)
     start = 0
     for shard in shards:
@@ -35,7 +35,7 @@ def test_shards_are_runs_of_whole_studies_in_order(sizes, limit) -> None:
 
 
 @given(studies, st.integers(1, 60))
-def test_no_shard_could_have_taken_the_next_study(sizes, limit) -> None:
+def test_no_shard_could_have_taken_the_next_study(sizes: list[tuple[int, int]], limit: int) -> None:
     shards = pack_studies(sizes, limit)
     start = 0
     for shard, following in pairwise(shards):

@@ -1,4 +1,6 @@
 import posixpath
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -15,7 +17,7 @@ paths = st.lists(path_parts, min_size=1, max_size=6).map("/".join)
 @example("a/../../b.png")
 @example("./a.png")
 @example("%2e%2e/a.png")
-def test_a_key_stays_below_the_root_or_is_refused(cell) -> None:
+def test_a_key_stays_below_the_root_or_is_refused(cell: str) -> None:
     try:
         key = cell_parsing.relative_key(cell)
     except ValueError:
@@ -40,13 +42,13 @@ def test_a_key_stays_below_the_root_or_is_refused(cell) -> None:
         ("a\0.png", "NUL"),
     ],
 )
-def test_keys_that_leave_the_root_or_name_no_file_are_refused(cell, expected) -> None:
+def test_keys_that_leave_the_root_or_name_no_file_are_refused(cell: str, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         cell_parsing.relative_key(cell)
 
 
 @pytest.mark.parametrize("cell", ["a b/%41.png", "ä/ö.png", 'a"b.png', "a:b.png", "..a/b..png", "a\nb.png"])
-def test_other_characters_are_taken_as_they_are(cell) -> None:
+def test_other_characters_are_taken_as_they_are(cell: str) -> None:
     assert cell_parsing.relative_key(cell) == cell
 
 
@@ -60,7 +62,7 @@ def test_other_characters_are_taken_as_they_are(cell) -> None:
         (cell_parsing.one_of("read", "not_read"), {"Read": "read"}, ["", "unread"]),
     ],
 )
-def test_values(parse, taken, refused) -> None:
+def test_values(parse: Callable[[str], Any], taken: dict[str, Any], refused: list[str]) -> None:
     assert {cell: parse(cell) for cell in taken} == taken
     for cell in refused:
         with pytest.raises(ValueError, match=r"^is not"):

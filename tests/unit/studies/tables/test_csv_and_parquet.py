@@ -1,7 +1,7 @@
 import csv
 import hashlib
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import pandas as pd
 import pyarrow as pa
@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 from diagchd_batch.errors import InputError, ItemError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources.local.source import LocalSource
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.tables.cell_parsing import binary, identifier
 from diagchd_batch.studies.tables.csv_and_parquet import BATCH_ROWS, TableColumns, read_table, table_digest
+from tests.unit.studies.archives import Archive
 
 COLUMNS = TableColumns(("study_id", "label"), ("note",))
 trimmed_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12).map(str.strip)
 
 
-def read(path):
+def read(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """Return all rows as pairs of line or row number and cells by column."""
     return [
         (row, {name: cells[i] for name, cells in batch.cells.items()})
@@ -29,7 +31,7 @@ def read(path):
     ]
 
 
-def refused(path) -> str:
+def refused(path: Path) -> str:
     with pytest.raises(InputError) as error:
         read(path)
     assert error.value.exit_code == 2
@@ -44,7 +46,9 @@ def refused(path) -> str:
     line_end=st.sampled_from(["\n", "\r\n"]),
     encoding=st.sampled_from(["utf-8", "utf-8-sig"]),
 )
-def test_any_text_comes_back_whatever_the_dialect(tmp_path, rows, delimiter, line_end, encoding) -> None:
+def test_any_text_comes_back_whatever_the_dialect(
+    tmp_path: Path, rows: list[tuple[str, str]], delimiter: str, line_end: str, encoding: str
+) -> None:
     path = tmp_path / "table.csv"
     with path.open("w", encoding=encoding, newline="") as file:
         writer = csv.writer(file, delimiter=delimiter, lineterminator=line_end, quoting=csv.QUOTE_ALL)
@@ -52,24 +56,24 @@ def test_any_text_comes_back_whatever_the_dialect(tmp_path, rows, delimiter, lin
     assert [(cells["study_id"], cells["label"]) for _, cells in read(path)] == rows
 
 
-def test_numbers_are_not_guessed_and_cells_are_trimmed(archive) -> None:
+def test_numbers_are_not_guessed_and_cells_are_trimmed(archive: Archive) -> None:
     path = archive.write_table("Study_ID ; LABEL\n 00123 ;\u00a01\n1e5;\n")
     assert read(path) == [(2, {"study_id": "00123", "label": "1"}), (3, {"study_id": "1e5", "label": ""})]
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-def test_line_ends_of_every_system(archive, line_end) -> None:
+def test_line_ends_of_every_system(archive: Archive, line_end: str) -> None:
     path = archive.directory / "table.csv"
     path.write_bytes(f"study_id,label{line_end}a,1{line_end}b,0".encode())
     assert [(row, cells["study_id"]) for row, cells in read(path)] == [(2, "a"), (3, "b")]
 
 
-def test_rows_are_named_by_their_line_in_the_file(archive) -> None:
+def test_rows_are_named_by_their_line_in_the_file(archive: Archive) -> None:
     path = archive.write_table('study_id,label\n\n"two\nlines",0\n , \nx,1\n')
     assert [row for row, _ in read(path)] == [4, 6]
 
 
-def test_a_table_of_many_batches(archive) -> None:
+def test_a_table_of_many_batches(archive: Archive) -> None:
     n_rows = BATCH_ROWS * 2 + 5
     path = archive.write_rows([("study_id", "label"), *((f"s{i}", "0") for i in range(n_rows))])
     assert [cells["study_id"] for _, cells in read(path)] == [f"s{i}" for i in range(n_rows)]
@@ -89,22 +93,22 @@ def test_a_table_of_many_batches(archive) -> None:
         ("study_id,label\n" + "a" * 200_000 + ",1\n", "line 2: field larger"),
     ],
 )
-def test_what_cannot_be_parsed_is_refused_naming_the_line(archive, text, expected) -> None:
+def test_what_cannot_be_parsed_is_refused_naming_the_line(archive: Archive, text: str, expected: str) -> None:
     assert expected in refused(archive.write_table(text))
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_other_encodings_are_refused(tmp_path, encoding) -> None:
+def test_other_encodings_are_refused(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes("study_id,label\nMüller,1\n".encode(encoding))
     assert "not UTF-8" in refused(path)
 
 
-def test_an_absent_table_is_refused_without_naming_its_path(tmp_path) -> None:
+def test_an_absent_table_is_refused_without_naming_its_path(tmp_path: Path) -> None:
     assert "patients" not in refused(tmp_path / "patients.csv")
 
 
-def test_a_bad_cell_is_named_by_line_and_column_but_not_shown(archive) -> None:
+def test_a_bad_cell_is_named_by_line_and_column_but_not_shown(archive: Archive) -> None:
     path = archive.write_table("study_id,label\na,1\nb,Jane Doe\n")
     (batch,) = read_table(path, "input.manifest", COLUMNS)
     with pytest.raises(InputError) as error:
@@ -112,24 +116,24 @@ def test_a_bad_cell_is_named_by_line_and_column_but_not_shown(archive) -> None:
     assert str(error.value) == "input.manifest, line 3: label is not 0, 1 or empty"
 
 
-def test_a_table_without_header_shows_nothing_of_its_first_row(tmp_path) -> None:
+def test_a_table_without_header_shows_nothing_of_its_first_row(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("MILLER-1980,1,MILLER-1980\nMAIER-1981,0,MAIER-1981\n")
     assert "no column study_id" in (message := refused(path))
     assert "MILLER" not in message
 
 
-def test_columns_of_ones_own_are_let_be(archive) -> None:
+def test_columns_of_ones_own_are_let_be(archive: Archive) -> None:
     path = archive.write_table("study_id,label,study_date,note,notes\na,1,2019,x,y\n")
     assert read(path) == [(2, {"study_id": "a", "label": "1", "study_date": "2019", "note": "x", "notes": "y"})]
 
 
-def test_an_absent_optional_column_is_empty_cells(archive) -> None:
+def test_an_absent_optional_column_is_empty_cells(archive: Archive) -> None:
     (batch,) = read_table(archive.write_table("study_id,label\na,1\n"), "input.manifest", COLUMNS)
     assert batch.parse("note", str) == [""]
 
 
-def test_parquet_of_pandas(tmp_path) -> None:
+def test_parquet_of_pandas(tmp_path: Path) -> None:
     table = pd.DataFrame({"study_id": ["00123", " é "], "label": [1.0, None], "note": pd.Categorical(["x", None])})
     table.to_parquet(tmp_path / "table")
     rows = read(tmp_path / "table")
@@ -138,7 +142,7 @@ def test_parquet_of_pandas(tmp_path) -> None:
     assert batch.parse("label", binary) == [1, None]
 
 
-def test_parquet_integers_are_ids_but_floating_point_is_refused(tmp_path) -> None:
+def test_parquet_integers_are_ids_but_floating_point_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     pq.write_table(pa.table({"study_id": pa.array([12, None]), "label": pa.array([0, 1], pa.int8())}), path)
     assert [cells["study_id"] for _, cells in read(path)] == ["12", ""]
@@ -149,20 +153,20 @@ def test_parquet_integers_are_ids_but_floating_point_is_refused(tmp_path) -> Non
     assert "floating-point" in refused(path)
 
 
-def test_damaged_parquet_is_refused(tmp_path) -> None:
+def test_damaged_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     pq.write_table(pa.table({"study_id": ["a"] * 1000, "label": ["0"] * 1000}), path)
     path.write_bytes(path.read_bytes()[:-20])
     assert "Parquet" in refused(path)
 
 
-def test_digest_is_that_of_the_bytes(archive) -> None:
+def test_digest_is_that_of_the_bytes(archive: Archive) -> None:
     path = archive.write_table("study_id,label\na,1\n" * 100_000)
     assert table_digest(path, "input.manifest") == hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def test_a_file_that_may_not_be_read_is_an_input_error(tmp_path, monkeypatch) -> None:
-    def refuse(storage, key, start, length) -> Never:
+def test_a_file_that_may_not_be_read_is_an_input_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(storage: Store, key: str, start: int, length: int) -> Never:
         raise ItemError(FailureCode.ACCESS_DENIED, f"{key}: Permission denied")
 
     (tmp_path / "secret-name.csv").write_text("study_id,label\n1,0\n")

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -11,6 +14,7 @@ from diagchd_batch.studies.tables.evaluation_inputs import (
     read_reference,
     refuse_contradicting_labels,
 )
+from tests.unit.studies.archives import Archive
 
 
 def studies(labels: dict[str, int | None]) -> pa.Table:
@@ -22,14 +26,14 @@ def studies(labels: dict[str, int | None]) -> pa.Table:
     return pa.Table.from_pylist(rows, PLAN_STUDIES)
 
 
-def values(table: pd.DataFrame, *columns: str) -> list[tuple]:
+def values(table: pd.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
     return [
         tuple(None if pd.isna(value) else value for value in row)
         for row in table[list(columns)].itertuples(index=False)
     ]
 
 
-def test_reference(archive) -> None:
+def test_reference(archive: Archive) -> None:
     path = archive.write_table("study_id;label;diagnosis\n007;1;HLHS\n7;0;\n8;;unclear\n")
     table = read_reference(path)
     assert values(table, "study_id", "label", "diagnosis", "method") == [
@@ -39,19 +43,19 @@ def test_reference(archive) -> None:
     ]
 
 
-def test_ids_match_as_strings_and_what_does_not_match_is_listed(archive) -> None:
+def test_ids_match_as_strings_and_what_does_not_match_is_listed(archive: Archive) -> None:
     table = read_reference(archive.write_table("study_id,label\n007,1\n7,0\nz,\ny,1\n"))
     match = match_studies(table, studies({"007": None, "8": None, "z": None}))
     assert (match.n_matched, match.n_without_row, match.unmatched_ids) == (2, 1, ("7", "y"))
 
 
-def test_readers_with_many_rows_a_study_match_by_study(archive) -> None:
+def test_readers_with_many_rows_a_study_match_by_study(archive: Archive) -> None:
     table = read_readers(archive.write_table("study_id,reader,status,call\na,R1,read,1\na,R2,read,0\nb,R1,not_read,\n"))
     match = match_studies(table, studies({"a": 1, "c": 0}))
     assert (match.n_matched, match.n_without_row, match.unmatched_ids) == (1, 1, ("b",))
 
 
-def test_a_reference_that_contradicts_the_manifest_is_refused(archive) -> None:
+def test_a_reference_that_contradicts_the_manifest_is_refused(archive: Archive) -> None:
     table = read_reference(archive.write_table("study_id,label\nann,\nbob,1\ncid,0\nunknown,1\n"))
     refuse_contradicting_labels(table, studies({"ann": 1, "bob": None, "cid": 0}))
     with pytest.raises(InputError, match=r"line 4: label contradicts .* \(1 study in all") as refused:
@@ -60,7 +64,7 @@ def test_a_reference_that_contradicts_the_manifest_is_refused(archive) -> None:
     assert "cid" not in str(refused.value)
 
 
-def test_readers(archive) -> None:
+def test_readers(archive: Archive) -> None:
     path = archive.write_table(
         "study_id,reader,session,arm,status,call,score\n"
         "1,R1,a,aided,read,1,0.9\n1,R1,b,,Read,0,\n1,R2,,,not_read,,\n2,R1,a,,indeterminate,,0.5\n"
@@ -87,14 +91,14 @@ def test_readers(archive) -> None:
         ("", "has no rows"),
     ],
 )
-def test_readers_that_contradict_themselves_are_refused(archive, rows, expected) -> None:
+def test_readers_that_contradict_themselves_are_refused(archive: Archive, rows: str, expected: str) -> None:
     with pytest.raises(InputError, match=expected) as refused:
         read_readers(archive.write_table("study_id,reader,session,status,call\n" + rows))
     assert "ann" not in str(refused.value)
 
 
 @pytest.mark.parametrize("read", [read_reference, read_covariates])
-def test_a_second_row_of_a_study_is_refused(archive, read) -> None:
+def test_a_second_row_of_a_study_is_refused(archive: Archive, read: Callable[[str], Any]) -> None:
     with pytest.raises(InputError, match="line 2 and line 4: two rows of the same study_id"):
         read(archive.write_table("study_id,label\na,1\nb,1\na,1\n"))
 
@@ -107,12 +111,12 @@ def test_a_second_row_of_a_study_is_refused(archive, read) -> None:
         ("Gestational_Age_Days", "143", 143),
     ],
 )
-def test_gestational_age_becomes_days(archive, column, cell, days) -> None:
+def test_gestational_age_becomes_days(archive: Archive, column: str, cell: str, days: float) -> None:
     table = read_covariates(archive.write_table(f"study_id,{column},site\na,{cell},North\nb,,\n"))
     assert values(table, "study_id", "gestational_age_days", "site") == [("a", days, "North"), ("b", None, None)]
 
 
-def test_covariates_keep_their_own_names_and_values(archive) -> None:
+def test_covariates_keep_their_own_names_and_values(archive: Archive) -> None:
     table = read_covariates(archive.write_table("STUDY_ID,Site No,BMI\na,007,27.5\n"))
     assert values(table, "study_id", "Site No", "BMI") == [("a", "007", "27.5")]
 
@@ -125,6 +129,6 @@ def test_covariates_keep_their_own_names_and_values(archive) -> None:
         ("study_id,gestational_age_weeks,gestational_age_days\na,20,140\n", "both give gestational age"),
     ],
 )
-def test_gestational_age_of_doubtful_unit_is_refused(archive, text, expected) -> None:
+def test_gestational_age_of_doubtful_unit_is_refused(archive: Archive, text: str, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         read_covariates(archive.write_table(text))

@@ -1,10 +1,12 @@
+from collections.abc import Callable
+
 import pytest
 
 from diagchd_batch.studies.tables.gestational_age import from_completed_weeks, from_days, from_weeks
 
 
 @pytest.mark.parametrize("cell", ["20+3", "20 + 3", "20w3d", "20w3"])
-def test_completed_weeks_and_days(cell) -> None:
+def test_completed_weeks_and_days(cell: str) -> None:
     assert from_completed_weeks(cell) == 143
 
 
@@ -19,7 +21,7 @@ def test_days() -> None:
 
 
 @pytest.mark.parametrize("parse", [from_completed_weeks, from_weeks, from_days])
-def test_empty_is_unknown(parse) -> None:
+def test_empty_is_unknown(parse: Callable[[str], float | None]) -> None:
     assert parse("") is None
 
 
@@ -34,6 +36,6 @@ def test_empty_is_unknown(parse) -> None:
         (from_weeks, "abc", "not a number"),
     ],
 )
-def test_a_wrong_or_missing_unit_is_seen(parse, cell, expected) -> None:
+def test_a_wrong_or_missing_unit_is_seen(parse: Callable[[str], float | None], cell: str, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         parse(cell)
