@@ -7,7 +7,6 @@ import re
 import secrets
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.model.packages.registry import package_location
+from diagchd_batch.process.scratch import scratch_directory
 from diagchd_batch.retries import call_with_retries
 from diagchd_batch.storage import Store
 from diagchd_batch.uris import normalize_uri
@@ -183,10 +183,10 @@ class ClusterJobs:
         """Start the job and return True, or return False if another client took the id meanwhile."""
         job_name = f"{submission_id}-{secrets.token_hex(4)}"
         entrypoint = shlex.join(["python", "-m", _ENTRYPOINT, job_name, "--run-id", run_id, *options])
-        with tempfile.TemporaryDirectory(prefix="diagchd-batch-submit-") as directory:
-            _stage(Path(directory), private.uri)  # first, because it may refuse, and then nothing may be left
+        with scratch_directory() as directory:
+            _stage(directory, private.uri)  # first, because it may refuse, and then nothing may be left
             private.create(output_layout.submitted_job(job_name), for_cluster(config).model_dump_json().encode())
-            return self._send(submission_id, run_id, entrypoint, directory)
+            return self._send(submission_id, run_id, entrypoint, str(directory))
 
     def _send(self, submission_id: str, run_id: str, entrypoint: str, directory: str) -> bool:
         """Send the job; see `_start`. A head that has just started gets time to be ready."""

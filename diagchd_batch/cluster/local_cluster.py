@@ -2,13 +2,10 @@
 
 import logging
 import os
-import re
 import secrets
-import shutil
 import signal
-import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -16,16 +13,21 @@ from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.errors import RunFault
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.process.native_stderr import native_stderr_silenced
+from diagchd_batch.process.private_directory import private_directory
+from diagchd_batch.process.temporary_base import SYSTEM_DIRECTORIES, problem_of, temporary_base
 
 OBJECT_STORE_BYTES = 256 << 20
 """Ample: only summaries of a few hundred bytes pass through the object store."""
 
 _TOKEN = secrets.token_hex(32)  # one for each process, because Ray's library keeps the first it sees
 
-_SESSION_PREFIX = "dcb-"  # short, because a socket's path has at most 107 characters, most of which Ray uses
 _VITAL_PROCESSES = {"gcs_server", "raylet"}
-_MAX_BASE_CHARACTERS = 16
-_SESSION_NAME = re.compile(re.escape(_SESSION_PREFIX) + r"(\d+)-\w+")
+
+_MAX_SOCKET_BYTES = 107
+"""The longest path of a socket in Linux."""
+
+_RAY_SOCKET_BYTES = len("/session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+"""The longest path of a socket below Ray's directory. The last number is a process id."""
 
 
 class LocalCluster:
@@ -33,12 +35,14 @@ class LocalCluster:
 
     Args:
         node: The resources that Ray may use.
+        say: Gets a message if temporary files cannot go where TMPDIR says.
     """
 
     elastic = False
 
-    def __init__(self, node: NodeResources) -> None:
+    def __init__(self, node: NodeResources, say: Callable[[str], None]) -> None:
         self._node = node
+        self._say = say
 
     def nodes(self) -> list[NodeResources]:
         """Return this machine."""
@@ -46,7 +50,7 @@ class LocalCluster:
 
     def connected(self) -> AbstractContextManager[None]:
         """Return a block within which Ray runs."""
-        return local_ray(self._node)
+        return local_ray(self._node, self._say)
 
     def check(self) -> None:
         """Raise RunFault if Ray's own processes ended.
@@ -62,15 +66,73 @@ class LocalCluster:
 
 
 @contextmanager
-def local_ray(node: NodeResources) -> Iterator[None]:
+def local_ray(node: NodeResources, say: Callable[[str], None]) -> Iterator[None]:
     """Start a Ray with `node`'s resources for the block, and stop it however the block ends.
 
-    Ray listens on this machine's interfaces, so every call must carry a random token, which only exists in the
-    environment of its processes. If this process is killed, Ray's processes end by themselves, and the next start
-    removes what they left on disk.
+    Ray opens its own directory to all users of the machine. That directory and the temporary files of the workers
+    therefore lie in a directory that only this user can enter, and which Ray does not know. Ray listens on this
+    machine's interfaces, so every call must carry a random token, which only exists in the environment of its
+    processes. If this process is killed, Ray's processes end by themselves, and the next start removes what they left
+    on disk.
+
+    Args:
+        node: The resources that Ray may use.
+        say: Gets a message if temporary files cannot go where TMPDIR says.
+
+    Raises:
+        RunFault: Ray cannot be started, or there is no directory that is safe from other users.
     """
-    _remove_sessions_of_the_dead()
-    session = Path(tempfile.mkdtemp(prefix=f"{_SESSION_PREFIX}{os.getpid()}-", dir=_base_directory()))  # mode 700
+    base = temporary_base()
+    if base.passed_over:
+        say(base.passed_over)
+    with private_directory(base.path) as private:
+        ray_directory, workers_directory = private / "ray", private / "workers"
+        for directory in (ray_directory, workers_directory):
+            directory.mkdir(mode=0o700)
+        with _short_path(ray_directory) as short_ray_directory, _environment(workers_directory):
+            try:
+                _start(node, short_ray_directory, base.path)
+                yield
+            finally:
+                _stop()
+
+
+@contextmanager
+def _short_path(ray_directory: Path) -> Iterator[Path]:
+    """Return a path of Ray's directory that is short enough for the sockets in it.
+
+    If its own path is too long, it is a link in a private directory below `/tmp`. Everything else stays where it is.
+    """
+    if _fits(ray_directory):
+        yield ray_directory
+        return
+    for base in map(Path, SYSTEM_DIRECTORIES):
+        if problem_of(base) is None:
+            with private_directory(base) as private:
+                link = private / "ray"
+                link.symlink_to(ray_directory)
+                yield link
+            return
+    longest = (
+        _MAX_SOCKET_BYTES
+        - _RAY_SOCKET_BYTES
+        - len(os.fsencode(ray_directory))
+        + len(os.fsencode(ray_directory.parents[1]))
+    )
+    raise RunFault(
+        f"the path of the temporary directory {ray_directory.parents[1]} is too long for Ray's sockets, and "
+        f"{SYSTEM_DIRECTORIES[0]} cannot hold a link to it; set TMPDIR to a directory whose path has at most "
+        f"{longest} bytes"
+    )
+
+
+def _fits(ray_directory: Path) -> bool:
+    return len(os.fsencode(ray_directory)) + _RAY_SOCKET_BYTES <= _MAX_SOCKET_BYTES
+
+
+@contextmanager
+def _environment(workers_directory: Path) -> Iterator[None]:
+    """Set the environment variables of Ray's processes for the block."""
     environment = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": _TOKEN,
@@ -81,7 +143,7 @@ def local_ray(node: NodeResources) -> Iterator[None]:
         "RAY_ENABLE_AUTO_CONNECT": "0",  # otherwise a late call starts another Ray without these settings
         "RAY_memory_monitor_refresh_ms": "0",  # otherwise workers are killed when other programs fill the memory
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers use this interpreter as it is
-        "TMPDIR": str(session),  # workers that are killed leave their temporary files here, where we remove them
+        "TMPDIR": str(workers_directory),  # workers that are killed leave their files here, where we remove them
     }
     removed = ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH")
     before = {name: os.environ.get(name) for name in (*environment, *removed)}
@@ -89,19 +151,16 @@ def local_ray(node: NodeResources) -> Iterator[None]:
     for name in removed:
         os.environ.pop(name, None)
     try:
-        _start(node, session)
         yield
     finally:
-        _stop()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        shutil.rmtree(session, ignore_errors=True)
 
 
-def _start(node: NodeResources, session: Path) -> None:
+def _start(node: NodeResources, ray_directory: Path, base: Path) -> None:
     import ray
 
     on_main_thread = threading.current_thread() is threading.main_thread()
@@ -116,14 +175,14 @@ def _start(node: NodeResources, session: Path) -> None:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                _temp_dir=str(session),
+                _temp_dir=str(ray_directory),
             )
     except SystemExit:  # Ray raises it for a SIGTERM during its start
         raise RunInterrupted(signal.SIGTERM) from None
     except Exception as error:
         raise RunFault(
             f"Ray could not be started on this machine ({type(error).__name__}); check that it has memory, and "
-            f"room below {session.parent}, then give the same command again"
+            f"room below {base}, then give the same command again"
         ) from error
     finally:
         if on_main_thread:
@@ -134,25 +193,3 @@ def _stop() -> None:
     import ray
 
     ray.shutdown()
-
-
-def _base_directory() -> str:
-    directory = tempfile.gettempdir()
-    return directory if len(directory) <= _MAX_BASE_CHARACTERS else "/tmp"
-
-
-def _remove_sessions_of_the_dead() -> None:
-    for path in Path(_base_directory()).glob(f"{_SESSION_PREFIX}*"):
-        match = _SESSION_NAME.fullmatch(path.name)
-        if match and path.stat().st_uid == os.getuid() and not _is_alive(int(match[1])):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

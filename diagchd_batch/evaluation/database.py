@@ -1,14 +1,13 @@
-"""A temporary DuckDB database with the tables of a lineage, which aggregates frames to studies.
+"""A DuckDB database in memory with the tables of a lineage, which aggregates frames to studies.
 
 Millions of rows never become Python objects: tokens stay in the database, and statistics get arrays of numbers in the
 order of the studies' tokens. Sums are taken over decimals, which are exact, so that they do not depend on the order
 in which threads add and the same run gives the same bytes.
 """
 
-import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,11 +18,12 @@ import pyarrow.dataset
 
 from diagchd_batch.errors import RunFault
 from diagchd_batch.evaluation.study_score import STUDY_SCORE_SQL
+from diagchd_batch.process.scratch import scratch_directory
 from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.lineage import latest_rows_sql
 
 MEMORY_LIMIT_BYTES = 1_200_000_000
-"""Memory limit of the database, which writes the rest to a temporary directory. Arrays and tables are not included."""
+"""Memory limit of the database, which writes the rest to a private directory. Arrays and tables are not included."""
 
 _BATCH_ROWS = 65_536
 
@@ -59,17 +59,21 @@ class CohortDatabase:
         self._memory_limit_bytes = memory_limit_bytes
 
     def __enter__(self) -> Self:
-        self._directory = tempfile.TemporaryDirectory(prefix="diagchd-evaluation-")
-        self.connection = duckdb.connect(str(Path(self._directory.name) / "cohort.duckdb"))
-        self.execute(f"SET memory_limit = '{self._memory_limit_bytes // 1_000_000}MB'")
-        self.execute("SET preserve_insertion_order = false")  # every query that needs an order states it
+        with ExitStack() as opened:
+            spill = opened.enter_context(scratch_directory())
+            config: dict[str, Any] = {
+                "memory_limit": f"{self._memory_limit_bytes // 1_000_000}MB",
+                "temp_directory": str(spill),
+                "preserve_insertion_order": "false",  # every query that needs an order states it
+            }
+            self.connection = opened.enter_context(duckdb.connect(":memory:", config=config))
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.connection.close()
-        self._directory.cleanup()
+        self._opened.close()
 
     def execute(self, sql: str) -> None:
         """Run a statement that has no result."""

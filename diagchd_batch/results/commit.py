@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,12 +18,12 @@ SCORES_DIGEST_KEY = b"diagchd_batch.scores_sha256"
 _CHUNK_BYTES = 1 << 20
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+def file_sha256(file: BinaryIO) -> str:
+    """Return the SHA-256 of all bytes of an open file, in hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
+    file.seek(0)
+    while chunk := file.read(_CHUNK_BYTES):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -33,7 +32,7 @@ def record_sources(
     run_id: str,
     shard: int,
     attempt: str,
-    scores_path: Path,
+    scores: BinaryIO,
     rows: Iterable[Mapping[str, Any]],
     metadata: Mapping[bytes, bytes],
 ) -> None:
@@ -47,11 +46,11 @@ def record_sources(
         run_id: The run.
         shard: The shard's number.
         attempt: The attempt's name.
-        scores_path: The shard file on the local disk.
+        scores: The shard file, as it was written. `commit_shard` must get the same open file.
         rows: Rows of schema SOURCES.
         metadata: The metadata of the run's tables (`columns.table_metadata`).
     """
-    stamped = {**metadata, SCORES_DIGEST_KEY: file_sha256(scores_path).encode()}
+    stamped = {**metadata, SCORES_DIGEST_KEY: file_sha256(scores).encode()}
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=SOURCES.with_metadata(stamped))
     # In memory, because URIs name patients and a worker that is killed would leave a temporary file behind.
     file = pa.BufferOutputStream()
@@ -59,16 +58,18 @@ def record_sources(
     private.create(sources_file(run_id, shard, attempt), file.getvalue().to_pybytes())
 
 
-def commit_shard(storage: Store, run_id: str, shard: int, local_path: Path) -> bool:
+def commit_shard(storage: Store, run_id: str, shard: int, scores: BinaryIO) -> bool:
     """Make a finished shard file the shard's record.
+
+    The file is open, and is never opened again by a name, so what is committed is what `record_sources` digested.
 
     Args:
         storage: The output.
         run_id: The run's id.
         shard: The shard's number, from 0.
-        local_path: The finished Parquet file on this machine.
+        scores: The finished Parquet file.
 
     Returns:
         Whether this file won. False: another worker's file was there first and stays.
     """
-    return storage.create(shard_file(run_id, shard), local_path)
+    return storage.create(shard_file(run_id, shard), scores)

@@ -1,14 +1,13 @@
 """Derives a run's predictions from its score files: the same rows without the masks, in a few large files."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch.output_layout import predictions_file
-from diagchd_batch.process.scratch import scratch_faults
+from diagchd_batch.process.scratch import scratch_faults, scratch_file
 from diagchd_batch.results.columns import PREDICTION_COLUMNS, PREDICTIONS, parquet_options
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import damage_as_fault, predictions_keys, read_scores, shard_of
@@ -41,7 +40,7 @@ def compact_predictions(
         RunFault: A score file cannot be read.
     """
     counter = RowCounter()
-    with _Parts(storage, run_id, metadata, rows_per_part) as parts:
+    with scratch_file() as file, _Parts(storage, run_id, metadata, rows_per_part, file) as parts:
         for group in _row_groups(_rows(storage, run_id, counter)):
             parts.write(group)
     for key in predictions_keys(storage, run_id):
@@ -51,15 +50,16 @@ def compact_predictions(
 
 
 class _Parts:
-    """Writes row groups to one part after the other. A part is stored when it is full."""
+    """Writes row groups to one part after the other, each first to `file`. A part is stored when it is full."""
 
-    def __init__(self, storage: Store, run_id: str, metadata: Mapping[bytes, bytes], rows_per_part: int) -> None:
+    def __init__(
+        self, storage: Store, run_id: str, metadata: Mapping[bytes, bytes], rows_per_part: int, file: BinaryIO
+    ) -> None:
         self._storage = storage
         self._run_id = run_id
         self._schema = PREDICTIONS.with_metadata(dict(metadata))
         self._rows_per_part = rows_per_part
-        self._directory = tempfile.TemporaryDirectory(prefix="diagchd-batch-")
-        self._local = Path(self._directory.name) / "part.parquet"
+        self._file = file
         self._writer: pq.ParquetWriter | None = None
         self._n_rows = 0
         self.written: list[str] = []
@@ -68,16 +68,13 @@ class _Parts:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None and self._writer is not None:
-                self._store()
-        finally:
-            self._directory.cleanup()
+        if kind is None and self._writer is not None:
+            self._store()
 
     def write(self, group: pa.Table) -> None:
         with scratch_faults():
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._local, self._schema, **parquet_options(PREDICTION_COLUMNS))
+                self._writer = pq.ParquetWriter(self._file, self._schema, **parquet_options(PREDICTION_COLUMNS))
             self._writer.write_table(group, row_group_size=ROWS_PER_GROUP)
         self._n_rows += group.num_rows
         if self._n_rows >= self._rows_per_part:
@@ -89,7 +86,9 @@ class _Parts:
             self._writer.close()
         self._writer, self._n_rows = None, 0
         key = predictions_file(self._run_id, len(self.written))
-        self._storage.replace(key, self._local)
+        self._storage.replace(key, self._file)
+        self._file.truncate(0)
+        self._file.seek(0)
         self.written.append(key)
 
 

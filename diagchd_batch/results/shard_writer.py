@@ -1,9 +1,9 @@
-"""Writes a shard's Parquet file on the local disk, row group by row group."""
+"""Writes a shard's Parquet file, row group by row group."""
 
+import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,22 +15,22 @@ ROWS_PER_GROUP = 256
 
 
 class ShardWriter:
-    """Collects rows into row groups of `ROWS_PER_GROUP`, whatever the sizes of the calls, and writes them to `path`.
+    """Collects rows into row groups of `ROWS_PER_GROUP`, whatever the sizes of the calls, and writes them to `file`.
 
     The bytes depend only on the rows, their order, the metadata and the version of pyarrow. If the block ends with an
-    exception, the unfinished file is removed.
+    exception, the file is emptied, because it is unfinished. It stays open in either case.
 
     Args:
-        path: The file to write.
+        file: The file to write, open and empty.
         metadata: The file's key-value metadata (`columns.shard_metadata`).
     """
 
-    def __init__(self, path: Path, metadata: Mapping[bytes, bytes]) -> None:
-        self._path = path
+    def __init__(self, file: BinaryIO, metadata: Mapping[bytes, bytes]) -> None:
+        self._file = file
         self._schema = SCORES.with_metadata(dict(metadata))
         self._columns = frozenset(SCORES.names)
         self._rows: list[dict[str, Any]] = []
-        self._writer = pq.ParquetWriter(path, self._schema, **parquet_options(SCORE_COLUMNS))
+        self._writer = pq.ParquetWriter(file, self._schema, **parquet_options(SCORE_COLUMNS))
         self.n_rows = 0
 
     def __enter__(self) -> "ShardWriter":
@@ -72,5 +72,8 @@ class ShardWriter:
         self.n_rows += len(rows)
 
     def _abandon(self) -> None:
-        self._writer.close()
-        self._path.unlink(missing_ok=True)
+        try:
+            self._writer.close()
+        finally:
+            os.ftruncate(self._file.fileno(), 0)  # frees a full disk, so that what Python still buffers can be written
+            self._file.truncate(0)

@@ -4,7 +4,6 @@ All figures come from one process on one machine, so their ratios mean something
 """
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.process.native_stderr import native_stderr_silenced
+from diagchd_batch.process.scratch import scratch_directory, scratch_file
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.shard_writer import ShardWriter
@@ -220,8 +220,8 @@ def _write_images_per_s(settings: RunSettings, frames: list[FrameInput]) -> floa
     metadata = table_metadata(run_id=_RUN_ID, fingerprint="", simulated=True)
     began_s = time.perf_counter()
     with (
-        tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory,
-        ShardWriter(Path(directory) / "shard.parquet", metadata) as writer,
+        scratch_file() as file,
+        ShardWriter(file, metadata) as writer,
     ):
         for frame in frames:
             writer.write([scored_row(replace(frame, reference=None), prediction, 0, spec.chd_threshold)])
@@ -231,8 +231,7 @@ def _write_images_per_s(settings: RunSettings, frames: list[FrameInput]) -> floa
 @contextmanager
 def _scratch_run(model: Model, n_images: int, decoder_threads: int) -> Iterator[tuple[RunSettings, Plan]]:
     """Plan a run of one shard over copies of the sample's images, in a directory that is removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="diagchd-batch-bench-") as name:
-        directory = Path(name)
+    with scratch_directory() as directory:
         study = directory / "input" / "study"
         study.mkdir(parents=True)
         sample = _sample_images()

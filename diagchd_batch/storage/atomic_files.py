@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from diagchd_batch.sources.local.walk import TEMPORARY_NAME
 
@@ -33,12 +34,12 @@ class NoExclusiveCreateError(OSError):
 
 
 @contextlib.contextmanager
-def temporary_file(directory: Path, data: bytes | Path, mode: int) -> Iterator[Path]:
+def temporary_file(directory: Path, data: bytes | Path | BinaryIO, mode: int) -> Iterator[Path]:
     """Write a new file and yield its path; delete it at the end unless it was renamed.
 
     Args:
         directory: Where the file is created.
-        data: Its contents, or the path of a file that holds them. They are flushed to disk.
+        data: Its contents, the path of a file that holds them, or an open file. They are flushed to disk.
         mode: Permission bits before the umask is applied.
     """
     temporary = directory / f".tmp-{secrets.token_hex(8)}"
@@ -48,8 +49,11 @@ def temporary_file(directory: Path, data: bytes | Path, mode: int) -> Iterator[P
             if isinstance(data, Path):
                 with data.open("rb") as source:
                     shutil.copyfileobj(source, file, 1 << 20)
-            else:
+            elif isinstance(data, bytes):
                 file.write(data)
+            else:
+                data.seek(0)
+                shutil.copyfileobj(data, file, 1 << 20)
             file.flush()
             os.fsync(file.fileno())
         yield temporary

@@ -19,6 +19,7 @@ from diagchd_batch.storage.atomic_files import (
     temporary_file,
 )
 from diagchd_batch.storage.registry import StoreOptions
+from diagchd_batch.storage.store import Contents
 
 
 class LocalStore(LocalSource):
@@ -33,7 +34,7 @@ class LocalStore(LocalSource):
         self._owner_only = options is not None and options.owner_only
         self._cleaned: set[Path] = set()
 
-    def create(self, key: str, data: bytes | Path) -> bool:
+    def create(self, key: str, data: Contents) -> bool:
         """See `Store.create`."""
         final = self._path(key)
         if os.path.lexists(final):  # saves writing a file only to discard it
@@ -48,7 +49,7 @@ class LocalStore(LocalSource):
             self._raise_write_error(error)
         return created
 
-    def replace(self, key: str, data: bytes | Path) -> None:
+    def replace(self, key: str, data: Contents) -> None:
         """See `Store.replace`."""
         final = self._path(key)
         try:
@@ -69,7 +70,7 @@ class LocalStore(LocalSource):
         """See `Store.arrow`."""
         return pyarrow.fs.LocalFileSystem(), self.uri
 
-    def _temporary(self, final: Path, data: bytes | Path) -> AbstractContextManager[Path]:
+    def _temporary(self, final: Path, data: Contents) -> AbstractContextManager[Path]:
         directory = final.parent
         # The directories above the root stay open to others: a private tree may be created before its public output.
         make_directories(self._root.parent, 0o777)

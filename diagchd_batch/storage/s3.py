@@ -1,5 +1,7 @@
 """Writing to a prefix of an S3 bucket."""
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from diagchd_batch.sources.s3.errors import REQUEST_ERRORS, Kind, classify
 from diagchd_batch.sources.s3.prefix import RequestFailedError
 from diagchd_batch.sources.s3.source import S3Source
 from diagchd_batch.storage.registry import StoreOptions
+from diagchd_batch.storage.store import Contents
 
 LARGEST_PUT_BYTES = 5 << 30
 """Largest object that S3 accepts in one request."""
@@ -22,7 +25,7 @@ class S3Store(S3Source):
     def __init__(self, uri: str, options: StoreOptions | None = None) -> None:
         super().__init__(uri, options)
 
-    def create(self, key: str, data: bytes | Path) -> bool:
+    def create(self, key: str, data: Contents) -> bool:
         """See `Store.create`."""
         location = self._prefix.locate(key)
         may_be_ours = False  # whether an earlier attempt may have succeeded although its answer was lost
@@ -44,7 +47,7 @@ class S3Store(S3Source):
             self._prefix.raise_fault(error.failure)
         return True
 
-    def replace(self, key: str, data: bytes | Path) -> None:
+    def replace(self, key: str, data: Contents) -> None:
         """See `Store.replace`."""
         location = self._prefix.locate(key)
         try:
@@ -69,7 +72,7 @@ class S3Store(S3Source):
             self._prefix.raise_fault(error.failure)
         return file_system, f"{self._prefix.bucket}/{self._prefix.root}".rstrip("/")
 
-    def _holds(self, key: str, data: bytes | Path) -> bool:
+    def _holds(self, key: str, data: Contents) -> bool:
         """Return whether the stored object equals `data`, byte for byte."""
         size_bytes = _size_bytes(data)
         info = self.stat(key)
@@ -81,23 +84,27 @@ class S3Store(S3Source):
         )
 
 
-def _put(client: Any, data: bytes | Path, **arguments: Any) -> None:
+def _put(client: Any, data: Contents, **arguments: Any) -> None:
     if _size_bytes(data) > LARGEST_PUT_BYTES:
         raise ValueError("the object has more than 5 GiB, the limit of S3 for one request")
     if isinstance(data, Path):
         with data.open("rb") as file:
             client.put_object(Body=file, **arguments)
     else:
+        if not isinstance(data, bytes):
+            data.seek(0)
         client.put_object(Body=data, **arguments)
 
 
-def _size_bytes(data: bytes | Path) -> int:
-    return data.stat().st_size if isinstance(data, Path) else len(data)
+def _size_bytes(data: Contents) -> int:
+    if isinstance(data, Path):
+        return data.stat().st_size
+    return len(data) if isinstance(data, bytes) else data.seek(0, os.SEEK_END)
 
 
-def _part(data: bytes | Path, start: int, length: int) -> bytes:
-    if not isinstance(data, Path):
+def _part(data: Contents, start: int, length: int) -> bytes:
+    if isinstance(data, bytes):
         return data[start : start + length]
-    with data.open("rb") as file:
+    with data.open("rb") if isinstance(data, Path) else nullcontext(data) as file:
         file.seek(start)
         return file.read(length)

@@ -1,11 +1,14 @@
 """The protocol of stores: places that results are written to."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import pyarrow.fs
 
 from diagchd_batch.sources.source import Source
+
+Contents = bytes | Path | BinaryIO
+"""The contents of an object to write: bytes, the path of a file, or an open file, which is read from its beginning."""
 
 
 class Store(Source, Protocol):
@@ -14,24 +17,24 @@ class Store(Source, Protocol):
     A problem with a write (a full disk, missing permission, an unreachable server) raises `StorageFault`.
     """
 
-    def create(self, key: str, data: bytes | Path) -> bool:
+    def create(self, key: str, data: Contents) -> bool:
         """Create an object unless its key exists. The object is durable when this returns.
 
         Args:
             key: Key of the new object.
-            data: Its contents, or the path of a file that holds them.
+            data: Its contents.
 
         Returns:
             False, with nothing changed, if the key already existed.
         """
         ...
 
-    def replace(self, key: str, data: bytes | Path) -> None:
+    def replace(self, key: str, data: Contents) -> None:
         """Write an object atomically over whatever is there. A reader sees the old object or the new one.
 
         Args:
             key: The object's key.
-            data: Its contents, or the path of a file that holds them.
+            data: Its contents.
         """
         ...
 

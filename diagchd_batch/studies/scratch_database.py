@@ -1,6 +1,5 @@
 """A scratch database that joins and sorts an inventory without holding it in memory."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ import pyarrow as pa
 from duckdb.func import ARROW, SPECIAL
 
 from diagchd_batch.errors import RunFault
+from diagchd_batch.process.scratch import scratch_directory
 
 OUTPUT_BATCH_ROWS = 16_384
 
@@ -89,12 +89,12 @@ def scratch_database(max_memory_bytes: int) -> Iterator[ScratchDatabase]:
     Raises:
         RunFault: The disk is full, or the memory is too small for data that cannot be spilled.
     """
-    with tempfile.TemporaryDirectory(prefix="diagchd-batch-spilled-") as directory:
+    with scratch_directory() as directory:
         connection = duckdb.connect(
             ":memory:",
             config={
                 "memory_limit": f"{max_memory_bytes // 1024}KiB",
-                "temp_directory": directory,
+                "temp_directory": str(directory),
                 "preserve_insertion_order": "false",
                 "autoinstall_known_extensions": "false",  # nothing is fetched from the network
                 "autoload_known_extensions": "false",

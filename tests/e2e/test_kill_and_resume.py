@@ -101,7 +101,7 @@ def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path: P
             kill(pid)  # a death is what Ray writes most about
         driver.wait_until(run.committed)
         (session,) = Path("/tmp").glob(f"dcb-{driver.process.pid}-*")
-        logs = {path: path.read_bytes() for path in session.glob("session_2*/logs/**/*") if path.is_file()}
+        logs = {path: path.read_bytes() for path in session.glob("ray/session_2*/logs/**/*") if path.is_file()}
         ending = driver.ending()
     assert ending.exit_code == 0, ending.messages
     assert len(logs) > 10

@@ -1,16 +1,14 @@
 """Writes metrics tables with explicit schemas and deterministic bytes, and replaces earlier ones atomically."""
 
 import math
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.tables.schemas import TABLES
-from diagchd_batch.process.scratch import scratch_faults
+from diagchd_batch.process.scratch import scratch_faults, scratch_file
 from diagchd_batch.storage import Store
 
 ROW_GROUP_ROWS = 131_072
@@ -61,13 +59,12 @@ def write_table(
     schema = schema.with_metadata(dict(metadata))
     batches = table.to_batches() if isinstance(table, pa.Table) else table
     n_rows = 0
-    with tempfile.TemporaryDirectory(prefix="diagchd-metrics-") as directory:
-        path = Path(directory) / "table.parquet"
-        with scratch_faults(), pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with scratch_file() as file:
+        with scratch_faults(), pq.ParquetWriter(file, schema, compression="zstd") as writer:
             for part in _row_groups(batches, schema):
                 writer.write_table(part, row_group_size=ROW_GROUP_ROWS)
                 n_rows += part.num_rows
-        storage.replace(key, path)
+        storage.replace(key, file)
     return n_rows
 
 

@@ -1,10 +1,10 @@
 """A DuckDB database in memory that sees the views of an output and nothing else of the machine."""
 
 import re
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from diagchd_batch.errors import ItemError, RunFault, StorageFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError
+from diagchd_batch.process.scratch import scratch_directory
 from diagchd_batch.results.datasets import OutputTrees
 from diagchd_batch.results.query.catalog import Catalog
 from diagchd_batch.results.query.views import DerivedView, View, views
@@ -61,7 +62,7 @@ class QueryDatabase:
         """
         named = self._named(sql)
         missing: list[str] = []
-        with tempfile.TemporaryDirectory(prefix="diagchd-query-") as spill, _connected(spill) as connection:
+        with scratch_directory() as spill, _connected(spill) as connection:
             for view in named:
                 if not self._add(connection, view):
                     missing.append(view.name)
@@ -157,14 +158,13 @@ def describe_views(metrics: Mapping[str, pa.Schema]) -> list[tuple[View | Derive
 
 
 @contextmanager
-def _connected(spill_directory: str) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connected(spill_directory: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     options: dict[str, Any] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
-        "temp_file_encryption": True,
     }
     with duckdb.connect(":memory:", config=options) as connection:
-        connection.execute("SET temp_directory = $1", [spill_directory])
+        connection.execute("SET temp_directory = $1", [str(spill_directory)])
         connection.execute("SET preserve_insertion_order = false")
         yield connection
 

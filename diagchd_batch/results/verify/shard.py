@@ -2,10 +2,9 @@
 
 import hashlib
 import io
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.output_layout import shard_file
-from diagchd_batch.process.scratch import scratch_faults
+from diagchd_batch.process.scratch import scratch_faults, scratch_file
 from diagchd_batch.results.columns import (
     MASK_COLUMNS,
     SCHEMA_VERSION,
@@ -66,8 +65,7 @@ class ShardCheck:
             The problems that were found and, if the file can be read, the shard's rows.
         """
         findings = _Findings(shard)
-        with tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory:
-            local = Path(directory) / "shard.parquet"
+        with scratch_file() as local:
             try:
                 digest = self._fetch(shard_file(self.run_id, shard), local)
                 sources = self._winning_sources(source_keys, digest, findings)
@@ -79,19 +77,20 @@ class ShardCheck:
             _check_sources(sources, planned, rows, findings)
         return ShardFindings(shard, findings.problems, rows)
 
-    def _fetch(self, key: str, local: Path) -> str:
-        """Copy the object to the local disk, in pieces, and return its SHA-256."""
+    def _fetch(self, key: str, local: BinaryIO) -> str:
+        """Copy the object to a local file, in pieces, and return its SHA-256."""
         info = self.storage.stat(key)
         size_bytes = (info and info.size_bytes) or 0
         digest = hashlib.sha256()
-        with scratch_faults(), local.open("wb") as file:
+        with scratch_faults():
             for start in range(0, size_bytes, _CHUNK_BYTES):
                 chunk = self.storage.read_range(key, start, _CHUNK_BYTES)
                 digest.update(chunk)
-                file.write(chunk)
+                local.write(chunk)
+            local.flush()
         return digest.hexdigest()
 
-    def _check_rows(self, local: Path, planned: Sequence[PlannedImage], findings: "_Findings") -> pa.Table | None:
+    def _check_rows(self, local: BinaryIO, planned: Sequence[PlannedImage], findings: "_Findings") -> pa.Table | None:
         """Return the rows without the masks, in today's columns; those that the file does not have are null."""
         with pq.ParquetFile(local, page_checksum_verification=True) as file:
             stored = file.schema_arrow.metadata or {}

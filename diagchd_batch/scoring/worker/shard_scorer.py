@@ -1,17 +1,15 @@
 """Scores whole shards in one worker process: opens an attempt, runs the pipeline and commits the file. Needs no Ray."""
 
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from pathlib import Path
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.failure_codes import FailureCode
-from diagchd_batch.process.scratch import scratch_faults
+from diagchd_batch.process.scratch import scratch_faults, scratch_file
 from diagchd_batch.results.columns import STATUS_OK, shard_metadata, table_metadata
 from diagchd_batch.results.commit import commit_shard, record_sources
 from diagchd_batch.results.shard_writer import ShardWriter
@@ -133,7 +131,7 @@ class ShardScorer:
             self.images_done[shard] = len(sources)
 
         decoders = _DecoderPerThread(self._isolated_decoder if attempt.isolated else self._decoder)
-        with ModelLease(self._model_lock) as lease, tempfile.TemporaryDirectory(prefix="diagchd-batch-") as directory:
+        with ModelLease(self._model_lock) as lease, scratch_file() as scores:
 
             def before_batch(batch: int) -> None:
                 if attempt.isolated:
@@ -148,11 +146,10 @@ class ShardScorer:
                 on_progress=self._watchdog.progress,
                 before_batch=before_batch,
             )
-            path = Path(directory) / "shard.parquet"
             with (
                 scratch_faults(),
                 decoders,
-                ShardWriter(path, shard_metadata(self._metadata, shard)) as writer,
+                ShardWriter(scores, shard_metadata(self._metadata, shard)) as writer,
                 closing(pipeline.run(images, on_source)) as rows,
             ):
                 for row in rows:
@@ -161,9 +158,9 @@ class ShardScorer:
             if not attempt.isolated:
                 lease.release()  # the next shard may be scored while this one is committed
             record_sources(
-                self._private, run_id, shard, attempt.attempt, path, (s.row() for s in sources), self._metadata
+                self._private, run_id, shard, attempt.attempt, scores, (s.row() for s in sources), self._metadata
             )
-            committed = commit_shard(self._output, run_id, shard, path)
+            committed = commit_shard(self._output, run_id, shard, scores)
         n_ok = counts.pop(STATUS_OK, 0)
         return ShardSummary(
             shard=shard,

@@ -1,7 +1,6 @@
 """Makes the plan of a run: drafts it in a temporary directory, then freezes it in the private storage or shows it."""
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import RunFault
+from diagchd_batch.process.scratch import scratch_directory
 from diagchd_batch.sources import Source
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -189,9 +189,7 @@ def draft_plan(
     With `select` a draft may plan no image. Arguments and exceptions are those of `freeze_plan`.
     """
     with (
-        tempfile.TemporaryDirectory(
-            prefix="diagchd-batch-plan-"
-        ) as directory,  # readable by the owner only, because it names patients
+        scratch_directory() as directory,  # readable by the owner only, because it names patients
         open_inventory(
             config,
             input_storage,
@@ -204,10 +202,10 @@ def draft_plan(
         if select:
             select(database)
         try:
-            head = write_draft(database, config.frames, shards.images_per_shard, Path(directory))
+            head = write_draft(database, config.frames, shards.images_per_shard, directory)
         except OSError as error:
             raise RunFault(
                 f"the plan's draft cannot be written to a temporary directory ({os.strerror(error.errno or 0)}); "
                 "free disk space, or point TMPDIR at a larger disk"
             ) from error
-        yield PlanDraft(head, Path(directory))
+        yield PlanDraft(head, directory)

@@ -89,8 +89,7 @@ class MadeRun:
         sources = [
             {"image_id": image.image_id, "uri": image.uri, "sha256": "5" * 64} for image in self.plan._shards[shard]
         ]
-        with tempfile.TemporaryDirectory() as directory:
-            local = Path(directory) / "shard.parquet"
+        with tempfile.TemporaryFile() as local:
             with ShardWriter(local, shard_metadata(METADATA, shard) if metadata is None else metadata) as writer:
                 writer.write(rows)
             record_sources(self.private, RUN_ID, shard, attempt, local, sources, METADATA)

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,29 +23,24 @@ from diagchd_batch.storage import open_store
 
 def test_one_winner(tmp_path: Path) -> None:
     storage = open_store(str(tmp_path / "output"))
-    files = []
-    for attempt in range(8):
-        path = tmp_path / f"attempt-{attempt}"
-        path.write_bytes(bytes([attempt]) * 1000)
-        files.append(path)
+    contents = [bytes([attempt]) * 1000 for attempt in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(lambda path: commit_shard(storage, "r", 5, path), files))
+        won = list(pool.map(lambda scores: commit_shard(storage, "r", 5, io.BytesIO(scores)), contents))
     assert sum(won) == 1
-    assert storage.read(output_layout.shard_file("r", 5)) == files[won.index(True)].read_bytes()
+    assert storage.read(output_layout.shard_file("r", 5)) == contents[won.index(True)]
     assert committed_shards(storage, "r") == {5}
-    assert commit_shard(storage, "r", 5, files[won.index(True)]) is False
+    assert commit_shard(storage, "r", 5, io.BytesIO(contents[won.index(True)])) is False
 
 
 def test_sources_carry_the_digest_of_what_was_made_of_them(tmp_path: Path) -> None:
     private = open_store(str(tmp_path / "private"), owner_only=True)
-    scores = tmp_path / "scores.parquet"
-    scores.write_bytes(b"0123456789" * 300_000)  # more than one piece
+    scores = io.BytesIO(b"0123456789" * 300_000)  # more than one piece
     rows = [{"image_id": f"i-{k}", "uri": f"{k}.png", "sha256": "a" * 64} for k in range(300)]
     record_sources(private, "r", 5, "one", scores, iter(rows), {b"some": b"thing"})
     stored = pq.read_table(Path(private.uri) / output_layout.sources_file("r", 5, "one"))
     assert stored.schema.equals(SOURCES)
     assert stored.select(["image_id", "uri", "sha256"]).to_pylist() == rows
-    digest = hashlib.sha256(scores.read_bytes()).hexdigest()
+    digest = hashlib.sha256(scores.getvalue()).hexdigest()
     assert stored.schema.metadata == {b"some": b"thing", SCORES_DIGEST_KEY: digest.encode()}
     assert file_sha256(scores) == digest
 
@@ -65,15 +61,15 @@ def test_a_full_temporary_disk_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     with (
         pytest.raises(RunFault, match=r"temporary directory .* No space left"),
         scratch_faults(),
-        ShardWriter(tmp_path / "shard.parquet", {}) as writer,
+        (tmp_path / "shard.parquet").open("w+b") as file,
+        ShardWriter(file, {}) as writer,
     ):
         writer.write([{"image_id": "i"}])
 
 
 def test_sources_never_lie_in_the_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They name patients, and a worker that is killed would leave them there."""
-    (tmp_path / "scores.parquet").write_bytes(b"scores")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "there is none"))
     private = open_store(str(tmp_path / "private"), owner_only=True)
-    record_sources(private, "r", 5, "one", tmp_path / "scores.parquet", [{"image_id": "i", "uri": "u"}], {})
+    record_sources(private, "r", 5, "one", io.BytesIO(b"scores"), [{"image_id": "i", "uri": "u"}], {})
     assert private.read(output_layout.sources_file("r", 5, "one"))

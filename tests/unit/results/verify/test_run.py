@@ -1,10 +1,11 @@
 """Verification: a sound run passes; whatever is done to it is found and named."""
 
-import errno
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,11 +85,7 @@ def test_cut_short(run: MadeRun, kept: int) -> None:
 
 def test_a_full_temporary_disk_does_not_pass_for_damage(run: MadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """The remedy for a damaged file is to delete it, so verify must not call a sound one damaged."""
-
-    def full(path: Any, mode: Any) -> Never:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(tempfile, "TemporaryFile", partial(Path("/dev/full").open, "w+b"))
     with pytest.raises(RunFault, match=r"temporary directory .* No space left"):
         verified(run)
 
