@@ -85,9 +85,9 @@ def _create(base: Path) -> tuple[Path, int]:
     """Return a new directory, and the descriptor that locks it."""
     for _ in range(_MAX_ATTEMPTS):
         path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
-        _refuse_interference(path)
         # Another process that removes leftovers may come between these steps, and then takes the directory away.
         with suppress(FileNotFoundError, BlockingIOError):
+            _refuse_interference(path)
             return path, _locked(path / _LOCK)
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 

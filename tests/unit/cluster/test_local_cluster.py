@@ -1,0 +1,66 @@
+"""Ray's own directory: its sockets fit, whatever the length of TMPDIR."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from diagchd_batch.cluster import local_cluster
+from diagchd_batch.errors import RunFault
+from tests.support.ordinary_user import reachable_directory
+
+MAX_SOCKET_BYTES = 107  # as Ray checks it itself
+SOCKETS = ("plasma_store", "raylet")
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with reachable_directory() as directory:
+        yield directory
+
+
+def ray_directory(base: Path, length: int) -> Path:
+    """Ray's directory in a private one, so that the path of its base has `length` bytes."""
+    named = base / ("x" * (length - len(os.fsencode(base)) - 1))
+    path = named / "dcb-4194304-abcdefgh" / "ray"
+    path.mkdir(parents=True)
+    return path
+
+
+def sockets(path: Path) -> list[Path]:
+    return [path / "session_2026-11-27_15-53-03_123456_4194304" / "sockets" / name for name in SOCKETS]
+
+
+@pytest.mark.parametrize("length", [20, 21, 60, 104, 200])
+def test_the_sockets_fit_and_lie_below_tmpdir(directory: Path, length: int) -> None:
+    path = ray_directory(directory, length)
+    with local_cluster._short_path(path) as short:
+        assert max(len(os.fsencode(socket)) for socket in sockets(short)) <= MAX_SOCKET_BYTES
+        assert short.resolve() == path.resolve()
+        if short == path:
+            assert length <= 20
+            return
+        link_directory = short.parent
+        assert short.is_symlink()
+        assert stat.S_IMODE(link_directory.lstat().st_mode) == 0o700
+        assert {entry.name for entry in link_directory.iterdir()} == {"lock", "ray"}
+    assert not link_directory.exists()
+    assert path.is_dir()
+
+
+def test_without_a_place_for_the_link_the_run_is_refused_with_the_length_that_fits(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.chmod(0o777)  # without the sticky bit
+    monkeypatch.setattr(local_cluster, "SYSTEM_DIRECTORIES", (str(directory),))
+    with (
+        pytest.raises(RunFault, match=r"set TMPDIR .* at most \d+ bytes") as refused,
+        local_cluster._short_path(ray_directory(directory, 90)),
+    ):
+        pass
+    longest = int(str(refused.value).split("at most ")[1].split()[0])
+    assert len(os.fsencode(ray_directory(directory, longest))) <= MAX_SOCKET_BYTES - len(
+        "/session_2026-11-27_15-53-03_123456_4194304/sockets/plasma_store"
+    )
