@@ -50,7 +50,11 @@ class JsonRecord(BaseModel):
 
     @classmethod
     def read(cls, store: Store, key: str) -> Self | None:
-        """Return the record under `key`, or None where there is none.
+        """Return a record, or None where there is none.
+
+        Args:
+            store: The store.
+            key: The record's key.
 
         Raises:
             DamagedRecordError: The file is not such a record.
@@ -58,11 +62,20 @@ class JsonRecord(BaseModel):
         return None if store.stat(key) is None else cls.from_json(store.read(key), key)
 
     def write(self, store: Store, key: str) -> None:
-        """Write the record under `key` atomically, in place of an earlier one."""
+        """Write the record atomically, in place of an earlier one.
+
+        Args:
+            store: The store.
+            key: The record's key.
+        """
         store.replace(key, self.to_json())
 
     def create(self, store: Store, key: str) -> bool:
-        """Write the record under `key` if there is none.
+        """Write the record if there is none.
+
+        Args:
+            store: The store.
+            key: The record's key.
 
         Returns:
             Whether this record was written. False: another one was there before and stays.

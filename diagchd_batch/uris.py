@@ -61,7 +61,11 @@ def is_local_path(uri: str) -> bool:
 
 
 def join_uri(uri: str, relative: str) -> str:
-    """Return the normalised URI of the place `relative` below `uri`.
+    """Return the normalised URI of a place below another one.
+
+    Args:
+        uri: The URI or path above.
+        relative: The relative path. A slash at its end is dropped.
 
     Raises:
         ValueError: `relative` could lead out of `uri`.

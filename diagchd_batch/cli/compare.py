@@ -19,6 +19,7 @@ from diagchd_batch.wording import counted
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
     app.command()(compare)
 
 

@@ -9,6 +9,7 @@ from diagchd_batch.cli.options import JsonOption
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
     app.command()(info)
 
 

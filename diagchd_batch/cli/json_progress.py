@@ -27,10 +27,12 @@ class JsonProgress:
         self._last_s = float("-inf")
 
     def listed(self, n_objects: int) -> None:
+        """See `RunProgress.listed`."""
         if self._due():
             self._tell("listed", n_objects=n_objects)
 
     def started(self, start: RunStart) -> None:
+        """See `RunProgress.started`."""
         self._run = start.run_id
         self._tell(
             "started",
@@ -42,13 +44,16 @@ class JsonProgress:
         )
 
     def workers(self, n_workers: int) -> None:
+        """See `RunProgress.workers`."""
         self._workers = n_workers
 
     def in_flight(self, n_images: int) -> None:
+        """See `RunProgress.in_flight`."""
         if self._due():
             self._tell("progress", images_in_flight=n_images, workers=self._workers)
 
     def shard_done(self, summary: ShardSummary) -> None:
+        """See `RunProgress.shard_done`."""
         self._tell(
             "shard",
             shard=summary.shard,
@@ -62,6 +67,7 @@ class JsonProgress:
         )
 
     def message(self, text: str) -> None:
+        """See `RunProgress.message`."""
         self._tell("message", text=text)
 
     def _tell(self, event: str, **facts: Any) -> None:

@@ -10,6 +10,7 @@ from diagchd_batch.cli.options import AddressOption, OptionalOutputArgument, Pri
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
     app.command()(logs)
 
 

@@ -69,7 +69,15 @@ def run_request(
     retry: str | None,
     input_moved: bool = False,
 ) -> "RunRequest":
-    """Return what the options say about the run. `--only` and `--retry` are the old spellings of `--select`.
+    """Return what the options say about the run.
+
+    Args:
+        run_id: The value of --run-id.
+        new_run: Whether --new-run is given.
+        select: The value of --select: ``new`` or ``failed``.
+        only: The value of --only, an old spelling of ``--select new``.
+        retry: The value of --retry, an old spelling of ``--select failed``.
+        input_moved: Whether --input-moved is given.
 
     Raises:
         UsageError: The options exclude each other.
@@ -85,14 +93,31 @@ def run_request(
 
 
 def open_workspace(output: str, private_uri: str | None = None) -> "Workspace":
-    """Open the output that a command names."""
+    """Open the output that a command names.
+
+    Args:
+        output: The output's path or URI.
+        private_uri: Where the private tree lies, if not in ``private/`` of the output.
+
+    Returns:
+        The workspace.
+    """
     from diagchd_batch.scoring.driver.workspace import Workspace
 
     return Workspace.open(output, private_uri)
 
 
 def evaluation_settings(path: Path | None, overrides: Sequence[str]) -> "EvaluationConfig | None":
-    """Return the evaluation block of the job file that --config names; None if it names none."""
+    """Return the evaluation block of the job file that --config names; None if it names none.
+
+    Args:
+        path: The job file.
+        overrides: The values of --set, ``key.sub=value``.
+
+    Raises:
+        UsageError: There are overrides and no job file.
+        ConfigError: The job file is not valid.
+    """
     from diagchd_batch.config.loading import load_job
 
     if path is None:

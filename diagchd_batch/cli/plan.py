@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
     app.command()(plan)
 
 

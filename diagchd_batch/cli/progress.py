@@ -85,27 +85,33 @@ class LineProgress:
         pass
 
     def listed(self, n_objects: int) -> None:
+        """See `RunProgress.listed`."""
         if self._due():
             self._write(f"planning: {counted(n_objects, 'object')} listed")
 
     def started(self, start: RunStart) -> None:
+        """See `RunProgress.started`."""
         self._counts = _Counts(start)
         self._write(_headline(start))
 
     def in_flight(self, n_images: int) -> None:
+        """See `RunProgress.in_flight`."""
         if self._counts:
             self._counts.note_in_flight(n_images)
             self._line()
 
     def workers(self, n_workers: int) -> None:
+        """See `RunProgress.workers`."""
         self._workers = n_workers
 
     def shard_done(self, summary: ShardSummary) -> None:
+        """See `RunProgress.shard_done`."""
         if self._counts:
             self._counts.add(summary)
             self._line(last=self._counts.done == self._counts.start.n_images)
 
     def message(self, text: str) -> None:
+        """See `RunProgress.message`."""
         self._write(text)
 
     def _due(self) -> bool:
@@ -156,15 +162,18 @@ class BarProgress:
         self._progress.stop()
 
     def listed(self, n_objects: int) -> None:
+        """See `RunProgress.listed`."""
         self._progress.update(self._task, detail=f"{counted(n_objects, 'object')} listed")
 
     def started(self, start: RunStart) -> None:
+        """See `RunProgress.started`."""
         self._counts = _Counts(start)
         self._console.print(_headline(start), highlight=False)
         self._progress.update(self._task, description="scoring", total=start.n_images)
         self._show()
 
     def in_flight(self, n_images: int) -> None:
+        """See `RunProgress.in_flight`."""
         if self._counts:
             self._counts.note_in_flight(n_images)
             self._show()
@@ -173,11 +182,13 @@ class BarProgress:
         """Do nothing: on one machine the number of workers is not worth a place in the line."""
 
     def shard_done(self, summary: ShardSummary) -> None:
+        """See `RunProgress.shard_done`."""
         if self._counts:
             self._counts.add(summary)
             self._show()
 
     def message(self, text: str) -> None:
+        """See `RunProgress.message`."""
         self._console.print(text, highlight=False, markup=False)
 
     def _show(self) -> None:

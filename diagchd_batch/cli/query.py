@@ -22,6 +22,8 @@ _GAP = 3
 
 
 class Format(StrEnum):
+    """The formats of a query's result."""
+
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
@@ -29,6 +31,7 @@ class Format(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
     app.command()(query)
 
 

@@ -11,6 +11,7 @@ from diagchd_batch.cli.options import OutputArgument, PrivateUriOption, RunIdOpt
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
     app.command()(report)
 
 

@@ -9,6 +9,7 @@ from diagchd_batch.cli.console import say
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
     app.command()(sample)
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
     app.command()(status)
 
 
@@ -42,7 +43,14 @@ def status(
 
 
 def exit_if_damaged(states: "list[RunState]") -> None:
-    """Name each run whose record is damaged, and end with exit code 1 if there is one. Call it after printing."""
+    """Name each run whose record is damaged, and end the command if there is one. Call it after printing.
+
+    Args:
+        states: The states of the runs that were asked for.
+
+    Raises:
+        typer.Exit: The exit code is 1: a record is damaged.
+    """
     from diagchd_batch.runs.status import is_damaged
 
     damaged = [state for state in states if is_damaged(state)]

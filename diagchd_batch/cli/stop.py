@@ -17,6 +17,7 @@ from diagchd_batch.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
     app.command()(stop)
 
 

@@ -41,6 +41,7 @@ WHICH_FILES = (
 
 
 def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
     app.command()(submit)
 
 

@@ -53,9 +53,12 @@ class LocalCluster:
         return local_ray(self._node, self._say)
 
     def check(self) -> None:
-        """Raise RunFault if Ray's own processes ended.
+        """Check that Ray's own processes live.
 
-        Otherwise Ray's library waits a minute and then ends this process without a message.
+        Without this check Ray's library would wait a minute and then end this process without a message.
+
+        Raises:
+            RunFault: One of them ended.
         """
         from ray._private import worker  # there is no public way to ask
 

@@ -45,6 +45,10 @@ def current_fingerprint(recorded_fingerprint: str, recorded_fields: Mapping[str,
     """Return the fingerprint by which a recorded run is compared with runs of this version of the program.
 
     A run keeps the fingerprint that it began with in its records and tables. Only comparisons use this one.
+
+    Args:
+        recorded_fingerprint: The fingerprint in the run's record.
+        recorded_fields: The fields that it was made from.
     """
     fields = current_form(recorded_fields)
     return recorded_fingerprint if fields == recorded_fields else fingerprint(fields)
@@ -60,6 +64,10 @@ def earlier_fingerprints(fields: Mapping[str, Any]) -> list[str]:
 
 def differences(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return the fields in which two sets of fields differ.
+
+    Args:
+        existing: The fields of a recorded run.
+        wanted: The fields of the job.
 
     Returns:
         Name of the field → (existing value, wanted value). A value is None where that side lacks the field.

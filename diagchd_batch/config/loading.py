@@ -52,6 +52,9 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[s
         overrides: The command line's ``key.sub=value``.
         environ: Environment variables; ``DIAGCHD_BATCH__KEY__SUB`` sets ``key.sub``.
 
+    Returns:
+        The whole job with its defaults.
+
     Raises:
         ConfigError: Something is invalid. The message names the file or variable, the key and, for an unknown key, the
             nearest known one.

@@ -17,6 +17,8 @@ class Section(BaseModel):
 
 
 class InputConfig(Section):
+    """The block `input`: where the archive lies, and how its studies are found."""
+
     uri: str = Field(description="Directory or s3://bucket/prefix below which all images and masks lie.")
     layout: Literal["manifest", "tree", "diagchd"] = Field(
         description="manifest: a table names the images; tree: one directory per study; "
@@ -39,6 +41,8 @@ class InputConfig(Section):
 
 
 class ModelConfig(Section):
+    """The block `model`: which model scores, with which weights and precision."""
+
     name: str = Field(
         "diagchd",
         description="A bundled model (diagchd, diagchd-compact), the path of a model package with a "
@@ -49,13 +53,18 @@ class ModelConfig(Section):
         description="bundled (the weights in the model package), the path of a checkpoint (one of this "
         "program or an original .h5; on a cluster the same path on every node), or seed:N for tests.",
     )
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="Number format of the model's operations. bfloat16 is faster on some devices and rounds more.",
+    )
     batch_size: Auto | PositiveInt = Field(
         "auto", description="Images per batch. auto is resolved once per run, and the result is stored."
     )
 
 
 class OutputConfig(Section):
+    """The block `output`: where results are written."""
+
     uri: str = Field(description="Directory or s3://bucket/prefix for the tables. Several runs can share it.")
     private_uri: str | None = Field(
         None,
@@ -65,13 +74,19 @@ class OutputConfig(Section):
 
 
 class ShardsConfig(Section):
+    """The block `shards`: how images are grouped into shards."""
+
     images_per_shard: Auto | PositiveInt = Field(
         "auto", description="auto: 256 to 2,048, with the aim of at most 5,000 shards."
     )
 
 
 class ActorsConfig(Section):
-    min: PositiveInt = 1
+    """The block `cluster.actors`: how many actors score at once."""
+
+    min: PositiveInt = Field(
+        1, description="Smallest number of actors. A cluster of fixed size that has no room for them is refused."
+    )
     max: Auto | PositiveInt = Field(
         "auto", description="auto: as many as fit on the nodes, including nodes that join the cluster during the run."
     )
@@ -84,9 +99,15 @@ class ActorsConfig(Section):
 
 
 class ClusterConfig(Section):
-    actors: ActorsConfig = ActorsConfig()
-    gpus_per_actor: Auto | Annotated[float, Field(ge=0)] = "auto"
-    cpus_per_actor: Auto | PositiveFloat = "auto"
+    """The block `cluster`: the actors and what each of them gets."""
+
+    actors: ActorsConfig = Field(ActorsConfig(), description="How many actors score at once.")
+    gpus_per_actor: Auto | Annotated[float, Field(ge=0)] = Field(
+        "auto", description="GPUs of one actor; auto: 1 if any node has a GPU, else 0."
+    )
+    cpus_per_actor: Auto | PositiveFloat = Field(
+        "auto", description="Processor cores of one actor; auto: the cores of a node, shared by the actors on it."
+    )
     threads_per_actor: Auto | PositiveInt = Field(
         "auto",
         description="Threads for the model's operations on a CPU; auto: the actor's cores, less one for the "
@@ -96,6 +117,8 @@ class ClusterConfig(Section):
 
 
 class LimitsConfig(Section):
+    """The block `limits`: sizes, timeouts, and when a run gives up."""
+
     max_failed_fraction: Probability = Field(
         0.5, description="The run stops if more than this fraction of its frames fail, from 200 frames on."
     )
@@ -119,25 +142,33 @@ class LimitsConfig(Section):
 
 
 class OperatingPoint(Section):
-    name: str
-    threshold: Probability
+    """An entry of `evaluation.operating_points`: a threshold under a name."""
+
+    name: str = Field(description="Name of the operating point in tables and reports. Each needs one of its own.")
+    threshold: Probability = Field(description="A study with this score or a higher one is called CHD.")
     chosen_on: str = Field(
         description="Data on which the threshold was chosen, or 'model card'; 'evaluated cohort' is optimistic."
     )
 
 
 class NumericCovariate(Section):
+    """An entry of `evaluation.numeric_covariates`: the unit and the rounding of a covariate."""
+
     unit: Annotated[str, Field(min_length=1, max_length=20)] = Field(description="Unit of the numbers, such as mm.")
     round_to: PositiveFloat = Field(description="Numbers are rounded to a multiple of this, such as 0.5.")
 
 
 class PrimaryEndpoint(Section):
-    endpoint: str
-    comparator: str
+    """The block `evaluation.primary`: the comparison that the study was planned for."""
+
+    endpoint: str = Field(description="Measure that is compared, as table comparisons names it, such as sensitivity.")
+    comparator: str = Field(description="With what the model is compared: readers_mean, majority, or a reader's name.")
     margin: float = Field(0.0, description="Non-inferiority margin; 0 tests superiority.")
 
 
 class EvaluationConfig(Section):
+    """The block `evaluation`: the tables of labels and reads, and the settings of the statistics."""
+
     reference: str | None = Field(None, description="CSV: study_id, label[, diagnosis][, method].")
     readers: str | None = Field(
         None, description="CSV, long: study_id, reader[, session][, arm], status, call[, score]."
@@ -152,17 +183,27 @@ class EvaluationConfig(Section):
         "measurement (gestational age, maternal age, BMI, …): others are taken for levels or left out, because they "
         "can be hospital numbers or dates.",
     )
-    study_score: Literal["mean", "max", "median"] = "mean"
-    operating_points: list[OperatingPoint] = [OperatingPoint(name="default", threshold=0.5, chosen_on="model card")]
+    study_score: Literal["mean", "max", "median"] = Field(
+        "mean", description="How the scores of a study's frames are combined to the study's score."
+    )
+    operating_points: list[OperatingPoint] = Field(
+        [OperatingPoint(name="default", threshold=0.5, chosen_on="model card")],
+        description="Thresholds at which studies are called CHD or normal. The headline shows the first that was not "
+        "chosen on the evaluated cohort.",
+    )
     prevalence: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.01], description="Prevalences for which PPV and NPV are also computed."
     )
-    primary: PrimaryEndpoint | None = None
+    primary: PrimaryEndpoint | None = Field(
+        None, description="The comparison that the study was planned for. Its p value is not adjusted; all others are."
+    )
     proportion_interval: Literal["wilson", "exact"] = Field(
         "wilson", description="Interval of sensitivity, specificity, PPV, NPV and accuracy; exact: Clopper-Pearson."
     )
-    resamples: Annotated[int, Field(ge=100, le=100_000)] = 2_000
-    seed: int = 20_240_229
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = Field(
+        2_000, description="Number of bootstrap resamples of an interval."
+    )
+    seed: int = Field(20_240_229, description="Seed of the bootstrap. The same seed gives the same intervals.")
     disclose: bool = Field(
         False, description="Whether tables show the own names of readers and covariates instead of tokens."
     )
@@ -182,6 +223,8 @@ class EvaluationConfig(Section):
 
 
 class DisclosureConfig(Section):
+    """The block `disclosure`: what `export shareable` withholds."""
+
     min_cell: PositiveInt = Field(
         10, description="Counts from 1 to below this number are suppressed in `export shareable`."
     )
@@ -190,12 +233,14 @@ class DisclosureConfig(Section):
 class JobConfig(Section):
     """The whole job file."""
 
-    version: Literal[1] = 1
-    input: InputConfig
-    model: ModelConfig = ModelConfig()
-    output: OutputConfig
-    shards: ShardsConfig = ShardsConfig()
-    cluster: ClusterConfig = ClusterConfig()
-    limits: LimitsConfig = LimitsConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    disclosure: DisclosureConfig = DisclosureConfig()
+    version: Literal[1] = Field(1, description="Version of the job file's format.")
+    input: InputConfig = Field(description="Where the archive lies, and how its studies are found.")
+    model: ModelConfig = Field(ModelConfig(), description="Which model scores, with which weights and precision.")
+    output: OutputConfig = Field(description="Where results are written.")
+    shards: ShardsConfig = Field(ShardsConfig(), description="How images are grouped into shards.")
+    cluster: ClusterConfig = Field(ClusterConfig(), description="The actors, and what each of them gets.")
+    limits: LimitsConfig = Field(LimitsConfig(), description="Sizes, timeouts, and when a run gives up.")
+    evaluation: EvaluationConfig = Field(
+        EvaluationConfig(), description="The tables of labels and reads, and the settings of the statistics."
+    )
+    disclosure: DisclosureConfig = Field(DisclosureConfig(), description="What export shareable withholds.")

@@ -80,19 +80,46 @@ class CohortDatabase:
         self.connection.execute(sql)
 
     def table(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
-        """Return a result as an Arrow table."""
+        """Return a result as an Arrow table.
+
+        Args:
+            sql: One SELECT.
+            parameters: Values of the placeholders ``?``.
+        """
         return self.connection.sql(sql, params=list(parameters)).to_arrow_table()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Return a small result as dictionaries."""
+        """Return a small result as dictionaries.
+
+        Args:
+            sql: One SELECT.
+            parameters: Values of the placeholders ``?``.
+
+        Returns:
+            One dictionary a row, by column name.
+        """
         return self.table(sql, parameters).to_pylist()
 
     def scalar(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        """Return the first value of a result."""
+        """Return the first value of a result.
+
+        Args:
+            sql: One SELECT of at least one row.
+            parameters: Values of the placeholders ``?``.
+        """
         return self.table(sql, parameters).column(0)[0].as_py()
 
     def arrays(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, np.ndarray]:
-        """Return a result's columns as arrays. Null becomes NaN in numbers (float64) and None in text (object)."""
+        """Return a result's columns as arrays.
+
+        Args:
+            sql: One SELECT.
+            parameters: Values of the placeholders ``?``.
+
+        Returns:
+            Column name → array of shape (n_rows,). Numbers are float64 with NaN for null; text is object with None for
+            null.
+        """
         table = self.table(sql, parameters)
         return {name: _to_numpy(table.column(name)) for name in table.column_names}
 
@@ -101,7 +128,12 @@ class CohortDatabase:
         return self.connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
 
     def register(self, name: str, table: pa.Table | pa.RecordBatchReader | pyarrow.dataset.Dataset) -> None:
-        """Make an Arrow table readable under a name."""
+        """Make Arrow data readable under a name.
+
+        Args:
+            name: The name in SQL.
+            table: A table, a dataset, or a reader, which can be read only once.
+        """
         self.connection.register(name, table)
 
     def load(self, lineage: Sequence[RunTables]) -> None:

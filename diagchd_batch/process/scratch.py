@@ -50,9 +50,12 @@ def scratch_file() -> Iterator[BinaryIO]:
 
 @contextmanager
 def scratch_faults() -> Iterator[None]:
-    """Turn an OSError while a temporary file is written, such as a full disk, into a RunFault.
+    """Return a context manager for writing temporary files, in which an OSError such as a full disk becomes a RunFault.
 
     Otherwise a full disk here would look like damage to the file that is copied or derived.
+
+    Raises:
+        RunFault: A temporary file cannot be written.
     """
     try:
         yield

@@ -14,12 +14,22 @@ _SPELLED = {
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Return the number with `digits` decimals, or a dash for None."""
+    """Return a number as text, or a dash for None.
+
+    Args:
+        value: The number.
+        digits: Decimals.
+    """
     return NONE if value is None else f"{value:z.{digits}f}".replace("-", _MINUS)
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """Return a difference with its sign, or a dash for None."""
+    """Return a difference with its sign, or a dash for None.
+
+    Args:
+        value: The difference.
+        digits: Decimals.
+    """
     if value is None:
         return NONE
     text = f"{value:+.{digits}f}"
@@ -27,7 +37,13 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
-    """Return ``low to high``, or a dash if a limit is None."""
+    """Return ``low to high``, or a dash if a limit is None.
+
+    Args:
+        low: The lower limit.
+        high: The upper limit.
+        digits: Decimals.
+    """
     return NONE if low is None or high is None else f"{number(low, digits)} to {number(high, digits)}"
 
 

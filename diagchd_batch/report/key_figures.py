@@ -60,6 +60,11 @@ def _basis(row: dict[str, Any], denominator: str) -> str:
 
 
 def read_key_figures(output: Store, run_id: str) -> list[KeyFigure]:
-    """Return the key figures of a run, or an empty list if it was not evaluated."""
+    """Return the key figures of a run, or an empty list if it was not evaluated.
+
+    Args:
+        output: The output.
+        run_id: The run's id.
+    """
     estimates = read_metrics(output, run_id, "estimates")
     return [] if estimates is None else list(key_figures(estimates.to_pylist()))

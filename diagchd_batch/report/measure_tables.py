@@ -86,7 +86,13 @@ def test_cell(row: Row) -> Cell:
 
 
 def method_table(caption: str, rows: Iterable[Row], headings: dict[str, str]) -> Table:
-    """Return a table of the methods: each combination of measure, interval and test, with its raters."""
+    """Return a table of the methods: each combination of measure, interval and test, with its raters.
+
+    Args:
+        caption: The table's caption.
+        rows: Rows of `estimates` and `comparisons`.
+        headings: Endpoint → its name in the report.
+    """
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row["ci_method"] or row["test"]:

@@ -80,12 +80,24 @@ def matching(rows: Iterable[Row], **wanted: Any) -> list[Row]:
 
 
 def is_evaluated(output: Store, run_id: str) -> bool:
-    """Return whether a run has metrics, which a report needs."""
+    """Return whether a run has metrics, which a report needs.
+
+    Args:
+        output: The output.
+        run_id: The run's id.
+    """
     return output.stat(output_layout.metrics_file(run_id, "estimates")) is not None
 
 
 def read_report_data(output: Store, run_id: str) -> ReportData:
     """Read everything that the report of a run shows.
+
+    Args:
+        output: The output.
+        run_id: The run's id.
+
+    Returns:
+        The record and the tables of the run, and its comparisons with earlier runs.
 
     Raises:
         UsageError: The run has no record, or it has no metrics.

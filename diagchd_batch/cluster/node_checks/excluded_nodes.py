@@ -28,7 +28,13 @@ class NodeReports:
         self._excluded: set[str] = set()
 
     def report(self, node_id: str, name: str, problem: str) -> None:
-        """Note why a node cannot work. Only the first report of a node counts."""
+        """Note why a node cannot work. Only the first report of a node counts.
+
+        Args:
+            node_id: Ray's id of the node.
+            name: The node's host name.
+            problem: Why it cannot work, with the remedy.
+        """
         if node_id not in self._known:
             self._known.add(node_id)
             self._unread.append((node_id, name, problem))

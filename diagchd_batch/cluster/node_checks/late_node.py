@@ -51,6 +51,9 @@ def node_marks(run_id: str, submission: str, inputs: Source, output: Store, priv
         inputs: The archive.
         output: The output, which gets an empty mark.
         private: The private tree, which gets the driver's package versions and the keys of some input objects.
+
+    Yields:
+        Nothing; the marks exist while the block runs.
     """
     marks = {
         "versions": package_versions(),
@@ -104,7 +107,12 @@ def actor_memory_bytes() -> int:
 
 
 def memory_problem(needed_bytes: int, available_bytes: int) -> str:
-    """Return why an actor with `available_bytes` cannot compute a batch that needs `needed_bytes`, or nothing."""
+    """Return why an actor has too little memory for a batch; empty if it has enough.
+
+    Args:
+        needed_bytes: Bytes that the batch needs.
+        available_bytes: Bytes that the actor has.
+    """
     if available_bytes >= needed_bytes:
         return ""
     return (

@@ -123,6 +123,9 @@ def analyse(
         points: The operating points to evaluate.
         headline: The one of the headline table.
         primary_comparator: The primary endpoint's comparator as tables name it, or None.
+
+    Returns:
+        The rows by table.
     """
     config = analysis.config
     rows = RowBuilder(Settings(config.study_score, config.resamples, config.seed, config.proportion_interval))

@@ -80,6 +80,9 @@ def rater_flow_rows(units: Units, raters: Sequence[Rater]) -> Iterator[Row]:
     Args:
         units: The studies.
         raters: The model, the readers or the majority over these studies.
+
+    Yields:
+        Rows of `flow`, one for each rater and reason.
     """
     for rater in raters:
         reason = np.where((rater.reason == 0) & np.isnan(units.truth), WITHOUT_REFERENCE, rater.reason)
@@ -106,6 +109,9 @@ def table_rows(n_unmatched: dict[str, int], notes: Sequence[str]) -> Iterator[Ro
     Args:
         n_unmatched: Number of study ids by table.
         notes: What was left out, and why.
+
+    Yields:
+        Rows of `flow`.
     """
     for table, count in sorted(n_unmatched.items()):
         note = "study ids of this table that the inventory lacks; they are listed in the private tree"

@@ -23,6 +23,9 @@ def drift_rows(
         first: The first run at the same operating point, over the same studies.
         covariates: Covariates over the same studies.
         point: The operating point's name.
+
+    Yields:
+        Rows of `comparison_drift`.
     """
     yield _drift_row(rows, units, second, first, point)
     for covariate in covariates:

@@ -83,6 +83,9 @@ def compare_masks(storage: Store, first: Sequence[ShardRange], second: Sequence[
         first: The score files of the first run's lineage.
         second: The score files of the second run's lineage.
 
+    Returns:
+        The frames that have a mask in both runs, with the pixels of each pair of classes.
+
     Raises:
         ItemError: A score file cannot be read.
     """

@@ -19,6 +19,9 @@ def paired_rows(rows: RowBuilder, units: Units, second: Rater, first: Rater, *, 
         second: The second run at an operating point.
         first: The first run at the same operating point, over the same studies.
         has_reference: Whether any study has a reference label. Without, only agreement is estimated.
+
+    Yields:
+        Rows of `comparison_tests`.
     """
     if has_reference:
         # Scores do not depend on the operating point. `score_test_row` compares them once.
@@ -34,6 +37,9 @@ def score_test_row(rows: RowBuilder, units: Units, second: Rater, first: Rater) 
         units: The second run's studies with their reference labels.
         second: The second run.
         first: The first run over the same studies.
+
+    Returns:
+        A row of `comparison_tests`.
     """
     scored = score_rater(second), score_rater(first)
     part = complete_cases(units, *scored)

@@ -90,6 +90,9 @@ def prevalence_rows(rows: RowBuilder, units: Units, rater: Rater) -> Iterator[Ro
         rows: Columns that all rows share.
         units: The units with their reference labels.
         rater: The rater.
+
+    Yields:
+        A row of `estimates`.
     """
     part = complete_cases(units, rater)
     here = rows.for_raters(units, rater).with_counts(units, part).with_columns(analysis_set="determinate")
@@ -109,6 +112,9 @@ def other_prevalence_rows(rows: RowBuilder, units: Units, rater: Rater, prevalen
         units: The units with their reference labels.
         rater: The rater.
         prevalences: The prevalences, between 0 and 1.
+
+    Yields:
+        Rows of `estimates`, one for each prevalence and measure.
     """
     part = complete_cases(units, rater)
     here = (
@@ -155,6 +161,9 @@ def score_rows(rows: RowBuilder, units: Units, rater: Rater) -> Iterator[Row]:
         rows: Columns that all rows share.
         units: The units with their reference labels.
         rater: A rater with scores.
+
+    Yields:
+        Rows of `estimates`, one for each measure.
     """
     scored = score_rater(rater)
     part = complete_cases(units, scored)

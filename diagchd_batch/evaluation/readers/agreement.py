@@ -51,6 +51,9 @@ def pair_rows(rows: RowBuilder, units: Units, first: Rater, second: Rater) -> It
         units: The units. A reference label is not needed.
         first: The first rater.
         second: The second rater.
+
+    Yields:
+        Rows of `estimates`, one for each measure.
     """
     part = complete_cases(units, first, second, reference=False)
     here = rows.for_raters(units, first, second).with_counts(units, part)
@@ -70,6 +73,9 @@ def against_majority_rows(rows: RowBuilder, readers: ReaderStudy) -> Iterator[Ro
     Args:
         rows: Columns that all rows share.
         readers: The reader study. With a single reader there are no rows.
+
+    Yields:
+        Rows of `estimates`, for each reader and measure.
     """
     if len(readers.readers) < 2:
         return

@@ -23,6 +23,9 @@ def level_rows(rows: RowBuilder, units: Units, model: Rater, covariate: Covariat
         units: The studies with their reference labels.
         model: The model at one operating point.
         covariate: The covariate over the same studies.
+
+    Yields:
+        Rows of `estimates` for each level.
     """
     for code, level in enumerate(covariate.levels):
         inside = covariate.code == code
@@ -42,6 +45,9 @@ def lesion_rows(rows: RowBuilder, units: Units, model: Rater, diagnosis: Covaria
         units: The studies with their reference labels.
         model: The model at one operating point.
         diagnosis: The diagnosis over the same studies.
+
+    Yields:
+        A row of `estimates` for each diagnosis that a diseased study has.
     """
     for code, level in enumerate(diagnosis.levels):
         inside = (diagnosis.code == code) & (units.truth == 1)

@@ -118,6 +118,9 @@ def merged_calibration(rows: Sequence[Row], raters: RaterScoreCuts) -> list[dict
     Args:
         rows: Rows of `calibration`.
         raters: The cuts, to which the bins' edges are added.
+
+    Returns:
+        Rows of `calibration` that may be published.
     """
     tables: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["bin"]):
@@ -169,6 +172,9 @@ def thinned_curves(rows: Sequence[Row], raters: RaterScoreCuts) -> list[dict[str
     Args:
         rows: Rows of `curves`.
         raters: The cuts, to which the points are added.
+
+    Returns:
+        Rows of `curves` that may be published.
     """
     curves: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:

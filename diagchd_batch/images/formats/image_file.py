@@ -73,6 +73,9 @@ class ImageReader(Protocol):
             data: The whole file.
             limits: Bounds that are checked before anything is decoded. The size of the file has been checked already.
 
+        Returns:
+            The opened file. Its pixels are decoded frame by frame.
+
         Raises:
             ItemError: `empty_image`, `unsupported_format`, `too_large` or `decode_error`.
         """

@@ -17,6 +17,9 @@ def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
         data: The whole file.
         limits: Bounds that are checked before anything is decoded.
 
+    Returns:
+        The opened file. Its pixels are decoded frame by frame.
+
     Raises:
         ItemError: `empty_image`, `unsupported_format`, `too_large` or `decode_error`.
     """

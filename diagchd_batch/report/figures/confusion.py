@@ -10,7 +10,12 @@ _CALLS = ("positive", "negative")
 
 
 def confusion_matrix(counts: Mapping[tuple[str, str], int], description: str) -> str:
-    """Return the matrix as SVG. `counts` holds numbers of studies by (reference label, call)."""
+    """Return the confusion matrix as SVG.
+
+    Args:
+        counts: (Reference label, call) → number of studies. A pair that is absent counts 0.
+        description: The alternative text.
+    """
     parts = [element("text", "called", x=_LEFT + _WIDTH, y=14, text_anchor="middle", class_="strong")]
     for column, call in enumerate(_CALLS):
         parts.append(element("text", call, x=_LEFT + _WIDTH * (column + 0.5), y=34, text_anchor="middle"))

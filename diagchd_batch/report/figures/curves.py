@@ -27,7 +27,13 @@ class Point:
 
 
 def roc_plot(curve: list[tuple[float, float]], points: list[Point], description: str) -> str:
-    """Return the ROC diagram as SVG. `curve` holds (1 − specificity, sensitivity) from (0, 0) to (1, 1)."""
+    """Return the ROC diagram as SVG.
+
+    Args:
+        curve: (1 − specificity, sensitivity) of each threshold, from (0, 0) to (1, 1).
+        points: The raters' calls as marks.
+        description: The alternative text.
+    """
     axes = Axes(_SIZE, _SIZE, "1 − specificity", "sensitivity")
     axes.diagonal()
     axes.curve(curve)
@@ -72,7 +78,12 @@ def _symbol(kind: str, x: float, y: float, title: str) -> str:
 
 
 def calibration_plot(bins: list[Row], description: str) -> str:
-    """Return the calibration diagram as SVG. `bins` holds the rows of `calibration` that are not empty."""
+    """Return the calibration diagram as SVG.
+
+    Args:
+        bins: The rows of table `calibration` that are not empty.
+        description: The alternative text.
+    """
     axes = Axes(_SIZE, _SIZE, "mean score in the bin", "share with disease")
     axes.diagonal()
     for row in bins:

@@ -19,7 +19,13 @@ class Step:
 
 
 def flow_diagram(first: Step, leaving: Sequence[Step], last: Step) -> str:
-    """Return the diagram as SVG. `leaving` holds the steps at which studies leave, in their order."""
+    """Return the flow of studies as SVG.
+
+    Args:
+        first: The step at the top.
+        leaving: The steps at which studies leave, in their order.
+        last: The step at the bottom.
+    """
     boxes, height = _box(0, 0, first, "box")
     y = height
     arrows = []

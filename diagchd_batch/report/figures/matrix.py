@@ -8,7 +8,13 @@ _CELL, _LABEL, _TOP = 44.0, 56.0, 24.0
 
 
 def agreement_matrix(names: Mapping[str, str], values: Mapping[tuple[str, str], float], description: str) -> str:
-    """Return the matrix as SVG. `names`: rater → name in the figure; `values`: by pair of raters, in either order."""
+    """Return the matrix as SVG.
+
+    Args:
+        names: Rater → name in the figure, in the order of rows and columns.
+        values: (Rater, rater) → agreement, at most 1. Each pair is given once, in either order.
+        description: The alternative text.
+    """
     parts = []
     for line, (name, shown) in enumerate(names.items()):
         y = _TOP + _CELL * line

@@ -6,13 +6,28 @@ from html import escape
 
 
 def element(name: str, text: str | None = None, **attributes: str | float) -> str:
-    """Return an element. ``class_`` becomes class and ``text_anchor`` text-anchor; numbers are rounded to 0.01 px."""
+    """Return an SVG element.
+
+    Args:
+        name: The tag.
+        text: Its content, which is escaped; None for an element without content.
+        **attributes: Its attributes. ``class_`` becomes class and ``text_anchor`` text-anchor. Numbers are rounded to
+            0.01 px.
+    """
     given = "".join(f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"' for key, value in attributes.items())
     return f"<{name}{given}/>" if text is None else f"<{name}{given}>{escape(text)}</{name}>"
 
 
 def drawing(width: float, height: float, title: str, description: str, parts: list[str]) -> str:
-    """Return a whole figure with its alternative text. It shrinks while its text stays legible, and it never grows."""
+    """Return a whole figure with its alternative text. It shrinks while its text stays legible, and it never grows.
+
+    Args:
+        width: Width in px.
+        height: Height in px.
+        title: The figure's name, from which the ids of its elements are made.
+        description: The alternative text.
+        parts: The elements.
+    """
     key = "figure-" + re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
     return (
         f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px;min-width:{_LEGIBLE * width:.0f}px" '
@@ -27,7 +42,12 @@ _LEGIBLE = 0.8  # smallest scale of a figure; text of 13 px becomes 10.4 px
 
 
 def polyline(points: list[tuple[float, float]], class_: str) -> str:
-    """Return a line through `points`, in pixels."""
+    """Return a line through points.
+
+    Args:
+        points: (x, y) in px.
+        class_: The CSS class.
+    """
     return element("polyline", points=" ".join(f"{x:.2f},{y:.2f}" for x, y in points), class_=class_)
 
 
@@ -53,12 +73,15 @@ class Axes:
         ]
 
     def x(self, value: float) -> float:
+        """Return the horizontal place in px of a value in [0, 1]."""
         return self.left + value * (self.right - self.left)
 
     def y(self, value: float) -> float:
+        """Return the vertical place in px of a value in [0, 1]."""
         return self.bottom - value * (self.bottom - self.top)
 
     def diagonal(self) -> None:
+        """Draw the diagonal from (0, 0) to (1, 1)."""
         self.parts.append(polyline([(self.x(0), self.y(0)), (self.x(1), self.y(1))], "reference"))
 
     def curve(self, points: list[tuple[float, float]]) -> None:

@@ -73,7 +73,15 @@ class RunPictures:
         return {reference.shard: reference for reference in self._plan.shards()}
 
     def read(self, shard: int, cases: Sequence[Case]) -> dict[tuple[str, int], Picture]:
-        """Return the pictures of cases of one shard, by (image id, frame)."""
+        """Return the pictures of the cases of one shard.
+
+        Args:
+            shard: The shard's number, from 0.
+            cases: Cases whose frames lie in this shard.
+
+        Returns:
+            (Image id, frame) → picture. A source that cannot be read gives a picture that says so.
+        """
         planned = {image.image_id: image for image in self._plan.read_shard(self._shards[shard])}
         wanted = ds.field("image_id").isin([case.image_id for case in cases])
         scores = parquet_files(self._output.storage, [output_layout.shard_file(self._run_id, shard)], SCORES)

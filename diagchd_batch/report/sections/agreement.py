@@ -17,6 +17,7 @@ _MEASURES: tuple[Measure, ...] = (
 
 
 def agreement(data: ReportData) -> Section:
+    """Return the section on the agreement of readers with each other and with the model."""
     points = (data.operating_point, *({None} - {data.operating_point}))
     rows = [
         row

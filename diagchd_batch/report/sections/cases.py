@@ -15,6 +15,7 @@ _SHOWN = 10
 
 
 def worst_cases(data: ReportData) -> Section:
+    """Return the section on the cases with the worst calls and masks, by token."""
     rows = data.tables["worst_cases"]
     if not rows:
         return Section("worst-cases", "Worst cases", left_out=["no false call, and no mask to compare"])
@@ -47,6 +48,7 @@ def _cells(row: Row, of_images: bool) -> tuple[str, ...]:
 
 
 def quality(data: ReportData) -> Section:
+    """Return the section on failures and quality flags."""
     counts = data.record.counts
     title = "Failures and quality flags"
     if counts is None:

@@ -8,6 +8,7 @@ _GROUPS = {"all": "all", "positive": "diseased", "negative": "healthy", "without
 
 
 def cohort(data: ReportData) -> Section:
+    """Return the section on the characteristics of the studies."""
     rows = data.tables["cohort_characteristics"]
     if not rows:
         return Section("cohort", "Cohort", left_out=["the table of characteristics has no rows"])

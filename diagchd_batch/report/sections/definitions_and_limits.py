@@ -13,6 +13,7 @@ from diagchd_batch.report.report_data import ReportData
 
 
 def definitions(data: ReportData) -> Section:
+    """Return the section that defines the report's terms and measures."""
     rows = [*data.tables["estimates"], *data.tables["comparisons"]]
     rows += [row for found in data.comparisons.values() for name in _MEASURES for row in found[name]]
     used = dict.fromkeys(row["endpoint"] for row in rows)
@@ -40,6 +41,7 @@ _MEASURES = ("comparison_tests", "comparison_masks")
 
 
 def versions(data: ReportData) -> Section:
+    """Return the section on the versions of the program and its packages."""
     record = data.record
     rows = [
         ("model", record.model.name),
@@ -51,6 +53,7 @@ def versions(data: ReportData) -> Section:
 
 
 def limits(data: ReportData) -> Section:
+    """Return the section on the limits of use."""
     model = data.record.model
     text = ["For research only. This is not a medical device: do not use any result here to decide about a patient."]
     if data.record.simulated:

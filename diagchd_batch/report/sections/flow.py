@@ -20,6 +20,7 @@ _RATER_STEPS = (
 
 
 def flow(data: ReportData) -> Section:
+    """Return the section on the flow of studies."""
     rows = data.tables["flow"]
     notes = [_sentence(row["note"]) for row in rows if row["name"] == "left_out" and row["note"]]
     cohort = [row for row in rows if row["subject_kind"] is None and row["name"] not in _NOTES]

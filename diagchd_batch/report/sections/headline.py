@@ -33,6 +33,7 @@ _KINDS = ("model", "reader", "readers_mean", "majority")
 
 
 def headline(data: ReportData) -> Section:
+    """Return the headline section."""
     rows = sorted(data.estimates(headline=True), key=lambda row: (_KINDS.index(row["subject_kind"]), row["subject"]))
     tiles = [
         Tile(figure.name, number(figure.value), f"{_limits(figure)}{figure.basis}")

@@ -25,6 +25,7 @@ Item = tuple[str, str, str, str | None]
 
 
 def reporting(data: ReportData) -> Section:
+    """Return the section that shows where each item of the reporting guidelines stands."""
     items = [*_diagnostic_accuracy(data), *_prediction_model(data)]
     return Section(
         "reporting",

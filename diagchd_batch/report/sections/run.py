@@ -6,6 +6,7 @@ from diagchd_batch.report.report_data import ReportData
 
 
 def run(data: ReportData) -> Section:
+    """Return the section on what was run."""
     record = data.record
     model, plan = record.model, record.plan
     pairs = [

@@ -14,6 +14,7 @@ _MAIN = {"unit": "study", "analysis_set": "determinate", "covariate": None}
 
 
 def roc(data: ReportData) -> Section:
+    """Return the section with the ROC curve."""
     curve = matching(data.tables["curves"], curve="roc", unit="study", subject_kind="model")
     if not curve:
         return Section("roc", "ROC curve", left_out=["a ROC curve needs diseased and healthy studies with a score"])
@@ -61,6 +62,7 @@ def _points(data: ReportData) -> list[Point]:
 
 
 def calibration(data: ReportData) -> Section:
+    """Return the section on calibration."""
     bins = [row for row in data.tables["calibration"] if row["unit"] == "study" and row["n"]]
     if not bins:
         return Section("calibration", "Calibration", left_out=[NO_REFERENCE])
@@ -109,6 +111,7 @@ _LABELS = {"positive": "diseased", "negative": "healthy", "unknown": "no referen
 
 
 def confusion(data: ReportData) -> Section:
+    """Return the section with the confusion matrix."""
     rows = matching(data.tables["cross_tabulation"], unit="study", comparator_kind="reference")
     if not any(row["reference_label"] != "unknown" for row in rows):
         return Section("confusion", "Confusion", left_out=[NO_REFERENCE])

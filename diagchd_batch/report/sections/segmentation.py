@@ -38,6 +38,7 @@ _ORIGINAL: tuple[Measure, ...] = (
 
 
 def segmentation(data: ReportData) -> Section:
+    """Return the section on segmentation."""
     rows = data.estimates(analysis_set="segmentation", subject_kind="model")
     rows.sort(key=lambda row: _CLASSES.index(row["class"]) if row["class"] in _CLASSES else len(_CLASSES))
     original = data.estimates(analysis_set="original", subject_kind="model")

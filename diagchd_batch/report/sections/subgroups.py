@@ -25,6 +25,7 @@ _CLASSES: Key = ("diseased / healthy", lambda row: f"{count(row['n_positive'])} 
 
 
 def subgroups(data: ReportData) -> Section:
+    """Return the section on subgroups and lesions."""
     points = tuple({data.operating_point, None})
     of_model = data.estimates(unit="study", analysis_set="determinate", subject_kind="model", operating_point=points)
     rows = [row for row in of_model if row["covariate"] and row["covariate"] not in _NOT_SUBGROUPS and row["n_units"]]

@@ -111,6 +111,9 @@ def match_studies(table: pd.DataFrame, studies: pa.Table) -> StudyMatch:
     Args:
         table: A table with the column study_id, as the functions of this module return it.
         studies: The studies of the inventory, with the schema `PLAN_STUDIES`.
+
+    Returns:
+        How many studies of the inventory the table names, and which studies of the table the inventory lacks.
     """
     known = pd.Index(studies["source_study_id"].to_pylist())
     named = pd.Index(table["study_id"].unique())
