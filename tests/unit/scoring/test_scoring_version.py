@@ -1,6 +1,10 @@
 """Fails when the scoring code gives other scores and SCORING_VERSION was not raised.
 
-`data/scores-version-N.json` holds the score rows of a few images of the sample, scored with the bundled compact model.
+`data/scores-version-N.json` holds the score rows of a few images of the sample, and `data/formats-version-N.json` those
+of the files in `data/formats`: one small file for each kind of reading (JPEG, rotation, colour, 16 bits, pages,
+palette, transparency, grey values of masks that are mapped to classes) and of failure. The model is the bundled compact
+one. The sample is also scored in bfloat16, whose results vary more between processors, so fewer values are compared.
+
 After a change that is meant to change scores, raise `diagchd_batch.scoring.scoring_version.SCORING_VERSION`, record the
 new rows with `python -m tests.unit.scoring.test_scoring_version`, and commit both. Keep the earlier files: they show
 what every version computed.
@@ -9,6 +13,7 @@ what every version computed.
 import json
 import math
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +44,37 @@ PIXELS = 2
 DISTANCE_PX = 0.05
 
 
-def recorded_file(version: int) -> Path:
-    return Path(__file__).parent / "data" / f"scores-version-{version}.json"
+DATA = Path(__file__).parent / "data"
+BFLOAT16_PROBABILITY = 0.02
+BFLOAT16_PIXELS = 60
 
 
-def score_sample(directory: Path) -> list[dict[str, Any]]:
+def recorded_file(kind: str, version: int) -> Path:
+    return DATA / f"{kind}-version-{version}.json"
+
+
+def score_sample(directory: Path, precision: str = "float32") -> list[dict[str, Any]]:
     """Score the sample's first images from their files to their rows, in the order of their tokens."""
     lines = (SAMPLE / "studies.csv").read_text(encoding="utf-8").splitlines()
     manifest = directory / "studies.csv"
     manifest.write_text("\n".join(lines[: N_IMAGES + 1]) + "\n", encoding="utf-8")
-    config = InputConfig(uri=str(SAMPLE), layout="manifest", manifest=str(manifest), simulated=True)
+    return score(InputConfig(uri=str(SAMPLE), layout="manifest", manifest=str(manifest)), directory, precision)
+
+
+def score_formats(directory: Path) -> list[dict[str, Any]]:
+    """Score the files of other kinds than the sample's, among them broken ones."""
+    folder = DATA / "formats"
+    label_map = {0: 0, 128: 1, 255: 2}
+    config = InputConfig(uri=str(folder), layout="manifest", manifest=str(folder / "studies.csv"), label_map=label_map)
+    return score(config, directory, "float32")
+
+
+def score(config: InputConfig, directory: Path, precision: str) -> list[dict[str, Any]]:
+    """Score all images of an input and return their rows, without those that depend on the run or the processor."""
     output, private = open_store(str(directory / "out")), open_store(str(directory / "private"), owner_only=True)
     source = open_source(config.uri)
     plan = freeze_plan(config, ShardsConfig(), source, private, RUN, Pseudonymizer(KEY))
-    spec = resolve_model("diagchd-compact", "bundled", "float32")
+    spec = resolve_model("diagchd-compact", "bundled", precision)
     settings = RunSettings(
         run_id=RUN,
         submission=RUN,
@@ -64,8 +86,8 @@ def score_sample(directory: Path) -> list[dict[str, Any]]:
         batch_size=2,
         intra_op_threads=1,
         decoder_threads=1,
-        frame_rule="all",
-        label_map=None,
+        frame_rule=config.frames,
+        label_map=config.label_map,
         limits=LimitsConfig(),
         simulated=True,
         has_masks=True,
@@ -75,6 +97,13 @@ def score_sample(directory: Path) -> list[dict[str, Any]]:
         scorer.score(shard)
     rows = read_scores(output, RUN).to_table().to_pylist()
     return [{name: value for name, value in row.items() if name not in NOT_COMPARED} for row in rows]
+
+
+KINDS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+    "scores": score_sample,
+    "formats": score_formats,
+    "bfloat16": lambda directory: score_sample(directory, "bfloat16"),
+}
 
 
 def changes(recorded: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
@@ -100,28 +129,46 @@ def _alike(name: str, old: Any, new: Any) -> bool:
     return abs(old - new) <= (DISTANCE_PX if "_source_px_" in name else PROBABILITY)
 
 
-@pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    return score_sample(tmp_path_factory.mktemp("scored"))
+def recorded_rows(kind: str) -> list[dict[str, Any]]:
+    file = recorded_file(kind, SCORING_VERSION)
+    assert file.is_file(), f"record the scores of version {SCORING_VERSION}: {__doc__}"
+    rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return rows
 
 
 @pytest.fixture(scope="module")
 def recorded() -> list[dict[str, Any]]:
-    file = recorded_file(SCORING_VERSION)
-    assert file.is_file(), f"record the scores of version {SCORING_VERSION}: {__doc__}"
-    return json.loads(file.read_text(encoding="utf-8"))
+    return recorded_rows("scores")
 
 
+@pytest.mark.parametrize(("kind", "score"), [("scores", score_sample), ("formats", score_formats)])
 def test_scores_are_those_recorded_for_this_scoring_version(
-    recorded: list[dict[str, Any]], scored: list[dict[str, Any]]
+    kind: str, score: Callable[[Path], list[dict[str, Any]]], tmp_path: Path
 ) -> None:
-    found = changes(recorded, scored)
+    found = changes(recorded_rows(kind), score(tmp_path))
     assert not found, "\n".join([*found, "Scores have changed. Is it meant? Then:", __doc__ or ""])
+
+
+def test_bfloat16_gives_about_the_recorded_scores(tmp_path: Path) -> None:
+    for old, new in zip(recorded_rows("bfloat16"), score_sample(tmp_path, "bfloat16"), strict=True):
+        assert new["image_id"] == old["image_id"]
+        assert new["chd_probability"] == pytest.approx(old["chd_probability"], abs=BFLOAT16_PROBABILITY)
+        for name in ("heart_px", "septum_px", "background_px"):
+            assert new[name] == pytest.approx(old[name], abs=BFLOAT16_PIXELS)
+
+
+def test_the_recorded_formats_cover_every_way_of_reading() -> None:
+    rows = recorded_rows("formats")
+    assert {row["error_code"] for row in rows} >= {None, "decode_error", "unsupported_format"}
+    assert {row["source_frames"] for row in rows} >= {1, 3}
+    assert {row["reference_status"] for row in rows} >= {None, "ok", "mask_size_mismatch"}
+    assert (192, 144) in {(row["source_height"], row["source_width"]) for row in rows}  # rotated
 
 
 def test_every_scoring_version_has_its_recorded_scores() -> None:
     for version in range(1, SCORING_VERSION + 1):
-        assert recorded_file(version).is_file()
+        for kind in KINDS:
+            assert recorded_file(kind, version).is_file()
 
 
 @pytest.mark.parametrize(
@@ -150,6 +197,7 @@ def test_a_change_of_a_word_or_a_call_is_found(recorded: list[dict[str, Any]], n
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as scratch:
-        rows = score_sample(Path(scratch))
-    recorded_file(SCORING_VERSION).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    for name, score_kind in KINDS.items():
+        with tempfile.TemporaryDirectory() as scratch:
+            rows = score_kind(Path(scratch))
+        recorded_file(name, SCORING_VERSION).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
