@@ -50,7 +50,9 @@ SELECT images.* REPLACE (left_over.frames AS frames) FROM images JOIN (
 _CHANGED_STUDIES = f"""
 CREATE TABLE selected_studies AS
 SELECT studies.* FROM studies
-LEFT JOIN (SELECT study_id, arg_max_null(version, generation) AS version FROM studies_before GROUP BY study_id) AS before
+LEFT JOIN (
+        SELECT study_id, arg_max_null(version, generation) AS version FROM studies_before GROUP BY study_id
+    ) AS before
     USING (study_id)
 LEFT JOIN included_studies USING (study_id)
 WHERE study_id IN (SELECT study_id FROM selected) OR before.version IS DISTINCT FROM {_STUDY_VERSION};
