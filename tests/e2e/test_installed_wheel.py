@@ -40,7 +40,8 @@ def test_nothing_but_the_package_is_at_the_top_level(installed: Path) -> None:
 
 
 def _run(command: list[str], directory: Path | None = None) -> str:
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    others = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")  # the last one: all would be compiled each time
+    environment = {name: value for name, value in os.environ.items() if name not in others}
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -107,14 +107,14 @@ def test_a_body_that_drips_ends_with_the_time_out(direct: Store, proxy: FaultPro
 def test_an_object_replaced_while_it_is_read_is_never_mixed(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     direct.replace("key", DATA)
     changed = DATA[::-1]
-    fault = proxy.add(Fault(method="GET", key_contains="key", cut_after=1_200_000, times=1))
-    proxy.add(Fault(method="GET", key_contains="key", delay_s=1, skip=1, times=1))
+    proxy.add(Fault(method="GET", key_contains="key", cut_after=1_200_000, times=1))
+    rest = proxy.add(Fault(method="GET", key_contains="key", skip=1, hold=True))
 
     def replace_after_the_cut() -> None:
-        while not fault.hits:
+        while rest.hits < 2:
             time.sleep(0.01)
-        time.sleep(0.3)
         direct.replace("key", changed)
+        proxy.remove(rest)
 
     writer = threading.Thread(target=replace_after_the_cut)
     writer.start()

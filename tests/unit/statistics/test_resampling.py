@@ -134,12 +134,12 @@ def test_twenty_thousand_subjects_take_seconds() -> None:
     truth = (generator.random(n) < 0.1).astype(float)
     call = np.where(generator.random(n) < 0.9, truth, 1 - truth)
     totals = totals_by_subject(confusion_cells(truth, call), np.arange(n))
-    start = time.perf_counter()
+    start = time.process_time()
     bootstrap_totals(totals, f1, 10_000, seed=0)
-    counts_s = time.perf_counter() - start
-    start = time.perf_counter()
+    counts_s = time.process_time() - start
+    start = time.process_time()
     bootstrap_totals(totals + generator.random((n, 1)), f1, 20, seed=0)  # no two subjects alike
-    distinct_s = (time.perf_counter() - start) * 10_000 / 20
+    distinct_s = (time.process_time() - start) * 10_000 / 20
     assert counts_s < distinct_s / 100, "equal subjects must be drawn together"
 
 
