@@ -229,6 +229,7 @@ SAME_MEANING = {
     "subgroups": "studies by the level of a covariate",
     "tables": "named tables: those that users write, and those that an evaluation writes",
     "verify": "whether an output is whole",
+    "walk": "visits all files or shards",
 }
 """What each name means that more than one package has. A name that does not mean the same in all of them is changed."""
 

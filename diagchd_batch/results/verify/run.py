@@ -1,22 +1,18 @@
-"""Proves from the files alone that a run has exactly one unaltered, consistent result for each planned frame."""
+"""Proves from the files alone that a run has exactly one unaltered, consistent result for each planned frame.
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+Checks of a run as a whole are here: its record, its plan, its counts, and files that do not belong to it."""
+
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from diagchd_batch import output_layout
-from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.json_records import DamagedRecordError
-from diagchd_batch.process.cores import available_cores
-from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import committed_shards, foreign_tables
 from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
 from diagchd_batch.results.verify.findings import REMEDIES, Problem, ProblemKind, VerifyReport
 from diagchd_batch.results.verify.predictions import PredictionsCheck
-from diagchd_batch.results.verify.score_rows import Expectations
-from diagchd_batch.results.verify.shard import ShardCheck, ShardFindings
+from diagchd_batch.results.verify.walk import checked_shards, misplaced_shards
 from diagchd_batch.storage import Store
 from diagchd_batch.wording import counted
 
@@ -88,7 +84,8 @@ def verify_run(
     counter = RowCounter()
     predictions = PredictionsCheck(storage, run_id, plans_images=plan.head.n_images > 0) if finished else None
     n_images = 0
-    for findings, n_planned in _checked_shards(storage, private, plan, record, report, workers):
+    report.add(*misplaced_shards(storage, plan, run_id))
+    for findings, n_planned in checked_shards(storage, private, plan, record, workers):
         report.n_shards_checked += 1
         report.add(*findings.problems)
         if findings.rows is not None:
@@ -128,46 +125,6 @@ def _check_record(storage: Store, record: RunRecord, plan: "Plan", report: Verif
     if storage.stat(output_layout.success_marker(record.run_id)) is None:
         _add(report, ProblemKind.UNFINISHED, place, "there is no _SUCCESS")
     return True
-
-
-def _checked_shards(
-    storage: Store, private: Store, plan: "Plan", record: RunRecord, report: VerifyReport, workers: int | None
-) -> Iterator[tuple[ShardFindings, int]]:
-    """Return the findings of each committed shard, ascending, with its number of planned images. Report the others."""
-    committed = committed_shards(storage, record.run_id)
-    sources = _source_keys(private, record.run_id)
-    for shard in sorted(committed - set(range(plan.head.n_shards))):
-        key = output_layout.shard_file(record.run_id, shard)
-        _add(report, ProblemKind.UNPLANNED_SHARD, f"shard {shard}", f"the plan has no such shard, but there is {key}")
-    frame_rule: FrameRule = plan.head.frames  # type: ignore[assignment]
-    expected = Expectations(record.model.height, record.model.width, record.model.chd_threshold, frame_rule)
-    metadata = table_metadata(run_id=record.run_id, fingerprint=record.fingerprint, simulated=record.simulated)
-    check = ShardCheck(storage, private, record.run_id, expected, metadata)
-    n_workers = workers or min(8, available_cores())
-    waiting: deque[tuple[Future[ShardFindings], int]] = deque()
-    with ThreadPoolExecutor(n_workers, thread_name_prefix="verify") as pool:
-        for reference in plan.shards():
-            if reference.shard not in committed:
-                detail = f"it is not committed; without a result: {counted(reference.n_images, 'image', 'planned')}"
-                _add(report, ProblemKind.MISSING_SHARD, f"shard {reference.shard}", detail)
-                continue
-            planned = plan.read_shard(reference)
-            keys = sources.get(reference.shard, [])
-            waiting.append((pool.submit(check.check, reference.shard, planned, keys), reference.n_images))
-            if len(waiting) > n_workers:
-                future, n_images = waiting.popleft()
-                yield future.result(), n_images
-        while waiting:
-            future, n_images = waiting.popleft()
-            yield future.result(), n_images
-
-
-def _source_keys(private: Store, run_id: str) -> dict[int, list[str]]:
-    keys: dict[int, list[str]] = {}
-    for info in private.list(output_layout.sources_prefix(run_id)):
-        if match := output_layout.SOURCES_FILE.fullmatch(info.key):
-            keys.setdefault(int(match["shard"]), []).append(info.key)
-    return keys
 
 
 def _check_counts(recorded: RunCounts | None, counted: RunCounts, report: VerifyReport) -> None:
