@@ -32,8 +32,8 @@ REMEDIES: dict[FailureCode, str] = {
     FailureCode.ACCESS_DENIED: "this one object may not be read; grant the worker's role or user access to it",
     FailureCode.ARCHIVED: "the object lies in an archive tier; restore it first",
     FailureCode.UNREADABLE: "the file could not be read (a broken link, a directory, an I/O error); check the storage",
-    FailureCode.UNSUPPORTED_FORMAT: "not a PNG, JPEG, TIFF or BMP image, whatever its name says; convert it, or "
-    "take it out",
+    FailureCode.UNSUPPORTED_FORMAT: "its content is of no format that is read, whatever its name says; convert it to "
+    "8-bit grey or RGB, or take it out",
     FailureCode.DECODE_ERROR: "the image is damaged or truncated; fetch it again from the archive",
     FailureCode.TOO_LARGE: "over limits.max_pixels or limits.max_file_bytes; raise the limit if the image is genuine",
     FailureCode.EMPTY_IMAGE: "the file is empty or the picture has no pixels; fetch it again from the archive",

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from diagchd_batch.statistics.multireader.reader_groups import counted_as
+
 REASONS = (
     "",  # the unit has a call
     "excluded",  # by the manifest
@@ -99,7 +101,7 @@ class Rater:
             correct: Whether the new calls are correct.
         """
         rows = np.isin(self.reason, INDETERMINATE_REASONS) & ~np.isnan(truth)
-        call = np.where(rows, truth if correct else 1 - truth, self.call)
+        call = counted_as(truth, self.call, rows, right=correct)
         return replace(self, call=call, reason=np.where(rows, 0, self.reason).astype(np.int8))
 
     def n_indeterminate(self, truth: np.ndarray) -> int:

@@ -8,10 +8,11 @@ import pyarrow as pa
 
 from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import ConfigError, InputError
+from diagchd_batch.images.formats import image_suffixes
 from diagchd_batch.sources import ObjectInfo, Source
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.layouts import LAYOUTS
-from diagchd_batch.studies.layouts.names import IS_HIDDEN, IS_IMAGE
+from diagchd_batch.studies.layouts.names import IS_HIDDEN, is_image_sql
 from diagchd_batch.studies.scratch_database import ScratchDatabase, scratch_database
 
 INSERT_ROWS = 16_384
@@ -147,7 +148,7 @@ def _refuse_nothing_to_do(database: ScratchDatabase, config: InputConfig, *, may
     if config.manifest:
         raise InputError("input.manifest has no rows below the line that names its columns")
     raise InputError(
-        f"no image file (.png, .jpg, .jpeg, .tif, .tiff, .bmp) was found below input.uri in layout {config.layout}; "
+        f"no image file ({', '.join(image_suffixes())}) was found below input.uri in layout {config.layout}; "
         "correct input.uri or input.layout"
     )
 
@@ -170,7 +171,7 @@ def count_unlisted(database: ScratchDatabase) -> int:
     """Return the number of listed image files that no row names, neither as image nor as mask."""
     row = database.row(f"""
         SELECT count(*) FROM listing
-        WHERE {IS_IMAGE} AND NOT {IS_HIDDEN}
+        WHERE {is_image_sql()} AND NOT {IS_HIDDEN}
             AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.uri = listing.key)
             AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.mask_uri = listing.key)
     """)

@@ -58,9 +58,11 @@ class ImageReader(Protocol):
 
     Attributes:
         formats: Names of the formats, for messages.
+        suffixes: Ends of file names in lower case, each with its dot, by which layouts without a manifest find images.
     """
 
     formats: tuple[str, ...]
+    suffixes: tuple[str, ...]
 
     def recognizes(self, data: bytes) -> bool:
         """Return whether the content of a file is in one of the formats. A file's name says nothing."""

@@ -57,6 +57,7 @@ class RasterReader:
     """The `ImageReader` of PNG, JPEG, TIFF and BMP."""
 
     formats: tuple[str, ...] = ("PNG", "JPEG", "TIFF", "BMP")
+    suffixes: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
     def recognizes(self, data: bytes) -> bool:
         """See `ImageReader.recognizes`."""

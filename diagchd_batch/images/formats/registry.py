@@ -1,4 +1,6 @@
-"""Which reader opens a file, by its content. A new format is one module and one entry in `READERS`."""
+"""Which reader opens a file, by its content. A new format is one module and one entry in `READERS`.
+
+What others need to know of formats (names for messages, suffixes of files) follows from the readers."""
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
@@ -32,6 +34,15 @@ def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
     for reader in READERS:
         if reader.recognizes(data):
             return reader.open(data, limits)
+    raise ItemError(FailureCode.UNSUPPORTED_FORMAT, f"the content is not that of a {format_names()} file")
+
+
+def format_names() -> str:
+    """Return the names of all formats for a sentence, such as ``PNG, JPEG or TIFF``."""
     formats = [name for reader in READERS for name in reader.formats]
-    known = f"{', '.join(formats[:-1])} or {formats[-1]}"
-    raise ItemError(FailureCode.UNSUPPORTED_FORMAT, f"the content is not that of a {known} file")
+    return f"{', '.join(formats[:-1])} or {formats[-1]}" if len(formats) > 1 else formats[0]
+
+
+def image_suffixes() -> tuple[str, ...]:
+    """Return the ends of the names of image files, in lower case, each with its dot."""
+    return tuple(suffix for reader in READERS for suffix in reader.suffixes)

@@ -2,7 +2,7 @@
 
 from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies.layouts.names import IS_HIDDEN, IS_IMAGE
+from diagchd_batch.studies.layouts.names import IS_HIDDEN, is_image_sql
 from diagchd_batch.studies.scratch_database import ScratchDatabase
 from diagchd_batch.wording import counted
 
@@ -24,7 +24,7 @@ def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
     """
     misplaced = database.row(f"""
         SELECT count(*) FROM listing
-        WHERE starts_with(key, 'IMAGE/') AND {IS_IMAGE} AND NOT {IS_HIDDEN} AND NOT regexp_matches(key, {_PARTS})
+        WHERE starts_with(key, 'IMAGE/') AND {is_image_sql()} AND NOT {IS_HIDDEN} AND NOT regexp_matches(key, {_PARTS})
     """)
     if misplaced and misplaced[0]:
         raise InputError(
@@ -36,7 +36,7 @@ def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
         SELECT row_number() OVER (), image.study, image.key, image.label::TINYINT, mask.key
         FROM (
             SELECT key, regexp_extract(key, {_PARTS}, 1) AS label, regexp_extract(key, {_PARTS}, 2) AS study
-            FROM listing WHERE regexp_matches(key, {_PARTS}) AND {IS_IMAGE} AND NOT {IS_HIDDEN}
+            FROM listing WHERE regexp_matches(key, {_PARTS}) AND {is_image_sql()} AND NOT {IS_HIDDEN}
         ) AS image
         LEFT JOIN listing AS mask ON mask.key = 'MASK/' || image.label || '/' || image.study || '.png'
     """)

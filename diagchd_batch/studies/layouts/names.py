@@ -1,7 +1,12 @@
 """SQL conditions on keys that several layouts share."""
 
-IS_IMAGE = r"regexp_matches(lower(key), '\.(png|jpg|jpeg|tif|tiff|bmp)$')"
-"""Whether the name ends like that of an image. The content of the file is examined when it is decoded."""
+from diagchd_batch.images.formats import image_suffixes
 
 IS_HIDDEN = r"regexp_matches(key, '(^|/)\.')"
 """Whether a part of the key begins with a dot, as in `.Trash` or `._scan.png`."""
+
+
+def is_image_sql() -> str:
+    """Return whether `key` ends like the name of an image, in SQL. Contents are examined when files are decoded."""
+    endings = "|".join(suffix.removeprefix(".") for suffix in image_suffixes())
+    return rf"regexp_matches(lower(key), '\.({endings})$')"

@@ -2,7 +2,7 @@
 
 from diagchd_batch.config.models import InputConfig
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies.layouts.names import IS_HIDDEN, IS_IMAGE
+from diagchd_batch.studies.layouts.names import IS_HIDDEN, is_image_sql
 from diagchd_batch.studies.scratch_database import ScratchDatabase
 from diagchd_batch.wording import counted
 
@@ -23,7 +23,7 @@ def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
     database.execute(f"""
         INSERT INTO entries (row, study, uri)
         SELECT row_number() OVER (), regexp_replace(key, '/?[^/]*$', ''), key
-        FROM listing WHERE {IS_IMAGE} AND NOT {IS_HIDDEN}
+        FROM listing WHERE {is_image_sql()} AND NOT {IS_HIDDEN}
     """)
     at_root = database.row("SELECT count(*) FROM entries WHERE study = ''")
     if at_root and at_root[0]:

@@ -1,15 +1,21 @@
 """The registry of image readers: another format is one class and one entry, whatever its files are used for."""
 
 import io
+import re
+from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 from PIL import Image
 
+import diagchd_batch
 from diagchd_batch.errors import ItemError
+from diagchd_batch.failure_codes import REMEDIES
 from diagchd_batch.images.formats import FrameGeometry, open_image, registry
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.masks import read_label_mask
+from diagchd_batch.studies.layouts.names import is_image_sql
 from tests.unit.images.pictures import encoded, noise_hwc_u8
 
 LIMITS = DecodeLimits()
@@ -35,6 +41,7 @@ class WebpFile:
 
 class WebpReader:
     formats: tuple[str, ...] = ("WebP",)
+    suffixes: tuple[str, ...] = (".webp",)
 
     def recognizes(self, data: bytes) -> bool:
         return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
@@ -73,6 +80,20 @@ def test_the_limits_hold_for_every_reader(webp_registered: None) -> None:
 def test_the_message_about_other_content_names_every_format(webp_registered: None) -> None:
     with pytest.raises(ItemError, match="not that of a PNG, JPEG, TIFF, BMP or WebP file"):
         open_image(b"study_id,uri\n", LIMITS)
+
+
+def test_layouts_find_its_files_by_suffix(webp_registered) -> None:
+    keys = ["a/1.webp", "a/2.WebP", "a/3.png", "a/webp", "a/4.webp.txt", "a/5.JPEG", "a/xpng"]
+    found = duckdb.sql(f"SELECT key FROM (SELECT unnest($keys) AS key) WHERE {is_image_sql()}", params={"keys": keys})
+    assert [key for (key,) in found.fetchall()] == ["a/1.webp", "a/2.WebP", "a/3.png", "a/5.JPEG"]
+
+
+def test_formats_are_named_by_their_readers_only() -> None:
+    package = Path(diagchd_batch.__file__).parent
+    suffix = re.compile("|".join(rf"[\"'|(]\.?{end[1:]}[\"'|)]" for end in registry.image_suffixes() if end != ".png"))
+    named = [path for path in package.rglob("*.py") if suffix.search(path.read_text(encoding="utf-8"))]
+    assert [path.parent for path in named] == [package / "images" / "formats"] * len(named)
+    assert not any(name in text for name in ("JPEG", "TIFF", "BMP") for text in REMEDIES.values())
 
 
 def test_the_geometry_is_known_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

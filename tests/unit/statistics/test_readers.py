@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diagchd_batch.errors import StatisticsError
+from diagchd_batch.evaluation.readers.majority import majority_of_others
+from diagchd_batch.evaluation.units import NOT_READ, UNDECIDED, Rater
 from diagchd_batch.statistics.classification import estimate_rate, paired_predictive_values
 from diagchd_batch.statistics.classification.confusion import RATES, confusion
 from diagchd_batch.statistics.multireader.random_readers import (
@@ -51,6 +53,38 @@ def test_leave_one_out_leaves_the_reader_out() -> None:
         leave_one_out_majority(reads, 3)
     with pytest.raises(StatisticsError, match="two readers"):
         leave_one_out_majority([[1], [0]], 0)
+
+
+def _reads(n_readers: int) -> st.SearchStrategy[list[list[float]]]:
+    calls = st.sampled_from([0.0, 1.0, NAN])
+    return st.lists(st.lists(calls, min_size=n_readers, max_size=n_readers), min_size=1)
+
+
+@given(st.integers(2, 6).flatmap(_reads))
+def test_leave_one_out_equals_counting_by_hand(reads: list[list[float]]) -> None:
+    for reader in range(len(reads[0])):
+        expected = []
+        for unit in reads:
+            others = [call for place, call in enumerate(unit) if place != reader]
+            valid = [call for call in others if call in (0.0, 1.0)]
+            winners = [call for call in (0.0, 1.0) if valid.count(call) > len(valid) / 2]
+            expected.append(winners[0] if winners and len(valid) >= len(others) / 2 else NAN)
+        assert leave_one_out_majority(reads, reader) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("left_out", range(4))
+def test_the_tables_majority_of_the_others_is_the_leave_one_out_majority(left_out: int) -> None:
+    generator = np.random.default_rng(left_out)
+    calls = generator.choice([0.0, 1.0, NAN], (200, 4))
+    reason = np.where(np.isnan(calls), NOT_READ, 0).astype(np.int8)
+    # All readers have equal names, so that only the object itself tells which one is left out.
+    readers = tuple(Rater("reader", "r", calls[:, place], reason[:, place]) for place in range(4))
+    others = majority_of_others(readers, readers[left_out])
+    assert others.call == pytest.approx(leave_one_out_majority(calls, left_out), nan_ok=True)
+    nobody = np.isnan(np.delete(calls, left_out, axis=1)).all(axis=1)
+    assert nobody.any()
+    assert (others.reason[nobody] == NOT_READ).all()
+    assert (others.reason[~nobody & np.isnan(others.call)] == UNDECIDED).all()
 
 
 def test_uncertain_calls_bound_the_accuracy() -> None:
