@@ -1,5 +1,6 @@
 """`query`: SQL over an output's tables."""
 
+import io
 import sys
 from contextlib import ExitStack
 from enum import StrEnum
@@ -47,7 +48,7 @@ def query(
     format_: Annotated[
         Format | None, typer.Option("--format", help="Default: the ending of --out; without --out, table.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the result to this file.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the result to this new file.")] = None,
     private_uri: PrivateUriOption = None,
 ) -> None:
     """Query an output's tables with SQL (DuckDB). Reads only: nothing is changed, and no other file is opened.
@@ -59,6 +60,7 @@ def query(
         return
     if output is None or sql is None:
         raise UsageError("query needs an output and a statement; `diagchd-batch query --list` shows the views")
+    from diagchd_batch.exports.destinations import new_file
     from diagchd_batch.results.query.formats import FORMATS
     from diagchd_batch.runs.query import open_tables
 
@@ -67,10 +69,16 @@ def query(
         raise UsageError("Parquet cannot be shown on a terminal; name a file with --out")
     database = open_tables(open_workspace(output, private_uri), run_id, on_left_out=say)
     with database.rows(sys.stdin.read() if sql == "-" else sql) as rows, ExitStack() as files:
-        if chosen is Format.TABLE:
-            _print_table(rows, files.enter_context(_opened(out, "w", "utf-8")) if out else sys.stdout)
+        file = files.enter_context(new_file(out)) if out else sys.stdout.buffer
+        if chosen is not Format.TABLE:
+            FORMATS[chosen](rows, file)
+        elif out is None:
+            _print_table(rows, sys.stdout)
         else:
-            FORMATS[chosen](rows, files.enter_context(_opened(out, "wb")) if out else sys.stdout.buffer)
+            text = io.TextIOWrapper(file, encoding="utf-8")
+            _print_table(rows, text)
+            text.flush()
+            text.detach()
 
 
 def _by_ending(out: Path | None) -> Format:
@@ -82,13 +90,6 @@ def _by_ending(out: Path | None) -> Format:
             f"--out {out}: end the name with .csv, .json, .parquet or .txt, or name the format with --format"
         )
     return Format(ending)
-
-
-def _opened(out: Path, mode: str, encoding: str | None = None) -> Any:
-    try:
-        return out.open(mode, encoding=encoding)
-    except OSError as error:
-        raise UsageError(f"--out {out} cannot be written: {error.strerror}") from error
 
 
 def _print_views() -> None:

@@ -1,10 +1,146 @@
-"""Checks where exports may go: never among an output's own tables."""
+"""Where exports may go, and how they are written: never among an output's own tables, and never over others' files.
 
+A marker file in an export's directory says which kind of export wrote which files, with their digests. An export writes
+only into a directory that is empty or new, or that a marker of its own kind describes. So a worklist, which names
+patients, never enters a directory that is given away, and no file is lost that an export did not write.
+"""
+
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 from diagchd_batch.errors import UsageError
+from diagchd_batch.json_records import DamagedRecordError, JsonRecord
 from diagchd_batch.storage import Store
+from diagchd_batch.storage.atomic_files import put_if_absent
 from diagchd_batch.uris import is_local_path
+
+MARKER = "diagchd-batch-export.json"
+"""The name of the marker file of an export."""
+
+
+class ExportKind(StrEnum):
+    """The kinds of exports. A directory holds exports of one kind only."""
+
+    SHAREABLE = "shareable"
+    WORKLIST = "worklist"
+
+
+class ExportMarker(JsonRecord):
+    """What an export wrote into its directory.
+
+    Attributes:
+        kind: The kind of export.
+        files: The SHA-256 digests that each file may have. While files are being replaced these are two: of the file
+            as it was and as it becomes.
+    """
+
+    kind: ExportKind
+    files: dict[str, tuple[str, ...]]
+
+
+def write_export(destination: Store, kind: ExportKind, files: Mapping[str, bytes]) -> None:
+    """Write the files of an export, in place of an earlier export of the same kind.
+
+    Args:
+        destination: An empty or new directory, or one that holds an export of the same kind and nothing else.
+        kind: The kind of export.
+        files: The contents of the files by name.
+
+    Raises:
+        UsageError: The destination holds anything else. Then nothing is written.
+    """
+    earlier = _earlier_export(destination, kind)
+    digests = {name: (hashlib.sha256(data).hexdigest(),) for name, data in files.items()}
+    # An export that is interrupted leaves a marker that describes old and new files, so that it can be repeated.
+    both = {
+        name: tuple(dict.fromkeys((*earlier.get(name, ()), *digests.get(name, ()))))
+        for name in sorted({*earlier, *digests})
+    }
+    ExportMarker(kind=kind, files=both).write(destination, MARKER)
+    for name, data in files.items():
+        destination.replace(name, data)
+    for name in earlier.keys() - files.keys():
+        destination.delete(name)
+    ExportMarker(kind=kind, files=digests).write(destination, MARKER)
+
+
+def _earlier_export(destination: Store, kind: ExportKind) -> Mapping[str, tuple[str, ...]]:
+    """Return the files of an earlier export of this kind with their digests; nothing for an empty directory.
+
+    Raises:
+        UsageError: The destination holds anything but such an export.
+    """
+    held = {info.key for info in destination.list()}
+    if not held:
+        return {}
+    if MARKER not in held:
+        raise UsageError(
+            f"{destination.uri} holds other files, which an export would overwrite or which would be given away with "
+            "it; name an empty or new directory"
+        )
+    try:
+        marker = ExportMarker.from_json(destination.read(MARKER), MARKER)
+    except DamagedRecordError as error:
+        raise UsageError(f"{destination.uri}: {error}; name an empty or new directory") from error
+    if marker.kind != kind:
+        raise UsageError(
+            f"{destination.uri} holds an export of kind {marker.kind}, and this one is of kind {kind}; name another "
+            "directory, because exports of different kinds are for different people"
+        )
+    if held - {MARKER} - marker.files.keys():
+        raise UsageError(
+            f"{destination.uri} holds other files beside an earlier export; move them away, or name an empty or new "
+            "directory"
+        )
+    for name, digests in marker.files.items():
+        if name in held and hashlib.sha256(destination.read(name)).hexdigest() not in digests:
+            raise UsageError(
+                f"{name} in {destination.uri} has changed since it was exported, and the change would be lost; name an "
+                "empty or new directory"
+            )
+    return marker.files
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for one result that a person asked for. It appears when it is complete, and replaces nothing.
+
+    A device or a pipe is opened as it is.
+
+    Args:
+        path: The file, which must not exist yet.
+
+    Raises:
+        UsageError: The file exists, or its directory cannot be written.
+    """
+    try:
+        if path.exists() and (stat.S_ISCHR(path.stat().st_mode) or stat.S_ISFIFO(path.stat().st_mode)):
+            with path.open("wb") as device:
+                yield device
+            return
+        if os.path.lexists(path):
+            raise _exists_already(path)
+        temporary = path.with_name(f".tmp-{secrets.token_hex(8)}")
+        try:
+            with temporary.open("xb") as file:
+                yield file
+            if not put_if_absent(temporary, path):
+                raise _exists_already(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; name another place") from error
+
+
+def _exists_already(path: Path) -> UsageError:
+    return UsageError(f"{path} exists already and is not overwritten; name another file, or remove it first")
 
 
 def check_apart(destination: Store, output: Store) -> None:

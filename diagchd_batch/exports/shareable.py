@@ -8,7 +8,7 @@ from typing import Any
 
 from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.evaluation.tables.schemas import METRICS, TABLES
-from diagchd_batch.exports.destinations import check_apart
+from diagchd_batch.exports.destinations import ExportKind, check_apart, write_export
 from diagchd_batch.exports.disclosure.cells import collect_counts
 from diagchd_batch.exports.disclosure.curves import RaterScoreCuts, merged_calibration, thinned_curves
 from diagchd_batch.exports.disclosure.publication import NEVER_PUBLISHED, Publication
@@ -64,7 +64,7 @@ def export_shareable(
     Args:
         output: The output that holds the run.
         record: The run's record.
-        destination: An empty directory, or one that holds an earlier export.
+        destination: An empty or new directory, or one that holds an earlier shareable export and nothing else.
         min_cell: Counts from 1 to below this number are withheld, and all other figures from which they would follow.
             The default is the job's `disclosure.min_cell`.
 
@@ -82,17 +82,11 @@ def export_shareable(
     files = {f"{name}.csv": to_csv(rows, _COLUMNS[name]) for name, rows in shared.items()}
     n_rows = {name: len(rows) for name, rows in shared.items()}
     summary = ShareableSummary(record.run_id, min_cell, n_rows, n_withheld)
-    if any(info.key not in (*files, "README.md") for info in destination.list()):
-        raise UsageError(
-            f"{destination.uri} holds other files, which would be given away together with the export; name an empty "
-            "directory"
-        )
     files["README.md"] = _readme(record, summary).encode()
     for name, data in files.items():
         if _TOKEN.search(data):
             raise RunFault(f"{name} would hold an identifier's token, so nothing was exported; please report this bug")
-    for name, data in files.items():
-        destination.replace(name, data)
+    write_export(destination, ExportKind.SHAREABLE, files)
     return summary
 
 

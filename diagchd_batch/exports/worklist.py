@@ -6,7 +6,7 @@ from typing import Any
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.study_score import STUDY_SCORE_SQL
-from diagchd_batch.exports.destinations import check_private
+from diagchd_batch.exports.destinations import ExportKind, check_private, write_export
 from diagchd_batch.exports.spreadsheets import to_csv
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import QueryDatabase, open_query
@@ -84,7 +84,7 @@ def export_worklist(output: Output, record: RunRecord, destination: Store) -> Wo
     Raises:
         RunFault: A file of the run cannot be read.
         UsageError: The run has no predictions yet, the private tree cannot be read, or the destination is among the
-            output's pseudonymised tables.
+            output's pseudonymised tables or holds anything but an earlier worklist.
     """
     check_private(destination, output.storage, output.private)
     study_score = str(record.config.get("evaluation", {}).get("study_score", "mean"))
@@ -100,8 +100,7 @@ def export_worklist(output: Output, record: RunRecord, destination: Store) -> Wo
             f"run {record.run_id} has no predictions of studies that are not excluded; predictions are written when a "
             "run ends, so resume this run with the command that started it"
         )
-    for name, data in files.items():
-        destination.replace(name, data)
+    write_export(destination, ExportKind.WORKLIST, files)
     return WorklistSummary(record.run_id, scored.n, called.n, failed.n)
 
 

@@ -1,6 +1,7 @@
 """`export` on the command line: what is written where, and what is refused."""
 
 import csv
+import hashlib
 import json
 import stat
 from pathlib import Path
@@ -10,7 +11,11 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
-from tests.support.command_line import diagchd_batch
+from diagchd_batch.exports.destinations import MARKER, ExportKind, write_export
+from diagchd_batch.storage import open_store
+from diagchd_batch.storage.local import LocalStore
+from diagchd_batch.storage.store import Contents
+from tests.support.command_line import Ended, diagchd_batch
 from tests.support.evaluated_runs import FAILED, RUN_ID, MadeOutput, MadeStudy
 
 LATER = "0a1b2c3d-4e5f6071-2"
@@ -40,7 +45,7 @@ def test_shareable_writes_aggregates_and_says_how_many_rows_it_withheld(made: Ma
     summary = json.loads(done.printed)
     assert summary["min_cell"] == 10 and summary["n_rows"]["estimates"] > 0
     assert sorted(path.name for path in destination.iterdir()) == sorted(
-        [*(f"{name}.csv" for name in summary["n_rows"]), "README.md"]
+        [*(f"{name}.csv" for name in summary["n_rows"]), "README.md", MARKER]
     )
     for name, n in summary["n_rows"].items():
         assert len(rows_of(destination / f"{name}.csv")) == n
@@ -94,6 +99,81 @@ def test_other_files_are_not_given_away_with_an_export(made: MadeOutput, tmp_pat
     done = diagchd_batch("export", "shareable", made.output.uri, str(tmp_path), "--run-id", RUN_ID)
     assert done.exit_code == 2 and "other files" in done.messages and "study 7" not in done.messages
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study 7.png"]
+
+
+def _kept(place: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+def _export(made: MadeOutput, kind: str, place: Path) -> Ended:
+    return diagchd_batch("export", kind, made.output.uri, str(place), "--run-id", RUN_ID)
+
+
+@pytest.mark.parametrize("kind", ["shareable", "worklist"])
+@pytest.mark.parametrize("name", ["README.md", "flow.csv", "worklist.csv", "failed.csv", "notes.txt", ".hidden", "a/b"])
+def test_no_file_is_overwritten_that_an_export_did_not_write(
+    made: MadeOutput, tmp_path: Path, kind: str, name: str
+) -> None:
+    for place in (tmp_path / "foreign", tmp_path / "beside an export"):
+        if place.name != "foreign":
+            assert _export(made, kind, place).exit_code == 0
+        file = place / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
+        before = _kept(place)
+        done = _export(made, kind, place)
+        assert done.exit_code == 2
+        assert "empty or new directory" in done.messages
+        assert _kept(place) == before
+
+
+@pytest.mark.parametrize(("first", "second"), [("shareable", "worklist"), ("worklist", "shareable")])
+def test_exports_of_two_kinds_never_meet(made: MadeOutput, tmp_path: Path, first: str, second: str) -> None:
+    assert _export(made, first, tmp_path / "x").exit_code == 0
+    before = _kept(tmp_path / "x")
+    done = _export(made, second, tmp_path / "x")
+    assert done.exit_code == 2
+    assert f"an export of kind {first}" in done.messages
+    assert _kept(tmp_path / "x") == before
+    assert _export(made, first, tmp_path / "x").exit_code == 0  # the same kind is replaced
+    assert _kept(tmp_path / "x") == before
+
+
+def test_links_and_damaged_markers_are_refused(made: MadeOutput, tmp_path: Path) -> None:
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "target").write_text("mine")
+    (tmp_path / "linked" / "README.md").symlink_to(tmp_path / "target")
+    assert _export(made, "shareable", tmp_path / "linked").exit_code == 2
+    assert _export(made, "shareable", tmp_path / "marked").exit_code == 0
+    (tmp_path / "marked" / MARKER).write_text("{}")
+    assert _export(made, "shareable", tmp_path / "marked").exit_code == 2
+    assert (tmp_path / "target").read_text() == "mine"
+
+
+@pytest.mark.parametrize("written", range(5))
+def test_an_interrupted_export_can_be_repeated(tmp_path: Path, written: int) -> None:
+    class ExportInterruptedError(Exception):
+        pass
+
+    class Failing(LocalStore):
+        left = written
+
+        def replace(self, key: str, data: Contents) -> None:
+            if self.left == 0:
+                raise ExportInterruptedError
+            self.left -= 1
+            super().replace(key, data)
+
+    uri = str(tmp_path / "x")
+    write_export(open_store(uri), ExportKind.SHAREABLE, {"a": b"1", "b": b"2", "old": b"3"})
+    files = {"a": b"4", "b": b"5", "new": b"6"}
+    with pytest.raises(ExportInterruptedError):
+        write_export(Failing(uri), ExportKind.SHAREABLE, files)
+    write_export(open_store(uri), ExportKind.SHAREABLE, files)
+    assert {name: data for name, data in _kept(tmp_path / "x").items() if name != MARKER} == files
+    marker = json.loads((tmp_path / "x" / MARKER).read_text())
+    assert marker["kind"] == "shareable"
+    assert marker["files"] == {name: [hashlib.sha256(data).hexdigest()] for name, data in files.items()}
 
 
 def test_a_file_is_no_destination(made: MadeOutput, tmp_path: Path) -> None:

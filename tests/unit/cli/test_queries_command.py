@@ -233,6 +233,21 @@ def test_a_file_that_cannot_be_written_is_named(query: Callable[..., Ended], tmp
     assert "rows.csv cannot be written: No such file or directory" in ended.messages
 
 
+def test_a_result_replaces_no_file_and_appears_only_when_complete(query: Callable[..., Ended], tmp_path: Path) -> None:
+    file, link = tmp_path / "rows.csv", tmp_path / "link.csv"
+    file.write_text("mine")
+    link.symlink_to(file)
+    for place in (file, link):
+        ended = query("SELECT 1", "--out", str(place))
+        assert ended.exit_code == 2
+        assert "exists already" in ended.messages
+    assert query("SELECT nothing", "--out", str(tmp_path / "new.csv")).exit_code == 2
+    assert query("SELECT error('no') FROM predictions", "--out", str(tmp_path / "new.csv")).exit_code != 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.csv", "rows.csv"]
+    assert file.read_text() == "mine"
+    assert query("SELECT 1", "--out", "/dev/null", "--format", "csv").exit_code == 0
+
+
 def test_an_ending_of_no_known_format_is_refused(query: Callable[..., Ended], tmp_path: Path) -> None:
     file = tmp_path / "rows.xlsx"
     ended = query("SELECT 1", "--out", str(file))
