@@ -7,7 +7,6 @@ that names a frame of each file; `new` plans what has come in since a plan of th
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.creation import freeze_plan
 from diagchd_batch.studies.plan.selection import new_since
 from diagchd_batch.studies.plan.stored_plan import open_plan
+from tests.support.process_memory import peak_bytes
 from tests.unit.studies.archives import SimulatedListing
 
 IMAGES_PER_STUDY = 3
@@ -75,7 +75,7 @@ def main(n_images: int, inventory: str, directory: Path) -> dict[str, float]:
         "n_images_of_first_shard": len(first_shard),
         "planning_s": planned - start,
         "opening_s": time.monotonic() - planned,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # Linux counts in KiB
+        "peak_bytes": peak_bytes(),
     }
 
 

@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from dataset.phantom import Split, draw_cohort, draw_study
 from dataset.phantom.cohort import BLOCK_STUDIES, BLOCK_SUBJECTS, SITES, Study, image_parameters
@@ -18,6 +19,13 @@ from dataset.phantom.lesions import Lesion
 from dataset.phantom.scanner import DEVICES
 
 COHORT = list(draw_cohort(3, Split.OTHER, 3200))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Use one thread: several would wait for each other most of the time where other programs need the cores."""
+    with threadpool_limits(limits=1):
+        yield
 
 
 def test_study_does_not_depend_on_how_many_there_are() -> None:

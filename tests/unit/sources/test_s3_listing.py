@@ -7,7 +7,6 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from diagchd_batch.errors import StorageFault
 from diagchd_batch.sources.s3.listing import PAGES_WAITING, WORKERS, list_objects
+from tests.support import process_memory
 
 
 class SimulatedBucket:
@@ -127,15 +127,10 @@ def test_memory_does_not_grow_with_the_bucket() -> None:
 def _memory_growth_bytes(n: int) -> int:
     """Return by how much the largest memory of this process grows while it lists `n` objects."""
     bucket = archive(n)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew at what the process has now
-    before = _peak_memory_bytes()
+    process_memory.forget_peak()
+    before = process_memory.peak_bytes()
     assert sum(len(page) for page in list_objects(bucket.fetch, "")) == n
-    return _peak_memory_bytes() - before
-
-
-def _peak_memory_bytes() -> int:
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) << 10
+    return process_memory.peak_bytes() - before
 
 
 @pytest.mark.slow
