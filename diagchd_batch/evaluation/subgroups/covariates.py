@@ -25,8 +25,9 @@ MAX_LEVELS = 50
 """A text column with more levels is an identifier or a note rather than a covariate."""
 _MAX_NUMBERS_AS_LEVELS = 12
 """Numbers of unknown meaning are levels if there are as few of them as months."""
-_MAX_RESOLUTIONS = 6
-_ALWAYS_FEW_LEVELS = 5
+_FEW_NUMBERS = 6
+"""So few different numbers of a measurement are levels of their own."""
+_ALWAYS_FEW_LEVELS = 6
 """A column of so few levels can serve even if nearly every study has a level of its own."""
 
 
@@ -100,7 +101,7 @@ def _own_covariates(database: CohortDatabase, cut_points: Mapping[str, Sequence[
     pixels = columns["source_pixels"].astype(np.float64)
     texts = pd.Series(columns["source_resolution"], dtype="string")
     cuts = cut_points.get("source_resolution")
-    if cuts is None and texts.nunique() <= _MAX_RESOLUTIONS:
+    if cuts is None and texts.nunique() <= _FEW_NUMBERS:
         order = sorted(set(texts.dropna()), key=lambda text: [int(side) for side in text.split("×")])
         resolution = _from_texts("source_resolution", texts, order, {text: text for text in order})
     else:
@@ -162,6 +163,8 @@ def _covariate(
     if not is_numeric:
         return _from_own_texts(shown, values, names)
     if (measurement := measurement_of(own, numbers[known], config.numeric_covariates)) is not None:
+        if cuts is None and own not in config.numeric_covariates and len(set(numbers[known])) <= _FEW_NUMBERS:
+            return _from_own_texts(shown, values, names)
         return _from_numbers(shown, numbers, cuts, measurement)
     if cuts is not None:
         return _from_numbers(shown, numbers, cuts)
@@ -220,20 +223,26 @@ def _from_numbers(
     if measurement is not None:
         numbers = measurement.rounded(numbers)
     if cut_points is None:
-        terciles = np.quantile(numbers[known], [1 / 3, 2 / 3]) if known.any() else np.empty(0)
-        cut_points = (measurement.rounded(terciles) if measurement is not None else terciles.round(6)).tolist()
+        cut_points = np.quantile(numbers[known], [1 / 3, 2 / 3]).round(6).tolist() if known.any() else []
     cuts = sorted(set(cut_points))
     code = np.where(known, np.searchsorted(cuts, numbers, side="right"), -1)
     if not cuts:
         labels = ["all"]
-    elif name_whole and _are_whole(cuts) and _are_whole(numbers[known]):
-        below = f"< {_exact(cuts[0])}" if least is None else _whole_numbers(least, cuts[0])
-        labels = [below, *(_whole_numbers(low, high) for low, high in pairwise(cuts)), f"≥ {_exact(cuts[-1])}"]
     else:
-        inner = [f"{_exact(low)} to < {_exact(high)}" for low, high in pairwise(cuts)]
-        labels = [f"< {_exact(cuts[0])}", *inner, f"≥ {_exact(cuts[-1])}"]
+        names = _level_names(cuts, least, of_whole=name_whole and _are_whole(cuts) and _are_whole(numbers[known]))
+        labels = names if len(set(names)) == len(names) else _level_names(cuts, least, of_whole=False, digits=15)
     made = _with_missing(name, labels, code.astype(np.int64))
     return made if measurement is None else replace(made, number=numbers, unit=measurement.unit)
+
+
+def _level_names(cuts: Sequence[float], least: int | None, *, of_whole: bool, digits: int = 6) -> list[str]:
+    """Name the levels between cut points. With few digits, cut points and so levels can look alike."""
+    first, last = f"{cuts[0]:.{digits}g}", f"{cuts[-1]:.{digits}g}"
+    if not of_whole:
+        inner = [f"{low:.{digits}g} to < {high:.{digits}g}" for low, high in pairwise(cuts)]
+        return [f"< {first}", *inner, f"≥ {last}"]
+    below = f"< {first}" if least is None else _whole_numbers(least, cuts[0])
+    return [below, *(_whole_numbers(low, high) for low, high in pairwise(cuts)), f"≥ {last}"]
 
 
 def _are_whole(numbers: Sequence[float] | np.ndarray) -> bool:
@@ -242,12 +251,7 @@ def _are_whole(numbers: Sequence[float] | np.ndarray) -> bool:
 
 def _whole_numbers(low: float, high: float) -> str:
     """Name the whole numbers from `low` to below `high`."""
-    return _exact(low) if high - low <= 1 else f"{_exact(low)} to {_exact(high - 1)}"
-
-
-def _exact(number: float) -> str:
-    """Write a number with so many digits that two cut points, and so two levels, never look alike."""
-    return f"{number:.15g}"
+    return f"{low:g}" if high - low <= 1 else f"{low:g} to {high - 1:g}"
 
 
 def _with_missing(name: str, levels: Sequence[str], code: np.ndarray) -> Covariate:

@@ -113,6 +113,7 @@ class RowBuilder:
         row = self._row(endpoint, estimate) | {
             "numerator": estimate.numerator,
             "denominator": estimate.denominator,
+            "n_denominator_subjects": estimate.n_subjects if estimate.denominator is not None else None,
         }
         return row | columns
 

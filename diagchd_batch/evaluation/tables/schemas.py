@@ -50,6 +50,7 @@ METRICS = _schema(
     headline=_flag,  # the row belongs to the headline table
     numerator=_number,
     denominator=_number,
+    n_denominator_subjects=_count,  # distinct subjects of the denominator, in rows with cluster = subject
     n_units=_count,
     n_subjects=_count,
     n_positive=_count,

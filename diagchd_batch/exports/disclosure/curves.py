@@ -141,7 +141,8 @@ def _merged_bins(bins: Sequence[Row], cuts: ScoreCuts) -> Iterator[dict[str, Any
         tp -= one["n_positive"]
         fp -= one["n"] - one["n_positive"]
         if place == len(bins) - 1 or cuts.admit(tp, fp):
-            yield dict(held[0]) if len(held) == 1 else _merge(held)
+            is_plain = len(held) == 1 and held[0]["ci_method"] in (None, "wilson")
+            yield dict(held[0]) if is_plain else _merge(held)
             held = []
 
 

@@ -2,8 +2,10 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
+from diagchd_batch.evaluation.tables.display_names import MISSING
 from diagchd_batch.exports.disclosure.cells import (
     ARM,
     CALLS,
@@ -17,10 +19,11 @@ from diagchd_batch.exports.disclosure.cells import (
     total_cell,
 )
 from diagchd_batch.exports.disclosure.group_agreement import disclosive_groups
+from diagchd_batch.exports.disclosure.repeated_subjects import few_repeats, without_cluster
 from diagchd_batch.exports.disclosure.suppression import Cell, Counts, is_small
 from diagchd_batch.statistics.classification.confusion import PROPORTION_CELLS
 
-NEVER_PUBLISHED = ("n_excluded", "excluded_reasons", "degenerate_resamples")
+NEVER_PUBLISHED = ("n_excluded", "excluded_reasons", "degenerate_resamples", "n_denominator_subjects")
 """Columns of `estimates` and `comparisons` that are left out. They reveal small counts that nothing else reveals."""
 
 _OF_CALLS: Mapping[str, tuple[str, ...]] = {
@@ -60,6 +63,8 @@ _SINGLE_UNITS = ("minimum", "maximum")
 _PARTS_OF_QUANTILES = {"q1": 4, "median": 2, "q3": 4}
 """Number of parts into which a quantile divides the units. Each part has to be large."""
 
+_SHARES_BELOW = {"q1": 0.25, "median": 0.5, "q3": 0.75}
+
 _FAMILY = ("family", "analysis_set", "unit", "operating_point", "generalises_to")
 """Columns that define the families within which p values are adjusted."""
 
@@ -91,6 +96,7 @@ class Publication:
         counted = [cell for cell in counts.values if cell[0] == "calls"]
         self._readers = {cell[4] for cell in counted if cell[3] == "reader"}
         self._covariates = {cell[5] for cell in counted} - {None}
+        self._few_repeats = few_repeats(tables["estimates"], min_cell)
         self.n_withheld: dict[str, int] = {}
 
     def is_public(self, cell: Cell) -> bool:
@@ -103,11 +109,14 @@ class Publication:
 
     def estimates(self) -> list[dict[str, Any]]:
         """Return the rows of `estimates` to publish."""
-        return self._keep_published("estimates", map(self._estimate, self._tables["estimates"]))
+        return self._keep_published(
+            "estimates", map(self._without_few_repeats, map(self._estimate, self._tables["estimates"]))
+        )
 
     def comparisons(self) -> list[dict[str, Any]]:
         """Return the rows of `comparisons` to publish."""
-        rows = self._keep_published("comparisons", map(self._comparison, self._tables["comparisons"]))
+        shown = map(self._without_few_repeats, map(self._comparison, self._tables["comparisons"]))
+        rows = self._keep_published("comparisons", shown)
         n_shown, n_made = (Counter(map(_family, t)) for t in (rows, self._tables["comparisons"]))
         # An adjusted p can equal the p of another row in the family, which may be withheld.
         return [row if n_shown[_family(row)] == n_made[_family(row)] else {**row, "p_adjusted": None} for row in rows]
@@ -134,6 +143,9 @@ class Publication:
         return self._keep_published(
             "cohort_characteristics", map(self._characteristic, self._tables["cohort_characteristics"])
         )
+
+    def _without_few_repeats(self, row: dict[str, Any] | None) -> dict[str, Any] | None:
+        return without_cluster(row) if row is not None and self._few_repeats and row["unit"] == "study" else row
 
     def _keep_published(self, table: str, rows: Iterable[dict[str, Any] | None]) -> list[dict[str, Any]]:
         every = list(rows)
@@ -280,11 +292,28 @@ class Publication:
         if row["level"] is not None:  # a share
             n_level, n_all = self.value(count), self.value(total)
             return dict(row) if n_level is not None and n_all and row["value"] == n_level / n_all else None
-        if row["statistic"] in _SINGLE_UNITS or not self._is_of_large_groups(row):
+        if row["statistic"] in _SINGLE_UNITS or not self._is_of_large_groups(row) or not self._is_of_known_levels(row):
             return None
-        n_all = self._counts.values.get(total, 0)
-        shown = self.is_public(total) and not is_small(n_all - row["n"], self._min_cell)
-        return {**row, "n": row["n"] if shown else None}
+        return dict(row)
+
+    def _is_of_known_levels(self, row: Row) -> bool:
+        """Return whether all levels of a numeric covariate are published, and a quantile keeps away from their limits.
+
+        The mean and the standard deviation of whole numbers tell how many values are missing, and how many of few
+        different values there are. A quantile and the limit of a level enclose a group, which has to be large.
+        """
+        total = characteristic_cell({**row, "variable": "studies", "level": None})
+        levels = [cell for cell in self._counts.values if self._is_level_of(cell, row)]
+        if not self._all_public((total, *levels)):
+            return False
+        if (share := _SHARES_BELOW.get(row["statistic"])) is None:
+            return True
+        below = accumulate(self._counts.values[cell] for cell in levels if cell[2] != MISSING)
+        return all(n in (0, row["n"]) or abs(n - share * row["n"]) >= self._min_cell for n in below)
+
+    def _is_level_of(self, cell: Cell, row: Row) -> bool:
+        place = (cell[0], cell[1], cell[3]) if cell[0] == "characteristics" else None
+        return place == ("characteristics", row["variable"], row["group"]) and cell[2] is not None
 
     def _is_of_large_groups(self, row: Row) -> bool:
         """Return whether the group is large, and figures of all studies and of other groups reveal no small group."""

@@ -105,6 +105,7 @@ def row_of_calls(
     endpoint: str, value: float, numerator: float | None = None, denominator: float | None = None
 ) -> dict[str, Any]:
     totals = {"n_positive": 60, "n_negative": 60, "n_units": 120, "n_subjects": 120, "cluster": "none"}
+    totals |= {"n_denominator_subjects": denominator}
     common = {"analysis_set": "determinate", "unit": "study", "subject_kind": "model", "subject": "made"}
     nothing = dict.fromkeys(("covariate", "level", "comparator_kind", "comparator"))
     own = {"endpoint": endpoint, "value": value, "numerator": numerator, "denominator": denominator}
