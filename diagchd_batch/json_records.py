@@ -16,16 +16,22 @@ class JsonRecord(BaseModel):
     """Base of the records that an output keeps as JSON files.
 
     A subclass declares its fields like any pydantic model and sets `remedy`: what to do about a damaged file.
-    Unknown fields are an error, because they come from another version of the program.
+    Unknown fields are an error, because they come from another version of the program. A record that also other
+    versions of the program must understand sets `extra="ignore"` instead.
+
+    Attributes:
+        remedy: What to do about a damaged file, as the end of a message.
+        indent: Spaces of indentation in the file, or None for one line, for records with long lists.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     remedy: ClassVar[str] = "restore it from a backup"
+    indent: ClassVar[int | None] = 2
 
     def to_json(self) -> bytes:
         """Return the record as a JSON text that ends with a newline."""
-        return (self.model_dump_json(indent=2) + "\n").encode()
+        return (self.model_dump_json(indent=self.indent) + "\n").encode()
 
     @classmethod
     def from_json(cls, data: bytes, key: str) -> Self:
@@ -43,7 +49,8 @@ class JsonRecord(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
-            problem = f"{field}: {first['msg']}" if field else first["msg"]
+            reason = first["msg"].removeprefix("Value error, ")
+            problem = f"{field}: {reason}" if field else reason
             raise DamagedRecordError(
                 f"{key} is damaged or of another version of this program ({problem}); {cls.remedy}"
             ) from error

@@ -26,6 +26,7 @@ from PIL import Image
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.model.spec import resolve_model
+from diagchd_batch.scoring.driver.identity import read_identity
 from diagchd_batch.scoring.driver.ray_data import SHARDS_IN_FLIGHT_PER_ACTOR
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.worker_process import ShardWorker, read_outcomes
@@ -97,17 +98,18 @@ def score_without_ray(archive: Path, scored: Path, output: Path) -> None:
 
 def score_every_other(archive: Path, output: Path, first: int) -> None:
     private = open_store(str(output / "private"))
-    identity = json.loads(private.read(output_layout.identity_file(RUN_ID)))
+    identity = read_identity(private, RUN_ID)
+    assert identity is not None
     settings = RunSettings(
         run_id=RUN_ID,
         submission="plain",
-        fingerprint=identity["fingerprint"],
+        fingerprint=identity.fingerprint,
         input_uri=str(archive),
         output_uri=str(output),
         private_uri=private.uri,
         model=resolve_model(MODEL, "bundled", "float32"),
-        batch_size=identity["batch_size"],
-        intra_op_threads=identity["intra_op_threads"],
+        batch_size=identity.batch_size,
+        intra_op_threads=identity.intra_op_threads,
         decoder_threads=2,
         frame_rule="all",
         label_map=None,

@@ -7,7 +7,6 @@ earlier versions used the bytes of the text itself, and go on with that key: the
 
 import hashlib
 import hmac
-import json
 import re
 import secrets
 import warnings
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ConfigError
+from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import MIN_KEY_BYTES
 
@@ -50,6 +50,12 @@ class _KeyText:
         return bool(_HEX_KEY.fullmatch(self.text))
 
 
+class KeyCheck(JsonRecord):
+    """`id_key_check.json`: tells whether a key is the output's, without holding the key."""
+
+    hmac_sha256: str
+
+
 def load_or_create_key(private: Store, environ: Mapping[str, str]) -> bytes:
     """Return the key of an output, and make one if there is none.
 
@@ -67,7 +73,7 @@ def load_or_create_key(private: Store, environ: Mapping[str, str]) -> bytes:
         private.create(output_layout.ID_KEY, secrets.token_hex(32).encode())
         key = find_key(private, environ)
         assert key is not None  # just created, by us or by another driver
-    if not private.create(output_layout.ID_KEY_CHECK, _check_value(key)) and not _is_recorded(private, key):
+    if not _check_of(key).create(private, output_layout.ID_KEY_CHECK) and not _is_recorded(private, key):
         raise _another_key()  # another driver has recorded its key in the meantime
     return key
 
@@ -160,7 +166,7 @@ def _derive(text: bytes) -> bytes:
 
 
 def _is_recorded(private: Store, key: bytes) -> bool:
-    return hmac.compare_digest(private.read(output_layout.ID_KEY_CHECK), _check_value(key))
+    return KeyCheck.read(private, output_layout.ID_KEY_CHECK) == _check_of(key)
 
 
 def _another_key() -> ConfigError:
@@ -171,5 +177,5 @@ def _another_key() -> ConfigError:
     )
 
 
-def _check_value(key: bytes) -> bytes:
-    return json.dumps({"hmac_sha256": hmac.digest(key, _CHECKED_TEXT, "sha256").hex()}).encode()
+def _check_of(key: bytes) -> KeyCheck:
+    return KeyCheck(hmac_sha256=hmac.digest(key, _CHECKED_TEXT, "sha256").hex())

@@ -1,12 +1,21 @@
 """JSON records in a store: whatever damages a file, reading it names the file and what to do."""
 
+import json
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from diagchd_batch.json_records import DamagedRecordError, JsonRecord
+from diagchd_batch.results.run_record import PrivateRunRecord, RunRecord
+from diagchd_batch.scoring.driver.identity import Identity
+from diagchd_batch.scoring.liveness.attempts import Attempt, ClosedAttempt
+from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, WorkerBeat
 from diagchd_batch.storage import Store, open_store
+from diagchd_batch.studies.keys import KeyCheck
+from diagchd_batch.studies.plan.stored_plan import PlanHead
+
+KEPT = Path(__file__).parents[1] / "data" / "output_f4f89d0" / "output"
 
 
 class Example(JsonRecord):
@@ -52,3 +61,27 @@ def test_a_damaged_file_is_named_with_its_remedy(store: Store, content: bytes) -
     store.replace("runs/example.json", content)
     with pytest.raises(DamagedRecordError, match=r"runs/example\.json is damaged .*; make it again$"):
         Example.read(store, "runs/example.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "pattern"),
+    [
+        (RunRecord, "runs/run_id=*/run.json"),
+        (PrivateRunRecord, "private/runs/run_id=*/run.json"),
+        (Identity, "private/runs/run_id=*/identity.json"),
+        (PlanHead, "private/runs/run_id=*/plan.json"),
+        (Attempt, "private/runs/run_id=*/attempts/*/*.open.json"),
+        (ClosedAttempt, "private/runs/run_id=*/attempts/*/*.closed.json"),
+        (DriverBeat, "private/runs/run_id=*/heartbeats/driver-*.json"),
+        (WorkerBeat, "private/runs/run_id=*/heartbeats/worker-*.json"),
+        (KeyCheck, "private/id_key_check.json"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_records_of_an_earlier_version_are_read_without_loss(kind, pattern):
+    keys = [str(path.relative_to(KEPT)) for path in KEPT.glob(pattern)]
+    assert keys
+    for key in keys:
+        record = kind.read(open_store(str(KEPT)), key)
+        kept = json.loads((KEPT / key).read_bytes())
+        assert json.loads(record.to_json()).items() >= kept.items(), key

@@ -5,14 +5,15 @@ that starts on it, before its first shard: without the archive it would find no 
 """
 
 import itertools
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import ClassVar
 
 from diagchd_batch import output_layout
 from diagchd_batch.cluster.node_checks.versions import package_versions, version_differences
 from diagchd_batch.errors import ItemError, StorageFault
+from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.sources import Source, open_source
 from diagchd_batch.storage import Store, open_store
 
@@ -41,6 +42,20 @@ class RunPlaces:
     object_timeout_s: float
 
 
+class NodeProof(JsonRecord):
+    """What a worker's node is checked against. It lies in the private tree while a submission lives.
+
+    Attributes:
+        versions: The driver's `package_versions`.
+        input_keys: The keys of some objects of the input.
+    """
+
+    remedy: ClassVar[str] = "submit the job again, which writes it anew"
+
+    versions: dict[str, str]
+    input_keys: list[str]
+
+
 @contextmanager
 def node_marks(run_id: str, submission: str, inputs: Source, output: Store, private: Store) -> Iterator[None]:
     """Keep marks in both trees within the block, so that `late_node_problem` can recognise the trees.
@@ -55,13 +70,10 @@ def node_marks(run_id: str, submission: str, inputs: Source, output: Store, priv
     Yields:
         Nothing; the marks exist while the block runs.
     """
-    marks = {
-        "versions": package_versions(),
-        "input_keys": [info.key for info in itertools.islice(inputs.list(), N_SAMPLED_OBJECTS)],
-    }
+    input_keys = [info.key for info in itertools.islice(inputs.list(), N_SAMPLED_OBJECTS)]
     public_key, private_key = output_layout.node_mark(run_id, submission), output_layout.node_proof(run_id, submission)
     output.replace(public_key, b"")
-    private.replace(private_key, json.dumps(marks).encode())
+    NodeProof(versions=package_versions(), input_keys=input_keys).write(private, private_key)
     try:
         yield
     finally:
@@ -78,20 +90,19 @@ def late_node_problem(places: RunPlaces) -> str:
 
     Raises:
         StorageFault: Storage does not answer.
+        DamagedRecordError: What the node is checked against is damaged.
     """
     private = open_store(places.private_uri, object_timeout_s=places.object_timeout_s, owner_only=True)
     output = open_store(places.output_uri, object_timeout_s=places.object_timeout_s)
     inputs = open_source(places.input_uri, object_timeout_s=places.object_timeout_s)
-    try:
-        marks = json.loads(private.read(output_layout.node_proof(places.run_id, places.submission)))
-    except ItemError:
+    proof = NodeProof.read(private, output_layout.node_proof(places.run_id, places.submission))
+    if proof is None:
         return _unshared("the private tree")
-    if differences := version_differences(marks["versions"]):
+    if differences := version_differences(proof.versions):
         return differences
     if output.stat(output_layout.node_mark(places.run_id, places.submission)) is None:
         return _unshared("output.uri")
-    keys = marks["input_keys"]
-    if keys and not any(inputs.stat(key) for key in keys):
+    if proof.input_keys and not any(inputs.stat(key) for key in proof.input_keys):
         return _unshared("input.uri")
     return ""
 

@@ -23,7 +23,7 @@ from diagchd_batch.scoring.driver.preparation import Job, prepare_job
 from diagchd_batch.scoring.driver.run_monitor import RunMonitor
 from diagchd_batch.scoring.driver.run_recorder import RunFacts, RunRecorder
 from diagchd_batch.scoring.driver.submit_checks import check_space
-from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, driver_name, read_worker_beats
+from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, Heartbeat, driver_name, read_worker_beats
 from diagchd_batch.scoring.liveness.progress import RunProgress, RunStart, ShardSummary
 from diagchd_batch.scoring.liveness.run_log import RunLog
 from diagchd_batch.scoring.liveness.run_status import outcomes_so_far
@@ -114,7 +114,7 @@ def run_job(
             return _repeat(job, progress)
         if log:
             log.keep(job.short_timeout.private, job.run_id, job.submission)
-        with Heartbeat(job.short_timeout.private, job.run_id, driver_name(job.submission), dict):
+        with Heartbeat(job.short_timeout.private, job.run_id, driver_name(job.submission), DriverBeat):
             return _run(job, job.plan(progress.listed), cluster, progress, command, derive, conclude)
 
 

@@ -1,12 +1,11 @@
 """Decides which run a command means, by its fingerprint, its input and its number, and claims it once."""
 
 import hmac
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from diagchd_batch import __version__, output_layout
 from diagchd_batch.config.fingerprint import (
@@ -18,7 +17,7 @@ from diagchd_batch.config.fingerprint import (
 )
 from diagchd_batch.config.models import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
-from diagchd_batch.json_records import DamagedRecordError
+from diagchd_batch.json_records import DamagedRecordError, JsonRecord
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.lineage import newest_runs
 from diagchd_batch.results.run_record import Selection
@@ -33,8 +32,7 @@ _MANIFEST = "manifest_sha256"
 _SCORING_VERSION = "scoring_version"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(JsonRecord):
     """What a run is, fixed when it is first claimed. It identifies the archive, so it lies under `private/`.
 
     Attributes:
@@ -52,11 +50,13 @@ class Identity:
         created_by: The version of the package.
     """
 
+    remedy: ClassVar[str] = "restore it from a backup, or name another run with --run-id"
+
     run_id: str
     fingerprint: str
-    fields: Mapping[str, Any]
+    fields: dict[str, Any]
     input_digest: str
-    input_fields: Mapping[str, Any]
+    input_fields: dict[str, Any]
     batch_size: int
     intra_op_threads: int
     chd_threshold: float
@@ -195,18 +195,9 @@ def read_identity(private: Store, run_id: str) -> Identity | None:
         run_id: The run's id.
 
     Raises:
-        RunFault: The file is damaged.
+        DamagedRecordError: The file is damaged.
     """
-    key = output_layout.identity_file(run_id)
-    if private.stat(key) is None:
-        return None
-    try:
-        return Identity(**json.loads(private.read(key)))
-    except (ValueError, TypeError) as error:
-        raise RunFault(
-            f"{key} is damaged or of another version of this program; restore it from a backup, or name another "
-            "run with --run-id"
-        ) from error
+    return Identity.read(private, output_layout.identity_file(run_id))
 
 
 class RunRegistry:
@@ -235,7 +226,16 @@ class RunRegistry:
                 would be scored again.
             UsageError: There is no run whose failures could be scored again, or it is not finished.
         """
-        wanted = Identity("", fingerprint(fields), fields, keyed_digest(self._key, inputs), inputs, 0, 0, 0.0)
+        wanted = Identity(
+            run_id="",
+            fingerprint=fingerprint(fields),
+            fields=dict(fields),
+            input_digest=keyed_digest(self._key, inputs),
+            input_fields=dict(inputs),
+            batch_size=0,
+            intra_op_threads=0,
+            chd_threshold=0.0,
+        )
         if request.run_id is not None and (named := read_identity(self._private, request.run_id)):
             self._refuse_another(named, wanted, with_manifest=request.selection == "all")
             return Target(named, exists=True)
@@ -252,14 +252,14 @@ class RunRegistry:
                         "--select first"
                     )
             else:
-                wanted = replace(wanted, parent_run_id=parent.run_id, selection=request.selection)
+                wanted = wanted.model_copy(update={"parent_run_id": parent.run_id, "selection": request.selection})
         elif not (request.new_run or request.run_id):
             if latest:
                 self._refuse_another(latest, wanted)
                 return Target(latest, exists=True)
             self._refuse_if_only_the_program_changed(wanted, with_manifest=True)
         run_id = request.run_id or f"{_prefix(wanted.fingerprint, wanted)}-{number + 1}"
-        return Target(replace(wanted, run_id=run_id), exists=False)
+        return Target(wanted.model_copy(update={"run_id": run_id}), exists=False)
 
     def claim(self, target: Target, *, batch_size: int, intra_op_threads: int, chd_threshold: float) -> Claim:
         """Claim the target's run. If two drivers do so at once, both get the identity of the first.
@@ -277,14 +277,9 @@ class RunRegistry:
         Raises:
             FingerprintMismatchError: Another driver has claimed the name for another fingerprint or input.
         """
-        identity = replace(
-            target.identity,
-            batch_size=batch_size,
-            intra_op_threads=intra_op_threads,
-            chd_threshold=chd_threshold,
-        )
-        key = output_layout.identity_file(identity.run_id)
-        resumed = not self._private.create(key, json.dumps(asdict(identity), indent=1).encode())
+        settled = {"batch_size": batch_size, "intra_op_threads": intra_op_threads, "chd_threshold": chd_threshold}
+        identity = target.identity.model_copy(update=settled)
+        resumed = not identity.create(self._private, output_layout.identity_file(identity.run_id))
         existing = read_identity(self._private, identity.run_id)
         assert existing is not None
         self._refuse_another(existing, identity)

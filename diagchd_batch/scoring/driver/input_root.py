@@ -4,19 +4,18 @@ Two roots with equal relative paths would give two patients the same tokens. So 
 private tree, and another root is refused unless the user declares with `--input-moved` that the archive was moved.
 """
 
-import json
-from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 from diagchd_batch import output_layout
-from diagchd_batch.errors import ConfigError, RunFault
+from diagchd_batch.errors import ConfigError
+from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.results.lineage import newest_runs
 from diagchd_batch.scoring.driver.identity import read_identity
 from diagchd_batch.storage import Store
 from diagchd_batch.uris import normalize_uri
 
 
-@dataclass(frozen=True, slots=True)
-class InputRoot:
+class InputRoot(JsonRecord):
     """Where an output's archive lies.
 
     Attributes:
@@ -24,6 +23,10 @@ class InputRoot:
             lineages survive a move.
         current: The URI of today.
     """
+
+    remedy: ClassVar[str] = (
+        "restore it from a backup, or delete it and give the same command again, which takes the root of the newest run"
+    )
 
     first: str
     current: str
@@ -40,14 +43,14 @@ def resolve_input_root(output: Store, private: Store, uri: str, *, moved: bool) 
 
     Raises:
         ConfigError: The output is bound to another root, and the archive was not declared as moved.
-        RunFault: The recorded root cannot be read.
+        DamagedRecordError: The recorded root cannot be read.
     """
     uri = normalize_uri(uri)
-    bound = _recorded_root(private) or _root_of_newest_run(output, private)
+    bound = InputRoot.read(private, output_layout.INPUT_ROOT) or _root_of_newest_run(output, private)
     if bound is None:
-        return InputRoot(uri, uri)
+        return InputRoot(first=uri, current=uri)
     if moved:
-        return InputRoot(bound.first, uri)
+        return InputRoot(first=bound.first, current=uri)
     if bound.current != uri:
         raise _another_root()
     return bound
@@ -63,7 +66,8 @@ def bind_input_root(private: Store, root: InputRoot) -> None:
     Raises:
         ConfigError: Another driver has bound the output to another root in the meantime.
     """
-    if not private.create(output_layout.INPUT_ROOT, _to_json(root)) and _recorded_root(private) != root:
+    key = output_layout.INPUT_ROOT
+    if not root.create(private, key) and InputRoot.read(private, key) != root:
         raise _another_root()
 
 
@@ -74,23 +78,7 @@ def move_input_root(private: Store, root: InputRoot) -> None:
         private: The private tree.
         root: The archive's first root, and the root where it lies now.
     """
-    private.replace(output_layout.INPUT_ROOT, _to_json(root))
-
-
-def _to_json(root: InputRoot) -> bytes:
-    return json.dumps(asdict(root), indent=1).encode()
-
-
-def _recorded_root(private: Store) -> InputRoot | None:
-    if private.stat(output_layout.INPUT_ROOT) is None:
-        return None
-    try:
-        return InputRoot(**json.loads(private.read(output_layout.INPUT_ROOT)))
-    except (ValueError, TypeError) as error:
-        raise RunFault(
-            f"{output_layout.INPUT_ROOT} in the private tree is damaged; restore it from a backup, or delete it and "
-            "give the same command again, which takes the root of the newest run"
-        ) from error
+    root.write(private, output_layout.INPUT_ROOT)
 
 
 def _root_of_newest_run(output: Store, private: Store) -> InputRoot | None:
@@ -99,7 +87,7 @@ def _root_of_newest_run(output: Store, private: Store) -> InputRoot | None:
         identity = read_identity(private, record.run_id)
         if identity is not None:
             uri = identity.input_fields["uri"]
-            return InputRoot(uri, uri)
+            return InputRoot(first=uri, current=uri)
     return None
 
 

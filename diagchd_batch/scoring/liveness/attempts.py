@@ -4,19 +4,19 @@ A worker opens a marker in the private tree before it touches a shard, and close
 An open marker of a worker that no longer lives is the trace of a crash or of a hang.
 """
 
-import json
 import os
 import platform
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError
+from diagchd_batch.json_records import DamagedRecordError, JsonRecord
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
 from diagchd_batch.storage import Store
 
@@ -64,8 +64,7 @@ class Worker:
         return _start_ticks(self.pid) == self.start_ticks
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(JsonRecord):
     """One attempt of a worker at a shard.
 
     Attributes:
@@ -77,12 +76,20 @@ class Attempt:
         batch: The batch that was begun last. It is kept only while files are isolated.
     """
 
+    model_config = ConfigDict(extra="ignore")
+
     attempt: str
     shard: int
     submission: str
     worker: Worker
     isolated: bool
     batch: int | None = None
+
+
+class ClosedAttempt(JsonRecord):
+    """The second marker of an attempt that ended in order."""
+
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +115,6 @@ class ShardHistory:
                 by_batch.setdefault(attempt.batch, []).append(attempt)
         largest = max(by_batch.values(), key=len, default=[])
         return tuple(largest)
-
-
-_ATTEMPT = TypeAdapter(Attempt)
 
 
 class AttemptLog:
@@ -153,10 +157,11 @@ class AttemptLog:
             if name in closed:
                 continue
             try:
-                attempt = _ATTEMPT.validate_json(self._private.read(self._marker(shard, name, "open")))
+                key = self._marker(shard, name, "open")
+                attempt = Attempt.from_json(self._private.read(key), key)
             except ItemError:
                 continue  # it is being replaced or removed
-            except ValidationError:
+            except DamagedRecordError:
                 is_damaged = True
                 continue
             left.setdefault(attempt.submission, []).append(attempt)
@@ -176,8 +181,10 @@ class AttemptLog:
         """
         # with the time, the names of a shard's attempts sort in their order
         name = f"{self._submission}-{time.time_ns() // 1_000_000:013d}-{self._worker.worker}"
-        attempt = Attempt(name, shard, self._submission, self._worker, isolated)
-        self._private.create(self._key(attempt, "open"), _to_json(attempt))
+        attempt = Attempt(
+            attempt=name, shard=shard, submission=self._submission, worker=self._worker, isolated=isolated
+        )
+        attempt.create(self._private, self._key(attempt, "open"))
         return attempt
 
     def note_batch(self, attempt: Attempt, batch: int) -> None:
@@ -187,7 +194,7 @@ class AttemptLog:
             attempt: An open attempt.
             batch: The batch's number within the shard, from 0.
         """
-        self._private.replace(self._key(attempt, "open"), _to_json(replace(attempt, batch=batch)))
+        attempt.model_copy(update={"batch": batch}).write(self._private, self._key(attempt, "open"))
 
     def close(self, attempt: Attempt, outcome: str) -> None:
         """Close an attempt that ended in order, whatever its outcome.
@@ -196,7 +203,7 @@ class AttemptLog:
             attempt: An open attempt.
             outcome: How it ended, such as ``committed``, for whoever reads the marker.
         """
-        self._private_short_timeout.create(self._key(attempt, "closed"), json.dumps({"outcome": outcome}).encode())
+        ClosedAttempt(outcome=outcome).create(self._private_short_timeout, self._key(attempt, "closed"))
 
     def _dead(self, submission: str, attempts: list[Attempt]) -> list[Attempt]:
         """Return those of one submission's open attempts, in order, whose worker died by itself."""
@@ -219,10 +226,6 @@ class AttemptLog:
 
     def _marker(self, shard: int, name: str, state: str) -> str:
         return output_layout.attempt_marker(self._run_id, shard, name, state)
-
-
-def _to_json(attempt: Attempt) -> bytes:
-    return json.dumps(asdict(attempt)).encode()
 
 
 def _read(path: str) -> str:

@@ -1,6 +1,5 @@
 """Signs of life in the private tree: each driver and each worker renews a small file while it lives."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -8,12 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ConfigDict
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, StorageFault
+from diagchd_batch.json_records import DamagedRecordError, JsonRecord
 from diagchd_batch.storage import Store
 
 INTERVAL_S = 5.0
@@ -29,17 +29,21 @@ class SubmissionState(Enum):
     LOST = "lost"  # without a last heartbeat: killed, or its machine is gone
 
 
-class _Beat(BaseModel):
+class DriverBeat(JsonRecord):
     """A driver's heartbeat file."""
+
+    model_config = ConfigDict(extra="ignore")  # a driver of another version must not be taken for dead
+    indent: ClassVar[int | None] = None
 
     ended: bool
     time_s: float
 
     def is_recent(self) -> bool:
+        """Return whether whoever wrote it may still live."""
         return time.time() - self.time_s < LOST_AFTER_S
 
 
-class _WorkerBeat(_Beat):
+class WorkerBeat(DriverBeat):
     """A worker's heartbeat file."""
 
     worker: str
@@ -48,7 +52,7 @@ class _WorkerBeat(_Beat):
     images_per_s: float
 
 
-_AnyBeat = TypeVar("_AnyBeat", bound=_Beat)
+_AnyBeat = TypeVar("_AnyBeat", bound=DriverBeat)
 
 
 class Heartbeat:
@@ -60,12 +64,21 @@ class Heartbeat:
         private: The private tree.
         run_id: The run.
         name: The name of the file: `driver_name` or `worker_name`.
-        content: Returns what the file holds besides the time.
+        kind: What the file holds: `DriverBeat` or `WorkerBeat`.
+        content: Returns the fields of `kind` besides those of `DriverBeat`.
     """
 
-    def __init__(self, private: Store, run_id: str, name: str, content: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        private: Store,
+        run_id: str,
+        name: str,
+        kind: type[DriverBeat],
+        content: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         self._private = private
         self._key = output_layout.heartbeat_file(run_id, name)
+        self._kind = kind
         self._content = content
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -84,9 +97,9 @@ class Heartbeat:
 
     def beat(self, *, ended: bool = False) -> None:
         """Renew the file now; `ended` marks the last heartbeat."""
-        text = json.dumps({**self._content(), "ended": ended, "time_s": time.time()})
+        record = self._kind(**self._content(), ended=ended, time_s=time.time())
         with suppress(StorageFault, ItemError):
-            self._private.replace(self._key, text.encode())
+            record.write(self._private, self._key)
 
     def _run(self) -> None:
         while not self._ending.wait(INTERVAL_S):
@@ -119,7 +132,7 @@ def submission_state(private: Store, run_id: str, submission: str) -> Submission
     Returns:
         The state. A damaged or missing heartbeat counts as that of a lost driver.
     """
-    beat = _read(private, output_layout.heartbeat_file(run_id, driver_name(submission)), _Beat)
+    beat = _read(private, output_layout.heartbeat_file(run_id, driver_name(submission)), DriverBeat)
     if beat is None:
         return SubmissionState.LOST
     if beat.ended:
@@ -161,7 +174,7 @@ def read_worker_beats(private: Store, run_id: str, submission: str, *, ended: bo
     for info in private.list(prefix):
         if not info.key.startswith(prefix + worker_name(submission, "")):
             continue
-        beat = _read(private, info.key, _WorkerBeat)
+        beat = _read(private, info.key, WorkerBeat)
         if beat and (ended or beat.is_recent()):
             workers.add(beat.worker)
             devices.update(beat.devices)
@@ -174,6 +187,6 @@ def read_worker_beats(private: Store, run_id: str, submission: str, *, ended: bo
 def _read(private: Store, key: str, kind: type[_AnyBeat]) -> _AnyBeat | None:
     """Return a heartbeat, or None if it is missing or damaged."""
     try:
-        return kind.model_validate_json(private.read(key))
-    except (ItemError, ValidationError):
+        return kind.from_json(private.read(key), key)
+    except (ItemError, DamagedRecordError):
         return None

@@ -16,7 +16,7 @@ from diagchd_batch import errors, output_layout
 from diagchd_batch.cluster.node_checks.late_node import late_node_problem
 from diagchd_batch.errors import DiagchdBatchError, ItemError, RunFault, StorageFault
 from diagchd_batch.scoring.liveness.attempts import Worker
-from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, worker_name
+from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, WorkerBeat, worker_name
 from diagchd_batch.scoring.liveness.progress import ShardSummary
 from diagchd_batch.scoring.liveness.stop_conditions import Ending, StopConditions
 from diagchd_batch.scoring.worker.settings import RunSettings
@@ -46,7 +46,11 @@ class ShardWorker:
         self._began_s: float | None = None  # at the first shard
         self._images = 0
         self._heartbeat = Heartbeat(
-            self._private, settings.run_id, worker_name(settings.submission, self._worker.worker), self._beat
+            self._private,
+            settings.run_id,
+            worker_name(settings.submission, self._worker.worker),
+            WorkerBeat,
+            self._beat,
         )
         self.node_problem = ""
         try:

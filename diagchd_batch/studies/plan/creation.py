@@ -59,7 +59,7 @@ class PlanDraft:
         for part in range(self.head.n_parts):
             private.create(output_layout.plan_part(run_id, self.head.digest, part), part_file(self.directory, part))
         private.create(output_layout.plan_studies(run_id, self.head.digest), self.directory / STUDIES_FILE)
-        private.create(output_layout.plan_head(run_id), self.head.to_json())
+        self.head.create(private, output_layout.plan_head(run_id))
         return open_plan(private, run_id)
 
 

@@ -1,16 +1,14 @@
 """Decides how many images a shard holds and which studies go into which shard."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 MIN_AUTO_IMAGES = 256
 MAX_AUTO_IMAGES = 2_048
 AIMED_SHARDS = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class ShardSize:
+class ShardSize(NamedTuple):
     """The size of one shard. `size_bytes` counts the image files whose size the listing showed."""
 
     n_images: int

@@ -1,17 +1,17 @@
 """The frozen plan of a run: which image files it scores, and in which shards. A plan is written once and only read."""
 
 import io
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ConfigDict, field_validator
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, RunFault
+from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.sources.seekable_file import SeekableFile
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan.digest import TableDigest
@@ -63,10 +63,16 @@ the studies whose images it plans, and the studies that differ from what its lin
 """
 
 
-@dataclass(frozen=True)
-class PlanHead:
+class PlanHead(JsonRecord):
     """The numbers of a plan. They are stored as JSON, whose size depends on the number of shards, not of images."""
 
+    model_config = ConfigDict(extra="ignore")  # whether this version can read a plan is what its format says
+    remedy: ClassVar[str] = (
+        "restore it from a backup, resume the run with the version that started it, or begin another run with --new-run"
+    )
+    indent: ClassVar[int | None] = None
+
+    format: int = PLAN_FORMAT
     digest: str  # SHA-256 over all rows of images and studies
     created_by: str  # version of the package
     frames: str  # the rule for files whose frames the manifest does not name: all, first or middle
@@ -99,28 +105,12 @@ class PlanHead:
         """The number of files that the plan's images are stored in."""
         return -(-len(self.shards) // SHARDS_PER_PART)
 
-    def to_json(self) -> bytes:
-        """Return the head as UTF-8 JSON, with the number of its format."""
-        values = asdict(self)
-        values["shards"] = [[shard.n_images, shard.n_studies, shard.size_bytes] for shard in self.shards]
-        return json.dumps({"format": PLAN_FORMAT, **values}, separators=(",", ":")).encode()
-
-    @staticmethod
-    def from_json(data: bytes) -> "PlanHead":
-        """Read what `to_json` wrote.
-
-        Raises:
-            RunFault: The plan has a format that this version does not read.
-            ValueError, KeyError, TypeError, AttributeError: The JSON is damaged.
-        """
-        values: dict[str, Any] = json.loads(data)
-        if values.get("format") != PLAN_FORMAT:
-            raise RunFault(
-                f"the plan has format {values.get('format')!r}, this version reads {PLAN_FORMAT}; "
-                "resume the run with the version that started it, or start another with --new-run"
-            )
-        values["shards"] = tuple(ShardSize(*shard) for shard in values["shards"])
-        return PlanHead(**{field.name: values[field.name] for field in fields(PlanHead)})
+    @field_validator("format")
+    @classmethod
+    def _is_read_by_this_version(cls, number: int) -> int:
+        if number != PLAN_FORMAT:
+            raise ValueError(f"the plan has format {number}, this version reads {PLAN_FORMAT}")
+        return number
 
 
 class Plan:
@@ -233,18 +223,13 @@ def open_plan(private: Store, run_id: str) -> Plan:
         The plan. Its head is read; its images are read as they are asked for.
 
     Raises:
-        RunFault: The run has no plan, or its head is damaged.
+        RunFault: The run has no plan.
+        DamagedRecordError: The plan's head is damaged or has a format that this version does not read.
     """
-    key = output_layout.plan_head(run_id)
-    if private.stat(key) is None:
+    head = PlanHead.read(private, output_layout.plan_head(run_id))
+    if head is None:
         raise RunFault(
             f"run {run_id} has no plan in the private tree; name that tree with --private-uri if it lies elsewhere, or "
             "submit the run's job file to make one"
         )
-    try:
-        return Plan(private, run_id, PlanHead.from_json(private.read(key)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunFault(
-            f"the plan of run {run_id} is damaged: {key} in the private tree; restore it from a backup, or begin "
-            "another run with --new-run"
-        ) from error
+    return Plan(private, run_id, head)

@@ -1,7 +1,7 @@
 """Which run a command means, whatever version of the program claimed it."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -357,4 +357,4 @@ def test_a_damaged_identity_of_another_run_does_not_stop_a_first_run(
 def test_identities_are_stored_as_plain_fields(registry: RunRegistry, tmp_path: Path) -> None:
     claim = _claim(registry)
     (file,) = tmp_path.rglob("identity.json")
-    assert json.loads(file.read_text()) == json.loads(json.dumps(asdict(claim.identity)))
+    assert json.loads(file.read_text()) == claim.identity.model_dump()

@@ -112,7 +112,7 @@ def test_an_archive_may_move_again_and_back(tmp_path: Path) -> None:
     bind_input_root(private, resolve_input_root(output, private, "/one", moved=False))
     for uri in ("/two", "s3://bucket/three", "/one"):
         root = resolve_input_root(output, private, uri, moved=True)
-        assert root == InputRoot("/one", uri)
+        assert root == InputRoot(first="/one", current=uri)
         move_input_root(private, root)
         assert resolve_input_root(output, private, f"{uri}/", moved=False) == root
 

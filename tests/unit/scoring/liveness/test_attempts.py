@@ -129,7 +129,7 @@ def test_a_damaged_marker_counts_as_a_crash_unless_it_is_closed(tmp_path: Path, 
 
 def test_only_deaths_at_one_and_the_same_batch_add_up(here: Worker) -> None:
     def death(batch: int) -> Attempt:
-        return Attempt("name", 0, "now", here, isolated=True, batch=batch)
+        return Attempt(attempt="name", shard=0, submission="now", worker=here, isolated=True, batch=batch)
 
     history = ShardHistory(True, tuple(death(batch) for batch in (None, None, None, 0, 3, 1, 3, 2)))
     assert [attempt.batch for attempt in history.deaths_at_one_batch()] == [3, 3]

@@ -11,8 +11,10 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.scoring.liveness.heartbeats import (
     LOST_AFTER_S,
+    DriverBeat,
     Heartbeat,
     SubmissionState,
+    WorkerBeat,
     driver_name,
     read_worker_beats,
     submission_state,
@@ -28,7 +30,7 @@ def private(tmp_path: Path) -> Store:
 
 def test_a_driver_lives_ends_or_is_lost(private: Store) -> None:
     assert submission_state(private, "run", "one") == SubmissionState.LOST
-    with Heartbeat(private, "run", driver_name("one"), dict):
+    with Heartbeat(private, "run", driver_name("one"), DriverBeat):
         assert submission_state(private, "run", "one") == SubmissionState.LIVE
     assert submission_state(private, "run", "one") == SubmissionState.ENDED
     stale = {"ended": False, "time_s": time.time() - LOST_AFTER_S - 1}
@@ -42,9 +44,9 @@ def _worker(name: str, images_done: dict[int, int], devices: Sequence[str] = ("C
 
 def test_workers_of_a_submission_are_added_up(private: Store) -> None:
     with (
-        Heartbeat(private, "run", worker_name("now", "a"), _worker("a", {0: 3, 1: 2})),
-        Heartbeat(private, "run", worker_name("now", "b"), _worker("b", {1: 5}, ("GPU",))),
-        Heartbeat(private, "run", worker_name("other", "c"), _worker("c", {7: 1})),
+        Heartbeat(private, "run", worker_name("now", "a"), WorkerBeat, _worker("a", {0: 3, 1: 2})),
+        Heartbeat(private, "run", worker_name("now", "b"), WorkerBeat, _worker("b", {1: 5}, ("GPU",))),
+        Heartbeat(private, "run", worker_name("other", "c"), WorkerBeat, _worker("c", {7: 1})),
     ):
         beats = read_worker_beats(private, "run", "now")
     assert beats.workers == {"a", "b"}
@@ -68,6 +70,6 @@ def test_a_damaged_heartbeat_counts_as_none(private: Store, content: bytes) -> N
     private.replace(output_layout.heartbeat_file("run", driver_name("now")), content)
     private.replace(output_layout.heartbeat_file("run", worker_name("now", "a")), content)
     assert submission_state(private, "run", "now") == SubmissionState.LOST
-    with Heartbeat(private, "run", worker_name("now", "b"), _worker("b", {1: 5})):
+    with Heartbeat(private, "run", worker_name("now", "b"), WorkerBeat, _worker("b", {1: 5})):
         beats = read_worker_beats(private, "run", "now")
     assert (beats.workers, beats.images_done) == ({"b"}, {1: 5})

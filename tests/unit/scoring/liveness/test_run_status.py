@@ -15,7 +15,14 @@ from diagchd_batch.cli.main import app
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results.output import Output, open_output
 from diagchd_batch.results.run_record import PrivateRunRecord, read_private_run_record, write_run_record
-from diagchd_batch.scoring.liveness.heartbeats import LOST_AFTER_S, Heartbeat, driver_name, worker_name
+from diagchd_batch.scoring.liveness.heartbeats import (
+    LOST_AFTER_S,
+    DriverBeat,
+    Heartbeat,
+    WorkerBeat,
+    driver_name,
+    worker_name,
+)
 from diagchd_batch.scoring.liveness.run_status import live_submissions, run_state
 from diagchd_batch.scoring.liveness.stop_conditions import request_stop
 from tests.support.command_line import diagchd_batch
@@ -39,10 +46,12 @@ def living(output: Output) -> Iterator[Output]:
     """The same with a driver and two workers that live."""
     work = {"devices": ["CPU"], "images_per_s": 0.5}
     with ExitStack() as beats:
-        beats.enter_context(Heartbeat(output.private, RUN_ID, driver_name("one"), dict))
+        beats.enter_context(Heartbeat(output.private, RUN_ID, driver_name("one"), DriverBeat))
         for name, images_done in (("a", {3: 1}), ("b", {})):
             content = {"worker": name, "images_done": images_done} | work
-            beats.enter_context(Heartbeat(output.private, RUN_ID, worker_name("one", name), lambda c=content: c))
+            beats.enter_context(
+                Heartbeat(output.private, RUN_ID, worker_name("one", name), WorkerBeat, lambda c=content: c)
+            )
         yield output
 
 

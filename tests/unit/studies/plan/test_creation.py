@@ -206,14 +206,14 @@ def test_a_plan_that_somebody_edited_is_noticed(archive: Archive, private: Store
 
 def test_heads_survive_json_and_plans_pickle_small(private: Store) -> None:
     plan = freeze(private)
-    assert PlanHead.from_json(plan.head.to_json()) == plan.head
+    assert PlanHead.from_json(plan.head.to_json(), "plan.json") == plan.head
     copy = pickle.loads(pickle.dumps(plan))
     assert rows(copy) == rows(plan)
 
 
 def test_a_plan_of_a_later_format_is_refused(private: Store) -> None:
     with pytest.raises(RunFault, match="format 99"):
-        PlanHead.from_json(freeze(private).head.to_json().replace(b'"format":1', b'"format":99'))
+        PlanHead.from_json(freeze(private).head.to_json().replace(b'"format":1', b'"format":99'), "plan.json")
 
 
 class WatchedStorage:
@@ -274,7 +274,7 @@ def test_damage_is_a_fault_of_the_run(private: Store, tmp_path: Path) -> None:
     head = tmp_path / "private" / output_layout.plan_head("run")
     for damaged in (b"", head.read_bytes()[:50], b"[]", b'{"format":1}'):
         head.write_bytes(damaged)
-        with pytest.raises(RunFault, match="the plan of run run is damaged"):
+        with pytest.raises(RunFault, match=r"run_id=run/plan\.json is damaged"):
             open_plan(private, "run")
 
 
