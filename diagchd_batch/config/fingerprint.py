@@ -9,6 +9,9 @@ _SCORING_VERSION = "scoring_version"
 _SCHEMA_VERSION = "schema_version"
 _BEFORE_SCORING_VERSIONS = 1
 """The scoring version of the code that recorded the schema version (always 1) in its place."""
+_RUNTIME = "runtime"
+_BEFORE_RUNTIMES = "tensorflow"
+"""The runtime of the runs that recorded none."""
 
 
 def fingerprint(fields: Mapping[str, Any]) -> str:
@@ -33,33 +36,42 @@ def current_form(recorded: Mapping[str, Any]) -> dict[str, Any]:
 
     Runs of versions before scoring versions existed recorded the schema version of the tables. It does not change a
     score, so it is dropped, and the scoring version that was in force at that time takes its place. A field that a
-    later version adds belongs here too, with the value that earlier runs were scored with.
+    later version adds belongs here too, with the value that earlier runs were scored with: `runtime` is such a field.
     """
     fields = {name: value for name, value in recorded.items() if name != _SCHEMA_VERSION}
     if _SCHEMA_VERSION in recorded:
         fields.setdefault(_SCORING_VERSION, _BEFORE_SCORING_VERSIONS)
+    fields.setdefault(_RUNTIME, _BEFORE_RUNTIMES)
     return fields
 
 
 def current_fingerprint(recorded_fingerprint: str, recorded_fields: Mapping[str, Any]) -> str:
     """Return the fingerprint by which a recorded run is compared with runs of this version of the program.
 
-    A run keeps the fingerprint that it began with in its records and tables. Only comparisons use this one.
+    A run keeps the fingerprint that it began with in its records and tables. Only comparisons use this one. A
+    fingerprint that is not the digest of the fields beside it stands for itself.
 
     Args:
         recorded_fingerprint: The fingerprint in the run's record.
         recorded_fields: The fields that it was made from.
     """
-    fields = current_form(recorded_fields)
-    return recorded_fingerprint if fields == recorded_fields else fingerprint(fields)
+    if recorded_fingerprint != fingerprint(recorded_fields):
+        return recorded_fingerprint
+    return fingerprint(current_form(recorded_fields))
 
 
 def earlier_fingerprints(fields: Mapping[str, Any]) -> list[str]:
-    """Return the fingerprints under which earlier versions of the program recorded the same computation."""
-    if fields.get(_SCORING_VERSION) != _BEFORE_SCORING_VERSIONS:
+    """Return the fingerprints under which earlier versions of the program recorded the same computation.
+
+    The most recent version comes first.
+    """
+    if fields.get(_RUNTIME) != _BEFORE_RUNTIMES:
         return []
-    earlier = {name: value for name, value in fields.items() if name != _SCORING_VERSION}
-    return [fingerprint(earlier | {_SCHEMA_VERSION: 1})]
+    without_runtime = {name: value for name, value in fields.items() if name != _RUNTIME}
+    if fields.get(_SCORING_VERSION) != _BEFORE_SCORING_VERSIONS:
+        return [fingerprint(without_runtime)]
+    earliest = {name: value for name, value in without_runtime.items() if name != _SCORING_VERSION}
+    return [fingerprint(without_runtime), fingerprint(earliest | {_SCHEMA_VERSION: 1})]
 
 
 def differences(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

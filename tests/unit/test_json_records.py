@@ -78,7 +78,7 @@ def test_a_damaged_file_is_named_with_its_remedy(store: Store, content: bytes) -
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_records_of_an_earlier_version_are_read_without_loss(kind, pattern):
+def test_records_of_an_earlier_version_are_read_without_loss(kind, pattern) -> None:
     keys = [str(path.relative_to(KEPT)) for path in KEPT.glob(pattern)]
     assert keys
     for key in keys:

@@ -153,6 +153,7 @@ def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: Limi
         "height": model.height,
         "width": model.width,
         "precision": model.precision,
+        "runtime": model.runtime,
         "frames": input_config.frames,
         "max_pixels": limits.max_pixels,
         "max_file_bytes": limits.max_file_bytes,

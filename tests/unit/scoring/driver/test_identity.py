@@ -265,8 +265,15 @@ def test_a_damaged_identity_is_a_fault_of_the_run(registry: RunRegistry, tmp_pat
         _claim(registry)
 
 
-# What fingerprint_fields returned in the version that recorded the schema version and knew no scoring version.
-EARLIER_FIELDS = {name: value for name, value in FIELDS.items() if name != "scoring_version"} | {"schema_version": 1}
+# What fingerprint_fields returned in the versions that recorded no runtime, and before that the schema version in place
+# of a scoring version.
+FIELDS_WITHOUT_RUNTIME = {name: value for name, value in FIELDS.items() if name != "runtime"}
+EARLIEST_FIELDS = {name: value for name, value in FIELDS_WITHOUT_RUNTIME.items() if name != "scoring_version"} | {
+    "schema_version": 1
+}
+of_an_earlier_version = pytest.mark.parametrize(
+    "earlier_fields", [FIELDS_WITHOUT_RUNTIME, EARLIEST_FIELDS], ids=["no runtime", "no scoring version"]
+)
 NEXT_FIELDS = FIELDS | {"scoring_version": FIELDS["scoring_version"] + 1}
 
 
@@ -275,11 +282,12 @@ def test_the_fingerprint_holds_the_scoring_version_and_neither_the_schema_nor_th
     assert not {"schema_version", "package_version"} & set(FIELDS)
 
 
-def test_a_run_of_the_version_before_scoring_versions_is_resumed_then_repeated_and_keeps_its_fingerprint(
-    registry: RunRegistry, output: Store
+@of_an_earlier_version
+def test_a_run_of_an_earlier_version_is_resumed_then_repeated_and_keeps_its_fingerprint(
+    registry: RunRegistry, output: Store, earlier_fields: dict[str, Any]
 ) -> None:
-    earlier = _claim(registry, EARLIER_FIELDS)
-    assert earlier.identity.fingerprint == fingerprint(EARLIER_FIELDS)
+    earlier = _claim(registry: RunRegistry, earlier_fields: dict[str, Any])
+    assert earlier.identity.fingerprint == fingerprint(earlier_fields)
     resumed = _claim(registry)
     assert (resumed.identity, resumed.resumed, resumed.finished) == (earlier.identity, True, False)
     _finish(output, earlier)
@@ -287,26 +295,38 @@ def test_a_run_of_the_version_before_scoring_versions_is_resumed_then_repeated_a
     assert current_fingerprint(earlier.identity.fingerprint, earlier.identity.fields) == fingerprint(FIELDS)
 
 
+@of_an_earlier_version
 @pytest.mark.parametrize("selection", ["new", "failed"])
-def test_a_run_of_the_version_before_scoring_versions_is_continued_as_a_lineage(
-    registry: RunRegistry, output: Store, selection: str
-) -> None:
-    earlier = _claim(registry, EARLIER_FIELDS)
+def test_a_run_of_an_earlier_version_is_continued_as_a_lineage(registry: RunRegistry, output: Store, selection: str, earlier_fields: dict[str, Any]) -> None:
+    earlier = _claim(registry: RunRegistry, earlier_fields: dict[str, Any])
     _finish(output, earlier)
     child = _claim(registry, selection=selection)
     assert child.identity.parent_run_id == earlier.identity.run_id
     assert _claim(registry).identity == child.identity  # the plain command goes on with the newest
 
 
-def test_a_named_run_of_the_version_before_scoring_versions_is_resumed(registry: RunRegistry) -> None:
-    _claim(registry, EARLIER_FIELDS, run_id="mine")
+@of_an_earlier_version
+def test_a_named_run_of_an_earlier_version_is_resumed(registry: RunRegistry, earlier_fields: dict[str, Any]) -> None:
+    _claim(registry, earlier_fields, run_id="mine")
     assert _claim(registry, run_id="mine").resumed
     with pytest.raises(FingerprintMismatchError) as error:
         _claim(registry, FIELDS | {"precision": "bfloat16"}, run_id="mine")
     assert error.value.differences == {"precision": ("float32", "bfloat16")}
 
 
-@pytest.mark.parametrize("began_with", [FIELDS, EARLIER_FIELDS], ids=["this version", "before scoring versions"])
+@pytest.mark.parametrize(
+    "began_with", [FIELDS, FIELDS_WITHOUT_RUNTIME, EARLIEST_FIELDS], ids=["now", "before", "first"]
+)
+def test_results_of_two_runtimes_never_mix(registry: RunRegistry, output: Store, began_with: dict[str, Any]) -> None:
+    _finish(output, _claim(registry, began_with, run_id="first"))
+    other = fingerprint_fields(replace(SPEC, runtime="jax"), INPUT, LimitsConfig())
+    assert _claim(registry, other, selection="new").identity.parent_run_id is None
+    with pytest.raises(FingerprintMismatchError) as error:
+        _claim(registry, other, run_id="first")
+    assert error.value.differences == {"runtime": ("tensorflow", "jax")}
+
+
+@pytest.mark.parametrize("began_with", [FIELDS, EARLIEST_FIELDS], ids=["this version", "before scoring versions"])
 @pytest.mark.parametrize(
     "request_",
     [{}, {"selection": "new"}, {"selection": "failed"}, {"selection": "new", "run_id": "tonight"}, {"run_id": "first"}],
