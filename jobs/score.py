@@ -21,8 +21,8 @@ from diagchd_batch.errors import DiagchdBatchError
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.runs.submit import submit_on_joined_ray
-from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.prometheus import MeasuredProgress
+from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.scoring.liveness.deadline import parse_deadline
 from diagchd_batch.scoring.liveness.run_log import RunLog
 

@@ -26,8 +26,8 @@ from PIL import Image
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.model.spec import resolve_model
-from diagchd_batch.scoring.driver.identity import read_identity
 from diagchd_batch.scoring.driver.ray_data import SHARDS_IN_FLIGHT_PER_ACTOR
+from diagchd_batch.scoring.driver.run_identity.identity import read_identity
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.worker_process import ShardWorker, read_outcomes
 from diagchd_batch.storage import open_store

@@ -11,7 +11,7 @@ from diagchd_batch.errors import UsageError
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import EvaluationConfig
-    from diagchd_batch.scoring.driver.identity import RunRequest
+    from diagchd_batch.scoring.driver.run_identity.request import RunRequest
     from diagchd_batch.scoring.driver.workspace import Workspace
 
 ConfigArgument = Annotated[Path, typer.Argument(help="The job file (YAML).", show_default=False)]
@@ -82,7 +82,7 @@ def run_request(
     Raises:
         UsageError: The options exclude each other.
     """
-    from diagchd_batch.scoring.driver.identity import RunRequest
+    from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 
     given = {selection for selection in (select, only, retry) if selection}
     if len(given) > 1:

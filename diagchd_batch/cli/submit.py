@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig
     from diagchd_batch.runs.submit import ClusterSubmission
     from diagchd_batch.scoring.driver.execution import RunOutcome
-    from diagchd_batch.scoring.driver.identity import RunRequest
+    from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 
 WHICH_FILES = (
     "SELECT uri, error_code, reference_status FROM current JOIN plan USING (run_id, image_id) "

@@ -13,9 +13,10 @@ from diagchd_batch.config.models import EvaluationConfig, JobConfig
 from diagchd_batch.config.place_conflicts import refuse_overlapping_places
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards
-from diagchd_batch.scoring.driver.identity import RunRequest, fingerprint_fields
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.preparation import model_of, requested_input_root, requested_run
+from diagchd_batch.scoring.driver.run_identity.identity import fingerprint_fields
+from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.scoring.driver.submit_checks import check_limits
 from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.sources.checks import check_readable

@@ -20,8 +20,8 @@ from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.runs.evaluate import evaluate_tables
 from diagchd_batch.runs.plan import read_evaluation_files
 from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
-from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.preparation import model_of, requested_input_root, requested_run
+from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.scoring.liveness.progress import RunProgress
 from diagchd_batch.scoring.liveness.run_log import RunLog

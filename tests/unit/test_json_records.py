@@ -8,7 +8,7 @@ import pytest
 
 from diagchd_batch.json_records import DamagedRecordError, JsonRecord
 from diagchd_batch.results.run_record import PrivateRunRecord, RunRecord
-from diagchd_batch.scoring.driver.identity import Identity
+from diagchd_batch.scoring.driver.run_identity.identity import Identity
 from diagchd_batch.scoring.liveness.attempts import Attempt, ClosedAttempt
 from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, WorkerBeat
 from diagchd_batch.storage import Store, open_store

@@ -17,9 +17,9 @@ from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.run_record import read_run_record
-from diagchd_batch.scoring.driver.identity import RunRequest
 from diagchd_batch.scoring.driver.lineage_selection import lineage_plans
 from diagchd_batch.scoring.driver.preparation import Job, prepare_job
+from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.scoring.driver.run_monitor import RunMonitor
 from diagchd_batch.scoring.driver.run_recorder import RunFacts, RunRecorder
 from diagchd_batch.scoring.driver.submit_checks import check_space

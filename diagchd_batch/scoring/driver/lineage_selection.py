@@ -6,7 +6,7 @@ import pyarrow.dataset as ds
 
 from diagchd_batch.results.datasets import read_predictions
 from diagchd_batch.results.lineage import latest_rows_sql, resolve_lineage
-from diagchd_batch.scoring.driver.identity import Identity
+from diagchd_batch.scoring.driver.run_identity.identity import Identity
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan.selection import Select, keep_selected, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan, open_plan

@@ -23,7 +23,7 @@ from diagchd_batch.results.run_record import (
     read_private_run_record,
     write_run_record,
 )
-from diagchd_batch.scoring.driver.identity import Identity
+from diagchd_batch.scoring.driver.run_identity.identity import Identity
 from diagchd_batch.scoring.liveness.stop_conditions import Ending
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan.stored_plan import PlanHead

@@ -18,7 +18,7 @@ from diagchd_batch.runs.evaluate import evaluate, evaluate_tables
 from diagchd_batch.scoring.driver import ray_data
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan
 from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
-from diagchd_batch.scoring.driver.identity import RunRequest
+from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.studies.plan.records import ShardReference

@@ -12,8 +12,13 @@ from diagchd_batch.results.output import open_output
 from diagchd_batch.runs.plan import preview_job
 from diagchd_batch.scoring.driver import ray_data
 from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
-from diagchd_batch.scoring.driver.identity import RunRequest
-from diagchd_batch.scoring.driver.input_root import InputRoot, bind_input_root, move_input_root, resolve_input_root
+from diagchd_batch.scoring.driver.run_identity.input_root import (
+    InputRoot,
+    bind_input_root,
+    move_input_root,
+    resolve_input_root,
+)
+from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.storage import open_store
 from tests.unit.scoring.driver.test_execution import OneMachine, Silent, score_here
 from tests.unit.scoring.made_inputs import png

@@ -1,13 +1,11 @@
 """Decides which run a command means, by its fingerprint, its input and its number, and claims it once."""
 
-import hmac
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from diagchd_batch import __version__, output_layout
+from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import (
     current_fingerprint,
     current_form,
@@ -15,85 +13,21 @@ from diagchd_batch.config.fingerprint import (
     earlier_fingerprints,
     fingerprint,
 )
-from diagchd_batch.config.models import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
-from diagchd_batch.json_records import DamagedRecordError, JsonRecord
-from diagchd_batch.model.spec import ModelSpec
+from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.lineage import newest_runs
-from diagchd_batch.results.run_record import Selection
-from diagchd_batch.scoring.scoring_version import SCORING_VERSION
+from diagchd_batch.scoring.driver.run_identity.identity import (
+    MANIFEST_FIELD,
+    SCORING_VERSION_FIELD,
+    Identity,
+    input_differences,
+    keyed_digest,
+    read_identity,
+)
+from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.layouts.manifest import manifest_digest
-from diagchd_batch.uris import normalize_uri
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _PREFIX_DIGITS = 8
-_MANIFEST = "manifest_sha256"
-_SCORING_VERSION = "scoring_version"
-
-
-class Identity(JsonRecord):
-    """What a run is, fixed when it is first claimed. It identifies the archive, so it lies under `private/`.
-
-    Attributes:
-        run_id: The run's name.
-        fingerprint: The digest of `fields`.
-        fields: Everything that changes a score, as `fingerprint_fields` returns it.
-        input_digest: A keyed digest of `input_fields`; an unkeyed one of a path or a manifest could be guessed.
-        input_fields: The input block, as `input_fields` returns it.
-        batch_size: Images in a batch. Like `intra_op_threads` it does not tell runs apart, but one run keeps it, so
-            that its results are repeatable to the bit.
-        intra_op_threads: Threads of one operation of the model.
-        chd_threshold: The card's threshold when the run began, so that all its calls are made alike.
-        parent_run_id: The run whose lineage this one continues.
-        selection: What the run plans of the input, beyond what its parent's lineage has.
-        created_by: The version of the package.
-    """
-
-    remedy: ClassVar[str] = "restore it from a backup, or name another run with --run-id"
-
-    run_id: str
-    fingerprint: str
-    fields: dict[str, Any]
-    input_digest: str
-    input_fields: dict[str, Any]
-    batch_size: int
-    intra_op_threads: int
-    chd_threshold: float
-    parent_run_id: str | None = None
-    selection: Selection = "all"
-    created_by: str = __version__
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """Which run the user asks for.
-
-    Attributes:
-        run_id: A name of the user's own. An existing run of that name is resumed.
-        new_run: Begin a new run of the whole input, although one could go on.
-        selection: Build on the newest run, and plan only what is new or what failed.
-        input_moved: The archive of this output was moved to `input.uri`.
-
-    Raises:
-        UsageError: The options exclude each other, or the run id has other characters than allowed.
-    """
-
-    run_id: str | None = None
-    new_run: bool = False
-    selection: Selection = "all"
-    input_moved: bool = False
-
-    def __post_init__(self) -> None:
-        if self.run_id is not None and self.new_run:
-            raise UsageError("--run-id and --new-run exclude each other, because a new run gets its own id; omit one")
-        if self.new_run and self.selection != "all":
-            raise UsageError("--new-run scores everything and --select only a part; omit one of them")
-        if self.run_id is not None and not _RUN_ID.fullmatch(self.run_id):
-            raise UsageError(
-                "--run-id: a run id begins with a letter or digit and has letters, digits, dots, dashes and "
-                "underscores only, at most 80; choose another"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,81 +58,13 @@ class ProgramChangedError(FingerprintMismatchError):
 
     def __init__(self, existing: Identity, found: dict[str, tuple[Any, Any]]) -> None:
         super().__init__(existing.run_id, found)
-        old, new = found[_SCORING_VERSION]
+        old, new = found[SCORING_VERSION_FIELD]
         self.args = (
             f"this program computes other scores (scoring version {new}) than run {existing.run_id} has (scoring "
             f"version {old}), and nothing else has changed. To score the whole archive again, give --new-run without "
             "--run-id and --select; later commands then go on with that run. To go on with the earlier scores, use "
             f"diagchd-batch {existing.created_by}",
         )
-
-
-def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: LimitsConfig) -> dict[str, Any]:
-    """Return everything that changes a score.
-
-    The decision threshold, the tables' schema version, the number of actors and the size of shards do not.
-
-    Args:
-        model: The resolved model.
-        input_config: The job's `input` block.
-        limits: The job's `limits` block.
-
-    Returns:
-        Field name → JSON value.
-    """
-    return {
-        "weights_digest": model.weights_digest,
-        "architecture": model.architecture,
-        "preprocessing": model.preprocessing,
-        "height": model.height,
-        "width": model.width,
-        "precision": model.precision,
-        "runtime": model.runtime,
-        "frames": input_config.frames,
-        "max_pixels": limits.max_pixels,
-        "max_file_bytes": limits.max_file_bytes,
-        _SCORING_VERSION: SCORING_VERSION,
-    }
-
-
-def input_fields(config: InputConfig, first_root: str | None = None) -> dict[str, Any]:
-    """Return the input block, with the manifest's digest in place of its path.
-
-    Args:
-        config: The input block.
-        first_root: Where the output's first run found the archive (`InputRoot.first`), if it was moved since.
-    """
-    return {
-        "uri": first_root or normalize_uri(config.uri),
-        "layout": config.layout,
-        _MANIFEST: manifest_digest(config),
-        "frames": config.frames,
-        "label_map": None if config.label_map is None else sorted(map(list, config.label_map.items())),
-        "simulated": config.simulated,
-    }
-
-
-def keyed_digest(key: bytes, fields: Mapping[str, Any]) -> str:
-    """Return the HMAC-SHA256 of the fields in canonical form, as 64 hex digits.
-
-    Args:
-        key: The identifier key.
-        fields: Field name → JSON value.
-    """
-    return hmac.digest(key, f"input\0{fingerprint(fields)}".encode(), "sha256").hex()
-
-
-def read_identity(private: Store, run_id: str) -> Identity | None:
-    """Return the identity of a run, or None if no run of that name was claimed.
-
-    Args:
-        private: The private tree.
-        run_id: The run's id.
-
-    Raises:
-        DamagedRecordError: The file is damaged.
-    """
-    return Identity.read(private, output_layout.identity_file(run_id))
 
 
 class RunRegistry:
@@ -335,7 +201,9 @@ class RunRegistry:
     def _refuse_if_only_the_program_changed(self, wanted: Identity, *, with_manifest: bool) -> None:
         for run in self._recorded():
             found = differences(current_form(run.fields), current_form(wanted.fields))
-            if set(found) == {_SCORING_VERSION} and not _input_differences(run, wanted, with_manifest=with_manifest):
+            if set(found) == {SCORING_VERSION_FIELD} and not input_differences(
+                run, wanted, with_manifest=with_manifest
+            ):
                 raise ProgramChangedError(run, found)
 
     def _recorded(self) -> Iterator[Identity]:
@@ -348,16 +216,16 @@ class RunRegistry:
 
     def _refuse_another(self, existing: Identity, wanted: Identity, *, with_manifest: bool = True) -> None:
         found = differences(current_form(existing.fields), current_form(wanted.fields))
-        for name, values in _input_differences(existing, wanted, with_manifest=with_manifest).items():
+        for name, values in input_differences(existing, wanted, with_manifest=with_manifest).items():
             found[f"input.{name}"] = (self._shown(name, values[0]), self._shown(name, values[1]))
-        if set(found) == {_SCORING_VERSION}:
+        if set(found) == {SCORING_VERSION_FIELD}:
             raise ProgramChangedError(existing, found)
         if found:
             raise FingerprintMismatchError(existing.run_id, found)
 
     def _shown(self, name: str, value: Any) -> Any:
         """Replace a path or a manifest's digest by a token, because messages end up in logs."""
-        hidden = name in ("uri", _MANIFEST) and value is not None
+        hidden = name in ("uri", MANIFEST_FIELD) and value is not None
         return keyed_digest(self._key, {name: value})[:_PREFIX_DIGITS] if hidden else value
 
 
@@ -368,9 +236,4 @@ def _prefix(run_fingerprint: str, wanted: Identity) -> str:
 
 def _could_build_on(run: Identity, wanted: Identity) -> bool:
     same_model = current_fingerprint(run.fingerprint, run.fields) == wanted.fingerprint
-    return same_model and not _input_differences(run, wanted, with_manifest=False)
-
-
-def _input_differences(one: Identity, other: Identity, *, with_manifest: bool) -> dict[str, tuple[Any, Any]]:
-    found = differences(one.input_fields, other.input_fields)
-    return {name: values for name, values in found.items() if with_manifest or name != _MANIFEST}
+    return same_model and not input_differences(run, wanted, with_manifest=False)

@@ -10,7 +10,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.results.lineage import newest_runs
-from diagchd_batch.scoring.driver.identity import read_identity
+from diagchd_batch.scoring.driver.run_identity.identity import read_identity
 from diagchd_batch.storage import Store
 from diagchd_batch.uris import normalize_uri
 

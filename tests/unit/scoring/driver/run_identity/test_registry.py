@@ -14,14 +14,9 @@ from diagchd_batch.config.models import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.run_record import write_run_record
-from diagchd_batch.scoring.driver.identity import (
-    Claim,
-    ProgramChangedError,
-    RunRegistry,
-    RunRequest,
-    fingerprint_fields,
-    input_fields,
-)
+from diagchd_batch.scoring.driver.run_identity.identity import fingerprint_fields, input_fields
+from diagchd_batch.scoring.driver.run_identity.registry import Claim, ProgramChangedError, RunRegistry
+from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.storage import Store, open_store
 from tests.unit.results.made_run import MadePlan, run_record
 from tests.unit.scoring.made_inputs import SPEC
@@ -286,7 +281,7 @@ def test_the_fingerprint_holds_the_scoring_version_and_neither_the_schema_nor_th
 def test_a_run_of_an_earlier_version_is_resumed_then_repeated_and_keeps_its_fingerprint(
     registry: RunRegistry, output: Store, earlier_fields: dict[str, Any]
 ) -> None:
-    earlier = _claim(registry: RunRegistry, earlier_fields: dict[str, Any])
+    earlier = _claim(registry, earlier_fields)
     assert earlier.identity.fingerprint == fingerprint(earlier_fields)
     resumed = _claim(registry)
     assert (resumed.identity, resumed.resumed, resumed.finished) == (earlier.identity, True, False)
@@ -297,8 +292,10 @@ def test_a_run_of_an_earlier_version_is_resumed_then_repeated_and_keeps_its_fing
 
 @of_an_earlier_version
 @pytest.mark.parametrize("selection", ["new", "failed"])
-def test_a_run_of_an_earlier_version_is_continued_as_a_lineage(registry: RunRegistry, output: Store, selection: str, earlier_fields: dict[str, Any]) -> None:
-    earlier = _claim(registry: RunRegistry, earlier_fields: dict[str, Any])
+def test_a_run_of_an_earlier_version_is_continued_as_a_lineage(
+    registry: RunRegistry, output: Store, selection: str, earlier_fields: dict[str, Any]
+) -> None:
+    earlier = _claim(registry, earlier_fields)
     _finish(output, earlier)
     child = _claim(registry, selection=selection)
     assert child.identity.parent_run_id == earlier.identity.run_id

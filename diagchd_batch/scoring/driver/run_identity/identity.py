@@ -1,0 +1,135 @@
+"""What a run is: the identity that it is claimed with once, and the fields that it is told apart by."""
+
+import hmac
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from diagchd_batch import __version__, output_layout
+from diagchd_batch.config.fingerprint import differences, fingerprint
+from diagchd_batch.config.models import InputConfig, LimitsConfig
+from diagchd_batch.json_records import JsonRecord
+from diagchd_batch.model.spec import ModelSpec
+from diagchd_batch.results.run_record import Selection
+from diagchd_batch.scoring.scoring_version import SCORING_VERSION
+from diagchd_batch.storage import Store
+from diagchd_batch.studies.layouts.manifest import manifest_digest
+from diagchd_batch.uris import normalize_uri
+
+SCORING_VERSION_FIELD = "scoring_version"
+"""The name of the scoring version among the fingerprint fields."""
+
+MANIFEST_FIELD = "manifest_sha256"
+"""The name of the manifest's digest among the input fields."""
+
+
+class Identity(JsonRecord):
+    """What a run is, fixed when it is first claimed. It identifies the archive, so it lies under `private/`.
+
+    Attributes:
+        run_id: The run's name.
+        fingerprint: The digest of `fields`.
+        fields: Everything that changes a score, as `fingerprint_fields` returns it.
+        input_digest: A keyed digest of `input_fields`; an unkeyed one of a path or a manifest could be guessed.
+        input_fields: The input block, as `input_fields` returns it.
+        batch_size: Images in a batch. Like `intra_op_threads` it does not tell runs apart, but one run keeps it, so
+            that its results are repeatable to the bit.
+        intra_op_threads: Threads of one operation of the model.
+        chd_threshold: The card's threshold when the run began, so that all its calls are made alike.
+        parent_run_id: The run whose lineage this one continues.
+        selection: What the run plans of the input, beyond what its parent's lineage has.
+        created_by: The version of the package.
+    """
+
+    remedy: ClassVar[str] = "restore it from a backup, or name another run with --run-id"
+
+    run_id: str
+    fingerprint: str
+    fields: dict[str, Any]
+    input_digest: str
+    input_fields: dict[str, Any]
+    batch_size: int
+    intra_op_threads: int
+    chd_threshold: float
+    parent_run_id: str | None = None
+    selection: Selection = "all"
+    created_by: str = __version__
+
+
+def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: LimitsConfig) -> dict[str, Any]:
+    """Return everything that changes a score.
+
+    The decision threshold, the tables' schema version, the number of actors and the size of shards do not.
+
+    Args:
+        model: The resolved model.
+        input_config: The job's `input` block.
+        limits: The job's `limits` block.
+
+    Returns:
+        Field name → JSON value.
+    """
+    return {
+        "weights_digest": model.weights_digest,
+        "architecture": model.architecture,
+        "preprocessing": model.preprocessing,
+        "height": model.height,
+        "width": model.width,
+        "precision": model.precision,
+        "runtime": model.runtime,
+        "frames": input_config.frames,
+        "max_pixels": limits.max_pixels,
+        "max_file_bytes": limits.max_file_bytes,
+        SCORING_VERSION_FIELD: SCORING_VERSION,
+    }
+
+
+def input_fields(config: InputConfig, first_root: str | None = None) -> dict[str, Any]:
+    """Return the input block, with the manifest's digest in place of its path.
+
+    Args:
+        config: The input block.
+        first_root: Where the output's first run found the archive (`InputRoot.first`), if it was moved since.
+    """
+    return {
+        "uri": first_root or normalize_uri(config.uri),
+        "layout": config.layout,
+        MANIFEST_FIELD: manifest_digest(config),
+        "frames": config.frames,
+        "label_map": None if config.label_map is None else sorted(map(list, config.label_map.items())),
+        "simulated": config.simulated,
+    }
+
+
+def keyed_digest(key: bytes, fields: Mapping[str, Any]) -> str:
+    """Return the HMAC-SHA256 of the fields in canonical form, as 64 hex digits.
+
+    Args:
+        key: The identifier key.
+        fields: Field name → JSON value.
+    """
+    return hmac.digest(key, f"input\0{fingerprint(fields)}".encode(), "sha256").hex()
+
+
+def read_identity(private: Store, run_id: str) -> Identity | None:
+    """Return the identity of a run, or None if no run of that name was claimed.
+
+    Args:
+        private: The private tree.
+        run_id: The run's id.
+
+    Raises:
+        DamagedRecordError: The file is damaged.
+    """
+    return Identity.read(private, output_layout.identity_file(run_id))
+
+
+def input_differences(one: Identity, other: Identity, *, with_manifest: bool) -> dict[str, tuple[Any, Any]]:
+    """Return the input fields in which two runs differ, as `differences` does.
+
+    Args:
+        one: A run.
+        other: Another run.
+        with_manifest: Whether the manifest's digest counts.
+    """
+    found = differences(one.input_fields, other.input_fields)
+    return {name: values for name, values in found.items() if with_manifest or name != MANIFEST_FIELD}
