@@ -12,6 +12,7 @@ from typing import Any
 
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.wording import shown_value
 
 
 class DiagchdBatchError(Exception):
@@ -56,7 +57,8 @@ class FingerprintMismatchError(DiagchdBatchError):
         self.run_id = run_id
         self.differences = differences
         lines = "".join(
-            f"\n  {name}: {old!r} in the run, {new!r} asked for" for name, (old, new) in differences.items()
+            f"\n  {name}: {shown_value(old)} in the run, {shown_value(new)} asked for"
+            for name, (old, new) in differences.items()
         )
         super().__init__(
             f"run {run_id} exists under another fingerprint:{lines}\n"

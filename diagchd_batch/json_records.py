@@ -6,6 +6,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from diagchd_batch.errors import RunFault
 from diagchd_batch.storage import Store
+from diagchd_batch.wording import shortened
+
+MAX_RECORD_BYTES = 64 << 20
+"""The largest record. The head of a plan of a million shards has 20 MB."""
 
 
 class DamagedRecordError(RunFault):
@@ -47,13 +51,7 @@ class JsonRecord(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            reason = first["msg"].removeprefix("Value error, ")
-            problem = f"{field}: {reason}" if field else reason
-            raise DamagedRecordError(
-                f"{key} is damaged or of another version of this program ({problem}); {cls.remedy}"
-            ) from error
+            raise cls._damaged(key, first_problem(error)) from error
 
     @classmethod
     def read(cls, store: Store, key: str) -> Self | None:
@@ -66,7 +64,12 @@ class JsonRecord(BaseModel):
         Raises:
             DamagedRecordError: The file is not such a record.
         """
-        return None if store.stat(key) is None else cls.from_json(store.read(key), key)
+        info = store.stat(key)
+        if info is None:
+            return None
+        if info.size_bytes is not None and info.size_bytes > MAX_RECORD_BYTES:
+            raise cls._damaged(key, f"it has {info.size_bytes:,} bytes, more than {MAX_RECORD_BYTES:,}")
+        return cls.from_json(store.read(key), key)
 
     def write(self, store: Store, key: str) -> None:
         """Write the record atomically, in place of an earlier one.
@@ -88,3 +91,15 @@ class JsonRecord(BaseModel):
             Whether this record was written. False: another one was there before and stays.
         """
         return store.create(key, self.to_json())
+
+    @classmethod
+    def _damaged(cls, key: str, problem: str) -> DamagedRecordError:
+        return DamagedRecordError(f"{key} is damaged or of another version of this program ({problem}); {cls.remedy}")
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first problem of a JSON text, with the field that it is about. Its length is bounded."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(shortened(str(part), 60) for part in first["loc"])
+    reason = shortened(first["msg"].removeprefix("Value error, "), 300)
+    return f"{field}: {reason}" if field else reason

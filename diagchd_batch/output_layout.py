@@ -7,6 +7,9 @@ of the function that makes the key.
 
 import re
 
+from diagchd_batch.errors import UsageError
+from diagchd_batch.wording import shown_value
+
 PRIVATE = "private"
 """The name of the private tree inside an output. `output.private_uri` puts it elsewhere."""
 
@@ -15,7 +18,8 @@ PREDICTIONS_PREFIX = "predictions/"
 METRICS_PREFIX = "metrics/"
 RUNS_PREFIX = "runs/"
 
-_RUN = r"run_id=(?P<run_id>[^/]+)"
+_RUN_ID_TEXT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
+_RUN = rf"run_id=(?P<run_id>{_RUN_ID_TEXT})"
 _NUMBER = r"(?:\d{5}|[1-9]\d{5,})"  # of a shard or part; no other spelling of a number counts
 
 RUN_DIRECTORY = re.compile(rf"(?P<prefix>[^/]+/){_RUN}/.*", re.DOTALL)
@@ -24,13 +28,35 @@ RUN_DIRECTORY = re.compile(rf"(?P<prefix>[^/]+/){_RUN}/.*", re.DOTALL)
 SHARD_FILE = re.compile(rf"{SCORES_PREFIX}{_RUN}/shard-(?P<shard>{_NUMBER})\.parquet")
 PREDICTIONS_FILE = re.compile(rf"{PREDICTIONS_PREFIX}{_RUN}/part-(?P<part>{_NUMBER})\.parquet")
 METRICS_FILE = re.compile(rf"{METRICS_PREFIX}{_RUN}/(?P<table>[^/]+)\.parquet")
-COMPARISON_FILE = re.compile(rf"{METRICS_PREFIX}{_RUN}/compare_to=(?P<other_run_id>[^/]+)/(?P<table>[^/]+)\.parquet")
+COMPARISON_FILE = re.compile(
+    rf"{METRICS_PREFIX}{_RUN}/compare_to=(?P<other_run_id>{_RUN_ID_TEXT})/(?P<table>[^/]+)\.parquet"
+)
 RUN_RECORD = re.compile(rf"{RUNS_PREFIX}{_RUN}/run\.json")
+
+
+def check_run_id(run_id: str) -> str:
+    """Return `run_id`, which may come from a command line or from a record that somebody sent.
+
+    Every function of this module that takes a run id calls it, so no run id leads out of its output.
+
+    Raises:
+        UsageError: It has other characters than a run id may have.
+    """
+    if not re.fullmatch(_RUN_ID_TEXT, run_id):
+        raise UsageError(
+            f"{shown_value(run_id)} is no run id, which begins with a letter or digit and has letters, digits, dots, "
+            "dashes and underscores only, at most 80; `diagchd-batch list` shows the runs of an output"
+        )
+    return run_id
+
+
+def _run(run_id: str) -> str:
+    return f"run_id={check_run_id(run_id)}"
 
 
 def scores_prefix(run_id: str) -> str:
     """Return the prefix of a run's score files."""
-    return f"{SCORES_PREFIX}run_id={run_id}/"
+    return f"{SCORES_PREFIX}{_run(run_id)}/"
 
 
 def shard_file(run_id: str, shard: int) -> str:
@@ -45,7 +71,7 @@ def shard_file(run_id: str, shard: int) -> str:
 
 def predictions_prefix(run_id: str) -> str:
     """Return the prefix of a run's predictions."""
-    return f"{PREDICTIONS_PREFIX}run_id={run_id}/"
+    return f"{PREDICTIONS_PREFIX}{_run(run_id)}/"
 
 
 def predictions_file(run_id: str, part: int) -> str:
@@ -60,7 +86,7 @@ def predictions_file(run_id: str, part: int) -> str:
 
 def metrics_prefix(run_id: str) -> str:
     """Return the prefix of a run's metrics tables and comparisons."""
-    return f"{METRICS_PREFIX}run_id={run_id}/"
+    return f"{METRICS_PREFIX}{_run(run_id)}/"
 
 
 def metrics_file(run_id: str, table: str) -> str:
@@ -81,22 +107,22 @@ def comparison_file(run_id: str, other_run_id: str, table: str) -> str:
         other_run_id: The id of the earlier run.
         table: The table's name.
     """
-    return f"{metrics_prefix(run_id)}compare_to={other_run_id}/{table}.parquet"
+    return f"{metrics_prefix(run_id)}compare_to={check_run_id(other_run_id)}/{table}.parquet"
 
 
 def report_file(run_id: str) -> str:
     """Return the key of a run's report."""
-    return f"reports/run_id={run_id}/index.html"
+    return f"reports/{_run(run_id)}/index.html"
 
 
 def run_record(run_id: str) -> str:
     """Return the key of a run's public record, which has no URI and no secret."""
-    return f"{RUNS_PREFIX}run_id={run_id}/run.json"
+    return f"{RUNS_PREFIX}{_run(run_id)}/run.json"
 
 
 def success_marker(run_id: str) -> str:
     """Return the key of the file whose existence says that a run is finished."""
-    return f"{RUNS_PREFIX}run_id={run_id}/_SUCCESS"
+    return f"{RUNS_PREFIX}{_run(run_id)}/_SUCCESS"
 
 
 def node_mark(run_id: str, submission: str) -> str:
@@ -108,7 +134,7 @@ def node_mark(run_id: str, submission: str) -> str:
         run_id: The run's id.
         submission: The submission's id.
     """
-    return f"{RUNS_PREFIX}node-mark.{run_id}.{submission}"
+    return f"{RUNS_PREFIX}node-mark.{check_run_id(run_id)}.{submission}"
 
 
 # Keys in the private tree.
@@ -127,7 +153,7 @@ SOURCES_FILE = re.compile(rf"{RUNS_PREFIX}{_RUN}/sources/shard-(?P<shard>{_NUMBE
 
 def private_run(run_id: str) -> str:
     """Return the prefix of all private files of a run."""
-    return f"{RUNS_PREFIX}run_id={run_id}/"
+    return f"{RUNS_PREFIX}{_run(run_id)}/"
 
 
 def identity_file(run_id: str) -> str:
@@ -296,7 +322,7 @@ def private_evaluation_file(run_id: str, name: str) -> str:
 
 def gallery_file(run_id: str) -> str:
     """Return the key of the gallery: cases with their pictures, which may show names."""
-    return f"reports/run_id={run_id}/gallery.html"
+    return f"reports/{_run(run_id)}/gallery.html"
 
 
 def worklist_prefix(run_id: str) -> str:

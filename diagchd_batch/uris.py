@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from diagchd_batch.errors import ConfigError
+from diagchd_batch.wording import shortened
 
 _REMOTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
@@ -28,7 +29,9 @@ def normalize_uri(uri: str) -> str:
     if uri.startswith("file:"):
         parts = urlsplit(uri)
         if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-            raise ConfigError(f"{uri!r} is not an absolute file URI; write file:///directory or just the path")
+            raise ConfigError(
+                f"{shortened(uri, 300)!r} is not an absolute file URI; write file:///directory or just the path"
+            )
         # `?` and `#` split a URL but are ordinary characters of a path that was not percent-encoded.
         uri = unquote(uri.removeprefix("file:").removeprefix("//").removeprefix("localhost"))
     elif remote := _REMOTE.fullmatch(uri):
@@ -42,7 +45,9 @@ def normalize_uri(uri: str) -> str:
                 "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE)"
             )
         if not host or (path and not is_key(path)):
-            raise ConfigError(f"{uri!r} is not a complete URI; write {scheme}://bucket or {scheme}://bucket/prefix")
+            raise ConfigError(
+                f"{shortened(uri, 300)!r} is not a complete URI; write {scheme}://bucket or {scheme}://bucket/prefix"
+            )
         return f"{scheme}://{host}/{path}".rstrip("/")
     if not uri or "\0" in uri:
         raise ConfigError("an empty URI names no place; write a directory or s3://bucket/prefix")

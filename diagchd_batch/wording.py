@@ -1,6 +1,12 @@
-"""Formats numbers of things for people."""
+"""Formats numbers of things, and values of any size, for people."""
+
+import reprlib
+from typing import Any
 
 NONE = "–"
+
+_SHOWN = reprlib.Repr()
+_SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxother, _SHOWN.maxlong = 3, 60, 60, 60
 
 _PLURALS = {"study": "studies"}
 
@@ -31,3 +37,19 @@ def counted(n: float | None, noun: str, adjective: str = "") -> str:
         adjective: An adjective that stands before the noun.
     """
     return " ".join(word for word in (count(n), adjective, plural(noun, n)) if word)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters; an ellipsis stands for what is cut off."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def shown_value(value: Any, limit: int = 80) -> str:
+    """Return what a message shows of a value from outside: its `repr`, shortened.
+
+    Unlike `repr` it costs no more for a value of a million elements than for a small one.
+    """
+    try:
+        return shortened(_SHOWN.repr(value), limit)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return f"a {type(value).__name__} too long to show"

@@ -12,6 +12,7 @@ from diagchd_batch.cli.options import (
     OutputArgument,
     PrivateUriOption,
     SetOption,
+    checked_run_id,
     evaluation_settings,
     open_workspace,
 )
@@ -25,8 +26,12 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     output: OutputArgument,
-    first: Annotated[str, typer.Argument(metavar="RUN_A", help="The earlier run.", show_default=False)],
-    second: Annotated[str, typer.Argument(metavar="RUN_B", help="The later run.", show_default=False)],
+    first: Annotated[
+        str, typer.Argument(metavar="RUN_A", callback=checked_run_id, help="The earlier run.", show_default=False)
+    ],
+    second: Annotated[
+        str, typer.Argument(metavar="RUN_B", callback=checked_run_id, help="The later run.", show_default=False)
+    ],
     config: EvaluationFileOption = None,
     overrides: SetOption = [],  # noqa: B006
     masks: Annotated[

@@ -6,7 +6,13 @@ from typing import Annotated
 import typer
 
 from diagchd_batch.cli.console import say
-from diagchd_batch.cli.options import AddressOption, OptionalOutputArgument, PrivateUriOption, open_workspace
+from diagchd_batch.cli.options import (
+    AddressOption,
+    OptionalOutputArgument,
+    PrivateUriOption,
+    checked_run_id,
+    open_workspace,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -16,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 def logs(
     output: OptionalOutputArgument = None,
-    run_id: Annotated[str | None, typer.Option("--run-id", help="A run; default: the newest of the output.")] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", callback=checked_run_id, help="A run; default: the newest of the output.")
+    ] = None,
     private_uri: PrivateUriOption = None,
     address: AddressOption = None,
 ) -> None:

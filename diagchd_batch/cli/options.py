@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from diagchd_batch.errors import UsageError
+from diagchd_batch.output_layout import check_run_id
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import EvaluationConfig
@@ -27,11 +28,32 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as model.precision=bfloat16. Repeatable."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-RunIdOption = Annotated[str | None, typer.Option("--run-id", help="A run; default: the latest finished one.")]
-AnyRunIdOption = Annotated[str | None, typer.Option("--run-id", help="A run; default: all runs of the output.")]
+
+
+def checked_run_id(run_id: str | None) -> str | None:
+    """Return a run id of the command line, or None if none was given.
+
+    Raises:
+        UsageError: It is no run id.
+    """
+    return None if run_id is None else check_run_id(run_id)
+
+
+RunIdOption = Annotated[
+    str | None,
+    typer.Option("--run-id", callback=checked_run_id, help="A run; default: the latest finished one."),
+]
+AnyRunIdOption = Annotated[
+    str | None,
+    typer.Option("--run-id", callback=checked_run_id, help="A run; default: all runs of the output."),
+]
 OwnRunIdOption = Annotated[
     str | None,
-    typer.Option("--run-id", help="Name the run yourself. An existing one is resumed if its fingerprint is the same."),
+    typer.Option(
+        "--run-id",
+        callback=checked_run_id,
+        help="Name the run yourself. An existing one is resumed if its fingerprint is the same.",
+    ),
 ]
 PrivateUriOption = Annotated[
     str | None, typer.Option("--private-uri", help="Where the private tree lies, if not in the output.")

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diagchd_batch.cli.console import say
-from diagchd_batch.cli.options import OptionalOutputArgument, PrivateUriOption, open_workspace
+from diagchd_batch.cli.options import (
+    OptionalOutputArgument,
+    PrivateUriOption,
+    checked_run_id,
+    open_workspace,
+)
 from diagchd_batch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +48,10 @@ def query(
     ] = None,
     list_views: Annotated[bool, typer.Option("--list", help="Show the views and their columns.")] = False,
     run_id: Annotated[
-        str | None, typer.Option("--run-id", help="One run, with the runs that it builds on; default: all.")
+        str | None,
+        typer.Option(
+            "--run-id", callback=checked_run_id, help="One run, with the runs that it builds on; default: all."
+        ),
     ] = None,
     format_: Annotated[
         Format | None, typer.Option("--format", help="Default: the ending of --out; without --out, table.")

@@ -27,6 +27,7 @@ from diagchd_batch.process.scratch import scratch_directory
 from diagchd_batch.retries import call_with_retries
 from diagchd_batch.storage import Store
 from diagchd_batch.uris import normalize_uri
+from diagchd_batch.wording import shortened
 
 _HEADERS_VARIABLE = "RAY_JOB_HEADERS"
 ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -368,7 +369,8 @@ def _ray_errors(address: str) -> Iterator[None]:
         if "address" not in str(error).lower():
             raise
         raise ConfigError(
-            f"{address!r} is not the address of a cluster; give that of its dashboard, such as http://head:8265"
+            f"{shortened(address, 300)!r} is not the address of a cluster; give that of its dashboard, such as "
+            "http://head:8265"
         ) from error
     except (ConnectionError, RequestException) as error:
         raise RunFault(

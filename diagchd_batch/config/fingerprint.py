@@ -3,7 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 _SCORING_VERSION = "scoring_version"
 _SCHEMA_VERSION = "schema_version"
@@ -29,6 +31,15 @@ def fingerprint(fields: Mapping[str, Any]) -> str:
     """
     canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+    fingerprint(fields)
+    return fields
+
+
+FingerprintFields = Annotated[dict[str, Any], AfterValidator(_checked)]
+"""The type of fields in a record: a record is damaged if no fingerprint can be made of them."""
 
 
 def current_form(recorded: Mapping[str, Any]) -> dict[str, Any]:

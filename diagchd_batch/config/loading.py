@@ -1,15 +1,16 @@
 """Reads a job file. Environment variables beat the YAML file, and `--set` on the command line beats both."""
 
 import difflib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.yaml_document import MAX_DOCUMENT_BYTES, read_yaml
 from diagchd_batch.errors import ConfigError
+from diagchd_batch.wording import shortened, shown_value
 
 ENVIRONMENT_PREFIX = "DIAGCHD_BATCH__"
 _MISTYPED_PREFIX = "DIAGCHD_BATCH_"
@@ -22,24 +23,8 @@ _PLAIN = {
 }
 """pydantic's error types → a message in the words of a job file."""
 
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that appears twice in one block, because YAML would silently keep the last one."""
-
-
-def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if not isinstance(key, Hashable):
-            raise yaml.constructor.ConstructorError(None, None, "a list or block stands for a key", key_node.start_mark)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates)
+_SHOWN_CHARACTERS = 120
+_SHOWN_PROBLEMS = 20
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> JobConfig:
@@ -61,13 +46,11 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[s
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            text = file.read(MAX_DOCUMENT_BYTES + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"job file {path} cannot be read: {_reason(error)}") from error
-    try:
-        document = yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"job file {path} is not valid YAML: {error}") from error
+    document = read_yaml(text, f"job file {path}")
     if not isinstance(document, dict):
         raise ConfigError(f"job file {path} holds no keys; `diagchd-batch config schema` shows what it may hold")
     applied = []  # named in errors, because an override may be at fault and not the file
@@ -82,11 +65,12 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[s
             meant = ENVIRONMENT_PREFIX + name.removeprefix(_MISTYPED_PREFIX)
             raise ConfigError(f"environment variable {name} would be ignored; is {meant} meant?")
     for override in overrides:
+        shown = f"--set {shortened(override, _SHOWN_CHARACTERS)}"
         key, separator, value = override.partition("=")
         if not separator or not all(part.strip() for part in key.split(".")):
-            raise ConfigError(f"--set {override}: expected key=value, such as --set model.precision=bfloat16")
-        applied.append(f"--set {key.strip()}")
-        _assign(document, key.strip().split("."), value, source=f"--set {override}")
+            raise ConfigError(f"{shown}: expected key=value, such as --set model.precision=bfloat16")
+        applied.append(f"--set {shortened(key.strip(), _SHOWN_CHARACTERS)}")
+        _assign(document, key.strip().split("."), value, source=shown)
     return parse_job(document, source=f"job file {path}" + (f" with {', '.join(applied)}" if applied else ""))
 
 
@@ -103,42 +87,52 @@ def parse_job(document: Mapping[str, Any], source: str) -> JobConfig:
     try:
         return JobConfig.model_validate(document)
     except ValidationError as error:
-        raise ConfigError(f"{source} is not valid:\n" + "\n".join(_problems(error))) from error
+        raise ConfigError(f"{source} is not valid:\n" + "\n".join(problem_lines(error))) from error
 
 
 def _assign(document: dict[str, Any], keys: Sequence[str], text: str, source: str) -> None:
-    try:
-        value = yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: the value is not valid YAML: {error}") from error
+    value = read_yaml(text, f"the value of {source}")
     block: Any = document
     for key in keys[:-1]:
         if block.get(key) is None:
             block[key] = {}
         block = block[key]
         if not isinstance(block, dict):
-            raise ConfigError(f"{source}: {key} is a value, not a block that holds {keys[-1]}")
+            raise ConfigError(
+                f"{source}: {shortened(str(key), _SHOWN_CHARACTERS)} is a value, not a block that holds "
+                f"{shortened(keys[-1], _SHOWN_CHARACTERS)}"
+            )
     block[keys[-1]] = value
 
 
-def _problems(error: ValidationError) -> Iterator[str]:
-    """Return one line for each key. The messages of a union's branches (``auto`` or a number) are joined."""
+def problem_lines(error: ValidationError) -> Iterator[str]:
+    """Yield one line for each key of a job file that is at fault, and at most `_SHOWN_PROBLEMS` lines.
+
+    The messages of a union's branches (``auto`` or a number) are joined.
+    """
     texts: dict[str, list[str]] = {}
     got: dict[str, str] = {}
-    for problem in error.errors():
+    n_more = 0
+    for problem in error.errors(include_url=False):
         location = problem["loc"]
         # pydantic adds the branch of a union ("literal['auto']", "constrained-int") to the location, which is no key
-        shown = ".".join(str(part) for part in location if not _is_union_branch(part)) or "the file"
+        keys = [shortened(str(part), _SHOWN_CHARACTERS) for part in location if not _is_union_branch(part)]
+        shown = ".".join(keys) or "the file"
+        if shown not in texts and len(texts) == _SHOWN_PROBLEMS:
+            n_more += 1
+            continue
         if problem["type"] == "extra_forbidden":
             text = f"unknown key{_nearest(location)}"
         else:
             text = _PLAIN.get(problem["type"], problem["msg"])
             text = text.removeprefix("Value error, ").removeprefix("Input ")
             if problem["type"] != "missing":
-                got[shown] = f" (got {_shorten(problem.get('input'))})"
+                got[shown] = f" (got {shown_value(problem.get('input'))})"
         texts.setdefault(shown, []).append(text)
     for shown, said in texts.items():
         yield f"  {shown}: {', or '.join(dict.fromkeys(said))}{got.get(shown, '')}"
+    if n_more:
+        yield f"  and {n_more:,} more"
 
 
 def _is_union_branch(part: int | str) -> bool:
@@ -147,7 +141,7 @@ def _is_union_branch(part: int | str) -> bool:
 
 def _nearest(location: tuple[int | str, ...]) -> str:
     known = list(_model_at(location[:-1]).model_fields)
-    matches = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    matches = difflib.get_close_matches(shortened(str(location[-1]), _SHOWN_CHARACTERS), known, n=1, cutoff=0.5)
     return f"; did you mean {matches[0]}?" if matches else f"; known here: {', '.join(known)}"
 
 
@@ -163,11 +157,6 @@ def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
 
 def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _shorten(value: Any, limit: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _reason(error: Exception) -> str:

@@ -5,8 +5,15 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Auto = Literal["auto"]
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LARGEST_INTEGER = 2**63 - 1
+"""The largest whole number of the tables and of the random generators."""
+
+LARGEST_NUMBER = 1e9
+"""The largest number of seconds (30 years) and of cores. The waits of Python take no much larger one."""
+
+PositiveInt = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
+PositiveFloat = Annotated[float, Field(gt=0, le=LARGEST_NUMBER, allow_inf_nan=False)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -102,7 +109,7 @@ class ClusterConfig(Section):
     """The block `cluster`: the actors and what each of them gets."""
 
     actors: ActorsConfig = Field(ActorsConfig(), description="How many actors score at once.")
-    gpus_per_actor: Auto | Annotated[float, Field(ge=0)] = Field(
+    gpus_per_actor: Auto | Annotated[float, Field(ge=0, le=LARGEST_NUMBER, allow_inf_nan=False)] = Field(
         "auto", description="GPUs of one actor; auto: 1 if any node has a GPU, else 0."
     )
     cpus_per_actor: Auto | PositiveFloat = Field(
@@ -163,7 +170,7 @@ class PrimaryEndpoint(Section):
 
     endpoint: str = Field(description="Measure that is compared, as table comparisons names it, such as sensitivity.")
     comparator: str = Field(description="With what the model is compared: readers_mean, majority, or a reader's name.")
-    margin: float = Field(0.0, description="Non-inferiority margin; 0 tests superiority.")
+    margin: FiniteFloat = Field(0.0, description="Non-inferiority margin; 0 tests superiority.")
 
 
 class EvaluationConfig(Section):
@@ -174,7 +181,7 @@ class EvaluationConfig(Section):
         None, description="CSV, long: study_id, reader[, session][, arm], status, call[, score]."
     )
     covariates: str | None = Field(None, description="CSV: study_id and one column per covariate.")
-    cut_points: dict[str, list[float]] = Field(
+    cut_points: dict[str, list[FiniteFloat]] = Field(
         default_factory=dict, description="Covariate → cut points between its levels."
     )
     numeric_covariates: dict[str, NumericCovariate] = Field(
@@ -203,7 +210,9 @@ class EvaluationConfig(Section):
     resamples: Annotated[int, Field(ge=100, le=100_000)] = Field(
         2_000, description="Number of bootstrap resamples of an interval."
     )
-    seed: int = Field(20_240_229, description="Seed of the bootstrap. The same seed gives the same intervals.")
+    seed: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] = Field(
+        20_240_229, description="Seed of the bootstrap. The same seed gives the same intervals."
+    )
     disclose: bool = Field(
         False, description="Whether tables show the own names of readers and covariates instead of tokens."
     )

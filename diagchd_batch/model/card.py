@@ -4,6 +4,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.uris import is_key
+from diagchd_batch.wording import shortened
+
+_SHOWN_PROBLEMS = 10
 
 
 class _Section(BaseModel):
@@ -100,7 +103,18 @@ def parse_card(data: bytes, location: str) -> ModelCard:
     try:
         return ModelCard.model_validate_json(data)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'the file'}: {p['msg']}" for p in error.errors())
         raise ConfigError(
-            f"the card of model {location} is damaged: {problems}; restore card.json, or reinstall a bundled model"
+            f"the card of model {location} is damaged: {_problems(error)}; restore card.json, or "
+            "reinstall a bundled model"
         ) from error
+
+
+def _problems(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_input=False)
+    texts = [
+        f"{'.'.join(shortened(str(part), 60) for part in problem['loc']) or 'the file'}: {problem['msg']}"
+        for problem in problems[:_SHOWN_PROBLEMS]
+    ]
+    if len(problems) > _SHOWN_PROBLEMS:
+        texts.append(f"and {len(problems) - _SHOWN_PROBLEMS:,} more")
+    return "; ".join(texts)

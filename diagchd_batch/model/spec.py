@@ -13,6 +13,7 @@ from diagchd_batch.model.card import ModelCard, WeightsFile, parse_card
 from diagchd_batch.model.packages.package import ModelPackage, checked_weights_path, file_digest
 from diagchd_batch.model.packages.registry import find_package
 from diagchd_batch.model.weights.file_kind import refuse_no_checkpoint
+from diagchd_batch.wording import shown_value
 
 BUNDLED = "bundled"
 """The value of `model.weights` that means the weights in the model package."""
@@ -83,7 +84,7 @@ def resolve_model(name: str, weights: str, precision: str) -> ModelSpec:
     _refuse_unknown("architecture", card.architecture.identifier, ARCHITECTURES, package)
     _refuse_unknown("preprocessing", card.preprocessing, PREPROCESSINGS, package)
     if precision not in PRECISIONS:
-        raise ConfigError(f"model.precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
+        raise ConfigError(f"model.precision is {shown_value(precision)}; choose one of {', '.join(PRECISIONS)}")
     resolved, digest = _resolve_weights(package, card, weights)
     return ModelSpec(
         name=card.name,
@@ -150,7 +151,9 @@ def _resolve_weights(package: ModelPackage, card: ModelCard, weights: str) -> tu
         return BUNDLED, file.sha256
     path = Path(weights)
     if weights.startswith("seed:"):
-        raise ConfigError(f"model.weights is {weights!r}; a seed is a number of up to six digits, such as seed:0")
+        raise ConfigError(
+            f"model.weights is {shown_value(weights)}; a seed is a number of up to six digits, such as seed:0"
+        )
     if not path.is_file():
         raise WeightsError(
             f"model.weights: there is no file {weights}; give a checkpoint's path (on a disk, not on S3), 'bundled' or "
@@ -180,6 +183,6 @@ def _only_file(package: ModelPackage, card: ModelCard) -> WeightsFile:
 def _refuse_unknown(what: str, identifier: str, known: tuple[str, ...], package: ModelPackage) -> None:
     if identifier not in known:
         raise ConfigError(
-            f"the {what} of model {package.location} is {identifier!r}, and this version knows {', '.join(known)}; "
-            "update the program"
+            f"the {what} of model {package.location} is {shown_value(identifier)}, and this version knows "
+            f"{', '.join(known)}; update the program"
         )

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 from diagchd_batch import output_layout
+from diagchd_batch.config.fingerprint import FingerprintFields
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.json_records import DamagedRecordError, JsonRecord
 from diagchd_batch.results.counts import RunCounts
@@ -68,7 +69,7 @@ class RunRecord(JsonRecord):
     parent_run_id: str | None = Field(None, description="The run whose lineage this one continues.")
     selection: Selection = "all"
     fingerprint: str
-    fingerprint_fields: dict[str, Any]
+    fingerprint_fields: FingerprintFields
     package_version: str
     status: RunStatus
     exit_code: int | None = Field(None, description="None while running.")

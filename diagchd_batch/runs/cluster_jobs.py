@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from diagchd_batch.cluster.job_api import ClusterJobs, SubmittedJob, cluster_address
 from diagchd_batch.errors import UsageError
+from diagchd_batch.output_layout import check_run_id
 
 
 def connect(address: str | None, environ: Mapping[str, str]) -> ClusterJobs:
@@ -38,7 +39,7 @@ def latest_submission(run_id: str, address: str | None, environ: Mapping[str, st
         RunFault: The cluster does not answer.
     """
     jobs = connect(address, environ)
-    submission_id = jobs.latest(run_id)
+    submission_id = jobs.latest(check_run_id(run_id))
     if submission_id is None:
         raise UsageError(
             f"the cluster at {jobs.address} knows no submission of run {run_id}; `diagchd-batch list --address "

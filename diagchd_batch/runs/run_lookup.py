@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+from pydantic import ValidationError
+
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.errors import UsageError
-from diagchd_batch.json_records import DamagedRecordError
+from diagchd_batch.json_records import DamagedRecordError, first_problem
 from diagchd_batch.results.datasets import holds_no_run
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
@@ -116,7 +118,13 @@ def submitted_evaluation(output: Output, run_id: str) -> EvaluationConfig:
             f"the private tree holds no record of run {run_id}, so its evaluation settings are not known; name its job "
             "file with --config, or the private tree with --private-uri"
         )
-    return EvaluationConfig.model_validate(record.full_config.get("evaluation", {}))
+    try:
+        return EvaluationConfig.model_validate(record.full_config.get("evaluation", {}))
+    except ValidationError as error:
+        raise DamagedRecordError(
+            f"the evaluation settings in the private record of run {run_id} cannot be used ({first_problem(error)}); "
+            "name a job file with --config"
+        ) from error
 
 
 def _sound_records(output: Output, on_note: OnNote, damaged: list[DamagedRecordError]) -> list[RunRecord]:

@@ -8,6 +8,7 @@ from typing import Any
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.sources.source import Source
 from diagchd_batch.uris import normalize_uri, scheme_of
+from diagchd_batch.wording import shortened
 
 SOURCES: dict[str, str] = {
     "file": "diagchd_batch.sources.local.source:LocalSource",
@@ -61,5 +62,8 @@ def class_for(uri: str, registry: Mapping[str, str]) -> Any:
     path = registry.get(scheme_of(uri))
     if path is None:
         known = ", ".join(f"{scheme}://" for scheme in registry)
-        raise ConfigError(f"{uri!r}: {scheme_of(uri)}:// is not supported here; write a path, or a URI with {known}")
+        raise ConfigError(
+            f"{shortened(uri, 300)!r}: {shortened(scheme_of(uri), 40)}:// is not supported here; write a path, or "
+            f"a URI with {known}"
+        )
     return pkgutil.resolve_name(path)

@@ -64,6 +64,42 @@ def test_a_damaged_file_is_named_with_its_remedy(store: Store, content: bytes) -
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b'{"name": ' + b"[" * 100_000,
+        b'{"name": "x", "n_images": ' + b"9" * 100_000 + b"}",
+        b'{"' + b"k" * 100_000 + b'": 1}',
+        b'{"name": "' + b"x" * 100_000 + b'", "n_images": "many"}',
+        b'{"name": "x", "n_images": 1e999}',
+        b'{"name": "\\ud800", "n_images": 1}',
+    ],
+    ids=["brackets", "brackets in a field", "a number", "a key", "a value", "infinity", "half a character"],
+)
+def test_a_hostile_file_ends_in_a_short_message(store, content) -> None:
+    store.replace("example.json", content)
+    with pytest.raises(DamagedRecordError, match=r"^example\.json is damaged") as caught:
+        Example.read(store, "example.json")
+    assert len(str(caught.value)) < 600
+
+
+def test_a_file_that_is_too_large_for_a_record_is_not_read(store, monkeypatch) -> None:
+    monkeypatch.setattr("diagchd_batch.json_records.MAX_RECORD_BYTES", 100)
+    store.replace("example.json", b"x" * 101)
+    with pytest.raises(DamagedRecordError, match="it has 101 bytes, more than 100"):
+        Example.read(store, "example.json")
+
+
+@pytest.mark.parametrize("value", [b"1e999", b"NaN", b"-Infinity"])
+def test_fields_without_a_fingerprint_are_a_damaged_record(store, value) -> None:
+    key = "runs/run_id=first/run.json"
+    sound = (KEPT / key).read_bytes()
+    store.replace(key, sound.replace(b'"height": 128', b'"height": ' + value, 1))
+    with pytest.raises(DamagedRecordError, match="fingerprint_fields"):
+        RunRecord.read(store, key)
+
+
+@pytest.mark.parametrize(
     ("kind", "pattern"),
     [
         (RunRecord, "runs/run_id=*/run.json"),

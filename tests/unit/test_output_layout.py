@@ -1,5 +1,6 @@
 """Keys and the patterns that recognise them belong together."""
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from diagchd_batch import output_layout as layout
+from diagchd_batch.errors import UsageError
 
 RUN = "0a1b2c3d-4e5f6071-1"
 
@@ -59,3 +61,26 @@ def test_no_other_module_spells_a_pattern_of_keys() -> None:
     package = Path(diagchd_batch.__file__).parent
     found = [path for path in package.rglob("*.py") if spelled.search(path.read_text(encoding="utf-8"))]
     assert found == [package / "output_layout.py"]
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    ["../../x", "..", ".", "", "a/b", "/etc", "-x", "a b", "a\n", "a\0", "\x1b[2J", "é", "x" * 81, "x" * 100_000],
+)
+def test_no_key_is_made_of_a_text_that_is_no_run_id(run_id) -> None:
+    makers = [
+        value
+        for value in vars(layout).values()
+        if inspect.isfunction(value) and "run_id" in inspect.signature(value).parameters
+    ]
+    assert len(makers) > 20
+    for make in makers:
+        names = inspect.signature(make).parameters
+        arguments = {name: 1 if name in ("shard", "part") else "a" for name in names} | {"run_id": run_id}
+        with pytest.raises(UsageError, match="is no run id") as caught:
+            make(**arguments)
+        assert len(str(caught.value)) < 400
+    with pytest.raises(UsageError, match="is no run id"):
+        layout.comparison_file(RUN, run_id, "drift")
+    if "/" not in run_id:
+        assert not layout.RUN_RECORD.fullmatch(f"runs/run_id={run_id}/run.json")

@@ -8,6 +8,7 @@ from diagchd_batch.model.packages.bundled import bundled_models, bundled_package
 from diagchd_batch.model.packages.directory import DirectoryPackage
 from diagchd_batch.model.packages.package import ModelPackage
 from diagchd_batch.uris import is_local_path, normalize_uri
+from diagchd_batch.wording import shortened
 
 
 def package_location(name: str) -> str:
@@ -37,8 +38,8 @@ def find_package(name: str) -> ModelPackage:
     known = bundled_models()
     if location not in known:
         raise ConfigError(
-            f"there is no model {name!r}; choose one of {', '.join(known)}, or give the path of a package directory "
-            "(with a slash in it: ./mine) or s3://bucket/prefix"
+            f"there is no model {shortened(name, 300)!r}; choose one of {', '.join(known)}, or give the path of a "
+            "package directory (with a slash in it: ./mine) or s3://bucket/prefix"
         )
     return bundled_package(location)
 

@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 from PIL import Image
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.loading import parse_job
 from diagchd_batch.errors import ItemError, UsageError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.formats import open_image
@@ -55,7 +55,7 @@ class RunPictures:
                 f"the private tree holds no record of run {run_id}, so its images are not known; name that tree with "
                 "--private-uri"
             )
-        job = JobConfig.model_validate(record.full_config)
+        job = parse_job(record.full_config, f"the job file in the private record of run {run_id}")
         self._output, self._run_id = output, run_id
         self._plan: Plan = open_plan(output.private, run_id)
         self._limits = DecodeLimits(max_pixels=job.limits.max_pixels, max_file_bytes=job.limits.max_file_bytes)

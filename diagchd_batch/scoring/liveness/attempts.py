@@ -16,7 +16,7 @@ from pydantic import ConfigDict
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError
-from diagchd_batch.json_records import DamagedRecordError, JsonRecord
+from diagchd_batch.json_records import MAX_RECORD_BYTES, DamagedRecordError, JsonRecord
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
 from diagchd_batch.storage import Store
 
@@ -158,7 +158,7 @@ class AttemptLog:
                 continue
             try:
                 key = self._marker(shard, name, "open")
-                attempt = Attempt.from_json(self._private.read(key), key)
+                attempt = Attempt.from_json(self._private.read(key, MAX_RECORD_BYTES), key)
             except ItemError:
                 continue  # it is being replaced or removed
             except DamagedRecordError:

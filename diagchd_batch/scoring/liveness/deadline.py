@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from diagchd_batch.errors import UsageError
+from diagchd_batch.wording import shortened
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
 _DURATION = re.compile(r"(?=\d)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -34,8 +35,8 @@ def parse_deadline(text: str, now: datetime, zone: tzinfo | None = None) -> date
     except (ValueError, OverflowError):
         pass
     raise UsageError(
-        f"--until {text!r}: give a time of day (06:00), an instant with its offset (2026-11-24T06:00+01:00) or a "
-        "duration (7h30m)"
+        f"--until {shortened(text, 60)!r}: give a time of day (06:00), an instant with its offset "
+        "(2026-11-24T06:00+01:00) or a duration (7h30m)"
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import ConfigDict
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, StorageFault
-from diagchd_batch.json_records import DamagedRecordError, JsonRecord
+from diagchd_batch.json_records import MAX_RECORD_BYTES, DamagedRecordError, JsonRecord
 from diagchd_batch.storage import Store
 
 INTERVAL_S = 5.0
@@ -187,6 +187,6 @@ def read_worker_beats(private: Store, run_id: str, submission: str, *, ended: bo
 def _read(private: Store, key: str, kind: type[_AnyBeat]) -> _AnyBeat | None:
     """Return a heartbeat, or None if it is missing or damaged."""
     try:
-        return kind.from_json(private.read(key), key)
+        return kind.from_json(private.read(key, MAX_RECORD_BYTES), key)
     except (ItemError, DamagedRecordError):
         return None

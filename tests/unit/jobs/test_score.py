@@ -5,7 +5,7 @@ from typing import Any, Never
 import pytest
 
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.scoring.driver.identity import RunRequest
+from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.scoring.liveness.progress import RunProgress
 from jobs import score
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from diagchd_batch import __version__, output_layout
-from diagchd_batch.config.fingerprint import differences, fingerprint
+from diagchd_batch.config.fingerprint import FingerprintFields, differences, fingerprint
 from diagchd_batch.config.models import InputConfig, LimitsConfig
 from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.model.spec import ModelSpec
@@ -44,9 +44,9 @@ class Identity(JsonRecord):
 
     run_id: str
     fingerprint: str
-    fields: dict[str, Any]
+    fields: FingerprintFields
     input_digest: str
-    input_fields: dict[str, Any]
+    input_fields: FingerprintFields
     batch_size: int
     intra_op_threads: int
     chd_threshold: float

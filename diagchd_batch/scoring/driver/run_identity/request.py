@@ -1,12 +1,10 @@
 """Which run the user asks for, as the options of a command say it."""
 
-import re
 from dataclasses import dataclass
 
 from diagchd_batch.errors import UsageError
+from diagchd_batch.output_layout import check_run_id
 from diagchd_batch.results.run_record import Selection
-
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +31,5 @@ class RunRequest:
             raise UsageError("--run-id and --new-run exclude each other, because a new run gets its own id; omit one")
         if self.new_run and self.selection != "all":
             raise UsageError("--new-run scores everything and --select only a part; omit one of them")
-        if self.run_id is not None and not _RUN_ID.fullmatch(self.run_id):
-            raise UsageError(
-                "--run-id: a run id begins with a letter or digit and has letters, digits, dots, dashes and "
-                "underscores only, at most 80; choose another"
-            )
+        if self.run_id is not None:
+            check_run_id(self.run_id)

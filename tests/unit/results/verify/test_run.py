@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,7 @@ def test_a_plan_that_was_altered(run: MadeRun) -> None:
 
 def test_another_plan_in_place_of_the_one_that_was_scored(run: MadeRun) -> None:
     """Whole in itself, and with the same counts: its digest is not the one in the run's record."""
-    run.plan.head = replace(run.plan.head, digest="c" * 64)
+    run.plan.head = run.plan.head.model_copy(update={"digest": "c" * 64})
     (problem,) = verified(run).problems
     assert problem.kind is ProblemKind.ALTERED_PLAN
     assert output_layout.private_run_record(RUN_ID) in problem.detail
