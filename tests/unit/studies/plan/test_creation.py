@@ -270,7 +270,7 @@ def test_damage_is_a_fault_of_the_run(private: Store, tmp_path: Path) -> None:
     with pytest.raises(RunFault, match="is gone"):
         plan.read_shard(reference)
     with pytest.raises(RunFault, match="no plan"):
-        open_plan(private, "another run")
+        open_plan(private, "another-run")
     head = tmp_path / "private" / output_layout.plan_head("run")
     for damaged in (b"", head.read_bytes()[:50], b"[]", b'{"format":1}'):
         head.write_bytes(damaged)
