@@ -6,7 +6,6 @@ import typer
 
 from diagchd_batch.cli.console import print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption
-from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.model.speed import PredictorBenchmark
@@ -31,26 +30,13 @@ def bench(
 
     Example: diagchd-batch bench --model diagchd --weights seed:0 --images 40
     """
-    from diagchd_batch.cluster.this_machine import this_machine
-    from diagchd_batch.model.spec import resolve_model
-    from diagchd_batch.runs.bench import measure_predictor, measure_throughput, suggest_settings
+    from diagchd_batch.runs.bench import run_benchmark
 
-    spec = resolve_model(model, weights, precision)
-    cores = this_machine().cpus
-    say("comparing the predictor with Keras")
-    predictor = measure_predictor(spec, images)
-    say(f"scoring {counted(images, 'image')} end to end")
-    throughput = measure_throughput(spec, images, decoder_threads=cores)
-    if images < throughput.batch_size:
-        say(
-            f"{counted(images, 'image')} cannot fill one batch of {throughput.batch_size}, so the end-to-end figure is "
-            f"too low; give --images {4 * throughput.batch_size} or more"
-        )
-    suggestions = suggest_settings(predictor, throughput, cores)
+    measured = run_benchmark(model, weights, precision, images, say)
     if as_json:
-        print_json(_as_json(predictor, throughput, suggestions))
+        print_json(_as_json(measured.predictor, measured.throughput, measured.suggestions))
     else:
-        _print(predictor, throughput, suggestions)
+        _print(measured.predictor, measured.throughput, measured.suggestions)
 
 
 def _as_json(predictor: "PredictorBenchmark", throughput: "Throughput", suggestions: dict[str, str]) -> dict[str, Any]:

@@ -33,12 +33,6 @@ if TYPE_CHECKING:
     from diagchd_batch.scoring.driver.execution import RunOutcome
     from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 
-WHICH_FILES = (
-    "SELECT uri, error_code, reference_status FROM current JOIN plan USING (run_id, image_id) "
-    "WHERE error_code IS NOT NULL OR reference_status <> 'ok'"
-)
-"""The query that names the files with failed rows or unusable masks."""
-
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
@@ -218,8 +212,10 @@ def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
     pairs.append(("output", job.output.uri))
     print_pairs(pairs)
     if counts and (counts.n_failed or any(status != "ok" for status in counts.reference_status)):
+        from diagchd_batch.runs.query import UNUSABLE_FILES
+
         output, *private = _output_words(job)
         words = shlex.join([output, "--run-id", outcome.run_id, *private])
-        say(f'which files: diagchd-batch query {words} "{WHICH_FILES}"')
+        say(f'which files: diagchd-batch query {words} "{UNUSABLE_FILES}"')
     if counts:
         say(f"check it with: diagchd-batch verify {job.output.uri}")

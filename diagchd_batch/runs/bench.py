@@ -17,7 +17,8 @@ from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.model.runtimes.interface import Prediction
-from diagchd_batch.model.spec import ModelSpec
+from diagchd_batch.model.spec import ModelSpec, resolve_model
+from diagchd_batch.process.cores import available_cores
 from diagchd_batch.process.native_stderr import native_stderr_silenced
 from diagchd_batch.process.scratch import scratch_directory, scratch_file
 from diagchd_batch.results.columns import table_metadata
@@ -36,6 +37,7 @@ from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.creation import freeze_plan
 from diagchd_batch.studies.plan.records import PlannedImage
 from diagchd_batch.studies.plan.stored_plan import Plan
+from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.model.predictor import Predictor
@@ -72,6 +74,51 @@ class Throughput:
     def end_to_end_of_model(self) -> float:
         """The speed of all steps as a fraction of the model's: 1 if the pipeline costs nothing."""
         return self.end_to_end / self.model
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """What `bench` measures, in one run on this machine.
+
+    Attributes:
+        predictor: The model alone, in each precision, against Keras's own predict.
+        throughput: Each step alone, and all steps together.
+        suggestions: Settings that follow: ``key=value`` of the job file → the reason.
+    """
+
+    predictor: "PredictorBenchmark"
+    throughput: Throughput
+    suggestions: dict[str, str]
+
+
+def run_benchmark(
+    model: str, weights: str, precision: str, n_images: int, on_message: Callable[[str], object]
+) -> Benchmark:
+    """Measure the model and all steps of scoring on the bundled sample's images.
+
+    Args:
+        model: A model's name, as `model.name` in a job file.
+        weights: The weights, as `model.weights` in a job file.
+        precision: ``float32`` or ``bfloat16``, for the figures of all steps together.
+        n_images: Image files that are scored end to end, 1 or more.
+        on_message: Receives what is measured next, and a warning if `n_images` is too small.
+
+    Raises:
+        ConfigError: There is no such model or precision.
+        WeightsError: The weights cannot be read or do not fit the network.
+    """
+    spec = resolve_model(model, weights, precision)
+    cores = available_cores()
+    on_message("comparing the predictor with Keras")
+    predictor = measure_predictor(spec, n_images)
+    on_message(f"scoring {counted(n_images, 'image')} end to end")
+    throughput = measure_throughput(spec, n_images, decoder_threads=cores)
+    if n_images < throughput.batch_size:
+        on_message(
+            f"{counted(n_images, 'image')} cannot fill one batch of {throughput.batch_size}, so the end-to-end figure "
+            f"is too low; give --images {4 * throughput.batch_size} or more"
+        )
+    return Benchmark(predictor, throughput, suggest_settings(predictor, throughput, cores))
 
 
 def measure_model(spec: ModelSpec, min_seconds: float = 3.0) -> tuple[float, str]:

@@ -7,6 +7,12 @@ from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import QueryDatabase, describe_views, left_out, open_query
 
+UNUSABLE_FILES = (
+    "SELECT uri, error_code, reference_status FROM current JOIN plan USING (run_id, image_id) "
+    "WHERE error_code IS NOT NULL OR reference_status <> 'ok'"
+)
+"""The query that names the files with failed rows or unusable masks."""
+
 
 def open_tables(output: Output, run_id: str | None, on_left_out: Callable[[str], object]) -> QueryDatabase:
     """Return a read-only database of an output's views.

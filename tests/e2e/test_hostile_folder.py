@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diagchd_batch.cli.submit import WHICH_FILES
 from diagchd_batch.results import open_output
 from diagchd_batch.results.query.database import open_query
+from diagchd_batch.runs.query import UNUSABLE_FILES
 from tests.support.scoring_runs import ScoringRun
 from tests.support.trapped_decoder import HANGER, KILLER, set_traps, trap
 
@@ -102,7 +102,7 @@ def test_each_file_gets_the_row_it_deserves(folder: Path, tmp_path: Path) -> Non
         "unreadable.png": "access_denied",
         "inside.png": None,
     }
-    told = open_query(open_output(str(run.output)), {}).table(WHICH_FILES)  # as the summary proposes
+    told = open_query(open_output(str(run.output)), {}).table(UNUSABLE_FILES)  # as the summary proposes
     assert {Path(uri).name for uri in told["uri"].to_pylist()} == {
         name for name, code in _codes_by_name(run).items() if code
     }

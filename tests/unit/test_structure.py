@@ -246,6 +246,19 @@ def test_a_name_that_several_packages_have_means_the_same() -> None:
     )
 
 
+def test_the_architecture_page_lists_packages_in_the_order_of_imports() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    order = re.findall(r"^\*\*`diagchd_batch/(\w+)/`\*\*", page, re.MULTILINE)
+    assert {name for level in LAYERS for name in level if (PACKAGE / name).is_dir()} == {*order, "process"}
+    place = {name: number for number, name in enumerate(order)}
+    for path in MODULES:
+        own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for name in _imports(path):
+            other = name.split(".")[1] if name.startswith("diagchd_batch.") else ""
+            if own in place and other in place:
+                assert place[own] <= place[other], f"{path}: {own} imports {other}, which the page lists before it"
+
+
 def test_every_part_of_the_package_has_a_layer() -> None:
     parts = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
     assert parts - {"__init__", "__main__"} <= set(LAYER_OF)

@@ -1,4 +1,7 @@
-"""Finds the model package that `model.name` names: a bundled one, a directory, or an S3 prefix."""
+"""Finds the model package that `model.name` names: a bundled one, a directory, or an S3 prefix.
+
+A new kind of place for packages is one module and one line in `PACKAGES`.
+"""
 
 from pathlib import Path
 
@@ -7,8 +10,16 @@ from diagchd_batch.model.card import ModelCard, parse_card
 from diagchd_batch.model.packages.bundled import bundled_models, bundled_package
 from diagchd_batch.model.packages.directory import DirectoryPackage
 from diagchd_batch.model.packages.package import ModelPackage
+from diagchd_batch.sources.registry import class_for
 from diagchd_batch.uris import is_local_path, normalize_uri
 from diagchd_batch.wording import shortened
+
+PACKAGES: dict[str, str] = {"s3": "diagchd_batch.model.packages.s3:S3Package"}
+"""The class of each URI scheme, as ``module:class``.
+
+A class is imported when its scheme is first used, because boto3 takes long to import. It is called with the normalised
+URI and must implement `ModelPackage`. Names without a scheme are bundled models and directories.
+"""
 
 
 def package_location(name: str) -> str:
@@ -30,9 +41,8 @@ def find_package(name: str) -> ModelPackage:
     """
     location = package_location(name)
     if not is_local_path(location):
-        from diagchd_batch.model.packages.s3 import S3Package  # other packages do not need the S3 client
-
-        return S3Package(location)
+        package: ModelPackage = class_for(location, PACKAGES)(location)
+        return package
     if "/" in location and Path(location).is_dir():
         return DirectoryPackage(location, Path(location))
     known = bundled_models()
