@@ -84,7 +84,7 @@ def interpreter() -> str:
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """A directory that both users can enter, with a short path."""
-    path = Path(tempfile.mkdtemp(prefix="two-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="", dir="/tmp"))
     path.chmod(0o755)
     try:
         yield path

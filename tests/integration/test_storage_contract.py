@@ -4,6 +4,7 @@ import hashlib
 import multiprocessing
 import os
 import pickle
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -232,6 +233,19 @@ def test_keys_that_could_leave_the_root_are_refused(storage: Store, key: str) ->
     for call in (*calls, lambda k: storage.replace(k, b"")):
         with pytest.raises(ValueError, match="relative key"):
             call(key)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 3, 3 << 20])
+def test_an_open_file_is_stored_whole_wherever_it_was_read_to(storage: Store, n_bytes: int) -> None:
+    data = os.urandom(n_bytes)
+    with tempfile.TemporaryFile() as file:
+        file.write(data)  # not flushed
+        assert storage.create("created", file)
+        assert not storage.create("created", file)
+        file.seek(1)
+        storage.replace("replaced", file)
+        assert storage.read("created") == storage.read("replaced") == data
+        assert file.read() == b""  # and still open
 
 
 def test_a_pickle_holds_no_credentials_and_opens_the_same_storage(storage: Store, s3_server: S3Server) -> None:

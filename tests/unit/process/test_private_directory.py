@@ -1,5 +1,6 @@
 """Private directories: only their user can enter, forged names do no harm, and what killed processes left goes."""
 
+import fcntl
 import os
 import signal
 import stat
@@ -15,7 +16,6 @@ from typing import IO, Any
 import pytest
 
 from diagchd_batch.errors import RunFault
-from diagchd_batch.process import private_directory as module
 from diagchd_batch.process.private_directory import private_directory, remove_leftovers
 from tests.support.ordinary_user import NOBODY, as_ordinary_user, reachable_directory
 
@@ -222,7 +222,7 @@ def test_a_file_system_without_locks_loses_nothing(base: Path, monkeypatch: pyte
     def refused(descriptor: int, operation: int) -> None:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(module.fcntl, "flock", refused)
+    monkeypatch.setattr(fcntl, "flock", refused)
     with private_directory(base) as first, private_directory(base):
         assert first.exists()
 
