@@ -42,7 +42,7 @@ REMEDIES: dict[FailureCode, str] = {
     FailureCode.DECODE_TIMEOUT: "decoding did not end within limits.decode_timeout_s, twice, in a process of its own; "
     "raise the limit if the image is genuine",
     FailureCode.WORKER_CRASHED: "decoding this file killed its process twice; look at the file in a sandbox",
-    FailureCode.SHARD_CRASHED: "the worker died on this shard again and again although files were isolated; "
+    FailureCode.SHARD_CRASHED: "the worker died repeatedly on this shard although files were isolated; "
     "give workers more memory, then submit with --select failed",
     FailureCode.NOT_FINITE: "the model gave no number as this frame's probability; check the weights, or try float32",
     FailureCode.MASK_NOT_FOUND: "the reference mask named for this image does not exist; correct mask_uri or "

@@ -1,4 +1,4 @@
-"""`stop`: ends a run after the shards in hand, or at once."""
+"""`stop`: ends a run after the shards in progress, or at once."""
 
 import os
 from typing import Annotated
@@ -27,10 +27,10 @@ def stop(
     private_uri: PrivateUriOption = None,
     address: AddressOption = None,
     now: Annotated[
-        bool, typer.Option("--now", help="End the run on its cluster at once; the shards in hand are abandoned.")
+        bool, typer.Option("--now", help="End the run on its cluster at once; the shards in progress are abandoned.")
     ] = False,
 ) -> None:
-    """End a run after the shards in hand, wherever it runs; or at once, on a cluster. The same submit resumes it.
+    """End a run after the shards in progress, wherever it runs; or at once, on a cluster. The same submit resumes it.
 
     With --now the output may be omitted; then --run-id names the run.
 
@@ -42,7 +42,7 @@ def stop(
     if address is not None:
         raise UsageError(
             "only --now stops a run through its cluster; add --now, or omit --address to end the run after the shards "
-            "in hand"
+            "in progress"
         )
     if output is None:
         raise UsageError(
@@ -54,8 +54,8 @@ def stop(
     for answer in stop_after_shards(open_workspace(output, private_uri), run_id):
         if answer.asked:
             say(
-                f"run {answer.run_id} was asked to end after the shards in hand; `diagchd-batch status` shows when it "
-                "has ended"
+                f"run {answer.run_id} was asked to end after the shards in progress; `diagchd-batch status` shows when "
+                "it has ended"
             )
         else:
             say(f"run {answer.run_id} does not run: it is {answer.status}")

@@ -82,6 +82,9 @@ def local_ray(node: NodeResources, say: Callable[[str], None]) -> Iterator[None]
         node: The resources that Ray may use.
         say: Gets a message if temporary files cannot go where TMPDIR says.
 
+    Yields:
+        Nothing; Ray runs while the block does.
+
     Raises:
         RunFault: Ray cannot be started, or there is no directory that is safe from other users.
     """

@@ -60,8 +60,7 @@ def match_reference(database: CohortDatabase, reference: pd.DataFrame | None, ma
 
 
 def labels_made_of_reads(database: CohortDatabase) -> np.ndarray:
-    """Return bool [planned studies]: whether the reference label was made of readers' calls, as far as its `method`
-    says.
+    """Return whether each study's reference label was made of readers' calls, as far as its `method` says.
 
     Args:
         database: A database with the table `labels`.

@@ -139,7 +139,7 @@ class CohortDatabase:
     def load(self, lineage: Sequence[RunTables]) -> None:
         """Fill the tables.
 
-        Of each frame the latest row with status `ok` counts, and of each study the latest plan that has it.
+        The latest row of each frame with status `ok` counts, and so does the latest plan that has the study.
 
         Args:
             lineage: The runs of a lineage, oldest first.

@@ -26,14 +26,14 @@ class OutputTrees:
     private: Store
 
     def run_ids(self) -> list[str]:
-        """Return all runs that the output holds anything of, in order, also those whose record is lost."""
+        """Return the ids of all runs of which the output holds a record or a score file, in ascending order."""
         prefixes = (output_layout.RUNS_PREFIX, output_layout.SCORES_PREFIX)
         keys = (info.key for prefix in prefixes for info in self.storage.list(prefix))
         found = (output_layout.RUN_RECORD.fullmatch(key) or SHARD_FILE.fullmatch(key) for key in keys)
         return sorted({match["run_id"] for match in found if match})
 
     def planned_run_ids(self) -> list[str]:
-        """Return all runs whose frozen plan is in the private tree, in order, whatever became of their results."""
+        """Return the ids of all runs whose frozen plan is in the private tree, in ascending order."""
         keys = (info.key for info in self.private.list(output_layout.RUNS_PREFIX))
         return sorted(match["run_id"] for match in map(output_layout.PLAN_HEAD.fullmatch, keys) if match)
 

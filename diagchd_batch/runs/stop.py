@@ -1,4 +1,4 @@
-"""`stop`: ends runs after the shards in hand, by way of their output, or at once, by way of their cluster."""
+"""`stop`: ends runs after the shards in progress, by way of their output, or at once, by way of their cluster."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

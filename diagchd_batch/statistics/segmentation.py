@@ -176,8 +176,9 @@ def pooled_iou(
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Mean, standard deviation (n − 1), quartiles and extremes of per-image values; None where there are too few
-    values.
+    """Mean, standard deviation (n − 1), quartiles and extremes of per-image values.
+
+    A quantity is None where there are too few values.
 
     Attributes:
         n: Number of images with a value.

@@ -65,10 +65,10 @@ def test_a_deadline_that_has_passed_stops_at_once_and_the_same_command_goes_on(
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_shards_in_hand_are_finished_and_no_other_begins(
+def test_shards_in_progress_are_finished_and_no_other_begins(
     stopped_and_resumed: dict[str, Future[None]], how: str
 ) -> None:
-    """Shards 0 to 3 are scored; 4 and 5 are in hand when the clock passes the deadline, or the end is asked for."""
+    """Shards 0 to 3 are scored; 4 and 5 are in progress when the clock passes the deadline, or the end is asked for."""
     stopped_and_resumed[how].result()
 
 

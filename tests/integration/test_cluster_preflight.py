@@ -160,7 +160,7 @@ def _events(messages: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in messages.splitlines() if line.startswith('{"time"')]
 
 
-def test_a_stop_ends_the_run_after_the_shards_in_hand_and_the_same_submit_goes_on(run: ClusterRun) -> None:
+def test_a_stop_ends_the_run_after_the_shards_in_progress_and_the_same_submit_goes_on(run: ClusterRun) -> None:
     cluster = run.cluster
     # Enough images for some shards, then none until the stop was asked for.
     cluster.proxy.add(Fault(method="GET", key_contains=IMAGES, skip=6 * IMAGES_PER_SHARD, hold=True))

@@ -121,8 +121,7 @@ def table_rows(n_unmatched: dict[str, int], notes: Sequence[str]) -> Iterator[Ro
 
 
 def study_results(database: CohortDatabase, points: Sequence[OperatingPoint]) -> pa.RecordBatchReader:
-    """Stream the table `study_results`: one row for each study and operating point, in the order of the studies'
-    tokens.
+    """Stream the table `study_results`: one row for each study and operating point, ordered by the studies' tokens.
 
     Args:
         database: A database with the table `results`.

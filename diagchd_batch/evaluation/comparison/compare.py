@@ -144,8 +144,9 @@ def _load_both(
     lineages: tuple[list[RunRecord], list[RunRecord]],
     config: EvaluationConfig,
 ) -> None:
-    """Load the second run, and the first run's studies as the table `first_studies` (study_id, first_score,
-    first_reason).
+    """Load the second run, and the first run's studies as the table `first_studies`.
+
+    The columns of `first_studies` are study_id, first_score and first_reason.
     """
     first, second = ([run_tables(output, private, record.run_id) for record in lineage] for lineage in lineages)
     with CohortDatabase() as other:

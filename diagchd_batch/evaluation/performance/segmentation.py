@@ -94,8 +94,9 @@ def _measures() -> Iterator[tuple[str, str, str]]:
 
 
 def _create_overlap_view(database: CohortDatabase) -> None:
-    """Create the view `overlap`: one row for each frame with a usable reference mask, null where a quantity is
-    undefined.
+    """Create the view `overlap`: one row for each frame with a usable reference mask.
+
+    A quantity that is undefined is null.
     """
     columns = [f"{_finite(name)} AS finite_{name}" for name in ("soft_dice", "seg_loss")]
     for class_ in (*CLASSES, WHOLE_HEART):

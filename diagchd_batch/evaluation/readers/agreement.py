@@ -23,8 +23,7 @@ CALLS = (0.0, 1.0)
 
 
 def agreement_rows(rows: RowBuilder, readers: ReaderStudy, model: Rater) -> Iterator[Row]:
-    """Estimate the agreement of every pair of raters, of the readers together, and of the readers and the model
-    together.
+    """Estimate the agreement of every pair of raters, of all readers, and of all readers and the model.
 
     Args:
         rows: Columns that all rows share.

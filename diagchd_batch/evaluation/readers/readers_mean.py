@@ -68,8 +68,9 @@ def readers_mean_rows(rows: RowBuilder, readers: ReaderStudy) -> Iterator[Row]:
 
 
 def model_against_mean_rows(rows: RowBuilder, readers: ReaderStudy, model: Rater, *, headline: bool) -> Iterator[Row]:
-    """Compare the model's rates with the mean of the readers' rates. Each reader counts on the studies that he or she
-    read.
+    """Compare the model's rates with the mean of the readers' rates.
+
+    Each reader counts on the studies that he or she read.
 
     Args:
         rows: Columns that all rows share.

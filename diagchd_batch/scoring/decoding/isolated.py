@@ -129,7 +129,7 @@ class IsolatedDecoder:
     for every further request. For a mask the code is `mask_unreadable`, and the image itself is not blamed.
 
     A child that was killed from outside tells nothing about its file. The file is tried again after a pause. If its
-    children are killed again and again, RunFault names the node.
+    children are killed repeatedly, RunFault names the node.
     """
 
     def __init__(

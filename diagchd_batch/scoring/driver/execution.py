@@ -205,7 +205,7 @@ def _score(
             monitor.on_summary(summary)
         elif ending is None:
             ending = summary.declined
-            progress.message(f"no further shard begins ({ending}); those in hand are finished")
+            progress.message(f"no further shard starts ({ending}); those in progress are finished")
 
     def on_tick() -> None:
         cluster.check()
@@ -229,7 +229,7 @@ def _score(
         except RunEnding as end:
             ending = end.ending
         except (RunInterrupted, DiagchdBatchError) as reason:
-            # before Ray is disconnected: its shutdown with tasks in hand can end this process without a message
+            # before Ray is disconnected: its shutdown with tasks in progress can end this process without a message
             progress.message(f"ending the run: {reason}")
             recorder.ended_early(reason, time.monotonic() - began_s)
             raise

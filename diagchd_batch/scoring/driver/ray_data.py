@@ -36,8 +36,8 @@ def run_shards(
     """Score shards on the Ray that this process is connected to, and return when all have ended.
 
     Workers that die are replaced and their shards retried without limit; what must not be retried comes back as a
-    fault. The callbacks are called in this thread. An exception from one ends the run and abandons the shards in hand;
-    the caller then disconnects from Ray.
+    fault. The callbacks are called in this thread. An exception from one ends the run and abandons the shards in
+    progress; the caller then disconnects from Ray.
 
     Args:
         settings: What the workers get.

@@ -95,7 +95,7 @@ class RunMonitor:
             self._moved_s = time.monotonic()
         if lost := self._beats.workers - beats.workers:
             self._progress.message(
-                f"{counted(len(lost), 'worker')} ended and will be replaced; shards in hand are tried again"
+                f"{counted(len(lost), 'worker')} ended and will be replaced; shards in progress are tried again"
             )
         self._beats = beats
         self._workers_seen |= beats.workers

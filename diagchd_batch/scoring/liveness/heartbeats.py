@@ -147,7 +147,7 @@ class WorkerBeats:
     Attributes:
         workers: Their names.
         devices: The devices that they compute on.
-        images_done: For each shard in hand, the image files that are done.
+        images_done: For each shard in progress, the image files that are done.
         images_per_s: Their rates added up, each since the worker's first shard began.
     """
 

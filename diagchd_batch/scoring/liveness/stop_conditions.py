@@ -74,7 +74,7 @@ class StopConditions:
 
 
 class RunEnding(Exception):  # noqa: N818 - not an error: it ends the wait for workers that are no longer needed
-    """Raised when no shard may begin any more and none is in hand."""
+    """Raised when no shard may start any more and none is in progress."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(str(ending))

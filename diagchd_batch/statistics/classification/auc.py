@@ -209,8 +209,9 @@ def average_precision_under_weights(
 def _class_sums_by_score(
     positive: np.ndarray, score: np.ndarray, column_of_unit: np.ndarray
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return a function from weights to sums over positives and over negatives (resamples × distinct scores,
-    ascending).
+    """Return a function from weights to sums over positives and over negatives.
+
+    Both sums have the shape (resamples, distinct scores), with the scores in ascending order.
     """
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])

@@ -69,8 +69,9 @@ def paired_predictive_values(
 
 
 def _compare(right: np.ndarray, a: np.ndarray, b: np.ndarray, subjects: np.ndarray, level: float) -> Comparison:
-    """Compare one predictive value; `right` is the condition that a call asserts, `a` and `b` say which test makes the
-    call.
+    """Compare one predictive value of two tests.
+
+    `right` is the condition that a call asserts; `a` and `b` say which test makes the call.
     """
     n = len(right)
     if n == 0:
@@ -152,8 +153,11 @@ def predictive_values_at(table: Confusion, prevalence: float, level: float = 0.9
 
 
 def _by_bayes(right: float, missed: float, wrong: float, correct: float, odds: float, z: float) -> Estimate:
-    """P(condition | call) from how often the call is made where the condition holds (right of right + missed) and
-    where it does not (wrong of wrong + correct), and the odds of the condition."""
+    """Return P(condition | call) at given odds of the condition.
+
+    The call is made in `right` of `right + missed` units where the condition holds, and in `wrong` of
+    `wrong + correct` units where it does not.
+    """
     n = int(right + missed + wrong + correct)
     if right + wrong == 0:
         return Estimate.null(NullReason.ZERO_DENOMINATOR, n)

@@ -233,8 +233,7 @@ def _reader_totals(truth: np.ndarray, reads: np.ndarray, codes: np.ndarray) -> n
 
 
 def _contributions(name: str, averaging: Averaging) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function from counts (…, J, 4) to what each reader adds to the group's value (…, J), which is their
-    mean.
+    """Return a function from counts (…, J, 4) to the readers' contributions (…, J), whose mean is the group's value.
 
     For `mean` these are the readers' own rates. For `pooled` they are the jackknife's pseudo-values over readers,
     shifted so that their mean is the pooled rate itself. NaN where a rate is undefined.

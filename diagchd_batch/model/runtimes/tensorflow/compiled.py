@@ -93,6 +93,7 @@ class FrozenNetwork:
         self.devices: Sequence[str] = _device_names("CPU")
 
     def __call__(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
+        """See `Run.__call__`."""
         if reference_bhw_u8 is None:
             return Prediction(*self._session.run(self._outputs[:2], {self._images: images_bhwc_u8}))
         inputs = {self._images: images_bhwc_u8, self._reference: reference_bhw_u8}
@@ -112,6 +113,7 @@ class XlaNetwork:
         self.devices: Sequence[str] = _device_names("GPU") or _device_names("CPU")
 
     def __call__(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
+        """See `Run.__call__`."""
         if reference_bhw_u8 is None:
             outputs = self._plain(tf.constant(images_bhwc_u8))
         else:
