@@ -13,6 +13,7 @@ import pytest
 from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.errors import ConfigError, WeightsError
 from diagchd_batch.model.batch_size import choose_batch_size
+from diagchd_batch.model.card import parse_card
 from diagchd_batch.model.packages import bundled
 from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.spec import resolve_model, weights_path
@@ -133,6 +134,21 @@ def test_a_damaged_card_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(bundled, "bundled_path", lambda relative: tmp_path / relative)
     with pytest.raises(ConfigError, match="card of model broken is damaged"):
         load_card("broken")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        '{"name": ' + "9" * 100_000 + "}",
+        "{" + ", ".join(f'"{n}{"k" * 200}": 1' for n in range(1_000)) + "}",
+    ],
+    ids=["brackets", "a number", "many unknown keys"],
+)
+def test_a_hostile_card_ends_in_a_short_message(content: str) -> None:
+    with pytest.raises(ConfigError, match="card of model broken is damaged") as caught:
+        parse_card(content.encode(), "broken")
+    assert len(str(caught.value)) < 2_000
 
 
 def test_neither_keras_nor_tensorflow_is_loaded() -> None:
