@@ -247,6 +247,11 @@ def fault_file(run_id: str, name: str) -> str:
     return private_run(run_id) + f"faults/{name}.txt"
 
 
+def driver_fault_file(name: str) -> str:
+    """Return the key of the messages of a driver that ended before it knew its run."""
+    return f"faults/{name}.txt"
+
+
 def heartbeats_prefix(run_id: str) -> str:
     """Return the prefix of a run's heartbeats."""
     return private_run(run_id) + "heartbeats/"

@@ -37,6 +37,7 @@ def _load(name: str, _overrides: Sequence[str], _environ: Mapping[str, str]) -> 
         return JobConfig.model_validate_json(private.read(output_layout.submitted_job(name)))
     except (ItemError, StorageFault) as error:
         reason = error.code.value if isinstance(error, ItemError) else str(error)
+        reason = reason.replace(private.uri, "the private tree")  # this text is printed, for Ray's logs
         raise ConfigError(
             f"the cluster's head does not see the private tree that the client wrote to ({reason}): output.uri, or "
             "output.private_uri, is not the same place on both. Name a bucket (s3://…), or a directory that is mounted "

@@ -2,28 +2,37 @@
 
     python jobs/score.py CONFIG [--run-id ID] [--new-run | --select new|failed] [--until WHEN] [KEY=VALUE …]
 
-It prints the outcome as one line of JSON. The exit codes are those of `diagchd-batch submit`, except that a run which
-is done with failed inputs ends with 0: an operator would take 3 for a failure and try again on a new cluster. The run
-record has the 3. Credentials come from the environment of the cluster's processes.
+It prints the outcome as one line of JSON. What it prints ends up in Ray's logs and job API. Messages therefore name the
+settings of the job file instead of the places that these hold, and the full text goes to the private tree.
+
+The exit codes are those of `diagchd-batch submit`, except that a run which is done with failed inputs ends with 0: an
+operator would take 3 for a failure and try again on a new cluster. The run record has the 3. Credentials come from the
+environment of the cluster's processes.
 """
 
 import argparse
 import json
 import os
+import secrets
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from diagchd_batch import output_layout
 from diagchd_batch.cli.progress import log_progress
 from diagchd_batch.config.loading import load_job
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.errors import DiagchdBatchError
+from diagchd_batch.config.place_names import PlaceNames
+from diagchd_batch.errors import DiagchdBatchError, ItemError
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.runs.submit import submit_on_joined_ray
 from diagchd_batch.scoring.driver.prometheus import MeasuredProgress
 from diagchd_batch.scoring.driver.run_identity.request import RunRequest
+from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.scoring.liveness.deadline import parse_deadline
+from diagchd_batch.scoring.liveness.progress_without_places import ProgressWithoutPlaces
 from diagchd_batch.scoring.liveness.run_log import RunLog
 
 Load = Callable[[str, Sequence[str], Mapping[str, str]], JobConfig]
@@ -54,30 +63,57 @@ def main(load: Load = load_job) -> int:
 
 def _run(arguments: argparse.Namespace, load: Load, run_log: RunLog) -> int:
     log = log_progress(os.environ, run_log.write)
+    until = None
     try:
-        until = parse_deadline(arguments.until, datetime.now(UTC)) if arguments.until else None
+        if arguments.until:
+            until = parse_deadline(arguments.until, datetime.now(UTC))
         if until and until <= datetime.now(UTC):
             log.message("the deadline has passed; no node is asked for, and no run is begun")
             return ExitCode.DONE
-        outcome = submit_on_joined_ray(
-            load(arguments.config, arguments.overrides, os.environ),
-            MeasuredProgress(log),
-            environ=os.environ,
-            command=sys.argv,
-            request=RunRequest(
-                arguments.run_id, arguments.new_run, arguments.selection or "all", arguments.input_moved
-            ),
-            until=until,
-            log=run_log,
-        ).outcome
-    except (DiagchdBatchError, RunInterrupted) as error:
+        config = load(arguments.config, arguments.overrides, os.environ)
+        progress = ProgressWithoutPlaces(log, PlaceNames(config), run_log.note)
+    except DiagchdBatchError as error:
         log.message(f"error: {error}")
         return error.exit_code
+    except Exception as error:  # its text may quote the job file
+        log.message(f"error: the job file cannot be read ({type(error).__name__}); submit it again with this version")
+        return ExitCode.FAILED
+    try:
+        with progress.warnings():
+            outcome = submit_on_joined_ray(
+                config,
+                MeasuredProgress(progress),
+                environ=os.environ,
+                command=sys.argv,
+                request=RunRequest(
+                    arguments.run_id, arguments.new_run, arguments.selection or "all", arguments.input_moved
+                ),
+                until=until,
+                log=run_log,
+            ).outcome
+    except (Exception, RunInterrupted) as error:
+        if progress.fault(error):
+            log.message(_keep_full_text(config, arguments.run_id, run_log))
+        return error.exit_code if isinstance(error, DiagchdBatchError | RunInterrupted) else ExitCode.FAILED
     counts = outcome.counts.model_dump(mode="json") if outcome.counts else None
     summary = json.dumps({name: getattr(outcome, name) for name in outcome.__slots__} | {"counts": counts})
     print(summary)
     run_log.note(summary)
     return ExitCode.DONE if outcome.exit_code is ExitCode.FAILED_INPUTS else outcome.exit_code
+
+
+def _keep_full_text(config: JobConfig, run_id: str | None, run_log: RunLog) -> str:
+    """Keep the log in the private tree, and return a sentence that says where it is."""
+    try:
+        private = Workspace.of_job(config).with_short_timeout(config.limits).private
+        if run_id:
+            run_log.keep(private, run_id, secrets.token_hex(4))
+            return f"the full text is in the private tree; read it with: diagchd-batch logs OUTPUT --run-id {run_id}"
+        key = output_layout.driver_fault_file(f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}")
+        private.create(key, run_log.text().encode())
+    except (DiagchdBatchError, ItemError, OSError) as error:
+        return f"the full text is lost, because the private tree cannot be written to ({type(error).__name__})"
+    return f"the full text is in the private tree, in {key}"
 
 
 if __name__ == "__main__":

@@ -259,6 +259,33 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
             assert hidden not in text
 
 
+def test_no_place_of_the_archive_reaches_ray(head: Head, tmp_path: Path) -> None:
+    """From an archive that is gone, and from one with a name that cannot be taken."""
+    place = tmp_path / CANARY
+    run = ScoringRun(place / "run", write_cohort(place / "archive", 4))
+    archive = place / "archive"
+    hidden = place / "hidden"
+    archive.rename(hidden)
+    submit = ("submit", _job_file(run), "--run-id", run.run_id, "--address", head.address)
+    gone = _command(head, *submit)
+    assert gone.returncode == 1 and "error: input.uri cannot be used" in gone.stderr
+    hidden.rename(archive)
+    (archive / os.fsdecode(b"not UTF-8: \xff")).mkdir()
+    unnameable = _command(head, *submit)
+    assert unnameable.returncode == 2 and "error: below input.uri are file" in unnameable.stderr, unnameable.stderr
+
+    assert str(archive) in _command(head, "logs", run.output, "--run-id", run.run_id).stdout
+    logs = [path for path in head.session.rglob("*") if path.is_file() and path.stat().st_size < 10_000_000]
+    for text in (gone.stderr, unnameable.stderr, head.get("/api/jobs/"), *(_readable(path) for path in logs)):
+        assert str(archive) not in text
+
+
+def _readable(path: Path) -> str:
+    with suppress(OSError):  # Ray replaces and removes files
+        return path.read_bytes().decode(errors="replace")
+    return ""
+
+
 def test_only_what_is_new_is_scored_in_the_next_night(head: Head, tmp_path: Path) -> None:
     archive = write_cohort(tmp_path / "archive", 8)
     run = ScoringRun(tmp_path / "run", archive, run_id=None)

@@ -4,6 +4,7 @@
 (`own_format`) and the Keras 2 files of the original (`original_format`). `fill_from_seed` needs no file.
 """
 
+import errno
 from pathlib import Path
 
 import h5py
@@ -12,6 +13,7 @@ import numpy as np
 
 from diagchd_batch.errors import WeightsError
 from diagchd_batch.model.weights import original_format, own_format
+from diagchd_batch.model.weights.hdf5_arrays import refuse_foreign_values
 
 
 def load_checkpoint(model: keras.Model, path: str | Path) -> None:
@@ -26,7 +28,10 @@ def load_checkpoint(model: keras.Model, path: str | Path) -> None:
         WeightsError: The file is no checkpoint, is damaged, or does not fit the model. The message says where.
     """
     try:
+        if not Path(path).is_file():  # opening a pipe would wait for its writer
+            raise FileNotFoundError(errno.ENOENT, "no such file")
         with h5py.File(path, "r") as file:
+            refuse_foreign_values(file)
             reader = own_format if own_format.recognises(file) else original_format
             arrays = reader.read(file, model)
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:  # what h5py raises on damaged files

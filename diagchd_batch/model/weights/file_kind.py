@@ -19,13 +19,18 @@ def refuse_no_checkpoint(path: Path) -> None:
     """
     import h5py  # bundled weights and weights from a seed do not need it
 
+    from diagchd_batch.model.weights.hdf5_arrays import refuse_foreign_values
+
     try:
         with h5py.File(path, "r") as file:
+            refuse_foreign_values(file)
             group = file.get("model_weights", file)
             if OWN_FORMAT in file.attrs or any(name in group.attrs for name in _KERAS_2):
                 return
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:  # what h5py raises on damaged files
         raise WeightsError(f"model.weights: {path} is no readable HDF5 file: {_kind(path)}; {_ACCEPTED}") from error
+    except WeightsError as error:
+        raise WeightsError(f"model.weights: checkpoint {path} is refused: {error}") from error
     raise WeightsError(
         f"model.weights: {path} is HDF5, but neither a Keras 2 checkpoint nor one of ours (no layer names in it); "
         f"{_ACCEPTED}"

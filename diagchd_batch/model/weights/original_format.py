@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from diagchd_batch.errors import WeightsError
-from diagchd_batch.model.weights.hdf5_arrays import own_array
+from diagchd_batch.model.weights.hdf5_arrays import float_array, read_array, read_names
 from diagchd_batch.model.weights.layer_names import automatic_layers
 
 Arrays = dict[str, np.ndarray]
@@ -60,7 +60,7 @@ def _find_layers(file: h5py.File) -> dict[str, Stored]:
     layers = {}
     for name in _texts(group, "layer_names"):
         layer = group[name]
-        weights = {_variable_name(weight): own_array(layer[weight], file) for weight in _texts(layer, "weight_names")}
+        weights = {_variable_name(weight): float_array(layer[weight]) for weight in _texts(layer, "weight_names")}
         if weights:
             layers[name] = weights
     return layers
@@ -69,12 +69,13 @@ def _find_layers(file: h5py.File) -> dict[str, Stored]:
 def _texts(group: h5py.Group, name: str) -> list[str]:
     """Return an attribute that is a list of names. Keras splits a list that is too long into `name0`, `name1`, …"""
     if name in group.attrs:
-        parts = [group.attrs[name]]
-    else:
-        parts = []
-        while f"{name}{len(parts)}" in group.attrs:
-            parts.append(group.attrs[f"{name}{len(parts)}"])
-    return [text.decode() if isinstance(text, bytes) else str(text) for part in parts for text in part]
+        return read_names(group, name)
+    texts: list[str] = []
+    n_parts = 0
+    while f"{name}{n_parts}" in group.attrs:
+        texts += read_names(group, f"{name}{n_parts}")
+        n_parts += 1
+    return texts
 
 
 def _variable_name(weight: str) -> str:
@@ -109,7 +110,7 @@ def _match_arrays(layer: keras.Layer, theirs: str, stored: Stored) -> Arrays:
         if values.shape != tuple(variable.shape):
             shape = tuple(variable.shape)
             raise WeightsError(f"{variable.name} of layer {label} has shape {values.shape}, the network needs {shape}")
-        arrays[variable.path] = values[...].astype(np.float32)
+        arrays[variable.path] = read_array(values, tuple(variable.shape))
     if len(stored) > len(arrays):
         raise WeightsError(f"layer {label} has {len(stored)} arrays, the network's has {len(arrays)}")
     return arrays

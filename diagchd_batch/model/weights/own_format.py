@@ -12,7 +12,7 @@ import numpy as np
 
 from diagchd_batch.errors import WeightsError
 from diagchd_batch.model.weights.file_kind import OWN_FORMAT
-from diagchd_batch.model.weights.hdf5_arrays import own_array
+from diagchd_batch.model.weights.hdf5_arrays import float_array, read_array
 
 _VERSION = 1
 
@@ -56,6 +56,9 @@ def read(file: h5py.File, model: keras.Model) -> dict[str, np.ndarray]:
     Raises:
         WeightsError: The file has another version, or does not fit the model.
     """
+    described = file.attrs.get_id(OWN_FORMAT)
+    if described.shape != () or described.dtype.kind not in "iu":
+        raise WeightsError(f"its attribute {OWN_FORMAT} is not a number")
     version = file.attrs[OWN_FORMAT]
     if version != _VERSION:
         raise WeightsError(f"it is of format {version}, this program reads {_VERSION}; update the program")
@@ -67,6 +70,7 @@ def read(file: h5py.File, model: keras.Model) -> dict[str, np.ndarray]:
     if surplus := sorted(found.keys() - expected.keys()):
         raise WeightsError(f"{len(surplus)} variables are not of this network, the first is {surplus[0]}")
     for name, shape in expected.items():
+        float_array(found[name])
         if found[name].shape != shape:
             raise WeightsError(f"{name} has shape {found[name].shape}, the network needs {shape}")
-    return {name: own_array(found[name], file)[...].astype(np.float32) for name in expected}
+    return {name: read_array(found[name], shape) for name, shape in expected.items()}

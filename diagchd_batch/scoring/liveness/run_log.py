@@ -44,6 +44,11 @@ class RunLog:
             self._parts[-1] += line + "\n"
             self._is_changed = True
 
+    def text(self) -> str:
+        """Return the messages so far, without those parts that are already written."""
+        with self._lock:
+            return "".join(self._parts)
+
     def keep(self, private: Store, run_id: str, submission: str) -> None:
         """Start to write the log of a submission to the private tree.
 
