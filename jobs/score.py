@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from diagchd_batch import output_layout
+from diagchd_batch.cli.hidden_places import ProgressWithoutPlaces
 from diagchd_batch.cli.progress import log_progress
 from diagchd_batch.config.loading import load_job
 from diagchd_batch.config.models import JobConfig
@@ -32,7 +33,6 @@ from diagchd_batch.scoring.driver.prometheus import MeasuredProgress
 from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.scoring.liveness.deadline import parse_deadline
-from diagchd_batch.scoring.liveness.progress_without_places import ProgressWithoutPlaces
 from diagchd_batch.scoring.liveness.run_log import RunLog
 
 Load = Callable[[str, Sequence[str], Mapping[str, str]], JobConfig]
