@@ -4,7 +4,7 @@ import os
 
 import typer
 
-from diagchd_batch.cli.console import print_json, say
+from diagchd_batch.cli.console import print_json, print_text, say
 from diagchd_batch.cli.options import ConfigArgument, JsonOption, SetOption
 
 app = typer.Typer(help="Show the job file's schema, show a whole job, or check a job file.", no_args_is_help=True)
@@ -35,7 +35,7 @@ def show(config: ConfigArgument, overrides: SetOption = [], as_json: JsonOption 
     if as_json:
         print_json(job)
     else:
-        print(yaml.safe_dump(job, sort_keys=False, allow_unicode=True), end="")
+        print_text(yaml.safe_dump(job, sort_keys=False, allow_unicode=True), end="")
 
 
 @app.command()

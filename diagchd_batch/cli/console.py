@@ -1,15 +1,21 @@
-"""Prints results to stdout and messages to stderr, and formats values for people."""
+"""Prints results to stdout and messages to stderr, escaped, and formats values for people."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from diagchd_batch.escaping import for_console, json_for_console
+
 
 def say(message: str) -> None:
     """Print a message for the person at the terminal to stderr."""
-    print(message, file=sys.stderr, flush=True)
+    print(for_console(message), file=sys.stderr, flush=True)
+
+
+def print_text(text: str = "", *, end: str = "\n") -> None:
+    """Print a result for a person to stdout."""
+    print(for_console(text), end=end)
 
 
 def fail(message: str) -> None:
@@ -19,7 +25,7 @@ def fail(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a result for a program to stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    print(json_for_console(value, indent=2, default=_plain))
 
 
 def _plain(value: Any) -> str:
@@ -31,7 +37,7 @@ def print_pairs(pairs: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> None:
     rows = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
-        print(f"{name:<{width}}  {value}")
+        print_text(f"{name:<{width}}  {value}")
 
 
 def moment(time: datetime | None) -> str:

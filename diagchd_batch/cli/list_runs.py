@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from diagchd_batch.cli.console import moment, print_json
+from diagchd_batch.cli.console import moment, print_json, print_text
 from diagchd_batch.cli.options import (
     AddressOption,
     JsonOption,
@@ -49,7 +49,7 @@ def list_runs(
         print_json([asdict(state) for state in states])
     else:
         for state in states:
-            print(_line(state, width=max(len(other.run_id) for other in states)))
+            print_text(_line(state, width=max(len(other.run_id) for other in states)))
     exit_if_damaged(states)
 
 
@@ -61,7 +61,7 @@ def _list_submissions(address: str | None, as_json: bool) -> None:
         print_json(jobs)
         return
     for job in jobs:
-        print("  ".join(str(value) for value in job.values()))
+        print_text("  ".join(str(value) for value in job.values()))
 
 
 def _line(state: "RunState", width: int) -> str:

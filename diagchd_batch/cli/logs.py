@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from diagchd_batch.cli.console import say
+from diagchd_batch.cli.console import print_text, say
 from diagchd_batch.cli.options import (
     AddressOption,
     OptionalOutputArgument,
@@ -37,4 +37,4 @@ def logs(
     from diagchd_batch.runs.logs import read_logs
 
     workspace = None if output is None else open_workspace(output, private_uri)
-    print(read_logs(workspace, run_id, address, os.environ, on_note=say), end="")
+    print_text(read_logs(workspace, run_id, address, os.environ, on_note=say), end="")

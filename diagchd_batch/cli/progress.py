@@ -9,6 +9,7 @@ from typing import Self
 
 from diagchd_batch.cli.console import duration, say
 from diagchd_batch.cli.json_progress import JsonProgress
+from diagchd_batch.escaping import for_console
 from diagchd_batch.scoring.liveness.progress import RunStart, ShardSummary
 from diagchd_batch.wording import counted
 
@@ -168,7 +169,7 @@ class BarProgress:
     def started(self, start: RunStart) -> None:
         """See `RunProgress.started`."""
         self._counts = _Counts(start)
-        self._console.print(_headline(start), highlight=False)
+        self._console.print(for_console(_headline(start)), highlight=False, markup=False)
         self._progress.update(self._task, description="scoring", total=start.n_images)
         self._show()
 
@@ -189,7 +190,7 @@ class BarProgress:
 
     def message(self, text: str) -> None:
         """See `RunProgress.message`."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(for_console(text), highlight=False, markup=False)
 
     def _show(self) -> None:
         counts = self._counts

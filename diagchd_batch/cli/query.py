@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diagchd_batch.cli.console import say
+from diagchd_batch.cli.console import print_text, say
 from diagchd_batch.cli.options import (
     OptionalOutputArgument,
     PrivateUriOption,
@@ -17,6 +17,7 @@ from diagchd_batch.cli.options import (
     open_workspace,
 )
 from diagchd_batch.errors import UsageError
+from diagchd_batch.escaping import for_console
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,10 +105,10 @@ def _print_views() -> None:
     from diagchd_batch.runs.query import list_views
 
     for view in list_views():
-        print(f"{view.name}: {view.description}")
+        print_text(f"{view.name}: {view.description}")
         width = max(len(name) for name, _ in view.columns)
         for name, kind in view.columns:
-            print(f"    {name:<{width}}  {kind}")
+            print_text(f"    {name:<{width}}  {kind}")
 
 
 def _print_table(rows: "pa.RecordBatchReader", file: Any) -> None:
@@ -166,4 +167,4 @@ def _shown(value: Any) -> str:
     from diagchd_batch.results.query.formats import cell
 
     text = f"{value:.6g}" if isinstance(value, float) else cell(value)
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return for_console(text)

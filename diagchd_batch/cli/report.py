@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from diagchd_batch.cli.console import say
+from diagchd_batch.cli.console import print_text, say
 from diagchd_batch.cli.options import OutputArgument, PrivateUriOption, RunIdOption, open_workspace
 
 
@@ -39,9 +39,9 @@ def report(
 
     workspace = open_workspace(output, private_uri)
     done = write_reports(workspace, run_id, gallery=gallery, on_note=say)
-    print(join_uri(output, done.key))
+    print_text(join_uri(output, done.key))
     if done.gallery_key is not None:
-        print(join_uri(workspace.private.uri, done.gallery_key))
+        print_text(join_uri(workspace.private.uri, done.gallery_key))
         say("the gallery is identified: pictures can carry names, and it names files")
     if show and "://" not in output:
         webbrowser.open((Path(output) / done.key).resolve().as_uri())

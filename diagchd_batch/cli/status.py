@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from diagchd_batch.cli.console import duration, fail, moment, print_json, print_pairs
+from diagchd_batch.cli.console import duration, fail, moment, print_json, print_pairs, print_text
 from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_workspace
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
@@ -37,7 +37,7 @@ def status(
     else:
         for number, state in enumerate(states):
             if number:
-                print()
+                print_text()
             print_pairs(_pairs(state))
     exit_if_damaged(states)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diagchd_batch.cli.console import print_json, print_pairs, say
+from diagchd_batch.cli.console import print_json, print_pairs, print_text, say
 from diagchd_batch.cli.options import (
     AddressOption,
     ConfigArgument,
@@ -24,6 +24,7 @@ from diagchd_batch.cli.options import (
 )
 from diagchd_batch.cli.plan import say_caution
 from diagchd_batch.errors import UsageError
+from diagchd_batch.escaping import for_console
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
 
@@ -134,12 +135,12 @@ def _submit_to_cluster(
         names = {"run_id": submission.run_id, "submission_id": submission.submission_id}
         print_json({**names, "exit_code": exit_code})
     else:
-        print(submission.submission_id)
+        print_text(submission.submission_id)
     raise typer.Exit(exit_code or ExitCode.DONE)
 
 
 def _pass_on(log: str) -> None:
-    print(log, end="", file=sys.stderr, flush=True)
+    print(for_console(log), end="", file=sys.stderr, flush=True)
 
 
 def _say_ways_back(job: "JobConfig", run_id: str, request: "RunRequest") -> None:

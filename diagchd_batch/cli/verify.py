@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from diagchd_batch.cli.console import print_json, say
+from diagchd_batch.cli.console import print_json, print_text, say
 from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_workspace
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
@@ -48,7 +48,7 @@ def verify(
 def _print_report(report: "VerifyReport") -> None:
     counts, name = report.counts, f"run {report.run_id}"
     if report.ok and counts:
-        print(
+        print_text(
             f"run {report.run_id}: {counted(counts.n_images, 'image', 'planned')}, {counted(counts.n_rows, 'row')} "
             f"({counts.n_ok:,} scored, {counts.n_failed:,} failed) in {counted(report.n_shards_checked, 'shard')}: "
             "every planned frame exactly once, all files whole"
@@ -56,7 +56,7 @@ def _print_report(report: "VerifyReport") -> None:
         return
     for problem in report.problems:
         place = "" if problem.place == name else f"{problem.place}: "
-        print(f"{name}: {problem.kind}: {place}{problem.detail} ({problem.remedy})")
+        print_text(f"{name}: {problem.kind}: {place}{problem.detail} ({problem.remedy})")
     say(f"run {report.run_id}: {counted(report.n_problems, 'problem')}")
 
 
@@ -64,9 +64,9 @@ def _print_lineage(report: "LineageReport") -> None:
     name = f"runs {' → '.join(report.run_ids)} together"
     if report.ok:
         rows = f"{counted(report.n_images, 'image', 'planned')}, {counted(report.n_rows, 'row')}"
-        print(f"{name}: {rows}: every frame exactly once")
+        print_text(f"{name}: {rows}: every frame exactly once")
     for problem in report.problems:
-        print(f"{name}: {problem}")
+        print_text(f"{name}: {problem}")
 
 
 def _lineage_json(report: "LineageReport") -> dict[str, object]:

@@ -5,16 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-
-
-def safe_text(value: str) -> str:
-    """Return text that no spreadsheet takes for a formula: an apostrophe is added where one could begin.
-
-    Args:
-        value: Any text.
-    """
-    return f"'{value}" if value.lstrip(" ").startswith(_FORMULA_STARTS) else value
+from diagchd_batch.escaping import for_cell
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
@@ -26,8 +17,8 @@ def to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow(columns)
+    writer.writerow(map(for_cell, columns))
     for row in rows:
         values = (row.get(name) for name in columns)
-        writer.writerow([safe_text(value) if isinstance(value, str) else value for value in values])
+        writer.writerow([for_cell(value) if isinstance(value, str) else value for value in values])
     return text.getvalue().encode()

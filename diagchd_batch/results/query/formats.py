@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diagchd_batch.escaping import for_cell, json_for_console
+
 
 def plain(value: Any) -> Any:
     """Return a value as JSON has it: bytes in base64, times in ISO 8601, numbers that are not finite as null."""
@@ -41,8 +43,14 @@ def cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def _safe_cell(value: Any) -> str:
+    """Return a value as CSV has it. Numbers stay as they are; text is escaped."""
+    text = cell(value)
+    return text if isinstance(value, bool | int | float | Decimal) else for_cell(text)
+
+
 def write_csv(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
-    """Write rows as CSV in UTF-8 with a header line.
+    """Write rows as CSV in UTF-8 with a header line. Text is escaped by `for_cell`.
 
     Args:
         rows: The rows, batch by batch. Floats are written with all digits that tell them apart.
@@ -50,9 +58,9 @@ def write_csv(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
     """
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text)
-    writer.writerow(rows.schema.names)
+    writer.writerow(map(for_cell, rows.schema.names))
     for batch in rows:
-        writer.writerows(map(cell, row) for row in row_values(batch))
+        writer.writerows(map(_safe_cell, row) for row in row_values(batch))
         text.flush()
     text.detach()
 
@@ -68,7 +76,7 @@ def write_json(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
     for batch in rows:
         for row in row_values(batch):
             line = dict(zip(rows.schema.names, map(plain, row), strict=True))
-            file.write(separator + json.dumps(line, ensure_ascii=False).encode())
+            file.write(separator + json_for_console(line).encode())
             separator = b",\n"
     file.write(b"\n]\n" if separator == b",\n" else b"[]\n")
 

@@ -9,6 +9,7 @@ from typing import Self
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, StorageFault
+from diagchd_batch.escaping import for_console
 from diagchd_batch.scoring.liveness.heartbeats import INTERVAL_S
 from diagchd_batch.storage import Store
 
@@ -33,7 +34,7 @@ class RunLog:
 
     def write(self, line: str) -> None:
         """Print and keep one message, given without a line end. Any thread may call it."""
-        print(line, file=sys.stderr, flush=True)
+        print(for_console(line), file=sys.stderr, flush=True)
         self.note(line)
 
     def note(self, line: str) -> None:

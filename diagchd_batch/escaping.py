@@ -1,0 +1,66 @@
+"""Escapes text that others wrote (names of studies, readers, hosts, files) before it reaches a terminal or spreadsheet.
+
+Every string for a terminal goes through `for_console`, JSON through `json_for_console`, and every cell of a delimited
+file through `for_cell`.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+_KEPT = "\n\t"
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Control characters, invisible format characters such as bidirectional overrides, surrogates, and line separators."""
+
+# A cell begins at the beginning of the text. In a spreadsheet that separates by another character, which a quote does
+# not hinder, it also begins behind a semicolon, a tab or a line break.
+_FORMULA = re.compile(r"(^|[;\t\n])(?=\s*[=+\-@＝＋－＠])")
+
+
+def is_unsafe(character: str) -> bool:
+    """Return whether a character can control a terminal or hide text. Line breaks and tabs are safe.
+
+    Args:
+        character: One character.
+    """
+    return character not in _KEPT and unicodedata.category(character) in _UNSAFE_CATEGORIES
+
+
+def for_console(text: str) -> str:
+    r"""Return text in which unsafe characters are escaped, such as ``\x1b`` for Escape.
+
+    Args:
+        text: Any text.
+    """
+    return _escaped(text, lambda character: character.encode("unicode_escape").decode())
+
+
+def json_for_console(value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> str:
+    """Return a value as JSON in which unsafe characters are escaped. Reading it gives the same value.
+
+    Args:
+        value: The value.
+        indent: Spaces of each level; None for one line.
+        default: As in `json.dumps`: converts values that JSON has not.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=default)
+    return _escaped(text, lambda character: json.dumps(character)[1:-1])
+
+
+def for_cell(text: str) -> str:
+    """Return text for a cell of a delimited file: unsafe characters are escaped, and no spreadsheet finds a formula.
+
+    An apostrophe is added wherever a formula could begin.
+
+    Args:
+        text: Any text.
+    """
+    return _FORMULA.sub(r"\1'", for_console(text))
+
+
+def _escaped(text: str, escape: Callable[[str], str]) -> str:
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(escape(character) if is_unsafe(character) else character for character in text)
