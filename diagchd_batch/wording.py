@@ -40,7 +40,12 @@ def counted(n: float | None, noun: str, adjective: str = "") -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return a text of at most `limit` characters; an ellipsis stands for what is cut off."""
+    """Return a text of at most `limit` characters; an ellipsis stands for what is cut off.
+
+    Args:
+        text: The text.
+        limit: The largest number of characters.
+    """
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -48,6 +53,10 @@ def shown_value(value: Any, limit: int = 80) -> str:
     """Return what a message shows of a value from outside: its `repr`, shortened.
 
     Unlike `repr` it costs no more for a value of a million elements than for a small one.
+
+    Args:
+        value: The value.
+        limit: The largest number of characters.
     """
     try:
         return shortened(_SHOWN.repr(value), limit)

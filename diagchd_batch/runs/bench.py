@@ -103,6 +103,9 @@ def run_benchmark(
         n_images: Image files that are scored end to end, 1 or more.
         on_message: Receives what is measured next, and a warning if `n_images` is too small.
 
+    Returns:
+        Both measurements, and the settings that they suggest.
+
     Raises:
         ConfigError: There is no such model or precision.
         WeightsError: The weights cannot be read or do not fit the network.
