@@ -270,7 +270,7 @@ def test_no_place_of_the_archive_reaches_ray(head: Head, tmp_path: Path) -> None
     gone = _command(head, *submit)
     assert gone.returncode == 1 and "error: input.uri cannot be used" in gone.stderr
     hidden.rename(archive)
-    (archive / os.fsdecode(b"not UTF-8: \xff")).mkdir()
+    (archive / "study-0000" / os.fsdecode(b"not UTF-8 \xff.png")).write_bytes(b"")
     unnameable = _command(head, *submit)
     assert unnameable.returncode == 2 and "error: below input.uri are file" in unnameable.stderr, unnameable.stderr
 
