@@ -14,7 +14,12 @@ def say(message: str) -> None:
 
 
 def print_text(text: str = "", *, end: str = "\n") -> None:
-    """Print a result for a person to stdout."""
+    """Print a result for a person to stdout.
+
+    Args:
+        text: The text.
+        end: What is printed after it.
+    """
     print(for_console(text), end=end)
 
 
