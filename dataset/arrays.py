@@ -52,7 +52,7 @@ def phantom_arrays(selection: Selection, grid: tuple[int, int], directory: Path)
     if not path.exists():
         directory.mkdir(parents=True, exist_ok=True)
         unfinished = directory / f"unfinished-{name}"
-        np.savez(unfinished, **_generate(selection, grid))
+        np.savez(unfinished, **_generate(selection, grid))  # type: ignore[arg-type]
         unfinished.replace(path)
     with np.load(path) as arrays:
         return dict(arrays)

@@ -55,7 +55,7 @@ def run(ray_cluster: RayCluster, bucket: str, tmp_path: Path, request: pytest.Fi
     return ClusterRun(ray_cluster, bucket, request.node.name.replace("_", "-"), tmp_path)
 
 
-def _finish(run: ClusterRun, client: subprocess.Popen[bytes]) -> str:
+def _finish(run: ClusterRun, client: subprocess.Popen[str]) -> str:
     """The client's messages, once it told of the run's end."""
     stdout, stderr = run.wait_until_ended(client)
     assert client.returncode == DONE_WITH_FAILED_INPUTS, stderr
@@ -132,7 +132,7 @@ def test_actors_are_killed_ten_times(run: ClusterRun, expected: Expected) -> Non
     run.settings["limits.object_timeout_s"] = 800  # images are held for as long as a busy machine starts an actor
     cluster.proxy.add(SLOW_READING)
     killed: dict[str, set[str]] = {name: set() for name in WORKERS}  # attempts that ended so
-    deaths = Counter()
+    deaths: Counter[str] = Counter()
     client = run.submitting()
     try:
         run.wait_until(client, run.attempts, "work begins")
@@ -141,9 +141,11 @@ def test_actors_are_killed_ten_times(run: ClusterRun, expected: Expected) -> Non
             with run.images_held_from(other):
                 if deaths[name] == 3:
                     shards = {attempt.partition("/")[0] for attempt in killed[name]}
-                    run.wait_until(client, lambda s=shards: s <= run.shards(), f"{name}'s shards")
+                    run.wait_until(client, lambda s=shards: s <= run.shards(), f"{name}'s shards")  # type: ignore[misc]
                 run.wait_until(
-                    client, lambda n=name: run.attempts(n, closed=False) - killed[n], f"{name} at work again"
+                    client,
+                    lambda n=name: run.attempts(n, closed=False) - killed[n],  # type: ignore[misc]
+                    f"{name} at work again",
                 )
                 time.sleep(moments.uniform(0, 1.5))
                 for pid in actors_of(cluster.hosts[name]):

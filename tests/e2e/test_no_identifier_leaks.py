@@ -98,7 +98,12 @@ class Archive:
             covariates.append({**row, canary("column"): canary("value", number % 2)})
         unknown = canary("unknown")
         reference.append({"study_id": unknown, "label": 1, "diagnosis": "", "method": ""})
-        tables = {"studies": self.studies, "reference": reference, "reads": reads, "sites": covariates}
+        tables: dict[str, list[dict[str, Any]]] = {
+            "studies": self.studies,
+            "reference": reference,
+            "reads": reads,
+            "sites": covariates,
+        }
         self.tables = {name: self.table(name, rows) for name, rows in tables.items()}
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> str:
@@ -126,7 +131,7 @@ class User:
     def job(self, name: str = "job", **changes: object) -> str:
         tables = self.archive.tables
         evaluation = {"reference": tables["reference"], "readers": tables["reads"], "covariates": tables["sites"]}
-        job = {
+        job: dict[str, Any] = {
             "version": 1,
             "input": {"uri": str(self.archive.root), "layout": "manifest", "manifest": tables["studies"]},
             "model": {"name": "diagchd-compact", "weights": "seed:0", "batch_size": 4},

@@ -89,7 +89,7 @@ def _committed(bucket: Store) -> dict[str, bytes]:
 @pytest.mark.s3
 def test_an_endpoint_that_goes_away(s3_run: ScoringRun, bucket: Store, proxy: FaultProxy) -> None:
     patience_s = s3_run.overrides["limits.object_timeout_s"]
-    s3_run.overrides["limits.object_timeout_s"] = patience_s / 2  # the end takes ten times as long
+    s3_run.overrides["limits.object_timeout_s"] = patience_s / 2  # type: ignore[operator]  # the end takes ten times as long
     with s3_run.started() as driver:
         driver.wait_until(lambda: any("PUT" in method and "/scores/" in path for method, path in proxy.requests))
         proxy.refuse_connections()

@@ -88,7 +88,7 @@ def test_a_notebook_reads_its_masks(earlier: Path) -> None:
     assert output.current_predictions("second").num_rows == 19
 
 
-def comparable(path: Path) -> list[dict]:
+def comparable(path: Path) -> list[dict[str, Any]]:
     """The rows of a table without the minima and maxima that the earlier version gave, sorted.
 
     It numbered levels by the alphabet, so their numbers are left out.
@@ -100,7 +100,7 @@ def comparable(path: Path) -> list[dict]:
     return rows
 
 
-def in_order(rows: list[dict], columns: list[str]) -> list[dict]:
+def in_order(rows: list[dict[str, Any]], columns: list[str]) -> list[dict[str, Any]]:
     def cell(value: object) -> str:
         return f"{value:.6g}" if isinstance(value, float) else str(value)
 
@@ -162,7 +162,7 @@ def in_its_place() -> Iterator[Path]:
     shutil.rmtree(PLACE, ignore_errors=True)
 
 
-def submitted(directory: Path, *arguments: str) -> subprocess.CompletedProcess:
+def submitted(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "diagchd_batch", "submit", "job.yaml", *arguments],
         cwd=directory,

@@ -18,7 +18,7 @@ def test_results_on_s3(s3_uri: str) -> None:
     output = open_output(run.storage.uri)
     assert output.scores(RUN_ID).count_rows() == output.predictions().count_rows() == 21
     np.testing.assert_array_equal(output.mask("i-0001000000000000", 2), label_map(102))
-    report = verify_run(run.storage, run.private, run.plan, RUN_ID)
+    report = verify_run(run.storage, run.private, run.plan, RUN_ID)  # type: ignore[arg-type]
     assert report.problems == []
 
     key = output_layout.shard_file(RUN_ID, 1)
@@ -26,6 +26,6 @@ def test_results_on_s3(s3_uri: str) -> None:
     altered[len(altered) // 2] ^= 1
     run.storage.replace(key, bytes(altered))
     run.storage.delete(output_layout.shard_file(RUN_ID, 2))
-    found = {(p.kind.value, p.place) for p in verify_run(run.storage, run.private, run.plan, RUN_ID).problems}
+    found = {(p.kind.value, p.place) for p in verify_run(run.storage, run.private, run.plan, RUN_ID).problems}  # type: ignore[arg-type]
     assert ("altered_shard", "shard 1") in found
     assert ("missing_shard", "shard 2") in found

@@ -44,7 +44,7 @@ def _head(gpus: int) -> Iterator[dict[str, str]]:
             head.communicate(timeout=60)
 
 
-def _score(run: ScoringRun, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess:
+def _score(run: ScoringRun, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     job = {
         "version": 1,
         "input": {"uri": str(run.cohort), "layout": "tree"},
@@ -145,7 +145,7 @@ def test_nights(cluster: dict[str, str], tmp_path: Path) -> None:
     first = _score(run, cluster, "--select", "new", "--until", until)
     assert first.returncode == 0, first.stderr
     assert json.loads(first.stdout)["counts"]["n_images"] == 8
-    (run.cohort / "study-0001" / "image-0002.png").replace(run.cohort / "study-0001" / "new.png")
+    (run.cohort / "study-0001" / "image-0002.png").replace(run.cohort / "study-0001" / "new.png")  # type: ignore[operator]
     second = _score(run, cluster, "--select", "new", "--until", until)
     assert json.loads(second.stdout)["counts"]["n_images"] == 1, second.stderr
     third = _score(run, cluster, "--select", "new", "--until", until)

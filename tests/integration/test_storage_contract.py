@@ -111,7 +111,7 @@ def test_a_listing_may_be_left_half_read(storage: Store) -> None:
     before = threading.active_count()
     listing = storage.list()
     next(listing)
-    listing.close()
+    listing.close()  # type: ignore[attr-defined]
     assert threading.active_count() <= before
 
 

@@ -129,6 +129,9 @@ def test_a_forked_child_makes_its_own_connections(filled: Store) -> None:
     assert filled.read("patient-name.png") == b"x"
 
 
+_inherited: Store
+
+
 def _inherit(storage: Store) -> None:
     global _inherited
     _inherited = storage

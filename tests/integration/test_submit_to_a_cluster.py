@@ -110,7 +110,7 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _command(head: Head, *words: object, **environ: str) -> subprocess.CompletedProcess:
+def _command(head: Head, *words: object, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [PROGRAMS / "diagchd-batch", *map(str, words)],
         env=os.environ | head.environ | environ,
@@ -120,7 +120,7 @@ def _command(head: Head, *words: object, **environ: str) -> subprocess.Completed
     )
 
 
-def _started(head: Head, *words: object) -> subprocess.Popen[bytes]:
+def _started(head: Head, *words: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [PROGRAMS / "diagchd-batch", *map(str, words)],
         env=os.environ | head.environ,
@@ -136,7 +136,7 @@ def _ways_back(messages: str) -> dict[str, list[str]]:
     return {what: shlex.split(words) for what, found, words in told if found}
 
 
-def _interrupt_once_it_follows(client: subprocess.Popen[bytes], number: signal.Signals) -> str:
+def _interrupt_once_it_follows(client: subprocess.Popen[str], number: signal.Signals) -> str:
     """A real signal, as soon as the client passes on the job's log; its messages."""
     lines = [next(client.stderr)]
     while not (len(lines) > 1 and lines[-2].startswith("attached to ")):
@@ -227,7 +227,11 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
     with local.started() as at_once:
         both = [
             subprocess.Popen(
-                words, env=os.environ | head.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                words,  # type: ignore[arg-type]
+                env=os.environ | head.environ,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             )
             for _ in range(2)
         ]

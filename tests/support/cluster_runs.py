@@ -63,7 +63,7 @@ class ClusterRun:
         settings = [word for key, value in self.settings.items() for word in ("--set", f"{key}={value}")]
         return ["submit", self.job_file, "--run-id", RUN_ID, "--json", *settings]
 
-    def submitting(self, *options: object) -> subprocess.Popen[bytes]:
+    def submitting(self, *options: object) -> subprocess.Popen[str]:
         """A client that submits the run to the cluster and follows it."""
         return self.cluster.client(*self._words(), "--address", self.cluster.address, *options)
 
@@ -126,7 +126,7 @@ class ClusterRun:
             stack.enter_context(self.cluster.proxy.held(method="GET", key_contains=IMAGES, client=address))
         return stack
 
-    def wait_until(self, client: subprocess.Popen[bytes], condition: Callable[[], object], what: str) -> None:
+    def wait_until(self, client: subprocess.Popen[str], condition: Callable[[], object], what: str) -> None:
         """Fails, with what was told, as soon as the client has ended: then it can no longer come."""
 
         def came() -> bool:
@@ -138,14 +138,14 @@ class ClusterRun:
 
         wait_until(came, what, lambda: self._told(client))
 
-    def wait_until_committed(self, client: subprocess.Popen[bytes], count: int) -> None:
+    def wait_until_committed(self, client: subprocess.Popen[str], count: int) -> None:
         self.wait_until(client, lambda: len(self.committed()) >= count, f"{count} shards")
 
-    def wait_until_at_work(self, client: subprocess.Popen[bytes], node: str) -> None:
+    def wait_until_at_work(self, client: subprocess.Popen[str], node: str) -> None:
         """Until it has an attempt that is open: no worker of it was killed before."""
         self.wait_until(client, lambda: self.attempts(node, closed=False), f"{node} at work")
 
-    def wait_until_ended(self, client: subprocess.Popen[bytes], timeout_s: float = 900.0) -> tuple[str, str]:
+    def wait_until_ended(self, client: subprocess.Popen[str], timeout_s: float = 900.0) -> tuple[str, str]:
         """What it printed, and its messages."""
         try:
             return client.communicate(timeout=timeout_s)
@@ -155,7 +155,7 @@ class ClusterRun:
     def _node(self, key: str) -> str:
         return json.loads(self.read(key))["worker"]["node"]
 
-    def _told(self, client: subprocess.Popen[bytes]) -> str:
+    def _told(self, client: subprocess.Popen[str]) -> str:
         client.kill()
         _, messages = client.communicate()
         actors = {host.name: len(actors_of(host)) for host in self.cluster.hosts.values()}

@@ -123,7 +123,7 @@ class MadeOutput:
         height, width = study.size
         rows = []
         for place, image in enumerate(study.images):
-            identity = {
+            identity: dict[str, Any] = {
                 "subject_id": self._subject(study),
                 "study_id": self.tokens.study(study.study_id),
                 "image_id": self.tokens.image(f"{study.study_id}/{place}.png"),

@@ -50,14 +50,14 @@ def main(n_images: int, inventory: str, directory: Path) -> dict[str, float]:
     listing = SimulatedListing(keys(n_images))
     start = time.monotonic()
     tokens = Pseudonymizer(b"a key for simulated archives")
-    freeze_plan(config, ShardsConfig(), listing, private, "run", tokens)
+    freeze_plan(config, ShardsConfig(), listing, private, "run", tokens)  # type: ignore[arg-type]
     if inventory == "new":
         start = time.monotonic()
         plan = open_plan(private, "run")
         night = freeze_plan(
             config,
             ShardsConfig(),
-            SimulatedListing(keys(n_images + N_NEW_IMAGES)),
+            SimulatedListing(keys(n_images + N_NEW_IMAGES)),  # type: ignore[arg-type]
             private,
             "night",
             tokens,

@@ -44,7 +44,7 @@ class RayCluster:
         self.token = secrets.token_hex(32)
         self.hosts: dict[str, Host] = {}
         self._starting: dict[str, tuple[tuple[str, ...], Sequence[Path]]] = {}
-        self._clients: list[subprocess.Popen[bytes]] = []
+        self._clients: list[subprocess.Popen[str]] = []
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RAY_"))}
         self.environ = (
             inherited
@@ -115,7 +115,7 @@ class RayCluster:
         with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.read().decode()
 
-    def client(self, *words: object, **environ: str) -> subprocess.Popen[bytes]:
+    def client(self, *words: object, **environ: str) -> subprocess.Popen[str]:
         """A `diagchd-batch` command, running; killed with the cluster."""
         process = subprocess.Popen(
             [PROGRAMS / "diagchd-batch", *map(str, words)],

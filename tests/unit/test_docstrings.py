@@ -75,7 +75,7 @@ def _problems(function: Function) -> list[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_public_functions_describe_arguments_results_and_errors(path) -> None:
+def test_public_functions_describe_arguments_results_and_errors(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     checked = [(function.name, function.lineno, _problems(function)) for function in _public_functions(tree.body)]
     assert [entry for entry in checked if entry[-1]] == []
@@ -107,5 +107,5 @@ RAISE = "    raise ValueError(a)\n"
         (f'def f(a: int) -> int:\n    """Return a.\n\n    Raises:\n        ValueError: Always.\n    """\n{RAISE}', []),
     ],
 )
-def test_a_docstring_that_lacks_a_section_is_found(text, problems) -> None:
+def test_a_docstring_that_lacks_a_section_is_found(text: str, problems: list[str]) -> None:
     assert _problems(_function(text)) == problems

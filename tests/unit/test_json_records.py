@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -76,14 +76,14 @@ def test_a_damaged_file_is_named_with_its_remedy(store: Store, content: bytes) -
     ],
     ids=["brackets", "brackets in a field", "a number", "a key", "a value", "infinity", "half a character"],
 )
-def test_a_hostile_file_ends_in_a_short_message(store, content) -> None:
+def test_a_hostile_file_ends_in_a_short_message(store: Store, content: bytes) -> None:
     store.replace("example.json", content)
     with pytest.raises(DamagedRecordError, match=r"^example\.json is damaged") as caught:
         Example.read(store, "example.json")
     assert len(str(caught.value)) < 600
 
 
-def test_a_file_that_is_too_large_for_a_record_is_not_read(store, monkeypatch) -> None:
+def test_a_file_that_is_too_large_for_a_record_is_not_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diagchd_batch.json_records.MAX_RECORD_BYTES", 100)
     store.replace("example.json", b"x" * 101)
     with pytest.raises(DamagedRecordError, match="it has 101 bytes, more than 100"):
@@ -91,7 +91,7 @@ def test_a_file_that_is_too_large_for_a_record_is_not_read(store, monkeypatch) -
 
 
 @pytest.mark.parametrize("value", [b"1e999", b"NaN", b"-Infinity"])
-def test_fields_without_a_fingerprint_are_a_damaged_record(store, value) -> None:
+def test_fields_without_a_fingerprint_are_a_damaged_record(store: Store, value: Any) -> None:
     key = "runs/run_id=first/run.json"
     sound = (KEPT / key).read_bytes()
     store.replace(key, sound.replace(b'"height": 128', b'"height": ' + value, 1))
@@ -114,7 +114,7 @@ def test_fields_without_a_fingerprint_are_a_damaged_record(store, value) -> None
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_records_of_an_earlier_version_are_read_without_loss(kind, pattern) -> None:
+def test_records_of_an_earlier_version_are_read_without_loss(kind: Any, pattern: str) -> None:
     keys = [str(path.relative_to(KEPT)) for path in KEPT.glob(pattern)]
     assert keys
     for key in keys:

@@ -67,7 +67,7 @@ def test_no_other_module_spells_a_pattern_of_keys() -> None:
     "run_id",
     ["../../x", "..", ".", "", "a/b", "/etc", "-x", "a b", "a\n", "a\0", "\x1b[2J", "é", "x" * 81, "x" * 100_000],
 )
-def test_no_key_is_made_of_a_text_that_is_no_run_id(run_id) -> None:
+def test_no_key_is_made_of_a_text_that_is_no_run_id(run_id: str) -> None:
     makers = [
         value
         for value in vars(layout).values()

@@ -1,5 +1,8 @@
 """The figures on the progress display."""
 
+import time
+from typing import Any
+
 import pytest
 
 from diagchd_batch.cli import progress
@@ -9,7 +12,7 @@ from diagchd_batch.scoring.liveness.progress import RunStart, ShardSummary
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
     clock = Clock()
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock.now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now_s)
     return clock
 
 
@@ -17,8 +20,15 @@ class Clock:
     now_s = 1000.0
 
 
-def start(**changes: object) -> RunStart:
-    facts = {"run_id": "r", "n_images": 100, "n_shards": 10, "done_images": 0, "done_shards": 0, "resumed": False}
+def start(**changes: Any) -> RunStart:
+    facts: dict[str, Any] = {
+        "run_id": "r",
+        "n_images": 100,
+        "n_shards": 10,
+        "done_images": 0,
+        "done_shards": 0,
+        "resumed": False,
+    }
     return RunStart(**(facts | changes))
 
 

@@ -1,5 +1,6 @@
 """Which nodes a driver on a cluster waits for, and which actor it refuses at once."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -20,12 +21,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[ExistingClus
     def make(
         *looks: list[NodeResources], static: bool, cpus: float = 4, gpus: float = 0
     ) -> tuple[ExistingCluster, list[str], list[float]]:
-        clock, left, messages = [0.0], list(looks), []
+        messages: list[str] = []
+        clock, left = [0.0], list(looks)
         monkeypatch.setattr(existing_cluster, "_connect", lambda: None)
         monkeypatch.setattr(existing_cluster, "_is_static", lambda: static)
         monkeypatch.setattr(existing_cluster, "_living_nodes", lambda: left.pop(0) if len(left) > 1 else left[0])
-        monkeypatch.setattr(existing_cluster.time, "monotonic", lambda: clock[0])
-        monkeypatch.setattr(existing_cluster.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr(time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
         monkeypatch.setattr(ExistingCluster, "_request_node", lambda self: None)
         return (
             ExistingCluster(ClusterConfig(cpus_per_actor=cpus, gpus_per_actor=gpus), messages.append, 300),

@@ -1,7 +1,7 @@
 """Which submission of a run a submit starts or attaches to, against a job API that keeps its jobs in memory."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +34,7 @@ class MemoryApi:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
-        self.before_submit = lambda: None
+        self.before_submit: Callable[[], object] = lambda: None
         self.unready = 0
 
     def list_jobs(self) -> list[Job]:
@@ -60,7 +60,7 @@ def api() -> MemoryApi:
 def jobs(api: MemoryApi, monkeypatch: pytest.MonkeyPatch) -> ClusterJobs:
     monkeypatch.setattr(client_module, "_stage", lambda *_: None)
     jobs = object.__new__(ClusterJobs)
-    jobs.address, jobs._client = "http://head:8265", api
+    jobs.address, jobs._client = "http://head:8265", api  # type: ignore[assignment]
     return jobs
 
 
@@ -185,11 +185,12 @@ def test_a_log_stream_that_fails_is_replaced_by_looks_with_a_pause_between(
     jobs: ClusterJobs, monkeypatch: pytest.MonkeyPatch, failure: Exception | None, shown_before: int
 ) -> None:
     """A proxy refuses WebSockets or cuts them: each line is shown once, and the cluster is not asked without pause."""
-    pauses, written = [], []
-    monkeypatch.setattr(client_module.time, "sleep", pauses.append)
-    jobs._client = StreamingApi(failure, shown_before)
+    pauses: list[float] = []
+    written: list[str] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    jobs._client = StreamingApi(failure, shown_before)  # type: ignore[assignment]
     assert jobs.follow("run-s1", written.append) == ("SUCCEEDED", 0)
-    assert "".join(written) == "".join(jobs._client.lines)
+    assert "".join(written) == "".join(jobs._client.lines)  # type: ignore[attr-defined]
     assert len(pauses) == 4
     assert min(pauses) >= 1
 

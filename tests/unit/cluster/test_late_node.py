@@ -64,7 +64,7 @@ def test_a_place_that_is_not_the_drivers_is_named(
     if what == "a copy from yesterday" and setting != "input_uri":
         open_store(str(elsewhere)).replace(output_layout.node_mark(RUN, "yesterday"), b"")
         open_store(str(elsewhere)).replace(output_layout.node_proof(RUN, "yesterday"), b"{}")
-    problem = late_node_problem(replace(made.settings.places, **{setting: str(elsewhere)}))
+    problem = late_node_problem(replace(made.settings.places, **{setting: str(elsewhere)}))  # type: ignore[arg-type]
     assert problem.startswith(f"{told} is not the same place there")
 
 

@@ -5,7 +5,10 @@ from typing import Any, get_args
 
 import pytest
 
-from diagchd_batch.config.models import JobConfig, Section
+from diagchd_batch.config.models import (
+    JobConfig,
+    Section,
+)
 
 
 def _blocks_in(annotation: Any) -> Iterator[type[Section]]:
@@ -29,7 +32,7 @@ def test_all_blocks_are_found() -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__)
-def test_the_schema_describes_every_block_and_every_key(block) -> None:
+def test_the_schema_describes_every_block_and_every_key(block: type[Section]) -> None:
     schema = block.model_json_schema()
     assert schema.get("description")
     assert [key for key, value in schema["properties"].items() if not value.get("description")] == []

@@ -2,6 +2,7 @@
 
 import resource
 import time
+from pathlib import Path
 
 import pytest
 
@@ -46,7 +47,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("text", "message"), HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_job_file_ends_in_a_short_message(tmp_path, text, message) -> None:
+def test_a_hostile_job_file_ends_in_a_short_message(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "job.yaml").write_text(text, encoding="utf-8")
     began_s, before_kb = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ConfigError) as caught:
@@ -59,7 +60,7 @@ def test_a_hostile_job_file_ends_in_a_short_message(tmp_path, text, message) -> 
 
 
 @pytest.mark.parametrize("text", ["a=&a [*a]", "a=" + "[" * 3_000, "model.name=2024-99-99", "shards=" + "9" * 9_000])
-def test_values_of_overrides_and_variables_are_read_with_the_same_care(tmp_path, text) -> None:
+def test_values_of_overrides_and_variables_are_read_with_the_same_care(tmp_path: Path, text: str) -> None:
     (tmp_path / "job.yaml").write_text(JOB, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"the value of --set \S+ is not valid YAML") as caught:
         load_job(tmp_path / "job.yaml", [text.replace(" ", "")])
@@ -70,7 +71,7 @@ def test_values_of_overrides_and_variables_are_read_with_the_same_care(tmp_path,
         load_job(tmp_path / "job.yaml", environ={name: value})
 
 
-def test_a_malformed_override_is_not_repeated_in_full(tmp_path) -> None:
+def test_a_malformed_override_is_not_repeated_in_full(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(JOB, encoding="utf-8")
     with pytest.raises(ConfigError, match="expected key=value") as caught:
         load_job(tmp_path / "job.yaml", ["x" * 100_000])

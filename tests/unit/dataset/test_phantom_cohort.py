@@ -74,9 +74,9 @@ def _everything_but_the_heart(study: Study) -> list[Any]:
     return [
         *astuple(replace(settings, gain_curve_db=())),
         *settings.gain_curve_db,
-        *astuple(replace(view, center_mm=())),
+        *astuple(replace(view, center_mm=())),  # type: ignore[arg-type]
         *view.center_mm,
-        *astuple(replace(study.chest, heart_offset=(), rib_angles=(), rib_half_lengths=())),
+        *astuple(replace(study.chest, heart_offset=(), rib_angles=(), rib_half_lengths=())),  # type: ignore[arg-type]
         len(study.chest.rib_angles),
         *astuple(study.echoes),
         parameters.openness,

@@ -48,7 +48,7 @@ def test_sessions_agree_more_than_readers_do() -> None:
     normal = first.label == 0
     within = [np.corrcoef(first.rating[normal, k], second.rating[normal, k])[0, 1] for k in range(5)]
     between = np.corrcoef(first.rating[normal, :5].T)
-    assert min(within) > between[np.triu_indices(5, 1)].max()
+    assert min(within) > between[np.triu_indices(5, 1)].max()  # type: ignore[index]
     assert first.call.mean(0) == pytest.approx(second.call.mean(0), abs=0.01)
 
 

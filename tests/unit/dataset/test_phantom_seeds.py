@@ -19,4 +19,4 @@ def test_trailing_zeros_are_the_same_thing_and_nothing_else_is() -> None:
 @pytest.mark.parametrize("words", [(2**32, Split.OTHER, Stream.STUDY), (1, Split.OTHER, Stream.STUDY, -1)])
 def test_words_that_do_not_fit_are_refused(words: tuple[Split | Stream | int, ...]) -> None:
     with pytest.raises(ValueError, match=r"2\*\*32"):
-        generator(*words)
+        generator(*words)  # type: ignore[arg-type]

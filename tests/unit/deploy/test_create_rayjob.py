@@ -33,7 +33,13 @@ TOKEN = "token-of-the-service-account"
 PATH = "/apis/ray.io/v1/namespaces/diagchd-batch/rayjobs"
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    jobs: dict[str, Any]
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
+    server: _Server
+
     def _answer(self, code: int, body: Any) -> None:
         self.send_response(code)
         self.end_headers()
@@ -89,7 +95,7 @@ def server(tmp_path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
     _self_signed(tmp_path)
     (tmp_path / "token").write_text(TOKEN + "\n")
     (tmp_path / "namespace").write_text("diagchd-batch")
-    with http.server.ThreadingHTTPServer(("localhost", 0), _Handler) as serving:
+    with _Server(("localhost", 0), _Handler) as serving:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tmp_path / "ca.crt", tmp_path / "server.key")
         serving.socket = context.wrap_socket(serving.socket, server_side=True)

@@ -28,7 +28,8 @@ def _instructions(text: str) -> Iterator[tuple[str, str]]:
 
 def _stages() -> dict[str, tuple[str, list[tuple[str, str]]]]:
     """Stage name → (its base, its instructions)."""
-    stages, current = {}, []
+    stages: dict[str, tuple[str, list[tuple[str, str]]]] = {}
+    current: list[tuple[str, str]] = []
     for word, rest in _instructions(DOCKERFILE.read_text(encoding="utf-8")):
         if word == "FROM":
             base, name = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()

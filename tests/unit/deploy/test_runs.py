@@ -17,7 +17,7 @@ def test_job_file_is_valid_and_fits_a_worker() -> None:
     (group,) = cluster_spec(manifest("rayjob"))["workerGroupSpecs"]
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert job.cluster.gpus_per_actor == int(limits["nvidia.com/gpu"])
-    assert job.cluster.cpus_per_actor <= int(limits["cpu"]) - 1, "actors that hold every core starve other tasks"
+    assert job.cluster.cpus_per_actor <= int(limits["cpu"]) - 1, "actors that hold every core starve other tasks"  # type: ignore[operator]
     assert job.cluster.actors.max <= group["maxReplicas"]
     assert job.input.uri.startswith("s3://") and job.output.uri.startswith("s3://")
 

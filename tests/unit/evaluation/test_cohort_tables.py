@@ -19,7 +19,7 @@ from tests.support.evaluated_runs import FAILED, MODEL, RUN_ID, MadeOutput, Made
 READERS = ("anna", "berta", "carla")
 
 # Study: label, frames of its images, calls of the three readers (None is indeterminate, "" is not read).
-COHORT = {
+COHORT: dict[str, Any] = {
     "d1": (1, [[0.9, 0.7]], (1, 1, 1)),
     "d2": (1, [[0.2], [0.9]], (1, 0, 1)),  # mean 0.55
     "d3": (1, [[0.3]], (0, 0, 1)),
@@ -178,7 +178,7 @@ def test_unmatched_ids_are_listed_in_the_private_tree_alone(small: SmallCohort) 
 
 def test_cross_tabulation_adds_up(small: SmallCohort) -> None:
     rows = [row for row in small.metrics("cross_tabulation") if row["comparator_kind"] == "reader"]
-    by_reader = Counter()
+    by_reader: Counter[Any] = Counter()
     for row in rows:
         by_reader[row["comparator"]] += row["n"]
     assert set(by_reader.values()) == {9}  # all studies that are not excluded

@@ -56,7 +56,7 @@ COHORTS = {
     "one mask": [MadeStudy("a", [[mask((5, 30), (10, 20))]], 1), MadeStudy("b", [[0.1]], 0)],
 }
 
-READERS = {
+READERS: dict[str, dict[str, list[Any]]] = {
     "no readers": {},
     "one reader": {"anna": [1, 0, 1]},
     "two alike": {"anna": [1, 0], "berta": [1, 0]},

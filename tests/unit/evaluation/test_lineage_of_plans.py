@@ -11,7 +11,7 @@ from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES
 
 LABELS = (0, 1, None)
-EXCLUSIONS = ([], ["consent withdrawn"])
+EXCLUSIONS: tuple[list[str], ...] = ([], ["consent withdrawn"])
 
 
 def planned(*plans: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -34,7 +34,7 @@ def numbers_in(rows: Iterable[dict[str, Any]]) -> set[int]:
     return {round(float(number)) for text in texts for number in re.findall(r"\d+(?:\.\d+)?", text)}
 
 
-IDENTIFYING = {
+IDENTIFYING: dict[str, list[Any]] = {
     "hospital_number": [48_213_377 + 1_009 * i for i in range(N)],
     "scan_date": [20_240_300 + i // 2 for i in range(N)],
     "phone": [f"0{6_221_000_000 + 17 * i}" for i in range(N)],

@@ -87,7 +87,7 @@ def test_levels_partition_the_cohort_and_missing_is_a_level(
     ]
     evaluate(made, covariates=made.table("covariates", covariates), cut_points={"maternal_age": [30, 40]})
     rows = [row for row in made.metrics("estimates") if row["endpoint"] == "accuracy" and row["covariate"]]
-    by_covariate = {}
+    by_covariate: dict[str, Any] = {}
     for row in rows:
         by_covariate.setdefault(row["covariate"], {})[row["level"]] = row["n_units"]
     assert by_covariate["site"] == {"site level 1": 24, "site level 2": 24, "missing": 12}

@@ -98,7 +98,7 @@ class Attacker:
             self._unknowns.setdefault(name, len(self._unknowns))
         self._equal.append((terms, float(value)))
 
-    def _same(self, first: Terms, second: Terms) -> None:
+    def _same(self, first: Mapping[Any, float], second: Mapping[Any, float]) -> None:
         names = dict.fromkeys([*first, *second])
         self._know({name: first.get(name, 0) - second.get(name, 0) for name in names}, 0)
 

@@ -73,7 +73,7 @@ def draw_cohort(seed: int) -> Cohort:
     images = rng.choice([1.0, 2.0, 3.0], n, p=rng.dirichlet([12, 2, 0.7]))
     site = rng.choice(["north", "east", "south"], n, p=rng.dirichlet([8, 4, 0.6]))
     subject = np.arange(n)
-    n_pairs = int(rng.choice([0, rng.integers(1, 9), n // 3]))
+    n_pairs = int(rng.choice([0, rng.integers(1, 9), n // 3]))  # type: ignore[arg-type]
     pairs = rng.permutation(n)[: 2 * n_pairs].reshape(-1, 2)
     subject[pairs[:, 1]] = subject[pairs[:, 0]]
     shown = ((AGE, IMAGES), (AGE, SITE), (IMAGES, SITE))[seed % 3]

@@ -1,5 +1,7 @@
 """No withheld count follows from shared figures that are no counts. Without the remedies the attacks find counts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -53,7 +55,7 @@ def kinds(found: list[Found]) -> str:
 
 
 @pytest.mark.slow
-def test_the_attacks_find_counts_where_moments_stand_beside_withheld_levels(monkeypatch) -> None:
+def test_the_attacks_find_counts_where_moments_stand_beside_withheld_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Publication, "_is_of_known_levels", lambda *_: True)
     found = kinds(found_in(range(30))[0])
     for kind in ("n of the mean age", "images by mean and sd", "between"):
@@ -61,7 +63,7 @@ def test_the_attacks_find_counts_where_moments_stand_beside_withheld_levels(monk
 
 
 @pytest.mark.slow
-def test_the_attack_finds_the_number_missing_by_mean_and_sd_alone(monkeypatch) -> None:
+def test_the_attack_finds_the_number_missing_by_mean_and_sd_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Publication, "_is_of_known_levels", lambda *_: True)
     found: list[Found] = []
     for seed in range(40):
@@ -74,19 +76,19 @@ def test_the_attack_finds_the_number_missing_by_mean_and_sd_alone(monkeypatch) -
 
 
 @pytest.mark.slow
-def test_the_attack_finds_groups_between_quartiles_and_levels(monkeypatch) -> None:
+def test_the_attack_finds_groups_between_quartiles_and_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publication, "_SHARES_BELOW", {})
     assert "between" in kinds(found_in(range(40))[0])
 
 
 @pytest.mark.slow
-def test_the_attack_finds_the_number_of_repeated_subjects(monkeypatch) -> None:
+def test_the_attack_finds_the_number_of_repeated_subjects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publication, "few_repeats", lambda *_: False)
     assert "repeats" in kinds(found_in(range(20))[0])
 
 
 def test_a_covariate_named_like_our_own_figures_shows_small_counts_only_without_the_remedies(
-    tmp_path, monkeypatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = MadeOutput(tmp_path).table("covariates", [{"study_id": "a", "studies": 1}])
     with pytest.raises(InputError):

@@ -67,9 +67,9 @@ def draw_cohort(root: Path, seed: int, n: int) -> SimpleNamespace:
     return SimpleNamespace(made=made, studies=truth)
 
 
-def true_counts(studies: Iterable[SimpleNamespace]) -> Counter[str]:
+def true_counts(studies: Iterable[SimpleNamespace]) -> Counter[tuple[Any, ...]]:
     """Return the counts that the attacker is after, under the attacker's names."""
-    counts: Counter[str] = Counter()
+    counts: Counter[tuple[Any, ...]] = Counter()
     names = {(True, 1): "tp", (True, 0): "fn", (False, 1): "fp", (False, 0): "tn"}
     for study in studies:
         for covariate, level in ((None, None), (COLUMN, study.site)):

@@ -18,7 +18,7 @@ def determined(equations: list[tuple[dict[str, Any], int]]) -> set[Any]:
     Args:
         equations: Coefficients by unknown, and what they add up to.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[str, dict[str, Any]]] = []
     for coefficients, _ in equations:
         row = {cell: Fraction(value) for cell, value in coefficients.items() if value}
         for pivot, other in rows:

@@ -5,7 +5,6 @@ import struct
 import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pytest
@@ -186,7 +185,7 @@ def test_every_page_of_a_tiff_is_a_frame_of_its_own_size() -> None:
 
 
 def test_thumbnail_pages_are_not_frames() -> None:
-    def page(kind: int) -> dict[str, Any]:
+    def page(kind: int) -> dict[int, int]:
         return {254: kind}
 
     full, thumbnail = Image.fromarray(noise_hw_u8(20, 20)), Image.fromarray(noise_hw_u8(4, 4))

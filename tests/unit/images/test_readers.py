@@ -26,7 +26,7 @@ class WebpFile:
 
     def __init__(self, data: bytes) -> None:
         self._file = Image.open(io.BytesIO(data))
-        self.n_frames: int = self._file.n_frames
+        self.n_frames: int = self._file.n_frames  # type: ignore[attr-defined]
 
     def geometry(self, index: int) -> FrameGeometry:
         return FrameGeometry(self._file.height, self._file.width)
@@ -82,7 +82,7 @@ def test_the_message_about_other_content_names_every_format(webp_registered: Non
         open_image(b"study_id,uri\n", LIMITS)
 
 
-def test_layouts_find_its_files_by_suffix(webp_registered) -> None:
+def test_layouts_find_its_files_by_suffix(webp_registered: None) -> None:
     keys = ["a/1.webp", "a/2.WebP", "a/3.png", "a/webp", "a/4.webp.txt", "a/5.JPEG", "a/xpng"]
     found = duckdb.sql(f"SELECT key FROM (SELECT unnest($keys) AS key) WHERE {is_image_sql()}", params={"keys": keys})
     assert [key for (key,) in found.fetchall()] == ["a/1.webp", "a/2.WebP", "a/3.png", "a/5.JPEG"]

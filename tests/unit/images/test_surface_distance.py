@@ -49,7 +49,9 @@ def test_many_outline_pixels_take_the_transform_and_give_the_same(monkeypatch: p
     called = []
     transform = distance_transform_edt
     monkeypatch.setattr(
-        surface_distance, "distance_transform_edt", lambda *a, **k: called.append(1) or transform(*a, **k)
+        surface_distance,
+        "distance_transform_edt",
+        lambda *a, **k: called.append(1) or transform(*a, **k),  # type: ignore[func-returns-value]
     )
     by_transform = surface_distances(a, b, (1.3, 0.7))
     assert len(called) == 2

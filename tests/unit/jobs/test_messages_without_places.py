@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,9 @@ from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.config.place_names import PlaceNames
 from diagchd_batch.errors import ConfigError, InputError, ItemError, StorageFault
-from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.runs.submit import check_job
+from diagchd_batch.scoring.liveness.progress import RunProgress
 from diagchd_batch.scoring.liveness.run_log import read_log
 from diagchd_batch.sources import open_source
 from diagchd_batch.sources.checks import check_readable
@@ -25,7 +26,7 @@ RUN = "run-1"
 
 
 @pytest.fixture
-def job(tmp_path) -> JobConfig:
+def job(tmp_path: Path) -> JobConfig:
     archive = tmp_path / f"archive of {CANARY}"
     archive.mkdir()
     tables = {name: str(tmp_path / f"{name}-{CANARY}.csv") for name in ("reference", "readers", "covariates")}
@@ -78,7 +79,7 @@ def chained(job: JobConfig) -> None:
         raise RuntimeError(f"cannot go on with {CANARY}") from error
 
 
-KINDS: dict[Callable[[JobConfig], None], tuple[str, ExitCode]] = {
+KINDS: dict[Callable[[JobConfig], None], tuple[str, int]] = {
     unreadable_directory: ("input.uri: a directory below it cannot be listed; find it with: find input.uri -d", 1),
     closed_file: ("unforeseen fault (PermissionError in input.uri: Permission denied)", 1),
     archive_that_is_gone: ("input.uri cannot be used", 1),
@@ -91,10 +92,12 @@ KINDS: dict[Callable[[JobConfig], None], tuple[str, ExitCode]] = {
 }
 
 
-def run(job: JobConfig, kind: Callable[[JobConfig], None], tmp_path, monkeypatch, *options: str) -> int:
+def run(
+    job: JobConfig, kind: Callable[[JobConfig], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *options: str
+) -> int:
     """Run the job as a cluster does, in the working directory that `submit` has sent, up to what `kind` does."""
 
-    def submit(config, progress, **_) -> None:
+    def submit(config: JobConfig, progress: RunProgress, **_: Any) -> None:
         warnings.warn(f"{config.input.uri}/{CANARY}: a damaged record is left out", stacklevel=1)
         progress.message(f"listing {config.input.uri}")
         kind(config)
@@ -111,7 +114,12 @@ def run(job: JobConfig, kind: Callable[[JobConfig], None], tmp_path, monkeypatch
 @pytest.mark.parametrize("log", ["", "json"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_names_the_setting_and_the_private_tree_has_the_full_text(
-    job, kind, log, tmp_path, monkeypatch, capfd
+    job: JobConfig,
+    kind: Callable[[JobConfig], None],
+    log: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("DIAGCHD_BATCH_LOG", log)
     expected, exit_code = KINDS[kind]
@@ -128,14 +136,18 @@ def test_a_fault_names_the_setting_and_the_private_tree_has_the_full_text(
     assert kept.count(CANARY) > (2 if kind is table_that_is_gone else 3)  # that fault names no place anyway
 
 
-def test_a_driver_that_knows_no_run_keeps_the_full_text_too(job, tmp_path, monkeypatch, capfd) -> None:
+def test_a_driver_that_knows_no_run_keeps_the_full_text_too(
+    job: JobConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run(job, unforeseen, tmp_path, monkeypatch) == 1
     assert CANARY not in "".join(capfd.readouterr())
     (kept,) = (Path(job.output.uri) / "private" / "faults").iterdir()
     assert "Traceback" in kept.read_text(encoding="utf-8") and CANARY in kept.read_text(encoding="utf-8")
 
 
-def test_a_private_tree_that_is_gone_is_not_named(job, tmp_path, monkeypatch, capfd) -> None:
+def test_a_private_tree_that_is_gone_is_not_named(
+    job: JobConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "private_uri").write_text(f"{job.output.uri}/private")
     monkeypatch.setattr("sys.argv", ["job", "job", "--run-id", RUN])
@@ -156,7 +168,7 @@ def test_a_private_tree_that_is_gone_is_not_named(job, tmp_path, monkeypatch, ca
         ("s3://results/out/private and s3://results/out", "output.private_uri and output.uri"),
     ],
 )
-def test_places_are_told_from_what_lies_below_and_beside_them(text, hidden) -> None:
+def test_places_are_told_from_what_lies_below_and_beside_them(text: str, hidden: str) -> None:
     config = JobConfig.model_validate(
         {
             "input": {"uri": "s3://archive/pre/", "layout": "manifest", "manifest": "s3://archive/pre/m.csv"},
@@ -166,7 +178,7 @@ def test_places_are_told_from_what_lies_below_and_beside_them(text, hidden) -> N
     assert PlaceNames(config).hide(text) == hidden
 
 
-def test_relative_places_and_the_root_are_hidden_too(tmp_path, monkeypatch) -> None:
+def test_relative_places_and_the_root_are_hidden_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = JobConfig.model_validate({"input": {"uri": "/", "layout": "tree"}, "output": {"uri": "out"}})
     names = PlaceNames(config)

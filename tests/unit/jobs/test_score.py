@@ -5,12 +5,13 @@ from typing import Any, Never
 import pytest
 
 from diagchd_batch.config.models import JobConfig
+from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.scoring.liveness.progress import RunProgress
 from jobs import score
 
 JOB = JobConfig.model_validate({"input": {"uri": "/archive", "layout": "tree"}, "output": {"uri": "/out"}})
-SPELLINGS = {
+SPELLINGS: dict[str, list[list[str]]] = {
     "all": [[]],
     "new": [["--select", "new"], ["--only", "new"]],
     "failed": [["--select", "failed"], ["--retry", "failed"]],
@@ -28,7 +29,7 @@ def test_select_and_its_old_spellings_name_the_same_run(
 
     def submit(job: JobConfig, progress: RunProgress, *, request: RunRequest, **_: Any) -> Never:
         asked.append((job, request.selection))
-        raise score.RunInterrupted(15)
+        raise RunInterrupted(15)
 
     monkeypatch.setattr(score, "submit_on_joined_ray", submit)
     monkeypatch.setattr("sys.argv", ["score.py", "job.yaml", *options, "model.precision=bfloat16"])

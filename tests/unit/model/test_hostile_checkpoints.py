@@ -4,10 +4,12 @@ import os
 import resource
 import signal
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -21,14 +23,14 @@ FIFO = "fifo.h5"
 
 
 @pytest.fixture(scope="module")
-def network():
+def network() -> keras.Model:
     network = build_network("diagchd-compact", 32, 32)
     fill_from_seed(network, 1)
     return network
 
 
 @pytest.fixture
-def checkpoint(network, tmp_path, monkeypatch):
+def checkpoint(network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A good checkpoint beside a pipe that nobody writes to. Opening the pipe would wait until the alarm."""
     monkeypatch.chdir(tmp_path)
     save_checkpoint(network, tmp_path / "weights.h5")
@@ -72,7 +74,9 @@ FOREIGN = [external_link, external_link_to_the_group_of_keras, soft_link, virtua
 
 
 @pytest.mark.parametrize("change", FOREIGN)
-def test_what_refers_to_another_place_is_refused_before_that_is_opened(network, checkpoint, change) -> None:
+def test_what_refers_to_another_place_is_refused_before_that_is_opened(
+    network: keras.Model, checkpoint: Path, change: Callable[[h5py.File], None]
+) -> None:
     with h5py.File(checkpoint, "a") as file:
         change(file)
     for load in (refuse_no_checkpoint, lambda path: load_checkpoint(network, path)):
@@ -81,7 +85,7 @@ def test_what_refers_to_another_place_is_refused_before_that_is_opened(network, 
         assert "weights.h5" in str(caught.value)
 
 
-def test_a_pipe_is_no_checkpoint(network, checkpoint) -> None:
+def test_a_pipe_is_no_checkpoint(network: keras.Model, checkpoint: Path) -> None:
     with pytest.raises(WeightsError, match="does not exist"):
         load_checkpoint(network, checkpoint.with_name(FIFO))
 
@@ -138,7 +142,9 @@ def twice_compressed(file: h5py.File) -> None:
         (twice_compressed, "a compression that this program does not take"),
     ],
 )
-def test_storage_that_needs_more_memory_than_its_values_is_refused(network, checkpoint, change, message) -> None:
+def test_storage_that_needs_more_memory_than_its_values_is_refused(
+    network: keras.Model, checkpoint: Path, change: Callable[[h5py.File], None], message: str
+) -> None:
     with h5py.File(checkpoint, "a") as file:
         change(file)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -170,7 +176,9 @@ def too_many_names(file: h5py.File) -> None:
         (too_many_names, "not a list of up to 10,000 names"),
     ],
 )
-def test_lists_of_names_are_bounded(network, tmp_path, change: Callable[[h5py.File], None], message) -> None:
+def test_lists_of_names_are_bounded(
+    network: keras.Model, tmp_path: Path, change: Callable[[h5py.File], None], message: str
+) -> None:
     path: Path = tmp_path / "weights.h5"
     with h5py.File(path, "w", libver="latest") as file:
         change(file)
@@ -179,7 +187,9 @@ def test_lists_of_names_are_bounded(network, tmp_path, change: Callable[[h5py.Fi
 
 
 @pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"shuffle": True, "fletcher32": True}])
-def test_a_compressed_checkpoint_loads_to_the_same_weights(network, checkpoint, options) -> None:
+def test_a_compressed_checkpoint_loads_to_the_same_weights(
+    network: keras.Model, checkpoint: Path, options: dict[str, Any]
+) -> None:
     before = [variable.numpy() for variable in network.weights]
     with h5py.File(checkpoint, "a") as file:
         _chunked(file, compression="gzip", **options)

@@ -209,7 +209,7 @@ def test_a_comparison_with_an_earlier_run_is_shown(made: MadeOutput) -> None:
     page = HtmlPage(made.output.read(write_report(made.output, LATER)).decode())
     assert page.table(f"Studies of this run and of {RUN_ID}").cell("scored by both", "studies") == ["20"]
     flips = page.table(f"Calls that changed since {RUN_ID}")
-    assert len(flips.rows) == sum(s.images[0][0] < 0.5 for s in studies)
+    assert len(flips.rows) == sum(s.images[0][0] < 0.5 for s in studies)  # type: ignore[operator]
     assert {row[-3:-1] == ["negative", "positive"] for row in flips.rows} == {True}
 
 

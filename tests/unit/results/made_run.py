@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,7 +83,7 @@ class MadeRun:
         return self.path(output_layout.shard_file(RUN_ID, shard))
 
     def write_shard(
-        self, shard: int, rows: list[Row], attempt: str = "first", metadata: dict[str, Any] | None = None
+        self, shard: int, rows: list[Row], attempt: str = "first", metadata: Mapping[bytes, bytes] | None = None
     ) -> None:
         """As a worker does: a local file, its sources, the commit."""
         sources = [
@@ -96,7 +96,7 @@ class MadeRun:
             assert commit_shard(self.storage, RUN_ID, shard, local)
 
     def rewrite_shard(
-        self, shard: int, rows: list[Row], attempt: str = "again", metadata: dict[str, Any] | None = None
+        self, shard: int, rows: list[Row], attempt: str = "again", metadata: Mapping[bytes, bytes] | None = None
     ) -> None:
         """A worker at fault: its file is well formed and recorded, its rows are wrong."""
         self.shard_path(shard).unlink()

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diagchd_batch.results import metrics_tables
 from diagchd_batch.results.metrics_tables import read_derived
 from diagchd_batch.storage import open_store
 
@@ -50,7 +49,7 @@ def test_no_thread_of_arrow_s_touches_the_bytes(
             threads.add(threading.get_ident())
             return super().read(*arguments)
 
-    monkeypatch.setattr(metrics_tables.io, "BytesIO", WatchedBytes)
+    monkeypatch.setattr(io, "BytesIO", WatchedBytes)
     assert read_derived(open_store(str(tmp_path)), KEY) == table
     assert threads == {threading.get_ident()}
 

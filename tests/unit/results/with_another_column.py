@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
@@ -28,7 +31,7 @@ class _Loader(SourceFileLoader):
             return data.replace(MARKER, MARKER + DECLARATION)
         raise OSError("compiled code does not have the column")
 
-    def set_data(self, path: str, data: bytes, *, _mode: int = 0o666) -> None:
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
         pass
 
 
@@ -58,7 +61,8 @@ def main(kept: Path, directory: Path) -> None:
     for path in (directory / "kept" / "private", *(directory / "kept" / "private").rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
     old = open_output(str(directory / "kept"))
-    for report in (*verify_runs(old), *verify_lineages(old)):
+    reports: list[VerifyReport | LineageReport] = [*verify_runs(old), *verify_lineages(old)]
+    for report in reports:
         assert not report.problems, report.problems
     rows = open_query(old, {}).table("SELECT added_by_a_test, chd_probability FROM current")
     assert rows["added_by_a_test"].null_count == rows.num_rows == 36
@@ -66,12 +70,12 @@ def main(kept: Path, directory: Path) -> None:
     assert old.predictions("first").to_table()["added_by_a_test"].null_count == 15
 
     new = make_run(directory / "new")
-    report = verify_run(new.storage, new.private, new.plan, RUN_ID)
+    report = verify_run(new.storage, new.private, new.plan, RUN_ID)  # type: ignore[arg-type]
     assert not report.problems, report.problems
     rows = open_output(new.storage.uri).predictions(RUN_ID).to_table()
     assert rows["added_by_a_test"].null_count == 6  # those that failed
     new.rewrite_shard(1, [{**row, "added_by_a_test": 256.0} if row["status"] == "ok" else row for row in new.rows[1]])
-    problems = verify_run(new.storage, new.private, new.plan, RUN_ID).problems
+    problems = verify_run(new.storage, new.private, new.plan, RUN_ID).problems  # type: ignore[arg-type]
     assert any(p.kind is ProblemKind.INCONSISTENT_ROW and "added_by_a_test is 256" in p.detail for p in problems), (
         problems
     )

@@ -79,7 +79,7 @@ def plan_files(
     for position, (name, data) in enumerate(files.items()):
         storage.replace(name, data)
         info = storage.stat(name)
-        mask = mask_info = None
+        mask, mask_info = None, None
         if masks and name in masks:
             mask = f"masks/{name}"
             storage.replace(mask, masks[name])
@@ -98,9 +98,9 @@ def plan_files(
                 etag=info.etag,
                 modified_ns=info.modified_ns,
                 mask_uri=mask,
-                mask_size_bytes=mask_info and mask_info.size_bytes,
-                mask_etag=mask_info and mask_info.etag,
-                mask_modified_ns=mask_info and mask_info.modified_ns,
+                mask_size_bytes=mask_info and mask_info.size_bytes,  # type: ignore[arg-type]
+                mask_etag=mask_info and mask_info.etag,  # type: ignore[arg-type]
+                mask_modified_ns=mask_info and mask_info.modified_ns,  # type: ignore[arg-type]
             )
         )
     return images

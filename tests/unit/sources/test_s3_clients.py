@@ -57,6 +57,9 @@ def test_only_an_expired_client_is_thrown_away() -> None:
     assert clients.get() is second
 
 
+_parents: S3Clients
+
+
 def test_a_forked_child_makes_its_own_client_even_if_a_thread_was_just_making_one() -> None:
     global _parents
     _parents = S3Clients(timeout_s=300, max_connections=8)

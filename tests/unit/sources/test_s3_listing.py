@@ -45,7 +45,8 @@ class SimulatedBucket:
             index = int(request["ContinuationToken"])
         else:
             index = max(self._first_from(prefix), self._first_from(request.get("StartAfter", "") + "\0"))
-        contents, prefixes = [], []
+        contents: list[dict[str, Any]] = []
+        prefixes: list[dict[str, str]] = []
         while index < self.n and len(contents) + len(prefixes) < self.page_size:
             key = self.key_of(index)
             if not key.startswith(prefix):

@@ -42,7 +42,7 @@ class SlowServer:
 
 def slow_source(data: bytes, timeout_s: float) -> S3Source:
     source = S3Source("s3://bucket", SourceOptions(object_timeout_s=timeout_s))
-    source._prefix.clients = SlowServer(data)
+    source._prefix.clients = SlowServer(data)  # type: ignore[assignment]
     return source
 
 

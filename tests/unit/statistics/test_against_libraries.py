@@ -280,6 +280,6 @@ def test_clustered_predictive_values_equal_statsmodels_score_test(seed: int) -> 
     options = {"groups": groups, "family": sm.families.Binomial(), "cov_struct": sm.cov_struct.Independence()}
     null = sm.GEE(outcome, design[:, :1], **options).fit()
     expected = sm.GEE(outcome, design, **options).compare_score_test(null)
-    result = paired_predictive_values(truth, *calls, subject).ppv
+    result = paired_predictive_values(truth, *calls, subject).ppv  # type: ignore[arg-type, call-arg]
     assert result.test == "clustered_generalised_score"
     assert (result.statistic, result.p) == pytest.approx((expected["statistic"], expected["p-value"]), rel=1e-6)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_accuracy_of_degenerate_cohorts(cohort: str, sharing: str) -> None:
         assert_honest(classification.compare_rates(name, truth, a, b, subjects, resamples=50))
         reads = np.array([a, b]).T.reshape(len(truth), 2)
         for averaging in ("mean", "pooled"):
-            options = {"averaging": averaging, "resamples": 50}
+            options: dict[str, Any] = {"averaging": averaging, "resamples": 50}
             assert_honest(reader_groups.readers_rate(name, truth, reads, subjects, **options))
             assert_honest(reader_groups.model_versus_readers_rate(name, truth, a, reads, subjects, **options))
     for name in ("auc", "average_precision", "brier"):
@@ -76,7 +77,8 @@ def test_accuracy_of_degenerate_cohorts(cohort: str, sharing: str) -> None:
     assert_honest(calibration.calibration_slope(truth, score, subjects))
     assert_honest(calibration.expected_calibration_error(truth, score))
     pair = classification.paired_predictive_values(truth, a, b, subjects)
-    assert_honest(pair.ppv), assert_honest(pair.npv)
+    assert_honest(pair.ppv)
+    assert_honest(pair.npv)
     table = classification.confusion(truth, a)
     for estimate in classification.predictive_values_at(table, 0.01):
         assert_honest(estimate)
@@ -97,7 +99,7 @@ def test_reader_studies_of_degenerate_cohorts(cohort: str, sharing: str, n_reade
         assert_honest(random_readers.obuchowski_rockette(truth, both_arms, measure, subjects).comparison)
 
 
-RATINGS: dict[str, list[list[object]]] = {
+RATINGS: dict[str, list[list[Any]]] = {
     "one unit": [[1, 1]],
     "one unit, in disagreement": [[0, 1]],
     "one rater": [[1], [0], [1]],

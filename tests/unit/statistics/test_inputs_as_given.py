@@ -24,7 +24,7 @@ CALL_A = [0, 1, 0, 1, 0, 1, 1, 0]
 CALL_B = [1, 0, 0, 1, 1, 1, 1, 1]
 SCORE = [0.1, 0.4, 0.35, 0.8, 0.3, 0.9, 0.7, 0.2]
 
-CONTAINERS: dict[str, Callable[[Sequence[float]], object]] = {
+CONTAINERS: dict[str, Callable[[Sequence[float]], Any]] = {
     "tuple": tuple,
     "array": np.array,
     "objects": lambda values: np.array(values, dtype=object),

@@ -15,6 +15,7 @@ from diagchd_batch.statistics.agreement.coefficients import (
     krippendorff_alpha,
     percent_agreement,
 )
+from diagchd_batch.statistics.agreement.krippendorff import Level
 from diagchd_batch.statistics.calibration import expected_calibration_error
 from diagchd_batch.statistics.classification import (
     delong_interval,
@@ -25,6 +26,7 @@ from diagchd_batch.statistics.classification import (
     paired_predictive_values,
     proportion_interval,
 )
+from diagchd_batch.statistics.classification.proportions import IntervalMethod
 from diagchd_batch.statistics.multireader.random_readers import model_versus_readers, obuchowski_rockette
 from diagchd_batch.statistics.segmentation import PixelCounts, dice, iou, mean_iou_per_image
 
@@ -97,7 +99,7 @@ def test_fleiss_of_fourteen_raters() -> None:
 @pytest.mark.parametrize(
     ("level", "printed"), [("nominal", "0.743"), ("ordinal", "0.815"), ("interval", "0.849"), ("ratio", "0.797")]
 )
-def test_krippendorff_2011(level: str, printed: str) -> None:
+def test_krippendorff_2011(level: Level, printed: str) -> None:
     alpha = krippendorff_alpha(KRIPPENDORFF, level)
     assert digits(alpha.value, printed)
     assert alpha.n == 11  # unit 12 has one rating
@@ -215,7 +217,7 @@ def test_paired1_rates(test: int, printed: dict[str, str]) -> None:
         ("ppv", "wilson", "0.7889", "0.8567"),
     ],
 )
-def test_paired1_intervals(name: str, method: str, low: str, high: str) -> None:
+def test_paired1_intervals(name: str, method: IntervalMethod, low: str, high: str) -> None:
     estimate = estimate_rate(name, PAIRED_1[0], PAIRED_1[1], method=method)
     assert digits(estimate.low, low) and digits(estimate.high, high)
 
@@ -241,7 +243,7 @@ def test_paired1_weighted_generalised_score() -> None:
         (18, 21, "wilson", "0.65", "0.95"),
     ],
 )
-def test_binomial_intervals(k: int, n: int, method: str, low: str, high: str) -> None:
+def test_binomial_intervals(k: int, n: int, method: IntervalMethod, low: str, high: str) -> None:
     limits = proportion_interval(k, n, method)
     assert digits(limits[0], low) and digits(limits[1], high)
 

@@ -1,5 +1,7 @@
 """The readers as a group: majority, leave-one-out, bootstrap means, and the two forms of Obuchowski–Rockette."""
 
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from diagchd_batch.statistics.multireader.random_readers import (
     readers_mean,
 )
 from diagchd_batch.statistics.multireader.reader_groups import (
+    Averaging,
     counted_as,
     leave_one_out_majority,
     majority_call,
@@ -103,8 +106,8 @@ def test_one_sample_form_equals_the_model_entered_as_identical_readers(seed: int
     subjects = np.r_[np.arange(20) // 2, 50 + np.arange(20) // 2] if clustered else None
     for measure, values in (("auc", scores), ("sensitivity", calls), ("specificity", calls)):
         model, readers = values[0], values[1:]
-        one = model_versus_readers(truth, model, readers.T, measure, subjects)
-        two = obuchowski_rockette(truth, np.stack([np.tile(model, (count, 1)), readers]), measure, subjects).comparison
+        one = model_versus_readers(truth, model, readers.T, measure, subjects)  # type: ignore[arg-type]
+        two = obuchowski_rockette(truth, np.stack([np.tile(model, (count, 1)), readers]), measure, subjects).comparison  # type: ignore[arg-type]
         assert one.difference == pytest.approx(two.difference, abs=1e-12)
         if one.p is not None:
             assert (one.p, one.se, one.df2) == pytest.approx((two.p, two.se, two.df2), rel=1e-9)
@@ -164,10 +167,10 @@ def test_mean_and_pooled_rates_are_what_they_say() -> None:
     reads[:30, 2] = NAN
     each = [float(RATES["ppv"](confusion(truth, column).counts())) for column in reads.T]
     pooled = sum(confusion(truth, column).counts() for column in reads.T)
-    options = {"resamples": 400}
+    options: dict[str, Any] = {"resamples": 400}
     assert readers_rate("ppv", truth, reads, **options).value == pytest.approx(np.mean(each))
     assert readers_rate("ppv", truth, reads, averaging="pooled", **options).value == pytest.approx(
-        float(RATES["ppv"](pooled))
+        float(RATES["ppv"](pooled))  # type: ignore[arg-type]
     )
     fixed = readers_rate("ppv", truth, reads, random_readers=False, **options)
     random = readers_rate("ppv", truth, reads, random_readers=True, **options)
@@ -198,24 +201,26 @@ def study_of_readers(seed: int, n: int = 300) -> tuple[np.ndarray, np.ndarray, n
 
 
 @pytest.mark.parametrize("measure", ["sensitivity", "specificity"])
-def test_any_rate_of_readers_in_general_is_analysed_as_the_sensitivity_is(measure: str) -> None:
+def test_any_rate_of_readers_in_general_is_analysed_as_the_sensitivity_is(
+    measure: Literal["sensitivity", "specificity"],
+) -> None:
     truth, model, reads, subject = study_of_readers(3)
     rate, mean = readers_rate(measure, truth, reads, subject), readers_mean(truth, reads, measure, subject)
-    assert (rate.value, rate.method) == (pytest.approx(mean.value, abs=1e-12), mean.method)
+    assert (rate.value, rate.method) == (pytest.approx(mean.value, abs=1e-12), mean.method)  # type: ignore[comparison-overlap]
     assert (rate.se, rate.low, rate.high) == pytest.approx((mean.se, mean.low, mean.high), rel=2e-3)
     rate = model_versus_readers_rate(measure, truth, model, reads, subject)
     group = model_versus_readers(truth, model, reads, measure, subject)
-    assert (rate.difference, rate.test) == (pytest.approx(group.difference, abs=1e-12), group.test)
+    assert (rate.difference, rate.test) == (pytest.approx(group.difference, abs=1e-12), group.test)  # type: ignore[comparison-overlap]
     assert (rate.se, rate.df2, rate.p) == pytest.approx((group.se, group.df2, group.p), rel=1e-2)
 
 
 @pytest.mark.parametrize("averaging", ["mean", "pooled"])
-def test_the_model_is_judged_on_the_units_that_each_reader_read(averaging: str) -> None:
+def test_the_model_is_judged_on_the_units_that_each_reader_read(averaging: Averaging) -> None:
     truth, model, reads, subject = study_of_readers(4)
     hard = (model != truth)[:, np.newaxis] & (np.arange(4) < 2)  # two readers leave out what the model gets wrong
     gaps = np.where(hard, NAN, reads)
     for random_readers in (True, False):
-        options = {"averaging": averaging, "random_readers": random_readers, "resamples": 200}
+        options: dict[str, Any] = {"averaging": averaging, "random_readers": random_readers, "resamples": 200}
         result = model_versus_readers_rate("accuracy", truth, model, gaps, subject, **options)
         right, read = (model == truth)[:, np.newaxis], ~np.isnan(gaps)
         of_each = [right[read[:, j], 0].mean() for j in range(4)]
@@ -236,7 +241,7 @@ def test_pooled_rate_of_readers_who_read_alike_varies_as_their_mean_does() -> No
 
 def test_above_the_limit_of_the_bootstrap_these_readers_are_linearised(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, model, reads, subject = study_of_readers(6, n=2000)
-    options = {"random_readers": False, "resamples": 4000}
+    options: dict[str, Any] = {"random_readers": False, "resamples": 4000}
     rate, difference = (
         lambda: readers_rate("ppv", truth, reads, subject, **options),
         lambda: model_versus_readers_rate("ppv", truth, model, reads, subject, **options),
@@ -246,6 +251,6 @@ def test_above_the_limit_of_the_bootstrap_these_readers_are_linearised(monkeypat
     linearised = rate(), difference()
     assert [result.method for result in linearised] == ["subject_linearised"] * 2
     for one, other in zip(resampled, linearised, strict=True):
-        assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.003)
+        assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=0.003)  # type: ignore[attr-defined]
     assert resampled[1].test == linearised[1].test == "subject_linearised"
     assert resampled[1].p == linearised[1].p < 0.01

@@ -2,6 +2,7 @@
 
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ DIAGNOSTICIANS = [[106, 10, 4], [22, 28, 10], [2, 12, 6]]
         (DIAGNOSTICIANS, [[0, 9, 5], [9, 0, 3], [5, 3, 0]], "0.507", None),
     ],
 )
-def test_kappa(table: list[list[int]], weights: object, kappa: str, se: str | None) -> None:
+def test_kappa(table: list[list[int]], weights: Any, kappa: str, se: str | None) -> None:
     estimate = cohen_kappa(table, weights)
     assert f"{estimate.value:.{len(kappa) - 2}f}" == kappa
     assert se is None or f"{estimate.se:.{len(se) - 2}f}" == se

@@ -1,5 +1,6 @@
 """What only a local disk does when it is written to: full disks, killed writers, file systems that refuse links."""
 
+import ctypes
 import errno
 import multiprocessing
 import os
@@ -109,10 +110,10 @@ def test_where_nothing_can_create_exclusively_the_storage_is_refused(
     class Library:
         @staticmethod
         def renameat2(*arguments: Any) -> int:
-            atomic_files.ctypes.set_errno(errno.EINVAL)
+            ctypes.set_errno(errno.EINVAL)
             return -1
 
-    monkeypatch.setattr(atomic_files.ctypes, "CDLL", lambda *arguments, **keywords: Library)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *arguments, **keywords: Library)
     with pytest.raises(StorageFault, match="only if it is absent"):
         check_create_if_absent(store, "scores")
     assert keys(store) == []
@@ -155,7 +156,7 @@ def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(
     assert "scores/.tmp-notes" in keys(store) and "scores/.tmp-0123456789abcdef" not in keys(store)
     open_store(str(tmp_path)).create("scores/next", b"")
     assert leftover.exists(), "it may belong to a living writer"
-    monkeypatch.setattr(atomic_files.time, "time", lambda: leftover.stat().st_mtime + atomic_files.LEFTOVER_AGE_S + 1)
+    monkeypatch.setattr(time, "time", lambda: leftover.stat().st_mtime + atomic_files.LEFTOVER_AGE_S + 1)
     open_store(str(tmp_path)).create("scores/after", b"")
     assert not leftover.exists() and own.exists()
 

@@ -64,7 +64,7 @@ def test_64_hex_digits_are_the_key(private: Store, tmp_path: Path, text: str) ->
     ],
 )
 def test_another_text_is_derived_slowly_and_always_to_the_same_key(
-    private: Store, tmp_path: Path, text: str, key: bytes
+    private: Store, tmp_path: Path, text: str, key: str
 ) -> None:
     with pytest.warns(WeakKeyWarning, match="derived.*token_hex") as warned:
         assert load_or_create_key(private, {"DIAGCHD_ID_KEY": text}).hex() == key

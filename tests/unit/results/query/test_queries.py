@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -27,7 +28,7 @@ DIGEST = "abcdef" + "0" * 58
 READERS = ("A", "B", "C")
 
 # study: label, probabilities in the two runs, the readers' calls, site
-STUDIES = {
+STUDIES: dict[str, Any] = {
     "one": (1, 0.9, 0.8, (1, 1, 0), "north"),
     "two": (1, 0.6, 0.2, (0, 0, 1), "north"),
     "three": (0, 0.75, 0.1, (0, 0, 0), "south"),
@@ -141,7 +142,7 @@ def test_flips(answer: Callable[[str], pd.DataFrame], own_name: dict[str, str]) 
 
 def test_failures(answer: Callable[[str], pd.DataFrame]) -> None:
     (row,) = answer("failures").to_dict("records")
-    assert row == {"error_code": FAILED, "n_rows": 1, "n_studies": 1, "remedy": REMEDIES[FAILED]}
+    assert row == {"error_code": FAILED, "n_rows": 1, "n_studies": 1, "remedy": REMEDIES[FAILED]}  # type: ignore[index]
 
 
 def test_studies_without_a_result(answer: Callable[[str], pd.DataFrame], own_name: dict[str, str]) -> None:

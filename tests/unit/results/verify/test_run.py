@@ -32,7 +32,7 @@ def run(sound_run: MadeRun, tmp_path: Path) -> MadeRun:
 
 
 def verified(run: MadeRun) -> VerifyReport:
-    return verify_run(run.storage, run.private, run.plan, RUN_ID)
+    return verify_run(run.storage, run.private, run.plan, RUN_ID)  # type: ignore[arg-type]
 
 
 def kinds(report: VerifyReport) -> set[str]:
@@ -41,7 +41,7 @@ def kinds(report: VerifyReport) -> set[str]:
 
 def test_a_sound_run_passes(run: MadeRun) -> None:
     seen: list[int] = []
-    report = verify_run(run.storage, run.private, run.plan, RUN_ID, workers=2, progress=seen.append)
+    report = verify_run(run.storage, run.private, run.plan, RUN_ID, workers=2, progress=seen.append)  # type: ignore[arg-type]
     assert report.problems == []
     assert report.ok
     assert report.n_shards_checked == 3
@@ -101,7 +101,7 @@ def test_shards_in_each_others_place(run: MadeRun) -> None:
 
 @pytest.mark.parametrize("field", ["run_id", "fingerprint"])
 def test_shard_of_another_run(run: MadeRun, field: str) -> None:
-    identity = {"run_id": RUN_ID, "fingerprint": "0a1b2c3d" * 8, field: "another"}
+    identity: dict[str, Any] = {"run_id": RUN_ID, "fingerprint": "0a1b2c3d" * 8, field: "another"}
     run.rewrite_shard(1, run.rows[1], metadata=shard_metadata(table_metadata(**identity, simulated=True), 1))
     (problem,) = verified(run).problems
     assert problem.kind == ProblemKind.FOREIGN_SHARD

@@ -21,7 +21,7 @@ from tests.unit.scoring.made_inputs import HEIGHT, WIDTH, plan_files, png, tiff
 
 def _read(
     directory: Path, image: PlannedImage, *, rule: FrameRule = "all", max_file_bytes: int = 1_000_000
-) -> tuple[list[FrameInput], SourceRecord]:
+) -> tuple[list[Any], SourceRecord]:
     reader = FileReader(open_store(str(directory)), rule, max_file_bytes)
     decoder = InProcessDecoder(DecodeSettings(DecodeLimits(), HEIGHT, WIDTH, None), ByteBudget(1 << 20))
     *frames, source = reader.read(image, decoder)
@@ -51,7 +51,7 @@ def test_a_file_gives_its_frames_and_its_digest(tmp_path: Path) -> None:
     ],
 )
 def test_frames_of_a_multi_page_file(
-    tmp_path: Path, rule: str, frames: tuple[int, int] | None, expected: list[int]
+    tmp_path: Path, rule: FrameRule, frames: tuple[int, int] | None, expected: list[int]
 ) -> None:
     (image,) = plan_files(tmp_path, {"a.tif": tiff([10, 20, 30])}, frames={"a.tif": frames} if frames else None)
     rows, _ = _read(tmp_path, image, rule=rule)

@@ -17,7 +17,7 @@ from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.scoring.decoding import isolated
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
-from diagchd_batch.scoring.decoding.in_process import DecodeSettings, GridFrame, InProcessDecoder, MaskRequest
+from diagchd_batch.scoring.decoding.in_process import Decoder, DecodeSettings, GridFrame, InProcessDecoder, MaskRequest
 from diagchd_batch.scoring.decoding.isolated import IsolatedDecoder
 from tests.support.trapped_decoder import (
     GLUTTON,
@@ -44,7 +44,7 @@ def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Isolate
     decoder.close()
 
 
-def _frame(decoder: IsolatedDecoder, data: bytes) -> GridFrame:
+def _frame(decoder: Decoder, data: bytes) -> GridFrame:
     decoder.open(data)
     return decoder.frame(0)
 

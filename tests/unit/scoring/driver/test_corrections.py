@@ -71,8 +71,8 @@ class Archive:
             environ={},
             command=["submit"],
             request=RunRequest(selection=selection),
-            derive=lambda run: evaluate_tables(self.output, run, self.config.evaluation),
-            conclude=lambda run: write_report(self.output.storage, run),
+            derive=lambda run: evaluate_tables(self.output, run, self.config.evaluation),  # type: ignore[arg-type]
+            conclude=lambda run: write_report(self.output.storage, run),  # type: ignore[arg-type]
         )
 
     def planned_studies(self, run_id: str) -> dict[str, tuple[int | None, bool]]:

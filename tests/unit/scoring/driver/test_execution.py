@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Never
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch import output_layout
@@ -16,8 +17,8 @@ from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.model.runtimes.interface import Prediction
+from diagchd_batch.model.spec import resolve_model
 from diagchd_batch.process.interrupts import RunInterrupted
-from diagchd_batch.results import compaction
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.verify.run import verify_run
 from diagchd_batch.scoring.driver import preparation
@@ -227,7 +228,7 @@ def test_a_full_temporary_disk_at_the_end_is_a_fault_of_the_run(
 
     def fill_the_disk(*arguments: Any, **callbacks: Any) -> None:
         score_here(*arguments, **callbacks)
-        monkeypatch.setattr(compaction.pq.ParquetWriter, "write_table", full)
+        monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
 
     monkeypatch.setattr(ray_run, "run_shards", fill_the_disk)
     with pytest.raises(RunFault, match=r"temporary directory .* No space left"):
@@ -241,7 +242,7 @@ def test_a_resumed_run_keeps_the_threshold_of_its_calls(config: JobConfig, monke
     monkeypatch.setattr(ray_run, "run_shards", stop_after_one)
     with pytest.raises(RunInterrupted):
         submit(config)
-    resolve = preparation.resolve_model
+    resolve = resolve_model
     monkeypatch.setattr(preparation, "resolve_model", lambda *block: replace(resolve(*block), chd_threshold=0.1))
     monkeypatch.setattr(ray_run, "run_shards", score_here)
     run_id = submit(config).run_id

@@ -1,5 +1,6 @@
 """The driver's monitoring: failure limit, standstill, workers that die while they start."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,9 @@ class Told:
     """Remembers what a watcher would be told."""
 
     def __init__(self) -> None:
-        self.messages, self.flights, self.shards = [], [], []
+        self.messages: list[str] = []
+        self.flights: list[int] = []
+        self.shards: list[int] = []
 
     def message(self, text: str) -> None:
         self.messages.append(text)
@@ -45,7 +48,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(run_monitor.time, "monotonic", lambda: world.now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: world.now_s)
     monkeypatch.setattr(run_monitor, "read_worker_beats", lambda *_: world.beats)
     return world
 
@@ -53,7 +56,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 def _monitor(outcomes: Mapping[str, int] | None = None, **limits: Any) -> tuple[RunMonitor, Told]:
     told = Told()
     plan = ActorPlan(1, 1, 1, 2.0, 0.0)
-    return RunMonitor(told, LimitsConfig(**limits), plan, None, "run", "now", Counter(outcomes or {})), told
+    return RunMonitor(told, LimitsConfig(**limits), plan, None, "run", "now", Counter(outcomes or {})), told  # type: ignore[arg-type]
 
 
 def _tick(monitor: RunMonitor, world: World, seconds: float, beats: WorkerBeats | None = None) -> None:

@@ -15,7 +15,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def berlin(*moment: int, fold: int = 0) -> datetime:
-    return datetime(*moment, tzinfo=BERLIN, fold=fold)
+    return datetime(*moment, tzinfo=BERLIN, fold=fold)  # type: ignore[arg-type, misc]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def living(output: Output) -> Iterator[Output]:
         for name, images_done in (("a", {3: 1}), ("b", {})):
             content = {"worker": name, "images_done": images_done} | work
             beats.enter_context(
-                Heartbeat(output.private, RUN_ID, worker_name("one", name), WorkerBeat, lambda c=content: c)
+                Heartbeat(output.private, RUN_ID, worker_name("one", name), WorkerBeat, lambda c=content: c)  # type: ignore[misc]
             )
         yield output
 

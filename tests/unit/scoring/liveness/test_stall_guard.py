@@ -19,7 +19,7 @@ SCRIPT = """
 """
 
 
-def _run(work: str) -> tuple[subprocess.CompletedProcess, float]:
+def _run(work: str) -> tuple[subprocess.CompletedProcess[str], float]:
     script = textwrap.dedent(SCRIPT).format(work=work)
     began_s = time.monotonic()
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, text=True)

@@ -36,7 +36,7 @@ def test_items_come_in_order_whatever_the_bounds(
     """Some tasks have more items than fit ahead of the consumer, and some are larger than the limit on bytes."""
     tasks = list(range(len(lengths)))
 
-    def work(task: int) -> Iterator[int]:
+    def work(task: int) -> Iterator[tuple[int, int]]:
         for item in range(lengths[task]):
             yield task, item
 

@@ -14,6 +14,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.results.mask_codec import decode_mask
+from diagchd_batch.scoring.decoding.in_process import InProcessDecoder
 from diagchd_batch.scoring.liveness.attempts import Worker
 from diagchd_batch.scoring.worker import shard_scorer as shard_module
 from tests.unit.scoring.made_inputs import HEIGHT, WIDTH, PlainModel, png, tiff
@@ -148,14 +149,14 @@ def test_a_long_cine_is_decoded_as_it_is_scored(tmp_path: Path) -> None:
             return super().predict(*arguments)
 
     decoded = [0]
-    original = shard_module.InProcessDecoder.frame
+    original = InProcessDecoder.frame
 
     def counting(self: Any, index: int) -> Any:
         decoded[0] += 1
         return original(self, index)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shard_module.InProcessDecoder, "frame", counting)
+        patch.setattr(InProcessDecoder, "frame", counting)
         run.score_all(Watching(4))
     assert decoded == [120]
     assert max(ahead) < 4 + 6

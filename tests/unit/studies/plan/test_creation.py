@@ -4,7 +4,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -35,13 +35,13 @@ def private(tmp_path: Path) -> Store:
 
 def freeze(
     private: Store,
-    keys: Sequence[str] = KEYS,
+    keys: Iterable[str] = KEYS,
     run_id: str = "run",
     pseudonymizer: Pseudonymizer = PSEUDONYMIZER,
     images_per_shard: int = 7,
 ) -> Plan:
     shards = ShardsConfig(images_per_shard=images_per_shard)
-    return freeze_plan(TREE, shards, SimulatedListing(keys), private, run_id, pseudonymizer)
+    return freeze_plan(TREE, shards, SimulatedListing(keys), private, run_id, pseudonymizer)  # type: ignore[arg-type]
 
 
 def rows(plan: Plan) -> list[PlannedImage]:
@@ -98,7 +98,7 @@ def test_the_plan_does_not_depend_on_the_order_of_the_listing(private: Store) ->
 def test_the_same_inventory_gives_the_same_digest_and_any_change_another(private: Store) -> None:
     digest = freeze(private, run_id="a").head.digest
     assert freeze(private, run_id="b").head.digest == digest
-    assert preview_plan(TREE, ShardsConfig(images_per_shard=7), SimulatedListing(KEYS), PSEUDONYMIZER).head.digest == (
+    assert preview_plan(TREE, ShardsConfig(images_per_shard=7), SimulatedListing(KEYS), PSEUDONYMIZER).head.digest == (  # type: ignore[arg-type]
         digest
     )
     others = [
@@ -114,8 +114,8 @@ def test_a_frozen_plan_stays_whatever_comes_in_later(private: Store) -> None:
     first = freeze(private)
     again = freeze(private, [*KEYS, "new/1.png"])
     assert again.head == first.head == open_plan(private, "run").head
-    assert count_new_images(TREE, SimulatedListing([*KEYS, "new/1.png"]), [again], PSEUDONYMIZER) == 1
-    assert count_new_images(TREE, SimulatedListing(KEYS[:3]), [again], PSEUDONYMIZER) == 0
+    assert count_new_images(TREE, SimulatedListing([*KEYS, "new/1.png"]), [again], PSEUDONYMIZER) == 1  # type: ignore[arg-type]
+    assert count_new_images(TREE, SimulatedListing(KEYS[:3]), [again], PSEUDONYMIZER) == 0  # type: ignore[arg-type]
 
 
 def _freeze_in_another_process(private_uri: str, n_keys: int, barrier: Barrier, answers: "Queue[Any]") -> None:
@@ -221,7 +221,8 @@ class WatchedStorage:
 
     def __init__(self, storage: Store) -> None:
         self._storage = storage
-        self.ranges, self.threads = [], set()
+        self.ranges: list[tuple[int, int]] = []
+        self.threads: set[int] = set()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
@@ -295,15 +296,15 @@ def test_nothing_is_written_where_the_inventory_is_refused(private: Store, tmp_p
 
 
 def test_progress_counts_what_is_listed() -> None:
-    seen = []
-    preview_plan(TREE, ShardsConfig(), SimulatedListing(KEYS), PSEUDONYMIZER, progress=seen.append)
+    seen: list[int] = []
+    preview_plan(TREE, ShardsConfig(), SimulatedListing(KEYS), PSEUDONYMIZER, progress=seen.append)  # type: ignore[arg-type]
     assert seen == list(range(1, len(KEYS) + 1))
 
 
 def test_too_little_memory_is_said_so(private: Store) -> None:
     listing = SimulatedListing(f"study {n // 3}/{n}.png" for n in range(200_000))
     with pytest.raises(RunFault, match="memory"):
-        preview_plan(TREE, ShardsConfig(), listing, PSEUDONYMIZER, max_memory_bytes=4 * 1024 * 1024)
+        preview_plan(TREE, ShardsConfig(), listing, PSEUDONYMIZER, max_memory_bytes=4 * 1024 * 1024)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("n_images", "max_memory_mib"), [(5_000, 512), (30_000, 16)])

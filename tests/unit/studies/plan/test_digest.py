@@ -28,7 +28,7 @@ def test_equal_exactly_where_the_rows_are_equal(one: list[dict[str, Any]], other
 
 def test_near_misses_differ() -> None:
     nulls = {"text": None, "number": None, "list": None}
-    variants = [
+    variants: list[list[dict[str, Any]]] = [
         [{**nulls, "text": ""}],
         [nulls],
         [{**nulls, "number": 0}],

@@ -165,7 +165,13 @@ def test_whatever_happens_to_an_archive_each_file_is_planned_when_it_is_not_what
     known: dict[str, int] = {}
     for night, versions in enumerate(nights):
         plan = freeze_plan(
-            config, ShardsConfig(), Listing(versions), private, f"{night}", PSEUDONYMIZER, select=new_since(plans)
+            config,
+            ShardsConfig(),
+            Listing(versions),  # type: ignore[arg-type]
+            private,
+            f"{night}",
+            PSEUDONYMIZER,
+            select=new_since(plans),
         )
         planned = [image for shard in plan.shards() for image in plan.read_shard(shard)]
         assert uris(planned) == sorted(key for key, version in versions.items() if known.get(key) != version)
@@ -200,7 +206,7 @@ def test_the_latest_plan_of_each_frame_is_of_the_file_as_it_is_now(
         plan = freeze_plan(
             config,
             ShardsConfig(),
-            Listing({"a.png": version}),
+            Listing({"a.png": version}),  # type: ignore[arg-type]
             private,
             f"{night}",
             PSEUDONYMIZER,

@@ -22,7 +22,7 @@ COLUMNS = TableColumns(("study_id", "label"), ("note",))
 trimmed_text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12).map(str.strip)
 
 
-def read(path: Path) -> list[tuple[int, dict[str, Any]]]:
+def read(path: Path | str) -> list[tuple[int, dict[str, Any]]]:
     """Return all rows as pairs of line or row number and cells by column."""
     return [
         (row, {name: cells[i] for name, cells in batch.cells.items()})
@@ -31,7 +31,7 @@ def read(path: Path) -> list[tuple[int, dict[str, Any]]]:
     ]
 
 
-def refused(path: Path) -> str:
+def refused(path: Path | str) -> str:
     with pytest.raises(InputError) as error:
         read(path)
     assert error.value.exit_code == 2

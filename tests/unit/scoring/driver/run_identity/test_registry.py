@@ -235,7 +235,7 @@ def test_a_damaged_record_stops_a_selection_that_could_build_on_its_run_and_no_o
 
 
 @pytest.mark.parametrize("request_", [{"run_id": "a", "new_run": True}, {"new_run": True, "selection": "new"}])
-def test_requests_that_contradict_themselves_are_refused(request_: dict[str, bool | str]) -> None:
+def test_requests_that_contradict_themselves_are_refused(request_: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         RunRequest(**request_)
 
@@ -331,7 +331,7 @@ def test_results_of_two_runtimes_never_mix(registry: RunRegistry, output: Store,
 )
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_whole_archive_is_not_scored_again_only_because_the_program_changed(
-    registry: RunRegistry, output: Store, began_with: dict[str, int | str], request_: dict[str, str], finished: bool
+    registry: RunRegistry, output: Store, began_with: dict[str, Any], request_: dict[str, Any], finished: bool
 ) -> None:
     first = _claim(registry, began_with, run_id="first")
     (_finish if finished else _record)(output, first)
