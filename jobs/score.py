@@ -32,8 +32,8 @@ from diagchd_batch.runs.submit import submit_on_joined_ray
 from diagchd_batch.scoring.driver.prometheus import MeasuredProgress
 from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.scoring.driver.workspace import Workspace
-from diagchd_batch.scoring.liveness.deadline import parse_deadline
 from diagchd_batch.scoring.liveness.run_log import RunLog
+from diagchd_batch.scoring.liveness.until_time import parse_deadline
 
 Load = Callable[[str, Sequence[str], Mapping[str, str]], JobConfig]
 

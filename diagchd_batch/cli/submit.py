@@ -70,7 +70,7 @@ def submit(
     """
     from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.config.loading import load_job
-    from diagchd_batch.scoring.liveness.deadline import parse_deadline
+    from diagchd_batch.scoring.liveness.until_time import parse_deadline
 
     cluster = cluster_address(address, os.environ)
     if no_wait and not cluster:

@@ -33,7 +33,7 @@ from diagchd_batch.evaluation.readers.readers_mean import (
     readers_mean_rows,
 )
 from diagchd_batch.evaluation.readers.reads import Reads
-from diagchd_batch.evaluation.subgroups.characteristics import characteristic_rows
+from diagchd_batch.evaluation.subgroups.cohort_characteristics import characteristic_rows
 from diagchd_batch.evaluation.subgroups.covariates import Covariate
 from diagchd_batch.evaluation.subgroups.levels import interaction_rows, lesion_rows, level_rows
 from diagchd_batch.evaluation.tables.multiplicity import adjust_within_families, mark_primary, name_families

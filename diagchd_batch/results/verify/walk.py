@@ -12,8 +12,8 @@ from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.results.verify.findings import REMEDIES, Problem, ProblemKind
-from diagchd_batch.results.verify.score_rows import Expectations
-from diagchd_batch.results.verify.shard import ShardCheck, ShardFindings
+from diagchd_batch.results.verify.row_checks import Expectations
+from diagchd_batch.results.verify.shard_file import ShardCheck, ShardFindings
 from diagchd_batch.storage import Store
 from diagchd_batch.wording import counted
 

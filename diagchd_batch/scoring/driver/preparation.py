@@ -15,6 +15,7 @@ from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan, plan_actors
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
+from diagchd_batch.scoring.driver.run_identity.claims import Claim, RunRegistry, Target
 from diagchd_batch.scoring.driver.run_identity.identity import Identity, fingerprint_fields, input_fields
 from diagchd_batch.scoring.driver.run_identity.input_root import (
     InputRoot,
@@ -22,7 +23,6 @@ from diagchd_batch.scoring.driver.run_identity.input_root import (
     move_input_root,
     resolve_input_root,
 )
-from diagchd_batch.scoring.driver.run_identity.registry import Claim, RunRegistry, Target
 from diagchd_batch.scoring.driver.run_identity.request import RunRequest
 from diagchd_batch.scoring.driver.submit_checks import check_limits, check_places
 from diagchd_batch.scoring.driver.workspace import Workspace

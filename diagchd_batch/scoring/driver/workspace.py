@@ -8,7 +8,7 @@ from diagchd_batch.config.models import JobConfig, LimitsConfig
 from diagchd_batch.config.place_conflicts import refuse_private_in_output
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.results.output import Output, open_output
-from diagchd_batch.scoring.driver.run_identity.registry import RunRegistry
+from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
 from diagchd_batch.sources import Source, open_source
 from diagchd_batch.storage.timeouts import short_timeout_s
 from diagchd_batch.studies.identifiers import Pseudonymizer

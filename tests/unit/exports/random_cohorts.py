@@ -13,7 +13,7 @@ from diagchd_batch.evaluation.performance.calibration import calibration_rows
 from diagchd_batch.evaluation.performance.cross_tabulation import cross_rows
 from diagchd_batch.evaluation.performance.curves import curve_rows
 from diagchd_batch.evaluation.subgroups import covariates as covariates_module
-from diagchd_batch.evaluation.subgroups.characteristics import characteristic_rows
+from diagchd_batch.evaluation.subgroups.cohort_characteristics import characteristic_rows
 from diagchd_batch.evaluation.subgroups.covariates import Covariate
 from diagchd_batch.evaluation.subgroups.levels import SUBGROUP_RATES, interaction_rows, level_rows
 from diagchd_batch.evaluation.subgroups.measurements import NUMBER_OF_IMAGES

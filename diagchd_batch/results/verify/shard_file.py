@@ -27,7 +27,7 @@ from diagchd_batch.results.columns.declaration import arrow_schema
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP
 from diagchd_batch.results.verify.findings import REMEDIES, RESTORE, Problem, ProblemKind
-from diagchd_batch.results.verify.score_rows import Expectations, RowAudit
+from diagchd_batch.results.verify.row_checks import Expectations, RowAudit
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan.records import PlannedImage
 
