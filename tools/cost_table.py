@@ -11,7 +11,6 @@ prices are those that you give; none is built in.
 
 import argparse
 import json
-import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -85,7 +84,7 @@ def stored_bytes_per_image(output: Store) -> float:
     size_bytes, n_images = 0, 0
     for info in output.list():
         size_bytes += info.size_bytes or 0
-        if re.fullmatch(output_layout.run_record("[^/]+"), info.key):
+        if output_layout.RUN_RECORD.fullmatch(info.key):
             counts = RunRecord.model_validate_json(output.read(info.key)).counts
             n_images += counts.n_images if counts else 0
     if not n_images:

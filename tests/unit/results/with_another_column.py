@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
+if TYPE_CHECKING:  # nothing of the package may be imported before the column is declared
+    from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
