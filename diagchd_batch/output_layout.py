@@ -330,6 +330,25 @@ def gallery_file(run_id: str) -> str:
     return f"reports/{_run(run_id)}/gallery.html"
 
 
+def export_records_prefix(lineage: str) -> str:
+    """Return the prefix of what shareable exports of a lineage published.
+
+    Args:
+        lineage: The id of the lineage's first run.
+    """
+    return private_run(lineage) + "exports/"
+
+
+def export_record(lineage: str, number: int) -> str:
+    """Return the key of what one shareable export published.
+
+    Args:
+        lineage: The id of the lineage's first run.
+        number: The export's number in its lineage, from 0.
+    """
+    return f"{export_records_prefix(lineage)}shareable-{number:05d}.json"
+
+
 def worklist_prefix(run_id: str) -> str:
     """Return the prefix under which `export worklist` writes by default."""
     return private_run(run_id) + "worklist/"

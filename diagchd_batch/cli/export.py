@@ -20,17 +20,29 @@ def shareable(
     min_cell: Annotated[
         int | None, typer.Option(min=2, help="Withhold smaller counts; default: the job's disclosure.min_cell.")
     ] = None,
+    forget_earlier: Annotated[
+        bool, typer.Option("--forget-earlier", help="No earlier export of this lineage of runs was given away.")
+    ] = False,
+    private_uri: PrivateUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's aggregates as CSV files, without small counts, tokens, or anything of a single study.
 
-    Every count from which a small one would follow is withheld. A README beside the files says how much is missing.
+    Every count from which a small one would follow is withheld, also together with earlier exports of the same lineage
+    of runs. A README beside the files says how much is missing.
 
     Example: diagchd-batch export shareable out/sample for-the-paper
     """
     from diagchd_batch.runs.export import share
 
-    summary = share(open_workspace(output), destination, run_id, min_cell=min_cell, on_note=say)
+    summary = share(
+        open_workspace(output, private_uri),
+        destination,
+        run_id,
+        min_cell=min_cell,
+        forget_earlier=forget_earlier,
+        on_note=say,
+    )
     if as_json:
         print_json(asdict(summary))
         return

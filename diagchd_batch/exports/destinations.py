@@ -71,6 +71,19 @@ def write_export(destination: Store, kind: ExportKind, files: Mapping[str, bytes
     ExportMarker(kind=kind, files=digests).write(destination, MARKER)
 
 
+def check_destination(destination: Store, kind: ExportKind) -> None:
+    """Check that an export of this kind may be written to a destination, without writing anything.
+
+    Args:
+        destination: Where to export to.
+        kind: The kind of export.
+
+    Raises:
+        UsageError: The destination holds anything but an earlier export of this kind.
+    """
+    _earlier_export(destination, kind)
+
+
 def _earlier_export(destination: Store, kind: ExportKind) -> Mapping[str, tuple[str, ...]]:
     """Return the files of an earlier export of this kind with their digests; nothing for an empty directory.
 

@@ -4,17 +4,26 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.evaluation.tables.schemas import METRICS, TABLES
-from diagchd_batch.exports.destinations import ExportKind, check_apart, write_export
+from diagchd_batch.exports.destinations import ExportKind, check_apart, check_destination, write_export
 from diagchd_batch.exports.disclosure.cells import collect_counts
 from diagchd_batch.exports.disclosure.curves import RaterScoreCuts, merged_calibration, thinned_curves
+from diagchd_batch.exports.disclosure.earlier_exports import (
+    ExportRecord,
+    read_earlier_exports,
+    remember_export,
+    with_earlier_exports,
+)
 from diagchd_batch.exports.disclosure.publication import NEVER_PUBLISHED, Publication
 from diagchd_batch.exports.disclosure.suppression import protect
 from diagchd_batch.exports.spreadsheets import to_csv
+from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.metrics_tables import read_metrics
+from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Store
 
@@ -57,9 +66,17 @@ class ShareableSummary:
 
 
 def export_shareable(
-    output: Store, record: RunRecord, destination: Store, min_cell: int | None = None
+    output: Output,
+    record: RunRecord,
+    destination: Store,
+    min_cell: int | None = None,
+    *,
+    forget_earlier: bool = False,
 ) -> ShareableSummary:
     """Write the shareable tables of a run's metrics, in place of an earlier export.
+
+    What is published is remembered in the private tree. Later exports of the lineage withhold what would reveal small
+    differences from it.
 
     Args:
         output: The output that holds the run.
@@ -67,18 +84,23 @@ def export_shareable(
         destination: An empty or new directory, or one that holds an earlier shareable export and nothing else.
         min_cell: Counts from 1 to below this number are withheld, and all other figures from which they would follow.
             The default is the job's `disclosure.min_cell`.
+        forget_earlier: No earlier export of the lineage was given away, so none has to be considered.
 
     Returns:
         What was written.
 
     Raises:
-        UsageError: The run has no metrics, or the destination holds other files or is not apart from the output.
+        UsageError: The run has no metrics, or the destination holds other files or is not apart from the output; or
+            earlier exports reveal small counts, whatever this one withholds.
         RunFault: A file would hold an identifier's token, which is a bug.
     """
-    check_apart(destination, output)
+    check_apart(destination, output.storage)
+    check_destination(destination, ExportKind.SHAREABLE)
     min_cell = min_cell or int(record.config.get("disclosure", {}).get("min_cell", 10))
-    tables = {name: _read(output, record.run_id, name) for name in SHARED_TABLES}
-    shared, n_withheld = shareable_tables(tables, min_cell)
+    tables = {name: _read(output.storage, record.run_id, name) for name in SHARED_TABLES}
+    lineage = resolve_lineage(output.storage, record.run_id)[0].run_id
+    earlier = [] if forget_earlier else read_earlier_exports(output.private, lineage)
+    shared, n_withheld, published = _select(tables, min_cell, earlier)
     files = {f"{name}.csv": to_csv(rows, _COLUMNS[name]) for name, rows in shared.items()}
     n_rows = {name: len(rows) for name, rows in shared.items()}
     summary = ShareableSummary(record.run_id, min_cell, n_rows, n_withheld)
@@ -86,6 +108,13 @@ def export_shareable(
     for name, data in files.items():
         if _TOKEN.search(data):
             raise RunFault(f"{name} would hold an identifier's token, so nothing was exported; please report this bug")
+    if forget_earlier or not any(map(published.published_the_same, earlier)):
+        # Before the files, so that nothing can be published that is not remembered.
+        remember_export(
+            output.private,
+            lineage,
+            published.model_copy(update={"run_id": record.run_id, "forgets_earlier": forget_earlier}),
+        )
     write_export(destination, ExportKind.SHAREABLE, files)
     return summary
 
@@ -102,9 +131,19 @@ def shareable_tables(
     Returns:
         The rows to share, with readers as numbers, and the number of withheld rows or counts by table.
     """
-    tables = _without_tokens(tables)
+    shared, n_withheld, _ = _select(tables, min_cell, ())
+    return shared, n_withheld
+
+
+def _select(
+    tables: Mapping[str, Sequence[Mapping[str, Any]]], min_cell: int, earlier: Sequence[ExportRecord]
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, int], ExportRecord]:
+    """Return what `shareable_tables` returns, and the record of what is published beside the earlier exports."""
+    readers = _reader_numbers(tables, earlier)
+    tables = _without_tokens(tables, readers)
     counts = collect_counts(tables)
-    publication = Publication(tables, counts, protect(counts, min_cell), min_cell)
+    withheld = protect(with_earlier_exports(counts, earlier), min_cell) & counts.values.keys()
+    publication = Publication(tables, counts, withheld, min_cell)
     raters = RaterScoreCuts(tables, counts, publication, min_cell)
     shared = {
         "estimates": publication.estimates(),
@@ -118,7 +157,10 @@ def shareable_tables(
     n_withheld = dict(publication.n_withheld)
     for name in ("calibration", "curves"):
         n_withheld[name] = len(tables[name]) - len(shared[name])
-    return {name: list(map(_rounded, rows)) for name, rows in shared.items()}, n_withheld
+    record = ExportRecord.of(
+        counts, withheld, run_id="", exported_at=datetime.now(UTC).isoformat(), min_cell=min_cell, readers=readers
+    )
+    return {name: list(map(_rounded, rows)) for name, rows in shared.items()}, n_withheld, record
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,12 +174,12 @@ def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _without_tokens(
-    tables: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> dict[str, list[dict[str, Any]]]:
-    """Number the readers.
+def _reader_numbers(
+    tables: Mapping[str, Sequence[Mapping[str, Any]]], earlier: Sequence[ExportRecord]
+) -> dict[str, int]:
+    """Number the readers, those of earlier exports as before.
 
-    Their order follows from a digest, so that it does not reveal the alphabetical order of their names.
+    The order of the others follows from a digest, so that it does not reveal the alphabetical order of their names.
     """
     readers = sorted(
         {
@@ -149,14 +191,25 @@ def _without_tokens(
         },
         key=lambda reader: hashlib.sha256(reader.encode()).digest(),
     )
-    numbers = {reader: f"reader {number}" for number, reader in enumerate(readers, start=1)}
+    numbers: dict[str, int] = {}
+    for record in earlier:
+        numbers |= record.readers
+    for reader in readers:
+        numbers.setdefault(reader, len(numbers) + 1)
+    return numbers
+
+
+def _without_tokens(
+    tables: Mapping[str, Sequence[Mapping[str, Any]]], numbers: Mapping[str, int]
+) -> dict[str, list[dict[str, Any]]]:
+    """Name the readers by their numbers."""
     renamed: dict[str, list[dict[str, Any]]] = {}
     for table, rows in tables.items():
         renamed[table] = [dict(row) for row in rows]
         for row in renamed[table]:
             for kind, name in (("subject_kind", "subject"), ("comparator_kind", "comparator")):
                 if row.get(kind) == "reader":
-                    row[name] = numbers.get(row[name], row[name])
+                    row[name] = f"reader {numbers[row[name]]}" if row[name] in numbers else row[name]
     return renamed
 
 
@@ -204,8 +257,9 @@ def _readme(record: RunRecord, summary: ShareableSummary) -> str:
         "",
         *_names_note(record),
         "These are aggregates of pseudonymised data. The data's owner must decide whether they may be given away, "
-        "considering what other people know of the cohort. Give away only one export of these studies: two exports of "
-        "nearly the same studies, or with different limits, can together reveal what each of them withholds.",
+        "considering what other people know of the cohort. Later exports of these studies, when more have been added, "
+        "withhold what would reveal few of them by a difference. Exports of another lineage of runs do not know of "
+        "this one.",
         "",
     ]
     return "\n".join(lines)

@@ -25,6 +25,7 @@ def share(
     run_id: str | None = None,
     *,
     min_cell: int | None = None,
+    forget_earlier: bool = False,
     on_note: OnNote = ignore_note,
 ) -> ShareableSummary:
     """Write a run's aggregates as CSV files for people outside.
@@ -34,6 +35,7 @@ def share(
         destination: A directory or ``s3://…`` outside the output. An earlier export there is replaced.
         run_id: The run; the latest finished one by default.
         min_cell: Counts from 1 to below it are withheld; the job's `disclosure.min_cell` by default.
+        forget_earlier: No earlier export of the lineage was given away, so this one need not consider them.
         on_note: Receives a sentence for each run that is left out because its record is damaged.
 
     Returns:
@@ -43,7 +45,7 @@ def share(
         UsageError: The output holds no such run, the run was not evaluated, or the destination cannot be used.
     """
     record = chosen_run(workspace, run_id, on_note)
-    return export_shareable(workspace.storage, record, open_store(destination), min_cell)
+    return export_shareable(workspace, record, open_store(destination), min_cell, forget_earlier=forget_earlier)
 
 
 def write_worklist(

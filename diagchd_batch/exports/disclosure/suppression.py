@@ -45,12 +45,14 @@ class Counts:
         sums: The sums.
         rank: Importance of the counts. To protect others, those with the highest rank are withheld first.
         unpublished: Counts that are in no table but follow from others, such as the difference of two totals.
+        fixed: Counts that are known already, because an earlier export published them. They cannot be withheld.
     """
 
     values: dict[Cell, int] = field(default_factory=dict)
     sums: list[Sum] = field(default_factory=list)
     rank: dict[Cell, int] = field(default_factory=dict)
     unpublished: set[Cell] = field(default_factory=set)
+    fixed: set[Cell] = field(default_factory=set)
 
     def add(self, cell: Cell, value: int, rank: int = 0) -> None:
         """Add a count.
@@ -125,9 +127,12 @@ def protect(counts: Counts, min_cell: int) -> set[Cell]:
 
     Returns:
         The names of the withheld counts.
+
+    Raises:
+        UsageError: Earlier exports alone reveal a small count, whatever this one withholds.
     """
-    small = {cell for cell, value in counts.values.items() if is_small(value, min_cell)}
-    unseen = counts.unpublished | _zero_parts(counts, small)
+    small = {cell for cell, value in counts.values.items() if is_small(value, min_cell)} - counts.fixed
+    unseen = counts.unpublished | (_zero_parts(counts, small) - counts.fixed)
     withheld = _suppress_by_sums(counts, small | unseen, small, min_cell)
     withheld = _publish_unneeded(counts, withheld, small | unseen, small, min_cell)
     while further := _needed_because_of_signs(counts, withheld, small):
@@ -151,7 +156,7 @@ def _suppress_by_sums(counts: Counts, withheld: set[Cell], small: set[Cell], min
         if not (exposed := _exposed_by_several_sums(counts, withheld, small)):
             break
         # This withholds more than needed; `_publish_unneeded` corrects it.
-        withheld |= {_least_important(counts, published) for published in exposed}
+        withheld |= {_least_important(counts, *choices) for choices in exposed}
     return withheld
 
 
@@ -167,7 +172,7 @@ def _needed_because_of_signs(counts: Counts, withheld: set[Cell], small: set[Cel
         candidates = [place for place, cell in enumerate(cells) if cell in small]
         for place in determined_counts(_matrix(cells, sums), values, candidates) if published else ():
             near = [c for sum_ in sums_of[cells[place]] for c in _cells_of(sum_) if c not in withheld]
-            further.add(_least_important(counts, near or published))
+            further.add(_least_important(counts, near, published))
     return further
 
 
@@ -222,10 +227,17 @@ class _OpenDirections:
         return True
 
 
-def _least_important(counts: Counts, published: Sequence[Cell]) -> Cell:
-    """Return the count to withhold: by rank, then the smallest that is not zero."""
-    useful = [cell for cell in published if counts.values[cell]] or published
-    return min(useful, key=lambda cell: (-counts.rank[cell], counts.values[cell], repr(cell)))
+def _least_important(counts: Counts, *choices: Sequence[Cell]) -> Cell:
+    """Return the count to withhold, from the first choice that has one: by rank, then the smallest that is not zero."""
+    for published in choices:
+        able = [cell for cell in published if cell not in counts.fixed]
+        if useful := [cell for cell in able if counts.values[cell]] or able:
+            return min(useful, key=lambda cell: (-counts.rank[cell], counts.values[cell], repr(cell)))
+    raise UsageError(
+        "small counts would follow from earlier exports of this lineage, whatever this one withholds; export with the "
+        "limit of the earlier ones (--min-cell), wait until the cohort has grown, or, if none of them was given away, "
+        "add --forget-earlier"
+    )
 
 
 def _suppress_by_single_sums(counts: Counts, withheld: set[Cell], small: set[Cell], min_cell: int) -> None:
@@ -249,8 +261,13 @@ def _exposes(counts: Counts, relation: Sum, withheld: set[Cell], small: set[Cell
     return len(hidden) == 1 or sum(counts.values[cell] for cell in hidden) < min_cell
 
 
-def _exposed_by_several_sums(counts: Counts, withheld: set[Cell], small: set[Cell]) -> list[list[Cell]]:
-    """Return, for each small count that several sums reveal together, the published counts that they use."""
+def _exposed_by_several_sums(
+    counts: Counts, withheld: set[Cell], small: set[Cell]
+) -> list[tuple[list[Cell], list[Cell]]]:
+    """Return, for each small count that several sums reveal together, the published counts that they use.
+
+    Those that share a sum with the small count come first, and then all.
+    """
     exposed, sums_of = [], _sums_of(counts)
     for cells, sums in _connected(counts.sums, withheld):
         for cell, weights in _derivations(cells, sums).items():
@@ -262,7 +279,7 @@ def _exposed_by_several_sums(counts: Counts, withheld: set[Cell], small: set[Cel
                         taken[part] += weight
                 published = [c for c, weight in taken.items() if abs(weight) > _TOLERANCE and c not in withheld]
                 near = {c for sum_ in sums_of[cell] for c in _cells_of(sum_)}
-                exposed.append([c for c in published if c in near] or published)
+                exposed.append(([c for c in published if c in near], published))
     return exposed
 
 
