@@ -59,7 +59,7 @@ class ExportRecord(JsonRecord):
         """
         place = {cell: number for number, cell in enumerate(counts.values)}
         return cls(
-            cells=list(counts.values),
+            cells=list(counts.values),  # tuples, which JSON makes lists
             values=list(counts.values.values()),
             sums=[[place[sum_.total], *(place[part] for part in sum_.parts)] for sum_ in counts.sums],
             withheld=sorted(place[cell] for cell in withheld if cell in place),
@@ -75,7 +75,8 @@ class ExportRecord(JsonRecord):
 
     def published_the_same(self, other: "ExportRecord") -> bool:
         """Return whether two exports published the same counts and withheld the same."""
-        return (self.cells, self.values, self.withheld) == (other.cells, other.values, other.withheld)
+        cells, others = ([_as_cell(cell) for cell in record.cells] for record in (self, other))
+        return (cells, self.values, self.withheld) == (others, other.values, other.withheld)
 
 
 def read_earlier_exports(private: Store, lineage: str) -> list[ExportRecord]:

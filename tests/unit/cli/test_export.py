@@ -55,6 +55,25 @@ def test_shareable_writes_aggregates_and_says_how_many_rows_it_withheld(made: Ma
     assert analysed["n_studies"] == ""  # one study failed
 
 
+def test_a_later_export_of_a_lineage_withholds_totals_that_few_studies_changed(tmp_path: Path) -> None:
+    made = MadeOutput(tmp_path / "output")
+    made.write_run([MadeStudy(f"study {i}", [[0.1 + 0.02 * i]], int(i > 19)) for i in range(40)])
+    made.write_run([MadeStudy("new", [[0.97]], 1)], LATER, parent=RUN_ID)
+    for run_id in (RUN_ID, LATER):
+        evaluate_run(made.output, made.private, run_id, EvaluationConfig(resamples=100), made.tokens)
+
+    def analysed(run_id: str, *options: str) -> str:
+        destination = tmp_path / "shared"
+        done = diagchd_batch("export", "shareable", made.output.uri, str(destination), "--run-id", run_id, *options)
+        assert done.exit_code == 0, done.messages
+        return next(row["n_studies"] for row in rows_of(destination / "flow.csv") if row["name"] == "analysed")
+
+    assert analysed(RUN_ID) == analysed(RUN_ID) == "40"
+    assert analysed(LATER) == ""  # 41 would say that the study which was added is diseased, or is called so
+    assert analysed(LATER, "--forget-earlier") == "41"
+    assert len(list(made.private.list(output_layout.export_records_prefix(RUN_ID)))) == 3
+
+
 def test_the_worklist_ranks_own_ids_and_is_closed_to_others(made: MadeOutput) -> None:
     done = diagchd_batch("export", "worklist", made.output.uri, "--run-id", RUN_ID, "--json")
     assert done.exit_code == 0, done.messages
