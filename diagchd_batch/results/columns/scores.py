@@ -73,7 +73,6 @@ _MEASURES = (
     Column("quality_flags", pa.list_(_TEXT), "heuristic warnings about the predicted mask and the probability"),
     Column("source_height", _COUNT, "height of the frame as it was read, in pixels", repeats=True, minimum=1),
     Column("source_width", _COUNT, "width of the frame as it was read, in pixels", repeats=True, minimum=1),
-    Column("mean_grey", _NUMBER, "mean grey value of the frame on the model's grid", minimum=0, maximum=255, since=2),
 )
 
 _USABLE = Presence.USABLE_REFERENCE

@@ -46,7 +46,6 @@ def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_thresho
         "quality_flags": list(quality_flags(label_map, probability)),
         "source_height": frame.decoded.source_height,
         "source_width": frame.decoded.source_width,
-        "mean_grey": float(frame.decoded.image_hwc_u8.mean()),
         "mask_png": encode_mask(label_map),
     }
     if frame.reference is not None:
