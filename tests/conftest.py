@@ -5,13 +5,13 @@ import pytest
 
 pytest_plugins = ["tests.support.radosgw", "tests.support.ray_cluster"]
 
-# Every run tries the same examples, and an example may take its time on a busy machine.
+# Every run tries the same examples. They have no deadline, because an example can be slow on a busy machine.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give slow tests more time than others, unless they have a limit of their own."""
+    """Give slow tests a longer time limit, unless they set their own."""
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(900))

@@ -1,4 +1,4 @@
-"""A run of an ordinary user beside another ordinary user of the same machine, who does all that the modes allow."""
+"""One ordinary user's run on a machine where another ordinary user attacks it with everything that file modes allow."""
 
 import os
 import shutil
@@ -64,7 +64,7 @@ while True:
 
 @pytest.fixture(scope="module")
 def interpreter() -> str:
-    """A Python of this version that an ordinary user can run; the one that runs the tests may lie in root's home."""
+    """Return a Python of this version that an ordinary user can run. The tests' own may be in root's home directory."""
     for candidate in (sys.executable, shutil.which(f"python3.{sys.version_info[1]}", path="/usr/bin:/usr/local/bin")):
         if candidate and os.access(LIBRARIES, os.R_OK):
             code = "import diagchd_batch, duckdb, numpy, ray"
@@ -83,7 +83,7 @@ def interpreter() -> str:
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory that both users can enter, with a short path."""
+    """Yield a directory with a short path that both users can enter."""
     path = Path(tempfile.mkdtemp(prefix="", dir="/tmp"))
     path.chmod(0o755)
     try:
@@ -133,7 +133,7 @@ class OwnersRun:
                 self.kill(process)
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
-        """The driver and all that it started, at once."""
+        """Kill the driver and all processes that it started at once."""
         for pid in [process.pid, *descendants(process.pid)]:
             kill(pid)
         process.wait()
@@ -170,7 +170,7 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[bytes]
 
 
 def sessions(directory: Path) -> list[Path]:
-    """Directories of OWNER's runs, whatever their names begin with."""
+    """Return the private directories of OWNER's runs."""
     return [path for path in directory.iterdir() if path.name.startswith("dcb-") and path.lstat().st_uid == OWNER]
 
 
@@ -193,7 +193,7 @@ def test_another_user_can_neither_swap_nor_stop_anything(interpreter: str, direc
     )
     try:
         with run.started(umask=0) as process:
-            wait_until(run.committed, process, run)  # Ray is up, and its workers score
+            wait_until(run.committed, process, run)  # Ray and its workers are running now.
             modes = {path: stat.S_IMODE(path.stat().st_mode) for path in sessions(temporary)}
             (ray_directory,) = {path.parents[1] for path in temporary.glob("dcb-*/**/session_*/sockets")}
             places = {
@@ -230,13 +230,13 @@ def test_a_long_private_tmpdir_holds_all_and_what_a_killed_run_left_is_removed(
     with run.started(umask=0o022) as process:
         wait_until(run.committed, process, run)
         left = [*sessions(temporary), *sessions(Path("/tmp"))]
-        assert sessions(temporary)  # it is not passed over
+        assert sessions(temporary)  # The run uses TMPDIR although its path is long.
         for path in left:
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
         files = [
             p for path in sessions(Path("/tmp")) for p in path.rglob("*") if not p.is_symlink() and p.stat().st_size
         ]
-        assert files == []  # only a link
+        assert files == []  # The directory in /tmp holds only a link.
         run.kill(process)
     assert all(path.exists() for path in left)
     with run.started(umask=0o022) as process:

@@ -1,4 +1,4 @@
-"""Faults of a real cluster over S3: every run ends, or ends after one more submit, as if there had been none.
+"""Faults of a real cluster with S3. Each run gives the same results as without the fault, some after one more submit.
 
 The table of docs/faults.md names these tests.
 """
@@ -21,14 +21,14 @@ from tests.support.scoring_runs import ID_KEY, RUN_ID, kill
 
 pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(1800)]
 
-N_IMAGES = 12 * IMAGES_PER_SHARD - 1  # and one that cannot be decoded
+N_IMAGES = 12 * IMAGES_PER_SHARD - 1  # The upload adds one file that cannot be decoded.
 DONE_WITH_FAILED_INPUTS = 3
-SLOW_READING = Fault(method="GET", key_contains=IMAGES, delay_s=0.5)  # so that a fault falls into a run
+SLOW_READING = Fault(method="GET", key_contains=IMAGES, delay_s=0.5)  # Runs then last long enough for a fault.
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a run on this machine alone came to."""
+    """The results of a run on this machine alone."""
 
     score_bytes: dict[str, bytes]
     predictions: pa.Table
@@ -56,7 +56,7 @@ def run(ray_cluster: RayCluster, bucket: str, tmp_path: Path, request: pytest.Fi
 
 
 def _finish(run: ClusterRun, client: subprocess.Popen[str]) -> str:
-    """The client's messages, once it told of the run's end."""
+    """Wait until the client reports the run's end, and return the client's messages."""
     stdout, stderr = run.wait_until_ended(client)
     assert client.returncode == DONE_WITH_FAILED_INPUTS, stderr
     assert json.loads(stdout)["run_id"] == RUN_ID
@@ -87,7 +87,7 @@ def test_a_worker_node_is_killed(run: ClusterRun, expected: Expected) -> None:
     client = run.submitting()
     try:
         run.wait_until_committed(client, 2)
-        with run.images_held_from("worker-1"):  # or it might finish all before the other is at work
+        with run.images_held_from("worker-1"):  # Otherwise it could finish all shards before the other node starts.
             run.wait_until_at_work(client, "worker-2")
             cluster.hosts["worker-2"].kill()
         _finish(run, client)
@@ -104,7 +104,7 @@ def test_a_node_that_comes_during_a_run_is_used(run: ClusterRun, expected: Expec
     cluster.wait_for_nodes(2)
     client = None
     try:
-        # Enough images for some shards, then none until the other node is at work.
+        # Serve enough images for some shards, then none until the other node is working.
         cluster.proxy.add(Fault(method="GET", key_contains=IMAGES, skip=3 * IMAGES_PER_SHARD, hold=True))
         client = run.submitting()
         run.wait_until_committed(client, 1)
@@ -124,19 +124,21 @@ def test_a_node_that_comes_during_a_run_is_used(run: ClusterRun, expected: Expec
 
 
 def test_actors_are_killed_ten_times(run: ClusterRun, expected: Expected) -> None:
-    """Each in the middle of work. While one is waited for, the other node gets no image: or that might finish all that
-    is left. A shard that killed its actor four times at one place would look deadly, so before an actor's fourth death
-    the shards of the first three are finished, as they are where actors die by chance.
+    """Kill each actor while it works on a shard.
+
+    While the test waits for one node, the other node gets no images, because it could finish all remaining shards. A
+    shard whose actor was killed four times would be taken for the cause. Therefore the shards of a node's first three
+    deaths are finished before the fourth, as would be the case with deaths by chance.
     """
     cluster, moments = run.cluster, random.Random(20)
-    run.settings["limits.object_timeout_s"] = 800  # images are held for as long as a busy machine starts an actor
+    run.settings["limits.object_timeout_s"] = 800  # Images are held while an actor starts, which may take long.
     cluster.proxy.add(SLOW_READING)
-    killed: dict[str, set[str]] = {name: set() for name in WORKERS}  # attempts that ended so
+    killed: dict[str, set[str]] = {name: set() for name in WORKERS}  # attempts whose actor was killed
     deaths: Counter[str] = Counter()
     client = run.submitting()
     try:
         run.wait_until(client, run.attempts, "work begins")
-        for number in (1, 2) * 5:  # in turn, so that one node's actor starts while the other's is waited for
+        for number in (1, 2) * 5:  # The nodes take turns, so that one node's actor restarts during the other's turn.
             name, other = f"worker-{number}", f"worker-{3 - number}"
             with run.images_held_from(other):
                 if deaths[name] == 3:
@@ -170,7 +172,7 @@ def test_a_worker_loses_s3_for_thirty_seconds(run: ClusterRun, expected: Expecte
         with run.images_held_from("worker-2"):
             run.wait_until_at_work(client, "worker-1")
             cluster.hosts["worker-1"].drop_packets_to(cluster.network.gateway)
-        time.sleep(30)  # the fault itself
+        time.sleep(30)  # the duration of the fault
         assert client.poll() is None
         cluster.hosts["worker-1"].restore_packets_to(cluster.network.gateway)
         _finish(run, client)
@@ -213,7 +215,7 @@ def test_the_head_is_killed_and_started_again(run: ClusterRun, expected: Expecte
     assert kept.returncode == 0 and '"event": "started"' in kept.stdout, kept.stderr
     cluster.start_head()
     cluster.wait_for_nodes(1)
-    for name in WORKERS:  # they end by themselves; what watches over a cluster's nodes starts new ones
+    for name in WORKERS:  # They end by themselves. In production the cluster manager starts new ones.
         assert cluster.hosts[name].wait(300), f"{name} outlived its head"
         cluster.start_worker(name)
     cluster.wait_for_nodes(3)
@@ -224,7 +226,7 @@ def test_the_head_is_killed_and_started_again(run: ClusterRun, expected: Expecte
 
 
 def test_all_that_was_left_behind_tells_no_secret_and_no_identifier(ray_cluster: RayCluster) -> None:
-    """Ray's session directories on all nodes, after all that is above, and what the dashboard tells."""
+    """Search Ray's session directories on all nodes, after all tests above, and the responses of the dashboard."""
     told = {str(path): path.read_bytes() for path in ray_cluster.directory.rglob("*") if path.is_file()}
     told |= {path: ray_cluster.get(path).encode() for path in ("/api/jobs/", "/api/v0/actors", "/api/v0/tasks")}
     assert len(told) > 100

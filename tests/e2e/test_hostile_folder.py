@@ -1,4 +1,4 @@
-"""A folder of everything that goes wrong with files: each gets the row it deserves, the others are scored."""
+"""A folder with many kinds of unusable files: each gets a row with its error code, and the other files are scored."""
 
 import io
 import struct
@@ -31,7 +31,7 @@ def _picture(mode: str = "RGB", kind: str = "PNG", size: tuple[int, int] = (64, 
 
 
 def _bomb() -> bytes:
-    """A PNG of a few hundred bytes that declares 400 million pixels."""
+    """Return a PNG of a few hundred bytes that declares 400 million pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -93,7 +93,7 @@ def test_each_file_gets_the_row_it_deserves(folder: Path, tmp_path: Path) -> Non
     assert counts["failures"] == expected
     assert (
         counts["n_ok"] == len([code for _, code in FILES.values() if code is None]) + 1
-    )  # and the one in directory.png
+    )  # The other scored image is directory.png/inside.png.
     by_image = {row["image_id"]: row["error_code"] for row in run.rows()}
     assert len(by_image) == len(FILES) + 3
     assert _codes_by_name(run) == {
@@ -102,7 +102,7 @@ def test_each_file_gets_the_row_it_deserves(folder: Path, tmp_path: Path) -> Non
         "unreadable.png": "access_denied",
         "inside.png": None,
     }
-    told = open_query(open_output(str(run.output)), {}).table(UNUSABLE_FILES)  # as the summary proposes
+    told = open_query(open_output(str(run.output)), {}).table(UNUSABLE_FILES)  # The summary suggests this query.
     assert {Path(uri).name for uri in told["uri"].to_pylist()} == {
         name for name, code in _codes_by_name(run).items() if code
     }
@@ -110,7 +110,7 @@ def test_each_file_gets_the_row_it_deserves(folder: Path, tmp_path: Path) -> Non
 
 
 def _codes_by_name(run: ScoringRun) -> dict[str, str | None]:
-    """File name → error code, by way of the private sources, which alone know names."""
+    """Return file name → error code. The file names come from the private sources, the only place that has them."""
     import pyarrow.parquet as pq
 
     names = {}

@@ -1,4 +1,4 @@
-"""The built wheel, installed alone in an empty environment: what someone has who never saw this repository."""
+"""The built wheel in an empty environment works as it does for a user who does not have this repository."""
 
 import os
 import subprocess
@@ -14,13 +14,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command of a new virtual environment that holds the wheel and its dependencies, and nothing else of ours."""
+    """Return the command in a new virtual environment with only the wheel and its dependencies."""
     directory = tmp_path_factory.mktemp("wheel")
     _run([sys.executable, "-m", "build", "--wheel", "--outdir", str(directory), str(PROJECT)])
     (wheel,) = directory.glob("*.whl")
     _run([sys.executable, "-m", "venv", str(directory / "venv")])
     pip = [str(directory / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--retries", "10"]
-    pip += ["--no-compile"]  # what is imported is compiled then; all of TensorFlow would take half a minute
+    pip += ["--no-compile"]  # Compiling all of TensorFlow takes half a minute; imported modules are compiled anyway.
     _run([*pip, "--constraint", str(PROJECT / "constraints.txt"), str(wheel)])
     return directory / "venv/bin/diagchd-batch"
 
@@ -40,7 +40,8 @@ def test_nothing_but_the_package_is_at_the_top_level(installed: Path) -> None:
 
 
 def _run(command: list[str], directory: Path | None = None) -> str:
-    others = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")  # the last one: all would be compiled each time
+    # With PYTHONDONTWRITEBYTECODE every command would compile all modules again.
+    others = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
     environment = {name: value for name, value in os.environ.items() if name not in others}
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"

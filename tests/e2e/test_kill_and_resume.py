@@ -1,4 +1,4 @@
-"""Killing parts of a run at several moments: the same command again finishes it, to the same bytes."""
+"""A run whose processes were killed is finished by the same command, and its score files have the same bytes."""
 
 import random
 import signal
@@ -25,7 +25,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The score files of a run that nothing happened to."""
+    """Return the score files of a run without faults."""
     run = ScoringRun(tmp_path_factory.mktemp("undisturbed"), cohort)
     ending = run.finish()
     assert ending.exit_code == 0, ending.messages
@@ -60,7 +60,7 @@ def test_worker_killed_then_driver_killed_then_the_same_command_again(
         killed = driver.workers()
         for pid in killed:
             kill(pid)
-        driver.wait_until(lambda: len(run.committed()) >= 2)  # by a worker that took its place
+        driver.wait_until(lambda: len(run.committed()) >= 2)  # A replacement worker commits them.
         assert driver.workers() - killed
         driver.kill()
     assert 2 <= len(run.committed()) < len(undisturbed)
@@ -90,7 +90,7 @@ def test_two_actors_give_the_same_bytes_with_the_full_network_if_their_threads_a
 
 @pytest.mark.slow
 def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path: Path) -> None:
-    """Canaries in paths, file names, the key and the environment; then all that Ray keeps on disk is searched."""
+    """Put canaries into paths, file names, the key and the environment, and search all that Ray keeps on disk."""
     canary = "canary7f3e"
     secret = "secretcanary91c2secretcanary91c2"
     cohort = write_cohort(tmp_path / canary, 24)
@@ -98,7 +98,7 @@ def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path: P
     with run.started() as driver:
         driver.wait_until(driver.workers)
         for pid in driver.workers():
-            kill(pid)  # a death is what Ray writes most about
+            kill(pid)  # Ray logs more about a killed worker than about anything else.
         driver.wait_until(run.committed)
         (session,) = Path("/tmp").glob(f"dcb-{driver.process.pid}-*")
         logs = {path: path.read_bytes() for path in session.glob("ray/session_2*/logs/**/*") if path.is_file()}
@@ -143,7 +143,7 @@ def _terminate(run: ScoringRun) -> None:
 
 
 def _kill_ten_times(run: ScoringRun) -> None:
-    """Workers, drivers and everything, at random moments."""
+    """Kill workers, drivers or all processes at random moments."""
     moments = random.Random(20)
     kills = 0
     while kills < 10:
@@ -167,7 +167,7 @@ def _kill_ten_times(run: ScoringRun) -> None:
 
 
 DISTURBANCES: Mapping[str, Callable[[ScoringRun], None]] = {
-    "ten kills": _kill_ten_times,  # the longest one first
+    "ten kills": _kill_ten_times,  # It takes longest, so it is first.
     "driver before the plan": lambda run: _kill_the_driver(run, (run.private_run / "identity.json").exists),
     "driver before a worker": lambda run: _kill_the_driver(run, (run.private_run / "plan.json").exists),
     "driver at the first shard": lambda run: _kill_the_driver(

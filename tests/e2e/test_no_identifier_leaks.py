@@ -1,7 +1,7 @@
-"""Unique strings stand for every identifier of a cohort. After all that one does with it, none is outside private/.
+"""Every identifier of a cohort is a canary. After every command has been used, no canary is outside private/.
 
-An exclusion reason and the names of covariates' levels are free text of people, so they are treated as identifiers,
-too: the tables have numbers for them.
+Exclusion reasons and the names of covariate levels are free text, so they are treated as identifiers, too. The tables
+have numbers in their place.
 """
 
 import csv
@@ -54,7 +54,7 @@ def _write_picture(path: Path, pixels: np.ndarray, number: int) -> None:
 
 
 class Archive:
-    """A cohort whose every name is a canary, and its tables."""
+    """A cohort in which every name is a canary, and its tables."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -69,7 +69,7 @@ class Archive:
             image, mask = f"{folder}/{canary('image', number)}{ending}", f"{folder}/{canary('mask', number)}.png"
             _write_picture(root / image, pixels, number)
             _write_picture(root / mask, (pixels[..., 0] % (3 if number % 7 else 9)).astype(np.uint8), number)
-            if number % 10 == 9:  # a broken file, which shows its name and what it holds in the decoder's message
+            if number % 10 == 9:  # The decoder's message about a broken file can quote its name and contents.
                 (root / image).write_bytes(f"P6 {canary('content', number)} ".encode() + (root / image).read_bytes())
             if number % 10 == 8:
                 (root / image).write_bytes((root / image).read_bytes()[:300])
@@ -116,7 +116,7 @@ class Archive:
 
 
 class User:
-    """Gives commands and keeps all that they say, and what Ray had on the disk when it was stopped."""
+    """Runs commands, and keeps their output and the files that Ray had on disk when it was stopped."""
 
     def __init__(self, directory: Path, archive: Archive) -> None:
         self.directory, self.archive = directory, archive
@@ -147,7 +147,7 @@ class User:
         return str(path)
 
     def start(self, *arguments: str, **environment: str) -> tuple[subprocess.Popen[bytes], list[Path]]:
-        """The running command, and where its stdout and stderr go."""
+        """Start a command. Return its process and the files that receive its stdout and stderr."""
         number = next(self._numbers)
         paths = os.pathsep.join([str(self.directory / "site"), str(PROJECT)])
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DATABASE_PASSWORD")
@@ -165,7 +165,7 @@ class User:
         return process, streams
 
     def give(self, *arguments: str, ends_with: tuple[int, ...] = (0,), **environment: str) -> str:
-        """Runs a command to its end; returns what it printed."""
+        """Run a command to its end and return what it printed."""
         process, streams = self.start(*arguments, **environment)
         exit_code = process.wait(TIMEOUT_S)
         printed, messages = (stream.read_text() for stream in streams)
@@ -173,12 +173,12 @@ class User:
         return printed
 
     def give_all(self, *commands: Sequence[str], ends_with: tuple[int, ...] = (0,)) -> None:
-        """Runs commands that do not wait for each other, some at a time."""
+        """Run independent commands, AT_ONCE at a time."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             list(pool.map(lambda arguments: self.give(*arguments, ends_with=ends_with), commands))
 
     def submit_and_kill(self, job: str) -> None:
-        """Kills the driver, and all of Ray with it, once a shard is committed."""
+        """Submit the job, and kill the driver and all of Ray once a shard is committed."""
         process, _ = self.start("submit", job)
         deadline_s = time.monotonic() + TIMEOUT_S
         while not list(self.output.glob("scores/run_id=*/shard-*.parquet")):
@@ -191,8 +191,8 @@ class User:
             kill(pid)
 
 
-# Ray's session directory is removed when a run ends, or by the next run if it was killed: what it held is kept.
-# With FAULT set, a worker meets an unexpected exception with a name in its message.
+# Ray's session directory is removed when a run ends, or by the next run if the run was killed. This copies its files
+# first. If FAULT is set, a worker raises an unexpected exception with an identifier in its message.
 _SITE = textwrap.dedent(
     """
     import contextlib, os, shutil, uuid
@@ -227,7 +227,7 @@ _SITE = textwrap.dedent(
 
 @pytest.fixture(scope="module")
 def user(tmp_path_factory: pytest.TempPathFactory) -> User:
-    """Somebody who has done everything there is to do with an archive."""
+    """Return a user who has run every command on an archive."""
     archive = Archive(tmp_path_factory.mktemp("archive"))
     user = User(tmp_path_factory.mktemp("user"), archive)
     output, job = str(user.output), user.job()
@@ -264,7 +264,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> User:
 
 
 def _make_mistakes(user: User) -> None:
-    """Input that is refused, with a message."""
+    """Plan with invalid input, which is refused with a message."""
     studies = user.archive.studies
     outside = user.archive.table("outside", [{**studies[0], "uri": f"../{canary('outside')}.png"}, *studies[1:]])
     twice = user.archive.table("twice", [studies[0], studies[0]])
@@ -285,7 +285,7 @@ def _make_mistakes(user: User) -> None:
 
 def test_no_output_outside_the_private_tree_holds_an_identifier(user: User) -> None:
     private = user.output / "private"
-    assert list(Search([MARK]).in_tree(private)), "the search finds nothing even where identifiers belong"
+    assert list(Search([MARK]).in_tree(private)), "the search must find the identifiers in the private tree"
     assert not list(Search([MARK]).in_tree(user.output, private))
 
 

@@ -1,4 +1,4 @@
-"""Runs that end at a deadline, and runs that build on others: together they are what one undisturbed run is."""
+"""Runs that stop at a deadline, and runs that build on others, together give the results of one undisturbed run."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ HOW = ("deadline", "stop")
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its later half, in the order in which a plan has them, is pictures that may be made to wait."""
+    """Write a cohort. The images in the later half of its plan are not decoded until they are released."""
     directory = write_cohort(tmp_path_factory.mktemp("cohort"), N_IMAGES)
     tokens = Pseudonymizer(bytes.fromhex(ID_KEY))
     studies = sorted(directory.iterdir(), key=lambda study: tokens.study(study.name))
@@ -42,7 +42,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The score files of a run without a deadline."""
+    """Return the score files of a run without a deadline."""
     run = ScoringRun(tmp_path_factory.mktemp("undisturbed"), cohort)
     assert run.finish().exit_code == 0
     return run.score_bytes()
@@ -68,7 +68,7 @@ def test_a_deadline_that_has_passed_stops_at_once_and_the_same_command_goes_on(
 def test_shards_in_progress_are_finished_and_no_other_begins(
     stopped_and_resumed: dict[str, Future[None]], how: str
 ) -> None:
-    """Shards 0 to 3 are scored; 4 and 5 are in progress when the clock passes the deadline, or the end is asked for."""
+    """Shards 0 to 3 are finished, and 4 and 5 are in progress, when the deadline passes or a stop is requested."""
     stopped_and_resumed[how].result()
 
 
@@ -104,7 +104,7 @@ def _stop_and_resume(cohort: Path, undisturbed: dict[str, bytes], directory: Pat
     assert run.score_bytes() == dict(list(undisturbed.items())[:6])
     record = json.loads((run.output / "runs" / f"run_id={RUN_ID}" / "run.json").read_text())
     assert (record["status"], record["exit_code"], record["counts"]) == ("stopped", 0, None)
-    assert verify(str(run.output)) == 1  # incomplete, and it says so
+    assert verify(str(run.output)) == 1  # The run is reported as incomplete.
 
     ending = run.finish()
     assert ending.exit_code == 0, ending.messages
@@ -130,7 +130,7 @@ def _plan(run: ScoringRun, *options: str) -> dict[str, Any]:
 
 
 def _current(output: Path) -> dict[tuple[str, int | None], tuple[Any, ...]]:
-    """(image, frame) → what the lineage of the newest run says of it."""
+    """Return (image, frame) → study, status, error code and probability in the lineage of the newest run."""
     rows = open_output(str(output)).current_predictions().to_pylist()
     found = {
         (row["image_id"], row["frame"]): (row["study_id"], row["status"], row["error_code"], row["chd_probability"])
@@ -141,7 +141,7 @@ def _current(output: Path) -> dict[tuple[str, int | None], tuple[Any, ...]]:
 
 
 def _tables(output: Path, run_id: str) -> dict[str, list[Any]]:
-    """Metrics tables that do not say how the rows came about."""
+    """Return those metrics tables that do not depend on how many runs computed the scores."""
     output_ = open_output(str(output))
     return {
         name: pq.read_table(output / output_layout.metrics_file(run_id, name), partitioning=None).to_pylist()
@@ -155,7 +155,7 @@ def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_pat
     (archive / "study-0000" / "broken.png").write_bytes(b"not a picture")
     run = ScoringRun(tmp_path / "run", archive, run_id=None)
 
-    first = _submit(run, "--select", "new")  # the first night: everything
+    first = _submit(run, "--select", "new")  # The first night scores everything.
     assert _plan(run, "--select", "new")["n_images"] == 0
     assert (first.exit_code, first.summary["counts"]["n_images"]) == (3, 17)
     nothing = _submit(run, "--select", "new")
@@ -164,8 +164,9 @@ def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_pat
 
     write_cohort(tmp_path / "more", 24, seed=1)
     for study in sorted((tmp_path / "more").iterdir())[8:]:
-        study.rename(archive / study.name)  # four studies more
-    shutil.copy(archive / "study-0001" / "image-0002.png", archive / "study-0002" / "image-0004.png")  # one changed
+        study.rename(archive / study.name)  # This adds four studies.
+    # One file changes.
+    shutil.copy(archive / "study-0001" / "image-0002.png", archive / "study-0002" / "image-0004.png")
     planned = _plan(run, "--select", "new")
     assert (planned["n_images"], planned["n_studies"], planned["builds_on"]) == (9, 5, first.summary["run_id"])
     second = _submit(run, "--select", "new")

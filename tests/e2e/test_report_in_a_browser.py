@@ -1,4 +1,4 @@
-"""The sample's report as people meet it: at the end of `submit`, in a browser, on a phone, on paper; its gallery."""
+"""The sample's report and gallery as users see them: after `submit`, in a browser, on a phone and on paper."""
 
 import json
 import re
@@ -32,13 +32,13 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def told(output: Path) -> str:
-    """What `submit` says at its end."""
+    """Return what `submit` prints."""
     return _run("-m", "diagchd_batch", "submit", "configs/sample.yaml", "--set", f"output.uri={output}")
 
 
 @pytest.fixture(scope="module")
 def report(told: str, output: Path) -> Path:
-    """The file that `submit` wrote."""
+    """Return the report that `submit` wrote."""
     (found,) = output.glob("reports/run_id=*/index.html")
     return found
 
@@ -75,7 +75,7 @@ def test_all_there_and_nothing_identified(report: Path) -> None:
     assert "SIMULATED" in text
     assert page.figures == page.described_figures > 8
     assert "Left out: this run was not compared with another one" in text
-    assert text.count("Left out:") == 1  # the sample has everything else
+    assert text.count("Left out:") == 1  # The sample's report has all other sections.
     assert [row[0] for row in page.table("Calls against the reference standard").rows] == [
         "diagchd-compact",
         *(f"R{n}" for n in range(1, 7)),
@@ -113,7 +113,7 @@ def test_figures_are_legible_and_described_on_a_phone(report: Path, browser: Bro
     for title, description, scale in figures:
         assert title
         assert len(description) > 40
-        assert 13 * scale > 10  # CSS pixels of the figures' text
+        assert 13 * scale > 10  # size of the figures' text in CSS pixels
 
 
 @needs_chromium
@@ -138,7 +138,7 @@ def test_the_gallery_is_private_and_whole(told: str, output: Path, request: pyte
     text = gallery.read_text(encoding="utf-8")
     page = HtmlPage(text)
     assert page.unclosed == []
-    assert text.count("data:image/png;base64,") == 10  # two of each of five kinds
+    assert text.count("data:image/png;base64,") == 10  # two images of each of five kinds
     assert text.count('class="predicted heart"') == 10
     assert text.count('class="reference heart"') == 10 - text.count("no reference mask")
     assert not re.search(r"https?:|<script", text)

@@ -1,4 +1,4 @@
-"""Storage that fails in mid-run: exit 1 with the reason, nothing half-written, and the same command goes on."""
+"""Storage that fails during a run: the run ends with exit code 1 and the reason, and the same command resumes it."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ N_IMAGES = 48
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB of its own."""
+    """Mount a separate file system of 8 MB."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
     directory = tmp_path / "disk"
@@ -55,7 +55,7 @@ def test_a_disk_that_fills_up(small_disk: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def bucket(s3_uri: str) -> Store:
-    """A bucket with the cohort in it, reached past the proxy."""
+    """Return the store of a bucket, which does not use the proxy."""
     storage = open_store(s3_uri)
     storage.probe()
     return storage
@@ -70,7 +70,7 @@ def proxy(bucket: Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def s3_run(bucket: Store, proxy: FaultProxy, tmp_path: Path) -> ScoringRun:
-    """A run from S3 to S3 through the proxy, with short patience."""
+    """Return a run from S3 to S3 through the proxy, with short time limits."""
     directory = write_cohort(tmp_path / "cohort", N_IMAGES)
     for path in directory.rglob("*.png"):
         bucket.create(f"archive/{path.relative_to(directory)}", path)
@@ -89,7 +89,8 @@ def _committed(bucket: Store) -> dict[str, bytes]:
 @pytest.mark.s3
 def test_an_endpoint_that_goes_away(s3_run: ScoringRun, bucket: Store, proxy: FaultProxy) -> None:
     patience_s = s3_run.overrides["limits.object_timeout_s"]
-    s3_run.overrides["limits.object_timeout_s"] = patience_s / 2  # type: ignore[operator]  # the end takes ten times as long
+    # The run ends after ten times this limit.
+    s3_run.overrides["limits.object_timeout_s"] = patience_s / 2  # type: ignore[operator]
     with s3_run.started() as driver:
         driver.wait_until(lambda: any("PUT" in method and "/scores/" in path for method, path in proxy.requests))
         proxy.refuse_connections()
@@ -109,11 +110,11 @@ def test_an_endpoint_that_goes_away(s3_run: ScoringRun, bucket: Store, proxy: Fa
 
 @pytest.mark.s3
 def test_trouble_that_passes_and_one_refused_object(s3_run: ScoringRun, bucket: Store, proxy: FaultProxy) -> None:
-    """500 and 503 for a while, cut bodies, and a 403 for one object: one row `access_denied`, all others scored."""
+    """Statuses 500 and 503 and truncated bodies are retried. A 403 for one object gives one row `access_denied`."""
     proxy.add(Fault(status=503, code="SlowDown", probability=0.1, times=40))
     proxy.add(Fault(status=500, probability=0.1, times=20))
-    # With a slash before the archive: in requests for objects, not in those that list them. All ten of a listing that a
-    # node waits for would be more than the patience of this run.
+    # Requests for objects have a slash before the archive's name; requests that list the archive do not. Ten truncated
+    # listings in a row would exceed the time limit of this run.
     proxy.add(Fault(cut_after=100, method="GET", key_contains="/archive/", times=10))
     proxy.add(Fault(status=403, code="AccessDenied", key_contains="/archive/study-0003/image-0007"))
     ending = s3_run.finish()
@@ -134,7 +135,7 @@ def test_credentials_that_are_refused(s3_run: ScoringRun, monkeypatch: pytest.Mo
 
 @pytest.mark.s3
 def test_two_drivers_at_once_on_s3(s3_run: ScoringRun, bucket: Store) -> None:
-    """One key, one plan, one run; no frame twice."""
+    """Two drivers share one key, one plan and one run, and no frame is scored twice."""
     s3_run.run_id = None
     s3_run.environment["DIAGCHD_ID_KEY"] = ""
     with s3_run.started() as first, s3_run.started() as second:

@@ -1,4 +1,4 @@
-"""Every command of docs/tutorial.md, and every script of examples/ on the output that the tutorial makes."""
+"""Runs every command of docs/tutorial.md, and every script of examples/ on the tutorial's output."""
 
 import os
 import re
@@ -19,7 +19,7 @@ EXAMPLES = PROJECT / "examples"
 
 
 def _environment(directory: Path) -> dict[str, str]:
-    """An environment in which `diagchd-batch` is this checkout's command."""
+    """Return an environment in which `diagchd-batch` is this checkout's command."""
     command = directory / "bin" / "diagchd-batch"
     command.parent.mkdir(parents=True)
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m diagchd_batch "$@"\n')
@@ -30,7 +30,7 @@ def _environment(directory: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory in which the whole tutorial has been run."""
+    """Run the whole tutorial and return its directory."""
     directory = tmp_path_factory.mktemp("tutorial")
     environment = _environment(directory)
     for step in steps(PROJECT / "docs" / "tutorial.md"):
@@ -117,11 +117,11 @@ def test_agreement_of_readers(tutorial: Path) -> None:
     printed = _example("agreement_of_readers", "demo/cohort/readers.csv", directory=tutorial)
     for name in ("Fleiss' kappa", "Gwet's AC1", "Krippendorff's alpha"):
         assert re.search(rf"^{name} +0\.\d+ +\(0\.\d+ to 0\.\d+\), n = 64$", printed, re.MULTILINE)
-    assert printed.count("no interval: zero_variance") == 5  # the reader who never calls anything positive
+    assert printed.count("no interval: zero_variance") == 5  # One reader never makes a positive call.
 
 
 def test_predict_without_ray_gives_the_probability_of_the_run(tutorial: Path) -> None:
-    images = sorted((tutorial / "archive").glob("study-0000[1-5]/*.png"))  # more than a batch
+    images = sorted((tutorial / "archive").glob("study-0000[1-5]/*.png"))  # more images than one batch has
     printed = _example("predict_without_ray", *images, directory=tutorial)
     assert len(printed.splitlines()) == len(images) > 8
     table = _example("read_predictions", "results", directory=tutorial)

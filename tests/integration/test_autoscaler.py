@@ -1,6 +1,6 @@
-"""Runs on a cluster of nothing but a head, whose nodes Ray's own autoscaler starts and ends as the run needs them.
+"""Runs on a cluster that consists only of a head until Ray's own autoscaler starts the nodes that a run needs.
 
-The nodes are real raylets beside the head, started by the provider that Ray has for such tests.
+The nodes are real raylets beside the head, which are started by Ray's node provider for tests.
 """
 
 import json
@@ -22,10 +22,10 @@ from tests.support.scoring_runs import ID_KEY, RUN_ID, verify, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-HEAD_ID = "f" * 51 + "00000"  # by which the provider knows the node that it has not started
-HEAD_TYPE = "ray.head.default"  # as it names this node's type
+HEAD_ID = "f" * 51 + "00000"  # The provider recognises the head by this id.
+HEAD_TYPE = "ray.head.default"  # the provider's name for the head's type
 GCS_PORT, DASHBOARD_PORT = 6379, 8265
-N_IMAGES = 800  # some 20 s for one actor with a core; a node takes 10 s to start
+N_IMAGES = 800  # One actor with one core needs about 20 s for them, and a node starts in 10 s.
 
 
 class GrowingCluster:
@@ -72,7 +72,10 @@ class GrowingCluster:
 
 
 def _autoscaler(gcs_address: str, max_nodes: int) -> dict[str, object]:
-    """Commands and files are for providers that reach nodes by SSH, but must be there."""
+    """Return the autoscaler's configuration.
+
+    Only providers that reach nodes by SSH use the commands and files, but the configuration must name them.
+    """
     lists = ("head_setup_commands", "worker_setup_commands", "setup_commands", "initialization_commands")
     lists += ("head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude")
     return {
@@ -148,6 +151,6 @@ def test_a_run_has_the_autoscaler_start_its_nodes_and_lets_them_go(cluster: Grow
         told = client.communicate()[0]
     assert client.returncode == 0, told
     assert "waiting for a node with 1 core" in told
-    assert {1, 2, 3} <= seen, told  # the head alone, and both nodes that two actors need, one after the other
+    assert {1, 2, 3} <= seen, told  # The head was alone first, then the nodes of the two actors were added in turn.
     assert verify(str(tmp_path / "out")) == 0
     wait_until(lambda: cluster.n_living() == 1, "the nodes' end", cluster.log.read_text, timeout_s=120)

@@ -1,4 +1,4 @@
-"""What `submit --address` refuses before work begins, on a real cluster of three nodes; and an orderly stop there."""
+"""The checks of `submit --address` before scoring, and an orderly stop, on a real cluster of three nodes."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_an_output_that_the_head_does_not_share_with_the_client_is_refused(run: 
 
 
 def test_an_output_that_nodes_do_not_share_is_refused(run: ClusterRun) -> None:
-    """The private tree is in the bucket, where all see it; the tables would be on each node's own disk."""
+    """All nodes see the private tree, which is in the bucket, but the tables would be on each node's own disk."""
     run.settings["output.uri"] = run.cluster.own_directory / "out"
     run.settings["output.private_uri"] = f"{run.output_uri}/private"
     messages = _refused(run)
@@ -69,7 +69,7 @@ def test_an_input_that_nodes_do_not_share_is_refused(run: ClusterRun) -> None:
 def test_a_node_that_lacks_a_package_is_refused(run: ClusterRun) -> None:
     package = Path(statsmodels.__file__).parent
     node = run.cluster.hosts["worker-2"]
-    node.run("mount", "-t", "tmpfs", "none", package)  # nothing is left of it there
+    node.run("mount", "-t", "tmpfs", "none", package)  # This hides the package on the node.
     try:
         messages = _refused(run)
     finally:
@@ -88,10 +88,10 @@ def test_a_node_that_lacks_a_package_is_refused(run: ClusterRun) -> None:
 def test_an_unsuitable_node_that_joins_later_is_left_out_and_the_run_goes_on(
     run: ClusterRun, unsuitable: str, problem: str
 ) -> None:
-    """The archive of the late node is an empty directory, as where nothing is mounted, or its memory is small.
+    """The late node has an empty directory in place of the archive, as if nothing were mounted, or too little memory.
 
-    The other node's commits are held until it is left out. Then that node's actor is killed: Ray must start it again on
-    its own node, although only the late node has had cores to spare.
+    The other node cannot commit until the late node has been excluded. Then the other node's actor is killed. Ray must
+    start it again on the same node, although the late node has free cores.
     """
     cluster = run.cluster
     archive = write_cohort(run.directory / "archive", N_IMAGES)
@@ -127,7 +127,7 @@ def test_an_unsuitable_node_that_joins_later_is_left_out_and_the_run_goes_on(
 
 
 def test_an_actor_that_is_too_large_for_every_node_is_refused_at_once(run: ClusterRun) -> None:
-    """The cluster has no autoscaler, so no larger node will come."""
+    """The cluster has no autoscaler, so no larger node can be added."""
     run.settings["cluster.cpus_per_actor"] = 64
     messages = _refused(run)
     assert "an actor needs 64 cores and 0 GPUs; the largest node has 1 core and 0 GPUs" in messages
@@ -138,7 +138,7 @@ def test_an_actor_that_is_too_large_for_every_node_is_refused_at_once(run: Clust
 def _run_metrics(cluster: RayCluster) -> dict[str, float]:
     """Return the metrics of the newest driver, summed over their other labels.
 
-    Ray's endpoint keeps those of earlier drivers for a while, and the tests here share one cluster and one run id.
+    Ray's endpoint keeps the metrics of earlier drivers for a while, and these tests share one cluster and one run id.
     """
     lines = [line for line in cluster.metrics(HEAD).splitlines() if line.startswith("ray_diagchd_batch_")]
     # The id of a driver begins with the number of its job.
@@ -156,13 +156,13 @@ def _names_in_the_dashboard() -> set[str]:
 
 
 def _events(messages: str) -> list[dict[str, Any]]:
-    """Of the driver's log, which the client passes on."""
+    """Return the events in the driver's log, which the client prints among its messages."""
     return [json.loads(line) for line in messages.splitlines() if line.startswith('{"time"')]
 
 
 def test_a_stop_ends_the_run_after_the_shards_in_progress_and_the_same_submit_goes_on(run: ClusterRun) -> None:
     cluster = run.cluster
-    # Enough images for some shards, then none until the stop was asked for.
+    # Serve enough images for some shards, then none until the stop has been requested.
     cluster.proxy.add(Fault(method="GET", key_contains=IMAGES, skip=6 * IMAGES_PER_SHARD, hold=True))
     client = run.submitting()
     try:
@@ -179,7 +179,7 @@ def test_a_stop_ends_the_run_after_the_shards_in_progress_and_the_same_submit_go
             return _run_metrics(cluster).get("ray_diagchd_batch_images_total") == run.n_rows()
 
         run.wait_until(client, all_is_told, "metrics of the run")
-        may_be_none = {"ray_diagchd_batch_failures_total"}  # if the one bad file's shard is not among them
+        may_be_none = {"ray_diagchd_batch_failures_total"}  # The shard with the bad file may not be committed yet.
         assert set(_run_metrics(cluster)) | may_be_none >= _names_in_the_dashboard()
         asked = cluster.command("stop", run.output_uri, "--run-id", RUN_ID)
         assert asked.returncode == 0, asked.stderr

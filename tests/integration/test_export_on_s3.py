@@ -1,4 +1,4 @@
-"""`export` and `query` on S3: from a bucket to a bucket, as from a directory to a directory."""
+"""`export` and `query` from bucket to bucket give the same results as from directory to directory."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.s3
 
 @pytest.fixture
 def output(s3_uri: str, tmp_path: Path) -> tuple[Store, str]:
-    """A run on S3 and the same on a disk."""
+    """Return the store of a run on S3, and the path of the same run on a disk."""
     made = MadeOutput(tmp_path)
     made.write_run([MadeStudy(f"study {i}", [[0.1 + 0.02 * i]], int(i > 15)) for i in range(40)])
     evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=100), made.tokens)

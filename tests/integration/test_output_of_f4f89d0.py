@@ -1,4 +1,4 @@
-"""An output that an earlier version wrote is verified, queried, evaluated, compared and continued by this one."""
+"""This version verifies, queries, evaluates, compares and continues an output that an earlier version wrote."""
 
 import json
 import math
@@ -21,11 +21,11 @@ KEPT = Path(__file__).parents[1] / "data" / "output_f4f89d0"
 KEY = "output-f4f89d0-key-for-tests-only"
 PLACE = Path("/var/tmp/diagchd-batch-output-f4f89d0")
 MODIFIED_S = 1_700_000_000
-"""The archive's path and its files' modification times are part of the runs' identities: see README.md there."""
+"""The archive's path and its files' modification times are part of the identity of runs. The README.md explains it."""
 
 
 def copied(directory: Path) -> Path:
-    """A copy of the kept job, archive and output, with the private tree as closed as it was."""
+    """Copy the kept job, archive and output to `directory`, and restore the modes of the private tree."""
     shutil.copytree(KEPT, directory, dirs_exist_ok=True)
     for path in (directory / "output" / "private", *(directory / "output" / "private").rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
@@ -89,9 +89,9 @@ def test_a_notebook_reads_its_masks(earlier: Path) -> None:
 
 
 def comparable(path: Path) -> list[dict[str, Any]]:
-    """The rows of a table without the minima and maxima that the earlier version gave, sorted.
+    """Return the rows of a table without the minima and maxima that only the earlier version wrote.
 
-    It numbered levels by the alphabet, so their numbers are left out.
+    The numbers of levels are removed, because the earlier version numbered levels in alphabetical order.
     """
     rows = [row for row in pq.read_table(path).to_pylist() if row.get("statistic") not in ("minimum", "maximum")]
     for row in rows:
@@ -108,7 +108,7 @@ def in_order(rows: list[dict[str, Any]], columns: list[str]) -> list[dict[str, A
 
 
 def assert_equal_tables(ours: Path, theirs: Path) -> None:
-    """The same rows in the columns that the earlier version had; numbers may differ in the last digits."""
+    """Assert equal rows in the columns that the earlier version had. Numbers may differ in the last digits."""
     rows, before = comparable(ours), comparable(theirs)
     assert len(rows) == len(before), ours.name
     columns = pq.read_schema(theirs).names
@@ -156,7 +156,7 @@ def test_it_is_reported(earlier: Path) -> None:
 
 @pytest.fixture
 def in_its_place() -> Iterator[Path]:
-    """The kept files at the path that the earlier version knew, which only one test at a time may use."""
+    """Copy the kept files to the path that the earlier version used. Only one test at a time may use it."""
     shutil.rmtree(PLACE, ignore_errors=True)
     yield copied(PLACE)
     shutil.rmtree(PLACE, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Planning an archive that lies on S3, with its manifest and its private tree there too."""
+"""Planning an archive on S3 whose manifest and private tree are on S3, too."""
 
 import hashlib
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Planning large archives: memory stays bounded, and the time it takes, one beside another, is reported."""
+"""Planning large archives: memory stays bounded, and the time is reported. Two plans are made at the same time."""
 
 import json
 import subprocess

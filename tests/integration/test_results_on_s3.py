@@ -1,4 +1,4 @@
-"""A run's results on S3: committed, derived, read back and verified as on a disk."""
+"""A run's results on S3 are committed, derived, read back and verified as on a disk."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`jobs/score.py` on a Ray that is there already, with token authentication."""
+"""`jobs/score.py` on an existing Ray cluster with token authentication."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def cluster() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _head(gpus: int) -> Iterator[dict[str, str]]:
-    """The environment of a client of a running cluster."""
+    """Start a Ray head and yield the environment of its clients."""
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environment["PYTHONPATH"] = str(PROJECT)
     with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as directory:
@@ -98,7 +98,7 @@ try:
 except ConfigError as error:
     print(f"refused: {error}")
 """
-"""A driver's check that an actor fits on a node. It joins the cluster, so it gets a process of its own."""
+"""A driver's check that an actor fits on a node. It runs in a separate process, because it joins the cluster."""
 
 
 def _find_a_node(environment: dict[str, str], cpus: int, gpus: int) -> str:
@@ -123,7 +123,7 @@ def test_an_actor_that_fits_no_node_of_a_static_cluster_is_refused_with_the_reme
 
 
 def test_where_a_node_has_the_gpu_that_an_actor_asks_for_the_run_is_scored(tmp_path: Path) -> None:
-    """The node only claims a GPU, so this shows who gets it, not what computes on it."""
+    """The node only claims a GPU, so this tests which actor gets the GPU, not computing on it."""
     with _head(gpus=1) as cluster:
         assert _find_a_node(cluster, 2, 1) == "1 actor with 2 cores and 1 GPUs"
         assert "refused: an actor needs 1 core and 2 GPUs" in _find_a_node(cluster, 1, 2)
@@ -134,7 +134,7 @@ def test_where_a_node_has_the_gpu_that_an_actor_asks_for_the_run_is_scored(tmp_p
 
 
 def test_nights(cluster: dict[str, str], tmp_path: Path) -> None:
-    """The words of the nightly job: the options of its entry point, and an instant with its offset."""
+    """The nightly job's options work: those of its entry point, and a deadline with a UTC offset."""
     run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 8), run_id=None)
     late = _score(run, cluster, "--select", "new", "--until", "2020-01-01T06:00:00+01:00")
     assert (late.returncode, late.stdout) == (0, ""), late.stderr

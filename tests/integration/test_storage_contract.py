@@ -1,4 +1,4 @@
-"""What every storage promises, on a local directory and on a real S3 server alike."""
+"""The contract of every storage, tested on a local directory and on a real S3 server."""
 
 import hashlib
 import multiprocessing
@@ -39,7 +39,7 @@ KEYS = [
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
 def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The root of an empty storage; on S3 below a prefix, with neighbours that must never be seen."""
+    """Return the root of an empty storage. Beside it are other files or objects that must never be seen."""
     if request.param == "local":
         (tmp_path / "output-2").mkdir()
         (tmp_path / "output-2" / "foreign").touch()
@@ -151,7 +151,7 @@ def test_create_never_overwrites(storage: Store, tmp_path: Path) -> None:
 
 
 def test_of_many_creators_one_wins(storage: Store) -> None:
-    """Threads and processes at once, 24 in all; the object is one writer's, whole."""
+    """24 threads and processes write at once. The object then has the whole content of one writer."""
     won: list[int] = []
     start = threading.Barrier(16)
 
@@ -180,7 +180,7 @@ def _create_pickled(job: tuple[bytes, int]) -> int | None:
 
 
 def test_replace_is_atomic_for_readers(storage: Store) -> None:
-    """A reader beside a writer sees one whole version or another, never a mixture."""
+    """A reader sees one version or another while a writer replaces the object, but never a mixture."""
     storage.replace("key", b"0" * 200_000)
     stopped = threading.Event()
     mixed: list[bytes] = []
@@ -245,7 +245,7 @@ def test_an_open_file_is_stored_whole_wherever_it_was_read_to(storage: Store, n_
         file.seek(1)
         storage.replace("replaced", file)
         assert storage.read("created") == storage.read("replaced") == data
-        assert file.read() == b""  # and still open
+        assert file.read() == b""  # The file is still open.
 
 
 def test_a_pickle_holds_no_credentials_and_opens_the_same_storage(storage: Store, s3_server: S3Server) -> None:

@@ -1,4 +1,4 @@
-"""As whom, and to where, the S3 storage connects: always what boto3's own settings say, and pyarrow likewise."""
+"""The S3 storage takes its endpoint and credentials from boto3's own settings, for boto3 and for pyarrow."""
 
 import multiprocessing
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_refused_credentials_are_a_fault_with_a_remedy(
         lambda: storage.create("patient-name.png", b"x"),
         lambda: list(storage.list()),
     )
-    for call in calls:  # at once: waiting does not mend a password
+    for call in calls:  # Each fails at once, because waiting cannot make refused credentials valid.
         with pytest.raises(
             StorageFault, match=rf"refuses the credentials: check AWS_ACCESS_KEY_ID.*\[{code}\]"
         ) as caught:
@@ -101,7 +101,7 @@ def test_the_s3_endpoint_goes_before_the_general_one(
 def test_expired_credentials_are_looked_up_again(
     filled: Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Credentials from a file that a login tool rewrites: the old ones are answered with ExpiredToken."""
+    """The credentials come from a file that a login tool rewrites. The server answers old ones with ExpiredToken."""
     with FaultProxy(s3_server.endpoint_url) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
         credentials_file = write_profile(tmp_path, s3_server, monkeypatch)
@@ -142,7 +142,7 @@ def _read_inherited(_: int) -> bytes:
 
 
 def write_profile(tmp_path: Path, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Configuration files with the profile ``archive``, which is chosen; returns the credentials file."""
+    """Write configuration files with the profile ``archive`` and select it. Return the credentials file."""
     config, credentials = tmp_path / "config", tmp_path / "credentials"
     config.write_text(f"[profile archive]\nregion = eu-test-7\nendpoint_url = {server.endpoint_url}\n")
     credentials.write_text(

@@ -1,4 +1,4 @@
-"""S3 that throttles, cuts bodies, loses answers, refuses one object or goes away: a real server behind a proxy."""
+"""A real S3 server behind a proxy that throttles, truncates bodies, loses responses, refuses objects or disconnects."""
 
 import os
 import threading
@@ -23,9 +23,9 @@ DATA = os.urandom(3_000_000)
 
 @pytest.fixture
 def direct(s3_uri: str) -> Store:
-    """The storage without the proxy, to arrange and to look."""
+    """Return the storage without the proxy, for setting up and checking."""
     storage = open_store(s3_uri)
-    storage.probe()  # connects while the environment still names the server
+    storage.probe()  # This connects while the environment still names the server.
     return storage
 
 
@@ -40,7 +40,7 @@ def proxy(direct: Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def storage(direct: Store, proxy: FaultProxy) -> Store:
-    """The storage under test, which sees the server through the proxy only."""
+    """Return the storage under test, which reaches the server only through the proxy."""
     return open_store(direct.uri, object_timeout_s=10)
 
 
@@ -94,7 +94,7 @@ def test_a_body_that_is_always_cut_is_unreadable(direct: Store, proxy: FaultProx
 
 
 def test_a_body_that_drips_ends_with_the_time_out(direct: Store, proxy: FaultProxy) -> None:
-    """No single wait is long enough to time out by itself; together they would take ten seconds."""
+    """No single wait exceeds the time limit, but all waits together would take ten seconds."""
     direct.create("key", DATA)
     proxy.add(Fault(method="GET", key_contains="/key", drip_s=0.9))
     start = time.monotonic()
@@ -125,7 +125,7 @@ def test_an_object_replaced_while_it_is_read_is_never_mixed(storage: Store, dire
 
 
 def test_a_create_whose_answer_was_lost_is_ours(storage: Store, direct: Store, proxy: FaultProxy) -> None:
-    """The server stored it and answers the repeated request with 412; the bytes tell that it was us."""
+    """The server stored the object and answers the repeated request with 412. Equal bytes show that it is ours."""
     proxy.add(Fault(method="PUT", drop_response=True, times=1))
     assert storage.create("key", DATA) is True
     assert [method for method, _ in proxy.requests].count("PUT") == 2
@@ -145,7 +145,7 @@ def test_a_create_that_lost_while_its_answer_was_lost_is_not_ours(
 def test_equal_bytes_of_another_writer_are_not_claimed_without_doubt(
     storage: Store, direct: Store, proxy: FaultProxy
 ) -> None:
-    """A plain 412 means another was first, equal bytes or not."""
+    """A 412 to the first request means that another writer was first, even if the bytes are equal."""
     direct.create("key", DATA)
     assert storage.create("key", DATA) is False
 
@@ -164,7 +164,7 @@ def test_one_object_refused_is_told_from_all_refused(storage: Store, direct: Sto
     assert caught.value.code is FailureCode.ACCESS_DENIED
     assert storage.read("good") == b"x"
 
-    one.key_contains = ""  # now everything is refused
+    one.key_contains = ""  # Now every request is refused.
     with pytest.raises(StorageFault, match="denies access") as fault:
         storage.read("secret")
     assert "secret" not in str(fault.value)
@@ -190,7 +190,7 @@ def test_an_archived_object(storage: Store, direct: Store, proxy: FaultProxy) ->
 
 def test_an_object_over_the_limit_is_refused_before_its_body(storage: Store, direct: Store, proxy: FaultProxy) -> None:
     direct.create("key", DATA)
-    proxy.add(Fault(method="GET", key_contains="/key", cut_after=0))  # a body that was touched would be tried again
+    proxy.add(Fault(method="GET", key_contains="/key", cut_after=0))  # Reading the body would cause a second request.
     with pytest.raises(ItemError) as caught:
         storage.read("key", max_bytes=1000)
     assert caught.value.code is FailureCode.TOO_LARGE

@@ -1,4 +1,4 @@
-"""`submit --address` and what goes with it, over HTTP, on a real Ray head with token authentication."""
+"""`submit --address` and related commands, over HTTP, with a real Ray head and token authentication."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def head() -> Iterator[Head]:
 
 @contextmanager
 def _head(programs: Path) -> Iterator[Head]:
-    """A Ray head whose jobs find their `python` among `programs`."""
+    """Start a Ray head whose jobs find `python` in the directory `programs`."""
     environ = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environ |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "DIAGCHD_ID_KEY": ID_KEY}
     gcs, dashboard, agent, agent_grpc = _free_ports(4)
@@ -71,7 +71,10 @@ def _head(programs: Path) -> Iterator[Head]:
 
 @contextmanager
 def _answering(head: Head, command: Sequence[object], environ: Mapping[str, str]) -> Iterator[None]:
-    """Ray gives a head half a minute to start, too little on a busy machine: one that ended then is started again."""
+    """Run the head within the block, and start it again if it ends while it starts.
+
+    Ray allows a head half a minute to start, which is too short on a busy machine.
+    """
     deadline_s = time.monotonic() + 600
     ray = None
     try:
@@ -88,7 +91,7 @@ def _answering(head: Head, command: Sequence[object], environ: Mapping[str, str]
         yield
     finally:
         if ray is not None:
-            for pid in (ray.pid, *descendants(ray.pid)):  # asked to end, it would take half a minute
+            for pid in (ray.pid, *descendants(ray.pid)):  # An orderly end would take half a minute.
                 kill(pid)
             ray.wait(timeout=90)
 
@@ -96,7 +99,7 @@ def _answering(head: Head, command: Sequence[object], environ: Mapping[str, str]
 def _lives(head: Head) -> bool:
     try:
         return '"ALIVE"' in head.get("/nodes?view=summary")
-    except OSError:  # urllib's errors are such
+    except OSError:  # urllib's errors are subclasses of it.
         return False
 
 
@@ -131,13 +134,13 @@ def _started(head: Head, *words: object) -> subprocess.Popen[str]:
 
 
 def _ways_back(messages: str) -> dict[str, list[str]]:
-    """What a client that goes says of each command: ``follow it`` → its words, without the program."""
+    """Return the commands that a detaching client prints: description, such as ``follow it`` → arguments."""
     told = (line.partition(": diagchd-batch ") for line in messages.splitlines())
     return {what: shlex.split(words) for what, found, words in told if found}
 
 
 def _interrupt_once_it_follows(client: subprocess.Popen[str], number: signal.Signals) -> str:
-    """A real signal, as soon as the client passes on the job's log; its messages."""
+    """Send the signal as soon as the client prints lines of the job's log. Return all of the client's messages."""
     lines = [next(client.stderr)]
     while not (len(lines) > 1 and lines[-2].startswith("attached to ")):
         lines.append(next(client.stderr))
@@ -149,7 +152,7 @@ def _interrupt_once_it_follows(client: subprocess.Popen[str], number: signal.Sig
 
 
 def _drivers(run_id: str) -> list[int]:
-    """Process ids of a job on the cluster."""
+    """Return the process ids of the run's job on the cluster."""
     found = []
     for entry in Path("/proc").iterdir():
         with suppress(OSError):
@@ -183,7 +186,7 @@ def test_without_the_token_it_is_refused_with_the_remedy(head: Head, tmp_path: P
 
 
 def test_a_cluster_with_another_ray_is_refused_with_the_remedy(head: Head, tmp_path: Path) -> None:
-    """The head is as it is; this client takes its own Ray for another."""
+    """The client is patched, so that it reports another version of Ray than the head's."""
     (tmp_path / "sitecustomize.py").write_text("import ray\nray.__version__ = '1.13.0'\n")
     run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2))
     refused = _command(head, "submit", _job_file(run), "--address", head.address, PYTHONPATH=str(tmp_path))
@@ -194,7 +197,7 @@ def test_a_cluster_with_another_ray_is_refused_with_the_remedy(head: Head, tmp_p
 
 
 def test_a_head_whose_python_cannot_run_the_package_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    """First a Python that sees no installed packages, then one that says it is old."""
+    """The head's Python first sees no installed packages, then reports an old version."""
     python = tmp_path / "programs" / "python"
     python.parent.mkdir()
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.version_info = (3, 9, 18, 'final', 0)\n")
@@ -264,7 +267,7 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
 
 
 def test_no_place_of_the_archive_reaches_ray(head: Head, tmp_path: Path) -> None:
-    """From an archive that is gone, and from one with a name that cannot be taken."""
+    """An archive that is gone, and one with a file name that is not UTF-8, give messages without the archive's path."""
     place = tmp_path / CANARY
     run = ScoringRun(place / "run", write_cohort(place / "archive", 4))
     archive = place / "archive"
@@ -285,7 +288,7 @@ def test_no_place_of_the_archive_reaches_ray(head: Head, tmp_path: Path) -> None
 
 
 def _readable(path: Path) -> str:
-    with suppress(OSError):  # Ray replaces and removes files
+    with suppress(OSError):  # Ray replaces and removes files meanwhile.
         return path.read_bytes().decode(errors="replace")
     return ""
 
@@ -314,8 +317,9 @@ def test_only_what_is_new_is_scored_in_the_next_night(head: Head, tmp_path: Path
 
 
 def test_a_client_that_goes_leaves_its_run_to_the_cluster_and_says_how_to_come_back(head: Head, tmp_path: Path) -> None:
-    """By --no-wait, at Ctrl-C, at SIGTERM: each next client is what the one before said. The job's driver is frozen
-    meanwhile, so that the run cannot end before they have come and gone.
+    """Clients detach because of --no-wait, Ctrl-C and SIGTERM. Each one is started by a command that the last printed.
+
+    The job's driver is suspended meanwhile, so that the run cannot end before all clients have detached.
     """
     run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 16), run_id=None)
     words = ("submit", _job_file(run), "--address", head.address, "--new-run", "--json")
@@ -363,13 +367,13 @@ def test_a_client_that_goes_leaves_its_run_to_the_cluster_and_says_how_to_come_b
 
 
 def test_a_package_too_large_for_ray_is_refused_with_the_remedy_and_leaves_nothing(head: Head, tmp_path: Path) -> None:
-    """A copy of the project in which somebody keeps large weights under configs/."""
+    """The client runs from a copy of the project with a large file of weights below configs/."""
     copy = tmp_path / "project"
     for name in ("diagchd_batch", "jobs", "configs"):
         shutil.copytree(PROJECT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "configs" / "models" / "ours").mkdir()
     with (copy / "configs" / "models" / "ours" / "weights.h5").open("wb") as file:
-        file.truncate(UPLOAD_LIMIT_BYTES)  # what lies beside it makes the sum larger
+        file.truncate(UPLOAD_LIMIT_BYTES)  # The other files of the package make the sum larger than the limit.
     run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2))
     refused = _command(head, "submit", _job_file(run), "--address", head.address, PYTHONPATH=str(copy))
     assert refused.returncode == 2, refused.stderr

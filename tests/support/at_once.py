@@ -1,6 +1,6 @@
-"""Scenarios of a parametrised test, run two at a time: a run needs one core for most of its time, and waits for others.
+"""Run the scenarios of a parametrised test two at a time, because a run spends much of its time waiting.
 
-A module's fixture yields what `running_at_once` does, by the tests' parameters; each test takes its own `result()`.
+A module's fixture yields the futures of `running_at_once`, keyed by parameter. Each test takes the result of its own.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ T = TypeVar("T")
 def running_at_once(
     scenario: Callable[[str], T], parameters: Iterable[str], request: pytest.FixtureRequest
 ) -> Iterator[dict[str, Future[T]]]:
-    """Those of `parameters` whose tests are to be run. At the block's end none runs any more."""
+    """Start the scenario for each parameter whose test was selected. Wait for the running ones when the block ends."""
     collected = [item.name for item in request.session.items if item.path == request.path]
     wanted = [parameter for parameter in parameters if any(name.endswith(f"[{parameter}]") for name in collected)]
     pool = ThreadPoolExecutor(2)

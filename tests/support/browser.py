@@ -1,4 +1,7 @@
-"""A headless Chromium, spoken to over its DevTools pipe: what a page asks for, says, measures and looks like."""
+"""A headless Chromium that is controlled over its DevTools pipe.
+
+Tests use it to check a page's requests, console messages, sizes and appearance.
+"""
 
 import base64
 import fcntl
@@ -30,14 +33,14 @@ _PATIENCE_S = 240.0
 
 
 class Browser:
-    """One page in one browser. A context manager; raises TimeoutError where the browser does not answer."""
+    """One page in one browser. It is a context manager, and raises TimeoutError if the browser does not answer."""
 
     def __enter__(self) -> "Browser":
         assert CHROMIUM is not None
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         commands, self._write = os.pipe()
         self._read, answers = os.pipe()
-        # The browser reads commands from descriptor 3 and answers on 4; what is passed lies above both.
+        # The browser reads commands from descriptor 3 and answers on 4, so the inherited descriptors must be above 4.
         passed = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, answers)]
         line = f'exec "$@" 3<&{passed[0]} 4>&{passed[1]}'
         self._process = subprocess.Popen(
@@ -73,7 +76,7 @@ class Browser:
         self._profile.cleanup()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """The result of a DevTools command; events that come meanwhile are kept."""
+        """Return the result of a DevTools command. Events that arrive before it are kept in `events`."""
         self._number += 1
         command = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -87,7 +90,7 @@ class Browser:
             self.events.append(message)
 
     def open(self, path: Path, width: int = 1280, *, dark: bool = False) -> None:
-        """Loads a local file at this width, to the end of its loading."""
+        """Load a local file at this width in CSS pixels, and wait until it has loaded."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
@@ -102,24 +105,24 @@ class Browser:
         return answer["result"].get("value")
 
     def requests(self) -> list[str]:
-        """All addresses that the page has asked for since it was opened."""
+        """Return all addresses that the page has requested since it was opened."""
         return [
             event["params"]["request"]["url"] for event in self.events if event["method"] == "Network.requestWillBeSent"
         ]
 
     def complaints(self) -> list[str]:
-        """What the browser logged and the page threw since it was opened."""
+        """Return the browser's log entries, console messages and exceptions since the page was opened."""
         kinds = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
         return [json.dumps(event["params"]) for event in self.events if event["method"] in kinds]
 
     def picture(self) -> bytes:
-        """The whole page as PNG."""
+        """Return a screenshot of the whole page as PNG."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         return base64.b64decode(self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)["data"])
 
     def pdf(self) -> bytes:
-        """The page as it is printed on A4."""
+        """Return the page printed on A4 as PDF."""
         answer = self.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69, printBackground=True)
         return base64.b64decode(answer["data"])
 
@@ -138,6 +141,6 @@ class Browser:
 
 
 def _is_loaded(event: dict[str, Any], page: str) -> bool:
-    """Not of the empty page that the browser begins with."""
+    """Return whether the event says that `page` has loaded. Events of the browser's initial empty page do not count."""
     told = event.get("params", {})
     return event["method"] == "Page.lifecycleEvent" and (told["loaderId"], told["name"]) == (page, "load")

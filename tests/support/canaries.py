@@ -1,4 +1,4 @@
-"""Strings that must not be found outside the private tree, and a search that looks into files as a reader would."""
+"""Strings that must not occur outside the private tree, and a search that also decodes the contents of files."""
 
 import base64
 import json
@@ -10,30 +10,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 MARK = "qzv7canary"
-"""In lower case and only of letters and digits, so that names of anything can hold it."""
+"""The mark of every canary. It has only lower-case letters and digits, so it can be part of any name."""
 
 SECRET = "qzv7secret"
-"""Of credentials: not even in the private tree."""
+"""The mark of every credential. It must not occur anywhere, not even in the private tree."""
 
 
 def canary(kind: str, number: int | str = "") -> str:
-    """A string of its own for everything that could leak."""
+    """Return a distinct string for each kind and number of thing that could leak."""
     return f"{MARK}{kind}{number}"
 
 
 class Search:
-    """Finds marks as text, in UTF-16, in base64 at any alignment, in hexadecimal and in Parquet's columns."""
+    """A search for marks as UTF-8, UTF-16, base64 at any alignment and hexadecimal, and in the columns of Parquet."""
 
     def __init__(self, marks: Iterable[str]) -> None:
         self._patterns = [re.compile(re.escape(form), re.IGNORECASE) for mark in marks for form in _forms(mark)]
 
     def in_bytes(self, data: bytes) -> list[str]:
-        """What was found, with what stands around it."""
+        """Return each match with the bytes around it."""
         found = (match for pattern in self._patterns for match in pattern.finditer(data))
         return [repr(data[max(0, match.start() - 60) : match.end() + 40]) for match in found]
 
     def in_tree(self, root: Path, apart_from: Path | None = None) -> Iterator[str]:
-        """File: what was found in it or its name; directories' names, too."""
+        """Yield a line for each match in the contents of a file, and in the name of a file or directory."""
         for path in sorted(root.rglob("*")):
             if apart_from and (path == apart_from or apart_from in path.parents):
                 continue
@@ -46,7 +46,10 @@ class Search:
 
 
 def _decoded(path: Path) -> bytes:
-    """Compressed columns and the metadata of a Parquet file; nothing for others, or of one that was cut short."""
+    """Return the decoded columns and the metadata of a Parquet file.
+
+    Other files, and Parquet files that were truncated, give no bytes.
+    """
     if path.suffix != ".parquet":
         return b""
     try:
@@ -64,7 +67,7 @@ def _forms(mark: str) -> Iterator[bytes]:
     yield mark.encode("utf-16-le")
     yield mark.encode("utf-16-be")
     yield plain.hex().encode()
-    for shift in range(3):  # the letters of base64 that the mark alone decides
+    for shift in range(3):  # Only those characters of base64 that depend on the mark alone are compared.
         encoded = base64.b64encode(b"\0" * shift + plain)
         first, last = -(-8 * shift // 6), 8 * (shift + len(plain)) // 6
         yield encoded[first:last]

@@ -1,4 +1,4 @@
-"""Runs on the cluster of `ray_cluster`, from S3 to S3, and what they left in the bucket."""
+"""Runs from S3 to S3 on the cluster of `ray_cluster`, and access to what they wrote to the bucket."""
 
 import json
 import subprocess
@@ -17,13 +17,13 @@ from tests.support.scoring_runs import RUN_ID, descendants, write_cohort
 
 ARCHIVE = "archive-of-canary-patient-name"
 IMAGES = f"/{ARCHIVE}/"
-"""In requests for images; those that list the archive have no slash before its name."""
+"""Part of the path of every request for an image. Requests that list the archive have no slash before its name."""
 
 IMAGES_PER_SHARD = 8
 
 
 def upload_cohort(cluster: RayCluster, bucket: str, n_images: int, directory: Path) -> None:
-    """Studies of two small pictures each below ARCHIVE, and a file that is none."""
+    """Upload studies of two small images each below ARCHIVE, and one file that cannot be decoded."""
     write_cohort(directory, n_images)
     (directory / "study-0001" / "broken.png").write_bytes(b"not a picture")
     for path in sorted(directory.rglob("*.png")):
@@ -33,7 +33,7 @@ def upload_cohort(cluster: RayCluster, bucket: str, n_images: int, directory: Pa
 
 @dataclass
 class ClusterRun:
-    """One run, and its output below `name` in the bucket. The bucket is looked at past the fault proxy."""
+    """One run with its output below `name` in the bucket. Its methods read the bucket without the fault proxy."""
 
     cluster: RayCluster
     bucket: str
@@ -64,14 +64,14 @@ class ClusterRun:
         return ["submit", self.job_file, "--run-id", RUN_ID, "--json", *settings]
 
     def submitting(self, *options: object) -> subprocess.Popen[str]:
-        """A client that submits the run to the cluster and follows it."""
+        """Start a client that submits the run to the cluster and follows it."""
         return self.cluster.client(*self._words(), "--address", self.cluster.address, *options)
 
     def submit(self, *options: object) -> subprocess.CompletedProcess[str]:
         return self.cluster.command(*self._words(), "--address", self.cluster.address, *options)
 
     def score_here(self) -> subprocess.CompletedProcess[str]:
-        """The same run with a local Ray on this machine."""
+        """Score the same images with a local Ray on this machine."""
         return self.cluster.command(*self._words(), "--set", "cluster.actors.max=1")
 
     def verify(self) -> subprocess.CompletedProcess[str]:
@@ -90,26 +90,30 @@ class ClusterRun:
         return self.keys("scores/")
 
     def shards(self) -> set[str]:
-        """Names of those committed, ``shard-00000``."""
+        """Return the names of the committed shards, such as ``shard-00000``."""
         return {Path(key).stem for key in self.committed()}
 
     def score_bytes(self) -> dict[str, bytes]:
         return {key: self.read(key) for key in self.committed()}
 
     def n_rows(self) -> int:
-        """Of all committed shards."""
+        """Return the number of rows in all committed shards."""
         return sum(pq.read_metadata(pa.BufferReader(data)).num_rows for data in self.score_bytes().values())
 
     def predictions(self) -> pa.Table:
         return pa.concat_tables(pq.read_table(pa.BufferReader(self.read(key))) for key in self.keys("predictions/"))
 
     def driver_log(self) -> str:
-        """What the driver said so far, from the private tree."""
+        """Return what the driver has logged so far, read from the private tree."""
         return "".join(self.read(key).decode() for key in sorted(self.keys(f"private/runs/run_id={RUN_ID}/logs/")))
 
     def attempts(self, node: str | None = None, *, closed: bool | None = None) -> set[str]:
-        """Attempts as ``shard-00000/name``, of that node, and of those that nobody has closed (those of killed workers
-        among them) or that came to an end of their own.
+        """Return the names of attempts, such as ``shard-00000/name``.
+
+        Args:
+            node: Return only the attempts of this node.
+            closed: Return only attempts that have ended (True) or that have not (False). An attempt whose worker was
+                killed stays open.
         """
         prefix = f"private/runs/run_id={RUN_ID}/attempts/"
         keys = {key.removeprefix(prefix) for key in self.keys(prefix)}
@@ -119,7 +123,7 @@ class ClusterRun:
         return {name for name in found if node in (None, self._node(f"{prefix}{name}.open.json"))}
 
     def images_held_from(self, *nodes: str) -> AbstractContextManager[object]:
-        """Within the block those nodes' reads of images are not answered."""
+        """Leave these nodes' requests for images unanswered within the block."""
         stack = ExitStack()
         for node in nodes:
             address = self.cluster.hosts[node].address
@@ -127,7 +131,7 @@ class ClusterRun:
         return stack
 
     def wait_until(self, client: subprocess.Popen[str], condition: Callable[[], object], what: str) -> None:
-        """Fails, with what was told, as soon as the client has ended: then it can no longer come."""
+        """Wait for the condition, and fail with the client's messages if the client ends first."""
 
         def came() -> bool:
             ended = client.poll() is not None
@@ -142,11 +146,11 @@ class ClusterRun:
         self.wait_until(client, lambda: len(self.committed()) >= count, f"{count} shards")
 
     def wait_until_at_work(self, client: subprocess.Popen[str], node: str) -> None:
-        """Until it has an attempt that is open: no worker of it was killed before."""
+        """Wait until the node has an open attempt. No worker of the node may have been killed before."""
         self.wait_until(client, lambda: self.attempts(node, closed=False), f"{node} at work")
 
     def wait_until_ended(self, client: subprocess.Popen[str], timeout_s: float = 900.0) -> tuple[str, str]:
-        """What it printed, and its messages."""
+        """Wait for the client, and return its stdout and stderr."""
         try:
             return client.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -164,7 +168,7 @@ class ClusterRun:
 
 
 def actors_of(host: Host) -> list[int]:
-    """Process ids, as this machine counts, of the actors that a node runs."""
+    """Return the process ids of a node's actors, as this machine numbers them."""
     found = []
     for pid in descendants(host.pid):
         try:

@@ -1,4 +1,4 @@
-"""The command line within this process: quick, and with everything that a user would see."""
+"""Runs the command line within this process, which is fast, and captures everything that a user would see."""
 
 import io
 import sys
@@ -11,7 +11,7 @@ from diagchd_batch.cli.main import main
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left behind. `written`: the bytes of stdout."""
+    """The result of a command. `written` has the bytes of stdout, and `messages` the text of stderr."""
 
     exit_code: int
     written: bytes
@@ -23,7 +23,7 @@ class Ended:
 
 
 def diagchd_batch(*arguments: str, stdin: str = "") -> Ended:
-    """Runs a command."""
+    """Run a command and return its result."""
     stdout, stderr = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline=""), io.StringIO()
     exit_code: object = 0
     with (

@@ -1,4 +1,4 @@
-"""Runs as `submit` leaves them, written directly: plan, predictions and run record of cohorts made up by a test."""
+"""Writes the files of a run as `submit` would: the plan, predictions and run record of a cohort that a test defines."""
 
 import csv
 import io
@@ -31,9 +31,10 @@ FAILED = "decode_error"
 
 @dataclass(frozen=True)
 class MadeStudy:
-    """A study and what scoring made of it. `images`: one sequence of frames an image.
+    """A study and its scores. `images` has one sequence of frames per image.
 
-    A frame is a probability, an error code, or a mapping of columns; with `mask_png` score files are written, too.
+    A frame is a probability, an error code, or a mapping of columns. Frames with the column `mask_png` are also written
+    to score files.
     """
 
     study_id: str
@@ -86,7 +87,7 @@ class MadeOutput:
         return run_id
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Writes a CSV beside the output; returns its path."""
+        """Write a CSV file beside the output and return its path."""
         path = self.root / f"{name}.csv"
         text = io.StringIO()
         columns = list(dict.fromkeys(column for row in rows for column in row))

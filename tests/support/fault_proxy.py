@@ -1,14 +1,14 @@
-"""An HTTP proxy that stands between a client and a real S3 server and goes wrong on request.
+"""An HTTP proxy between a client and a real S3 server that injects faults on request.
 
     with FaultProxy(server.endpoint_url) as proxy:          # point AWS_ENDPOINT_URL_S3 at proxy.url
         proxy.add(Fault(status=503, code="SlowDown", times=3))
         proxy.add(Fault(cut_after=100_000, method="GET", key_contains="image-7"))
-        with proxy.held(method="GET", client="10.0.0.7"):   # such requests wait until the block is left
+        with proxy.held(method="GET", client="10.0.0.7"):   # matching requests wait until the block ends
         …
-        proxy.refuse_connections()                          # as if the server were gone
+        proxy.refuse_connections()                          # as if the server were down
         proxy.accept_connections()
 
-Requests that no fault applies to pass unchanged, the Host header included, so signatures stay valid.
+Other requests pass unchanged. They keep their Host header, so their signatures stay valid.
 """
 
 import contextlib
@@ -31,34 +31,34 @@ PIECE_BYTES = 256 << 10
 
 @dataclass
 class Fault:
-    """What goes wrong, and with which requests. Several fields may act together."""
+    """A fault, and the requests that it applies to. Several fields may act together."""
 
-    # Which requests: all conditions must hold.
+    # The fault applies to requests that meet all of these conditions.
     method: str | None = None
     client: str | None = None  # the address that the request comes from
     key_contains: str = ""  # part of the decoded path and query
-    skip: int = 0  # let the first so many pass
-    times: int | None = None  # then act so often; None: always
+    skip: int = 0  # number of matching requests that pass first
+    times: int | None = None  # number of requests that then fail; None means all of them
     probability: float = 1.0
 
-    # What happens.
-    status: int | None = None  # answered by the proxy; the server hears nothing
+    # Effects of the fault
+    status: int | None = None  # the proxy answers with this status and does not ask the server
     code: str = "InternalError"  # the S3 error code that goes with `status`
-    delay_s: float = 0.0  # before anything else
+    delay_s: float = 0.0  # wait before anything else
     hold: bool = False  # before anything else, wait until the fault is removed
-    drop_request: bool = False  # close the connection; the server hears nothing
-    drop_response: bool = False  # the server carries it out, the client never hears
-    cut_after: int | None = None  # bytes of the body, after which the connection is closed
-    drip_s: float = 0.0  # wait so long before each 256 KiB of the body
+    drop_request: bool = False  # close the connection and do not pass the request on
+    drop_response: bool = False  # the server carries the request out, but the client gets no answer
+    cut_after: int | None = None  # close the connection after this number of bytes of the body
+    drip_s: float = 0.0  # wait before each 256 KiB of the body
     corrupt: bool = False  # flip one bit of the body
-    ignore_if_none_match: bool = False  # as old servers do: the second writer overwrites the first
+    ignore_if_none_match: bool = False  # as on old servers, where the second writer overwrites the first
 
     hits: int = field(default=0, init=False)
     removed: threading.Event = field(default_factory=threading.Event, init=False)
 
 
 class FaultProxy:
-    """The running proxy; `requests` records (method, path with query) of all that came."""
+    """The running proxy. `requests` records (method, path with query) of every request."""
 
     def __init__(
         self,
@@ -67,8 +67,14 @@ class FaultProxy:
         seed: int = 0,
         host: str = "127.0.0.1",
     ) -> None:
-        """`host` is the address to listen at. `credentials` (access key, secret key) are needed for
-        `ignore_if_none_match`, to sign the changed request.
+        """Start the proxy.
+
+        Args:
+            upstream_url: URL of the S3 server.
+            credentials: Access key and secret key of the server. `ignore_if_none_match` needs them to sign the request
+                that it changes.
+            seed: Seed of the random numbers for `Fault.probability`.
+            host: Address to listen at.
         """
         self._upstream = urlsplit(upstream_url).netloc
         self._credentials = credentials
@@ -102,7 +108,7 @@ class FaultProxy:
         fault.removed.set()
 
     def clear(self) -> None:
-        """No faults any more."""
+        """Remove all faults."""
         with self._lock:
             faults, self._faults = self._faults, []
         for fault in faults:
@@ -110,7 +116,7 @@ class FaultProxy:
 
     @contextlib.contextmanager
     def held(self, **which: Any) -> Iterator[Fault]:
-        """Within the block, requests that `which` (fields of a Fault) names are not answered; then they are."""
+        """Hold requests until the block ends, then answer them. `which` has the fields of a Fault that select them."""
         fault = self.add(Fault(hold=True, **which))
         try:
             yield fault
@@ -126,14 +132,14 @@ class FaultProxy:
             self._server = None
 
     def accept_connections(self) -> None:
-        """Listen (again), on the same port as before."""
+        """Start to listen, or listen again on the same port as before."""
         if self._server is None:
             self._server = _Server((self._host, self._port), self)
             self._port = self._server.server_address[1]
             threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def faults_for(self, method: str, path: str, client: str) -> list[Fault]:
-        """The faults that act on this request; counts it."""
+        """Record the request and return the faults that apply to it."""
         acting = []
         with self._lock:
             self.requests.append((method, path))
@@ -150,7 +156,7 @@ class FaultProxy:
         return acting
 
     def forward(self, method: str, path: str, headers: dict[str, str], body: bytes) -> http.client.HTTPResponse:
-        """The server's answer. The caller reads and closes it."""
+        """Pass the request on and return the server's response, which the caller reads and closes."""
         connection = http.client.HTTPConnection(self._upstream, timeout=60)
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
         for name, value in headers.items():
@@ -159,7 +165,7 @@ class FaultProxy:
         return connection.getresponse()
 
     def signed_without_condition(self, method: str, path: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
-        """The headers without If-None-Match, with a valid signature."""
+        """Return the headers without If-None-Match and with a valid signature."""
         assert self._credentials, "give FaultProxy the server's credentials"
         drop = {"if-none-match", "authorization", "x-amz-date", "x-amz-content-sha256"}
         kept = {name: value for name, value in headers.items() if name.lower() not in drop}
@@ -192,7 +198,7 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(2)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away in the middle are what these tests are about."""
+        """Print nothing, because clients that disconnect in the middle of a request are what these tests are about."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -226,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in response.getheaders():
             if name.lower() not in ("connection", "transfer-encoding", "content-length"):
                 self.send_header(name, value)
-        # HEAD and 304 tell the length of a body that does not follow.
+        # Responses to HEAD and responses with status 304 state the length of a body that is not sent.
         self.send_header("Content-Length", response.getheader("Content-Length") or str(len(content)))
         self.end_headers()
         content = content[: min(cuts)] if cuts else content

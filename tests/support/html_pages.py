@@ -1,4 +1,4 @@
-"""A report's HTML as tests ask about it: its tags, ids, links, tables and figures."""
+"""Parses a report's HTML into tags, ids, links, tables and figures for tests."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -8,7 +8,7 @@ _VOID = frozenset({"input", "link", "meta"})
 
 @dataclass
 class HtmlTable:
-    """`lines` of every row: of each cell the figure itself and what stands small below it."""
+    """A table. `lines` has the rows; each cell is a list with its main text first, then the small text below it."""
 
     caption: str = ""
     lines: list[list[list[str]]] = field(default_factory=list)
@@ -19,18 +19,18 @@ class HtmlTable:
 
     @property
     def rows(self) -> list[list[str]]:
-        """The first line of each cell, the heading left out."""
+        """The first line of each cell, without the heading row."""
         return [[cell[0] if cell else "" for cell in row] for row in self.lines[1:]]
 
     def cell(self, row: str, column: str) -> list[str]:
-        """The lines of a cell, by its row's first cell and its column's heading."""
+        """Return the lines of the cell in the row that begins with `row` and the column with heading `column`."""
         found = [cells for cells in self.lines[1:] if cells[0][:1] == [row]]
         assert len(found) == 1, (row, [cells[0] for cells in self.lines])
         return found[0][self.columns.index(column)]
 
 
 class HtmlPage(HTMLParser):
-    """`unclosed` is empty where every tag is closed in its turn; a tag closed out of turn fails at once."""
+    """A parsed page. `unclosed` is empty if every tag was closed. A tag that is closed out of order fails at once."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class HtmlPage(HTMLParser):
         self.feed(text)
 
     def table(self, caption: str) -> HtmlTable:
-        """The one table whose caption (or, where it is folded, its summary) begins with these words."""
+        """Return the one table whose caption begins with these words. A folded table's caption is its summary."""
         found = [table for table in self.tables if table.caption.startswith(caption)]
         assert len(found) == 1, (caption, [table.caption for table in self.tables])
         return found[0]

@@ -1,7 +1,7 @@
-"""What KubeRay 1.7's operator refuses although its schema allows it, for the fields that our manifests use.
+"""Rules of KubeRay 1.7's operator that its schema does not express, for the fields that our manifests use.
 
-An operator tells of a refused manifest in the object's status, some time after it was accepted: too late for a run that
-nobody watches.
+The operator reports a violation in the object's status, some time after the API server has accepted the manifest. That
+is too late for a run that nobody watches.
 """
 
 import re
@@ -10,16 +10,16 @@ from typing import Any
 
 MAX_CLUSTER_NAME = 53
 MAX_JOB_NAME = MAX_CLUSTER_NAME - 6  # the operator appends "-xxxxx"
-GENERATED_SUFFIX = "abcde"  # of Kubernetes' generateName
+GENERATED_SUFFIX = "abcde"  # stands for the random suffix that Kubernetes appends to generateName
 _DNS_1035_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _RESOURCE_PARAMETERS = {"num-cpus", "num-gpus", "memory", "resources"}
 _MANAGED_ENVIRONMENT = {"RAY_enable_autoscaler_v2", "KUBERAY_GEN_AUTOSCALER_START_CMD"}
 OFF_BY_DEFAULT = {"networkPolicy", "tlsOptions", "historyServerOptions"}
-"""Parts of a cluster's specification behind feature gates that are alpha and off."""
+"""Fields of a cluster's specification that need a feature gate. These gates are alpha and off by default."""
 
 
 def problems(manifest: dict[str, Any]) -> list[str]:
-    """The operator's complaints about a RayJob or RayCluster that its schema accepts."""
+    """Return the operator's complaints about a RayJob or RayCluster that its schema accepts."""
     if manifest["kind"] == "RayCluster":
         return [*_name(manifest, MAX_CLUSTER_NAME), *_cluster(manifest["spec"])]
     if manifest["kind"] != "RayJob":

@@ -1,6 +1,6 @@
-"""Validates Kubernetes manifests off-line, as strictly as an API server that refuses unknown fields.
+"""Validates Kubernetes manifests offline, as strictly as an API server that refuses unknown fields.
 
-The schemas lie beside the tests that use them, `tests/unit/deploy/data` (its README states their origin).
+The schemas are in `tests/unit/deploy/data`, beside the tests that use them. The README there states their origin.
 """
 
 import json
@@ -31,7 +31,11 @@ def read_manifests(path: Path) -> list[dict[str, Any]]:
 
 
 def schema_problems(manifest: dict[str, Any], kubernetes_version: str = KUBERNETES_VERSIONS[-1]) -> list[str]:
-    """What is wrong with a manifest, each with its place; raises KeyError for a kind we have no schema of."""
+    """Return the problems of a manifest, each with its JSON path.
+
+    Raises:
+        KeyError: There is no schema of the manifest's kind.
+    """
     validator = jsonschema.Draft202012Validator(
         _schema(manifest.get("apiVersion"), manifest.get("kind"), kubernetes_version)
     )
@@ -53,10 +57,10 @@ def _schema(api_version: str, kind: str, kubernetes_version: str) -> dict[str, A
 
 
 def to_json_schema(structural: dict[str, Any]) -> dict[str, Any]:
-    """A custom resource's structural schema as JSON Schema.
+    """Convert a custom resource's structural schema to JSON Schema.
 
-    An API server drops fields that a structural schema does not name; here they are errors, because a dropped field is
-    one whose effect is missed at four in the morning.
+    An API server drops fields that a structural schema does not name. Here they are errors, because a field that was
+    dropped silently is noticed only when its effect is missing.
     """
     schema = {key: value for key, value in structural.items() if not key.startswith("x-kubernetes-")}
     if "items" in schema:

@@ -1,4 +1,4 @@
-"""Mounting a small file system for a test."""
+"""Mounts a small file system for a test."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 
 class mounted:  # noqa: N801 - used as a context manager
-    """A tmpfs of `size` at `directory`. The test is skipped if mounting is not allowed."""
+    """A context manager that mounts a tmpfs of `size` at `directory`, or skips the test if mounting is not allowed."""
 
     def __init__(self, directory: Path, size: str) -> None:
         self._directory, self._size = directory, size

@@ -1,8 +1,8 @@
-"""Separate hosts on one machine: processes with network, process ids, host name and mounts of their own.
+"""Separate hosts on one machine: processes with their own network, process ids, host name and mounts.
 
-A `HostNetwork` is a switch to which hosts are plugged and at which this machine has an address, `gateway`. Nothing is
-left behind, whatever happens: namespaces and links vanish with the processes that hold them, and those are killed by
-the kernel when their parent (pytest) dies. Needs root; `HostNetwork.why_not` says what is missing.
+A `HostNetwork` is a switch that connects the hosts. This machine also has an address on it, `gateway`. Nothing is left
+behind: the kernel kills the processes when their parent (pytest) dies, and the namespaces and links disappear with the
+processes. This needs root; `HostNetwork.why_not` says what is missing.
 """
 
 import ctypes
@@ -20,12 +20,12 @@ from typing import IO
 
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 _TIMEOUT_S = 60.0
-_PRIVATE_NETWORK = "198.18"  # RFC 2544: for tests of network devices, routed nowhere
+_PRIVATE_NETWORK = "198.18"  # RFC 2544 reserves it for tests of network devices; it is not routed
 _NOWHERE = "02:00:00:00:00:01"  # a hardware address that no host has
 
 
 class Host:
-    """A running program that sees a machine of its own. `kill` is what pulling its plug is."""
+    """A program that runs as if on its own machine. `kill` has the effect of a power failure."""
 
     def __init__(self, name: str, address: str, process: subprocess.Popen[bytes]) -> None:
         self.name = name
@@ -34,19 +34,19 @@ class Host:
 
     @property
     def pid(self) -> int:
-        """Of the process that holds the namespaces, in this machine's count."""
+        """The id, on this machine, of the process that holds the namespaces."""
         return self._process.pid
 
     def is_running(self) -> bool:
         return self._process.poll() is None
 
     def run(self, *command: object) -> None:
-        """A command on the host, ended."""
+        """Run a command on the host and wait for its end."""
         (first,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         _run("nsenter", "--target", first, "--net", "--mount", *map(str, command))
 
     def kill(self) -> None:
-        """All processes of the host at once, without a word to anybody."""
+        """Kill all processes of the host at once, with no chance to notify other hosts."""
         with suppress(ProcessLookupError):
             self._process.kill()
         self._process.wait()
@@ -55,13 +55,13 @@ class Host:
         return self._process.returncode == 0
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether the program ended by itself within the time."""
+        """Wait for the program, and return whether it ended by itself within the time."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
         return not self.is_running()
 
     def drop_packets_to(self, address: str) -> None:
-        """From now on what this host sends to a neighbour is lost silently, as with a cable cut in between."""
+        """Silently lose all packets from this host to the address, as if a cable were cut."""
         _inside(self.pid, "ip", "neigh", "replace", address, "lladdr", _NOWHERE, "nud", "permanent", "dev", "eth0")
 
     def restore_packets_to(self, address: str) -> None:
@@ -69,7 +69,7 @@ class Host:
 
 
 class HostNetwork:
-    """A switch. Use as a context manager; at its end every host is killed."""
+    """A switch that connects hosts. It is a context manager that kills every host at its end."""
 
     def __init__(self) -> None:
         self._prefix = _free_prefix()
@@ -87,7 +87,7 @@ class HostNetwork:
 
     @property
     def gateway(self) -> str:
-        """This machine's address as hosts see it."""
+        """This machine's address on the switch."""
         return f"{self._prefix}.254"
 
     def __enter__(self) -> "HostNetwork":
@@ -96,7 +96,7 @@ class HostNetwork:
     def __exit__(self, *exception: object) -> None:
         for host in self._hosts:
             host.kill()
-        with suppress(subprocess.CalledProcessError):  # by itself it goes too, but a moment later
+        with suppress(subprocess.CalledProcessError):  # The kernel also removes the link, but a moment later.
             _run("ip", "link", "delete", self._own_device)
         self._switch.kill()
         self._switch.wait()
@@ -104,7 +104,7 @@ class HostNetwork:
 
     @staticmethod
     def why_not() -> str | None:
-        """Why hosts cannot be made here, None where they can."""
+        """Return the reason why hosts cannot be created on this machine, or None if they can."""
         missing = [name for name in ("ip", "unshare", "nsenter") if shutil.which(name) is None]
         if missing:
             return f"no {', '.join(missing)}: install iproute2 and util-linux"
@@ -133,10 +133,18 @@ class HostNetwork:
         log: IO[bytes],
         own_directories: Sequence[Path] = (),
     ) -> Host:
-        """Run `program` on a host with address number 1 to 253. `own_directories` are empty there, and its own.
+        """Run `program` on a new host and return the host.
 
-        Hosts know each other's names. They have no name server: this machine's would not answer them, and whatever
-        asks for a name would wait for it.
+        Hosts can resolve each other's names. They have no name server, because this machine's would not answer them and
+        programs would wait for it.
+
+        Args:
+            name: The host's name.
+            number: The last part of its address, from 1 to 253.
+            program: The command and its arguments.
+            environ: The program's environment.
+            log: The file that receives the program's output.
+            own_directories: Directories of this machine that are empty and private on the host.
         """
         entry = f"{self.address(number)} {name}\n"
         if entry not in self._names.read_text():

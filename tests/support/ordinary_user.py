@@ -1,4 +1,4 @@
-"""Running a function as an ordinary user, since root may read and write whatever its mode bits say."""
+"""Runs a function as an ordinary user, because root can read and write files whatever their mode bits are."""
 
 import contextlib
 import os
@@ -13,7 +13,10 @@ NOBODY = 65534
 
 
 def as_ordinary_user(function: Callable[[], Any]) -> Any:
-    """What `function` returns, or raises, in a forked child without privileges; called directly if we have none."""
+    """Call `function` in a forked child without privileges, and return or raise what it does.
+
+    If this process is not root, call it directly.
+    """
     if os.geteuid() != 0:
         return function()
     reader, writer = os.pipe()
@@ -41,7 +44,7 @@ def as_ordinary_user(function: Callable[[], Any]) -> Any:
 
 @contextlib.contextmanager
 def reachable_directory() -> Iterator[Path]:
-    """A temporary directory that ordinary users can enter and write to (pytest's own are closed to them)."""
+    """Yield a temporary directory that ordinary users can enter and write to. They cannot enter pytest's own."""
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o777)
     try:

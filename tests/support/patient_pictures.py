@@ -1,10 +1,10 @@
-"""Pictures that are not decoded before a test says so; and a clock that then jumps. Time runs as the test wants it."""
+"""Images that are not decoded until a test releases them, and a clock that a test can move forward."""
 
 import textwrap
 from pathlib import Path
 
 PATIENT = (48, 66)
-"""Size (height, width) of a picture that waits."""
+"""The size (height, width) of images that are not decoded until they are released."""
 
 JUMP_S = 7200.0
 
@@ -30,7 +30,7 @@ _SITE = """
 
 
 class Patience:
-    """Put `directory` on the PYTHONPATH of the processes that shall wait."""
+    """Control over waiting images and the clock, in processes that have `directory` on their PYTHONPATH."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -42,5 +42,5 @@ class Patience:
         self._released.touch()
 
     def jump(self) -> None:
-        """The clock of those processes goes JUMP_S forward."""
+        """Move the clock of those processes forward by JUMP_S."""
         self._jumped.touch()

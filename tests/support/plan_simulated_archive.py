@@ -1,9 +1,10 @@
-"""Plans an archive whose listing is simulated and prints what that took, as JSON.
+"""Plans an archive with a simulated listing, and prints the time and memory that this took as JSON.
 
     python -m tests.support.plan_simulated_archive N_IMAGES tree|manifest|frames|new DIRECTORY
 
-A process of its own, so that its peak memory is that of planning and of a driver's start alone. `frames` is a manifest
-that names a frame of each file; `new` plans what has come in since a plan of the whole archive, as nights do.
+It runs in a separate process, so that its peak memory is that of planning and of a driver's start alone. `frames` uses
+a manifest that names a frame of each file. `new` plans the images that were added after a plan of the whole archive, as
+nightly runs do.
 """
 
 import json

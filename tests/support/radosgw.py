@@ -1,7 +1,7 @@
 """A real S3 server for tests: Ceph's radosgw on loopback, started once per test session.
 
-`s3_server` is the server; `s3_uri` gives one test an empty bucket and sets the environment so that boto3 finds it.
-Both are skipped, saying why, where the server's packages are not installed.
+`s3_server` is the server. `s3_uri` gives one test an empty bucket and sets the environment so that boto3 finds it.
+Tests that use them are skipped with a reason if the server's packages are not installed.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "radosgw", "radosgw-admin")
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running server. `environ` is what a client needs, and keeps it from any other account of the machine."""
+    """A running server. `environ` is a client's environment. It hides any other S3 account of this machine."""
 
     environ: dict[str, str]
 
@@ -36,7 +36,7 @@ class S3Server:
 
     @cached_property
     def client(self) -> Any:
-        """A boto3 client of our own, to arrange and to look, independent of the code under test."""
+        """A boto3 client for setting up and checking, which is independent of the code under test."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint_url,
@@ -46,7 +46,7 @@ class S3Server:
         )
 
     def new_bucket(self) -> str:
-        """The name of a new, empty bucket."""
+        """Create an empty bucket and return its name."""
         name = f"test-{secrets.token_hex(6)}"
         self.client.create_bucket(Bucket=name)
         return name
@@ -57,7 +57,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         pytest.skip(f"no {', '.join(missing)}: install the packages radosgw, ceph-mon and ceph-osd to run S3 tests")
-    # The OSD's admin sockets have at most 107 characters of path; pytest's own directories can be longer.
+    # The path of an OSD's admin socket can have at most 107 characters, and pytest's directories can be longer.
     directory = Path(f"/tmp/radosgw-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         started = subprocess.run(
@@ -85,7 +85,7 @@ NO_OTHER_ACCOUNT = {
 
 @pytest.fixture
 def s3_environ(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The environment of this test process, set to reach the server and nothing else."""
+    """Set this process's environment so that it reaches only this server, and return the variables that were set."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
@@ -96,12 +96,12 @@ def s3_environ(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> dict[str
 
 @pytest.fixture
 def s3_uri(s3_server: S3Server, s3_environ: dict[str, str]) -> str:
-    """``s3://bucket`` of a new, empty bucket, reachable through the environment."""
+    """Return the URI of a new, empty bucket, ``s3://bucket``, that clients reach through the environment."""
     return f"s3://{s3_server.new_bucket()}"
 
 
 def _free_port_pair() -> int:
-    """A port that is free together with the next one."""
+    """Return a free port whose successor is free, too."""
     while True:
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))

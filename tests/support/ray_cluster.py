@@ -1,7 +1,7 @@
-"""A real Ray cluster: a head and two workers on hosts of their own, token authentication, S3 through a fault proxy.
+"""A real Ray cluster: a head and two workers on separate hosts, with token authentication and S3 through a fault proxy.
 
-`ray_cluster` is the cluster of a test module; its nodes are `namespaces.Host`s, so one is killed whole, as by pulling
-its plug. Skipped, saying why, where hosts or the S3 server cannot be made.
+`ray_cluster` is the cluster of a test module. Its nodes are `namespaces.Host`s, so killing one has the effect of a
+power failure. Tests are skipped with a reason if hosts or the S3 server cannot be started.
 """
 
 import json
@@ -32,7 +32,11 @@ _TIMEOUT_S = 600.0  # on a busy machine
 
 
 class RayCluster:
-    """`environ` is what a client needs. `directory` holds each node's own files, `own_directory` is empty on each."""
+    """A head and two workers.
+
+    `environ` is a client's environment. `directory` holds each node's files. Each node has its own, initially empty
+    `own_directory`.
+    """
 
     def __init__(self, network: HostNetwork, s3: S3Server, proxy: FaultProxy, directory: Path) -> None:
         self.network = network
@@ -58,8 +62,8 @@ class RayCluster:
                 "RAY_AUTH_TOKEN": self.token,
                 "RAY_USAGE_STATS_ENABLED": "0",
                 "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-                # A node whose plug was pulled is missed after some fifteen seconds: it owes five answers in a row, as
-                # by default, but each is waited for two seconds instead of ten.
+                # Ray notices a killed node after about fifteen seconds. As by default, five health checks in a row must
+                # fail, but each has a timeout of two seconds instead of ten.
                 "RAY_health_check_period_ms": "1000",
                 "RAY_health_check_timeout_ms": "2000",
             }
@@ -70,7 +74,7 @@ class RayCluster:
         return f"http://{self.network.address(1)}:8265"
 
     def start(self) -> None:
-        """One node after the other: they need many processes each."""
+        """Start one node after the other, because each starts many processes."""
         self.start_head()
         self.wait_for_nodes(1)
         for number, name in enumerate(WORKERS, start=2):
@@ -85,13 +89,21 @@ class RayCluster:
         )
 
     def start_worker(self, name: str, *, emptied: Sequence[Path] = (), memory_bytes: int | None = None) -> None:
-        """`emptied`: directories that this node does not see the content of. `memory_bytes`: what Ray may give out."""
+        """Start a worker node.
+
+        Args:
+            name: The node's name.
+            emptied: Directories of this machine that are empty on the node.
+            memory_bytes: The memory that Ray may assign to actors on the node. The default is Ray's own.
+        """
         memory = [] if memory_bytes is None else [f"--memory={memory_bytes}"]
         self._start(name, f"--address={self.network.address(1)}:6379", "--num-cpus=1", *memory, emptied=emptied)
 
     def wait_for_nodes(self, count: int) -> None:
-        """Until the head says that so many nodes live. Ray gives a node half a minute to start, which is too little on
-        a busy machine: one that ended while it started is started again.
+        """Wait until the head lists this number of live nodes.
+
+        A node that ended while it started is started again: Ray allows half a minute, which is too short on a busy
+        machine.
         """
 
         def are_there() -> bool:
@@ -104,19 +116,19 @@ class RayCluster:
         self._starting.clear()
 
     def get(self, path: str) -> str:
-        """What the dashboard answers."""
+        """Return the dashboard's response."""
         request = urllib.request.Request(self.address + path, headers={"Authorization": f"Bearer {self.token}"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.read().decode()
 
     def metrics(self, name: str) -> str:
-        """What a node tells Prometheus."""
+        """Return the metrics that a node exports to Prometheus."""
         url = f"http://{self.hosts[name].address}:{METRICS_PORT}/metrics"
         with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.read().decode()
 
     def client(self, *words: object, **environ: str) -> subprocess.Popen[str]:
-        """A `diagchd-batch` command, running; killed with the cluster."""
+        """Start a `diagchd-batch` command. It is killed at the latest with the cluster."""
         process = subprocess.Popen(
             [PROGRAMS / "diagchd-batch", *map(str, words)],
             env=self.environ | environ,
@@ -132,7 +144,7 @@ class RayCluster:
             process.kill()
 
     def command(self, *words: object, **environ: str) -> subprocess.CompletedProcess[str]:
-        """A `diagchd-batch` command, ended."""
+        """Run a `diagchd-batch` command to its end."""
         process = self.client(*words, **environ)
         stdout, stderr = process.communicate(timeout=_TIMEOUT_S)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)

@@ -1,6 +1,6 @@
-"""A Ray head in a process of its own: prints its address and lives until its standard input is closed.
+"""Runs a Ray head in a separate process. It prints its address and runs until its standard input is closed.
 
-python tests/support/ray_head.py DIRECTORY [GPUS]     a node may claim GPUs that it does not have
+python tests/support/ray_head.py DIRECTORY [GPUS]     GPUS is the number that the node claims; it need not have them
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Frames with a reference mask, for runs that tests make up."""
+"""Columns of frames with a reference mask, for runs that tests write directly."""
 
 from typing import Any
 
@@ -8,7 +8,10 @@ _PIXELS = 100
 
 
 def overlap(dice: float, probability: float = 0.4) -> dict[str, Any]:
-    """Columns of a scored frame: as many predicted as reference pixels in each class, of which this share is common."""
+    """Return the columns of a scored frame whose prediction overlaps the reference with this Dice coefficient.
+
+    Each class has the same number of predicted and reference pixels.
+    """
     common = round(_PIXELS * dice)
     return {
         "chd_probability": probability,

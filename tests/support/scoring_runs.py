@@ -1,4 +1,4 @@
-"""Small cohorts on disk, and runs over them in processes of their own that a test may kill."""
+"""Small cohorts on disk, and runs over them in separate processes that a test can kill."""
 
 import ctypes
 import json
@@ -23,13 +23,13 @@ from diagchd_batch.results.output import open_output
 PROJECT = Path(__file__).resolve().parents[2]
 RUN_ID = "test-run"
 ID_KEY = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-TIMEOUT_S = 600.0  # on a busy machine; an idle one needs a tenth
+TIMEOUT_S = 600.0  # long enough for a busy machine; an idle one needs a tenth
 
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2  # from linux/prctl.h and linux/capability.h
 
 
 def write_cohort(directory: Path, n_images: int, *, seed: int = 0, size: tuple[int, int] = (48, 64)) -> Path:
-    """Studies of two images each in layout `tree`: smooth random pictures, cheap to make and to decode."""
+    """Write studies of two images each in layout `tree`. The images are smooth and random, and fast to decode."""
     generator = np.random.default_rng(seed)
     for number in range(n_images):
         study = directory / f"study-{number // 2:04d}"
@@ -42,7 +42,7 @@ def write_cohort(directory: Path, n_images: int, *, seed: int = 0, size: tuple[i
 
 @dataclass
 class ScoringRun:
-    """A job file and how to run it: each `start` or `finish` is the same command again."""
+    """A job file and the command that runs it. Each call of `started` or `finish` runs the same command again."""
 
     directory: Path
     cohort: Path | str
@@ -68,13 +68,13 @@ class ScoringRun:
         return {path.name: path.read_bytes() for path in self.committed()}
 
     def rows(self) -> list[dict[str, Any]]:
-        """The predictions, by image id and frame."""
+        """Return the predictions, sorted by image id and frame."""
         rows = open_output(self.output_uri or str(self.output)).predictions().to_table().to_pylist()
         return sorted(rows, key=lambda row: (row["image_id"], row["frame"] or 0))
 
     @contextmanager
     def started(self, *options: str) -> Iterator["Driver"]:
-        """The command, running in the background; killed at the end of the block if it still runs."""
+        """Start the command in the background. Kill it at the end of the block if it still runs."""
         self.directory.mkdir(parents=True, exist_ok=True)
         job = {
             "version": 1,
@@ -113,7 +113,7 @@ class ScoringRun:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ended: `summary` is what --json printed, `messages` all of stderr."""
+    """The result of a command. `summary` is what --json printed, and `messages` is all of stderr."""
 
     exit_code: int
     summary: dict[str, Any]
@@ -143,7 +143,7 @@ class Driver:
         return self.stderr.read().decode()
 
     def wait_until(self, condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
-        """Fails if the command ends first."""
+        """Wait for the condition, and fail if the command ends first."""
         deadline_s = time.monotonic() + timeout_s
         while not condition():
             assert self.process.poll() is None, f"ended too early:\n{self.messages()}"
@@ -151,7 +151,7 @@ class Driver:
             time.sleep(0.02)
 
     def workers(self) -> set[int]:
-        """Process ids of live workers, from the attempt markers that they opened."""
+        """Return the process ids of live workers, taken from the attempt markers that they opened."""
         opened = self.run.private_run.glob("attempts/*/*.open.json")
         pids = {json.loads(text)["worker"]["pid"] for path in opened if (text := _read(path))}
         return pids & set(descendants(self.process.pid))
@@ -161,20 +161,20 @@ class Driver:
         self.process.wait()
 
     def kill_all(self) -> None:
-        """The driver and all that it started."""
+        """Kill the driver and all processes that it started."""
         for pid in [self.process.pid, *descendants(self.process.pid)]:
             kill(pid)
         self.process.wait()
 
 
 def verify(output_uri: str) -> int:
-    """The exit code of `diagchd-batch verify`."""
+    """Run `diagchd-batch verify` and return its exit code."""
     command = [sys.executable, "-c", "from diagchd_batch.cli.main import main; main()", "verify", output_uri]
     return subprocess.run(command, cwd=PROJECT, env=os.environ | {"DIAGCHD_ID_KEY": ID_KEY}).returncode
 
 
 def _drop_privileges() -> None:
-    """Even root then reads and writes only what mode bits allow it, as an ordinary user does."""
+    """Drop the capabilities by which root reads and writes files against their mode bits."""
     if os.geteuid() == 0:
         for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
             if ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
@@ -187,7 +187,7 @@ def kill(pid: int) -> None:
 
 
 def descendants(pid: int) -> list[int]:
-    """Process ids of children, their children and so on."""
+    """Return the process ids of all direct and indirect children."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (status := _read(entry / "stat")):

@@ -1,4 +1,4 @@
-"""Pictures that kill or hang whoever decodes them, for tests: the image library is trapped, not the product."""
+"""Images that kill or hang the process that decodes them. The image library is patched; the code under test is not."""
 
 import io
 import textwrap
@@ -7,9 +7,15 @@ from pathlib import Path
 from PIL import Image
 
 KILLER, HANGER, GLUTTON, KILLED_ONCE, KILLED, GREEDY_AND_KILLED = ((40, width) for width in range(41, 47))
-"""Sizes (height, width) that spring a trap: a segmentation fault, an endless wait that never lets Python's lock go, a
-greed for memory beyond the process's limit; and, as the kernel kills where memory runs out, a SIGKILL that comes once,
-one that comes every time, and one that comes once `GREED_BYTES` were taken."""
+"""Sizes (height, width) of images that trigger a fault when they are decoded. In this order:
+
+1. a segmentation fault,
+2. an endless wait that never releases Python's global lock,
+3. an allocation beyond the process's memory limit,
+4. a SIGKILL at the first time only, as the kernel sends it when memory runs out,
+5. a SIGKILL every time,
+6. a SIGKILL after `GREED_BYTES` have been allocated.
+"""
 
 GREED_BYTES = 600 << 20
 
@@ -44,7 +50,7 @@ _SITE = """
 
 
 def set_traps(directory: Path) -> Path:
-    """A directory that, on PYTHONPATH, traps the image library of every Python process."""
+    """Prepare `directory` so that it patches the image library of every Python process that has it on PYTHONPATH."""
     site = textwrap.dedent(_SITE).format(
         killer=KILLER,
         hanger=HANGER,
@@ -60,7 +66,7 @@ def set_traps(directory: Path) -> Path:
 
 
 def trap(size: tuple[int, int], *, mode: str = "RGB") -> bytes:
-    """A sound PNG of that size."""
+    """Return a valid PNG of this size."""
     buffer = io.BytesIO()
     Image.new(mode, (size[1], size[0])).save(buffer, "PNG")
     return buffer.getvalue()

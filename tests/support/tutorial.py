@@ -1,4 +1,4 @@
-"""The commands of a tutorial page, and what the page says that they print."""
+"""Reads the commands of a tutorial page and the output that the page shows for them, and runs them."""
 
 import re
 import subprocess

@@ -44,8 +44,10 @@ def main(clone: Path) -> None:
 
 
 def make_archive(sample: Path, archive: Path) -> None:
-    """Copy a few studies of the sample, made small, with one damaged image and a second manifest that corrects the
-    first: it withdraws a label, excludes a study, and adds two studies."""
+    """Copy a few studies of the sample as small images, and damage one image.
+
+    The second manifest corrects the first: it withdraws a label, excludes a study and adds two studies.
+    """
     rows = [row for row in read(sample / "studies.csv") if row["study_id"] in FIRST + ADDED]
     for row in rows:
         for place, filter_ in ((row["uri"], Image.Resampling.BILINEAR), (row["mask_uri"], Image.Resampling.NEAREST)):
@@ -62,7 +64,7 @@ def make_archive(sample: Path, archive: Path) -> None:
     write(archive / "studies-2.csv", [row | corrected.get(row["study_id"], {}) for row in rows])
     for name in ("reference.csv", "readers.csv", "covariates.csv"):
         found = [row for row in read(sample / name) if row["study_id"] in FIRST + ADDED]
-        if name == "reference.csv":  # study-00002 is left to the manifests
+        if name == "reference.csv":  # Only the manifests have labels of study-00002.
             found = [row for row in found if row["study_id"] != "study-00002"]
         if name == "readers.csv":
             found = [row for row in found if row["reader"] in ("reader-01", "reader-02", "reader-03")]
