@@ -165,7 +165,7 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[bytes]
     deadline_s = time.monotonic() + 300
     while not condition():
         assert process.poll() is None, f"ended too early:\n{run.messages()}"
-        assert time.monotonic() < deadline_s, f"waited in vain:\n{run.messages()}"
+        assert time.monotonic() < deadline_s, f"the condition was not met in time:\n{run.messages()}"
         time.sleep(0.05)
 
 

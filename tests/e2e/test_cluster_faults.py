@@ -152,9 +152,9 @@ def test_actors_are_killed_ten_times(run: ClusterRun, expected: Expected) -> Non
                 time.sleep(moments.uniform(0, 1.5))
                 for pid in actors_of(cluster.hosts[name]):
                     kill(pid)
-                in_hand = run.attempts(name, closed=False) - killed[name]
-                assert in_hand
-                killed[name] |= in_hand
+                in_progress = run.attempts(name, closed=False) - killed[name]
+                assert in_progress
+                killed[name] |= in_progress
                 deaths[name] += 1
         _finish(run, client)
     finally:

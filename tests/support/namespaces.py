@@ -202,7 +202,7 @@ def _wait_for_own_network(process: subprocess.Popen[bytes]) -> None:
         with suppress(OSError):
             if Path(f"/proc/{process.pid}/ns/net").readlink() != ours:
                 return
-        assert process.poll() is None and time.monotonic() < deadline_s, "no network namespace came to be"
+        assert process.poll() is None and time.monotonic() < deadline_s, "the network namespace was not created"
         time.sleep(0.02)
 
 

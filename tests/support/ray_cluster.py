@@ -181,7 +181,7 @@ def wait_until(
 ) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline_s, f"waited in vain for {what}\n{detail()}"
+        assert time.monotonic() < deadline_s, f"timed out while waiting for {what}\n{detail()}"
         time.sleep(0.5)
 
 

@@ -147,7 +147,7 @@ class Driver:
         deadline_s = time.monotonic() + timeout_s
         while not condition():
             assert self.process.poll() is None, f"ended too early:\n{self.messages()}"
-            assert time.monotonic() < deadline_s, f"waited in vain:\n{self.messages()}"
+            assert time.monotonic() < deadline_s, f"the condition was not met in time:\n{self.messages()}"
             time.sleep(0.02)
 
     def workers(self) -> set[int]:

@@ -1,4 +1,4 @@
-"""The search for canaries finds what it should: a test of a tool that says "nothing found"."""
+"""The search for canaries finds what it should. Otherwise its result "nothing found" would mean nothing."""
 
 import base64
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Docstrings of the package: public functions describe their arguments, their result and what they raise.
 
-That a public function, class, method or module has a docstring at all is a rule of ruff (pyproject.toml). This test
-holds what ruff has no rule for: which sections a docstring has, in the style of Google.
+A rule of ruff (pyproject.toml) requires that public functions, classes, methods and modules have a docstring. This test
+checks what ruff has no rule for: the sections of a docstring in Google style.
 """
 
 import ast

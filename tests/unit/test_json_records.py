@@ -1,4 +1,4 @@
-"""JSON records in a store: whatever damages a file, reading it names the file and what to do."""
+"""Reading a damaged JSON record in a store always names the file and says what to do."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Keys and the patterns that recognise them belong together."""
+"""The patterns of the output's layout recognise the keys that it writes."""
 
 import inspect
 import re

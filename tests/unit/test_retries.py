@@ -25,7 +25,7 @@ class Flaky:
 
 @pytest.fixture
 def waits_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that only waits move forward; returns the waits."""
+    """Patch the clock so that only waiting moves it forward, and return the list of waits in seconds."""
     now, waits = [1000.0], []
 
     def sleep(seconds: float) -> None:

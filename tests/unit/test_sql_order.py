@@ -29,7 +29,7 @@ UNORDERED = re.compile(r"\bDISTINCT ON\b(?!.*\bORDER BY\b)", re.IGNORECASE | re.
 
 
 def statements(path: Path) -> list[str]:
-    """The SQL of a file: all of an .sql file, all strings of a Python file but its docstrings."""
+    """Return the SQL of a file: the whole text of an .sql file, or all strings of a Python file except docstrings."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".sql":
         return [text]

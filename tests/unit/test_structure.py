@@ -1,4 +1,4 @@
-"""The package's structure: which way imports go, who may import heavy libraries, names and lengths of files."""
+"""The package's structure: the direction of imports, the users of heavy libraries, and names and lengths of files."""
 
 import ast
 import graphlib
@@ -64,7 +64,7 @@ def test_imports_go_one_way_and_heavy_libraries_stay_where_they_belong(path: Pat
     for name in _imports(path) | _named_in_registries(path):
         top, *rest = name.split(".")
         if top == "diagchd_batch" and rest and rest[0] in LAYER_OF and own in LAYER_OF:
-            assert LAYER_OF[rest[0]] <= LAYER_OF[own], f"{own} imports {rest[0]}, which lies above it"
+            assert LAYER_OF[rest[0]] <= LAYER_OF[own], f"{own} imports {rest[0]}, which is in a higher layer"
         if top in HEAVY:
             package = ".".join(path.relative_to(PACKAGE).parts)
             assert any(package.startswith(f"{allowed}.") for allowed in HEAVY[top]), f"{top} outside {HEAVY[top]}"
@@ -78,7 +78,7 @@ def _graph(package: Path) -> dict[str, set[str]]:
     graph = {}
     for name, path in names.items():
         found = _imports(path) & set(names)
-        # `from package import module` also names the package, which then is not what is meant
+        # `from package import module` also names the package, which is then not the imported module.
         graph[name] = {one for one in found if not any(other.startswith(f"{one}.") for other in found)} - {name}
     return graph
 
@@ -93,8 +93,10 @@ def _circle(graph: dict[str, set[str]]) -> list[str]:
 
 
 def _circles_at_every_depth(graph: dict[str, set[str]]) -> dict[str, list[str]]:
-    """Return for each package whose parts import each other in a circle one such circle. Parts are its sub-packages,
-    each taken as a whole, and its modules."""
+    """Return one circle for each package whose parts import each other in a circle.
+
+    The parts of a package are its modules, and its sub-packages as a whole.
+    """
     packages = {
         ".".join(parts[:depth]) for name in graph for parts in [name.split(".")] for depth in range(1, len(parts))
     }
@@ -231,7 +233,7 @@ SAME_MEANING = {
     "verify": "whether an output is whole",
     "walk": "visits all files or shards",
 }
-"""What each name means that more than one package has. A name that does not mean the same in all of them is changed."""
+"""The meaning of each name that several packages have. A name with different meanings must be changed."""
 
 
 def test_a_name_that_several_packages_have_means_the_same() -> None:
@@ -239,10 +241,10 @@ def test_a_name_that_several_packages_have_means_the_same() -> None:
     for folder in FOLDERS:
         for name in _names(folder):
             places.setdefault(name, []).append(str(folder.relative_to(PACKAGE)))
-    # a command and what it does have the same name on purpose
+    # A command and the module that does its work have the same name on purpose.
     shared = {name for name, folders in places.items() if len(set(folders) - {"cli"}) > 1}
     assert shared - set(SAME_MEANING) == set(), (
-        "name the new module otherwise, or say what the name means in all packages"
+        "rename the new module, or add the name's meaning in all packages to SAME_MEANING"
     )
 
 
@@ -292,6 +294,6 @@ def test_help_answers_in_under_half_a_second() -> None:
         "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
         "print(used.ru_utime + used.ru_stime)\n"
     )
-    # processor seconds, not wall time: the machine may be busy with other things
+    # This measures processor time, not wall time, because the machine may be busy with other work.
     runs = [subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True) for _ in "123"]
     assert min(float(done.stdout) for done in runs) < 0.5

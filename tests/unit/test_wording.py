@@ -1,4 +1,4 @@
-"""Numbers of things in messages."""
+"""Counted nouns in messages."""
 
 import pytest
 

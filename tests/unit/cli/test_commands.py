@@ -1,4 +1,4 @@
-"""The command line as a user meets it, without scoring anything."""
+"""The command line as a user sees it, without scoring anything."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def test_schema_accepts_the_bundled_job_files_and_refuses_an_unknown_key(call: C
     schema = json.loads(call("config", "schema").stdout)
     for path in bundled_path("configs").glob("*.yaml"):
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if "input" in document:  # a job, not the training's settings
+        if "input" in document:  # It is a job, not the settings of a training.
             jsonschema.validate(document, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**document, "modle": {}}, schema)
@@ -63,7 +63,7 @@ def test_a_users_mistake_ends_with_its_message_and_code_and_no_traceback(
 
 
 def test_an_unreadable_file_of_the_output_ends_with_a_message_too(tmp_path: Path) -> None:
-    """Such as the key of an output that another user made; a named pipe stands for it."""
+    """The named pipe stands for a file that cannot be read, such as the key of an output that another user made."""
     (tmp_path / "private").mkdir()
     os.mkfifo(tmp_path / "private/id_key")
     ended = diagchd_batch("plan", SAMPLE, "--set", f"output.uri={tmp_path}")

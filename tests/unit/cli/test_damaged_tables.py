@@ -1,4 +1,4 @@
-"""A damaged table is named with the way on, whichever command meets it."""
+"""Every command that reads a damaged table names the table and says what to do."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`export` on the command line: what is written where, and what is refused."""
+"""`export` on the command line: which files it writes, and which requests it refuses."""
 
 import csv
 import hashlib
@@ -69,7 +69,7 @@ def test_a_later_export_of_a_lineage_withholds_totals_that_few_studies_changed(t
         return next(row["n_studies"] for row in rows_of(destination / "flow.csv") if row["name"] == "analysed")
 
     assert analysed(RUN_ID) == analysed(RUN_ID) == "40"
-    assert analysed(LATER) == ""  # 41 would say that the study which was added is diseased, or is called so
+    assert analysed(LATER) == ""  # The difference between 41 and 40 would reveal the result of the added study.
     assert analysed(LATER, "--forget-earlier") == "41"
     assert len(list(made.private.list(output_layout.export_records_prefix(RUN_ID)))) == 3
 
@@ -80,7 +80,7 @@ def test_the_worklist_ranks_own_ids_and_is_closed_to_others(made: MadeOutput) ->
     place = Path(json.loads(done.printed)["destination"])
     assert place.is_relative_to(Path(made.output.uri) / output_layout.PRIVATE)
     scored = rows_of(place / "worklist.csv")
-    assert [row["study_id"] for row in scored[:2]] == [f"'{FORMULA}", "study 39"]  # no formula in a spreadsheet
+    assert [row["study_id"] for row in scored[:2]] == [f"'{FORMULA}", "study 39"]  # A spreadsheet shows it as text.
     assert [float(row["chd_probability"]) for row in scored] == sorted(
         (float(row["chd_probability"]) for row in scored), reverse=True
     )
@@ -154,7 +154,7 @@ def test_exports_of_two_kinds_never_meet(made: MadeOutput, tmp_path: Path, first
     assert done.exit_code == 2
     assert f"an export of kind {first}" in done.messages
     assert _kept(tmp_path / "x") == before
-    assert _export(made, first, tmp_path / "x").exit_code == 0  # the same kind is replaced
+    assert _export(made, first, tmp_path / "x").exit_code == 0  # An earlier export of the same kind is replaced.
     assert _kept(tmp_path / "x") == before
 
 

@@ -19,7 +19,8 @@ def test_each_event_is_a_line_with_its_run(capsys: pytest.CaptureFixture[str]) -
     log.in_flight(3)
     log.shard_done(ShardSummary(1, 8, 7, 1, {"decode_error": 1}, seconds=2.5, attempt="a-1"))
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [event["event"] for event in events] == ["listed", "message", "started", "shard"]  # "progress" is not due
+    # No event "progress" is due yet.
+    assert [event["event"] for event in events] == ["listed", "message", "started", "shard"]
     assert [event["run"] for event in events] == [None, None, "r", "r"]
     assert events[-1]["attempt"] == "a-1"
     assert (events[-1]["shard"], events[-1]["failures"]) == (1, {"decode_error": 1})

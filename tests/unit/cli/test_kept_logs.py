@@ -1,4 +1,4 @@
-"""`logs` where no cluster answers: what the run's output keeps."""
+"""`logs` prints the log that is kept in the run's output if no cluster answers."""
 
 from pathlib import Path
 

@@ -39,7 +39,7 @@ def summary(n_images: int) -> ShardSummary:
 def test_the_start_of_workers_is_not_in_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     display = progress.LineProgress()
     display.started(start())
-    for _ in range(4):  # workers load the model
+    for _ in range(4):  # Meanwhile the workers load the model.
         clock.now_s += 10
         display.in_flight(0)
     clock.now_s += 10

@@ -1,4 +1,4 @@
-"""`query` on the command line: formats, and that SQL reads the views and nothing else."""
+"""`query` on the command line: its formats, and that SQL can read only the views."""
 
 import base64
 import csv
@@ -274,5 +274,5 @@ def test_a_terminal_too_narrow_for_a_tables_columns_gets_rows_as_blocks(
     lines = terminal.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert ("row 2" in lines) is as_records
-    for n in range(n_columns):  # every name and value is there, whole
+    for n in range(n_columns):  # Every name and value is printed in full.
         assert all(any(text in line.split() for line in lines) for text in (f"column_{n}", f"a{n}", f"b{n}"))

@@ -1,4 +1,4 @@
-"""Commands that are given an output or a run that is not there: exit code 2, what was meant is asked for."""
+"""Commands with an output or a run that does not exist end with exit code 2 and ask for the right one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How a node that joined during a run and cannot work is excluded: the bookkeeping, without Ray."""
+"""The bookkeeping for excluding an unsuitable node that joined during a run, without Ray."""
 
 import pytest
 

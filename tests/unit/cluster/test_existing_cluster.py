@@ -1,4 +1,4 @@
-"""Which nodes a driver on a cluster waits for, and which actor it refuses at once."""
+"""The nodes that a driver on a cluster waits for, and the actors that it refuses at once."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,10 @@ SMALL = NodeResources(cpus=2, gpus=0, memory_bytes=8 << 30)
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[ExistingCluster, list[str], list[float]]]:
-    """Make a cluster whose nodes are these, one list for each look, with a clock of its own."""
+    """Return a function that makes a simulated cluster, its list of messages and its clock.
+
+    Each query for the nodes returns the next list of nodes; the last list is repeated.
+    """
 
     def make(
         *looks: list[NodeResources], static: bool, cpus: float = 4, gpus: float = 0

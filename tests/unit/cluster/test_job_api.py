@@ -1,4 +1,4 @@
-"""Which submission of a run a submit starts or attaches to, against a job API that keeps its jobs in memory."""
+"""`submit` starts a submission or attaches to one, tested with a job API that keeps its jobs in memory."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -30,7 +30,7 @@ class Job:
 
 
 class MemoryApi:
-    """Ray's job API as far as a submit needs it: a taken id is refused with an error that does not say so."""
+    """The part of Ray's job API that `submit` needs. As in Ray, the error for an id in use does not say so."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
@@ -144,7 +144,7 @@ def test_nothing_of_the_job_file_is_in_what_ray_is_told(jobs: ClusterJobs, api: 
 
 
 class StreamingApi:
-    """A job that writes one line more at each look, and ends after five; its log stream fails as told."""
+    """A job whose log has one more line at each query, and which ends at the fifth. Its log stream raises `failure`."""
 
     def __init__(self, failure: Exception | None, shown_before: int) -> None:
         self.failure, self.shown_before, self.n_looks = failure, shown_before, 0
@@ -184,7 +184,7 @@ class StreamingApi:
 def test_a_log_stream_that_fails_is_replaced_by_looks_with_a_pause_between(
     jobs: ClusterJobs, monkeypatch: pytest.MonkeyPatch, failure: Exception | None, shown_before: int
 ) -> None:
-    """A proxy refuses WebSockets or cuts them: each line is shown once, and the cluster is not asked without pause."""
+    """If a proxy refuses or closes WebSockets, each line is still shown once, with a pause between queries."""
     pauses: list[float] = []
     written: list[str] = []
     monkeypatch.setattr(time, "sleep", pauses.append)

@@ -1,4 +1,4 @@
-"""What a worker checks before its first shard: that its node is like the driver's."""
+"""Before its first shard, a worker checks that its node agrees with the driver's."""
 
 import json
 import pickle
@@ -24,7 +24,7 @@ from tests.unit.scoring.made_runs import RUN, SUBMISSION, MadeRun, make_run
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[MadeRun]:
-    """A run whose driver lives."""
+    """Make a run whose driver is alive."""
     made = make_run(tmp_path, {f"study/{number}.png": b"" for number in range(30)})
     inputs = open_store(made.settings.input_uri)
     with node_marks(RUN, SUBMISSION, inputs, made.output, made.private):
@@ -37,9 +37,8 @@ def test_the_drivers_own_node_passes_and_nothing_is_left_behind(tmp_path: Path) 
     with node_marks(RUN, SUBMISSION, open_store(made.settings.input_uri), made.output, made.private):
         assert late_node_problem(made.settings.places) == ""
         mark = Path(made.output.uri) / output_layout.node_mark(RUN, SUBMISSION)
-        assert (
-            mark.is_file() and mark.parent.name == "runs"
-        )  # a driver that is killed leaves no directory behind either
+        # The mark has no directory of its own, so a driver that is killed leaves no directory behind, either.
+        assert mark.is_file() and mark.parent.name == "runs"
     assert {info.key for info in made.output.list()} == before
     assert list((Path(made.output.uri) / "runs").iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""Ray's own directory: its sockets fit, whatever the length of TMPDIR."""
+"""The paths of the sockets in Ray's directory are short enough, whatever the length of TMPDIR."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from diagchd_batch.cluster import local_cluster
 from diagchd_batch.errors import RunFault
 from tests.support.ordinary_user import reachable_directory
 
-MAX_SOCKET_BYTES = 107  # as Ray checks it itself
+MAX_SOCKET_BYTES = 107  # the limit that Ray checks
 SOCKETS = ("plasma_store", "raylet")
 
 
@@ -22,7 +22,7 @@ def directory() -> Iterator[Path]:
 
 
 def ray_directory(base: Path, length: int) -> Path:
-    """Ray's directory in a private one, so that the path of its base has `length` bytes."""
+    """Make Ray's directory in a private directory below a directory whose path has `length` bytes."""
     named = base / ("x" * (length - len(os.fsencode(base)) - 1))
     path = named / "dcb-4194304-abcdefgh" / "ray"
     path.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a node of a cluster tells of itself: whether it can do the work, and whether it sees what the driver sees."""
+"""A node's report about itself: whether it can score, and whether it sees the same files as the driver."""
 
 import ast
 import re
@@ -40,7 +40,7 @@ def test_what_is_missing_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def question(tmp_path: Path) -> NodeProbe:
-    """As a driver asks it, of a node that shares its disk."""
+    """Return a driver's probe for a node that shares the driver's disk."""
     tree, archive = open_store(str(tmp_path / "out")), open_store(str(tmp_path / "archive"))
     tree.create("runs/preflight/token", b"token")
     archive.create("study/image.png", b"")

@@ -54,7 +54,7 @@ def test_unknown_key_is_refused_with_the_nearest_known_one(
 def test_unknown_environment_key_is_refused(job_file: Callable[[str], Path]) -> None:
     with pytest.raises(ConfigError, match=r"model\.precison: unknown key; did you mean precision\?") as error:
         load_job(job_file(MINIMAL), environ={"DIAGCHD_BATCH__MODEL__PRECISON": "bfloat16"})
-    assert "with DIAGCHD_BATCH__MODEL__PRECISON is not valid" in str(error.value)  # the file itself is
+    assert "with DIAGCHD_BATCH__MODEL__PRECISON is not valid" in str(error.value)  # The file itself is valid.
 
 
 def test_an_override_that_is_at_fault_is_named(job_file: Callable[[str], Path]) -> None:

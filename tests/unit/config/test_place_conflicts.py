@@ -1,4 +1,4 @@
-"""An output among the images that a layout takes is refused, and a private tree among the tables or the images."""
+"""An output below the images, and a private tree below the tables or the images, are refused."""
 
 from pathlib import Path
 

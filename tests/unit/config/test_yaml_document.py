@@ -1,4 +1,4 @@
-"""YAML of any content ends in a value or in a short message with file and line, at little cost."""
+"""YAML of any content gives a value or a short message with file and line, without much time or memory."""
 
 import resource
 import time

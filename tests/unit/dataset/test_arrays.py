@@ -1,4 +1,4 @@
-"""Phantoms as arrays: the same images as the generator's, made once."""
+"""Phantoms as arrays have the same images as the generator's and are made only once."""
 
 from pathlib import Path
 

@@ -23,7 +23,7 @@ COHORT = list(draw_cohort(3, Split.OTHER, 3200))
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Use one thread: several would wait for each other most of the time where other programs need the cores."""
+    """Use one thread, because several threads mostly wait for each other while other programs need the cores."""
     with threadpool_limits(limits=1):
         yield
 
@@ -105,7 +105,7 @@ def _everything_but_the_heart(study: Study) -> list[Any]:
 def test_nothing_but_the_anatomy_tells_the_label(
     classifier: HistGradientBoostingClassifier | Pipeline,
 ) -> None:
-    # The AUC of pure chance has a standard error of 0.011 here; the tolerance is four of them.
+    # An AUC of pure chance has a standard error of 0.011 here. The tolerance is four standard errors.
     rows = np.array([[float(x) for x in _flat(_everything_but_the_heart(study))] for study in COHORT])
     label = np.array([study.disease.label for study in COHORT])
     subject = [study.subject for study in COHORT]
@@ -114,8 +114,8 @@ def test_nothing_but_the_anatomy_tells_the_label(
 
 
 def test_lesions_overlap_with_normal_variation() -> None:
-    # What even a perfect observer of the anatomy could tell, measuring to 0.03 heart units (about a pixel and a half
-    # at the network's grid): the label must be neither obvious nor hopeless.
+    # This is what an observer who measures the anatomy to 0.03 heart units (about 1.5 pixels of the network's grid)
+    # could achieve. The label must be neither obvious nor impossible to predict.
     rng = np.random.default_rng(0)
     measured = []
     for study in COHORT:

@@ -46,7 +46,7 @@ def test_masks_are_of_a_size_that_can_be_learnt(images: list[PhantomImage]) -> N
     assert set(np.unique(masks)) == {0, 1, 2}
     heart_share = (masks > 0).mean((1, 2))
     assert 0.10 < np.median(heart_share) < 0.25 and heart_share.min() > 0.04
-    # The largest disc in the septum, as a thickness in pixels.
+    # The diameter of the largest disc in the septum is its thickness in pixels.
     thickness = [2 * ndimage.distance_transform_edt(mask == 1).max() - 1 for mask in masks]
     assert np.median(thickness) >= 4 and np.quantile(thickness, 0.1) >= 3
 

@@ -61,7 +61,7 @@ def test_images_and_masks_are_generated_again_pixel_for_pixel(studies: list[Stud
             suffixes.add(study.device.suffix)
             if study.device.suffix == "png":
                 np.testing.assert_array_equal(stored, pixels)
-            else:  # compression is lossy; what it loses is small beside the speckle
+            else:  # The compression is lossy, but its error is small compared with the speckle.
                 assert stored.shape == pixels.shape
                 assert np.abs(stored.astype(int) - pixels).mean() < 4
     assert suffixes == {"png", "jpg"}

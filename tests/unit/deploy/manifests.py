@@ -1,4 +1,4 @@
-"""The manifests under test, and ways to look into them."""
+"""The manifests under test, and functions that extract their parts."""
 
 import copy
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ PROGRAM_LABEL = {"app.kubernetes.io/part-of": "diagchd-batch"}
 
 
 def all_manifests() -> list[Any]:
-    """Every object of every file, as test parameters named by file and kind."""
+    """Return every object of every file as test parameters, named by file and kind."""
     files = sorted(path for path in KUBERAY.glob("*.yaml") if path.name not in {"kustomization.yaml", "job.yaml"})
     return [
         pytest.param(manifest, id=f"{path.stem}-{manifest['kind']}-{number}")
@@ -39,7 +39,7 @@ def cluster_spec(ray_object: dict[str, Any]) -> dict[str, Any]:
 
 
 def pod_templates(ray_object: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(role, pod template) of every pod that an object leads to."""
+    """Yield (role, pod template) for every kind of pod that an object creates."""
     if ray_object["kind"] == "CronJob":
         yield "nightly", ray_object["spec"]["jobTemplate"]["spec"]["template"]
         return

@@ -1,4 +1,4 @@
-"""The nightly job's script against an API server of our own over TLS, as a pod would call it."""
+"""The nightly job's script calls a simulated API server over TLS, as it would in a pod."""
 
 import argparse
 import http.server
@@ -91,7 +91,7 @@ def _self_signed(directory: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[dict[str, Any], Any]]:
-    """(the jobs it holds, the script's client of it)"""
+    """Start a simulated API server. Yield the server's jobs and the script's client."""
     _self_signed(tmp_path)
     (tmp_path / "token").write_text(TOKEN + "\n")
     (tmp_path / "namespace").write_text("diagchd-batch")
@@ -146,7 +146,7 @@ def test_what_is_sent_is_valid() -> None:
         ({"jobDeploymentStatus": "Running"}, False),
         ({"jobDeploymentStatus": "Retrying"}, False),
         ({"jobDeploymentStatus": "Suspended"}, False),
-        ({}, False),  # the operator has not seen it yet
+        ({}, False),  # The operator has not seen the job yet.
     ],
 )
 def test_a_second_job_waits_until_the_first_has_ended(
@@ -184,8 +184,8 @@ def test_oldest_finished_jobs_are_deleted_running_ones_never(server: tuple[dict[
         (datetime(2026, 11, 23, 20, tzinfo=BERLIN), "2026-11-24T06:00:00+01:00"),
         (datetime(2026, 11, 24, 2, tzinfo=BERLIN), "2026-11-24T06:00:00+01:00"),  # started late
         (datetime(2026, 11, 24, 6, tzinfo=BERLIN), "2026-11-25T06:00:00+01:00"),
-        (datetime(2026, 10, 24, 20, tzinfo=BERLIN), "2026-10-25T06:00:00+01:00"),  # the night the clocks go back
-        (datetime(2026, 3, 28, 20, tzinfo=BERLIN), "2026-03-29T06:00:00+02:00"),  # and forward
+        (datetime(2026, 10, 24, 20, tzinfo=BERLIN), "2026-10-25T06:00:00+01:00"),  # Summer time ends in this night.
+        (datetime(2026, 3, 28, 20, tzinfo=BERLIN), "2026-03-29T06:00:00+02:00"),  # Summer time begins in this night.
     ],
 )
 def test_end_is_the_next_six_o_clock_of_the_wall(now: datetime, expected: str) -> None:

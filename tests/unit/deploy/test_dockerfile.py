@@ -1,4 +1,4 @@
-"""The Dockerfile, read as text: no container engine is needed, and none has built it in these tests."""
+"""The Dockerfile is checked as text. These tests need no container engine and build no image."""
 
 import fnmatch
 import re
@@ -18,7 +18,7 @@ PINS = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().s
 
 
 def _instructions(text: str) -> Iterator[tuple[str, str]]:
-    """(instruction, arguments) of each, continuation lines joined, comments left out."""
+    """Yield (instruction, arguments), with continuation lines joined and without comments."""
     lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     for line in re.sub(r"\\\n\s*", " ", lines).splitlines():
         if line.strip():
@@ -27,7 +27,7 @@ def _instructions(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _stages() -> dict[str, tuple[str, list[tuple[str, str]]]]:
-    """Stage name → (its base, its instructions)."""
+    """Return stage name → (base image, instructions)."""
     stages: dict[str, tuple[str, list[tuple[str, str]]]] = {}
     current: list[tuple[str, str]] = []
     for word, rest in _instructions(DOCKERFILE.read_text(encoding="utf-8")):
@@ -48,7 +48,7 @@ def test_base_image_is_pinned_and_given_once() -> None:
     name, _, tag = BEFORE["ARG"].removeprefix("PYTHON_IMAGE=").partition(":")
     assert name == "python"
     version = re.match(r"(\d+)\.(\d+)\.(\d+)-slim-", tag)
-    assert version, "pinned to the patch"
+    assert version, "pin the patch version"
     low, high = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["requires-python"]).groups()
     assert int(low) <= int(version[2]) < int(high)
     assert {base for base, _ in STAGES.values()} <= {"${PYTHON_IMAGE}", *STAGES}
@@ -63,7 +63,7 @@ def test_target_runs_as_the_user_of_the_manifests(target: str) -> None:
             context = template["spec"]["securityContext"]
             assert user == f"{context['runAsUser']}:{context['runAsGroup']}"
     words = [word for word, _ in instructions]
-    assert "USER" not in words[: len(words) - 3], "nothing but the working directory and the command after it"
+    assert "USER" not in words[: len(words) - 3], "only the working directory and the command may follow"
     assert not {"RUN", "COPY", "ADD"} & set(words[words.index("USER") :])
 
 
@@ -91,7 +91,7 @@ def test_every_installation_is_pinned() -> None:
     direct = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["gpu"]]
     names = {re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower() for requirement in direct}
     assert names <= PINS
-    assert {pin for pin in PINS if pin.startswith("nvidia-")}, "CUDA's libraries are pinned as well"
+    assert {pin for pin in PINS if pin.startswith("nvidia-")}, "pin CUDA's libraries, too"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_every_installation_is_pinned() -> None:
     [("dependencies", PROJECT["dependencies"]), ("dependencies-gpu", PROJECT["optional-dependencies"]["gpu"])],
 )
 def test_requirements_are_those_of_the_project(stage: str, expected: list[str]) -> None:
-    """The command in the Dockerfile, run here."""
+    """The command from the Dockerfile is run here."""
     (script,) = [
         shlex.split(re.search(r'python (-c "[^"]+")', rest)[1])[1]
         for word, rest in STAGES[stage][1]
@@ -110,7 +110,7 @@ def test_requirements_are_those_of_the_project(stage: str, expected: list[str]) 
 
 
 def _reaches_the_builder(path: str) -> bool:
-    """Whether `.dockerignore` admits a path: the last pattern that matches it, or a directory above it, decides."""
+    """Return whether `.dockerignore` admits a path. The last pattern that matches it or a parent directory decides."""
     admitted = True
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         pattern = line.strip()
@@ -141,4 +141,4 @@ def test_no_secret_is_baked_in() -> None:
         for word, rest in instructions:
             if word in {"ARG", "ENV"}:
                 assert not re.search("(KEY|TOKEN|SECRET|PASSWORD)=", rest)
-            assert word != "ADD", "fetches what nobody pinned"
+            assert word != "ADD", "fetches packages that are not pinned"

@@ -1,4 +1,4 @@
-"""The dashboard asks for metrics that exist. That they arrive at Prometheus' endpoint, the tests on a cluster see."""
+"""The dashboard uses only metrics that exist. The tests on a cluster check that Ray's endpoint exports them."""
 
 import json
 import re
@@ -14,7 +14,7 @@ SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_s
 
 
 class Recorder:
-    """Stands in for a kind of metric of Ray's."""
+    """A stand-in for Ray's metric classes that records the exported names."""
 
     names: ClassVar[set[str]] = set()
 

@@ -1,4 +1,4 @@
-"""The operator's own rules: kept by our manifests, and found broken where they are broken on purpose."""
+"""Our manifests follow the operator's own rules, and violations on purpose are found."""
 
 from collections.abc import Callable
 from typing import Any

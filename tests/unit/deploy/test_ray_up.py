@@ -1,4 +1,4 @@
-"""The Ray cluster file, by Ray's own validation and by what we ask of it."""
+"""The Ray cluster file passes Ray's own validation and meets our requirements."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the manifests run: limits, scaling from nothing, a job that fits the machines, an entry point that resumes."""
+"""The runs of the manifests: limits, scaling from zero, a job that fits the machines, an entry point that resumes."""
 
 import re
 import shlex
@@ -54,7 +54,7 @@ def test_job_has_time_limits_ends_its_cluster_and_is_tried_again() -> None:
 
 
 def test_entry_point_is_the_bundled_job_and_reads_the_mounted_file() -> None:
-    """A retry is a new cluster that runs the same words: they must resume, so they may not ask for a new run."""
+    """A retry runs the same command on a new cluster. It must resume, so the command must not request a new run."""
     job = manifest("rayjob")
     python, flag, module, configuration = shlex.split(job["spec"]["entrypoint"])
     assert (python, flag) == ("python", "-m")
@@ -70,7 +70,7 @@ def test_entry_point_is_the_bundled_job_and_reads_the_mounted_file() -> None:
 def test_nightly_run_keeps_to_its_zone_and_never_overlaps() -> None:
     spec = manifest("nightly-cronjob")["spec"]
     assert spec["concurrencyPolicy"] == "Forbid"
-    assert spec["startingDeadlineSeconds"] >= 10, "the controller looks every ten seconds: less would never start"
+    assert spec["startingDeadlineSeconds"] >= 10, "the controller checks every ten seconds, so less may never start"
     (_, template), *_ = pod_templates(manifest("nightly-cronjob"))
     (container,) = template["spec"]["containers"]
     assert {"name": "TZ", "value": spec["timeZone"]} in container["env"]
@@ -78,7 +78,7 @@ def test_nightly_run_keeps_to_its_zone_and_never_overlaps() -> None:
 
 
 def test_images_are_this_version_and_the_target_of_their_role() -> None:
-    """By name and tag: the registry before the name is the user's."""
+    """Names and tags are compared without the registry, which each user chooses."""
     version = PROJECT["project"]["version"]
     for name in ("rayjob", "raycluster", "nightly-cronjob"):
         for role, template in pod_templates(manifest(name)):

@@ -1,4 +1,4 @@
-"""Manifests against the schemas of Kubernetes and KubeRay, and the validator against manifests known to be wrong."""
+"""The manifests fit the schemas of Kubernetes and KubeRay, and the validator finds errors made on purpose."""
 
 import shutil
 import subprocess
@@ -41,7 +41,7 @@ _WORKER = ["spec", "rayClusterSpec", "workerGroupSpecs", 0]
         (["spec", "activeDeadlineSecond"], 5),  # unknown field
         (["spec", "activeDeadlineSeconds"], "5"),  # a string for a number
         (["spec", "rayClusterSpec", "autoscalerOptions", "version"], "v3"),  # not in the enumeration
-        ([*_HEAD, "rayStartParams", "num-cpus"], 0),  # a number for a string: the commonest mistake
+        ([*_HEAD, "rayStartParams", "num-cpus"], 0),  # a number for a string, the most common mistake
         ([*_HEAD, "template", "spec", "volumes", 0, "emptyDir", "medum"], "Memory"),
         ([*_HEAD, "template", "spec", "containers", 0, "resources", "limits", "cpu"], "four"),
         ([*_HEAD, "template", "spec", "containers", 0, "name"], None),
@@ -97,7 +97,7 @@ def test_structural_schemas_become_json_schema() -> None:
 
 
 def test_job_and_standing_cluster_do_not_drift_apart() -> None:
-    """One cluster in two files: the job's head has the job file mounted, else they are equal."""
+    """Both files describe the same cluster, except that the job's head mounts the job file."""
     of_job, standing = cluster_spec(manifest("rayjob")), cluster_spec(manifest("raycluster"))
     head = of_job["headGroupSpec"]["template"]["spec"]
     head["volumes"] = [volume for volume in head["volumes"] if volume["name"] != "job"]

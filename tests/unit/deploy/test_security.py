@@ -1,4 +1,4 @@
-"""What an archive of patients asks of pods: no privileges, no writable root, secrets by reference, no open network."""
+"""Patient data require pods without privileges, with a read-only root, secrets by reference and a closed network."""
 
 import ipaddress
 import re
@@ -20,7 +20,7 @@ RAY_TEMPLATES = [parameter for parameter in TEMPLATES if parameter.values[0] in 
 
 @pytest.mark.parametrize(("role", "template"), TEMPLATES)
 def test_pod_has_no_privileges(role: str, template: dict[str, Any]) -> None:
-    """Kubernetes' "restricted" standard, which the namespace enforces, and a root file system that is read-only."""
+    """Pods meet Kubernetes' "restricted" standard, which the namespace enforces, and have a read-only root."""
     pod = template["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] > 0
@@ -111,8 +111,8 @@ def test_nightly_role_may_do_no_more_than_its_job() -> None:
     assert role["rules"] == [{"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "list", "delete"]}]
 
 
-# Network. The policies are evaluated as Kubernetes does: a pod selected by any policy of a direction may do there what
-# one of them allows, and nothing else.
+# Network policies are evaluated as in Kubernetes: if any policy of a direction selects a pod, the pod may use only the
+# connections in that direction that one of its policies allows.
 
 HEAD = {**PROGRAM_LABEL, "ray.io/is-ray-node": "yes", "ray.io/node-type": "head"}
 WORKER = {**PROGRAM_LABEL, "ray.io/is-ray-node": "yes", "ray.io/node-type": "worker"}
@@ -176,7 +176,7 @@ def test_pods_carry_the_labels_that_the_policies_select() -> None:
     expected = {"submitter": SUBMITTER, "nightly": NIGHTLY, "head": PROGRAM_LABEL, "worker": PROGRAM_LABEL}
     for name in ("rayjob", "raycluster", "nightly-cronjob"):
         for role, template in pod_templates(manifest(name)):
-            assert template["metadata"]["labels"] == expected[role]  # the operator adds ray.io/… itself
+            assert template["metadata"]["labels"] == expected[role]  # The operator adds the ray.io/… labels.
 
 
 def test_ray_nodes_talk_among_themselves_on_any_port() -> None:

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of metrics tables."""
+"""Fixtures for the tests of metrics tables."""
 
 from collections.abc import Callable
 from pathlib import Path

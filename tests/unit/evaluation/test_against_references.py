@@ -135,7 +135,7 @@ def test_overlap_equals_the_pure_functions(cohort: RandomCohort, name: str) -> N
 
 
 def test_mean_iou_both_ways_equals_the_label_maps(cohort: RandomCohort) -> None:
-    """The mean of the images' IoU, without classes that neither mask has, and the pooled IoU must not be confused."""
+    """Both the mean of the images' IoU, without classes that neither mask has, and the pooled IoU are right."""
     per_image, confusion = [], np.zeros((3, 3))
     for *_, predicted, reference in cohort.frames:
         of_image = metrics.confusion_matrix(reference, predicted, labels=range(3))

@@ -107,7 +107,8 @@ def test_majority_is_undecided_at_a_tie_and_without_enough_reads(small: SmallCoh
     rows = small.metrics("estimates")
     of_majority = {"subject_kind": "majority", "comparator_kind": None, "analysis_set": "determinate"}
     counts = {cell: pick(rows, endpoint=cell, **of_majority)["value"] for cell in ("tp", "fp", "fn", "tn")}
-    # d1, d2, d4 positive, d3 negative, h1 negative; h2 1:1, h3 1:1, h4 without a valid read are undecided
+    # The majority is positive for d1, d2 and d4, and negative for d3 and h1. It is undecided for h2 and h3 (ties), and
+    # for h4, which has no valid read.
     assert counts == {"tp": 3, "fp": 0, "fn": 1, "tn": 1}
     row = pick(rows, endpoint="accuracy", **of_majority)
     assert "undecided=3" in row["excluded_reasons"]

@@ -1,4 +1,4 @@
-"""No identifier is in any table outside the private tree, which says what stands for what."""
+"""No table outside the private tree has an identifier. Only the private tree maps tokens to identifiers."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -22,7 +22,7 @@ with CohortDatabase(memory_limit_bytes=int(sys.argv[1])) as database:
 
 
 def killed_below(directory: Path, memory_limit_bytes: int) -> list[Path]:
-    """Kill an evaluation, and return the files below its TMPDIR that name somebody."""
+    """Kill an evaluation, and return the files below its TMPDIR that name a person."""
     directory.mkdir(exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(memory_limit_bytes)], env={**os.environ, "TMPDIR": str(directory)}
@@ -40,7 +40,7 @@ def test_what_does_not_fit_lies_in_a_private_directory_that_the_next_start_remov
 ) -> None:
     directory = tmp_path / "temporary"
     spilled = killed_below(directory, 30_000_000)
-    assert spilled  # otherwise this test shows nothing
+    assert spilled  # Otherwise this test would prove nothing.
     (private,) = directory.iterdir()
     assert private.lstat().st_mode & 0o077 == 0
     assert all(private in path.parents for path in spilled)

@@ -1,4 +1,4 @@
-"""What a later plan of a lineage says of a study replaces what earlier plans said, whatever it takes back."""
+"""A study's values in a later plan of a lineage replace those in earlier plans, even if it withdraws them."""
 
 import itertools
 from typing import Any
@@ -15,7 +15,7 @@ EXCLUSIONS: tuple[list[str], ...] = ([], ["consent withdrawn"])
 
 
 def planned(*plans: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The table `planned` of a lineage of runs without a result, by study."""
+    """Return the rows of the table `planned` by study, for a lineage of runs without results."""
     runs = [
         RunTables(
             f"run-{place}",

@@ -1,4 +1,4 @@
-"""Numbers that identify people stay out of the tables, and the names of levels tell nothing about the own values."""
+"""Tables have no numbers that identify people, and the names of levels reveal no values of the cohort."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence

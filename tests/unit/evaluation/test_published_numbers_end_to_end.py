@@ -91,7 +91,7 @@ def test_mcnemar_is_made_on_the_diseased_alone(paired: MadeOutput) -> None:
 
 @pytest.fixture(scope="module")
 def van_dyke(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
-    """114 cases, five readers, two modalities as arms; the model is reader 1 in modality 2."""
+    """Evaluate 114 cases with five readers and two modalities as arms. The model is reader 1 in modality 2."""
     made = MadeOutput(tmp_path_factory.mktemp("vandyke"))
     truth, model, reads = {}, {}, []
     with (DATA / "van_dyke_mrmc.csv").open(encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Labels that contradict one another, and labels that were made of the readers' calls."""
+"""Labels that contradict each other, and labels that were derived from the readers' calls."""
 
 from collections.abc import Callable
 

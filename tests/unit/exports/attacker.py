@@ -123,7 +123,7 @@ class Attacker:
                 self._same({("left out", "model", None, None, label): 1.0}, parts)
             parts = dict.fromkeys((("without", covariate, level) for level in levels), 1.0)
             self._same({("without", None, None): 1.0}, parts)
-        for rater in self._raters:  # each described study was read or left out
+        for rater in self._raters:  # Each rater read each described study or left it out.
             for label in ("positive", "negative"):
                 own = dict.fromkeys(self._of_label(rater, None, None, label), 1.0)
                 self._same(own | {("left out", rater, None, None, label): 1.0}, self.described(None, None, label))

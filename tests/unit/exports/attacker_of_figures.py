@@ -1,4 +1,4 @@
-"""An attacker who works out withheld counts from shared figures that are no counts.
+"""An attacker who works out withheld counts from shared figures that are not counts.
 
 The attacker knows that ages and numbers of images are whole numbers, that figures are rounded to four digits, that few
 subjects have more than two studies, and how the figures are computed. Each attack returns what it recovers: a text and
@@ -126,7 +126,7 @@ def _fitting_repeats(k: int, n: int, se: float) -> set[int]:
 
 
 def _between_cut_points(shared: Tables) -> Iterator[Found]:
-    """Yield how many studies lie between a quartile and the limit of a level, counted by the quartile's position."""
+    """Yield how many studies are between a quartile and the limit of a level, computed from the quartile's position."""
     for variable, group in product((AGE, IMAGES), GROUPS):
         figures, known = statistics_of(shared, variable, group), counts_of(shared, variable, group)
         total = counts_of(shared, "studies", group).get(None)
@@ -148,7 +148,7 @@ def _round(value: float) -> float:
 
 
 def small_counts_shown(shared: Tables, *, min_cell: int) -> list[Found]:
-    """Return the small counts that stand in an export for everybody to read."""
+    """Return the small counts that an export shows openly."""
     shown: list[Found] = [
         (f"{row['variable']} {row['level']}", int(row["value"]))
         for row in shared["cohort_characteristics"]

@@ -1,4 +1,4 @@
-"""No withheld count follows from shared figures that are no counts. Without the remedies the attacks find counts."""
+"""No withheld count follows from shared figures that are not counts. Without the remedies, the attacks find counts."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def shared_of(seed: int) -> Tables:
 
 
 def found_in(seeds: range) -> tuple[list[Found], int]:
-    """Return what the attacks recover of random cohorts, and how many figures they had."""
+    """Return the counts that the attacks recover from random cohorts, and the number of figures that they had."""
     found: list[Found] = []
     n_figures = 0
     for seed in seeds:

@@ -60,7 +60,7 @@ def test_few_studies_on_which_three_readers_disagree_are_not_told(
     tables = shared(tmp_path, draw_calls(rng), {"unaided": calls})
     found = percent_agreement(tables)
     assert ("readers" in found) == is_shared
-    if is_shared:  # an attacker would compute: two of the three pairs disagree on each study without a consensus
+    if is_shared:  # An attacker computes this, because two of three pairs disagree on each study without a consensus.
         assert round(1.5 * N * (1 - found["readers"])) == n_apart
 
 
@@ -68,7 +68,7 @@ def test_readers_alone_and_with_the_model_do_not_tell_where_the_model_differs_fr
     rng = np.random.default_rng(5)
     calls = np.stack([draw_calls(rng)] * 3, axis=1)
     model = calls[:, 0].copy()
-    model[[4, 200]] ^= 1  # 6 disagreements with readers who all agree
+    model[[4, 200]] ^= 1  # This gives 6 disagreements with readers who all agree.
     found = percent_agreement(shared(tmp_path, model, {"unaided": calls}))
     assert "readers" in found and "readers_and_model" not in found
 
@@ -77,7 +77,7 @@ def test_the_mean_of_an_arm_does_not_tell_the_one_reader_whose_count_is_withheld
     rng = np.random.default_rng(7)
     unaided, aided = (np.stack([draw_calls(rng) for _ in range(3)], axis=1) for _ in range(2))
     unaided[:N_DISEASED, 0] = 1
-    unaided[:4, 0] = 0  # misses 4
+    unaided[:4, 0] = 0  # This reader misses 4 studies.
     tables = shared(tmp_path, draw_calls(rng), {"unaided": unaided, "aided": aided})
     shown = {row["endpoint"] for row in tables["comparisons"] if row["family"] == "arms"}
     assert shown == {"specificity"}

@@ -68,7 +68,7 @@ def draw_cohort(root: Path, seed: int, n: int) -> SimpleNamespace:
 
 
 def true_counts(studies: Iterable[SimpleNamespace]) -> Counter[tuple[Any, ...]]:
-    """Return the counts that the attacker is after, under the attacker's names."""
+    """Return the counts that the attacker looks for, under the attacker's names."""
     counts: Counter[tuple[Any, ...]] = Counter()
     names = {(True, 1): "tp", (True, 0): "fn", (False, 1): "fp", (False, 0): "tn"}
     for study in studies:
@@ -115,7 +115,7 @@ def recovered(cohort: SimpleNamespace, min_cell: int) -> tuple[list[str], int, d
 
 
 def _numbers_of_readers() -> dict[str, str]:
-    """Return reader → number in the shared tables. The attacker is told the numbers, to be on the safe side."""
+    """Return reader → number in the shared tables. The attacker knows the numbers, to be on the safe side."""
     ordered = sorted(READERS, key=lambda name: hashlib.sha256(name.encode()).digest())
     return {name: f"reader {number}" for number, name in enumerate(ordered, start=1)}
 
@@ -128,7 +128,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 def test_no_small_count_of_a_cohort_follows_from_what_is_shared(cohort: SimpleNamespace) -> None:
     found, n_small, shared = recovered(cohort, 10)
     assert not found
-    assert n_small > 5 and len(shared["estimates"]) > 10  # something to find, and something to find it with
+    assert n_small > 5 and len(shared["estimates"]) > 10  # The attacker has counts to find and figures to use.
 
 
 def test_the_attacker_finds_small_counts_that_are_only_left_out(
@@ -180,7 +180,7 @@ def test_means_are_of_many_and_tell_no_small_group(cohort: SimpleNamespace) -> N
 
 @pytest.mark.parametrize("min_cell", [5, 10])
 def test_points_of_shared_curves_are_far_apart(cohort: SimpleNamespace, min_cell: int) -> None:
-    """The studies by which two points differ are a group of diseased or of healthy studies: nobody, or many."""
+    """The studies by which two points differ are groups of diseased or healthy studies, which are empty or large."""
     shared = recovered(cohort, min_cell)[2]
     analysed = [study for study in cohort.studies if study.label is not None and study.call is not None]
     totals = {"x": sum(s.label == 0 for s in analysed), "y": sum(s.label == 1 for s in analysed)}

@@ -1,4 +1,4 @@
-"""Two things that share a name cannot get their counts mixed up: such names are refused, before and at the export."""
+"""Counts of two things with one name could be mixed up, so such names are refused before and at the export."""
 
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def characteristics(variable: str, level: str, values: dict[str, int]) -> list[d
 
 
 def test_an_export_of_metrics_with_two_things_of_one_name_is_refused() -> None:
-    """Such metrics come from outputs of early versions, which took the names."""
+    """Such metrics come from outputs of early versions, which accepted the names."""
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in SHARED_TABLES}
     tables["cohort_characteristics"] = [
         *characteristics("diagnosis", "tga", {"all": 3}),

@@ -27,7 +27,7 @@ OF_LABEL = (("tp", "fn"), ("fp", "tn"))
 
 
 class AttackerOfTwo:
-    """Bounds counts of the first cohort (`part` 0), and of the studies added since (`part` 1), by both exports."""
+    """Bounds counts of the first cohort (`part` 0) and of the studies added later (`part` 1) from both exports."""
 
     def __init__(self, exports: list[Tables], levels: list[dict[str, list[str]]]) -> None:
         both = [Attacker(export, own, []) for export, own in zip(exports, levels, strict=True)]
@@ -96,7 +96,7 @@ def two_cohorts(seed: int) -> tuple[Cohort, Cohort]:
 
 
 def recovered(seed: int, *, remembers: bool) -> Iterator[str]:
-    """Yield the small counts, of the earlier cohort, of the later one or of what was added, that follow."""
+    """Yield the small counts that follow for the earlier cohort, the later one or the added studies."""
     raw = [metrics_of(cohort) for cohort in two_cohorts(seed)]
     first, _, record = _select(raw[0], MIN_CELL, ())
     record = ExportRecord.from_json(record.to_json(), "record")

@@ -97,7 +97,7 @@ def test_no_small_count_of_a_table_with_margins_follows_from_the_published_ones(
     places = [place for place, cell in enumerate(sorted(withheld, key=repr)) if cell in small]
     if len(withheld) < len(counts.values):
         assert not determined_counts(matrix.astype(np.float64), values, places)
-    for relation in counts.sums:  # and no sum reveals a small group of withheld counts
+    for relation in counts.sums:  # No sum reveals a small group of withheld counts, either.
         hidden = [cell for cell in relation.parts if cell in withheld]
         if relation.total not in withheld and small.intersection(hidden):
             assert not is_small(sum(counts.values[cell] for cell in hidden), min_cell)
@@ -109,7 +109,7 @@ def test_nothing_is_withheld_where_nothing_is_small() -> None:
 
 def test_margins_stay_where_the_inside_is_enough() -> None:
     counts = cross_table([[3, 40, 30], [50, 30, 20], [12, 33, 60]])
-    for cell in counts.values:  # margins are more important than the cells inside
+    for cell in counts.values:  # Margins are more important than inner cells.
         counts.rank[cell] = 1 if isinstance(cell[0], int) else 0
     withheld = protect(counts, 10)
     assert (0, 0) in withheld and len(withheld) <= 6

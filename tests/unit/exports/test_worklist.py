@@ -1,4 +1,4 @@
-"""The worklist says of every study what the evaluation says, and takes its identifiers from the latest plan."""
+"""The worklist agrees with the evaluation on every study, and takes its identifiers from the latest plan."""
 
 import csv
 from pathlib import Path
@@ -18,7 +18,7 @@ CHILD = "0a1b2c3d-4e5f6071-2"
 
 
 def worklist(made: MadeOutput, run_id: str = RUN_ID, study_score: str = "mean") -> dict[str, dict[str, str]]:
-    """The rows of `worklist.csv` by token."""
+    """Export the worklist and return the rows of `worklist.csv` by token."""
     record = read_run_record(made.output, run_id)
     assert record is not None
     record = record.model_copy(update={"config": {"evaluation": {"study_score": study_score}}})
@@ -29,7 +29,7 @@ def worklist(made: MadeOutput, run_id: str = RUN_ID, study_score: str = "mean") 
 
 
 def frames_around_the_threshold() -> list[tuple[float, float]]:
-    """Pairs of probabilities whose mean is 0.5, or differs from it by a few units in the last place."""
+    """Return pairs of probabilities whose mean is 0.5 or differs from it by a few units in the last place."""
     one = np.float32(1)
     pairs = []
     for exponent in (10, 18, 24):

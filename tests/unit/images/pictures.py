@@ -33,7 +33,7 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def handmade_png(width: int, height: int, bits: int, colour_type: int, rows: bytes, extra: bytes = b"") -> bytes:
-    """A PNG without an encoder in between: `rows` are its scan lines with their filter bytes."""
+    """Return a PNG that no encoder has changed. `rows` has its scan lines with their filter bytes."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"

@@ -1,4 +1,4 @@
-"""Decoding: what each kind of file gives, and which code each bad file gets."""
+"""Decoding: the pixels of each kind of file, and the error code of each bad file."""
 
 import io
 import struct
@@ -87,7 +87,10 @@ def test_sixteen_bit_tiff_in_both_byte_orders(byte_order: str) -> None:
 
 
 def handmade_tiff(entries: dict[int, tuple[int, int]], strip: bytes) -> bytes:
-    """A little-endian, one-strip TIFF: tag → (type, value); the strip's offset and length are filled in."""
+    """Return a little-endian TIFF with one strip.
+
+    `entries` maps each tag to (type, value). The strip's offset and length are added.
+    """
     entries = {**entries, 273: (4, 8), 279: (4, len(strip))}
     directory = struct.pack("<H", len(entries))
     for tag, (kind, value) in sorted(entries.items()):
@@ -137,7 +140,7 @@ def test_32_bit_integers() -> None:
 
 @pytest.mark.parametrize("file_format", ["JPEG", "TIFF"])
 def test_cmyk(file_format: str) -> None:
-    """Inks against the colours they print, to JPEG's accuracy. CMYK JPEGs are stored inverted, as Adobe does."""
+    """Inks give the colours that they print, within JPEG's accuracy. CMYK JPEGs are stored inverted, as by Adobe."""
     red, cyan, black = (0, 255, 255, 0), (255, 0, 0, 0), (0, 0, 0, 255)
     for ink, rgb in ((red, (255, 0, 0)), (cyan, (0, 255, 255)), (black, (0, 0, 0))):
         image = decoded(encoded(Image.new("CMYK", (16, 16), ink), file_format))
@@ -147,11 +150,11 @@ def test_cmyk(file_format: str) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF"])
 def test_exif_orientation_is_applied(orientation: int, file_format: str) -> None:
-    """The stored picture is what a camera held `orientation` wrote of one upright scene; all must come out the same."""
+    """A camera in each orientation stores the same upright scene differently, but all files give the same image."""
     upright = np.zeros((32, 48, 3), np.uint8)
     upright[:16, :16] = (255, 0, 0)
     upright[16:, 24:] = (0, 0, 255)
-    as_stored = {  # EXIF 2.3, tag 0x0112: which side of the scene the first row and column are
+    as_stored = {  # EXIF 2.3, tag 0x0112, defines which sides of the scene the first row and column are.
         1: upright,
         2: upright[:, ::-1],
         3: upright[::-1, ::-1],
@@ -179,7 +182,7 @@ def test_every_page_of_a_tiff_is_a_frame_of_its_own_size() -> None:
     pages = [noise_hw_u8(10, 12, seed=1), noise_hw_u8(20, 8, seed=2), noise_hw_u8(5, 5, seed=3)]
     file = open_image(tiff_of(pages), LIMITS)
     assert file.n_frames == 3
-    for index in (2, 0, 1, 1):  # in any order, again and again
+    for index in (2, 0, 1, 1):  # Frames can be read in any order and repeatedly.
         np.testing.assert_array_equal(file.frame(index)[:, :, 0], pages[index])
         assert file.geometry(index).decoded_bytes == 3 * pages[index].size
 
@@ -243,7 +246,7 @@ def test_sound_files_of_an_unreadable_kind_are_not_called_damaged() -> None:
 
 
 def test_limits_come_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A 400-megapixel bomb of a few kB is refused by its header; decoding is not even begun."""
+    """A file of a few kB that declares 400 megapixels is refused by its header, before decoding starts."""
     bomb = handmade_png(20_000, 20_000, 8, 0, b"\0" * 1_000_000)
     with monkeypatch.context() as patch:
         patch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
@@ -254,7 +257,7 @@ def test_limits_come_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_our_limit_stands_alone(recwarn: pytest.WarningsRecorder) -> None:
-    """Pillow's own limit, process-wide, is neither changed nor in the way of a larger one in a job file."""
+    """Pillow's process-wide limit is not changed, and does not prevent a larger limit in a job file."""
     before = Image.MAX_IMAGE_PIXELS
     picture = handmade_png(20_000, 10_000, 1, 0, (b"\0" + b"\xaa" * 2_500) * 10_000)
     assert open_image(picture, DecodeLimits(max_pixels=200_000_000)).geometry(0).decoded_bytes == 600_000_000
@@ -274,7 +277,7 @@ def test_limits_hold_for_each_page() -> None:
 
 
 def test_text_chunk_bomb() -> None:
-    """A text chunk that unpacks to 500 MB ends as a failed file before it is unpacked."""
+    """A file with a text chunk that would unpack to 500 MB fails before the chunk is unpacked."""
     packer = zlib.compressobj(9)
     body = b"Comment\0\0" + b"".join(packer.compress(b"a" * 1_000_000) for _ in range(500)) + packer.flush()
     tracemalloc.start()

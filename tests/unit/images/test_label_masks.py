@@ -1,4 +1,4 @@
-"""Reference masks: accepted as they are or refused with a code, never repaired."""
+"""Reference masks are accepted as they are or refused with an error code. They are never repaired."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ def test_one_bit_masks_are_black_and_white() -> None:
 
 
 def test_a_jpeg_mask_is_refused_with_the_reason() -> None:
-    """A smooth-edged head drawn in white and stored lossily: some hundred grey values, as real archives have."""
+    """A smooth white shape in a lossy file has about a hundred grey values, as in real archives."""
     rows, columns = np.mgrid[:256, :256]
     drawn = Image.fromarray((((rows - 128) / 60.0) ** 2 + ((columns - 128) / 90.0) ** 2 < 1).astype(np.uint8) * 255)
     blurred = drawn.resize((200, 200), Image.Resampling.BICUBIC).convert("RGB")

@@ -1,4 +1,4 @@
-"""Flags on label maps drawn to raise them, one at a time."""
+"""Each quality flag is raised by a label map that was drawn for it."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def test_fragments() -> None:
     assert quality_flags(halves, 0.9) == ("fragments",)
     diagonal = np.zeros((100, 100), np.uint8)
     diagonal[np.arange(100), np.arange(100)] = 2
-    assert "fragments" not in quality_flags(diagonal, 0.9)  # pixels that touch at a corner hang together
+    assert "fragments" not in quality_flags(diagonal, 0.9)  # Pixels that touch at a corner are connected.
 
 
 @pytest.mark.parametrize("probability, unsure", [(0.39, False), (0.41, True), (0.5, True), (0.59, True), (0.61, False)])

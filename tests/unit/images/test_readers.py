@@ -1,4 +1,4 @@
-"""The registry of image readers: another format is one class and one entry, whatever its files are used for."""
+"""The registry of image readers: a new format needs one class and one entry, for images and masks alike."""
 
 import io
 import re
@@ -22,7 +22,7 @@ LIMITS = DecodeLimits()
 
 
 class WebpFile:
-    """A still or animated WebP file, as somebody would add it."""
+    """A reader of still or animated WebP files, as a contributor would add it."""
 
     def __init__(self, data: bytes) -> None:
         self._file = Image.open(io.BytesIO(data))

@@ -1,4 +1,4 @@
-"""Decoding and resizing against the function that the original uses, `keras.utils.load_img(target_size=…)`."""
+"""Decoding and resizing equal the function that the original uses, `keras.utils.load_img(target_size=…)`."""
 
 import io
 
@@ -49,7 +49,7 @@ def test_equal_to_keras_at_the_models_grids(source: tuple[int, int], grid: tuple
 
 
 def test_where_keras_is_left_on_purpose() -> None:
-    """16-bit grey: Keras makes everything above 255 white; ours keeps the picture."""
+    """Keras makes all values above 255 of a 16-bit grey image white. This package keeps the image."""
     eight_bit = noise_hwc_u8(12, 14)[:, :, 0]
     data = encoded(eight_bit.astype(np.uint16) * 257)
     assert (as_keras(data, 12, 14) == 255).mean() > 0.95

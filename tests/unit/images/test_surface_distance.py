@@ -1,4 +1,4 @@
-"""Surface distances against the definition, done pixel by pixel."""
+"""Surface distances equal the definition, computed pixel by pixel."""
 
 import numpy as np
 import pytest

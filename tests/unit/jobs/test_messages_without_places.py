@@ -1,4 +1,4 @@
-"""What a job on a cluster prints ends up in Ray's logs and job API: it names settings, and no place in the archive."""
+"""A job's output on a cluster is kept in Ray's logs and job API, so it names settings and no place in the archive."""
 
 import json
 import warnings
@@ -95,7 +95,7 @@ KINDS: dict[Callable[[JobConfig], None], tuple[str, int]] = {
 def run(
     job: JobConfig, kind: Callable[[JobConfig], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *options: str
 ) -> int:
-    """Run the job as a cluster does, in the working directory that `submit` has sent, up to what `kind` does."""
+    """Run the job as a cluster does, in the working directory that `submit` has sent. `kind` replaces the scoring."""
 
     def submit(config: JobConfig, progress: RunProgress, **_: Any) -> None:
         warnings.warn(f"{config.input.uri}/{CANARY}: a damaged record is left out", stacklevel=1)
@@ -133,7 +133,7 @@ def test_a_fault_names_the_setting_and_the_private_tree_has_the_full_text(
     assert f"diagchd-batch logs OUTPUT --run-id {RUN}" in printed
     kept = read_log(open_store(f"{job.output.uri}/private"), RUN)
     assert f"listing {job.input.uri}" in kept
-    assert kept.count(CANARY) > (2 if kind is table_that_is_gone else 3)  # that fault names no place anyway
+    assert kept.count(CANARY) > (2 if kind is table_that_is_gone else 3)  # That fault itself names no place.
 
 
 def test_a_driver_that_knows_no_run_keeps_the_full_text_too(

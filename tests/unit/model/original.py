@@ -1,7 +1,7 @@
-"""The original's network put together from Keras's own Xception and layers with automatic names, for comparison.
+"""The original's network, built from Keras's own Xception and layers with automatic names, for comparison.
 
-An implementation apart from `diagchd_batch.model.network`: layer creation follows the published description, names come
-from Keras, files are written by Keras.
+This implementation is independent of `diagchd_batch.model.network`. It creates layers in the order of the published
+description, and Keras chooses their names and writes the files.
 """
 
 import keras

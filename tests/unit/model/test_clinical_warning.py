@@ -1,4 +1,4 @@
-"""Whoever scores with weights that never learned from a patient is warned, and nobody else is."""
+"""A warning appears only for weights that were never trained on patients' images."""
 
 import pytest
 

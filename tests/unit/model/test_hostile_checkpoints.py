@@ -31,7 +31,7 @@ def network() -> keras.Model:
 
 @pytest.fixture
 def checkpoint(network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A good checkpoint beside a pipe that nobody writes to. Opening the pipe would wait until the alarm."""
+    """Write a good checkpoint beside a pipe that nobody writes to. Opening the pipe would block until the alarm."""
     monkeypatch.chdir(tmp_path)
     save_checkpoint(network, tmp_path / "weights.h5")
     os.mkfifo(tmp_path / FIFO)
@@ -154,7 +154,7 @@ def test_storage_that_needs_more_memory_than_its_values_is_refused(
 
 
 def long_names(file: h5py.File) -> None:
-    """Names that all refer to one text of 10 MB, as no writer would store them: 40 kB of references need 25 GB."""
+    """Let all names refer to one text of 10 MB, as no real writer does. 40 kB of references then need 25 GB."""
     texts = file.create_dataset("texts", shape=(2,), dtype=h5py.string_dtype())
     texts[0] = "x" * 10_000_000
     file.attrs.create("layer_names", np.array(["x"] * 2_500, dtype=object), dtype=h5py.string_dtype())

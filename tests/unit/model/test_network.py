@@ -1,4 +1,4 @@
-"""The network agrees with the output of the original, with Keras's own Xception and with the published shapes."""
+"""The network agrees with the original's output, with Keras's own Xception and with the published shapes."""
 
 import ast
 from pathlib import Path

@@ -46,7 +46,7 @@ def forge(
     split: bool = False,
     change: Callable[[Layers], None] | None = None,
 ) -> None:
-    """Write `network`'s weights the way Keras 2.8 does, automatic layers numbered from `offsets` in steps of `step`.
+    """Write `network`'s weights as Keras 2.8 does, with automatic layers numbered from `offsets` in steps of `step`.
 
     `change` may alter the layers, {name: {weight name: array}}, before they are written.
     """
@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_loaded(
 
 
 def test_values_in_another_file_are_refused(network: keras.Model, target: keras.Model, tmp_path: Path) -> None:
-    """They could change while the digest of the checkpoint stays the same."""
+    """Values in another file could change while the digest of the checkpoint stays the same."""
     forge(network, tmp_path / "original.h5")
     forge(network, tmp_path / "other.h5")
     with h5py.File(tmp_path / "original.h5", "a") as file:
@@ -205,7 +205,7 @@ def test_values_in_another_file_are_refused(network: keras.Model, target: keras.
 def test_an_array_larger_than_memory_is_refused_by_its_shape(
     network: keras.Model, target: keras.Model, tmp_path: Path
 ) -> None:
-    """HDF5 stores nothing for values that were never written, so that a small file can declare a petabyte."""
+    """HDF5 stores nothing for values that were never written, so a small file can declare a petabyte."""
     forge(network, tmp_path / "original.h5")
     with h5py.File(tmp_path / "original.h5", "a") as file:
         group = file["model_weights/conv2d_3/conv2d_3"]
@@ -233,7 +233,7 @@ def test_damaged_files_end_in_an_error_or_load_but_never_crash(
     data = bytearray(forged_bytes[: int(len(forged_bytes) * keep)])
     for place, mask in flips:
         if data:
-            data[int(place * len(data) * 0.05)] ^= mask  # the structure lies at the front
+            data[int(place * len(data) * 0.05)] ^= mask  # The structure is at the front of the file.
     path = tmp_path / "damaged.h5"
     path.write_bytes(data)
     with pytest.raises(WeightsError, match=r"damaged\.h5"):

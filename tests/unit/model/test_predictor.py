@@ -46,7 +46,7 @@ def predictor(spec: ModelSpec) -> Predictor:
 
 @pytest.fixture(scope="module")
 def images(spec: ModelSpec) -> np.ndarray:
-    """Return smooth random pictures. On noise the classes of many pixels would be nearly equally probable."""
+    """Return smooth random images. On noise, the classes of many pixels would be nearly equally probable."""
     coarse = np.random.default_rng(0).integers(0, 256, (BATCH, spec.height // 16, spec.width // 16, 3), dtype=np.uint8)
     return coarse.repeat(16, axis=1).repeat(16, axis=2)
 
@@ -129,8 +129,8 @@ for precision in ("float32", "bfloat16"):
 
 
 def test_tensorflow_s_optimizer_takes_the_graph() -> None:
-    """If the optimizer gives up it only writes a message, and scoring is slower."""
-    environ = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}  # errors
+    """If the optimizer fails, it only writes a message, and scoring is slower."""
+    environ = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}  # only errors are logged
     ended = subprocess.run([sys.executable, "-c", COMPILE], env=environ, capture_output=True, text=True, check=True)
     assert "remapper failed" not in ended.stderr
 
@@ -201,7 +201,7 @@ def test_an_empty_batch_and_a_second_number_of_threads_are_refused(spec: ModelSp
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "weights.h5", "w") as file:
-        file.attrs["diagchd_batch_weights"] = 1  # without the network it passes for a checkpoint of ours
+        file.attrs["diagchd_batch_weights"] = 1  # Without the network it looks like a checkpoint of this package.
     with pytest.raises(WeightsError, match=r"does not fit .*: \d+ variables are missing"):
         Predictor(resolve_model("diagchd-compact", str(tmp_path / "weights.h5"), "float32"), 1)
 

@@ -1,4 +1,4 @@
-"""Private directories: only their user can enter, forged names do no harm, and what killed processes left goes."""
+"""Only its user can enter a private directory, forged names do no harm, and leftovers are removed."""
 
 import fcntl
 import os
@@ -41,7 +41,7 @@ def base() -> Iterator[Path]:
 
 @contextmanager
 def held(base: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
-    """A private directory of another process of this user, and the process."""
+    """Yield a private directory of another process of this user, and the process."""
     command = [sys.executable, "-c", HOLD, str(base)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         printed: IO[str] | None = process.stdout

@@ -1,4 +1,4 @@
-"""Temporary files: those of a single file have no name, and nothing outlives a killed process unnoticed."""
+"""Single temporary files have no name, and only one package makes temporary files."""
 
 import ast
 import os
@@ -13,11 +13,11 @@ from diagchd_batch.process import temporary_base
 from diagchd_batch.process.scratch import scratch_directory, scratch_file
 
 PACKAGE = Path(diagchd_batch.__file__).parent
-OWN_CACHE = PACKAGE / "model" / "packages" / "s3.py"  # fetched weights, beside the cache that they are renamed into
+OWN_CACHE = PACKAGE / "model" / "packages" / "s3.py"  # It fetches weights to a directory beside their cache.
 
 
 def test_only_one_package_makes_temporary_files() -> None:
-    """Elsewhere a directory of `tempfile` would stay in TMPDIR for good when its process is killed."""
+    """A directory that other code made with `tempfile` would stay in TMPDIR if its process were killed."""
     users = [
         path
         for path in PACKAGE.rglob("*.py")

@@ -1,4 +1,4 @@
-"""Temporary files go where TMPDIR says, unless another user can rename what lies there."""
+"""Temporary files are written to TMPDIR, unless another user can rename files there."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A directory below `/tmp` that only its user can change."""
+    """Yield a directory below `/tmp` that only its user can change."""
     with reachable_directory() as directory:
         directory.chmod(0o755)
         yield directory.resolve()

@@ -1,4 +1,4 @@
-"""The report as a whole: what it must hold, and what it must never hold."""
+"""The whole report: what it must contain, and what it must never contain."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -170,7 +170,7 @@ def test_several_operating_points_are_not_mixed(made: MadeOutput) -> None:
             n, *parts = (int(table.cell(row[0], name)[0]) for name in ("n", "TP", "FP", "FN", "TN"))
             assert n == sum(parts) == 20
     roc = page.text.partition("figure-roc-curve-title")[2].partition("</svg>")[0]
-    assert roc.count('class="point model"') == 2  # the headline's, and the legend's
+    assert roc.count('class="point model"') == 2  # one for the headline and one for the legend
 
 
 def test_segmentation_takes_rows_over_images(made: MadeOutput) -> None:
@@ -214,7 +214,7 @@ def test_a_comparison_with_an_earlier_run_is_shown(made: MadeOutput) -> None:
 
 
 def with_model(made: MadeOutput, weights_digest: str, card: dict[str, Any]) -> HtmlPage:
-    """The report again, of a run whose record has this model."""
+    """Put the model into the run's record, and write and return the report again."""
     record = read_private_run_record(made.private, RUN_ID)
     model = record.model.model_copy(update={"weights_digest": weights_digest, "card": card})
     write_run_record(made.output, made.private, record.model_copy(update={"model": model}))
@@ -227,7 +227,7 @@ def test_scores_of_images_by_weights_that_saw_phantoms_alone_say_so_at_the_top(m
     bundled = with_model(made, card["weights"]["sha256"], card)
     assert bundled.words.index("NO CLINICAL MEANING") < bundled.words.index("Flow of studies")
     assert card["limitations"] in bundled.words
-    own = with_model(made, "a" * 64, card)  # the user's, to which the card's words of the bundled ones do not apply
+    own = with_model(made, "a" * 64, card)  # The card's text about the bundled weights does not apply to other weights.
     assert "phantoms" not in own.words.lower()
     assert "what they were trained on, and for what use, is unknown" in own.words
 

@@ -44,7 +44,7 @@ def test_the_grid_is_stretched_to_the_source() -> None:
 
 
 def _inside(path: str, height: int, width: int) -> np.ndarray:
-    """Even-odd rule along every row of pixels: the vertical edges to the left of a pixel are counted."""
+    """Return the pixels inside the path by the even-odd rule, which counts the vertical edges left of each pixel."""
     crossings = np.zeros((height, width + 1), int)
     for x, y, end in re.findall(r"M(\d+) (\d+)V(\d+)", path):
         crossings[int(y) : int(end), int(x)] += 1

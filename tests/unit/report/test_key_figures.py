@@ -1,4 +1,4 @@
-"""The key figures that a run's end shows."""
+"""The key figures that are shown at the end of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ def test_are_of_studies_at_the_headline_threshold_and_of_images_for_masks(tmp_pa
     assert figures["AUC"].startswith("0.938 (")  # 15 of the 16 pairs
     assert figures["AUC"].endswith("), 8 studies")
     assert figures["sensitivity"].startswith("0.750 (")
-    assert figures["sensitivity"].endswith("), 3 of 4 diseased studies")  # not all 8: those are not its denominator
+    assert figures["sensitivity"].endswith("), 3 of 4 diseased studies")  # The denominator is not all 8 studies.
     assert figures["specificity"].startswith("0.750 (")
     assert figures["specificity"].endswith("), 3 of 4 healthy studies")
-    assert figures["mean IoU"] == "0.333, 16 images"  # of Dice 1/2 each: without spread there is no interval
+    assert figures["mean IoU"] == "0.333, 16 images"  # Each Dice is 1/2, so there is no interval.
 
 
 def test_what_a_run_has_no_value_of_is_left_out(tmp_path: Path) -> None:

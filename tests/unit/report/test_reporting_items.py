@@ -1,4 +1,4 @@
-"""The table of what reporting guidelines ask for: all result items, filled where the report has them."""
+"""The table of reporting guidelines lists all result items, and fills those that the report has."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def report(made: MadeOutput, cohort: list[MadeStudy], **config: Any) -> HtmlPage
 
 
 def places(page: HtmlPage) -> dict[tuple[str, ...], str]:
-    """(guideline, number, item) → where."""
+    """Return (guideline, number, item) → place in the report."""
     return {tuple(row[:3]): row[3] for row in page.table("Result items").rows}
 
 

@@ -24,7 +24,7 @@ from tests.unit.results.made_run import MadePlan, run_record
 
 @dataclass
 class MadeLineage:
-    """Below `root`: an archive in layout `tree`, and an output with runs ``run-1``, ``run-2`` and so on."""
+    """An archive in layout `tree` and an output with runs ``run-1``, ``run-2`` and so on, both below `root`."""
 
     root: Path
     plans: list[Plan] = field(default_factory=list)
@@ -44,7 +44,10 @@ class MadeLineage:
             path.write_text(key + content)
 
     def run(self, broken: tuple[str, ...] = (), select: Select | None = None, **record: object) -> str:
-        """Plans what is new, or as `select` says, and scores it: one frame a file, but `broken` ones fail."""
+        """Plan the new images, or those that `select` selects, and write one scored frame for each. Return the run id.
+
+        Files in `broken` fail.
+        """
         run_id = f"run-{len(self.plans) + 1}"
         archive = open_store(str(self.root / "archive"))
         config = InputConfig(uri=archive.uri, layout="tree")

@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 
 class MadePlan:
-    """What `verify_run` asks of a plan."""
+    """The part of a plan that `verify_run` uses."""
 
     def __init__(self, shards: list[list[PlannedImage]], frames: str = "all") -> None:
         self._shards = shards
@@ -85,7 +85,7 @@ class MadeRun:
     def write_shard(
         self, shard: int, rows: list[Row], attempt: str = "first", metadata: Mapping[bytes, bytes] | None = None
     ) -> None:
-        """As a worker does: a local file, its sources, the commit."""
+        """Write and commit a shard as a worker does: a local file, then its sources, then the commit."""
         sources = [
             {"image_id": image.image_id, "uri": image.uri, "sha256": "5" * 64} for image in self.plan._shards[shard]
         ]
@@ -98,7 +98,7 @@ class MadeRun:
     def rewrite_shard(
         self, shard: int, rows: list[Row], attempt: str = "again", metadata: Mapping[bytes, bytes] | None = None
     ) -> None:
-        """A worker at fault: its file is well formed and recorded, its rows are wrong."""
+        """Replace a shard as a faulty worker would: the file is well formed and recorded, but its rows can be wrong."""
         self.shard_path(shard).unlink()
         self.write_shard(shard, rows, attempt, metadata)
 
@@ -109,7 +109,7 @@ class MadeRun:
 
 
 def label_map(seed: int) -> np.ndarray:
-    """A heart somewhere, with a septum in it."""
+    """Return the label map of a heart with a septum at a random place."""
     generator = np.random.default_rng(seed)
     row, column = generator.integers(2, 8, 2)
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -147,12 +147,12 @@ def scored_row(image: PlannedImage, frame: int, n_frames: int, seed: int) -> Row
         row["intersection_px_whole_heart"] = int(((reference > 0) & (mask > 0)).sum())
         for name in ("septum", "heart", "whole_heart"):
             row[f"hd95_source_px_{name}"] = 12.5
-            row[f"assd_source_px_{name}"] = float("nan")  # an undefined distance must not look like a difference
+            row[f"assd_source_px_{name}"] = float("nan")  # An undefined distance must not be reported as a difference.
     return _made_up_values() | row
 
 
 def _made_up_values() -> Row:
-    """A value for each column that scored rows must have, so that a new column needs no change here."""
+    """Return a value for each column that scored rows must have, so that a new column needs no change here."""
     return {
         column.name: pa.scalar(column.minimum or 0).cast(column.type).as_py()
         for column in SCORE_COLUMNS
@@ -187,7 +187,11 @@ def planned_image(shard: int, position: int, **changes: Any) -> PlannedImage:
 
 
 def make_run(root: Path | str, n_shards: int = 3) -> MadeRun:
-    """Each shard: a cine of three frames, a still with a mask, a file that failed, two frames asked for by number."""
+    """Write a finished run.
+
+    Each shard has a cine of three frames, a still with a mask, a file that failed, and a file of which two frames were
+    requested by number.
+    """
     plan, rows = [], []
     for shard in range(n_shards):
         cine = planned_image(shard, 0)
@@ -214,7 +218,7 @@ def make_run(root: Path | str, n_shards: int = 3) -> MadeRun:
 
 
 def copy_run(run: MadeRun, root: Path) -> MadeRun:
-    """The same run elsewhere, free to be broken; quicker than another one, whose commits wait for the disk."""
+    """Copy a run, so that a test can damage it. Copying is faster than new commits, which wait for the disk."""
     shutil.copytree(run.storage.uri, root / "output")
     return MadeRun(*_storages(root), MadePlan([list(shard) for shard in run.plan._shards]), run.rows)
 
@@ -248,7 +252,7 @@ def run_record(plan: MadePlan, **changes: Any) -> PrivateRunRecord:
             card={},
         ),
         "plan": PlanRecord(
-            **{name: getattr(head, name) for name in PlanRecord.model_fields}  # the head has them all by these names
+            **{name: getattr(head, name) for name in PlanRecord.model_fields}  # The head has all of these fields.
         ),
         "versions": {"numpy": np.__version__},
         "devices": ["CPU"],
@@ -267,5 +271,5 @@ def run_record(plan: MadePlan, **changes: Any) -> PrivateRunRecord:
 
 
 def stored_columns(rows: list[Row]) -> list[Row]:
-    """Rows with every column of the schema, as they come back."""
+    """Return the rows with every column of the schema, as a reader returns them."""
     return [{name: row.get(name) for name in SCORES.names} for row in rows]

@@ -1,4 +1,4 @@
-"""The declarations of columns, and what follows from them."""
+"""The declarations of columns, and everything that is derived from them."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Of several workers that finish one shard, one wins; its sources are there before it."""
+"""If several workers finish one shard, only one commits it. The sources of a shard are written before the commit."""
 
 import errno
 import hashlib
@@ -34,7 +34,7 @@ def test_one_winner(tmp_path: Path) -> None:
 
 def test_sources_carry_the_digest_of_what_was_made_of_them(tmp_path: Path) -> None:
     private = open_store(str(tmp_path / "private"), owner_only=True)
-    scores = io.BytesIO(b"0123456789" * 300_000)  # more than one piece
+    scores = io.BytesIO(b"0123456789" * 300_000)  # larger than one piece
     rows = [{"image_id": f"i-{k}", "uri": f"{k}.png", "sha256": "a" * 64} for k in range(300)]
     record_sources(private, "r", 5, "one", scores, iter(rows), {b"some": b"thing"})
     stored = pq.read_table(Path(private.uri) / output_layout.sources_file("r", 5, "one"))
@@ -68,7 +68,7 @@ def test_a_full_temporary_disk_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_sources_never_lie_in_the_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They name patients, and a worker that is killed would leave them there."""
+    """Sources can name patients, and a worker that is killed would leave them in the temporary directory."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "there is none"))
     private = open_store(str(tmp_path / "private"), owner_only=True)
     record_sources(private, "r", 5, "one", io.BytesIO(b"scores"), [{"image_id": "i", "uri": "u"}], {})

@@ -1,4 +1,4 @@
-"""Predictions: the scores' rows, in few files, the same bytes each time."""
+"""Predictions have the rows of the scores in few files, with the same bytes each time."""
 
 from pathlib import Path
 

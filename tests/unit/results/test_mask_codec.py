@@ -1,4 +1,4 @@
-"""Masks in, PNG, masks out; read by other programs too."""
+"""Masks are encoded as PNG and decoded without change, and other programs can read them."""
 
 import io
 import struct
@@ -29,7 +29,7 @@ def test_round_trip(label_map: np.ndarray) -> None:
 @settings(deadline=None, max_examples=20)
 @given(label_maps)
 def test_is_an_8_bit_grey_png_to_everyone(label_map: np.ndarray) -> None:
-    """The header by hand (PNG specification, 11.2.2), the pixels by Pillow's own `open`."""
+    """The header is decoded by hand (PNG specification, 11.2.2), and the pixels with Pillow's own `open`."""
     png = encode_mask(label_map)
     width, height, bits, colour_type = struct.unpack(">IIBB", png[16:26])
     assert (height, width, bits, colour_type) == (*label_map.shape, 8, 0)
@@ -41,12 +41,12 @@ def test_is_an_8_bit_grey_png_to_everyone(label_map: np.ndarray) -> None:
 def test_truncated_masks_never_turn_into_others(label_map: np.ndarray, kept: float) -> None:
     png = encode_mask(label_map)
     cut = png[: int(kept * len(png))]
-    if len(cut) < png.index(b"IDAT") + 6:  # not a bit of the pixels
+    if len(cut) < png.index(b"IDAT") + 6:  # The pixels are missing entirely.
         with pytest.raises(VerificationError):
             decode_mask(cut)
         return
     try:
-        decoded = decode_mask(cut)  # only checksums and the end marker may be missing
+        decoded = decode_mask(cut)  # Only checksums and the end marker may be missing here.
     except VerificationError:
         return
     np.testing.assert_array_equal(decoded, label_map)

@@ -1,4 +1,4 @@
-"""Derived tables are read without leaving anything to Arrow's threads."""
+"""Derived tables are read without leaving work to Arrow's threads."""
 
 import io
 import subprocess
@@ -17,7 +17,7 @@ from diagchd_batch.results.metrics_tables import read_derived
 from diagchd_batch.storage import open_store
 
 KEY = "table.parquet"
-N_PROCESSES = 60  # read as a dataset's scan, about one in twelve aborts
+N_PROCESSES = 60  # If the table were read by scanning a dataset, about one process in twelve would abort.
 READ_AND_END = f"""
 import sys
 from diagchd_batch.results.metrics_tables import read_derived
@@ -59,5 +59,5 @@ def test_a_process_may_end_right_after_it(tmp_path: Path, table: pa.Table) -> No
     def exit_code(_: int) -> int:
         return subprocess.run([sys.executable, "-c", READ_AND_END, tmp_path], capture_output=True).returncode
 
-    with ThreadPoolExecutor(4) as pool:  # busy cores: Arrow's threads come late
+    with ThreadPoolExecutor(4) as pool:  # Busy cores delay Arrow's threads.
         assert set(pool.map(exit_code, range(N_PROCESSES))) == {0}

@@ -1,4 +1,4 @@
-"""`open_output` and what it gives."""
+"""`open_output`, and the `Output` that it returns."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ def test_scores_and_predictions_hold_the_same_rows(run: MadeRun, output: Output)
 
 
 def test_one_glob_is_the_whole_archive(run: MadeRun) -> None:
-    """As a person with DuckDB alone would read it."""
+    """A user who has only DuckDB would read it in this way."""
     glob = f"{run.storage.uri}/predictions/*/*.parquet"
     counted = duckdb.sql(f"SELECT run_id, status, count(*) FROM '{glob}' GROUP BY ALL ORDER BY ALL").fetchall()
     assert counted == [(RUN_ID, "failed", 6), (RUN_ID, "ok", 15)]

@@ -1,4 +1,4 @@
-"""Run records: what is public, what is not, and that a new option does not become public by itself."""
+"""Run records: which fields are public, and that a new option does not become public by accident."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Shard files: contents, determinism, layout of the Parquet."""
+"""The contents, the determinism and the Parquet layout of shard files."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_rows_come_back(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [ROWS])
     table = pq.read_table(tmp_path / "a.parquet")
     assert table.schema.equals(SCORES)
-    assert str(table.to_pylist()) == str(stored_columns(ROWS))  # as text: a distance may be not-a-number
+    assert str(table.to_pylist()) == str(stored_columns(ROWS))  # as text, because a distance can be NaN
 
 
 @settings(max_examples=8, deadline=None)

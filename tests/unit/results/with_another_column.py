@@ -1,4 +1,4 @@
-"""Runs in a process of its own: declares one more column, then reads old outputs and writes new ones.
+"""Declares one more column, then reads old outputs and writes new ones. It runs in a separate process.
 
 Usage: python with_another_column.py KEPT DIRECTORY, where KEPT is an output of schema version 1.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # nothing of the package may be imported before the column is declared
+if TYPE_CHECKING:  # No module of the package may be imported before the column is declared.
     from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
@@ -67,14 +67,14 @@ def main(kept: Path, directory: Path) -> None:
         assert not report.problems, report.problems
     rows = open_query(old, {}).table("SELECT added_by_a_test, chd_probability FROM current")
     assert rows["added_by_a_test"].null_count == rows.num_rows == 36
-    compact_predictions(old.storage, "first", METADATA)  # a resumed run derives its predictions with today's columns
+    compact_predictions(old.storage, "first", METADATA)  # A resumed run has the current columns.
     assert old.predictions("first").to_table()["added_by_a_test"].null_count == 15
 
     new = make_run(directory / "new")
     report = verify_run(new.storage, new.private, new.plan, RUN_ID)  # type: ignore[arg-type]
     assert not report.problems, report.problems
     rows = open_output(new.storage.uri).predictions(RUN_ID).to_table()
-    assert rows["added_by_a_test"].null_count == 6  # those that failed
+    assert rows["added_by_a_test"].null_count == 6  # the rows of failed files
     new.rewrite_shard(1, [{**row, "added_by_a_test": 256.0} if row["status"] == "ok" else row for row in new.rows[1]])
     problems = verify_run(new.storage, new.private, new.plan, RUN_ID).problems  # type: ignore[arg-type]
     assert any(p.kind is ProblemKind.INCONSISTENT_ROW and "added_by_a_test is 256" in p.detail for p in problems), (
@@ -86,4 +86,4 @@ def main(kept: Path, directory: Path) -> None:
 if __name__ == "__main__":
     main(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.stdout.flush()
-    os._exit(0)  # threads of libraries need not be waited for
+    os._exit(0)  # This does not wait for threads of libraries.

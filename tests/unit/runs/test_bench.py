@@ -1,4 +1,4 @@
-"""Which settings `bench` suggests."""
+"""The settings that `bench` suggests."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def _suggest(*, model: float, decode_per_core: float, cores: int) -> dict[str, s
     [(41.0, 20.0, 3), (44.0, 20.0, 3), (59.9, 20.0, 3), (60.0, 20.0, 3), (60.1, 20.0, 4), (21.0, 20.0, 2)],
 )
 def test_cores_for_decoding_are_rounded_up(model: float, decode_per_core: float, cores_needed: int) -> None:
-    """With fewer cores decoding would hold the model up, which is what the suggestion is to prevent."""
+    """With fewer cores the model would have to wait for decoding, which the suggestion should prevent."""
     suggestions = _suggest(model=model, decode_per_core=decode_per_core, cores=1)
     assert f"cluster.cpus_per_actor={cores_needed}" in suggestions
     assert cores_needed * decode_per_core >= model

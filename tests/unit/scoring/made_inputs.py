@@ -1,4 +1,4 @@
-"""Small image files in a storage, planned as they are, and a model that is a plain function of the pixels."""
+"""Small image files in a storage, the images planned for them, and a model that is a simple function of the pixels."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ SPEC = ModelSpec(
 
 
 class PlainModel:
-    """Labels by brightness, probability = mean brightness; remembers its batches."""
+    """A model that labels pixels by brightness. The probability is the mean brightness. It remembers its batches."""
 
     spec = SPEC
 
@@ -51,14 +51,14 @@ class PlainModel:
 
 
 def png(value: int = 0, *, size: tuple[int, int] = (HEIGHT, WIDTH), mode: str = "RGB") -> bytes:
-    """A picture of one grey value; `size` is (height, width)."""
+    """Return a PNG of one grey value. `size` is (height, width)."""
     buffer = io.BytesIO()
     Image.new(mode, (size[1], size[0]), value if mode == "L" else (value,) * 3).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def tiff(values: list[int]) -> bytes:
-    """One page for each grey value."""
+    """Return a TIFF with one page for each grey value."""
     buffer = io.BytesIO()
     pages = [Image.new("L", (WIDTH, HEIGHT), value) for value in values]
     pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
@@ -73,7 +73,7 @@ def plan_files(
     frames: dict[str, tuple[int, ...]] | None = None,
     shard: int = 0,
 ) -> list[PlannedImage]:
-    """Write `files` (and `masks`, named as their image) below `directory`, and plan them as a listing shows them."""
+    """Write `files`, and `masks` by the names of their images, below `directory`. Return them as planned images."""
     storage = open_store(str(directory))
     images = []
     for position, (name, data) in enumerate(files.items()):

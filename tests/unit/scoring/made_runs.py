@@ -1,4 +1,4 @@
-"""A planned run over small files in a temporary directory, and a scorer for it with a plain model. No Ray."""
+"""A planned run over small files in a temporary directory, and a scorer for it with a simple model and without Ray."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,14 +43,14 @@ class MadeRun:
         return {info.key: self.output.read(info.key) for info in self.output.list("scores")}
 
     def attempts_of(self, worker: Worker) -> AttemptLog:
-        """The markers as another worker of this submission would write them."""
+        """Return a log that writes attempt markers as another worker of this submission would."""
         return AttemptLog(self.private, self.private, RUN, SUBMISSION, worker, lambda name: SubmissionState.LOST)
 
 
 def make_run(
     directory: Path, files: dict[str, bytes], *, name: str = "out", images_per_shard: int = 100, **limits: Any
 ) -> MadeRun:
-    """Plan `files` (keys ``study/name``) below ``directory/input``; outputs of different names share the input."""
+    """Plan `files` (keys ``study/name``) below ``directory/input``. Runs with different `name` share the input."""
     inputs = open_store(str(directory / "input"))
     for key, data in files.items():
         if inputs.stat(key) is None:

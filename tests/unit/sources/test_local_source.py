@@ -1,4 +1,4 @@
-"""What only a local disk does when it is read: permissions, links, mounts, file servers that are briefly away."""
+"""Reading from local disks only: permissions, links, mounts, and file servers that are away for a short time."""
 
 import errno
 import os
@@ -51,7 +51,7 @@ def test_odd_files(source: Source, tmp_path: Path) -> None:
     assert code_of(source, "circle.png") is FailureCode.UNREADABLE
     assert code_of(source, "pipe.png") is FailureCode.UNREADABLE
     assert code_of(source, "x" * 300) is FailureCode.NOT_FOUND
-    assert keys(source) == ["broken.png", "circle.png", "pipe.png"], "planned on and failed, not silently left out"
+    assert keys(source) == ["broken.png", "circle.png", "pipe.png"], "they must be listed and fail, not be left out"
 
 
 def test_links_are_followed_wherever_they_lead(tmp_path: Path) -> None:
@@ -258,4 +258,4 @@ def test_many_files_are_listed_without_holding_them(tmp_path: Path, source: Sour
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert seen == 2000
-    assert peak < 150_000, "an ObjectInfo with its key takes some 250 bytes: 500,000 for all"
+    assert peak < 150_000, "an ObjectInfo with its key takes about 250 bytes, so all of them take 500,000"

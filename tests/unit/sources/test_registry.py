@@ -1,4 +1,4 @@
-"""The registries of sources and stores: what a URI opens, and that another kind of source needs one registration."""
+"""The registries of sources and stores: what a URI opens, and that a new kind of source needs one registration."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ from tests.unit.images.pictures import encoded
 
 
 class ArchiveServer:
-    """A source as a DICOMweb server would be one: read only, and without sizes, entity tags or times."""
+    """A source like a DICOMweb server, which is read-only and has no sizes, entity tags or times."""
 
     objects: ClassVar[dict[str, bytes]] = {}
 
@@ -104,7 +104,7 @@ def test_other_schemes_are_refused_with_those_that_are_known(uri: str) -> None:
 def test_files_without_a_size_or_a_version_are_planned_and_read(
     server_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Listing, inventory, plan and decoding of an archive whose server knows no versions."""
+    """An archive whose server has no versions can be listed, planned and decoded."""
     images = {f"study-{n}/a.png": encoded(np.full((4, 5), n, np.uint8)) for n in (1, 2)}
     monkeypatch.setattr(ArchiveServer, "objects", images)
     source = open_source(server_uri)

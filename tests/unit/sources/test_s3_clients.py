@@ -1,4 +1,4 @@
-"""The settings of the boto3 client, which need no server to look at."""
+"""The settings of the boto3 client, which can be checked without a server."""
 
 import multiprocessing
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_only_an_expired_client_is_thrown_away() -> None:
     clients.renew(first)
     second = clients.get()
     assert second is not first
-    clients.renew(first)  # another thread comes late with the old one
+    clients.renew(first)  # Another thread still has the old client.
     assert clients.get() is second
 
 

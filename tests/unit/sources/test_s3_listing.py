@@ -1,4 +1,4 @@
-"""Listing simulated buckets of any size: complete, each key once, in parallel, in bounded memory."""
+"""Listings of simulated buckets are complete, have each key once, run in parallel and need bounded memory."""
 
 import bisect
 import multiprocessing
@@ -19,10 +19,10 @@ from tests.support import process_memory
 
 
 class SimulatedBucket:
-    """`fetch` is `list_objects_v2` over `n` keys, computed in ascending order by `key_of`, never held in memory.
+    """A bucket with `n` keys, which `key_of` computes in ascending order, so that they need no memory.
 
-    Follows Amazon's description of the operation: keys in binary order, StartAfter exclusive, keys and common
-    prefixes counted together against `page_size`, continuation from where the page ended.
+    `fetch` follows Amazon's description of `list_objects_v2`: keys are in binary order, StartAfter is exclusive, keys
+    and common prefixes count together against `page_size`, and the next page continues where the last one ended.
     """
 
     def __init__(self, n: int, key_of: Callable[[int], str], page_size: int = 1000, latency_s: float = 0) -> None:
@@ -98,7 +98,7 @@ def test_every_object_once_whatever_the_tree(keys: set[str], markers: set[str], 
 
 @pytest.mark.parametrize("n_studies", [9, 40, 3000])
 def test_ranges_between_many_directories(n_studies: int) -> None:
-    """Files beside directories, and directories whose names begin alike, at more than a page of prefixes."""
+    """There are files beside directories, directories with a common prefix, and more prefixes than a page holds."""
     keys = [f"site/s{study}{tail}" for study in range(n_studies) for tail in ("/1.png", "/2.png", ".txt", "-b/1.png")]
     bucket = bucket_of(keys, 100)
     listed = keys_below(bucket)
@@ -107,7 +107,7 @@ def test_ranges_between_many_directories(n_studies: int) -> None:
 
 
 def archive(n: int) -> SimulatedBucket:
-    """n images, five to a study: ``site-3/study-0123456/4.png``."""
+    """Return a bucket with n images, five per study, such as ``site-3/study-0123456/4.png``."""
     per_site = n // 4
     return SimulatedBucket(n, lambda i: f"site-{i // per_site}/study-{i // 5:07}/{i % 5}.png")
 
@@ -158,16 +158,16 @@ def test_a_slow_reader_holds_the_listing_back() -> None:
     listing = list_objects(bucket.fetch, "")
     next(listing)
     seen = -1
-    while seen != bucket.requests:  # until nothing moves any more
+    while seen != bucket.requests:  # Wait until no further request is made.
         seen = bucket.requests
         time.sleep(0.3)
-    discovery = 4 + bucket.n // 5 // bucket.page_size  # looks for directories; brings no objects that would wait
+    discovery = 4 + bucket.n // 5 // bucket.page_size  # These requests look for directories and return no objects.
     assert seen <= PAGES_WAITING + 2 * WORKERS + discovery, (
-        "those in the queue, and a page or two in each worker's hands"
+        "only the pages in the queue and at most two for each worker may have been requested"
     )
     for _ in listing:
         pass
-    assert bucket.requests > 2 * seen, "most of the bucket was still to come"
+    assert bucket.requests > 2 * seen, "most of the bucket must be listed after the pause"
 
 
 def test_a_fault_reaches_the_reader_and_ends_the_threads() -> None:

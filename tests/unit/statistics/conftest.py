@@ -1,4 +1,4 @@
-"""Statistics must be quiet: in these tests every warning is an error."""
+"""Statistics must not warn, so every warning is an error in these tests."""
 
 from pathlib import Path
 

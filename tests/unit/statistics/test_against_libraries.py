@@ -1,4 +1,4 @@
-"""On random cohorts: the same figures as scikit-learn, scipy and statsmodels wherever they compute the same."""
+"""Figures of random cohorts equal those of scikit-learn, scipy and statsmodels that have the same definition."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ few = settings(max_examples=40, deadline=None)
 
 
 def cohort(seed: int, n: int = 60) -> tuple[np.random.Generator, np.ndarray, np.ndarray]:
-    """Generator, truth with both classes, a score with ties."""
+    """Return a generator, a truth with both classes and a score with ties."""
     generator = np.random.default_rng(seed)
     truth = generator.integers(0, 2, n)
     truth[:2] = 0, 1
@@ -61,9 +61,9 @@ def test_rates_equal_sklearn(seed: int) -> None:
         "npv": metrics.precision_score(1 - truth, 1 - call, zero_division=np.nan),
         "f1": metrics.f1_score(truth, call, zero_division=np.nan),
     }
-    if 0 < call.sum() < len(call):  # a constant call: sklearn says 0, here it is undefined
+    if 0 < call.sum() < len(call):  # For constant calls sklearn returns 0; here it is undefined.
         expected["mcc"] = metrics.matthews_corrcoef(truth, call)
-    if counts[FP] and counts[TN]:  # else sklearn warns
+    if counts[FP] and counts[TN]:  # Otherwise sklearn warns.
         expected["lr_positive"], expected["lr_negative"] = metrics.class_likelihood_ratios(truth, call)
     for name, value in expected.items():
         assert float(RATES[name](counts)) == pytest.approx(value, abs=1e-12, nan_ok=True), name
@@ -128,7 +128,7 @@ def test_fleiss_kappa_equals_statsmodels(seed: int, raters: int, size: int) -> N
 @few
 @given(seeds)
 def test_two_raters_relate_as_theory_says(seed: int) -> None:
-    """Scott's pi is Fleiss' kappa of two raters, and alpha is it with a correction for the number of ratings."""
+    """Scott's pi is Fleiss' kappa of two raters, and alpha adds a correction for the number of ratings."""
     generator = np.random.default_rng(seed)
     pairs = generator.integers(0, 3, (40, 2))
     counts = (pairs[:, :, np.newaxis] == np.arange(3)).sum(axis=1)
@@ -223,7 +223,7 @@ def test_interaction_test_equals_scipy_and_approaches_it_when_clustered(seed: in
     table = [[np.sum((levels == name) & (right == value)) for value in (0, 1)] for name in np.unique(levels)]
     expected = stats.chi2_contingency(table, correction=False)
     assert (result.statistic, result.p, result.df) == pytest.approx((expected.statistic, expected.pvalue, 2))
-    halves = interaction_test(right - 0.5, levels)  # no longer 0/1: the score test, on the same contrast
+    halves = interaction_test(right - 0.5, levels)  # These are not 0/1, so the score test of the same contrast is used.
     assert halves.test == "cluster_score"
     assert halves.statistic == pytest.approx(result.statistic, rel=0.1, abs=0.1)
 
@@ -264,13 +264,13 @@ def test_logit_interval_of_the_auc_is_symmetric_on_its_scale(seed: int) -> None:
     transformed = special.logit([logit.low, logit.value, logit.high])
     assert transformed[1] - transformed[0] == pytest.approx(transformed[2] - transformed[1], rel=1e-6)
     assert 0 < logit.low < logit.high < 1
-    slope = logit.value * (1 - logit.value)  # of the inverse logit: to first order both intervals are the same
+    slope = logit.value * (1 - logit.value)  # By this slope of the inverse logit both intervals agree to first order.
     assert slope * (transformed[2] - transformed[1]) == pytest.approx(stats.norm.ppf(0.975) * linear.se, rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_clustered_predictive_values_equal_statsmodels_score_test(seed: int) -> None:
-    """Leisenring's generalised score test is that of a GEE of the truth on which of the two tests made the call."""
+    """Leisenring's generalised score test is the score test of a GEE: truth on the test that made the call."""
     generator, truth, score = cohort(seed, n=120)
     calls = [(score + generator.normal(size=len(score)) > 0).astype(int) for _ in range(2)]
     subject = np.arange(len(truth)) // 3

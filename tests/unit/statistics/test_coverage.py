@@ -1,4 +1,4 @@
-"""The methods keep their promises on simulated cohorts; docs/statistics.md has the table of a longer run."""
+"""Intervals and tests of simulated cohorts keep their level. The table of a longer run is in docs/statistics.md."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,7 +14,7 @@ REPLICATES = 300
 
 @pytest.fixture(scope="module")
 def measured() -> Iterator[dict[bool, Future[dict[str, Tally]]]]:
-    """By `clustered`; the two are measured at the same time."""
+    """Measure clustered and unclustered cohorts at the same time, and yield the results by `clustered`."""
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         yield {
             clustered: pool.submit(
@@ -31,16 +31,16 @@ def test_intervals_cover_and_tests_keep_their_size(
     measured: dict[bool, Future[dict[str, Tally]]], clustered: bool
 ) -> None:
     tallies = measured[clustered].result()
-    slack = 3.5 * np.sqrt(0.05 * 0.95 / REPLICATES)  # of the simulation itself, over some fifty methods
+    slack = 3.5 * np.sqrt(0.05 * 0.95 / REPLICATES)  # the simulation's own error, over about fifty methods
     wrong = {}
     for name, tally in tallies.items():
-        assert tally.given > 0.8 * REPLICATES or "difference" in name, f"{name}: hardly ever a result"
+        assert tally.given > 0.8 * REPLICATES or "difference" in name, f"{name}: too few replicates have a result"
         if name.startswith("not used"):
             continue
         if name.startswith("interval"):
             kept = 0.93 - slack <= tally.share <= min(1.0, 0.97 + slack)
         else:
-            kept = tally.share <= 0.06 + slack  # exact tests of few discordant pairs may reject less than 5 %
+            kept = tally.share <= 0.06 + slack  # Exact tests of few discordant pairs reject less than 5 %.
         if not kept:
             wrong[name] = (tally.method, round(tally.share, 3))
     assert not wrong

@@ -1,4 +1,4 @@
-"""Cohorts on which a figure does not exist: a null with its reason, never NaN, never 0, never a warning."""
+"""A figure that does not exist for a cohort is a null with a reason, never NaN or 0, and causes no warning."""
 
 import dataclasses
 import math
@@ -36,7 +36,7 @@ SUBJECTS = {"own": lambda n: None, "shared": lambda n: np.arange(n) // 2, "one":
 
 
 def assert_honest(result: object) -> None:
-    """No NaN or infinity anywhere; what is absent has a reason; what is there has a width."""
+    """Assert that no value is NaN or infinite, that absent values have a reason, and that intervals have a width."""
     assert dataclasses.is_dataclass(result)
     for field in dataclasses.fields(result):
         value = getattr(result, field.name)
@@ -176,7 +176,7 @@ def test_extreme_auc_has_an_interval_with_width(score: list[float]) -> None:
 def test_sensitivity_of_one_with_clustered_units_keeps_a_width() -> None:
     estimate = classification.estimate_rate("sensitivity", [1] * 12, [1] * 12, np.arange(12) // 3)
     assert estimate.value == estimate.high == 1.0
-    # Four subjects, not twelve units: wider than the interval of 12 of 12.
+    # There are four subjects, not twelve, so the interval is wider than that of 12 of 12.
     assert estimate.low < classification.proportion_interval(12, 12)[0]
 
 
@@ -222,7 +222,7 @@ def test_sensitivity_of_one_with_clustered_units_keeps_a_width() -> None:
 def test_arguments_for_which_nothing_is_defined_are_refused(call: Callable[[], object]) -> None:
     with pytest.raises(StatisticsError) as error:
         call()
-    assert len(str(error.value)) > 20  # a message, not a code
+    assert len(str(error.value)) > 20  # It is a message, not a code.
 
 
 def test_empty_masks() -> None:

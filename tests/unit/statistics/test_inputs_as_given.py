@@ -1,4 +1,4 @@
-"""The same cohort as lists, arrays, pandas objects, with every sign of a missing value: one result."""
+"""A cohort gives the same result as lists, arrays or pandas objects, and with every kind of missing value."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -68,16 +68,17 @@ def test_ratings(coefficient: Callable[..., Any]) -> None:
 
 
 def test_a_table_of_two_raters_as_pandas_makes_it() -> None:
-    a, b = pd.Series(list("aabbabccb")), pd.Series(list("aabbababb"))  # b never uses c: the table is 3 × 2
+    # Rater b never uses category c, so the table is 3 × 2.
+    a, b = pd.Series(list("aabbabccb")), pd.Series(list("aabbababb"))
     expected = cohen_kappa([[3, 0, 0], [0, 4, 0], [1, 1, 0]])
     table = pd.crosstab(a, b)
     assert table.shape == (3, 2)
     assert cohen_kappa(table) == expected
     assert cohen_kappa(table.T).value == pytest.approx(expected.value)
     assert cohen_kappa(table.iloc[:, ::-1]) == expected
-    c, d = pd.Series(list("aabbc")), pd.Series(list("bbccb"))  # 3 × 2 again; c never meets c
+    c, d = pd.Series(list("aabbc")), pd.Series(list("bbccb"))  # The table is 3 × 2 again, and c never meets c.
     assert cohen_kappa(pd.crosstab(c, d)) == cohen_kappa([[0, 2, 0], [0, 0, 2], [0, 1, 0]])
-    e = pd.Series(list("aabba"))  # square, but of other categories
+    e = pd.Series(list("aabba"))  # The table is square, but its categories differ.
     assert cohen_kappa(pd.crosstab(e, d)) == cohen_kappa([[0, 3, 0], [0, 0, 2], [0, 0, 0]])
 
 

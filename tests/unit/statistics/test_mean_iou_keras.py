@@ -1,4 +1,4 @@
-"""OneHotMeanIoU both ways against Keras itself."""
+"""Both ways to compute OneHotMeanIoU agree with Keras itself."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from diagchd_batch.statistics.segmentation import PixelCounts, mean_iou_per_imag
 
 @pytest.fixture(scope="module")
 def masks() -> tuple[np.ndarray, np.ndarray]:
-    """Reference and predicted label maps (images × height × width) with absent classes."""
+    """Return reference and predicted label maps (images × height × width) with absent classes."""
     generator = np.random.default_rng(0)
     reference, predicted = generator.integers(0, 3, (2, 12, 8, 10))
     reference[0], predicted[0] = 0, 0  # one class in both masks

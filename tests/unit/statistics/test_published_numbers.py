@@ -1,4 +1,4 @@
-"""Figures that others have printed, reproduced to the digits they print."""
+"""Published figures are reproduced to the printed digits."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ NAN = float("nan")
 
 
 def digits(value: float, printed: str) -> bool:
-    """Whether a value rounds to the printed number."""
+    """Return whether a value rounds to the printed number."""
     decimals = len(printed.partition(".")[2].partition("e")[0])
     exponent = int(printed.partition("e")[2] or 0)
     return f"{value / 10.0**exponent:.{decimals}f}" == printed.partition("e")[0]
@@ -155,7 +155,7 @@ def test_irrcac_table_of_two_abstractors() -> None:
     kappa = cohen_kappa(table)
     assert digits(kappa.value, "0.7964094") and digits(kappa.se, "0.05891072")
     pairs = [(row, column) for row in range(3) for column in range(3) for _ in range(table[row][column])]
-    # For tables irrCAC divides the variance by n, for ratings (and here) by n − 1.
+    # irrCAC divides the variance by n for tables, and by n − 1 for ratings, as this package does.
     of_table = np.sqrt(99 / 100)
     ac1, prediger = gwet_ac1(pairs), brennan_prediger(pairs)
     assert digits(ac1.value, "0.8493305") and digits(ac1.se * of_table, "0.04321747")
@@ -183,7 +183,7 @@ def test_altman_1991_weighted_kappa() -> None:
 
 
 def units_of(diseased: list[list[int]], healthy: list[list[int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """truth, test 1, test 2 from tables with rows test 2 +/− and columns test 1 +/−."""
+    """Return truth, test 1 and test 2 from tables with rows test 2 +/− and columns test 1 +/−."""
     rows = []
     for truth, table in ((1, diseased), (0, healthy)):
         for i, test_2 in enumerate((1, 0)):
@@ -295,7 +295,7 @@ def test_asah_delong(asah: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize(("bins", "printed"), [(2, 0.109), (5, 0.315), (10, 0.359)])
 def test_expected_calibration_error(bins: int, printed: float) -> None:
-    # Printed as 0.11, 0.32 and 0.36, and with three digits as here.
+    # The figures are printed as 0.11, 0.32 and 0.36, and elsewhere with three digits as here.
     probability = [0.22, 0.48, 0.49, 0.96, 0.55, 0.64, 0.78, 0.82, 0.34, 0.87]
     truth = [0, 1, 0, 0, 1, 1, 1, 1, 1, 0]
     assert expected_calibration_error(truth, probability, bins).value == pytest.approx(printed, abs=1e-9)
@@ -306,7 +306,7 @@ def test_expected_calibration_error(bins: int, printed: float) -> None:
 
 @pytest.fixture(scope="module")
 def van_dyke() -> tuple[np.ndarray, np.ndarray]:
-    """truth (114,), ratings (2 modalities × 5 readers × 114 cases)."""
+    """Return truth (114,) and ratings (2 modalities × 5 readers × 114 cases)."""
     table = pd.read_csv(DATA / "van_dyke_mrmc.csv")
     cube = table.pivot(index="case", columns=["treatment", "reader"], values="rating").sort_index(axis=1)
     return table.groupby("case")["truth"].first().to_numpy(), cube.to_numpy().T.reshape(2, 5, -1)

@@ -80,7 +80,7 @@ def test_the_tables_majority_of_the_others_is_the_leave_one_out_majority(left_ou
     generator = np.random.default_rng(left_out)
     calls = generator.choice([0.0, 1.0, NAN], (200, 4))
     reason = np.where(np.isnan(calls), NOT_READ, 0).astype(np.int8)
-    # All readers have equal names, so that only the object itself tells which one is left out.
+    # All readers have equal names, so only the object itself shows which reader is left out.
     readers = tuple(Rater("reader", "r", calls[:, place], reason[:, place]) for place in range(4))
     others = majority_of_others(readers, readers[left_out])
     assert others.call == pytest.approx(leave_one_out_majority(calls, left_out), nan_ok=True)
@@ -136,7 +136,7 @@ def test_two_readers_are_these_readers_only() -> None:
 
 
 def test_fixed_readers_error_is_the_binomial_one() -> None:
-    """One reader's sensitivity: the jackknife over diseased subjects is p (1 − p) / (n − 1)."""
+    """The jackknife variance of one reader's sensitivity over diseased subjects is p (1 − p) / (n − 1)."""
     truth, calls = np.r_[np.ones(20), np.zeros(10)], np.r_[np.ones(15), np.zeros(15)]
     estimate = readers_mean(truth, calls, "sensitivity")
     assert estimate.value == 0.75
@@ -192,7 +192,7 @@ def test_model_against_one_reader_agrees_with_the_paired_analysis() -> None:
 
 
 def study_of_readers(seed: int, n: int = 300) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """truth, model, reads (units × 4), subject; two units a subject."""
+    """Return truth, model, reads (units × 4) and subject. Each subject has two units."""
     generator = np.random.default_rng(seed)
     truth = np.repeat(generator.integers(0, 2, n // 2), 2).astype(float)
     right = generator.random((n, 5)) < [0.9, 0.9, 0.85, 0.8, 0.7]
@@ -217,7 +217,7 @@ def test_any_rate_of_readers_in_general_is_analysed_as_the_sensitivity_is(
 @pytest.mark.parametrize("averaging", ["mean", "pooled"])
 def test_the_model_is_judged_on_the_units_that_each_reader_read(averaging: Averaging) -> None:
     truth, model, reads, subject = study_of_readers(4)
-    hard = (model != truth)[:, np.newaxis] & (np.arange(4) < 2)  # two readers leave out what the model gets wrong
+    hard = (model != truth)[:, np.newaxis] & (np.arange(4) < 2)  # Two readers did not read the model's errors.
     gaps = np.where(hard, NAN, reads)
     for random_readers in (True, False):
         options: dict[str, Any] = {"averaging": averaging, "random_readers": random_readers, "resamples": 200}
@@ -234,7 +234,7 @@ def test_the_model_is_judged_on_the_units_that_each_reader_read(averaging: Avera
 def test_pooled_rate_of_readers_who_read_alike_varies_as_their_mean_does() -> None:
     truth, _, reads, subject = study_of_readers(5, n=2000)
     mean, pooled = (readers_rate("accuracy", truth, reads, subject, averaging=a) for a in ("mean", "pooled"))
-    assert (pooled.value, pooled.se) == pytest.approx((mean.value, mean.se), rel=1e-9)  # one denominator for all
+    assert (pooled.value, pooled.se) == pytest.approx((mean.value, mean.se), rel=1e-9)  # Denominators are equal.
     mean, pooled = (readers_rate("ppv", truth, reads, subject, averaging=a) for a in ("mean", "pooled"))
     assert pooled.se == pytest.approx(mean.se, rel=0.1)
 

@@ -1,4 +1,4 @@
-"""Bootstrap, linearisation and sign flips against what they stand for, done the long way."""
+"""Bootstrap, linearisation and sign flips agree with direct computations."""
 
 import itertools
 import time
@@ -23,7 +23,7 @@ from diagchd_batch.statistics.resampling import (
 
 
 def test_patterns_resample_like_copied_cohorts() -> None:
-    """Drawing multinomial counts of equal subjects has the distribution of copying rows with replacement."""
+    """Drawing multinomial counts of equal subjects gives the same distribution as drawing rows with replacement."""
     generator = np.random.default_rng(0)
     truth, call = generator.integers(0, 2, (2, 80)).astype(float)
     subjects = np.sort(generator.integers(0, 40, 80))
@@ -46,7 +46,7 @@ def test_the_seed_decides_everything() -> None:
 def test_resamples_with_one_class_are_counted_and_left_out() -> None:
     truth, score = [1, 0, 0, 0, 0, 0, 0, 0], [0.9, 0.1, 0.2, 0.95, 0.4, 0.1, 0.3, 0.2]
     estimate = estimate_score("average_precision", truth, score, resamples=2000)
-    expected = (7 / 8) ** 8 + (1 / 8) ** 8  # the one positive is never drawn, or nothing else is
+    expected = (7 / 8) ** 8 + (1 / 8) ** 8  # The only positive is never drawn, or no other unit is.
     assert estimate.degenerate_resamples / 2000 == pytest.approx(expected, abs=0.04)
 
 
@@ -118,7 +118,7 @@ def test_exchanges_within_subjects_equal_enumeration() -> None:
 
 
 def test_effective_number_of_units() -> None:
-    """Perfectly correlated units are worth one each subject; independent ones are worth (nearly) themselves."""
+    """Perfectly correlated units count as one per subject. Independent units count almost fully."""
     alone = clustered_proportion(np.r_[np.zeros(10), np.ones(30)], np.ones(40))
     copies = clustered_proportion(3 * np.r_[np.zeros(10), np.ones(30)], np.full(40, 3.0))
     assert (copies.low, copies.high) == pytest.approx((alone.low, alone.high), abs=0.01)
@@ -144,7 +144,7 @@ def test_twenty_thousand_subjects_take_seconds() -> None:
 
 
 def test_bca_interval_equals_scipy() -> None:
-    """Skewed values, so that BCa and percentile limits differ; enough subjects for the expansion not to matter."""
+    """The values are skewed, so that BCa and percentile limits differ. Many subjects make the expansion accurate."""
     values = np.random.default_rng(0).lognormal(0, 1.5, 400)
     totals = np.stack([values, np.ones(400)], axis=1)
     ours = subject_interval(totals, lambda sums: sums[..., 0] / sums[..., 1], n=400, resamples=20_000)
@@ -153,4 +153,4 @@ def test_bca_interval_equals_scipy() -> None:
     theirs, percentile = sample.confidence_interval, plain.confidence_interval
     assert ours.method == "subject_bootstrap_bca"
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.08)
-    assert theirs.high - percentile.high > 0.15  # the difference that the test can see
+    assert theirs.high - percentile.high > 0.15  # The limits differ enough for this test.

@@ -1,4 +1,4 @@
-"""Overlap from pixel counts against the masks they were counted on."""
+"""Overlap measures from pixel counts agree with those computed from the masks."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def masks() -> tuple[np.ndarray, np.ndarray]:
 
 
 def counts_of(reference: np.ndarray, predicted: np.ndarray) -> PixelCounts:
-    """Of boolean masks, images × height × width."""
+    """Return the pixel counts of boolean masks (images × height × width)."""
     return PixelCounts(*(m.sum(axis=(1, 2)) for m in (reference & predicted, reference, predicted)))
 
 

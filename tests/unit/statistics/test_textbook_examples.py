@@ -1,4 +1,4 @@
-"""Examples of textbooks and well-known papers beyond those that the figures were first held to."""
+"""Examples from textbooks and well-known papers, in addition to those in test_published_numbers."""
 
 from itertools import combinations
 from pathlib import Path
@@ -127,7 +127,7 @@ def test_lights_kappa_of_six_psychiatrists() -> None:
 
 
 def calls(tp: int, fp: int, fn: int, tn: int) -> tuple[np.ndarray, np.ndarray]:
-    """Reference label and call of each patient."""
+    """Return the reference label and the call of each patient."""
     return np.repeat([1, 0, 1, 0], [tp, fp, fn, tn]), np.repeat([1, 1, 0, 0], [tp, fp, fn, tn])
 
 

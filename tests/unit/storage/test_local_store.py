@@ -1,4 +1,4 @@
-"""What only a local disk does when it is written to: full disks, killed writers, file systems that refuse links."""
+"""Writing to local disks only: full disks, killed writers, and file systems that refuse links."""
 
 import ctypes
 import errno
@@ -60,7 +60,7 @@ def test_a_full_disk_is_a_fault_that_leaves_nothing(tmp_path: Path) -> None:
             with pytest.raises(StorageFault, match="No space left") as caught:
                 write("scores/large", bytes(1_000_000))
             assert str(tmp_path) in str(caught.value)
-        assert store.create("scores/large", bytes(20_000)), "what failed has left no file behind"
+        assert store.create("scores/large", bytes(20_000)), "a failed write must leave no file behind"
         assert [path.name for path in (tmp_path / "scores").iterdir()] == ["large"]
 
 
@@ -73,7 +73,7 @@ def test_a_read_only_output(open_directory: Path) -> None:
 
 
 def refuse_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As exFAT, some FUSE file systems and `fs.protected_hardlinks` do."""
+    """Refuse hard links, as exFAT, some FUSE file systems and `fs.protected_hardlinks` do."""
 
     def link(*arguments: Any, **keywords: Any) -> Never:
         raise OSError(errno.EPERM, "Operation not permitted")
@@ -120,7 +120,7 @@ def test_where_nothing_can_create_exclusively_the_storage_is_refused(
 
 
 def test_a_link_whose_answer_was_lost_is_ours(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NFS: the server made the link, the repeated request finds it there."""
+    """An NFS server can make the link and lose its answer. The repeated request then finds that the link exists."""
     real_link = os.link
 
     def link(*arguments: Any, **keywords: Any) -> Never:
@@ -149,13 +149,14 @@ def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(
         for info in store.list():
             assert info.size_bytes == 500_000
             assert len(set(store.read(info.key))) == 1
-    # Whether or not a kill fell into a write, plant what it leaves: seen by nobody, removed when old enough.
+    # A kill need not have interrupted a write, so add the file that it would leave. Listings ignore such files, and
+    # they are removed when they are old enough.
     leftover, own = tmp_path / "scores" / ".tmp-0123456789abcdef", tmp_path / "scores" / ".tmp-notes"
     leftover.touch()
     own.touch()
     assert "scores/.tmp-notes" in keys(store) and "scores/.tmp-0123456789abcdef" not in keys(store)
     open_store(str(tmp_path)).create("scores/next", b"")
-    assert leftover.exists(), "it may belong to a living writer"
+    assert leftover.exists(), "it can belong to a running writer"
     monkeypatch.setattr(time, "time", lambda: leftover.stat().st_mtime + atomic_files.LEFTOVER_AGE_S + 1)
     open_store(str(tmp_path)).create("scores/after", b"")
     assert not leftover.exists() and own.exists()
@@ -164,7 +165,7 @@ def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(
 def test_everything_is_flushed_before_it_has_its_name_and_the_name_before_we_return(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Durability cannot be seen without cutting the power; the order of the calls can."""
+    """Durability cannot be tested without a power failure, but the order of the calls can."""
     calls = []
     real_fsync, real_link = os.fsync, os.link
 
@@ -195,7 +196,7 @@ def test_owner_only(tmp_path: Path) -> None:
     def mode(path: str) -> int:
         return stat.S_IMODE((tmp_path / path).stat().st_mode)
 
-    assert [mode(path) for path in ("new", "new/output")] == [0o755] * 2  # others may read the tables that follow
+    assert [mode(path) for path in ("new", "new/output")] == [0o755] * 2  # Other users may read the tables.
     assert [mode(f"new/output/private{path}") for path in ("", "/runs", "/runs/plan", "/runs/record")] == [
         0o700
     ] * 2 + [0o600] * 2

@@ -12,7 +12,7 @@ identifiers = st.text(st.characters(codec="utf-8"))
 
 
 def hmac_sha256_by_definition(key: bytes, message: bytes) -> str:
-    """RFC 2104, written out: H((K ^ opad) || H((K ^ ipad) || message)) with blocks of 64 bytes."""
+    """Compute HMAC as in RFC 2104: H((K ^ opad) || H((K ^ ipad) || message)) with blocks of 64 bytes."""
     block = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
     inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + message).digest()
     return hashlib.sha256(bytes(byte ^ 0x5C for byte in block) + inner).hexdigest()

@@ -64,7 +64,7 @@ def test_diagchd_takes_labels_from_folders_and_finds_masks(archive: Archive) -> 
     assert labels == {"a": 0, "b.c": 1, "d": 1}
     assert preview.head.n_masks == 2
     assert preview.head.n_missing_masks == 0
-    assert preview.head.n_unlisted == 2  # masks of no image
+    assert preview.head.n_unlisted == 2  # masks that belong to no image
     assert not preview.head.subjects_given
 
 

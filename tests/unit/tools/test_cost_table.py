@@ -1,4 +1,4 @@
-"""Costs by hand-made arithmetic, and the page's table by its own command."""
+"""Costs agree with calculations by hand, and the page's table with its own command."""
 
 import json
 import shlex
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_worked_example() -> None:
-    """100,000 images at 10 images/s: 10,000 s = 2 h 46 min 40 s on one worker, and half an hour to start it."""
+    """100,000 images at 10 images/s take 10,000 s on one worker, and the worker takes half an hour to start."""
     machines = Machines(images_per_s=10, price_per_hour=2.0, head_price_per_hour=0.5, start_minutes=30)
     one = estimate(100_000, 1, machines)
     assert one.hours == pytest.approx(0.5 + 10_000 / 3600)
@@ -125,7 +125,7 @@ def test_command_line_says_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_table_of_the_page_is_what_its_command_prints(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody edits it by hand; where nothing has been measured yet, there is no table."""
+    """The table is not edited by hand. If nothing has been measured yet, there is no table."""
     block = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip()
     if not block:
         pytest.skip("no measurement has been written into docs/operations.md")

@@ -1,4 +1,4 @@
-"""Training batches, and all three stages on a few phantoms."""
+"""Training batches, and all three training stages on a few phantoms."""
 
 from pathlib import Path
 

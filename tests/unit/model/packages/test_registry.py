@@ -1,4 +1,4 @@
-"""Model packages in a directory: found, checked against their card, refused if they do not fit."""
+"""Model packages in a directory are found, checked against their card, and refused if they do not fit it."""
 
 import hashlib
 import json

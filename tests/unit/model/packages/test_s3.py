@@ -1,4 +1,4 @@
-"""Model packages on S3: fetched once a machine into a private cache, and checked by their digest."""
+"""Model packages on S3 are fetched once per machine into a private cache, and their digest is checked."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ URI = "s3://models/own"
 
 
 class Bucket(LocalSource):
-    """Stands for the prefix: a directory that counts how often each object is read."""
+    """A stand-in for the S3 prefix: a directory that counts how often each object is read."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(str(directory))

@@ -1,4 +1,4 @@
-"""One run record that cannot be read: the views that need records go on with the other runs and name it."""
+"""If one run record cannot be read, the views that need records use the other runs and name the damaged one."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ VIEWS = ["runs", "lineages", "current"]
 
 @pytest.fixture
 def made(tmp_path: Path) -> MadeLineage:
-    """A lineage of three runs, and a run of its own."""
+    """Return an output with a lineage of three runs and one separate run."""
     made = MadeLineage(tmp_path)
     for name in "abc":
         made.add_files(f"{name}/1.png", f"{name}/2.png")
@@ -31,7 +31,10 @@ def made(tmp_path: Path) -> MadeLineage:
 
 
 def left_after(damaged: str) -> dict[str, set[str]]:
-    """What each view still has: run ids, and lineages. A run whose child is damaged is the newest that is known."""
+    """Return the run ids or lineages that each view still has.
+
+    If a run's record is damaged, the run before it is the newest known run of its lineage.
+    """
     known = CHAIN[: CHAIN.index(damaged)] if damaged in CHAIN else CHAIN
     newest = set(known[-1:]) | ({"alone"} - {damaged})
     return {

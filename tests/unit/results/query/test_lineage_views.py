@@ -1,4 +1,4 @@
-"""What counts of a lineage: the view `current` and the evaluation's frames, against pandas."""
+"""The current rows of a lineage in the view `current` and in the evaluation equal those found with pandas."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.unit.results.made_run import MadePlan, run_record
 
 IMAGES = [f"i-{number:016x}" for number in range(3)]
 
-# what a run says of an image: that the file failed, or of each frame whether it was scored
+# A run's result for an image: None if the file failed, otherwise whether each frame was scored.
 image_results = st.one_of(st.none(), st.dictionaries(st.integers(0, 2), st.booleans(), min_size=1))
 lineages = st.lists(st.dictionaries(st.sampled_from(IMAGES), image_results, min_size=1), min_size=1, max_size=4)
 
@@ -38,7 +38,7 @@ def _rows(images: dict[str, Any], generation: int) -> list[dict[str, Any]]:
 
 
 def _expected(runs: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
-    """(image, frame, generation) of the rows that count."""
+    """Return (image, frame, generation) of the current rows."""
     rows = pd.DataFrame(
         [{**row, "generation": place} for place, images in enumerate(runs) for row in _rows(images, place)]
     )
@@ -62,7 +62,7 @@ def test_the_view_current_takes_the_latest_ok_by_lineage_order(
     runs: list[dict[str, dict[int, bool] | None]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     made = MadeLineage(tmp_path_factory.mktemp("lineage"))
-    # ids and times that tell of another order than the lineage's
+    # The order of ids and times differs from the order of the lineage.
     names = [f"run-{9 - place}" for place in range(len(runs))]
     for place, images in enumerate(runs):
         parent = names[place - 1] if place else None
@@ -72,7 +72,7 @@ def test_the_view_current_takes_the_latest_ok_by_lineage_order(
     rows = made.output.current_predictions().to_pylist()
     assert {row["lineage"] for row in rows} == {names[-1]}
     assert _found(rows, lambda row: names.index(row["run_id"])) == _expected(runs)
-    for place, name in enumerate(names):  # a lineage may be looked at as it was at any of its runs
+    for place, name in enumerate(names):  # The state of a lineage at any of its runs can be read.
         earlier = made.output.current_predictions(name).to_pylist()
         assert _found(earlier, lambda row: names.index(row["run_id"])) == _expected(runs[: place + 1])
 

@@ -1,4 +1,4 @@
-"""Every query of docs/queries.md, on evaluated runs, against the same answer found with pandas or by hand."""
+"""Every query of docs/queries.md gives, on evaluated runs, the answer that was found with pandas or by hand."""
 
 import io
 import re
@@ -75,7 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
 
 
 def _write_sources(made: MadeOutput) -> None:
-    """Of the files of two studies, which are the same."""
+    """Write the sources of three files, two of which are equal."""
     rows = [
         {"image_id": made.tokens.image(f"{name}/0.png"), "uri": f"{name}/0.png", "sha256": digest * 32}
         for name, digest in (("one", "1f"), ("two", "2e"), ("three", "1f"))
@@ -104,7 +104,7 @@ def own_name(made: MadeOutput) -> dict[str, str]:
 
 
 def called(place: int, threshold: float = 0.5) -> dict[str, bool]:
-    """Study → the model's call in a run, without those that failed."""
+    """Return study → the model's call in a run, without studies that failed."""
     return {name: row[1 + place] >= threshold for name, row in STUDIES.items() if not isinstance(row[1 + place], str)}
 
 

@@ -1,4 +1,4 @@
-"""Runs that build on one another are complete together, and what breaks that is found."""
+"""Runs that build on each other are complete together, and verification finds every fault in that."""
 
 from pathlib import Path
 
@@ -13,7 +13,11 @@ from tests.unit.results.made_lineage import MadeLineage
 
 @pytest.fixture
 def lineage(tmp_path: Path) -> MadeLineage:
-    """Three runs: two files and one that is broken; two more and one changed; the broken one, mended."""
+    """Return a lineage of three runs.
+
+    The first run has two good files and a broken one. The second has two new files and a changed one. The third has the
+    repaired file.
+    """
     made = MadeLineage(tmp_path)
     made.add_files("a/1.png", "a/2.png", "b/1.png")
     made.run(broken=("b/1.png",))

@@ -1,4 +1,4 @@
-"""Verification: a sound run passes; whatever is done to it is found and named."""
+"""Verification passes an intact run, and finds and names every change to it."""
 
 import tempfile
 from collections.abc import Callable
@@ -83,7 +83,7 @@ def test_cut_short(run: MadeRun, kept: int) -> None:
 
 
 def test_a_full_temporary_disk_does_not_pass_for_damage(run: MadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The remedy for a damaged file is to delete it, so verify must not call a sound one damaged."""
+    """The remedy for a damaged file is to delete it, so verify must not report an intact file as damaged."""
     monkeypatch.setattr(tempfile, "TemporaryFile", partial(Path("/dev/full").open, "w+b"))
     with pytest.raises(RunFault, match=r"temporary directory .* No space left"):
         verified(run)
@@ -124,7 +124,7 @@ def test_shard_nobody_planned(run: MadeRun) -> None:
     ],
 )
 def test_copies_that_a_glob_would_read(run: MadeRun, key: str) -> None:
-    """Our readers do not take them for results, but `read_parquet('scores/**/*.parquet')` does."""
+    """This package's readers ignore such copies, but `read_parquet('scores/**/*.parquet')` does not."""
     run.storage.create(key, run.shard_path(0).read_bytes())
     (problem,) = verified(run).problems
     assert (problem.kind, problem.place) == (ProblemKind.FOREIGN_FILE, key)
@@ -137,12 +137,13 @@ def test_a_plan_that_was_altered(run: MadeRun) -> None:
 
 
 def test_another_plan_in_place_of_the_one_that_was_scored(run: MadeRun) -> None:
-    """Whole in itself, and with the same counts: its digest is not the one in the run's record."""
+    """The other plan is intact and has the same counts, but its digest is not the one in the run's record."""
     run.plan.head = run.plan.head.model_copy(update={"digest": "c" * 64})
     (problem,) = verified(run).problems
     assert problem.kind is ProblemKind.ALTERED_PLAN
     assert output_layout.private_run_record(RUN_ID) in problem.detail
-    assert "c" * 16 not in str(problem) and "d" * 16 not in str(problem)  # an unkeyed digest tells which archive
+    # A digest without a key would identify the archive.
+    assert "c" * 16 not in str(problem) and "d" * 16 not in str(problem)
 
 
 def test_the_private_record_is_missed(run: MadeRun) -> None:
@@ -153,7 +154,7 @@ def test_the_private_record_is_missed(run: MadeRun) -> None:
 
 
 def test_another_writers_file_with_the_same_rows_is_noticed(run: MadeRun) -> None:
-    """Rewritten with other tools, every value as before: the digest tells."""
+    """The file was rewritten with other tools and has the same values. Its digest reveals it."""
     path = run.shard_path(0)
     table = pq.read_table(path)
     path.unlink()
@@ -216,7 +217,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_rows_of_a_worker_at_fault(run: MadeRun, fault: str) -> None:
-    """The file is well formed, its digest recorded, the predictions derived from it: only the rows give it away."""
+    """The file is well formed, its digest is recorded and the predictions agree with it. Only its rows are wrong."""
     alter, kind, place = FAULTS[fault]
     run.rewrite_shard(1, alter(run.rows[1]))
     run.path(output_layout.success_marker(RUN_ID)).unlink()
@@ -330,7 +331,7 @@ def test_every_problem_names_its_remedy_and_the_list_stays_short(run: MadeRun) -
 
 
 def test_problems_name_tokens_only(run: MadeRun) -> None:
-    """No file name or URI of the input in a report: it may be pasted anywhere."""
+    """A report has no file name or URI of the input, because users may share it."""
     run.rewrite_shard(1, [])
     run.plan._shards[0][1] = planned_image(0, 1, mask_uri="masks/0.png", uri="SURNAME.png")
     damage(run.shard_path(2), 0.5)

@@ -1,4 +1,4 @@
-"""Verifying a whole output: one run that is damaged, or gone but for its plan, hides neither itself nor the others."""
+"""Verifying a whole output reports a run that is damaged, or of which only the plan is left, and all other runs."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,10 @@ from tests.unit.results.made_lineage import MadeLineage
 
 @pytest.fixture
 def made(tmp_path: Path) -> MadeLineage:
-    """Two runs, the second of which builds on the first; no score file is written, which verify says of both."""
+    """Return two runs, the second of which builds on the first.
+
+    Neither has score files, so verify reports missing shards for both.
+    """
     made = MadeLineage(tmp_path)
     made.add_files("a/1.png", "a/2.png")
     made.run()

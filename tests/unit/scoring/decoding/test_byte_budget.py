@@ -1,4 +1,4 @@
-"""A budget shared by threads is never overdrawn, and no thread waits for ever."""
+"""Threads that share a budget never exceed it, and no thread waits forever."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Which frames and failure codes the reader yields for a planned file."""
+"""The frames and failure codes that the reader yields for a planned file."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""How actors are cut from nodes."""
+"""The number and size of actors for given nodes."""
 
 from typing import Any, Literal
 
@@ -26,9 +26,9 @@ def _config(low: int = 1, high: int | Literal["auto"] = "auto", **resources: Any
         (_config(high=2), [LAPTOP], ActorPlan(1, 2, 2, 4.0, 0.0)),  # two share them
         (_config(high=2, cpus_per_actor=1), [SMALL], ActorPlan(1, 2, 2, 1.0, 0.0)),
         (_config(cpus_per_actor=2), [LAPTOP], ActorPlan(1, 4, 4, 2.0, 0.0)),
-        (_config(), [LAPTOP, SMALL, SMALL], ActorPlan(1, 6, 6, 2.0, 0.0)),  # so that each node takes at least one
-        (_config(), [GPU_NODE, GPU_NODE], ActorPlan(1, 8, 8, 4.0, 1.0)),  # an actor a GPU
-        (_config(), [GPU_NODE, SMALL], ActorPlan(1, 4, 4, 4.0, 1.0)),  # nodes without a GPU are left alone
+        (_config(), [LAPTOP, SMALL, SMALL], ActorPlan(1, 6, 6, 2.0, 0.0)),  # Each node takes at least one actor.
+        (_config(), [GPU_NODE, GPU_NODE], ActorPlan(1, 8, 8, 4.0, 1.0)),  # one actor per GPU
+        (_config(), [GPU_NODE, SMALL], ActorPlan(1, 4, 4, 4.0, 1.0)),  # Nodes without a GPU are not used.
         (_config(gpus_per_actor=0.5), [GPU_NODE], ActorPlan(1, 8, 8, 2.0, 0.5)),
         (_config(gpus_per_actor=0), [GPU_NODE], ActorPlan(1, 1, 1, 16.0, 0.0)),
         (_config(high=3), [GPU_NODE], ActorPlan(1, 3, 3, 4.0, 1.0)),

@@ -1,4 +1,4 @@
-"""A correction of the manifest that comes alone takes effect in a lineage, without scoring anything again."""
+"""A correction of the manifest without new images takes effect in a lineage, and nothing is scored again."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,12 +28,12 @@ from tests.unit.scoring.made_inputs import png
 
 STUDIES = "abcdef"
 FIRST = {study: ("01"[number % 2], "") for number, study in enumerate(STUDIES)}
-"""Study → (label, include) as the first manifest has them."""
+"""Study → (label, include) in the first manifest."""
 
 
 @pytest.fixture
 def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Numbers of the shards that workers scored, in this process."""
+    """Score in this process, and return the list of the numbers of scored shards."""
     shards: list[int] = []
 
     def score(settings: RunSettings, pending: Sequence[ShardReference], actors: ActorPlan, **callbacks: Any) -> None:
@@ -76,7 +76,7 @@ class Archive:
         )
 
     def planned_studies(self, run_id: str) -> dict[str, tuple[int | None, bool]]:
-        """Study → (label, included) that the run's own plan says."""
+        """Return study → (label, included) of the run's own plan."""
         rows = open_plan(self.output.private, run_id).studies().read_all().to_pylist()
         return {row["source_study_id"]: (row["label"], row["n_images"] > 0) for row in rows}
 
@@ -115,13 +115,13 @@ def test_a_label_and_an_exclusion_that_come_alone_make_a_run_without_images(
     assert archive.evaluated(first.run_id)["a"] == ("analysed", 0)
     before, record = sorted(archive.output.runs(), key=lambda run: run.started_at)
     assert (record.run_id, record.status, record.parent_run_id) == (second.run_id, "finished", first.run_id)
-    assert record.started_at >= before.ended_at  # since when the correction holds
+    assert record.started_at >= before.ended_at  # the time from which the correction holds
 
 
 def test_everything_that_reads_runs_reads_one_without_images(archive: Archive, scored: list[int]) -> None:
     first = archive.submit()
     second = archive.submit("new", a=("1", ""))
-    again = archive.submit(a=("1", ""))  # the same command repeats it
+    again = archive.submit(a=("1", ""))  # The same command repeats the result.
     assert (again.run_id, again.repeated, again.n_new_images) == (second.run_id, True, 0)
     assert archive.output.current_predictions(second.run_id).num_rows == len(STUDIES)
     compare(archive.output, first.run_id, second.run_id)
@@ -136,7 +136,7 @@ def test_nothing_is_made_where_neither_images_nor_corrections_are_new(archive: A
     assert archive.submit("new").nothing_selected
     assert archive.submit("new", a=("1", "")).counts.n_images == 0
     assert archive.submit("new", a=("1", "")).nothing_selected
-    assert archive.submit("failed", a=("1", ""), b=("0", "")).nothing_selected  # it waits for --select new
+    assert archive.submit("failed", a=("1", ""), b=("0", "")).nothing_selected  # The correction waits for --select new.
     assert len(archive.output.runs()) == 2
 
 

@@ -1,4 +1,4 @@
-"""A run from its configuration to its end, with workers in this process in place of Ray."""
+"""A whole run from its configuration to its end, with workers in this process in place of Ray."""
 
 import errno
 import signal
@@ -37,7 +37,7 @@ from tests.unit.scoring.made_inputs import png
 
 
 class GreyModel:
-    """Stands in for the network of the job: probability = mean brightness."""
+    """A stand-in for the job's network. The probability is the mean brightness."""
 
     def __init__(self, settings: RunSettings) -> None:
         self.spec = settings.model
@@ -117,7 +117,7 @@ def test_what_a_run_leaves_passes_verification(config: JobConfig, monkeypatch: p
 def test_a_driver_that_is_stopped_after_another_finished_leaves_the_record_finished(
     config: JobConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two drivers of one run: the second is interrupted when the first has written its record and _SUCCESS."""
+    """The second of two drivers of one run is interrupted after the first has written its record and _SUCCESS."""
 
     def other_driver_wins(*arguments: Any, **callbacks: Any) -> Never:
         monkeypatch.setattr(ray_run, "run_shards", score_here)
@@ -154,7 +154,7 @@ def test_an_interrupt_at_the_very_end_leaves_the_record_finished(
 
 
 def test_a_run_is_not_finished_while_a_shard_is_missing(config: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shard that was committed and then vanished: the run must not say that it has a result for each image."""
+    """If a committed shard vanishes, the run must not report that it has a result for each image."""
 
     def lose_a_shard(
         settings: RunSettings, shards: Sequence[ShardReference], actors: ActorPlan, **callbacks: Any
@@ -173,7 +173,7 @@ def test_a_run_is_not_finished_while_a_shard_is_missing(config: JobConfig, monke
 
 
 def test_the_record_waits_for_storage_as_long_as_work_may(config: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Storage is away for longer than last words wait, for less than `object_timeout_s`, as the run begins and ends."""
+    """At the run's start and end, storage is away for longer than SHORT_TIMEOUT_S but less than `object_timeout_s`."""
     replace = LocalStore.replace
 
     def replace_if_patient(storage: LocalStore, key: str, data: bytes | Path) -> None:
@@ -238,7 +238,7 @@ def test_a_full_temporary_disk_at_the_end_is_a_fault_of_the_run(
 
 
 def test_a_resumed_run_keeps_the_threshold_of_its_calls(config: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The card's threshold is not part of the fingerprint; a new package with another must not split a run in two."""
+    """The card's threshold is not in the fingerprint, so a package with another threshold must not change a run."""
     monkeypatch.setattr(ray_run, "run_shards", stop_after_one)
     with pytest.raises(RunInterrupted):
         submit(config)

@@ -1,4 +1,4 @@
-"""The driver's monitoring: failure limit, standstill, workers that die while they start."""
+"""The driver's monitoring: the failure limit, stalled runs, and workers that die while they start."""
 
 import time
 from collections import Counter
@@ -17,7 +17,7 @@ from diagchd_batch.scoring.liveness.progress import ShardSummary
 
 
 class Told:
-    """Remembers what a watcher would be told."""
+    """A progress display that remembers what it was told."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
@@ -38,7 +38,7 @@ class Told:
 
 
 class World:
-    """A clock and workers' heartbeats, both as the test says."""
+    """A clock and workers' heartbeats that a test controls."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0

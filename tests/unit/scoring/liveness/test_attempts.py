@@ -1,4 +1,4 @@
-"""Which open markers mean that a worker died, and when a shard is to blame."""
+"""Open markers tell whether a worker died, and whether its shard was the cause."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def here() -> Worker:
 
 @pytest.fixture
 def dead_neighbour(here: Worker) -> Worker:
-    """A worker of this machine whose process ended."""
+    """Return a worker of this machine whose process has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return replace(here, worker="dead", pid=process.pid, start_ticks=here.start_ticks + 1)
@@ -52,7 +52,7 @@ def test_an_open_attempt_of_a_dead_worker_is_a_crash_of_its_shard_alone(
     _log(tmp_path, dead_neighbour).open(3, isolated=False)
     assert _log(tmp_path, here).history(3).crashed
     assert not _log(tmp_path, here).history(4).crashed
-    assert _log(tmp_path, here).history(3).deaths == ()  # its files were not isolated
+    assert _log(tmp_path, here).history(3).deaths == ()  # Its files were not decoded in isolation.
 
 
 def test_an_attempt_of_a_living_worker_is_no_crash(tmp_path: Path, here: Worker) -> None:
@@ -83,10 +83,10 @@ def test_two_threads_of_one_worker_do_not_take_each_other_for_dead(tmp_path: Pat
 @pytest.mark.parametrize(
     ("submission", "state", "crashed"),
     [
-        ("now", SubmissionState.LIVE, True),  # the shard was given to us, so its worker there is gone
+        ("now", SubmissionState.LIVE, True),  # This worker got the shard, so the other one is gone.
         ("earlier", SubmissionState.LIVE, False),
         ("earlier", SubmissionState.LOST, True),
-        ("earlier", SubmissionState.ENDED, False),  # its driver ended it, in order
+        ("earlier", SubmissionState.ENDED, False),  # Its driver ended it in an orderly way.
     ],
 )
 def test_a_worker_of_another_node(

@@ -1,4 +1,4 @@
-"""Signs of life of drivers and workers."""
+"""The heartbeats of drivers and workers."""
 
 import json
 import time

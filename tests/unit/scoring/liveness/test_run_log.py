@@ -36,7 +36,7 @@ def test_the_latest_submission_of_a_run_is_told_from_those_before_it(tmp_path: P
         with RunLog() as log:
             log.keep(private, RUN, name)
             log.write(name)
-        time.sleep(0.002)  # their names hold milliseconds
+        time.sleep(0.002)  # The names of logs have the time in milliseconds.
     assert read_log(private, RUN) == "00000000\n"
 
 
@@ -61,7 +61,7 @@ def test_a_full_part_is_not_written_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert read_log(private, RUN) == "\n".join(lines) + "\n"
     parts = sorted(set(written))
     assert len(parts) >= 5
-    assert written == sorted(written)  # never an earlier part after a later one
+    assert written == sorted(written)  # No part is written after a later part.
 
 
 def test_a_driver_that_is_killed_leaves_what_it_said_until_the_last_write(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What `status` tells, from an output alone: of runs that live, were asked to stop, ended or died."""
+"""`status` reports, from an output alone, whether a run is alive, was asked to stop, has ended or has died."""
 
 import json
 import time
@@ -33,7 +33,7 @@ N_SHARDS, IMAGES_PER_SHARD = 4, 4
 
 @pytest.fixture
 def output(tmp_path: Path) -> Output:
-    """A run with three of its four shards committed, of which no process is left."""
+    """Make a run with three of its four shards committed, and no living process."""
     run = make_run(tmp_path, N_SHARDS)
     run.storage.delete(output_layout.shard_file(RUN_ID, 3))
     record = run_record(run.plan, status="running", exit_code=None, images_per_s=None)
@@ -43,7 +43,7 @@ def output(tmp_path: Path) -> Output:
 
 @pytest.fixture
 def living(output: Output) -> Iterator[Output]:
-    """The same with a driver and two workers that live."""
+    """Yield the same run with the heartbeats of a driver and two workers."""
     work = {"devices": ["CPU"], "images_per_s": 0.5}
     with ExitStack() as beats:
         beats.enter_context(Heartbeat(output.private, RUN_ID, driver_name("one"), DriverBeat))
@@ -90,7 +90,7 @@ def test_a_driver_that_died_is_lost(output: Output) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"ended": 0}', b"\x00\xff"])
 def test_damaged_heartbeats_and_attempts_are_passed_over(living: Output, content: bytes) -> None:
-    """A full disk or a killed machine leaves half a file; `status` and `list` tell the rest all the same."""
+    """A full disk or a killed machine can leave half a file. `status` and `list` still report the rest."""
     for name in (driver_name("two"), worker_name("one", "c"), worker_name("two", "d")):
         living.private.replace(output_layout.heartbeat_file(RUN_ID, name), content)
     living.private.replace(output_layout.attempt_marker(RUN_ID, 3, "one-attempt", "open"), content)

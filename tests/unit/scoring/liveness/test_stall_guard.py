@@ -1,4 +1,4 @@
-"""A worker without progress ends itself, even where a decoder never lets Python go on."""
+"""A worker without progress ends itself, even if a decoder never releases Python's global lock."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""When no further shard begins."""
+"""The conditions under which no further shard is started."""
 
 from pathlib import Path
 from typing import Never
@@ -39,9 +39,9 @@ def test_without_a_deadline_every_shard_may_begin(clock: Clock, private: Store) 
 
 def test_only_shards_that_end_in_time_begin(clock: Clock, private: Store) -> None:
     gate = StopConditions(private, "run", "now", 1100.0)
-    assert gate.refusal(10**9) is None  # nothing is known yet
+    assert gate.refusal(10**9) is None  # The speed is not known yet.
     gate.note(100, 30.0)
-    gate.note(100, 50.0)  # 0.4 s an image
+    gate.note(100, 50.0)  # The mean is 0.4 s per image.
     assert gate.refusal(250) is None
     assert gate.refusal(251) is Ending.DEADLINE
     clock.now_s = 1050.0
@@ -57,7 +57,7 @@ def test_a_stop_is_of_one_submission(private: Store) -> None:
     gate = StopConditions(private, "run", "now", None)
     assert gate.closed() is None
     request_stop(private, "run", "now")
-    request_stop(private, "run", "now")  # twice is as once
+    request_stop(private, "run", "now")  # A second request has no further effect.
     assert gate.closed() is gate.refusal(1) is Ending.STOP
     assert StopConditions(private, "run", "later", None).closed() is None
 

@@ -1,4 +1,4 @@
-"""What `--until` means."""
+"""The deadlines that `--until` accepts."""
 
 from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
@@ -26,10 +26,10 @@ def berlin(*moment: int, fold: int = 0) -> datetime:
         (berlin(2026, 11, 24, 6, 0), "06:00", "2026-11-25T06:00+01:00"),
         (berlin(2026, 12, 31, 23, 0), "6:00", "2027-01-01T06:00+01:00"),
         (berlin(2026, 3, 28, 20, 0), "06:00", "2026-03-29T06:00+02:00"),  # a night of nine hours
-        (berlin(2026, 10, 24, 20, 0), "06:00", "2026-10-25T06:00+01:00"),  # one of eleven
-        (berlin(2026, 3, 28, 20, 0), "02:30", "2026-03-29T03:30+02:00"),  # skipped that night
-        (berlin(2026, 10, 24, 20, 0), "02:30", "2026-10-25T02:30+02:00"),  # shown twice: the first time
-        (berlin(2026, 10, 25, 2, 40), "02:30", "2026-10-25T02:30+01:00"),  # and the second
+        (berlin(2026, 10, 24, 20, 0), "06:00", "2026-10-25T06:00+01:00"),  # a night of eleven hours
+        (berlin(2026, 3, 28, 20, 0), "02:30", "2026-03-29T03:30+02:00"),  # Clocks skip this time.
+        (berlin(2026, 10, 24, 20, 0), "02:30", "2026-10-25T02:30+02:00"),  # It is the first of two such times.
+        (berlin(2026, 10, 25, 2, 40), "02:30", "2026-10-25T02:30+01:00"),  # It is the second, as the first is over.
         (berlin(2026, 10, 25, 2, 40, fold=1), "02:30", "2026-10-26T02:30+01:00"),
     ],
 )
@@ -42,7 +42,7 @@ def test_a_time_of_day_is_the_next_that_clocks_show(now: datetime, text: str, de
     [
         ("2026-11-24T06:00+01:00", datetime(2026, 11, 24, 5, tzinfo=UTC)),
         ("2026-11-24T06:00:00Z", datetime(2026, 11, 24, 6, tzinfo=UTC)),
-        ("1999-01-01T00:00+00:00", datetime(1999, 1, 1, tzinfo=UTC)),  # passed: the run stops at once
+        ("1999-01-01T00:00+00:00", datetime(1999, 1, 1, tzinfo=UTC)),  # It has passed, so the run stops at once.
         ("7h30m", datetime(2026, 11, 24, 4, 0, tzinfo=UTC)),
         ("90m", datetime(2026, 11, 23, 22, 0, tzinfo=UTC)),
         ("0s", datetime(2026, 11, 23, 20, 30, tzinfo=UTC)),
@@ -71,10 +71,11 @@ def test_a_time_of_day_lies_ahead_within_a_day_and_is_what_clocks_show(
 ) -> None:
     zone = ZoneInfo(zone_name)
     deadline = parse_deadline(f"{clock:%H:%M}", now, zone)
-    assert timedelta(0) < deadline - now <= timedelta(hours=26)  # a day, a change of clocks, and what they skip
+    # The limit is one day, plus a change of clocks and the time that it skips.
+    assert timedelta(0) < deadline - now <= timedelta(hours=26)
     wanted = (clock.hour, clock.minute)
     shown = deadline.astimezone(zone)
-    if (shown.hour, shown.minute) != wanted:  # only where no clock shows it that day
+    if (shown.hour, shown.minute) != wanted:  # No clock shows the time on that day.
         hours = [(deadline - timedelta(minutes=minutes)).astimezone(zone) for minutes in range(-180, 181)]
         assert wanted not in [(moment.hour, moment.minute) for moment in hours]
 

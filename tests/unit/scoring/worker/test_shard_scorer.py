@@ -1,4 +1,4 @@
-"""Scoring whole shards without Ray: rows, fixed batches, equal bytes, attempts and faults."""
+"""Scoring whole shards without Ray: rows, fixed batches, equal bytes, attempts and errors."""
 
 import threading
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ def test_every_frame_has_one_row_with_what_the_model_said(tmp_path: Path) -> Non
 
 
 class OverflowingModel(PlainModel):
-    """Returns NaN for bright pictures, like a network whose sums overflow."""
+    """A model that returns NaN for bright images, like a network whose sums overflow."""
 
     def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
         prediction = super().predict(images_bhwc_u8, reference_bhw_u8)
@@ -216,7 +216,7 @@ def test_a_shard_is_not_blamed_for_deaths_at_different_batches(tmp_path: Path) -
 
 @pytest.mark.parametrize("before_the_first_batch", [False, True])
 def test_too_many_deaths_at_different_batches_stop_the_run(tmp_path: Path, before_the_first_batch: bool) -> None:
-    """An example are workers on a node with too little memory. Ray would replace them without limit."""
+    """This happens, for example, on a node with too little memory. Ray would replace its workers without limit."""
     run = make_run(tmp_path, FILES)
     for batch in range(10):
         for node in ("node-a", "node-b"):

@@ -89,7 +89,7 @@ def test_more_shards_than_a_part_holds(private: Store) -> None:
 def test_the_plan_does_not_depend_on_the_order_of_the_listing(private: Store) -> None:
     one = freeze(private, KEYS, "one")
     other = freeze(private, reversed(KEYS), "other")
-    # sizes and ETags of the simulated listing follow its order, so only who is planned where can be compared
+    # Sizes and ETags of the simulated listing depend on its order, so only the planned images can be compared.
     assert [(row.shard, row.position, row.image_id) for row in rows(one)] == [
         (row.shard, row.position, row.image_id) for row in rows(other)
     ]
@@ -127,7 +127,7 @@ def _freeze_in_another_process(private_uri: str, n_keys: int, barrier: Barrier, 
 def test_of_two_drivers_at_once_both_get_one_plan(private: Store) -> None:
     processes = multiprocessing.get_context("spawn")
     barrier, answers = processes.Barrier(2), processes.Queue()
-    # They even see different listings: one plan must win as a whole.
+    # They even see different listings, but one whole plan must win.
     drivers = [
         processes.Process(target=_freeze_in_another_process, args=(private.uri, n_keys, barrier, answers))
         for n_keys in (len(KEYS), len(KEYS) - 1)

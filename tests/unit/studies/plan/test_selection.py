@@ -1,4 +1,4 @@
-"""What a run plans if it builds on earlier runs."""
+"""The images that a run plans if it builds on earlier runs."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -192,7 +192,7 @@ file_on_each_night = st.lists(
 def test_the_latest_plan_of_each_frame_is_of_the_file_as_it_is_now(
     nights: list[tuple[int, set[int] | None]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """A file alternates between two contents, and the manifest asks for other frames of it."""
+    """A file has one of two contents each night, and the manifest requests varying frames of it."""
     directory = tmp_path_factory.mktemp("lineage")
     private = open_store(str(directory / "private"), owner_only=True)
     manifest = directory / "manifest.csv"

@@ -1,4 +1,4 @@
-"""Which run a command means, whatever version of the program claimed it."""
+"""A command finds the run that it means, whatever version of the program has claimed the run."""
 
 import json
 from dataclasses import replace
@@ -118,7 +118,7 @@ def test_another_input_is_another_run(registry: RunRegistry, tmp_path: Path) -> 
     moved.write_text(text)
     config = InputConfig(uri="archive", layout="manifest", manifest=str(moved))
     ids.add(_claim(registry, inputs=input_fields(config)).identity.run_id)
-    assert len(ids) == 2  # the manifest's content counts, not where it lies
+    assert len(ids) == 2  # The manifest's content is compared, not its place.
 
 
 def test_the_input_part_of_a_run_id_is_keyed(tmp_path: Path, registry: RunRegistry, output: Store) -> None:
@@ -158,7 +158,8 @@ def test_run_ids_that_are_no_plain_names_are_refused(registry: RunRegistry, run_
 
 def test_a_selection_builds_on_the_newest_run_and_the_next_on_that(registry: RunRegistry, output: Store) -> None:
     first = _claim(registry, selection="new")
-    assert (first.identity.parent_run_id, first.identity.selection) == (None, "all")  # there is nothing to build on
+    # There is no earlier run to build on.
+    assert (first.identity.parent_run_id, first.identity.selection) == (None, "all")
     _finish(output, first, 1)
     second = _claim(registry, selection="new")
     assert (second.identity.parent_run_id, second.identity.selection) == (first.identity.run_id, "new")
@@ -185,7 +186,7 @@ def test_a_growing_manifest_stays_in_one_lineage(registry: RunRegistry, output: 
     first = _claim(registry, inputs=_manifest(tmp_path, "s1,a.png"))
     _record(output, first)
     grown = _manifest(tmp_path, "s1,a.png\ns2,b.png")
-    assert _claim(registry, inputs=grown, selection="new").identity == first.identity  # to its end, then
+    assert _claim(registry, inputs=grown, selection="new").identity == first.identity  # The unfinished run goes first.
     _finish(output, first)
     second = _claim(registry, inputs=grown, selection="new", run_id="second")
     assert second.identity.parent_run_id == first.identity.run_id
@@ -217,7 +218,7 @@ def test_of_several_lineages_the_one_begun_last_goes_on(registry: RunRegistry, o
 def test_a_damaged_record_stops_a_selection_that_could_build_on_its_run_and_no_other(
     registry: RunRegistry, output: Store
 ) -> None:
-    """Passing over it would score all again that it scored, in a lineage beside it."""
+    """If the damaged record were ignored, its run's images would be scored again in a second lineage."""
     first = _claim(registry)
     _finish(output, first, 1)
     second = _claim(registry, selection="new")
@@ -241,7 +242,7 @@ def test_requests_that_contradict_themselves_are_refused(request_: dict[str, Any
 
 
 def test_of_two_nights_at_once_both_get_one_run(registry: RunRegistry, output: Store) -> None:
-    """Both look before either claims."""
+    """Both look for a run before either claims one."""
     first = _claim(registry)
     _finish(output, first)
     targets = [registry.target(FIELDS, INPUTS, RunRequest(selection="new")) for _ in range(2)]
@@ -260,8 +261,8 @@ def test_a_damaged_identity_is_a_fault_of_the_run(registry: RunRegistry, tmp_pat
         _claim(registry)
 
 
-# What fingerprint_fields returned in the versions that recorded no runtime, and before that the schema version in place
-# of a scoring version.
+# The results of fingerprint_fields in earlier versions. Some recorded no runtime, and still earlier ones recorded the
+# schema version in place of a scoring version.
 FIELDS_WITHOUT_RUNTIME = {name: value for name, value in FIELDS.items() if name != "runtime"}
 EARLIEST_FIELDS = {name: value for name, value in FIELDS_WITHOUT_RUNTIME.items() if name != "scoring_version"} | {
     "schema_version": 1
@@ -357,7 +358,7 @@ def test_a_changed_program_and_another_change_begin_a_new_run_as_ever(
     _finish(output, _claim(registry, inputs=_manifest(tmp_path, "s1,a.png")))
     assert not _claim(registry, NEXT_FIELDS | {"precision": "bfloat16"}).resumed
     assert not _claim(registry, NEXT_FIELDS, inputs=_manifest(tmp_path, "s2,b.png")).resumed
-    with pytest.raises(ProgramChangedError):  # a selection looks at runs of any manifest
+    with pytest.raises(ProgramChangedError):  # A selection considers runs of any manifest.
         _claim(registry, NEXT_FIELDS, inputs=_manifest(tmp_path, "s3,c.png"), selection="new")
 
 

@@ -1,4 +1,4 @@
-"""An output belongs to one archive: another root is refused, and a moved archive goes on where it was."""
+"""An output belongs to one archive. Another root is refused, and the runs of a moved archive can be continued."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ def workers_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _archive(root: Path, n_studies: int = 3) -> JobConfig:
-    """Make an archive with the same relative paths wherever it lies, and its job."""
+    """Make an archive whose relative paths do not depend on its root, and return its job."""
     for study in range(n_studies):
         (root / f"study-{study}").mkdir(parents=True)
         (root / f"study-{study}/1.png").write_bytes(png(40 * study))
@@ -73,8 +73,8 @@ def test_a_moved_archive_goes_on_where_it_was(tmp_path: Path) -> None:
     (tmp_path / "elsewhere/study-0/2.png").write_bytes(png(200))
     assert preview_job(moved, {}, request=replace(MOVED, selection="new")).builds_on == first.run_id
     second = _submit(moved, replace(MOVED, selection="new"))
-    assert second.counts.n_images == 1  # nothing that was scored before
-    assert _submit(moved, RunRequest(selection="new")).nothing_selected  # declared once, it need not be declared again
+    assert second.counts.n_images == 1  # No image is scored twice.
+    assert _submit(moved, RunRequest(selection="new")).nothing_selected  # One declaration is enough.
     with pytest.raises(ConfigError, match="--input-moved"):
         _submit(_archive(tmp_path / "one"))
 
