@@ -7,6 +7,9 @@ from diagchd_batch.uris import is_key
 from diagchd_batch.wording import shortened
 
 _SHOWN_PROBLEMS = 10
+_MAX_WIDTH_FACTOR = 4.0
+_MAX_SIDE_PX = 4096
+"""A card comes from whoever made the package. Larger networks would use up the memory before anything is checked."""
 
 
 class _Section(BaseModel):
@@ -20,10 +23,12 @@ class Architecture(_Section):
     """
 
     identifier: str
-    width_factor: float = Field(gt=0, description="multiplies the channels of every convolution of the full design")
-    height: int = Field(gt=0, description="rows of the grid that images are resized to")
-    width: int = Field(gt=0, description="columns of that grid")
-    parameters: int = Field(gt=0)
+    width_factor: float = Field(
+        gt=0, le=_MAX_WIDTH_FACTOR, description="multiplies the channels of every convolution of the full design"
+    )
+    height: int = Field(gt=0, le=_MAX_SIDE_PX, description="rows of the grid that images are resized to")
+    width: int = Field(gt=0, le=_MAX_SIDE_PX, description="columns of that grid")
+    parameters: int = Field(gt=0, description="number of the network's parameters")
 
 
 class Tensor(_Section):

@@ -57,6 +57,19 @@ def test_a_name_without_a_slash_is_bundled_even_if_a_directory_has_that_name(
         resolve_model("mine", "bundled", "float32")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("height", 1_000_000), ("width", 4097), ("height", 0), ("width_factor", 1000), ("width_factor", 1e308)],
+)
+def test_a_card_of_a_network_beyond_all_memory_is_refused_at_once(tmp_path: Path, field: str, value: float) -> None:
+    directory = make_package(tmp_path / "mine")
+    card = json.loads((directory / "card.json").read_text(encoding="utf-8"))
+    card["architecture"][field] = value
+    (directory / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"card of model .*{field}"):
+        resolve_model(str(directory), "bundled", "float32")
+
+
 def _flip_a_byte(directory: Path) -> None:
     data = bytearray((directory / CHECKPOINT).read_bytes())
     data[-1] ^= 1
