@@ -191,8 +191,9 @@ class User:
             kill(pid)
 
 
-# Ray's session directory is removed when a run ends, or by the next run if the run was killed. This copies its files
-# first. If FAULT is set, a worker raises an unexpected exception with an identifier in its message.
+# The directory of a local Ray and its workers is removed when a run ends, or by the next run if the run was killed.
+# This copies its files first. Directories without a Ray hold drafts of plans, which name files; only their owner can
+# enter them. If FAULT is set, a worker raises an unexpected exception with an identifier in its message.
 _SITE = textwrap.dedent(
     """
     import contextlib, os, shutil, uuid
@@ -201,7 +202,7 @@ _SITE = textwrap.dedent(
     remove = shutil.rmtree
 
     def kept(path, *arguments, **options):
-        if Path(path).name.startswith("dcb-") and os.path.isdir(path):
+        if Path(path).name.startswith("dcb-") and Path(path, "ray").is_dir():
             for directory, _, names in os.walk(path):
                 for name in names:
                     file = Path(directory, name)
