@@ -24,9 +24,9 @@ from diagchd_batch.wording import counted
 MAX_LEVELS = 50
 """A text column with more levels is an identifier or a note rather than a covariate."""
 _MAX_NUMBERS_AS_LEVELS = 12
-"""Numbers of unknown meaning are levels if there are as few of them as months."""
+"""Numbers of unknown meaning are levels if at most this many differ, such as the twelve months."""
 _FEW_NUMBERS = 6
-"""So few different numbers of a measurement are levels of their own."""
+"""A measurement with at most this many different numbers has one level for each number."""
 _ALWAYS_FEW_LEVELS = 6
 """A column of so few levels can serve even if nearly every study has a level of its own."""
 

@@ -28,6 +28,32 @@ STRICTER = "model, stricter"
 STEPS = ("excluded", "not_scored", "failed", "without_reference", "analysed")
 
 
+def extremes(
+    aim: np.ndarray, equal: Sequence[np.ndarray], known: Sequence[float], at_most: Sequence[np.ndarray]
+) -> tuple[float, float]:
+    """Return the least and the greatest value of a linear function of non-negative unknowns.
+
+    Args:
+        aim: The function's coefficients, one for each unknown.
+        equal: Coefficients of each sum that is known.
+        known: The values of these sums.
+        at_most: Coefficients of each sum that is at most zero.
+    """
+    ends = []
+    for sign in (1, -1):
+        found = linprog(
+            sign * aim,
+            A_eq=np.array(equal).reshape(-1, len(aim)),
+            b_eq=known,
+            A_ub=np.array(at_most) if at_most else None,
+            b_ub=np.zeros(len(at_most)) if at_most else None,
+            bounds=(0, 1e5),
+        )
+        assert found.x is not None, found.message
+        ends.append(sign * found.fun)
+    return ends[0], ends[1]
+
+
 class Attacker:
     """Bounds unknown counts by linear programming.
 
@@ -70,22 +96,12 @@ class Attacker:
 
     def bounds(self, wanted: Terms) -> tuple[float, float]:
         """Return the least and the greatest value of a count that the shared files allow."""
-        n = len(self._unknowns)
-        equal = np.array([self._vector(terms) for terms, _ in self._equal]).reshape(-1, n)
-        at_most = np.array([self._vector(terms) for terms in self._at_most]).reshape(-1, n)
-        ends = []
-        for sign in (1, -1):
-            found = linprog(
-                sign * self._vector(wanted),
-                A_eq=equal,
-                b_eq=[value for _, value in self._equal],
-                A_ub=at_most if len(at_most) else None,
-                b_ub=np.zeros(len(at_most)) if len(at_most) else None,
-                bounds=(0, 1e5),
-            )
-            assert found.x is not None, found.message
-            ends.append(sign * found.fun)
-        return ends[0], ends[1]
+        return extremes(
+            self._vector(wanted),
+            [self._vector(terms) for terms, _ in self._equal],
+            [value for _, value in self._equal],
+            [self._vector(terms) for terms in self._at_most],
+        )
 
     def _vector(self, terms: Terms) -> np.ndarray:
         vector = np.zeros(len(self._unknowns))

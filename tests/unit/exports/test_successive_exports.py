@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.exports.disclosure.earlier_exports import (
@@ -18,7 +17,7 @@ from diagchd_batch.exports.disclosure.earlier_exports import (
 from diagchd_batch.exports.disclosure.suppression import Counts, protect
 from diagchd_batch.exports.shareable import _select
 from diagchd_batch.storage import open_store
-from tests.unit.exports.attacker import CALLS, Attacker, Terms
+from tests.unit.exports.attacker import CALLS, Attacker, Terms, extremes
 from tests.unit.exports.random_cohorts import Cohort, Tables, draw_cohort, metrics_of
 
 MIN_CELL = 10
@@ -49,19 +48,7 @@ class AttackerOfTwo:
     def bounds(self, wanted: Terms, parts: tuple[int, ...]) -> tuple[float, float]:
         vector = self._vector(wanted)
         aim = np.concatenate([vector if part in parts else 0 * vector for part in (0, 1)])
-        ends = []
-        for sign in (1, -1):
-            found = linprog(
-                sign * aim,
-                A_eq=np.array(self._equal),
-                b_eq=self._known,
-                A_ub=np.array(self._at_most) if self._at_most else None,
-                b_ub=np.zeros(len(self._at_most)) if self._at_most else None,
-                bounds=(0, 1e5),
-            )
-            assert found.x is not None, found.message
-            ends.append(sign * found.fun)
-        return ends[0], ends[1]
+        return extremes(aim, self._equal, self._known, self._at_most)
 
     def _vector(self, terms: Terms) -> np.ndarray:
         vector = np.zeros(len(self._place))
