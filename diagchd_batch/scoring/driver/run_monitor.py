@@ -19,8 +19,11 @@ FAILURES_JUDGED_FROM = 200
 _POLL_S = 5.0
 _WAITING_MESSAGE_AFTER_S = 60.0
 _MAX_STARTS_PER_ACTOR = 5
+"""Workers that may start for each actor without an image in between; one more than `max_attempts` if that is more."""
 _MAX_STALL_TIMEOUTS = 2.5
 """Stall timeouts without progress after which the driver gives up: a worker may stall once and be replaced."""
+_START_ALLOWANCE_S = 300.0
+"""Added to that limit. A worker is slow to start on a busy node: Ray, TensorFlow and the model take over a minute."""
 
 
 class RunMonitor:
@@ -58,7 +61,7 @@ class RunMonitor:
         self._outcomes = outcomes
         self._done: set[int] = set()
         self._workers_seen: frozenset[str] = frozenset()
-        self._ever_moved = False
+        self._starts: set[str] = set()  # workers that appeared since the last image
         self._beats = WorkerBeats()
         self._began_s = self._polled_s = self._moved_s = time.monotonic()
         self._said_waiting = False
@@ -71,8 +74,7 @@ class RunMonitor:
     def on_summary(self, summary: ShardSummary) -> None:
         """Count a shard that has ended. Raises RunFault if too many frames failed."""
         self._done.add(summary.shard)
-        self._ever_moved = True
-        self._moved_s = time.monotonic()
+        self._note_image()
         self._outcomes.update({STATUS_OK: summary.n_ok, **summary.failures})
         self._progress.shard_done(summary)
         self._refuse_failures()
@@ -91,17 +93,23 @@ class RunMonitor:
 
     def _read_beats(self) -> None:
         beats = read_worker_beats(self._private, self._run_id, self._submission)
+        if started := beats.workers - self._workers_seen:
+            self._starts |= started
+            self._moved_s = time.monotonic()  # `_refuse_dying_starts` bounds how often
         if beats.images_done != self._beats.images_done:
-            self._moved_s = time.monotonic()
+            self._note_image()
         if lost := self._beats.workers - beats.workers:
             self._progress.message(
                 f"{counted(len(lost), 'worker')} ended and will be replaced; shards in progress are tried again"
             )
         self._beats = beats
         self._workers_seen |= beats.workers
-        self._ever_moved |= bool(beats.images_done)
         self._progress.workers(len(beats.workers))
         self._progress.in_flight(sum(n for shard, n in beats.images_done.items() if shard not in self._done))
+
+    def _note_image(self) -> None:
+        self._starts.clear()
+        self._moved_s = time.monotonic()
 
     def _refuse_failures(self) -> None:
         total = self._outcomes.total()
@@ -125,15 +133,16 @@ class RunMonitor:
 
     def _refuse_dying_starts(self) -> None:
         """Raise RunFault if worker after worker dies before its first image: Ray would replace them for ever."""
-        if not self._ever_moved and len(self._workers_seen) > _MAX_STARTS_PER_ACTOR * self._actors.initial_actors:
+        starts_per_actor = max(_MAX_STARTS_PER_ACTOR, self._limits.max_attempts + 1)
+        if len(self._starts) > starts_per_actor * max(self._actors.initial_actors, len(self._beats.workers)):
             raise RunFault(
-                f"{len(self._workers_seen)} workers were started and none reached its first image; find out "
+                f"{len(self._starts)} workers were started and none reached its first image; find out "
                 "what kills them while the model is loaded (memory, GPU driver), then give the same command again"
             )
 
     def _refuse_standstill(self, now_s: float) -> None:
         n_live = len(self._beats.workers)
-        limit_s = _MAX_STALL_TIMEOUTS * self._limits.stall_timeout_s
+        limit_s = _MAX_STALL_TIMEOUTS * self._limits.stall_timeout_s + _START_ALLOWANCE_S
         if now_s - self._moved_s > limit_s:
             at_work = ", ".join(str(shard) for shard in sorted(self._beats.images_done)[:10]) or "none"
             raise RunFault(

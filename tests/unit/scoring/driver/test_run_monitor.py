@@ -127,3 +127,52 @@ def test_workers_that_die_before_their_first_image_are_not_replaced_for_ever(wor
         for number in range(20):
             _tick(monitor, world, 30, WorkerBeats(frozenset([str(number)])))
     assert len(told.messages) == 5
+
+
+def test_workers_that_die_after_the_first_images_are_not_replaced_for_ever(world: World) -> None:
+    monitor, _ = _monitor()
+    _tick(monitor, world, 30, WorkerBeats(frozenset("first"), images_done={0: 3}))
+    with pytest.raises(RunFault, match="6 workers were started"):
+        for number in range(20):
+            _tick(monitor, world, 30, WorkerBeats(frozenset([str(number)]), images_done={0: 3}))
+
+
+def test_replacements_with_images_in_between_are_allowed_without_limit(world: World) -> None:
+    monitor, _ = _monitor()
+    for number in range(40):
+        _tick(monitor, world, 30, WorkerBeats(frozenset([str(number)])))
+        _tick(monitor, world, 30, WorkerBeats(frozenset([str(number)]), images_done={number: 1}))
+
+
+def test_a_shard_may_end_as_many_workers_as_max_attempts_allows(world: World) -> None:
+    monitor, _ = _monitor(max_attempts=10)
+    for number in range(11):
+        _tick(monitor, world, 30, WorkerBeats(frozenset([str(number)])))
+    with pytest.raises(RunFault, match="12 workers were started"):
+        _tick(monitor, world, 30, WorkerBeats(frozenset(["last"])))
+
+
+def test_a_pool_that_grows_before_the_first_image_is_no_fault(world: World) -> None:
+    monitor, _ = _monitor()
+    for n_workers in range(1, 30):
+        _tick(monitor, world, 10, WorkerBeats(frozenset(str(number) for number in range(n_workers))))
+
+
+def test_the_start_of_a_replacement_is_no_standstill(world: World) -> None:
+    monitor, _ = _monitor(stall_timeout_s=20)
+    _tick(monitor, world, 6, WorkerBeats(frozenset("a"), images_done={0: 3}))
+    _tick(monitor, world, 40)  # the worker was killed, and its heartbeat still looks recent
+    for _ in range(20):
+        _tick(monitor, world, 6, WorkerBeats())  # Ray starts another process on a busy node
+    for _ in range(20):
+        _tick(monitor, world, 6, WorkerBeats(frozenset("b")))  # which loads the model
+    _tick(monitor, world, 6, WorkerBeats(frozenset("b"), images_done={0: 1}))
+
+
+def test_each_worker_that_appears_counts_as_a_movement_but_living_on_does_not(world: World) -> None:
+    monitor, _ = _monitor(stall_timeout_s=400)
+    _tick(monitor, world, 1200, WorkerBeats(frozenset("a")))
+    _tick(monitor, world, 1200, WorkerBeats(frozenset("ab")))
+    _tick(monitor, world, 1200)
+    with pytest.raises(RunFault, match="nothing moved for 1300 s: 2 live workers"):
+        _tick(monitor, world, 200)
