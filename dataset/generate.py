@@ -1,6 +1,6 @@
 """Writes a simulated cohort: ``python -m dataset.generate --studies 1000 --seed 7 --out DIR``.
 
-``--sample`` writes the committed sample again, with its seed, its size and its planted cases.
+``--sample`` writes the committed sample again, with its seed, its size and its special cases.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from PIL import Image
 
 from dataset.phantom.cohort import PREVALENCE, Study, draw_cohort
 from dataset.phantom.generation import generate_study_image
-from dataset.phantom.planted import Planted, plant, planted_image
 from dataset.phantom.seeds import Split
+from dataset.phantom.special_cases import SpecialCases, choose_special_cases, special_image
 from dataset.phantom.tables import image_name, write_tables
 
 SAMPLE_SEED, SAMPLE_STUDIES = 2055, 64
@@ -29,11 +29,11 @@ It has no clinical meaning. What the files hold: `dataset/README.md` of the proj
 """
 
 
-def write_images(study: Study, directory: Path, planted: Planted) -> None:
+def write_images(study: Study, directory: Path, special: SpecialCases) -> None:
     """Write all images of a study as its device exports them, and their masks."""
     for image in range(study.images):
         name = image_name(study, image)
-        pixels = planted_image(study, image, planted)
+        pixels = special_image(study, image, special)
         if pixels is None:
             phantom = generate_study_image(study, image)
             pixels = phantom.pixels
@@ -60,18 +60,18 @@ def write_digests(directory: Path) -> None:
     (directory / DIGESTS).write_text("".join(lines), encoding="utf-8")
 
 
-def write_cohort(directory: Path, studies: list[Study], planted: Planted, processes: int = 1) -> None:
+def write_cohort(directory: Path, studies: list[Study], special: SpecialCases, processes: int = 1) -> None:
     """Write images, masks, tables and digests of a cohort.
 
     Args:
         directory: Where to write. It is created if it does not exist.
         studies: The studies of the cohort.
-        planted: The special cases among them.
+        special: The special cases among them.
         processes: Number of processes that write images. The files do not depend on it.
     """
     for name in ("images", "masks"):
         (directory / name).mkdir(parents=True, exist_ok=True)
-    work = partial(write_images, directory=directory, planted=planted)
+    work = partial(write_images, directory=directory, special=special)
     if processes > 1:
         with ProcessPoolExecutor(processes) as pool:
             for _ in pool.map(work, studies, chunksize=8):
@@ -79,7 +79,7 @@ def write_cohort(directory: Path, studies: list[Study], planted: Planted, proces
     else:
         for study in studies:
             work(study)
-    write_tables(directory, studies, planted)
+    write_tables(directory, studies, special)
     (directory / "README.md").write_text(NOTICE, encoding="utf-8")
     write_digests(directory)
 
@@ -114,11 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     chosen = parse(arguments)
     if chosen.sample:
-        studies, planted = sample_studies(), plant(sample_studies())
+        studies, special = sample_studies(), choose_special_cases(sample_studies())
     else:
         split = Split[chosen.split.upper()]
-        studies, planted = list(draw_cohort(chosen.seed, split, chosen.studies, chosen.prevalence)), Planted()
-    write_cohort(chosen.out, studies, planted, chosen.processes)
+        studies, special = list(draw_cohort(chosen.seed, split, chosen.studies, chosen.prevalence)), SpecialCases()
+    write_cohort(chosen.out, studies, special, chosen.processes)
     print(f"{len(studies)} simulated studies, {sum(study.images for study in studies)} images in {chosen.out}")
 
 

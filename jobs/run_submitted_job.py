@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diagchd_batch.cluster.node_checks.requirements import unsuitable_node
+from diagchd_batch.cluster.node_checks.python_requirements import unsuitable_node
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig

@@ -20,20 +20,20 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from diagchd_batch import output_layout
-from diagchd_batch.cli.hidden_places import ProgressWithoutPlaces
 from diagchd_batch.cli.progress import log_progress
+from diagchd_batch.cli.redacted_progress import RedactedProgress
 from diagchd_batch.config.loading import load_job
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.config.place_names import PlaceNames
+from diagchd_batch.config.uri_redaction import UriRedactor
 from diagchd_batch.errors import DiagchdBatchError, ItemError
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.runs.submit import submit_on_joined_ray
 from diagchd_batch.scoring.driver.prometheus import MeasuredProgress
-from diagchd_batch.scoring.driver.run_identity.request import RunRequest
-from diagchd_batch.scoring.driver.workspace import Workspace
-from diagchd_batch.scoring.liveness.run_log import RunLog
-from diagchd_batch.scoring.liveness.until_time import parse_deadline
+from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
+from diagchd_batch.scoring.liveness.driver_log import DriverLog
+from diagchd_batch.scoring.liveness.until_option import parse_deadline
+from diagchd_batch.workspace import Workspace
 
 Load = Callable[[str, Sequence[str], Mapping[str, str]], JobConfig]
 
@@ -56,12 +56,12 @@ def main(load: Load = load_job) -> int:
     selections.add_argument("--retry", choices=["failed"], dest="selection", help=argparse.SUPPRESS)
     parser.add_argument("--input-moved", action="store_true", help="the archive was moved to input.uri")
     parser.add_argument("--until", help="as for `submit`; a time of day is in the time zone of this process")
-    with RunLog() as run_log:
+    with DriverLog() as run_log:
         # Only the intermixed parser accepts KEY=VALUE after an option.
         return _run(parser.parse_intermixed_args(), load, run_log)
 
 
-def _run(arguments: argparse.Namespace, load: Load, run_log: RunLog) -> int:
+def _run(arguments: argparse.Namespace, load: Load, run_log: DriverLog) -> int:
     log = log_progress(os.environ, run_log.write)
     until = None
     try:
@@ -71,7 +71,7 @@ def _run(arguments: argparse.Namespace, load: Load, run_log: RunLog) -> int:
             log.message("the deadline has passed; no node is asked for, and no run is begun")
             return ExitCode.DONE
         config = load(arguments.config, arguments.overrides, os.environ)
-        progress = ProgressWithoutPlaces(log, PlaceNames(config), run_log.note)
+        progress = RedactedProgress(log, UriRedactor(config), run_log.note)
     except DiagchdBatchError as error:
         log.message(f"error: {error}")
         return error.exit_code
@@ -102,7 +102,7 @@ def _run(arguments: argparse.Namespace, load: Load, run_log: RunLog) -> int:
     return ExitCode.DONE if outcome.exit_code is ExitCode.FAILED_INPUTS else outcome.exit_code
 
 
-def _keep_full_text(config: JobConfig, run_id: str | None, run_log: RunLog) -> str:
+def _keep_full_text(config: JobConfig, run_id: str | None, run_log: DriverLog) -> str:
     """Keep the log in the private tree, and return a sentence that says where it is."""
     try:
         private = Workspace.of_job(config).with_short_timeout(config.limits).private

@@ -11,9 +11,9 @@ from scipy.stats import beta
 from dataset.phantom.anatomy import DROPOUT_BETA
 from dataset.phantom.cohort import Study
 from dataset.phantom.lesions import LEAST_SEVERITY, SEVERITY_BETA
-from dataset.phantom.planted import Planted
 from dataset.phantom.readers import READERS, draw_ratings, missing_reads, scores_of
 from dataset.phantom.seeds import Stream, generator
+from dataset.phantom.special_cases import SpecialCases
 
 MISSING_RATE = 0.20
 """Probability that a read with a rating at the reader's threshold is missing."""
@@ -49,26 +49,26 @@ def case_difficulty(study: Study) -> float:
     return float(ndtri(np.clip(rank, 1e-6, 1.0 - 1e-6)))
 
 
-def manifest_rows(study: Study, planted: Planted) -> Iterator[Row]:
+def manifest_rows(study: Study, special: SpecialCases) -> Iterator[Row]:
     """Yield one row per image, with URIs relative to the cohort's directory."""
-    reason = planted.excluded.get(study.index, "")
+    reason = special.excluded.get(study.index, "")
     for image in range(study.images):
-        usable = (study.index, image) not in (planted.unreadable, planted.wrong_view)
+        usable = (study.index, image) not in (special.unreadable, special.wrong_view)
         yield {
             "study_id": study.study_id,
             "uri": f"images/{image_name(study, image)}.{study.device.suffix}",
             "subject_id": study.subject_id,
             "fetus": study.fetus,
             "mask_uri": f"masks/{image_name(study, image)}.png" if usable else "",
-            "label": "" if study.index == planted.without_reference else study.disease.label,
+            "label": "" if study.index == special.without_reference else study.disease.label,
             "include": int(not reason),
             "exclude_reason": reason,
         }
 
 
-def reference_row(study: Study, planted: Planted) -> Row:
+def reference_row(study: Study, special: SpecialCases) -> Row:
     """Return the row of the reference standard. If it is missing, label and diagnosis are empty."""
-    if study.index == planted.without_reference:
+    if study.index == special.without_reference:
         return {"study_id": study.study_id, "label": "", "diagnosis": "", "method": "lost to follow-up"}
     return {
         "study_id": study.study_id,
@@ -78,7 +78,7 @@ def reference_row(study: Study, planted: Planted) -> Row:
     }
 
 
-def reader_rows(study: Study, planted: Planted) -> Iterator[Row]:
+def reader_rows(study: Study, special: SpecialCases) -> Iterator[Row]:
     """Yield the reads of a study: by all readers in session 1, some again in session 2, some aided in session 3."""
     rng = generator(study.seed, study.split, Stream.READS, study.index)
     label, case = np.array([study.disease.label], np.int8), np.array([case_difficulty(study)])
@@ -88,7 +88,7 @@ def reader_rows(study: Study, planted: Planted) -> Iterator[Row]:
         for reader, value, left_out in zip(READERS, rating[0], missing[0], strict=True):
             if reader.name not in members:
                 continue
-            unreadable = planted.unreadable is not None and planted.unreadable[0] == study.index
+            unreadable = special.unreadable is not None and special.unreadable[0] == study.index
             status = "not_read" if left_out else "read"
             if unreadable and reader.name == INDETERMINATE_READER:
                 status = "indeterminate"
@@ -125,9 +125,9 @@ def write_table(path: Path, rows: Iterable[Row]) -> None:
         writer.writerows(rows)
 
 
-def write_tables(directory: Path, studies: list[Study], planted: Planted) -> None:
+def write_tables(directory: Path, studies: list[Study], special: SpecialCases) -> None:
     """Write ``studies.csv``, ``reference.csv``, ``readers.csv`` and ``covariates.csv`` of a cohort."""
-    write_table(directory / "studies.csv", (row for study in studies for row in manifest_rows(study, planted)))
-    write_table(directory / "reference.csv", (reference_row(study, planted) for study in studies))
-    write_table(directory / "readers.csv", (row for study in studies for row in reader_rows(study, planted)))
+    write_table(directory / "studies.csv", (row for study in studies for row in manifest_rows(study, special)))
+    write_table(directory / "reference.csv", (reference_row(study, special) for study in studies))
+    write_table(directory / "readers.csv", (row for study in studies for row in reader_rows(study, special)))
     write_table(directory / "covariates.csv", (covariate_row(study) for study in studies))

@@ -8,7 +8,7 @@ from diagchd_batch.cli.console import print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from diagchd_batch.model.speed import PredictorBenchmark
+    from diagchd_batch.model.benchmark_against_keras import PredictorBenchmark
     from diagchd_batch.runs.bench import Throughput
 
 

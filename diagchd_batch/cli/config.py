@@ -45,7 +45,7 @@ def validate(config: ConfigArgument, overrides: SetOption = []) -> None:  # noqa
     Example: diagchd-batch config validate job.yaml
     """
     from diagchd_batch.config.loading import load_job
-    from diagchd_batch.config.place_conflicts import refuse_overlapping_places
+    from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 
     refuse_overlapping_places(load_job(config, overrides, os.environ))
     say(f"{config} is valid")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from diagchd_batch.cli.console import say
-from diagchd_batch.scoring.liveness.progress import RunStart, ShardSummary
+from diagchd_batch.scoring.liveness.progress_events import RunStart, ShardSummary
 
 INTERVAL_S = 10.0
 """Seconds between progress lines."""

@@ -12,8 +12,8 @@ from diagchd_batch.output_layout import check_run_id
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import EvaluationConfig
-    from diagchd_batch.scoring.driver.run_identity.request import RunRequest
-    from diagchd_batch.scoring.driver.workspace import Workspace
+    from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
+    from diagchd_batch.workspace import Workspace
 
 ConfigArgument = Annotated[Path, typer.Argument(help="The job file (YAML).", show_default=False)]
 OutputArgument = Annotated[
@@ -104,7 +104,7 @@ def run_request(
     Raises:
         UsageError: The options exclude each other.
     """
-    from diagchd_batch.scoring.driver.run_identity.request import RunRequest
+    from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 
     given = {selection for selection in (select, only, retry) if selection}
     if len(given) > 1:
@@ -124,7 +124,7 @@ def open_workspace(output: str, private_uri: str | None = None) -> "Workspace":
     Returns:
         The workspace.
     """
-    from diagchd_batch.scoring.driver.workspace import Workspace
+    from diagchd_batch.workspace import Workspace
 
     return Workspace.open(output, private_uri)
 

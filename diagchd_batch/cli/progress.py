@@ -10,7 +10,7 @@ from typing import Self
 from diagchd_batch.cli.console import duration, say
 from diagchd_batch.cli.json_progress import JsonProgress
 from diagchd_batch.escaping import for_console
-from diagchd_batch.scoring.liveness.progress import RunStart, ShardSummary
+from diagchd_batch.scoring.liveness.progress_events import RunStart, ShardSummary
 from diagchd_batch.wording import counted
 
 LINE_INTERVAL_S = 10.0

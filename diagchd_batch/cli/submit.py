@@ -31,8 +31,8 @@ from diagchd_batch.wording import counted
 if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig
     from diagchd_batch.runs.submit import ClusterSubmission
-    from diagchd_batch.scoring.driver.execution import RunOutcome
-    from diagchd_batch.scoring.driver.run_identity.request import RunRequest
+    from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
+    from diagchd_batch.scoring.driver.run_job import RunOutcome
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +70,7 @@ def submit(
     """
     from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.config.loading import load_job
-    from diagchd_batch.scoring.liveness.until_time import parse_deadline
+    from diagchd_batch.scoring.liveness.until_option import parse_deadline
 
     cluster = cluster_address(address, os.environ)
     if no_wait and not cluster:

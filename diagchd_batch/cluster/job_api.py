@@ -23,7 +23,7 @@ from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.model.packages.registry import package_location
-from diagchd_batch.process.scratch import scratch_directory
+from diagchd_batch.process.scratch_files import scratch_directory
 from diagchd_batch.retries import call_with_retries
 from diagchd_batch.storage import Store
 from diagchd_batch.uris import normalize_uri

@@ -13,8 +13,8 @@ from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.errors import RunFault
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.process.native_stderr import native_stderr_silenced
-from diagchd_batch.process.private_directory import private_directory
-from diagchd_batch.process.temporary_base import SYSTEM_DIRECTORIES, problem_of, temporary_base
+from diagchd_batch.process.owner_only_directory import private_directory
+from diagchd_batch.process.trusted_tmpdir import SYSTEM_DIRECTORIES, problem_of, temporary_base
 
 OBJECT_STORE_BYTES = 256 << 20
 """Ample: only summaries of a few hundred bytes pass through the object store."""

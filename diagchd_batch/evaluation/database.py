@@ -18,7 +18,7 @@ import pyarrow.dataset
 
 from diagchd_batch.errors import RunFault
 from diagchd_batch.evaluation.study_score import STUDY_SCORE_SQL
-from diagchd_batch.process.scratch import scratch_directory
+from diagchd_batch.process.scratch_files import scratch_directory
 from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.lineage import latest_rows_sql
 

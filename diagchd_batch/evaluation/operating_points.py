@@ -7,7 +7,7 @@ import numpy as np
 
 from diagchd_batch.config.models import OperatingPoint
 from diagchd_batch.evaluation.tables.rows import Row
-from diagchd_batch.evaluation.units import Rater
+from diagchd_batch.evaluation.units_and_raters import Rater
 
 EVALUATED_COHORT = "evaluated cohort"
 """`chosen_on` of a threshold that was chosen on the evaluated cohort itself, which makes its results optimistic."""

@@ -10,7 +10,6 @@ from typing import Any
 from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.evaluation.tables.schemas import METRICS, TABLES
 from diagchd_batch.exports.destinations import ExportKind, check_apart, check_destination, write_export
-from diagchd_batch.exports.disclosure.cells import collect_counts
 from diagchd_batch.exports.disclosure.curves import RaterScoreCuts, merged_calibration, thinned_curves
 from diagchd_batch.exports.disclosure.earlier_exports import (
     ExportRecord,
@@ -18,8 +17,9 @@ from diagchd_batch.exports.disclosure.earlier_exports import (
     remember_export,
     with_earlier_exports,
 )
-from diagchd_batch.exports.disclosure.publication import NEVER_PUBLISHED, Publication
+from diagchd_batch.exports.disclosure.publishable_rows import NEVER_PUBLISHED, Publication
 from diagchd_batch.exports.disclosure.suppression import protect
+from diagchd_batch.exports.disclosure.table_counts import collect_counts
 from diagchd_batch.exports.spreadsheets import to_csv
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.metrics_tables import read_metrics

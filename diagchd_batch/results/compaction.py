@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch.output_layout import predictions_file
-from diagchd_batch.process.scratch import scratch_faults, scratch_file
+from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
 from diagchd_batch.results.columns import PREDICTION_COLUMNS, PREDICTIONS, parquet_options
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import damage_as_fault, predictions_keys, read_scores, shard_of

@@ -20,28 +20,28 @@ from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.process.cores import available_cores
 from diagchd_batch.process.native_stderr import native_stderr_silenced
-from diagchd_batch.process.scratch import scratch_directory, scratch_file
+from diagchd_batch.process.scratch_files import scratch_directory, scratch_file
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.shard_writer import ShardWriter
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder
-from diagchd_batch.scoring.liveness.attempts import Worker
+from diagchd_batch.scoring.liveness.shard_attempts import Worker
 from diagchd_batch.scoring.worker.pipeline import Model
 from diagchd_batch.scoring.worker.score_rows import scored_row
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import PIXEL_BYTES_IN_FLIGHT, ShardScorer
 from diagchd_batch.sources import open_source
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan.creation import freeze_plan
-from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.make_plan import freeze_plan
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 from diagchd_batch.studies.plan.stored_plan import Plan
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
+    from diagchd_batch.model.benchmark_against_keras import PredictorBenchmark
     from diagchd_batch.model.predictor import Predictor
-    from diagchd_batch.model.speed import PredictorBenchmark
 
 _RUN_ID = "bench"
 _KEY = b"bench: tokens of the bundled sample, seen by nobody"
@@ -152,7 +152,7 @@ def measure_predictor(spec: ModelSpec, n_images: int | None = None) -> "Predicto
         decoder.open(path.read_bytes())
         frames.append(decoder.frame(0).image_hwc_u8)
     with native_stderr_silenced():
-        from diagchd_batch.model.speed import compare_with_keras
+        from diagchd_batch.model.benchmark_against_keras import compare_with_keras
 
         return compare_with_keras(spec, np.stack(frames))
 

@@ -7,7 +7,7 @@ from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate
 from diagchd_batch.report import write_report
 from diagchd_batch.results.datasets import damage_as_fault
 from diagchd_batch.runs.run_lookup import OnNote, chosen_run, ignore_note, named_run, submitted_evaluation
-from diagchd_batch.scoring.driver.workspace import Workspace
+from diagchd_batch.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

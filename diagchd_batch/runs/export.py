@@ -6,9 +6,9 @@ from diagchd_batch import output_layout
 from diagchd_batch.exports.shareable import ShareableSummary, export_shareable
 from diagchd_batch.exports.worklist import WorklistSummary, export_worklist
 from diagchd_batch.runs.run_lookup import OnNote, chosen_run, ignore_note
-from diagchd_batch.scoring.driver.workspace import Workspace
 from diagchd_batch.storage import open_store
 from diagchd_batch.uris import join_uri
+from diagchd_batch.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

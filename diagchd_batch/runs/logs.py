@@ -7,7 +7,7 @@ from diagchd_batch.errors import DiagchdBatchError, UsageError
 from diagchd_batch.results.output import Output
 from diagchd_batch.runs.cluster_jobs import latest_submission
 from diagchd_batch.runs.run_lookup import OnNote, ignore_note, newest_run_id
-from diagchd_batch.scoring.liveness.run_log import read_log
+from diagchd_batch.scoring.liveness.driver_log import read_log
 from diagchd_batch.scoring.liveness.run_status import run_state
 
 

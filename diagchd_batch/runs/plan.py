@@ -10,18 +10,18 @@ import pyarrow as pa
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_fingerprint, fingerprint
 from diagchd_batch.config.models import EvaluationConfig, JobConfig
-from diagchd_batch.config.place_conflicts import refuse_overlapping_places
+from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
-from diagchd_batch.scoring.driver.preparation import model_of, requested_input_root, requested_run
+from diagchd_batch.scoring.driver.prepare_job import model_of, requested_input_root, requested_run
+from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
 from diagchd_batch.scoring.driver.run_identity.identity import fingerprint_fields
-from diagchd_batch.scoring.driver.run_identity.request import RunRequest
-from diagchd_batch.scoring.driver.submit_checks import check_limits
-from diagchd_batch.scoring.driver.workspace import Workspace
+from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
+from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan.creation import preview_plan
+from diagchd_batch.studies.plan.make_plan import preview_plan
 from diagchd_batch.studies.plan.stored_plan import PlanHead, open_plan
 from diagchd_batch.studies.tables.evaluation_inputs import (
     StudyMatch,
@@ -31,6 +31,7 @@ from diagchd_batch.studies.tables.evaluation_inputs import (
     read_reference,
     refuse_contradicting_labels,
 )
+from diagchd_batch.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def preview_job(
     found = begun = None
     if key is not None:
         root = requested_input_root(workspace, request)
-        target = requested_run(config, model, workspace.registry(key), root, request)
+        target = requested_run(config, model, RunRegistry(workspace.storage, workspace.private, key), root, request)
         found, begun = (target.identity, None) if target.exists else (None, target.identity)
     select = selection_of(begun, workspace.storage, workspace.private) if begun else None
     pseudonymizer = Pseudonymizer(key or secrets.token_bytes(32))

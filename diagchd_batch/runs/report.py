@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from diagchd_batch.report import write_report
 from diagchd_batch.report.gallery import write_gallery
 from diagchd_batch.runs.run_lookup import OnNote, ignore_note, latest_finished_run
-from diagchd_batch.scoring.driver.workspace import Workspace
+from diagchd_batch.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,24 +8,25 @@ from diagchd_batch import output_layout
 from diagchd_batch.cluster.existing_cluster import ExistingCluster
 from diagchd_batch.cluster.job_api import ClusterJobs
 from diagchd_batch.cluster.local_cluster import LocalCluster
-from diagchd_batch.cluster.node_checks.check_nodes import check_nodes
+from diagchd_batch.cluster.node_checks.nodes_at_start import check_nodes
 from diagchd_batch.cluster.resources import Cluster
 from diagchd_batch.cluster.this_machine import this_machine
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.config.place_conflicts import refuse_overlapping_places
+from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.report import write_report
 from diagchd_batch.report.key_figures import KeyFigure, read_key_figures
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.runs.evaluate import evaluate_tables
 from diagchd_batch.runs.plan import read_evaluation_files
-from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
-from diagchd_batch.scoring.driver.preparation import model_of, requested_input_root, requested_run
-from diagchd_batch.scoring.driver.run_identity.request import RunRequest
-from diagchd_batch.scoring.driver.workspace import Workspace
-from diagchd_batch.scoring.liveness.progress import RunProgress
-from diagchd_batch.scoring.liveness.run_log import RunLog
+from diagchd_batch.scoring.driver.prepare_job import model_of, requested_input_root, requested_run
+from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
+from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
+from diagchd_batch.scoring.driver.run_job import RunOutcome, run_job
+from diagchd_batch.scoring.liveness.driver_log import DriverLog
+from diagchd_batch.scoring.liveness.progress_events import RunProgress
 from diagchd_batch.uris import join_uri
+from diagchd_batch.workspace import Workspace
 
 _REPORTED_EXIT_CODES = set(ExitCode) - {ExitCode.DONE, ExitCode.FAILED_INPUTS}
 """The exit codes of a driver that tell more than Ray's own status does."""
@@ -102,7 +103,7 @@ def submit_on_joined_ray(
     command: Sequence[str],
     request: RunRequest = RunRequest(),
     until: datetime | None = None,
-    log: RunLog | None = None,
+    log: DriverLog | None = None,
 ) -> Submission:
     """Score, evaluate and report on the Ray cluster that this process belongs to, once every node has been checked.
 
@@ -137,7 +138,7 @@ def _score_evaluate_report(
     request: RunRequest,
     until: datetime | None,
     *,
-    log: RunLog | None,
+    log: DriverLog | None,
 ) -> Submission:
     notes: list[str] = []
 
@@ -215,7 +216,7 @@ def submit_to_cluster(
     jobs = ClusterJobs(address)
     workspace = Workspace.of_job(config, environ)
     model = model_of(config)
-    registry = workspace.registry(workspace.create_key())
+    registry = RunRegistry(workspace.storage, workspace.private, workspace.create_key())
     root = requested_input_root(workspace, request)
     run_id = requested_run(config, model, registry, root, request).identity.run_id
     options = [] if request.selection == "all" else ["--select", request.selection]

@@ -9,7 +9,7 @@ import pyarrow as pa
 from duckdb.func import ARROW, SPECIAL
 
 from diagchd_batch.errors import RunFault
-from diagchd_batch.process.scratch import scratch_directory
+from diagchd_batch.process.scratch_files import scratch_directory
 
 OUTPUT_BATCH_ROWS = 16_384
 

@@ -14,7 +14,7 @@ from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.keys import load_or_create_key
 from diagchd_batch.studies.layouts.manifest import manifest_digest
-from diagchd_batch.studies.plan.creation import freeze_plan
+from diagchd_batch.studies.plan.make_plan import freeze_plan
 from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
 from diagchd_batch.studies.tables.evaluation_inputs import read_reference
 from diagchd_batch.uris import join_uri

@@ -6,7 +6,7 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.results import open_output
 from diagchd_batch.results.datasets import committed_shards
-from diagchd_batch.results.verify.run import verify_run
+from diagchd_batch.results.verify.one_run import verify_run
 from tests.unit.results.made_run import RUN_ID, label_map, make_run
 
 pytestmark = pytest.mark.s3

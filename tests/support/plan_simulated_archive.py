@@ -16,7 +16,7 @@ from pathlib import Path
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan.creation import freeze_plan
+from diagchd_batch.studies.plan.make_plan import freeze_plan
 from diagchd_batch.studies.plan.selection import new_since
 from diagchd_batch.studies.plan.stored_plan import open_plan
 from tests.support.process_memory import peak_bytes

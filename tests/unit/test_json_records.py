@@ -9,8 +9,8 @@ import pytest
 from diagchd_batch.json_records import DamagedRecordError, JsonRecord
 from diagchd_batch.results.run_record import PrivateRunRecord, RunRecord
 from diagchd_batch.scoring.driver.run_identity.identity import Identity
-from diagchd_batch.scoring.liveness.attempts import Attempt, ClosedAttempt
 from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, WorkerBeat
+from diagchd_batch.scoring.liveness.shard_attempts import Attempt, ClosedAttempt
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.keys import KeyCheck
 from diagchd_batch.studies.plan.stored_plan import PlanHead

@@ -19,7 +19,7 @@ LAYERS = [
     {"bundled_files", "exit_codes", "failure_codes", "wording"},
     {"escaping", "errors", "output_layout", "process", "retries", "uris"},
     {"config", "json_records", "sources", "storage"},
-    {"images", "model", "results", "statistics", "studies"},
+    {"images", "model", "results", "statistics", "studies", "workspace"},
     {"cluster", "evaluation", "exports", "report", "scoring", "training"},
     {"runs"},
     {"cli"},
@@ -216,14 +216,11 @@ SAME_MEANING = {
     "local": "a directory of this machine",
     "multiplicity": "Holm's adjustment",
     "plan": "the frozen list of what a run scores",
-    "progress": "how far a run is",
     "query": "SQL over an output",
     "registry": "which class or module serves which kind: a new kind is one line there",
     "report": "the HTML report",
-    "run": "one run",
     "s3": "an S3 bucket",
     "schemas": "Arrow schemas of tables",
-    "score_rows": "rows of score files: how they are made and checked",
     "scores": "model's or readers' probabilities",
     "segmentation": "masks against reference masks",
     "source": "a place that is read: the protocol and each implementation",
@@ -231,7 +228,6 @@ SAME_MEANING = {
     "subgroups": "studies by the level of a covariate",
     "tables": "named tables: those that users write, and those that an evaluation writes",
     "verify": "whether an output is whole",
-    "walk": "visits all files or shards",
 }
 """The meaning of each name that several packages have. A name with different meanings must be changed."""
 

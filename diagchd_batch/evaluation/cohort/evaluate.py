@@ -8,22 +8,22 @@ import pyarrow as pa
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
-from diagchd_batch.evaluation.annotations import (
+from diagchd_batch.evaluation.cohort.figures_by_rater import Analysis, analyse
+from diagchd_batch.evaluation.cohort.flow import create_results, flow_rows, study_results, table_rows
+from diagchd_batch.evaluation.database import CohortDatabase, RunTables
+from diagchd_batch.evaluation.match_user_tables import (
     Matching,
     labels_made_of_reads,
     match_readers,
     match_reference,
 )
-from diagchd_batch.evaluation.cohort.analysis import Analysis, analyse
-from diagchd_batch.evaluation.cohort.flow import create_results, flow_rows, study_results, table_rows
-from diagchd_batch.evaluation.database import CohortDatabase, RunTables
 from diagchd_batch.evaluation.operating_points import choose_headline
 from diagchd_batch.evaluation.readers.reads import Reads, reads_table
-from diagchd_batch.evaluation.subgroups.covariates import Covariate, all_covariates, diagnoses
+from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate, all_covariates, diagnoses
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
-from diagchd_batch.evaluation.units import Units
+from diagchd_batch.evaluation.units_and_raters import Units
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.lineage import resolve_lineage

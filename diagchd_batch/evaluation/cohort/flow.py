@@ -9,7 +9,7 @@ from diagchd_batch.config.models import OperatingPoint
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.rows import Row
-from diagchd_batch.evaluation.units import REASONS, WITHOUT_REFERENCE, Rater, Units
+from diagchd_batch.evaluation.units_and_raters import REASONS, WITHOUT_REFERENCE, Rater, Units
 from diagchd_batch.statistics.inputs import count_subjects
 
 _STATUS = (

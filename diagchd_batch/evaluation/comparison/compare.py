@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import EvaluationConfig
-from diagchd_batch.evaluation.annotations import Matching, match_reference
 from diagchd_batch.evaluation.cohort.evaluate import run_tables
 from diagchd_batch.evaluation.cohort.flow import create_results
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS
@@ -19,13 +18,14 @@ from diagchd_batch.evaluation.comparison.mask_pairs import MaskPairs, ShardRange
 from diagchd_batch.evaluation.comparison.paired_tests import paired_rows, score_test_row
 from diagchd_batch.evaluation.comparison.schemas import TABLES
 from diagchd_batch.evaluation.database import CohortDatabase
+from diagchd_batch.evaluation.match_user_tables import Matching, match_reference
 from diagchd_batch.evaluation.operating_points import choose_headline, model_rater, point_columns
-from diagchd_batch.evaluation.subgroups.covariates import Covariate, all_covariates
+from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate, all_covariates
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.multiplicity import adjust_within_families
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder, Settings
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
-from diagchd_batch.evaluation.units import EXCLUDED, FAILED, NOT_SCORED, Units
+from diagchd_batch.evaluation.units_and_raters import EXCLUDED, FAILED, NOT_SCORED, Units
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import committed_shards, read_predictions
 from diagchd_batch.results.lineage import resolve_lineage

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS
-from diagchd_batch.evaluation.subgroups.covariates import Covariate
+from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units import Rater, Units
+from diagchd_batch.evaluation.units_and_raters import Rater, Units
 from diagchd_batch.statistics.resampling import subject_interval, totals_by_subject
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from diagchd_batch.evaluation.performance.accuracy import comparison_rows, score_rater
 from diagchd_batch.evaluation.readers.agreement import pair_rows
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units import Rater, Units, complete_cases
+from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
 from diagchd_batch.statistics.classification import delong_paired
 
 

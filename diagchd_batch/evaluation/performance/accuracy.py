@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units import NOT_READ, Rater, Units, complete_cases
+from diagchd_batch.evaluation.units_and_raters import NOT_READ, Rater, Units, complete_cases
 from diagchd_batch.statistics.classification import (
     compare_rates,
     delong_paired,
@@ -154,7 +154,7 @@ def _share(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     return np.divide(right, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
-def score_rows(rows: RowBuilder, units: Units, rater: Rater) -> Iterator[Row]:
+def auc_and_brier_rows(rows: RowBuilder, units: Units, rater: Rater) -> Iterator[Row]:
     """Estimate AUC and average precision of a rater's scores, and the Brier score of the model's probabilities.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units import Rater, Units, complete_cases
+from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
 from diagchd_batch.statistics.calibration import (
     calibration_bins,
     calibration_intercept,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagchd_batch.evaluation.tables.rows import Row
-from diagchd_batch.evaluation.units import EXCLUDED, INDETERMINATE_REASONS, Rater, Units
+from diagchd_batch.evaluation.units_and_raters import EXCLUDED, INDETERMINATE_REASONS, Rater, Units
 
 _CALLS = ("negative", "positive", "indeterminate", "missing")
 _LABELS = ("negative", "positive", "unknown")

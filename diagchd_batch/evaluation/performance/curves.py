@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from diagchd_batch.evaluation.tables.rows import Row
-from diagchd_batch.evaluation.units import Rater, Units
+from diagchd_batch.evaluation.units_and_raters import Rater, Units
 from diagchd_batch.statistics.calibration import decision_curve
 
 MAX_CURVE_POINTS = 500

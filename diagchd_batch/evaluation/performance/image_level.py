@@ -7,9 +7,9 @@ import numpy as np
 from diagchd_batch.config.models import OperatingPoint
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.operating_points import model_rater, point_columns
-from diagchd_batch.evaluation.performance.accuracy import call_rows, score_rows
+from diagchd_batch.evaluation.performance.accuracy import auc_and_brier_rows, call_rows
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units import Rater, Units, complete_cases
+from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
 from diagchd_batch.statistics.classification import estimate_rate
 
 _NOT_ENTERED = "CASE WHEN frames.status <> 'ok' THEN 'failed' WHEN label IS NULL THEN 'without_reference' END"
@@ -36,7 +36,7 @@ def image_rows(
     for point in points:
         rater = model_rater(model, score, no_reason, point)
         yield from call_rows(rows.with_columns(**point_columns(point)), units, rater, headline=False)
-    yield from score_rows(rows, units, Rater("model", model, np.zeros(len(units)), no_reason, score))
+    yield from auc_and_brier_rows(rows, units, Rater("model", model, np.zeros(len(units)), no_reason, score))
     # The original calls a probability of exactly 0.5 normal: its arg-max takes the first of two equal probabilities.
     original = Rater("model", model, (score > 0.5).astype(np.float64), no_reason)
     yield from _original_rows(rows.with_columns(analysis_set="original"), units, original)

@@ -8,7 +8,7 @@ import numpy as np
 from diagchd_batch.evaluation.readers.majority import majority_of_others
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units import Rater, Units, complete_cases
+from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
 from diagchd_batch.statistics.agreement.coefficients import (
     cohen_kappa_of_ratings,
     fleiss_kappa,

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from diagchd_batch.evaluation.performance.accuracy import HEADLINE_RATES, call_rows, score_rater, score_rows
+from diagchd_batch.evaluation.performance.accuracy import HEADLINE_RATES, auc_and_brier_rows, call_rows, score_rater
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units import REASONS, Rater, complete_cases
+from diagchd_batch.evaluation.units_and_raters import REASONS, Rater, complete_cases
 from diagchd_batch.statistics.multireader.random_readers import Measure, obuchowski_rockette
 
 
@@ -26,7 +26,7 @@ def arm_estimate_rows(rows: RowBuilder, readers: ReaderStudy, arm: str) -> Itera
     for reader in readers.readers:
         yield from call_rows(here, readers.units, reader, headline=False, rates=HEADLINE_RATES)
         if reader.score is not None:
-            yield from score_rows(here, readers.units, reader)
+            yield from auc_and_brier_rows(here, readers.units, reader)
 
 
 def two_arm_rows(rows: RowBuilder, first: ReaderStudy, second: ReaderStudy, names: tuple[str, str]) -> Iterator[Row]:

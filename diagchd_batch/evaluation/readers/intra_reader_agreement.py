@@ -8,7 +8,7 @@ from diagchd_batch.evaluation.readers.agreement import pair_rows
 from diagchd_batch.evaluation.readers.reader_study import reader_study
 from diagchd_batch.evaluation.readers.reads import Reads, session_order
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units import Rater, Units
+from diagchd_batch.evaluation.units_and_raters import Rater, Units
 
 
 def session_rows(rows: RowBuilder, reads: Reads, cohort: Units, excluded: np.ndarray) -> Iterator[Row]:

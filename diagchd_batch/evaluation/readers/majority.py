@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from diagchd_batch.evaluation.units import EXCLUDED, NOT_READ, REFERENCE_FROM_READERS, UNDECIDED, Rater
+from diagchd_batch.evaluation.units_and_raters import EXCLUDED, NOT_READ, REFERENCE_FROM_READERS, UNDECIDED, Rater
 from diagchd_batch.statistics.multireader.reader_groups import leave_one_out_majority, majority_call
 
 

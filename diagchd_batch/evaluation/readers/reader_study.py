@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from diagchd_batch.evaluation.readers.reads import Reads
-from diagchd_batch.evaluation.units import (
+from diagchd_batch.evaluation.units_and_raters import (
     EXCLUDED,
     INDETERMINATE,
     NOT_READ,

@@ -7,7 +7,7 @@ import numpy as np
 from diagchd_batch.evaluation.performance.accuracy import COUNTS, indeterminate_variants, score_rater
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units import Rater, complete_cases
+from diagchd_batch.evaluation.units_and_raters import Rater, complete_cases
 from diagchd_batch.statistics.classification import confusion
 from diagchd_batch.statistics.multireader.random_readers import (
     MIN_RANDOM_READERS,

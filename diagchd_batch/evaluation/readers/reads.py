@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from diagchd_batch.evaluation.database import CohortDatabase
-from diagchd_batch.evaluation.units import EXCLUDED, UNDECIDED, Rater
+from diagchd_batch.evaluation.units_and_raters import EXCLUDED, UNDECIDED, Rater
 
 UNAIDED = "unaided"
 

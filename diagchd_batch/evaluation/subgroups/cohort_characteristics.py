@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from diagchd_batch.evaluation.subgroups.covariates import Covariate
+from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate
 from diagchd_batch.evaluation.tables.rows import Row
-from diagchd_batch.evaluation.units import Units
+from diagchd_batch.evaluation.units_and_raters import Units
 
 _NUMBER_STATISTICS = ("mean", "sd", "q1", "median", "q3")
 """No extremes, because these are the numbers of single studies."""

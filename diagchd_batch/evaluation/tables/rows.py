@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from diagchd_batch.evaluation.tables.definitions import DEFINITIONS
-from diagchd_batch.evaluation.units import CompleteCases, Rater, Units
+from diagchd_batch.evaluation.units_and_raters import CompleteCases, Rater, Units
 from diagchd_batch.statistics.classification.proportions import IntervalMethod
 from diagchd_batch.statistics.estimate import Comparison, Estimate
 from diagchd_batch.statistics.inputs import count_subjects

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.tables.schemas import TABLES
-from diagchd_batch.process.scratch import scratch_faults, scratch_file
+from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
 from diagchd_batch.storage import Store
 
 ROW_GROUP_ROWS = 131_072

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from diagchd_batch.exports.disclosure.cells import CALLS, Row, Tables, call_cell, total_cell
-from diagchd_batch.exports.disclosure.publication import Publication
+from diagchd_batch.exports.disclosure.publishable_rows import Publication
 from diagchd_batch.exports.disclosure.suppression import Counts, is_small
+from diagchd_batch.exports.disclosure.table_counts import CALLS, Row, Tables, call_cell, total_cell
 from diagchd_batch.statistics.classification.proportions import proportion
 
 _ROUNDING = 1e-6

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from diagchd_batch.exports.disclosure.cells import ARM, MAIN_SET, Row
 from diagchd_batch.exports.disclosure.suppression import is_small
+from diagchd_batch.exports.disclosure.table_counts import ARM, MAIN_SET, Row
 from diagchd_batch.statistics.classification.proportions import proportion
 
 FEW_REPEATS = "few_subjects_repeat"

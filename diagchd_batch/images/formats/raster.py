@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.formats.image_file import FrameGeometry
-from diagchd_batch.images.formats.pixels import grey_values, to_rgb
+from diagchd_batch.images.formats.pixel_conversion import grey_values, to_rgb
 from diagchd_batch.images.limits import DecodeLimits
 
 T = TypeVar("T")

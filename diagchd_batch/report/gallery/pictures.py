@@ -22,7 +22,7 @@ from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import read_private_run_record
 from diagchd_batch.sources import ObjectInfo, Source, open_source
-from diagchd_batch.studies.plan.records import PlannedImage, ShardReference
+from diagchd_batch.studies.plan.planned_images import PlannedImage, ShardReference
 from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
 
 

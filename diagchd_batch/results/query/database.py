@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from diagchd_batch.errors import ItemError, RunFault, StorageFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError
-from diagchd_batch.process.scratch import scratch_directory
+from diagchd_batch.process.scratch_files import scratch_directory
 from diagchd_batch.results.datasets import OutputTrees
-from diagchd_batch.results.query.catalog import Catalog
+from diagchd_batch.results.query.table_files import TableFiles
 from diagchd_batch.results.query.views import DerivedView, View, views
 from diagchd_batch.results.run_record import OnDamaged
 
@@ -42,12 +42,12 @@ class QueryDatabase:
     def __init__(
         self, output: OutputTrees, metrics: Mapping[str, pa.Schema], run_id: str | None, on_damaged: OnDamaged
     ) -> None:
-        self._catalog = Catalog(output, run_id, on_damaged)
+        self._table_files = TableFiles(output, run_id, on_damaged)
         self._views = views(metrics)
 
     def require_runs(self) -> None:
         """Raise UsageError where the output has no run, because it was misnamed or nothing was started."""
-        self._catalog.require_runs()
+        self._table_files.require_runs()
 
     @contextmanager
     def rows(self, sql: str) -> Iterator[pa.RecordBatchReader]:
@@ -96,7 +96,7 @@ class QueryDatabase:
             connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
             return True
         try:
-            connection.register(view.name, view.rows(self._catalog))
+            connection.register(view.name, view.rows(self._table_files))
         except (StorageFault, ItemError):
             if not view.private:
                 raise

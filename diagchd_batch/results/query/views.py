@@ -12,8 +12,8 @@ from diagchd_batch.failure_codes import REMEDIES
 from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES
 from diagchd_batch.results.datasets import RUN_ID
 from diagchd_batch.results.lineage import latest_rows_sql
-from diagchd_batch.results.query.catalog import Catalog
-from diagchd_batch.results.query.run_rows import RUNS, run_rows
+from diagchd_batch.results.query.runs_table import RUNS, run_rows
+from diagchd_batch.results.query.table_files import TableFiles
 from diagchd_batch.studies.plan.stored_plan import PLAN_IMAGES, PLAN_STUDIES
 
 Rows: TypeAlias = pa.Table | ds.Dataset
@@ -26,7 +26,7 @@ class View:
     name: str
     description: str
     schema: pa.Schema
-    rows: Callable[[Catalog], Rows]
+    rows: Callable[[TableFiles], Rows]
     private: bool = False
 
 
@@ -78,7 +78,7 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
         "predictions",
         "one row for each frame of finished runs, or one for a file that failed; without masks",
         _per_run(PREDICTIONS),
-        lambda catalog: catalog.files(output_layout.PREDICTIONS_PREFIX, output_layout.PREDICTIONS_FILE, PREDICTIONS),
+        lambda stored: stored.files(output_layout.PREDICTIONS_PREFIX, output_layout.PREDICTIONS_FILE, PREDICTIONS),
     ),
     DerivedView(
         "current",
@@ -96,48 +96,48 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
         "scores",
         "like predictions, for all shards committed so far, also of unfinished runs",
         _per_run(_SCORES),
-        lambda catalog: _score_files(catalog, _SCORES),
+        lambda stored: _score_files(stored, _SCORES),
     ),
     View(
         "masks",
         "predicted and reference label maps as PNG (pixel values 0 background, 1 septum, 2 heart)",
         _per_run(_MASKS),
-        lambda catalog: _score_files(catalog, _MASKS),
+        lambda stored: _score_files(stored, _MASKS),
     ),
-    View("runs", "run records; times are UTC", RUNS, lambda catalog: run_rows(catalog.records)),
+    View("runs", "run records; times are UTC", RUNS, lambda stored: run_rows(stored.records)),
     View(
         "lineages",
         "which runs continue which; a lineage has the id of its newest run",
         _LINEAGES,
-        lambda catalog: pa.table(
-            {name: [getattr(place, name) for place in catalog.lineages] for name in _LINEAGES.names}, _LINEAGES
+        lambda stored: pa.table(
+            {name: [getattr(place, name) for place in stored.lineages] for name in _LINEAGES.names}, _LINEAGES
         ),
     ),
     View(
         "failure_codes",
         "what can be done about each code",
         _FAILURE_CODES,
-        lambda catalog: pa.table({"error_code": list(map(str, REMEDIES)), "remedy": list(REMEDIES.values())}),
+        lambda stored: pa.table({"error_code": list(map(str, REMEDIES)), "remedy": list(REMEDIES.values())}),
     ),
     View(
         "plan",
         "planned image files with their URIs (identified)",
         _per_run(PLAN_IMAGES),
-        lambda catalog: catalog.plan_files(output_layout.PLAN_PART, PLAN_IMAGES),
+        lambda stored: stored.plan_files(output_layout.PLAN_PART, PLAN_IMAGES),
         private=True,
     ),
     View(
         "studies",
         "studies of the inventory with their own ids, also excluded ones (identified)",
         _per_run(PLAN_STUDIES),
-        lambda catalog: catalog.plan_files(output_layout.PLAN_STUDIES, PLAN_STUDIES),
+        lambda stored: stored.plan_files(output_layout.PLAN_STUDIES, PLAN_STUDIES),
         private=True,
     ),
     View(
         "sources",
         "the files that each attempt at a shard read: URI, SHA-256, full text of errors (identified)",
         _per_run(SOURCES),
-        lambda catalog: catalog.source_files(SOURCES),
+        lambda stored: stored.source_files(SOURCES),
         private=True,
     ),
 )
@@ -149,11 +149,11 @@ def views(metrics: Mapping[str, pa.Schema]) -> dict[str, View | DerivedView]:
 
 
 def _metrics_view(name: str, schema: pa.Schema) -> View:
-    def rows(catalog: Catalog) -> ds.Dataset:
-        return catalog.files(output_layout.METRICS_PREFIX, output_layout.METRICS_FILE, schema, table=name)
+    def rows(stored: TableFiles) -> ds.Dataset:
+        return stored.files(output_layout.METRICS_PREFIX, output_layout.METRICS_FILE, schema, table=name)
 
     return View(name, "metrics table", _per_run(schema), rows)
 
 
-def _score_files(catalog: Catalog, schema: pa.Schema) -> ds.Dataset:
-    return catalog.files(output_layout.SCORES_PREFIX, output_layout.SHARD_FILE, schema)
+def _score_files(stored: TableFiles, schema: pa.Schema) -> ds.Dataset:
+    return stored.files(output_layout.SCORES_PREFIX, output_layout.SHARD_FILE, schema)

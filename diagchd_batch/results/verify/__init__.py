@@ -1,12 +1,12 @@
 """Proves that an output is complete and unaltered. A check belongs in the module of what it looks at.
 
-* `score_rows`: the values of one row, and the rows that each planned image must have.
-* `shard`: one score file: its bytes, schema, metadata and recorded sources.
+* `row_checks`: the values of one row, and the rows that each planned image must have.
+* `shard_file`: one score file: its bytes, schema, metadata and recorded sources.
 * `predictions`: the derived predictions against the score files.
-* `run`: one run as a whole: its record, plan, counts, and files that do not belong to it. `walk` finds shards that are
-  missing or too many, and has the others checked.
+* `shards_of_run`: finds shards that are missing or too many, and has the others checked, several at a time.
+* `one_run`: one run as a whole: its record, plan, counts, and files that do not belong to it.
 * `lineage`: the runs of a lineage together.
-* `output`: all runs and lineages of an output.
+* `whole_output`: all runs and lineages of an output.
 
 Every kind of problem has its name and its remedy in `findings`.
 """

@@ -22,7 +22,7 @@ from diagchd_batch.results.columns import (
 )
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.verify.findings import ProblemKind
-from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 
 Found = Callable[[ProblemKind, str, str], None]
 """Receives a problem: its kind, the place inside the shard, the detail."""

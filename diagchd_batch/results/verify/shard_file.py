@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.output_layout import shard_file
-from diagchd_batch.process.scratch import scratch_faults, scratch_file
+from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
 from diagchd_batch.results.columns import (
     MASK_COLUMNS,
     SCHEMA_VERSION,
@@ -29,7 +29,7 @@ from diagchd_batch.results.shard_writer import ROWS_PER_GROUP
 from diagchd_batch.results.verify.findings import REMEDIES, RESTORE, Problem, ProblemKind
 from diagchd_batch.results.verify.row_checks import Expectations, RowAudit
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 
 _CHUNK_BYTES = 8 << 20
 

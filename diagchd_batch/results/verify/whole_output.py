@@ -8,7 +8,7 @@ from diagchd_batch.results.lineage import newest_runs
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.verify.findings import REMEDIES, LineageReport, Problem, ProblemKind, VerifyReport
 from diagchd_batch.results.verify.lineage import verify_lineage
-from diagchd_batch.results.verify.run import verify_run
+from diagchd_batch.results.verify.one_run import verify_run
 from diagchd_batch.studies.plan.stored_plan import open_plan
 
 

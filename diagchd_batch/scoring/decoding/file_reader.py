@@ -13,7 +13,7 @@ from diagchd_batch.results.columns import REFERENCE_OK
 from diagchd_batch.scoring.decoding.in_process import Decoder, GridFrame, MaskRequest
 from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.sources import Source as ImageSource
-from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 
 _MAX_ERROR_CHARACTERS = 2_000
 

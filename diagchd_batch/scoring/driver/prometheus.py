@@ -4,7 +4,7 @@ import time
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from diagchd_batch.scoring.liveness.progress import RunProgress, RunStart, ShardSummary
+from diagchd_batch.scoring.liveness.progress_events import RunProgress, RunStart, ShardSummary
 
 PREFIX = "diagchd_batch_"
 """The prefix of the metrics' names. Ray puts ``ray_`` before it."""

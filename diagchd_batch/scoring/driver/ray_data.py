@@ -12,11 +12,11 @@ from typing import Any
 from diagchd_batch.cluster.node_checks.excluded_nodes import ExcludedNodes
 from diagchd_batch.errors import RunFault
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan
-from diagchd_batch.scoring.liveness.progress import ShardSummary
+from diagchd_batch.scoring.liveness.progress_events import ShardSummary
 from diagchd_batch.scoring.worker.ray_entry import OUTCOME, ShardActor
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.worker_process import read_outcomes
-from diagchd_batch.studies.plan.records import ShardReference
+from diagchd_batch.studies.plan.planned_images import ShardReference
 
 SHARDS_IN_FLIGHT_PER_ACTOR = 2
 TICK_S = 1.0
@@ -94,7 +94,7 @@ def _dataset(settings: RunSettings, shards: Sequence[ShardReference], actors: Ac
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = -1  # `RunMonitor` also sees progress within a shard
+    context.execution_no_progress_timeout_s = -1  # `FailureMonitor` also sees progress within a shard
     # start another actor as soon as all are busy; by default each must have a queue first
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     # without limits Ray asks the autoscaler for one more node whenever the present ones are busy

@@ -18,7 +18,7 @@ from diagchd_batch.process.cores import available_cores
 from diagchd_batch.scoring.decoding.file_reader import FrameInput, SourceRecord
 from diagchd_batch.scoring.worker.parallel_map import ParallelMap
 from diagchd_batch.scoring.worker.score_rows import Row, failed_row, scored_row
-from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 
 FILE_BYTES_IN_FLIGHT = 256 << 20
 """Limit on the bytes of image and mask files that were read but not yet scored. A larger file is read alone."""

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from diagchd_batch.cluster.node_checks.requirements import unsuitable_node
+from diagchd_batch.cluster.node_checks.python_requirements import unsuitable_node
 
 OUTCOME = "outcome"
 """The column of the actor's answers."""
@@ -37,7 +37,7 @@ class ShardActor:
         """Make the worker, and return why this node cannot run it, if so."""
         settings = pickle.loads(pickled)
         if may_leave and settings.min_memory_bytes:
-            from diagchd_batch.cluster.node_checks.late_node import actor_memory_bytes, memory_problem
+            from diagchd_batch.cluster.node_checks.nodes_joining_later import actor_memory_bytes, memory_problem
 
             if problem := memory_problem(settings.min_memory_bytes, actor_memory_bytes()):
                 return problem

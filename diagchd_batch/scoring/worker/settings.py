@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from diagchd_batch.cluster.node_checks.late_node import RunPlaces
+from diagchd_batch.cluster.node_checks.nodes_joining_later import RunPlaces
 from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.images.limits import DecodeLimits
@@ -31,7 +31,7 @@ class RunSettings:
         has_masks: Whether the plan names reference masks.
         until_s: The Unix time by which every shard must have ended, or None.
         has_node_proof: Whether a worker checks that its node sees the driver's places
-            (`cluster.node_checks.late_node`).
+            (`cluster.node_checks.nodes_joining_later`).
         min_memory_bytes: The memory that an actor must have for a batch, or 0 if that is not checked.
     """
 

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.failure_codes import FailureCode
-from diagchd_batch.process.scratch import scratch_faults, scratch_file
+from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
 from diagchd_batch.results.columns import STATUS_OK, shard_metadata, table_metadata
 from diagchd_batch.results.commit import commit_shard, record_sources
 from diagchd_batch.results.shard_writer import ShardWriter
@@ -17,16 +17,16 @@ from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, SourceRecord
 from diagchd_batch.scoring.decoding.in_process import Decoder, DecodeSettings, InProcessDecoder
 from diagchd_batch.scoring.decoding.isolated import IsolatedDecoder
-from diagchd_batch.scoring.liveness.attempts import Attempt, AttemptLog, ShardHistory, Worker
 from diagchd_batch.scoring.liveness.heartbeats import submission_state
-from diagchd_batch.scoring.liveness.progress import ShardSummary
-from diagchd_batch.scoring.liveness.stall_guard import StallWatchdog
+from diagchd_batch.scoring.liveness.progress_events import ShardSummary
+from diagchd_batch.scoring.liveness.shard_attempts import Attempt, AttemptLog, ShardHistory, Worker
+from diagchd_batch.scoring.liveness.stall_watchdog import StallWatchdog
 from diagchd_batch.scoring.worker.pipeline import Model, ModelLease, ShardPipeline
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.sources import open_source
 from diagchd_batch.storage import open_store
 from diagchd_batch.storage.timeouts import short_timeout_s
-from diagchd_batch.studies.plan.records import PlannedImage, ShardReference
+from diagchd_batch.studies.plan.planned_images import PlannedImage, ShardReference
 from diagchd_batch.studies.plan.stored_plan import open_plan
 
 PIXEL_BYTES_IN_FLIGHT = 512 << 20

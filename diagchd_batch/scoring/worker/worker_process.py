@@ -13,17 +13,17 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from diagchd_batch import errors, output_layout
-from diagchd_batch.cluster.node_checks.late_node import late_node_problem
+from diagchd_batch.cluster.node_checks.nodes_joining_later import late_node_problem
 from diagchd_batch.errors import DiagchdBatchError, ItemError, RunFault, StorageFault
-from diagchd_batch.scoring.liveness.attempts import Worker
 from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, WorkerBeat, worker_name
-from diagchd_batch.scoring.liveness.progress import ShardSummary
+from diagchd_batch.scoring.liveness.progress_events import ShardSummary
+from diagchd_batch.scoring.liveness.shard_attempts import Worker
 from diagchd_batch.scoring.liveness.stop_conditions import Ending, StopConditions
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage import open_store
 from diagchd_batch.storage.timeouts import short_timeout_s
-from diagchd_batch.studies.plan.records import ShardReference
+from diagchd_batch.studies.plan.planned_images import ShardReference
 
 
 class ShardWorker:

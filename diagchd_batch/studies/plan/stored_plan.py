@@ -15,7 +15,7 @@ from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.sources.seekable_file import SeekableFile
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan.digest import TableDigest
-from diagchd_batch.studies.plan.records import PlannedImage, ShardReference
+from diagchd_batch.studies.plan.planned_images import PlannedImage, ShardReference
 from diagchd_batch.studies.plan.sharding import ShardSize
 
 SHARDS_PER_PART = 256

@@ -7,7 +7,7 @@ import pytest
 from diagchd_batch.cli import progress
 from diagchd_batch.cli.json_progress import JsonProgress
 from diagchd_batch.cli.progress import LineProgress
-from diagchd_batch.scoring.liveness.progress import RunStart, ShardSummary
+from diagchd_batch.scoring.liveness.progress_events import RunStart, ShardSummary
 
 
 def test_each_event_is_a_line_with_its_run(capsys: pytest.CaptureFixture[str]) -> None:

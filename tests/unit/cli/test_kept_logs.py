@@ -10,7 +10,7 @@ from diagchd_batch.cli.main import app
 from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.results.output import Output, open_output
 from diagchd_batch.results.run_record import write_run_record
-from diagchd_batch.scoring.liveness.run_log import RunLog
+from diagchd_batch.scoring.liveness.driver_log import DriverLog
 from tests.support.canaries import canary
 from tests.unit.results.made_run import RUN_ID, make_run, run_record
 
@@ -34,7 +34,7 @@ def _logs(*options: str) -> Result:
 
 @pytest.mark.parametrize("options", [[], ["--address", NOBODY]], ids=["no cluster", "a cluster that is gone"])
 def test_the_log_of_the_latest_driver_is_printed(output: Output, options: list[str]) -> None:
-    with RunLog() as log:
+    with DriverLog() as log:
         log.keep(output.private, RUN_ID, "11111111")
         log.write("what the driver said")
     printed = _logs(output.storage.uri, "--run-id", RUN_ID, *options)

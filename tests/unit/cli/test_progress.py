@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from diagchd_batch.cli import progress
-from diagchd_batch.scoring.liveness.progress import RunStart, ShardSummary
+from diagchd_batch.scoring.liveness.progress_events import RunStart, ShardSummary
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from PIL import Image
 from dataset.generate import DIGESTS, cohort_files, sample_studies
 from dataset.phantom import generate_study_image
 from dataset.phantom.cohort import Study
-from dataset.phantom.planted import plant, planted_image
 from dataset.phantom.readers import READERS, truth_table
+from dataset.phantom.special_cases import choose_special_cases, special_image
 from dataset.phantom.tables import image_name, write_tables
 
 DATASET = Path(__file__).parents[3] / "dataset"
@@ -40,18 +40,18 @@ def test_sample_equals_its_digests_and_holds_nothing_else() -> None:
 
 
 def test_tables_are_generated_again_byte_for_byte(tmp_path: Path, studies: list[Study]) -> None:
-    write_tables(tmp_path, studies, plant(studies))
+    write_tables(tmp_path, studies, choose_special_cases(studies))
     for name in ("studies.csv", "reference.csv", "readers.csv", "covariates.csv"):
         assert (tmp_path / name).read_bytes() == (SAMPLE / name).read_bytes(), name
 
 
 def test_images_and_masks_are_generated_again_pixel_for_pixel(studies: list[Study]) -> None:
-    planted, suffixes = plant(studies), set()
+    special, suffixes = choose_special_cases(studies), set()
     for study in [*studies[:10], studies[31], studies[63]]:
         for image in range(study.images):
             name = image_name(study, image)
             stored = np.asarray(Image.open(SAMPLE / "images" / f"{name}.{study.device.suffix}"))
-            pixels = planted_image(study, image, planted)
+            pixels = special_image(study, image, special)
             if pixels is None:
                 phantom = generate_study_image(study, image)
                 pixels = phantom.pixels
@@ -127,9 +127,9 @@ def test_reads_are_one_per_reader_session_and_study() -> None:
 
 
 def test_unreadable_image_shows_next_to_nothing(studies: list[Study]) -> None:
-    planted = plant(studies)
-    unreadable, wrong_view = (studies[index] for index, _ in (planted.unreadable, planted.wrong_view))
-    contrast = [np.std(planted_image(study, 1, planted)) for study in (unreadable, wrong_view)]
+    special = choose_special_cases(studies)
+    unreadable, wrong_view = (studies[index] for index, _ in (special.unreadable, special.wrong_view))
+    contrast = [np.std(special_image(study, 1, special)) for study in (unreadable, wrong_view)]
     assert contrast[0] < 0.5 * contrast[1]
 
 

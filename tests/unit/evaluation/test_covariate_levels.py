@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diagchd_batch.evaluation.subgroups.covariates import _from_numbers
+from diagchd_batch.evaluation.subgroups.covariate_levels import _from_numbers
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diagchd_batch.process.scratch import scratch_directory
+from diagchd_batch.process.scratch_files import scratch_directory
 
 NAME = "Mustermann"
 KILLED = """

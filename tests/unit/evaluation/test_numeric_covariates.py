@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from diagchd_batch.config.models import EvaluationConfig, NumericCovariate
 from diagchd_batch.errors import InputError
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
-from diagchd_batch.evaluation.subgroups.measurements import KNOWN, Measurement, measurement_of
+from diagchd_batch.evaluation.subgroups.numeric_covariates import KNOWN, Measurement, measurement_of
 from diagchd_batch.evaluation.tables.display_names import DisplayNames, natural_order
 from diagchd_batch.exports.shareable import SHARED_TABLES, shareable_tables
 from diagchd_batch.studies.identifiers import Pseudonymizer

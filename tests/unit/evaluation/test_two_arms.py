@@ -5,7 +5,7 @@ import numpy as np
 from diagchd_batch.evaluation.readers.aided_and_unaided import two_arm_rows
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
 from diagchd_batch.evaluation.tables.rows import RowBuilder, Settings
-from diagchd_batch.evaluation.units import EXCLUDED, INDETERMINATE, Rater, Units
+from diagchd_batch.evaluation.units_and_raters import EXCLUDED, INDETERMINATE, Rater, Units
 
 N = 40
 

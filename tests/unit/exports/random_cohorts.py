@@ -8,20 +8,20 @@ import pandas as pd
 
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.operating_points import model_rater, point_columns
-from diagchd_batch.evaluation.performance.accuracy import call_rows, prevalence_rows, score_rows
+from diagchd_batch.evaluation.performance.accuracy import auc_and_brier_rows, call_rows, prevalence_rows
 from diagchd_batch.evaluation.performance.calibration import calibration_rows
 from diagchd_batch.evaluation.performance.cross_tabulation import cross_rows
 from diagchd_batch.evaluation.performance.curves import curve_rows
-from diagchd_batch.evaluation.subgroups import covariates as covariates_module
+from diagchd_batch.evaluation.subgroups import covariate_levels as covariates_module
 from diagchd_batch.evaluation.subgroups.cohort_characteristics import characteristic_rows
-from diagchd_batch.evaluation.subgroups.covariates import Covariate
-from diagchd_batch.evaluation.subgroups.levels import SUBGROUP_RATES, interaction_rows, level_rows
-from diagchd_batch.evaluation.subgroups.measurements import NUMBER_OF_IMAGES
+from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate
+from diagchd_batch.evaluation.subgroups.numeric_covariates import NUMBER_OF_IMAGES
+from diagchd_batch.evaluation.subgroups.subgroup_rows import SUBGROUP_RATES, interaction_rows, level_rows
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.multiplicity import adjust_within_families, name_families
 from diagchd_batch.evaluation.tables.rows import RowBuilder, Settings
 from diagchd_batch.evaluation.tables.writing import metrics_table
-from diagchd_batch.evaluation.units import Units
+from diagchd_batch.evaluation.units_and_raters import Units
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from tests.support.evaluated_runs import KEY
 
@@ -91,7 +91,7 @@ def metrics_of(cohort: Cohort) -> Tables:
     estimates = [
         *call_rows(here, units, model, headline=True, rates=SUBGROUP_RATES),
         *prevalence_rows(rows, units, model),
-        *score_rows(rows, units, model),
+        *auc_and_brier_rows(rows, units, model),
     ]
     comparisons: list[dict[str, Any]] = []
     covariates = covariates_of(cohort, config)

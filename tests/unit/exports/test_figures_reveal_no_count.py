@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from diagchd_batch.errors import InputError
-from diagchd_batch.exports.disclosure import publication
-from diagchd_batch.exports.disclosure.publication import Publication
+from diagchd_batch.exports.disclosure import publishable_rows
+from diagchd_batch.exports.disclosure.publishable_rows import Publication
 from diagchd_batch.exports.disclosure.suppression import Counts
 from diagchd_batch.exports.shareable import shareable_tables
 from diagchd_batch.studies.tables import evaluation_inputs
@@ -77,13 +77,13 @@ def test_the_attack_finds_the_number_missing_by_mean_and_sd_alone(monkeypatch: p
 
 @pytest.mark.slow
 def test_the_attack_finds_groups_between_quartiles_and_levels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publication, "_SHARES_BELOW", {})
+    monkeypatch.setattr(publishable_rows, "_SHARES_BELOW", {})
     assert "between" in kinds(found_in(range(40))[0])
 
 
 @pytest.mark.slow
 def test_the_attack_finds_the_number_of_repeated_subjects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publication, "few_repeats", lambda *_: False)
+    monkeypatch.setattr(publishable_rows, "few_repeats", lambda *_: False)
     assert "repeats" in kinds(found_in(range(20))[0])
 
 

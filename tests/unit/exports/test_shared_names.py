@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.errors import InputError, UsageError
 from diagchd_batch.evaluation.operating_points import choose_headline
-from diagchd_batch.evaluation.subgroups.covariates import _from_numbers
-from diagchd_batch.exports.disclosure.cells import call_cell, collect_counts
-from diagchd_batch.exports.disclosure.publication import Publication
+from diagchd_batch.evaluation.subgroups.covariate_levels import _from_numbers
+from diagchd_batch.exports.disclosure.publishable_rows import Publication
 from diagchd_batch.exports.disclosure.suppression import Counts
+from diagchd_batch.exports.disclosure.table_counts import call_cell, collect_counts
 from diagchd_batch.exports.shareable import SHARED_TABLES, shareable_tables
 from diagchd_batch.studies.tables.evaluation_inputs import read_covariates, read_readers
 from tests.support.evaluated_runs import MadeOutput

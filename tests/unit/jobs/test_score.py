@@ -6,8 +6,8 @@ import pytest
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.process.interrupts import RunInterrupted
-from diagchd_batch.scoring.driver.run_identity.request import RunRequest
-from diagchd_batch.scoring.liveness.progress import RunProgress
+from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
+from diagchd_batch.scoring.liveness.progress_events import RunProgress
 from jobs import score
 
 JOB = JobConfig.model_validate({"input": {"uri": "/archive", "layout": "tree"}, "output": {"uri": "/out"}})

@@ -10,7 +10,7 @@ from dataset.arrays import Selection, phantom_arrays
 from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.images.resize import resize_to_grid
 from diagchd_batch.model import Predictor, resolve_model
-from diagchd_batch.model.speed import compare_with_keras
+from diagchd_batch.model.benchmark_against_keras import compare_with_keras
 
 pytestmark = pytest.mark.slow
 

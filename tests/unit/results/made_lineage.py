@@ -15,8 +15,8 @@ from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import write_run_record
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan.creation import freeze_plan
-from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.make_plan import freeze_plan
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 from diagchd_batch.studies.plan.selection import Select, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan
 from tests.unit.results.made_run import MadePlan, run_record

@@ -19,7 +19,7 @@ from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
 from diagchd_batch.results.shard_writer import ShardWriter
 from diagchd_batch.storage import Store, open_store
-from diagchd_batch.studies.plan.records import PlannedImage, ShardReference
+from diagchd_batch.studies.plan.planned_images import PlannedImage, ShardReference
 from diagchd_batch.studies.plan.sharding import ShardSize
 from diagchd_batch.studies.plan.stored_plan import PlanHead
 from diagchd_batch.uris import join_uri

@@ -13,7 +13,7 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
-from diagchd_batch.process.scratch import scratch_faults
+from diagchd_batch.process.scratch_files import scratch_faults
 from diagchd_batch.results.columns import SOURCES
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY, commit_shard, file_sha256, record_sources
 from diagchd_batch.results.datasets import committed_shards

@@ -53,7 +53,7 @@ def main(kept: Path, directory: Path) -> None:
     from diagchd_batch.results.output import open_output
     from diagchd_batch.results.query.database import open_query
     from diagchd_batch.results.verify.findings import ProblemKind
-    from diagchd_batch.results.verify.run import verify_run
+    from diagchd_batch.results.verify.one_run import verify_run
     from diagchd_batch.results.verify.whole_output import verify_lineages, verify_runs
     from tests.unit.results.made_run import METADATA, RUN_ID, make_run
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagchd_batch.model.speed import PrecisionFigures, PredictorBenchmark
+from diagchd_batch.model.benchmark_against_keras import PrecisionFigures, PredictorBenchmark
 from diagchd_batch.runs.bench import Throughput, suggest_settings
 
 

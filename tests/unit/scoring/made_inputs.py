@@ -11,7 +11,7 @@ from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.storage import open_store
-from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 
 HEIGHT, WIDTH = 24, 32
 

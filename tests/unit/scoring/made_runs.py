@@ -6,14 +6,14 @@ from typing import Any
 
 from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
 from diagchd_batch.results.datasets import read_scores
-from diagchd_batch.scoring.liveness.attempts import AttemptLog, Worker
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
-from diagchd_batch.scoring.liveness.progress import ShardSummary
+from diagchd_batch.scoring.liveness.progress_events import ShardSummary
+from diagchd_batch.scoring.liveness.shard_attempts import AttemptLog, Worker
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan.creation import freeze_plan
+from diagchd_batch.studies.plan.make_plan import freeze_plan
 from diagchd_batch.studies.plan.stored_plan import Plan
 from tests.unit.scoring.made_inputs import SPEC, PlainModel
 

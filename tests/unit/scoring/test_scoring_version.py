@@ -22,14 +22,14 @@ import pytest
 from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
 from diagchd_batch.model import Predictor, resolve_model
 from diagchd_batch.results.datasets import read_scores
-from diagchd_batch.scoring.liveness.attempts import Worker
+from diagchd_batch.scoring.liveness.shard_attempts import Worker
 from diagchd_batch.scoring.scoring_version import SCORING_VERSION
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.sources import open_source
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan.creation import freeze_plan
+from diagchd_batch.studies.plan.make_plan import freeze_plan
 
 SAMPLE = Path("dataset/sample")
 RUN = "recorded"

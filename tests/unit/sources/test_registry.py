@@ -23,7 +23,7 @@ from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.registry import STORES
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import open_inventory
-from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 from diagchd_batch.uris import check_key, check_prefix, join_uri, normalize_uri
 from tests.unit.images.pictures import encoded
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.evaluation.readers.majority import majority_of_others
-from diagchd_batch.evaluation.units import NOT_READ, UNDECIDED, Rater
+from diagchd_batch.evaluation.units_and_raters import NOT_READ, UNDECIDED, Rater
 from diagchd_batch.statistics.classification import estimate_rate, paired_predictive_values
 from diagchd_batch.statistics.classification.confusion import RATES, confusion
 from diagchd_batch.statistics.multireader.random_readers import (

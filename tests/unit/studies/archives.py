@@ -8,7 +8,7 @@ from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.plan.creation import PlanPreview, preview_plan
+from diagchd_batch.studies.plan.make_plan import PlanPreview, preview_plan
 
 PSEUDONYMIZER = Pseudonymizer(b"a key for tests, 32 bytes long..")
 

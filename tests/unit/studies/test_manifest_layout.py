@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies.plan.creation import PlanPreview
+from diagchd_batch.studies.plan.make_plan import PlanPreview
 from tests.unit.studies.archives import Archive
 
 

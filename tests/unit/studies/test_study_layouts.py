@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.errors import InputError
-from diagchd_batch.studies.plan.creation import PlanPreview, preview_plan
+from diagchd_batch.studies.plan.make_plan import PlanPreview, preview_plan
 from tests.unit.studies.archives import PSEUDONYMIZER, Archive, SimulatedListing
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")

@@ -1,5 +1,5 @@
 """Which run a command means.
 
-`identity` is what a run is, with the fields that tell runs apart; `request` is what the user asks for; `registry`
-decides which run that is and claims it once. `input_root` binds an output to its archive.
+`identity` is what a run is, with the fields that tell runs apart; `run_request` is what the user asks for; `claims`
+decides which run that is and claims it once. `archive_binding` binds an output to its archive.
 """

@@ -24,7 +24,7 @@ from diagchd_batch.scoring.driver.run_identity.identity import (
     keyed_digest,
     read_identity,
 )
-from diagchd_batch.scoring.driver.run_identity.request import RunRequest
+from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.storage import Store
 
 _PREFIX_DIGITS = 8

@@ -15,7 +15,7 @@ from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, SourceRecord
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder
 from diagchd_batch.storage import open_store
-from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 from tests.unit.scoring.made_inputs import HEIGHT, WIDTH, plan_files, png, tiff
 
 

@@ -12,18 +12,18 @@ from diagchd_batch.report import write_report
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import Selection
 from diagchd_batch.results.verify.lineage import verify_lineage
-from diagchd_batch.results.verify.run import verify_run
+from diagchd_batch.results.verify.one_run import verify_run
 from diagchd_batch.runs.compare import compare
 from diagchd_batch.runs.evaluate import evaluate, evaluate_tables
 from diagchd_batch.scoring.driver import ray_data
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan
-from diagchd_batch.scoring.driver.execution import RunOutcome, run_job
-from diagchd_batch.scoring.driver.run_identity.request import RunRequest
-from diagchd_batch.scoring.driver.workspace import Workspace
+from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
+from diagchd_batch.scoring.driver.run_job import RunOutcome, run_job
 from diagchd_batch.scoring.worker.settings import RunSettings
-from diagchd_batch.studies.plan.records import ShardReference
+from diagchd_batch.studies.plan.planned_images import ShardReference
 from diagchd_batch.studies.plan.stored_plan import open_plan
-from tests.unit.scoring.driver.test_execution import OneMachine, Silent, score_here
+from diagchd_batch.workspace import Workspace
+from tests.unit.scoring.driver.test_run_job import OneMachine, Silent, score_here
 from tests.unit.scoring.made_inputs import png
 
 STUDIES = "abcdef"

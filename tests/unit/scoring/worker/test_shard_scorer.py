@@ -15,7 +15,7 @@ from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.scoring.decoding.in_process import InProcessDecoder
-from diagchd_batch.scoring.liveness.attempts import Worker
+from diagchd_batch.scoring.liveness.shard_attempts import Worker
 from diagchd_batch.scoring.worker import shard_scorer as shard_module
 from tests.unit.scoring.made_inputs import HEIGHT, WIDTH, PlainModel, png, tiff
 from tests.unit.scoring.made_runs import MadeRun, make_run

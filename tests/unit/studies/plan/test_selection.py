@@ -15,8 +15,8 @@ from diagchd_batch.config.models import InputConfig, ShardsConfig
 from diagchd_batch.scoring.driver.lineage_selection import failed_in
 from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.storage import Store, open_store
-from diagchd_batch.studies.plan.creation import count_new_images, draft_plan, freeze_plan
-from diagchd_batch.studies.plan.records import PlannedImage
+from diagchd_batch.studies.plan.make_plan import count_new_images, draft_plan, freeze_plan
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 from diagchd_batch.studies.plan.selection import Select, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan
 from tests.unit.studies.archives import PSEUDONYMIZER, Archive

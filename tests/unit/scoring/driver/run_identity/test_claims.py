@@ -16,7 +16,7 @@ from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.run_record import write_run_record
 from diagchd_batch.scoring.driver.run_identity.claims import Claim, ProgramChangedError, RunRegistry
 from diagchd_batch.scoring.driver.run_identity.identity import fingerprint_fields, input_fields
-from diagchd_batch.scoring.driver.run_identity.request import RunRequest
+from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.storage import Store, open_store
 from tests.unit.results.made_run import MadePlan, run_record
 from tests.unit.scoring.made_inputs import SPEC

@@ -1,0 +1,155 @@
+"""The runs of an output, and where the files of their tables are."""
+
+import re
+from collections.abc import Iterable
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from diagchd_batch import output_layout
+from diagchd_batch.errors import StorageFault, UsageError
+from diagchd_batch.json_records import DamagedRecordError
+from diagchd_batch.results.datasets import OutputTrees, holds_no_run, parquet_files
+from diagchd_batch.results.lineage import (
+    Generation,
+    all_lineages,
+    lineage_of,
+    recorded_lineage,
+    without_lineages_through,
+)
+from diagchd_batch.results.run_record import OnDamaged, RunRecord, read_run_records
+from diagchd_batch.storage import Store
+from diagchd_batch.studies.plan.stored_plan import open_plan
+
+
+class TableFiles:
+    """All runs of an output, or those of one lineage.
+
+    Scores are listed only where they are asked for, because an archive of many runs has very many score files.
+
+    With all runs, a record that cannot be read does not stop the others. `records` does not have that run; `lineages`
+    has neither it nor the runs that continue it, whose earlier results cannot be found. `on_damaged` is told once,
+    when one of the two is asked for.
+
+    Args:
+        output: The output.
+        run_id: The newest run of the lineage; None for all runs.
+        on_damaged: Receives the id of each run whose record cannot be read, and the error.
+
+    Raises:
+        UsageError: The output has no such run.
+        DamagedRecordError: A record of the lineage of `run_id` cannot be read.
+    """
+
+    def __init__(self, output: OutputTrees, run_id: str | None, on_damaged: OnDamaged) -> None:
+        self._storage = output.storage
+        self._private = output.private
+        self._on_damaged = on_damaged
+        self._is_whole = run_id is None
+        self._damaged: dict[str, DamagedRecordError] = {}
+        held = sorted(_runs_of(output.storage, (output_layout.RUNS_PREFIX, output_layout.PREDICTIONS_PREFIX)))
+        if run_id is None:
+            self.run_ids = held
+            self._records = read_run_records(output.storage, held, self._damaged.__setitem__)
+            parents = dict.fromkeys(held) | _parents(self._records)
+            self._lineages = all_lineages(without_lineages_through(self._damaged, parents))
+            return
+        if run_id not in held:
+            raise UsageError(
+                f"this output holds no run {run_id}; it has: {', '.join(held) or 'none; is this the output.uri?'}"
+            )
+        self._records = sorted(recorded_lineage(output.storage, run_id), key=lambda record: record.run_id)
+        self._lineages = lineage_of(run_id, _parents(self._records))
+        in_lineage = {place.run_id for place in self._lineages}
+        self.run_ids = [name for name in held if name in in_lineage]
+
+    @cached_property
+    def records(self) -> list[RunRecord]:
+        """The run records that can be read, by run id."""
+        self._report_damaged()
+        return self._records
+
+    @cached_property
+    def lineages(self) -> list[Generation]:
+        """The place of each run in its lineage."""
+        self._report_damaged()
+        return self._lineages
+
+    def require_runs(self) -> None:
+        """Refuse an output that has nothing of any run, because an empty answer would read as "no failures".
+
+        Raises:
+            UsageError: The output holds neither a run nor a score file.
+        """
+        if not self.run_ids and next(iter(self._storage.list(output_layout.SCORES_PREFIX)), None) is None:
+            raise holds_no_run(self._storage.uri)
+
+    def files(self, prefix: str, pattern: re.Pattern[str], schema: pa.Schema, **groups: str) -> ds.Dataset:
+        """Return the files of a table as a dataset with these columns and `run_id`.
+
+        Args:
+            prefix: The prefix of the table's files of all runs.
+            pattern: The pattern of their keys, from `output_layout`.
+            schema: The columns.
+            groups: Values that groups of the pattern must have.
+        """
+        prefixes = [prefix] if self._is_whole else [f"{prefix}run_id={run_id}/" for run_id in self.run_ids]
+        return _dataset(self._storage, prefixes, pattern, schema, groups)
+
+    def plan_files(self, pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
+        """Return files of each run's own plan.
+
+        Drivers that planned at the same time and lost may have left other plans, which are not read.
+
+        Args:
+            pattern: Which files of a plan, such as `output_layout.PLAN_PART`.
+            schema: The schema of those files.
+        """
+        prefixes = [
+            output_layout.plan_prefix(run_id, open_plan(self._private, run_id).head.digest)
+            for run_id in self._planned_runs()
+        ]
+        return _dataset(self._private, prefixes, pattern, schema)
+
+    def source_files(self, schema: pa.Schema) -> ds.Dataset:
+        """Return what each attempt at a shard recorded about the files that it read."""
+        prefixes = [output_layout.sources_prefix(run_id) for run_id in self._planned_runs()]
+        return _dataset(self._private, prefixes, output_layout.SOURCES_FILE, schema)
+
+    def _report_damaged(self) -> None:
+        damaged, self._damaged = self._damaged, {}
+        for run_id, error in damaged.items():
+            self._on_damaged(run_id, error)
+
+    def _planned_runs(self) -> list[str]:
+        """Return the runs that the private tree has. Raise StorageFault if it has none: another tree looks empty."""
+        known = [run_id for run_id in self.run_ids if self._private.stat(output_layout.plan_head(run_id))]
+        if self.run_ids and not known:
+            raise StorageFault(f"{self._private.uri} is not the private tree of these runs")
+        return known
+
+
+def _runs_of(storage: Store, prefixes: Iterable[str]) -> set[str]:
+    keys = (info.key for prefix in prefixes for info in storage.list(prefix))
+    return {match["run_id"] for match in map(output_layout.RUN_DIRECTORY.fullmatch, keys) if match}
+
+
+def _parents(records: Iterable[RunRecord]) -> dict[str, str | None]:
+    return {record.run_id: record.parent_run_id for record in records}
+
+
+def _dataset(
+    storage: Store,
+    prefixes: Iterable[str],
+    pattern: re.Pattern[str],
+    schema: pa.Schema,
+    groups: dict[str, str] | None = None,
+) -> ds.Dataset:
+    keys = []
+    for prefix in prefixes:
+        for info in storage.list(prefix):
+            match = pattern.fullmatch(info.key)
+            if match and all(match[name] == value for name, value in (groups or {}).items()):
+                keys.append(info.key)
+    return parquet_files(storage, sorted(keys), schema)

@@ -1,0 +1,257 @@
+"""Takes a job from its configuration to finished tables: claim, plan, score, compact, record."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from diagchd_batch import output_layout
+from diagchd_batch.cluster.node_checks.nodes_joining_later import node_marks
+from diagchd_batch.cluster.resources import Cluster
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.errors import DiagchdBatchError, RunFault
+from diagchd_batch.exit_codes import ExitCode
+from diagchd_batch.process.interrupts import RunInterrupted, interruptible
+from diagchd_batch.results.compaction import compact_predictions
+from diagchd_batch.results.counts import RunCounts
+from diagchd_batch.results.datasets import committed_shards
+from diagchd_batch.results.run_record import read_run_record
+from diagchd_batch.scoring.driver.failure_monitor import FailureMonitor
+from diagchd_batch.scoring.driver.lineage_selection import lineage_plans
+from diagchd_batch.scoring.driver.prepare_job import Job, prepare_job
+from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
+from diagchd_batch.scoring.driver.run_record_writer import RunFacts, RunRecordWriter
+from diagchd_batch.scoring.driver.storage_and_limit_checks import check_space
+from diagchd_batch.scoring.liveness.driver_log import DriverLog
+from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, Heartbeat, driver_name, read_worker_beats
+from diagchd_batch.scoring.liveness.progress_events import RunProgress, RunStart, ShardSummary
+from diagchd_batch.scoring.liveness.run_status import outcomes_so_far
+from diagchd_batch.scoring.liveness.stop_conditions import Ending, RunEnding
+from diagchd_batch.studies.plan.make_plan import count_new_images
+from diagchd_batch.studies.plan.planned_images import ShardReference
+from diagchd_batch.studies.plan.stored_plan import Plan
+from diagchd_batch.wording import counted
+
+_ENDINGS = {Ending.DEADLINE: "at the deadline", Ending.STOP: "as it was asked to"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a call of `run_job` ended.
+
+    Attributes:
+        run_id: The run.
+        exit_code: The exit code of the command.
+        counts: The run's rows by outcome; None if the run is not complete.
+        resumed: Whether the run was begun before.
+        repeated: Whether the run was complete before, so that nothing was done.
+        n_new_images: For a repeated run, the images that were added to its input since it was planned.
+        ending: Why the run was stopped with images left; None if it was not. It can be resumed.
+        n_images_left: For a stopped run, the images that are left.
+        nothing_selected: Whether nothing is new since that run, or nothing failed in it, so that no run was begun.
+    """
+
+    run_id: str
+    exit_code: ExitCode
+    counts: RunCounts | None
+    resumed: bool = False
+    repeated: bool = False
+    n_new_images: int = 0
+    ending: Ending | None = None
+    n_images_left: int = 0
+    nothing_selected: bool = False
+
+
+def run_job(
+    config: JobConfig,
+    cluster: Cluster,
+    progress: RunProgress,
+    *,
+    environ: Mapping[str, str],
+    command: Sequence[str],
+    request: RunRequest = RunRequest(),
+    until: datetime | None = None,
+    derive: Callable[[str], None] | None = None,
+    conclude: Callable[[str], None] | None = None,
+    log: DriverLog | None = None,
+) -> RunOutcome:
+    """Begin, resume or repeat the run that the job file and the request mean, and take it to its end.
+
+    Whatever happens, the shards that are committed stay, and the same call resumes.
+
+    Args:
+        config: The job file.
+        cluster: Where the actors run.
+        progress: Gets the run's events.
+        environ: The environment variables, which may hold the identifier key.
+        command: The words of the command, for the record.
+        request: What the command line says about the run.
+        until: When the last shard must have ended; None for no deadline.
+        derive: Gets the run id once the predictions are there, and makes what must exist before the run is finished.
+        conclude: Gets the run id once the run's record is final, and makes what is made from the record.
+        log: The driver's log, which is kept in the private tree once the run is claimed.
+
+    Returns:
+        How the run ended.
+
+    Raises:
+        DiagchdBatchError: The run cannot go on; `exit_code` says why.
+        RunInterrupted: A SIGINT or SIGTERM came.
+    """
+    with interruptible():
+        prepared = prepare_job(config, cluster, environ, request, until)
+        if prepared.builds_on is None:
+            job = prepared.claim()
+        else:
+            with prepared.draft(progress.listed) as draft:
+                is_correction = prepared.target.identity.selection == "new" and draft.holds_corrections()
+                if not draft.head.n_images and not is_correction:
+                    return RunOutcome(prepared.builds_on, ExitCode.DONE, None, nothing_selected=True)
+                job = prepared.claim()
+                draft.freeze(job.private, job.run_id)
+        if job.claim.finished:
+            return _repeat(job, progress)
+        if log:
+            log.keep(job.short_timeout.private, job.run_id, job.submission)
+        with Heartbeat(job.short_timeout.private, job.run_id, driver_name(job.submission), DriverBeat):
+            return _run(job, job.plan(progress.listed), cluster, progress, command, derive, conclude)
+
+
+def _run(
+    job: Job,
+    plan: Plan,
+    cluster: Cluster,
+    progress: RunProgress,
+    command: Sequence[str],
+    derive: Callable[[str], None] | None,
+    conclude: Callable[[str], None] | None,
+) -> RunOutcome:
+    facts = RunFacts(job.config, job.identity, job.model, plan.head, command)
+    recorder = RunRecordWriter(job.output, job.private, (job.short_timeout.storage, job.short_timeout.private), facts)
+    began_s = time.monotonic()
+    try:
+        recorder.running()
+        ending = _score(job, plan, cluster, progress, recorder, began_s)
+        scoring_s = time.monotonic() - began_s
+        left = _pending(job, plan)
+        n_left = sum(shard.n_images for shard in left)
+        if ending and left:
+            recorder.stopped(ending, n_left, scoring_s, _devices(job))
+            progress.message(f"stopped {_ENDINGS[ending]}, {counted(n_left, 'image')} left")
+            return RunOutcome(job.run_id, ExitCode.DONE, None, job.claim.resumed, ending=ending, n_images_left=n_left)
+        if left:  # workers reported them as committed; a run without them must never look finished
+            raise RunFault(
+                f"{counted(len(left), 'shard')}, first {left[0].shard}, with {counted(n_left, 'image')} not in the "
+                "output although scored; find out who removes files there, then give the same command again"
+            )
+        counts = compact_predictions(job.output, job.run_id, job.table_metadata)
+        if derive:
+            derive(job.run_id)
+        exit_code = ExitCode.FAILED_INPUTS if counts.n_failed else ExitCode.DONE
+        recorder.finished(counts, exit_code, scoring_s, _devices(job))
+        if conclude:
+            conclude(job.run_id)
+        job.output.create(output_layout.success_marker(job.run_id), b"")
+    except (RunInterrupted, DiagchdBatchError) as reason:
+        recorder.ended_early(reason, time.monotonic() - began_s)
+        raise
+    return RunOutcome(job.run_id, exit_code, counts, job.claim.resumed)
+
+
+def _pending(job: Job, plan: Plan) -> list[ShardReference]:
+    """Return the shards that are not committed."""
+    done = committed_shards(job.output, job.run_id)
+    return [shard for shard in plan.shards() if shard.shard not in done]
+
+
+def _score(
+    job: Job, plan: Plan, cluster: Cluster, progress: RunProgress, recorder: RunRecordWriter, began_s: float
+) -> Ending | None:
+    """Score what is not committed yet, and return why not all of it could begin, if so."""
+    pending = _pending(job, plan)
+    n_done_shards = plan.head.n_shards - len(pending)
+    n_pending_images = sum(shard.n_images for shard in pending)
+    progress.started(
+        RunStart(
+            run_id=job.run_id,
+            n_images=plan.head.n_images,
+            n_shards=plan.head.n_shards,
+            done_images=plan.head.n_images - n_pending_images,
+            done_shards=n_done_shards,
+            resumed=job.claim.resumed,
+        )
+    )
+    gate = job.gate()
+    if not pending:
+        return None
+    if ending := gate.closed():
+        return ending
+    check_space(job.output, n_pending_images)
+    monitor = FailureMonitor(
+        progress,
+        job.watched_limits,
+        job.actors,
+        job.short_timeout.private,
+        job.run_id,
+        job.submission,
+        outcomes_so_far(job.output, job.run_id) if n_done_shards else Counter(),
+    )
+    ending = None
+
+    def on_summary(summary: ShardSummary) -> None:
+        nonlocal ending
+        if summary.declined is None:
+            monitor.on_summary(summary)
+        elif ending is None:
+            ending = summary.declined
+            progress.message(f"no further shard starts ({ending}); those in progress are finished")
+
+    def on_tick() -> None:
+        cluster.check()
+        monitor.on_tick()
+        if not monitor.has_seen_workers and (reason := gate.closed()):
+            raise RunEnding(reason)
+
+    marks = node_marks(job.run_id, job.submission, job.input, job.output, job.private)
+    with cluster.connected(), marks:
+        from diagchd_batch.scoring.driver.ray_data import run_shards  # imports Ray, which nothing needed before
+
+        try:
+            run_shards(
+                job.settings(plan.head),
+                pending,
+                job.actors,
+                on_summary=on_summary,
+                on_tick=on_tick,
+                on_excluded=progress.message if cluster.elastic else None,
+            )
+        except RunEnding as end:
+            ending = end.ending
+        except (RunInterrupted, DiagchdBatchError) as reason:
+            # before Ray is disconnected: its shutdown with tasks in progress can end this process without a message
+            progress.message(f"ending the run: {reason}")
+            recorder.ended_early(reason, time.monotonic() - began_s)
+            raise
+    return ending
+
+
+def _repeat(job: Job, progress: RunProgress) -> RunOutcome:
+    record = read_run_record(job.output, job.run_id)
+    if record is None or record.exit_code is None:
+        raise RunFault(f"run {job.run_id} is marked as finished but has no record; begin another with --new-run")
+    n_new = count_new_images(
+        job.config.input,
+        job.input,
+        lineage_plans(job.run_id, job.output, job.private),
+        job.pseudonymizer,
+        progress=progress.listed,
+    )
+    return RunOutcome(
+        job.run_id, ExitCode(record.exit_code), record.counts, resumed=True, repeated=True, n_new_images=n_new
+    )
+
+
+def _devices(job: Job) -> frozenset[str]:
+    """Return the devices of all workers of the submission, dead ones included."""
+    return read_worker_beats(job.private, job.run_id, job.submission, ended=True).devices

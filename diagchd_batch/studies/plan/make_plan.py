@@ -1,0 +1,211 @@
+"""Makes the plan of a run: drafts it in a temporary directory, then freezes it in the private storage or shows it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diagchd_batch import output_layout
+from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.errors import RunFault
+from diagchd_batch.process.scratch_files import scratch_directory
+from diagchd_batch.sources import Source
+from diagchd_batch.storage import Store
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.inventory import Progress, open_inventory
+from diagchd_batch.studies.plan.draft_files import STUDIES_FILE, part_file, write_draft
+from diagchd_batch.studies.plan.selection import Select, new_since
+from diagchd_batch.studies.plan.stored_plan import Plan, PlanHead, open_plan
+
+DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024
+"""The memory that the scratch database may use before it spills to disk."""
+
+
+@dataclass(frozen=True)
+class PlanPreview:
+    """The plan that `freeze_plan` would freeze. `studies` is identified data, so show only the numbers of `head`."""
+
+    head: PlanHead
+    studies: pa.Table  # with the schema PLAN_STUDIES
+
+
+@dataclass(frozen=True)
+class PlanDraft:
+    """A plan that is not frozen yet: its head, and its files in a temporary directory that only the owner can read."""
+
+    head: PlanHead
+    directory: Path
+
+    def holds_corrections(self) -> bool:
+        """Return whether the plan has rows of studies, such as a changed label or a new exclusion.
+
+        A run that builds on earlier runs may plan no image and still hold corrections.
+        """
+        return pq.read_metadata(self.directory / STUDIES_FILE).num_rows > 0
+
+    def freeze(self, private: Store, run_id: str) -> Plan:
+        """Write the plan to the private tree and return it.
+
+        If two drivers freeze a plan of the same run at once, both get the plan of the first one.
+
+        Args:
+            private: The private tree.
+            run_id: The run's id.
+        """
+        for part in range(self.head.n_parts):
+            private.create(output_layout.plan_part(run_id, self.head.digest, part), part_file(self.directory, part))
+        private.create(output_layout.plan_studies(run_id, self.head.digest), self.directory / STUDIES_FILE)
+        self.head.create(private, output_layout.plan_head(run_id))
+        return open_plan(private, run_id)
+
+
+def freeze_plan(
+    config: InputConfig,
+    shards: ShardsConfig,
+    input_storage: Source,
+    private: Store,
+    run_id: str,
+    pseudonymizer: Pseudonymizer,
+    *,
+    select: Select | None = None,
+    progress: Progress | None = None,
+    max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> Plan:
+    """Return the plan of a run, and make it first if it does not exist.
+
+    If two drivers do so at once, both get the plan of the first one. The head is written last, so a plan is either
+    complete or absent. Parts of a plan that was not used, or whose driver died, remain unused under their own digest.
+
+    Args:
+        config: The input block of the job file.
+        shards: The shards block of the job file.
+        input_storage: The source at `input.uri`.
+        private: The private tree of the output.
+        run_id: The run.
+        pseudonymizer: Makes the tokens.
+        select: Reduces the inventory to the images to plan; without it, all images are planned.
+        progress: Is called with the number of objects listed so far.
+        max_memory_bytes: The memory that the inventory may use before it spills to disk.
+
+    Raises:
+        InputError: The inventory cannot be used (exit code 2).
+        StorageFault: The storage fails.
+        RunFault: Disk space or memory runs out, or an existing plan is damaged.
+    """
+    if private.stat(output_layout.plan_head(run_id)) is None:
+        with draft_plan(
+            config,
+            shards,
+            input_storage,
+            pseudonymizer,
+            select=select,
+            progress=progress,
+            max_memory_bytes=max_memory_bytes,
+        ) as draft:
+            return draft.freeze(private, run_id)
+    return open_plan(private, run_id)
+
+
+def preview_plan(
+    config: InputConfig,
+    shards: ShardsConfig,
+    input_storage: Source,
+    pseudonymizer: Pseudonymizer,
+    *,
+    select: Select | None = None,
+    progress: Progress | None = None,
+    max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> PlanPreview:
+    """Return the plan that `freeze_plan` would make, without writing to the output.
+
+    The order of studies depends on the key, so another key gives other shards. Arguments and exceptions are those of
+    `freeze_plan`.
+    """
+    with draft_plan(
+        config,
+        shards,
+        input_storage,
+        pseudonymizer,
+        select=select,
+        progress=progress,
+        max_memory_bytes=max_memory_bytes,
+    ) as draft:
+        return PlanPreview(draft.head, pq.read_table(draft.directory / STUDIES_FILE))
+
+
+def count_new_images(
+    config: InputConfig,
+    input_storage: Source,
+    plans: Sequence[Plan],
+    pseudonymizer: Pseudonymizer,
+    *,
+    progress: Progress | None = None,
+    max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> int:
+    """Return the number of image files that are new or changed since `plans`, which ``--select new`` would plan.
+
+    Args:
+        config: The input block of the job file.
+        input_storage: The source at `input.uri`.
+        plans: The plans of a lineage, the oldest first.
+        pseudonymizer: Makes the tokens, with the key that the plans were made with.
+        progress: Is called with the number of objects listed so far.
+        max_memory_bytes: The memory that the inventory may use before it spills to disk.
+
+    Raises:
+        InputError: The inventory cannot be used.
+        RunFault: Disk space or memory runs out, or one of `plans` is damaged.
+    """
+    with open_inventory(
+        config,
+        input_storage,
+        pseudonymizer,
+        progress=progress,
+        max_memory_bytes=max_memory_bytes,
+        may_exclude_all=True,
+    ) as database:
+        new_since(plans)(database)
+        row = database.row("SELECT count(*) FROM images")
+        return row[0] if row else 0
+
+
+@contextmanager
+def draft_plan(
+    config: InputConfig,
+    shards: ShardsConfig,
+    input_storage: Source,
+    pseudonymizer: Pseudonymizer,
+    *,
+    select: Select | None = None,
+    progress: Progress | None = None,
+    max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> Iterator[PlanDraft]:
+    """Draft the plan that `freeze_plan` would freeze. Its files are deleted at the end of the context.
+
+    With `select` a draft may plan no image. Arguments and exceptions are those of `freeze_plan`.
+    """
+    with (
+        scratch_directory() as directory,  # readable by the owner only, because it names patients
+        open_inventory(
+            config,
+            input_storage,
+            pseudonymizer,
+            progress=progress,
+            max_memory_bytes=max_memory_bytes,
+            may_exclude_all=select is not None,
+        ) as database,
+    ):
+        if select:
+            select(database)
+        try:
+            head = write_draft(database, config.frames, shards.images_per_shard, directory)
+        except OSError as error:
+            raise RunFault(
+                f"the plan's draft cannot be written to a temporary directory ({os.strerror(error.errno or 0)}); "
+                "free disk space, or point TMPDIR at a larger disk"
+            ) from error
+        yield PlanDraft(head, directory)
