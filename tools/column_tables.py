@@ -43,8 +43,6 @@ def with_tables(page: str) -> str:
 
 
 def _type_name(kind: pa.DataType) -> str:
-    if pa.types.is_dictionary(kind):
-        return "string"
     return "list of string" if pa.types.is_list(kind) else str(kind)
 
 

@@ -114,10 +114,10 @@ def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
         held.append(table)
         n_held += table.num_rows
         if n_held >= ROWS_PER_GROUP:
-            joined = pa.concat_tables(held).unify_dictionaries().combine_chunks()
+            joined = pa.concat_tables(held).combine_chunks()
             while joined.num_rows >= ROWS_PER_GROUP:
                 yield joined.slice(0, ROWS_PER_GROUP)
                 joined = joined.slice(ROWS_PER_GROUP)
             held, n_held = [joined], joined.num_rows
     if n_held:
-        yield pa.concat_tables(held).unify_dictionaries().combine_chunks()
+        yield pa.concat_tables(held).combine_chunks()

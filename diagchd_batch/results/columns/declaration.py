@@ -43,13 +43,14 @@ class Column:
         presence: The rows in which the column has a value.
         nullable: Whether the Arrow schema permits nulls. A column that is younger than schema version 1 must, because
             older tables are read as if it were there and null.
-        repeats: Whether few distinct values are expected, so that Parquet stores them in a dictionary. Columns of
-            dictionary or list type always are.
+        repeats: Whether few distinct values are expected, so that Parquet stores them in a dictionary. Lists always
+            are.
         compressed: Whether Parquet compresses the column and keeps minimum and maximum. PNG files gain nothing.
         minimum: The least value that `verify` accepts, or None.
         maximum: The greatest value that `verify` accepts, or None.
         recount: Computes the value again from the stored masks, for columns where that is possible.
         since: The schema version that brought the column.
+        version_1_type: The Arrow type that files of schema version 1 state, or None where it is `type`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Column:
     maximum: float | None = None
     recount: Callable[[StoredMasks], int | None] | None = None
     since: int = 1
+    version_1_type: pa.DataType | None = None
 
     @property
     def field(self) -> pa.Field:
@@ -77,7 +79,7 @@ class Column:
     @property
     def in_dictionary(self) -> bool:
         """Whether Parquet stores the values in a dictionary."""
-        return self.repeats or pa.types.is_dictionary(self.type) or pa.types.is_list(self.type)
+        return self.repeats or pa.types.is_list(self.type)
 
     def range_problem(self, value: Any) -> str | None:
         """Return why a value is out of range, or None. Not-a-number is out of every range."""

@@ -7,6 +7,7 @@ number, and compute it in `scoring.worker.score_rows`. Everything else follows: 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -28,8 +29,13 @@ STATUS_FAILED = "failed"
 REFERENCE_OK = "ok"
 """`reference_status` of a usable reference mask. Null: none was planned. Anything else is a `mask_*` failure code."""
 
-_CATEGORY = pa.dictionary(pa.int32(), pa.string())
+_VERSION_1_CATEGORY = pa.dictionary(pa.int32(), pa.string())
 _TEXT, _COUNT, _NUMBER = pa.string(), pa.int32(), pa.float32()
+
+
+def _category(name: str, description: str, presence: Presence, *, nullable: bool = True) -> Column:
+    """Declare a column with few distinct texts. Engines cannot group or join Arrow dictionaries that differ by file."""
+    return Column(name, _TEXT, description, presence, nullable, repeats=True, version_1_type=_VERSION_1_CATEGORY)
 
 
 def _pixels(value: int) -> Callable[[StoredMasks], int]:
@@ -59,8 +65,8 @@ _IDENTITY = (
     Column("frame", _COUNT, "number of the frame in its file, from 0; null: the file failed as a whole",
            Presence.OPENED, minimum=0),
     Column("source_frames", _COUNT, "number of frames in the file", Presence.OPENED, repeats=True, minimum=1),
-    Column("status", _CATEGORY, "`ok` or `failed`", Presence.ALWAYS, nullable=False),
-    Column("error_code", _CATEGORY, "why the frame or file failed", Presence.FAILED),
+    _category("status", "`ok` or `failed`", Presence.ALWAYS, nullable=False),
+    _category("error_code", "why the frame or file failed", Presence.FAILED),
 )  # fmt: skip
 
 _MEASURES = (
@@ -78,7 +84,7 @@ _MEASURES = (
 _USABLE = Presence.USABLE_REFERENCE
 
 _REFERENCE = (
-    Column("reference_status", _CATEGORY, "`ok`, or why the reference mask cannot be used", Presence.WITH_REFERENCE),
+    _category("reference_status", "`ok`, or why the reference mask cannot be used", Presence.WITH_REFERENCE),
     Column("seg_loss", _NUMBER, "cross-entropy (nats, mean over pixels) plus one minus `soft_dice`", _USABLE),
     Column("soft_dice", _NUMBER, "soft Dice coefficient of prediction and reference, mean over the classes", _USABLE),
     *[
@@ -123,10 +129,13 @@ PREDICTION_COLUMNS = (
 SCORES = arrow_schema(SCORE_COLUMNS)
 PREDICTIONS = arrow_schema(PREDICTION_COLUMNS)
 
-SCHEMA_VERSION = max(column.since for column in SCORE_COLUMNS)
+SCHEMA_VERSION = max(2, *(column.since for column in SCORE_COLUMNS))
 """The version that this program writes. It reads, verifies and continues every version since 1."""
 
 
 def score_columns_of_version(version: int) -> tuple[Column, ...]:
     """Return the columns of a score file that was written with schema version `version`."""
-    return tuple(column for column in SCORE_COLUMNS if column.since <= version)
+    columns = tuple(column for column in SCORE_COLUMNS if column.since <= version)
+    if version > 1:
+        return columns
+    return tuple(replace(column, type=column.version_1_type or column.type) for column in columns)

@@ -97,13 +97,6 @@ def _by_shard(storage: Store, run_id: str) -> Iterator[tuple[int, pa.Table]]:
         yield current, pa.concat_tables(held)
 
 
-def _plain(rows: pa.Table) -> pa.Table:
-    """Return the rows without dictionaries, whose order may differ where the values are equal."""
-    fields = [pa.field(f.name, pa.string()) if pa.types.is_dictionary(f.type) else f for f in PREDICTIONS]
-    schema = pa.schema([field.with_nullable(True) for field in fields if field.name != "shard"])
-    return rows.select(_COMPARED).cast(schema).combine_chunks()
-
-
 def _difference(rows: pa.Table, predicted: pa.Table | None) -> str | None:
     """Return how the predictions differ from the score file's rows, or None where they are equal."""
     n_predicted = 0 if predicted is None else predicted.num_rows
@@ -111,7 +104,7 @@ def _difference(rows: pa.Table, predicted: pa.Table | None) -> str | None:
         return f"they have {n_predicted} rows of this shard, its score file {rows.num_rows}"
     if predicted is None:
         return None
-    rows, predicted = _plain(rows), _plain(predicted)
+    rows, predicted = (table.select(_COMPARED).combine_chunks() for table in (rows, predicted))
     if rows.equals(predicted):
         return None
     # Not-a-number is unequal to itself, so the values are compared as text.

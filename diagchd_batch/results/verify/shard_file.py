@@ -141,9 +141,10 @@ class ShardCheck:
 
 
 def _with_all_columns(rows: pa.Table) -> pa.Table:
-    """Return rows of an older schema version with today's columns; new ones are null."""
+    """Return rows of an older schema version with today's columns and types; new columns are null."""
     columns = [
-        rows[field.name] if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type) for field in SCORES
+        rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(rows.num_rows, field.type)
+        for field in SCORES
     ]
     return pa.table(columns, schema=SCORES)
 
