@@ -77,6 +77,8 @@ def test_a_hostile_output_controls_no_command(tmp_path: Path) -> None:
         *(("verify", uri, *more) for more in ((), ("--json",), ("--run-id", HOSTILE))),
         *(("query", uri, sql, "--format", kind) for kind in ("table", "csv", "json")),
         ("query", uri, f'SELECT * FROM "{HOSTILE}"'),
+        ("show", uri, HOSTILE),
+        *(("show", uri, "a", *more) for more in ((), ("--json",))),
         ("report", uri, "--run-id", RUN_ID + HOSTILE),
         ("evaluate", uri, "--run-id", HOSTILE),
         ("export", "shareable", uri, str(tmp_path / "x"), "--run-id", HOSTILE),

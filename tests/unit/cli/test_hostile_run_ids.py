@@ -13,6 +13,7 @@ COMMANDS = [
     ("logs", "OUTPUT", "--run-id", "RUN"),
     ("evaluate", "OUTPUT", "--run-id", "RUN"),
     ("report", "OUTPUT", "--run-id", "RUN"),
+    ("show", "OUTPUT", "s-0123456789abcdef", "--run-id", "RUN"),
     ("compare", "OUTPUT", "RUN", "RUN"),
     ("query", "OUTPUT", "FROM predictions", "--run-id", "RUN"),
     ("export", "shareable", "OUTPUT", "DESTINATION", "--run-id", "RUN"),

@@ -13,8 +13,10 @@ OUTPUT_COMMANDS = (
     ("verify",),
     ("evaluate",),
     ("report",),
+    ("show",),
     ("export", "worklist"),
 )
+FURTHER: dict[tuple[str, ...], list[str]] = {("show",): ["s-0123456789abcdef"]}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("command", OUTPUT_COMMANDS, ids=" ".join)
 def test_an_output_that_is_not_there_is_named(command: tuple[str, ...], tmp_path: Path) -> None:
-    done = diagchd_batch(*command, str(tmp_path / "mistyped"))
+    done = diagchd_batch(*command, str(tmp_path / "mistyped"), *FURTHER.get(command, []))
     assert (done.exit_code, done.printed) == (2, "")
     assert "mistyped holds no run; name the directory or prefix that is output.uri" in done.messages
     assert not (tmp_path / "mistyped").exists()
@@ -32,7 +34,7 @@ def test_an_output_that_is_not_there_is_named(command: tuple[str, ...], tmp_path
 
 @pytest.mark.parametrize("command", [c for c in OUTPUT_COMMANDS if c != ("list",)], ids=" ".join)
 def test_a_run_that_is_not_there_is_named_with_where_to_look(command: tuple[str, ...], output: str) -> None:
-    done = diagchd_batch(*command, output, "--run-id", "no-such-run")
+    done = diagchd_batch(*command, output, *FURTHER.get(command, []), "--run-id", "no-such-run")
     assert (done.exit_code, done.printed) == (2, "")
     assert "no-such-run" in done.messages and "diagchd-batch list" in done.messages
 
