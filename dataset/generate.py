@@ -13,11 +13,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from dataset.phantom.cohort import PREVALENCE, Study, draw_cohort
+from dataset.phantom.cohort.seeds import Split
+from dataset.phantom.cohort.special_cases import SpecialCases, choose_special_cases, special_image
+from dataset.phantom.cohort.studies import PREVALENCE, Study, draw_cohort
+from dataset.phantom.cohort.tables import image_name, write_tables
 from dataset.phantom.generation import generate_study_image
-from dataset.phantom.seeds import Split
-from dataset.phantom.special_cases import SpecialCases, choose_special_cases, special_image
-from dataset.phantom.tables import image_name, write_tables
 
 SAMPLE_SEED, SAMPLE_STUDIES = 2055, 64
 JPEG_QUALITY = 88

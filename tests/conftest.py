@@ -3,7 +3,7 @@
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.support.radosgw", "tests.support.ray_cluster"]
+pytest_plugins = ["tests.support.servers_and_hosts.radosgw", "tests.support.servers_and_hosts.ray_cluster"]
 
 # Every run tries the same examples. They have no deadline, because an example can be slow on a busy machine.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -1,8 +1,8 @@
 """Measures on simulated cohorts how often 95 % intervals hold the true value and 5 % tests reject a true hypothesis.
 
-Every cohort is drawn from the reader model of `dataset.phantom.readers`, whose accuracies have closed forms. Reader 2
-plays the model under evaluation, and reader 3 the reader that it is compared with. A subject has one unit, or two or
-three units that share its label and part of its difficulty. Each method gets the cohort as the evaluation would.
+Every cohort is drawn from the reader model of `dataset.phantom.cohort.readers`, whose accuracies have closed forms.
+Reader 2 plays the model under evaluation, and reader 3 the reader that it is compared with. A subject has one unit, or
+two or three units that share its label and part of its difficulty. Each method gets the cohort as the evaluation would.
 
     python -m tools.measure_interval_coverage --write docs/statistics.md
     python -m tools.measure_interval_coverage --why     # measures the explanations in docs/statistics.md
@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
-from dataset.phantom.readers import READERS, Reader, draw_readers, simulate_reads, true_auc
-from dataset.phantom.readers import true_sensitivity as true_sensitivity_of
-from dataset.phantom.readers import true_specificity as true_specificity_of
+from dataset.phantom.cohort.readers import READERS, Reader, draw_readers, simulate_reads, true_auc
+from dataset.phantom.cohort.readers import true_sensitivity as true_sensitivity_of
+from dataset.phantom.cohort.readers import true_specificity as true_specificity_of
 from diagchd_batch.statistics import calibration, classification, segmentation
 from diagchd_batch.statistics.agreement import coefficients
 from diagchd_batch.statistics.classification.confusion import RATES, confusion_cells

@@ -1,9 +1,9 @@
 """Simulates four-chamber views of the fetal heart, with label masks, diagnoses and readers."""
 
-from dataset.phantom.cohort import PREVALENCE, Study, draw_cohort, draw_study
+from dataset.phantom.cohort.seeds import Split
+from dataset.phantom.cohort.studies import PREVALENCE, Study, draw_cohort, draw_study
 from dataset.phantom.generation import PhantomImage, generate_image, generate_study_image
-from dataset.phantom.lesions import Lesion
-from dataset.phantom.seeds import Split
+from dataset.phantom.rendering.lesions import Lesion
 
 __all__ = [
     "PREVALENCE",

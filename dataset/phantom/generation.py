@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset.phantom.cohort import Study, draw_study, image_parameters
-from dataset.phantom.images import render_phantom
-from dataset.phantom.lesions import Lesion
-from dataset.phantom.seeds import Split, Stream, generator
+from dataset.phantom.cohort.seeds import Split, Stream, generator
+from dataset.phantom.cohort.studies import Study, draw_study, image_parameters
+from dataset.phantom.rendering.images import render_phantom
+from dataset.phantom.rendering.lesions import Lesion
 
 
 @dataclass(frozen=True)

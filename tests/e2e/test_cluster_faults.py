@@ -14,10 +14,17 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tests.support.cluster_runs import ARCHIVE, IMAGES, IMAGES_PER_SHARD, ClusterRun, actors_of, upload_cohort
-from tests.support.fault_proxy import Fault
-from tests.support.ray_cluster import HEAD, WORKERS, RayCluster
 from tests.support.scoring_runs import ID_KEY, RUN_ID, kill
+from tests.support.servers_and_hosts.cluster_runs import (
+    ARCHIVE,
+    IMAGES,
+    IMAGES_PER_SHARD,
+    ClusterRun,
+    actors_of,
+    upload_cohort,
+)
+from tests.support.servers_and_hosts.fault_proxy import Fault
+from tests.support.servers_and_hosts.ray_cluster import HEAD, WORKERS, RayCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(1800)]
 

@@ -23,7 +23,7 @@ import pytest
 import yaml
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from tests.support.canaries import MARK, SECRET, Search, canary
+from tests.support.checkers.canaries import MARK, SECRET, Search, canary
 from tests.support.scoring_runs import PROJECT, TIMEOUT_S, descendants, kill
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import CHROMIUM, Browser
-from tests.support.html_pages import HtmlPage
+from tests.support.checkers.html_pages import HtmlPage
 from tests.support.scoring_runs import PROJECT
+from tests.support.servers_and_hosts.browser import CHROMIUM, Browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

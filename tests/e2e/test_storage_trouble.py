@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch.storage import Store, open_store
-from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.radosgw import S3Server
 from tests.support.scoring_runs import RUN_ID, ScoringRun, verify, write_cohort
+from tests.support.servers_and_hosts.fault_proxy import Fault, FaultProxy
+from tests.support.servers_and_hosts.radosgw import S3Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.checkers.tutorial import steps
 from tests.support.scoring_runs import PROJECT
-from tests.support.tutorial import steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

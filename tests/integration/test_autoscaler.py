@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.namespaces import Host, HostNetwork
-from tests.support.ray_cluster import PROGRAMS, wait_until
 from tests.support.scoring_runs import ID_KEY, RUN_ID, verify, write_cohort
+from tests.support.servers_and_hosts.namespaces import Host, HostNetwork
+from tests.support.servers_and_hosts.ray_cluster import PROGRAMS, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import statsmodels
 
-from tests.support.cluster_runs import IMAGES, IMAGES_PER_SHARD, ClusterRun, actors_of, upload_cohort
-from tests.support.fault_proxy import Fault
-from tests.support.ray_cluster import HEAD, RayCluster
 from tests.support.scoring_runs import PROJECT, RUN_ID, write_cohort
+from tests.support.servers_and_hosts.cluster_runs import IMAGES, IMAGES_PER_SHARD, ClusterRun, actors_of, upload_cohort
+from tests.support.servers_and_hosts.fault_proxy import Fault
+from tests.support.servers_and_hosts.ray_cluster import HEAD, RayCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.timeout(1800)]
 

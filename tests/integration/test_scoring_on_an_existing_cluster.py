@@ -31,7 +31,12 @@ def _head(gpus: int) -> Iterator[dict[str, str]]:
     environment["PYTHONPATH"] = str(PROJECT)
     with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as directory:
         head = subprocess.Popen(
-            [sys.executable, str(PROJECT / "tests" / "support" / "ray_head.py"), directory, str(gpus)],
+            [
+                sys.executable,
+                str(PROJECT / "tests" / "support" / "servers_and_hosts" / "ray_head.py"),
+                directory,
+                str(gpus),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

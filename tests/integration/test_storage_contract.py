@@ -22,7 +22,7 @@ from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.checks import check_create_if_absent
 from diagchd_batch.uris import join_uri
-from tests.support.radosgw import S3Server
+from tests.support.servers_and_hosts.radosgw import S3Server
 
 KEYS = [
     "top.png",

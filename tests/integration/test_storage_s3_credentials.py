@@ -9,8 +9,8 @@ import pytest
 from diagchd_batch.errors import StorageFault
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.storage import Store, open_store
-from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.radosgw import S3Server
+from tests.support.servers_and_hosts.fault_proxy import Fault, FaultProxy
+from tests.support.servers_and_hosts.radosgw import S3Server
 
 pytestmark = pytest.mark.s3
 

@@ -13,8 +13,8 @@ from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.checks import check_create_if_absent
-from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.radosgw import S3Server
+from tests.support.servers_and_hosts.fault_proxy import Fault, FaultProxy
+from tests.support.servers_and_hosts.radosgw import S3Server
 
 pytestmark = pytest.mark.s3
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.canaries import MARK, Search, canary
+from tests.support.checkers.canaries import MARK, Search, canary
 
 
 @pytest.mark.parametrize("before", ["", "x", "xy", "xyz"])

@@ -33,7 +33,7 @@ HEAVY = {
 }
 REGISTERED = re.compile(r"diagchd_batch(\.[a-z_0-9]+)+(:\w+)?")
 MAX_MODULES = 12
-LISTS_OF_COMMANDS = {"cli", "runs"}
+LISTS_OF_COMMANDS = {PACKAGE / "cli", PACKAGE / "runs"}
 
 
 def _imports(path: Path) -> set[str]:
@@ -158,18 +158,21 @@ def test_a_circle_is_found_at_any_depth(tmp_path: Path, modules: dict[str, str],
 
 
 FOLDERS = sorted({path.parent for path in MODULES})
+OTHER_FOLDERS = sorted(
+    {path.parent for name in ("dataset", "tests/support") for path in (PACKAGE.parent / name).rglob("*.py")}
+)
 
 
 def _names(folder: Path) -> list[str]:
     """Return the names of a package's modules and sub-packages."""
     modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}
-    return sorted(modules | {path.parent.name for path in folder.glob("*/__init__.py")})
+    return sorted(modules | {path.parent.name for path in folder.glob("*/*.py")})
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", FOLDERS + OTHER_FOLDERS, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
 def test_no_folder_has_too_many_modules_and_no_two_names_are_nearly_equal(folder: Path) -> None:
     n_modules = len([path for path in folder.glob("*.py") if path.stem != "__init__"])
-    assert str(folder.relative_to(PACKAGE)) in LISTS_OF_COMMANDS or n_modules <= MAX_MODULES
+    assert folder in LISTS_OF_COMMANDS or n_modules <= MAX_MODULES
     for one, other in itertools.combinations(_names(folder), 2):
         assert not _nearly_equal(one, other), f"{folder.name}/{one} and {folder.name}/{other}"
 

@@ -11,7 +11,7 @@ from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.results.output import Output, open_output
 from diagchd_batch.results.run_record import write_run_record
 from diagchd_batch.scoring.liveness.driver_log import DriverLog
-from tests.support.canaries import canary
+from tests.support.checkers.canaries import canary
 from tests.unit.results.made_run import RUN_ID, make_run, run_record
 
 NOBODY = "http://127.0.0.1:9"

@@ -9,7 +9,7 @@ import pytest
 
 from diagchd_batch.cluster import local_cluster
 from diagchd_batch.errors import RunFault
-from tests.support.ordinary_user import reachable_directory
+from tests.support.servers_and_hosts.ordinary_user import reachable_directory
 
 MAX_SOCKET_BYTES = 107  # the limit that Ray checks
 SOCKETS = ("plasma_store", "raylet")

@@ -14,9 +14,9 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from dataset.phantom import Split, draw_cohort, draw_study
-from dataset.phantom.cohort import BLOCK_STUDIES, BLOCK_SUBJECTS, SITES, Study, image_parameters
-from dataset.phantom.lesions import Lesion
-from dataset.phantom.scanner import DEVICES
+from dataset.phantom.cohort.studies import BLOCK_STUDIES, BLOCK_SUBJECTS, SITES, Study, image_parameters
+from dataset.phantom.rendering.lesions import Lesion
+from dataset.phantom.rendering.scanner import DEVICES
 
 COHORT = list(draw_cohort(3, Split.OTHER, 3200))
 

@@ -6,10 +6,10 @@ from PIL import Image
 from scipy import ndimage
 
 from dataset.phantom import Split, draw_cohort, draw_study, generate_image, generate_study_image
-from dataset.phantom.anatomy import Heart, heart_fields, mask_fields
 from dataset.phantom.generation import PhantomImage
-from dataset.phantom.lesions import SHARES, Disease, Lesion, with_disease
-from dataset.phantom.scanner import DEVICES, Device
+from dataset.phantom.rendering.anatomy import Heart, heart_fields, mask_fields
+from dataset.phantom.rendering.lesions import SHARES, Disease, Lesion, with_disease
+from dataset.phantom.rendering.scanner import DEVICES, Device
 
 GRID = (144, 192)
 

@@ -4,7 +4,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from dataset.phantom import Split, draw_cohort
-from dataset.phantom.readers import (
+from dataset.phantom.cohort.readers import (
     READERS,
     draw_readers,
     simulate_reads,
@@ -13,7 +13,7 @@ from dataset.phantom.readers import (
     true_specificity,
     without_gain,
 )
-from dataset.phantom.tables import case_difficulty
+from dataset.phantom.cohort.tables import case_difficulty
 
 ONCE = 40_000
 

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from dataset.phantom.seeds import Split, Stream, generator
+from dataset.phantom.cohort.seeds import Split, Stream, generator
 
 
 def test_every_key_names_a_stream_of_its_own() -> None:

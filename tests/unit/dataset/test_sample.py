@@ -9,10 +9,10 @@ from PIL import Image
 
 from dataset.generate import DIGESTS, cohort_files, sample_studies
 from dataset.phantom import generate_study_image
-from dataset.phantom.cohort import Study
-from dataset.phantom.readers import READERS, truth_table
-from dataset.phantom.special_cases import choose_special_cases, special_image
-from dataset.phantom.tables import image_name, write_tables
+from dataset.phantom.cohort.readers import READERS, truth_table
+from dataset.phantom.cohort.special_cases import choose_special_cases, special_image
+from dataset.phantom.cohort.studies import Study
+from dataset.phantom.cohort.tables import image_name, write_tables
 
 DATASET = Path(__file__).parents[3] / "dataset"
 SAMPLE = DATASET / "sample"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.kubernetes_schemas import read_manifests
+from tests.support.checkers.kubernetes_schemas import read_manifests
 
 ROOT = Path(__file__).parents[3]
 KUBERAY = ROOT / "deploy" / "kuberay"

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.support.kuberay_rules import problems
-from tests.support.kubernetes_schemas import schema_problems
+from tests.support.checkers.kuberay_rules import problems
+from tests.support.checkers.kubernetes_schemas import schema_problems
 from tests.unit.deploy.manifests import KUBERAY, manifest
 
 _SPEC = importlib.util.spec_from_file_location("create_rayjob", KUBERAY / "create_rayjob.py")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.kuberay_rules import problems
+from tests.support.checkers.kuberay_rules import problems
 from tests.unit.deploy.manifests import ROOT, cluster_spec, manifest
 
 

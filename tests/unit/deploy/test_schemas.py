@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.kubernetes_schemas import KUBERNETES_VERSIONS, read_manifests, schema_problems, to_json_schema
+from tests.support.checkers.kubernetes_schemas import (
+    KUBERNETES_VERSIONS,
+    read_manifests,
+    schema_problems,
+    to_json_schema,
+)
 from tests.unit.deploy.manifests import KUBERAY, all_manifests, cluster_spec, manifest
 
 

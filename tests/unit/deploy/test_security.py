@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.kubernetes_schemas import read_manifests
+from tests.support.checkers.kubernetes_schemas import read_manifests
 from tests.unit.deploy.manifests import KUBERAY, PROGRAM_LABEL, cluster_spec, manifest, pod_templates
 
 POLICIES = read_manifests(KUBERAY / "network-policy.yaml")

@@ -17,7 +17,7 @@ import pytest
 
 from diagchd_batch.errors import RunFault
 from diagchd_batch.process.owner_only_directory import private_directory, remove_leftovers
-from tests.support.ordinary_user import NOBODY, as_ordinary_user, reachable_directory
+from tests.support.servers_and_hosts.ordinary_user import NOBODY, as_ordinary_user, reachable_directory
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two users")
 

@@ -9,7 +9,7 @@ import pytest
 from diagchd_batch.errors import RunFault
 from diagchd_batch.process import trusted_tmpdir as module
 from diagchd_batch.process.trusted_tmpdir import problem_of, temporary_base
-from tests.support.ordinary_user import NOBODY, as_ordinary_user, reachable_directory
+from tests.support.servers_and_hosts.ordinary_user import NOBODY, as_ordinary_user, reachable_directory
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two users")
 

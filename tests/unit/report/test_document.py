@@ -14,8 +14,8 @@ from diagchd_batch.evaluation.comparison.compare import compare_runs
 from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.report import write_report
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
+from tests.support.checkers.html_pages import HtmlPage
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
-from tests.support.html_pages import HtmlPage
 from tests.support.reference_frames import overlap
 
 LATER = "0a1b2c3d-4e5f6071-2"

@@ -9,8 +9,8 @@ import pytest
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.report import write_report
+from tests.support.checkers.html_pages import HtmlPage
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
-from tests.support.html_pages import HtmlPage
 
 MISSING = "not supplied"
 

@@ -15,8 +15,8 @@ from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources import Source, open_source
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.sources.local import source as local_source
-from tests.support.mounted import mounted
-from tests.support.ordinary_user import as_ordinary_user, reachable_directory
+from tests.support.servers_and_hosts.mounted import mounted
+from tests.support.servers_and_hosts.ordinary_user import as_ordinary_user, reachable_directory
 
 
 @pytest.fixture

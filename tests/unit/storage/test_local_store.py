@@ -17,8 +17,8 @@ import pytest
 from diagchd_batch.errors import StorageFault
 from diagchd_batch.storage import Store, atomic_files, open_store
 from diagchd_batch.storage.checks import check_create_if_absent
-from tests.support.mounted import mounted
-from tests.support.ordinary_user import as_ordinary_user, reachable_directory
+from tests.support.servers_and_hosts.mounted import mounted
+from tests.support.servers_and_hosts.ordinary_user import as_ordinary_user, reachable_directory
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset.phantom.cohort import Study, image_parameters
-from dataset.phantom.images import render_abdomen, render_phantom
-from dataset.phantom.seeds import Stream, generator
+from dataset.phantom.cohort.seeds import Stream, generator
+from dataset.phantom.cohort.studies import Study, image_parameters
+from dataset.phantom.rendering.images import render_abdomen, render_phantom
 
 
 @dataclass(frozen=True)

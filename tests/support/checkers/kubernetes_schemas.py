@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-DATA = Path(__file__).parents[1] / "unit" / "deploy" / "data"
+DATA = Path(__file__).parents[2] / "unit" / "deploy" / "data"
 KUBERNETES_VERSIONS = ("1.27.0", "1.37.0")  # the first with a stable `timeZone` for CronJobs, and the newest
 
 _DEFINITIONS = {

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset.phantom.geometry import Array
+from dataset.phantom.rendering.geometry import Array
 
 HEART_LENGTH = 1.94
 """Length of the median heart from base to apex, in heart units."""

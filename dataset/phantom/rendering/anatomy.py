@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset.phantom.geometry import Array, ellipse, segment, smooth_intersection, smooth_union
+from dataset.phantom.rendering.geometry import Array, ellipse, segment, smooth_intersection, smooth_union
 
 DROPOUT_BETA = (1.0, 3.0)
 """Parameters of the beta distribution of the depth of echo drop-out in intact septa."""

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from dataset.phantom.anatomy import Heart
+from dataset.phantom.rendering.anatomy import Heart
 
 
 class Lesion(StrEnum):

@@ -8,12 +8,12 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import beta
 
-from dataset.phantom.anatomy import DROPOUT_BETA
-from dataset.phantom.cohort import Study
-from dataset.phantom.lesions import LEAST_SEVERITY, SEVERITY_BETA
-from dataset.phantom.readers import READERS, draw_ratings, missing_reads, scores_of
-from dataset.phantom.seeds import Stream, generator
-from dataset.phantom.special_cases import SpecialCases
+from dataset.phantom.cohort.readers import READERS, draw_ratings, missing_reads, scores_of
+from dataset.phantom.cohort.seeds import Stream, generator
+from dataset.phantom.cohort.special_cases import SpecialCases
+from dataset.phantom.cohort.studies import Study
+from dataset.phantom.rendering.anatomy import DROPOUT_BETA
+from dataset.phantom.rendering.lesions import LEAST_SEVERITY, SEVERITY_BETA
 
 MISSING_RATE = 0.20
 """Probability that a read with a rating at the reader's threshold is missing."""

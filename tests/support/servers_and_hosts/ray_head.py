@@ -1,6 +1,8 @@
 """Runs a Ray head in a separate process. It prints its address and runs until its standard input is closed.
 
-python tests/support/ray_head.py DIRECTORY [GPUS]     GPUS is the number that the node claims; it need not have them
+    python tests/support/servers_and_hosts/ray_head.py DIRECTORY [GPUS]
+
+GPUS is the number that the node claims. It need not have them.
 """
 
 import sys

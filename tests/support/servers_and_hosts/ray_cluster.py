@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.fault_proxy import FaultProxy
-from tests.support.namespaces import Host, HostNetwork
-from tests.support.radosgw import S3Server
 from tests.support.scoring_runs import ID_KEY
+from tests.support.servers_and_hosts.fault_proxy import FaultProxy
+from tests.support.servers_and_hosts.namespaces import Host, HostNetwork
+from tests.support.servers_and_hosts.radosgw import S3Server
 
 HEAD, WORKERS = "head", ("worker-1", "worker-2")
 PROGRAMS = Path(sys.executable).parent

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dataset.phantom.acoustics import draw_settings
-from dataset.phantom.anatomy import Heart, draw_normal_heart
-from dataset.phantom.images import Parameters
-from dataset.phantom.lesions import Disease, draw_disease, with_disease
-from dataset.phantom.scanner import DEVICES, Device
-from dataset.phantom.seeds import Split, Stream, generator
-from dataset.phantom.tissue import Echoes, draw_echoes
-from dataset.phantom.view import Chest, draw_chest, draw_view
+from dataset.phantom.cohort.seeds import Split, Stream, generator
+from dataset.phantom.rendering.acoustics import draw_settings
+from dataset.phantom.rendering.anatomy import Heart, draw_normal_heart
+from dataset.phantom.rendering.images import Parameters
+from dataset.phantom.rendering.lesions import Disease, draw_disease, with_disease
+from dataset.phantom.rendering.scanner import DEVICES, Device
+from dataset.phantom.rendering.tissue import Echoes, draw_echoes
+from dataset.phantom.rendering.view import Chest, draw_chest, draw_view
 
 PREVALENCE = 1.0 / 3.0
 SITES: dict[str, tuple[float, ...]] = {

@@ -6,9 +6,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from dataset.phantom.anatomy import Heart, heart_fields
-from dataset.phantom.geometry import Array, ellipse, segment
-from dataset.phantom.view import Chest, View
+from dataset.phantom.rendering.anatomy import Heart, heart_fields
+from dataset.phantom.rendering.geometry import Array, ellipse, segment
+from dataset.phantom.rendering.view import Chest, View
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 import boto3
 import pytest
 
-START_SCRIPT = Path(__file__).parents[2] / "tools" / "start-radosgw"
+START_SCRIPT = Path(__file__).parents[3] / "tools" / "start-radosgw"
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "radosgw", "radosgw-admin")
 
 

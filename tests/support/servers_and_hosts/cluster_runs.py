@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.support.namespaces import Host
-from tests.support.ray_cluster import RayCluster, wait_until
 from tests.support.scoring_runs import RUN_ID, descendants, write_cohort
+from tests.support.servers_and_hosts.namespaces import Host
+from tests.support.servers_and_hosts.ray_cluster import RayCluster, wait_until
 
 ARCHIVE = "archive-of-canary-patient-name"
 IMAGES = f"/{ARCHIVE}/"

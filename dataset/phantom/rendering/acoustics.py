@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from dataset.phantom.geometry import Array
-from dataset.phantom.tissue import TissueMap
+from dataset.phantom.rendering.geometry import Array
+from dataset.phantom.rendering.tissue import TissueMap
 
 SAMPLES, BEAMS = 340, 160
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset.phantom.acoustics import BEAMS, SAMPLES, Settings, beam_image
-from dataset.phantom.anatomy import Heart, mask_fields
-from dataset.phantom.geometry import Array
-from dataset.phantom.scanner import Device, Pixels, draw_frame, pixel_positions, scan_convert, to_pixels
-from dataset.phantom.tissue import Echoes, TissueMap, abdomen_tissue, four_chamber_tissue
-from dataset.phantom.view import Chest, View
+from dataset.phantom.rendering.acoustics import BEAMS, SAMPLES, Settings, beam_image
+from dataset.phantom.rendering.anatomy import Heart, mask_fields
+from dataset.phantom.rendering.geometry import Array
+from dataset.phantom.rendering.scanner import Device, Pixels, draw_frame, pixel_positions, scan_convert, to_pixels
+from dataset.phantom.rendering.tissue import Echoes, TissueMap, abdomen_tissue, four_chamber_tissue
+from dataset.phantom.rendering.view import Chest, View
 
 BACKGROUND, SEPTUM, HEART = 0, 1, 2
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dataset.phantom.geometry import Array
-from dataset.phantom.view import View
+from dataset.phantom.rendering.geometry import Array
+from dataset.phantom.rendering.view import View
 
 
 @dataclass(frozen=True)
