@@ -16,21 +16,29 @@ PRIVATE = "private"
 SCORES_PREFIX = "scores/"
 PREDICTIONS_PREFIX = "predictions/"
 METRICS_PREFIX = "metrics/"
+COMPARISONS_PREFIX = "comparisons/"
 RUNS_PREFIX = "runs/"
 
 _RUN_ID_TEXT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 _RUN = rf"run_id=(?P<run_id>{_RUN_ID_TEXT})"
 _NUMBER = r"(?:\d{5}|[1-9]\d{5,})"  # of a shard or part; no other spelling of a number counts
+_TABLE = r"(?P<table>[a-z][a-z0-9_]*)"
+_OTHER_RUN = rf"compare_to=(?P<other_run_id>{_RUN_ID_TEXT})"
+_ONLY_PART = "part-00000.parquet"
 
-RUN_DIRECTORY = re.compile(rf"(?P<prefix>[^/]+/){_RUN}/.*", re.DOTALL)
+RUN_DIRECTORY = re.compile(rf"(?P<prefix>(?:[^/=]+/)+?){_RUN}/.*", re.DOTALL)
 """Any file of a run, in either tree."""
 
 SHARD_FILE = re.compile(rf"{SCORES_PREFIX}{_RUN}/shard-(?P<shard>{_NUMBER})\.parquet")
 PREDICTIONS_FILE = re.compile(rf"{PREDICTIONS_PREFIX}{_RUN}/part-(?P<part>{_NUMBER})\.parquet")
-METRICS_FILE = re.compile(rf"{METRICS_PREFIX}{_RUN}/(?P<table>[^/]+)\.parquet")
-COMPARISON_FILE = re.compile(
-    rf"{METRICS_PREFIX}{_RUN}/compare_to=(?P<other_run_id>{_RUN_ID_TEXT})/(?P<table>[^/]+)\.parquet"
-)
+METRICS_FILE = re.compile(rf"{METRICS_PREFIX}{_TABLE}/{_RUN}/{re.escape(_ONLY_PART)}")
+COMPARISON_FILE = re.compile(rf"{COMPARISONS_PREFIX}{_TABLE}/{_RUN}/{_OTHER_RUN}/{re.escape(_ONLY_PART)}")
+METRICS_FILE_V1 = re.compile(rf"{METRICS_PREFIX}{_RUN}/{_TABLE}\.parquet")
+"""A metrics table where outputs of schema version 1 have it. It is read and removed, and no longer written."""
+
+COMPARISON_FILE_V1 = re.compile(rf"{METRICS_PREFIX}{_RUN}/{_OTHER_RUN}/{_TABLE}\.parquet")
+"""A table of a comparison where outputs of schema version 1 have it."""
+
 RUN_RECORD = re.compile(rf"{RUNS_PREFIX}{_RUN}/run\.json")
 
 
@@ -52,6 +60,10 @@ def check_run_id(run_id: str) -> str:
 
 def _run(run_id: str) -> str:
     return f"run_id={check_run_id(run_id)}"
+
+
+def _compare_to(other_run_id: str) -> str:
+    return f"compare_to={check_run_id(other_run_id)}"
 
 
 def scores_prefix(run_id: str) -> str:
@@ -84,19 +96,32 @@ def predictions_file(run_id: str, part: int) -> str:
     return f"{predictions_prefix(run_id)}part-{part:05d}.parquet"
 
 
-def metrics_prefix(run_id: str) -> str:
-    """Return the prefix of a run's metrics tables and comparisons."""
-    return f"{METRICS_PREFIX}{_run(run_id)}/"
-
-
 def metrics_file(run_id: str, table: str) -> str:
     """Return the key of a metrics table.
 
+    Each table has a directory of its own, so that programs that read a directory of Parquet files as one data set can
+    read a table of all runs.
+
     Args:
         run_id: The run's id.
-        table: The table's name, such as ``classification``.
+        table: The table's name, such as ``estimates``.
     """
-    return f"{metrics_prefix(run_id)}{table}.parquet"
+    return f"{METRICS_PREFIX}{table}/{_run(run_id)}/{_ONLY_PART}"
+
+
+def metrics_prefix_v1(run_id: str) -> str:
+    """Return the prefix of a run's metrics tables and comparisons in an output of schema version 1."""
+    return f"{METRICS_PREFIX}{_run(run_id)}/"
+
+
+def metrics_file_v1(run_id: str, table: str) -> str:
+    """Return the key of a metrics table in an output of schema version 1.
+
+    Args:
+        run_id: The run's id.
+        table: The table's name.
+    """
+    return f"{metrics_prefix_v1(run_id)}{table}.parquet"
 
 
 def comparison_file(run_id: str, other_run_id: str, table: str) -> str:
@@ -105,9 +130,20 @@ def comparison_file(run_id: str, other_run_id: str, table: str) -> str:
     Args:
         run_id: The id of the later run.
         other_run_id: The id of the earlier run.
+        table: The table's name, such as ``comparison_flips``.
+    """
+    return f"{COMPARISONS_PREFIX}{table}/{_run(run_id)}/{_compare_to(other_run_id)}/{_ONLY_PART}"
+
+
+def comparison_file_v1(run_id: str, other_run_id: str, table: str) -> str:
+    """Return the key of a table that compares two runs in an output of schema version 1.
+
+    Args:
+        run_id: The id of the later run.
+        other_run_id: The id of the earlier run.
         table: The table's name.
     """
-    return f"{metrics_prefix(run_id)}compare_to={check_run_id(other_run_id)}/{table}.parquet"
+    return f"{metrics_prefix_v1(run_id)}{_compare_to(other_run_id)}/{table}.parquet"
 
 
 def report_file(run_id: str) -> str:

@@ -1,6 +1,6 @@
 """Reads what a report is made from: the run's public record and its metrics tables, never the private tree."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,13 +8,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
 from diagchd_batch.evaluation.tables.headline import HEADLINE_SQL
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.report.elements import Cell
-from diagchd_batch.results.metrics_tables import read_derived, read_metrics
+from diagchd_batch.results.metrics_tables import compared_runs, has_metrics, read_comparison, read_metrics
 from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.storage import Store
 
@@ -86,7 +85,7 @@ def is_evaluated(output: Store, run_id: str) -> bool:
         output: The output.
         run_id: The run's id.
     """
-    return output.stat(output_layout.metrics_file(run_id, "estimates")) is not None
+    return has_metrics(output, run_id, "estimates")
 
 
 def read_report_data(output: Store, run_id: str) -> ReportData:
@@ -113,7 +112,7 @@ def read_report_data(output: Store, run_id: str) -> ReportData:
         record=record,
         tables={name: table.to_pylist() for name, table in filled.items()},
         headline=_headline(filled["estimates"], filled["comparisons"]),
-        comparisons={other: _comparison(output, run_id, other) for other in _compared_to(output, run_id)},
+        comparisons={other: _comparison(output, run_id, other) for other in compared_runs(output, run_id)},
     )
 
 
@@ -124,14 +123,6 @@ def _headline(estimates: pa.Table, comparisons: pa.Table) -> list[Row]:
         return connection.sql(HEADLINE_SQL).to_arrow_table().to_pylist()
 
 
-def _compared_to(output: Store, run_id: str) -> Iterator[str]:
-    keys = (info.key for info in output.list(output_layout.metrics_prefix(run_id)))
-    matches = map(output_layout.COMPARISON_FILE.fullmatch, keys)
-    yield from sorted({match["other_run_id"] for match in matches if match})
-
-
 def _comparison(output: Store, run_id: str, other: str) -> dict[str, list[Row]]:
-    found = {
-        name: read_derived(output, output_layout.comparison_file(run_id, other, name)) for name in COMPARISON_TABLES
-    }
+    found = {name: read_comparison(output, run_id, other, name) for name in COMPARISON_TABLES}
     return {name: [] if table is None else table.to_pylist() for name, table in found.items()}

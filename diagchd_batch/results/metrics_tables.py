@@ -1,6 +1,11 @@
-"""Reads the small tables that `evaluate` and `compare` derive from scores."""
+"""Finds, reads and removes the tables that `evaluate` and `compare` derive from scores.
+
+Outputs of schema version 1 have them in other places. Where a table is in both places, the newer place counts.
+"""
 
 import io
+import re
+from collections.abc import Collection, Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,6 +14,20 @@ from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
 from diagchd_batch.storage import Store
 
+_METRICS = (output_layout.METRICS_FILE, output_layout.METRICS_FILE_V1)
+_COMPARISONS = (output_layout.COMPARISON_FILE, output_layout.COMPARISON_FILE_V1)
+
+
+def has_metrics(storage: Store, run_id: str, name: str) -> bool:
+    """Return whether a run has a metrics table.
+
+    Args:
+        storage: The output.
+        run_id: The run's id.
+        name: The table's name, such as ``estimates``.
+    """
+    return any(storage.stat(key) is not None for key in _metrics_keys(run_id, name))
+
 
 def read_metrics(storage: Store, run_id: str, name: str) -> pa.Table | None:
     """Return a metrics table of a run, or None where there is none.
@@ -16,12 +35,89 @@ def read_metrics(storage: Store, run_id: str, name: str) -> pa.Table | None:
     Args:
         storage: The output.
         run_id: The run's id.
-        name: The table's name, such as ``classification``.
+        name: The table's name, such as ``estimates``.
 
     Raises:
         RunFault: The file is damaged.
     """
-    return read_derived(storage, output_layout.metrics_file(run_id, name))
+    return _first_there(storage, _metrics_keys(run_id, name))
+
+
+def read_comparison(storage: Store, run_id: str, other_run_id: str, name: str) -> pa.Table | None:
+    """Return a table that compares a run with an earlier one, or None where there is none.
+
+    Args:
+        storage: The output.
+        run_id: The id of the later run.
+        other_run_id: The id of the earlier run.
+        name: The table's name, such as ``comparison_flips``.
+
+    Raises:
+        RunFault: The file is damaged.
+    """
+    return _first_there(
+        storage,
+        (
+            output_layout.comparison_file(run_id, other_run_id, name),
+            output_layout.comparison_file_v1(run_id, other_run_id, name),
+        ),
+    )
+
+
+def compared_runs(storage: Store, run_id: str) -> list[str]:
+    """Return the ids of the runs that a run was compared with, in ascending order.
+
+    Args:
+        storage: The output.
+        run_id: The id of the later run.
+    """
+    matches = (match for key in _comparison_keys(storage, run_id) for match in _matches(_COMPARISONS, key))
+    return sorted({match["other_run_id"] for match in matches if match["run_id"] == run_id})
+
+
+def remove_other_metrics(storage: Store, run_id: str, written: Collection[str]) -> None:
+    """Remove the metrics tables of a run that an earlier evaluation made and the latest did not.
+
+    Tables in the places of schema version 1 are removed, too, so that programs that read Parquet files by a glob find
+    no table twice. Call this after the new tables are written.
+
+    Args:
+        storage: The output.
+        run_id: The run's id.
+        written: The names of the tables that the latest evaluation wrote.
+    """
+    kept = {output_layout.metrics_file(run_id, name) for name in written}
+    _remove(storage, [info.key for info in storage.list(output_layout.METRICS_PREFIX)], _METRICS, kept, run_id=run_id)
+
+
+def remove_other_comparison(storage: Store, run_id: str, other_run_id: str, written: Collection[str]) -> None:
+    """Remove the tables of a comparison that an earlier `compare` made and the latest did not.
+
+    Args:
+        storage: The output.
+        run_id: The id of the later run.
+        other_run_id: The id of the earlier run.
+        written: The names of the tables that the latest `compare` wrote.
+    """
+    kept = {output_layout.comparison_file(run_id, other_run_id, name) for name in written}
+    keys = _comparison_keys(storage, run_id)
+    _remove(storage, keys, _COMPARISONS, kept, run_id=run_id, other_run_id=other_run_id)
+
+
+def metrics_keys(keys: Iterable[str], table: str) -> list[str]:
+    """Return which of `keys` are files of a metrics table, in ascending order, with one file for each run.
+
+    Args:
+        keys: Keys of the output.
+        table: The table's name.
+    """
+    found: dict[str, str] = {}
+    listed = list(keys)
+    for pattern in _METRICS:
+        for match in filter(None, map(pattern.fullmatch, listed)):
+            if match["table"] == table:
+                found.setdefault(match["run_id"], match[0])
+    return sorted(found.values())
 
 
 def read_derived(storage: Store, key: str) -> pa.Table | None:
@@ -43,3 +139,31 @@ def read_derived(storage: Store, key: str) -> pa.Table | None:
             return file.read(use_threads=False)
     except pa.ArrowException as error:
         raise RunFault(f"{key} is damaged: {error}; `diagchd-batch evaluate` (or `compare`) makes it again") from error
+
+
+def _first_there(storage: Store, keys: Iterable[str]) -> pa.Table | None:
+    found = (read_derived(storage, key) for key in keys)
+    return next((table for table in found if table is not None), None)
+
+
+def _metrics_keys(run_id: str, name: str) -> tuple[str, str]:
+    return output_layout.metrics_file(run_id, name), output_layout.metrics_file_v1(run_id, name)
+
+
+def _comparison_keys(storage: Store, run_id: str) -> list[str]:
+    prefixes = (output_layout.COMPARISONS_PREFIX, output_layout.metrics_prefix_v1(run_id))
+    return [info.key for prefix in prefixes for info in storage.list(prefix)]
+
+
+def _matches(patterns: Iterable[re.Pattern[str]], key: str) -> list[re.Match[str]]:
+    return [match for pattern in patterns if (match := pattern.fullmatch(key))]
+
+
+def _remove(
+    storage: Store, keys: Iterable[str], patterns: tuple[re.Pattern[str], ...], kept: Collection[str], **groups: str
+) -> None:
+    """Remove those of `keys` that match a pattern with these groups, except those that are kept."""
+    for key in keys:
+        for match in _matches(patterns, key):
+            if key not in kept and all(match[name] == value for name, value in groups.items()):
+                storage.delete(key)

@@ -14,6 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from diagchd_batch import output_layout
+from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
 from diagchd_batch.results import open_output
 from tests.support.command_line import Ended, diagchd_batch
 
@@ -127,7 +129,8 @@ def test_it_is_evaluated_with_equal_tables(earlier: Path, run_id: str) -> None:
     kept = sorted((KEPT / "output" / "metrics" / f"run_id={run_id}").glob("*.parquet"))
     assert kept
     for path in kept:
-        assert_equal_tables(earlier / "output" / "metrics" / f"run_id={run_id}" / path.name, path)
+        assert_equal_tables(earlier / "output" / output_layout.metrics_file(run_id, path.stem), path)
+        assert not (earlier / "output" / output_layout.metrics_file_v1(run_id, path.stem)).exists()
 
 
 def test_a_correction_in_its_second_run_counts_when_its_lineage_is_evaluated(earlier: Path) -> None:
@@ -146,12 +149,18 @@ def test_a_correction_in_its_second_run_counts_when_its_lineage_is_evaluated(ear
 
 def test_its_runs_are_compared(earlier: Path) -> None:
     succeeded("compare", "output", "other", "second")
-    rows = queried("SELECT count(*) AS n FROM runs WHERE run_id IN ('other', 'second')")
-    assert rows == [{"n": 2}]
+    kept = sorted((KEPT / "output" / "metrics" / "run_id=second" / "compare_to=other").glob("*.parquet"))
+    assert len(kept) == len(COMPARISON_TABLES)
+    for path in kept:
+        ours = earlier / "output" / output_layout.comparison_file("second", "other", path.stem)
+        assert set(pq.read_schema(path).names) <= set(pq.read_schema(ours).names)
+        assert not (earlier / "output" / output_layout.comparison_file_v1("second", "other", path.stem)).exists()
 
 
-def test_it_is_reported(earlier: Path) -> None:
+def test_it_is_reported_with_its_comparison(earlier: Path) -> None:
     succeeded("report", "output", "--run-id", "second")
+    page = (earlier / "output" / output_layout.report_file("second")).read_text(encoding="utf-8")
+    assert "this run was not compared with another one" not in page
 
 
 @pytest.fixture

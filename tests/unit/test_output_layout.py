@@ -18,6 +18,8 @@ KEYS = [
     (layout.PREDICTIONS_FILE, layout.predictions_file, {"run_id": RUN, "part": 0}),
     (layout.METRICS_FILE, layout.metrics_file, {"run_id": RUN, "table": "estimates"}),
     (layout.COMPARISON_FILE, layout.comparison_file, {"run_id": RUN, "other_run_id": "b", "table": "drift"}),
+    (layout.METRICS_FILE_V1, layout.metrics_file_v1, {"run_id": RUN, "table": "estimates"}),
+    (layout.COMPARISON_FILE_V1, layout.comparison_file_v1, {"run_id": RUN, "other_run_id": "b", "table": "drift"}),
     (layout.RUN_RECORD, layout.run_record, {"run_id": RUN}),
     (layout.PLAN_HEAD, layout.plan_head, {"run_id": RUN}),
     (layout.PLAN_PART, layout.plan_part, {"run_id": RUN, "plan_digest": "d" * 16, "part": 3}),

@@ -27,6 +27,7 @@ from diagchd_batch.evaluation.units_and_raters import Units
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.lineage import resolve_lineage
+from diagchd_batch.results.metrics_tables import remove_other_metrics
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -97,6 +98,7 @@ def evaluate_run(
             writer.write(name, metrics_table(name, rows))
         writer.write("study_results", study_results(database, points))
         writer.write("reads", reads_table(database, reads, results.majority))
+        writer.remove_others()
         writer.write_private("unmatched", _UNMATCHED, [{"table": t, "id": i} for t, i in matching.unmatched])
         writer.write_private("names", _NAMES, [dict(zip(_NAMES.names, row, strict=True)) for row in names.renamed()])
     return EvaluationSummary(
@@ -137,6 +139,9 @@ class _Writer:
     def write(self, name: str, table: pa.Table | pa.RecordBatchReader) -> None:
         key = output_layout.metrics_file(self._run_id, name)
         self.n_rows[name] = write_table(self._output, key, table, TABLES[name], self._metadata)
+
+    def remove_others(self) -> None:
+        remove_other_metrics(self._output, self._run_id, self.n_rows.keys())
 
     def write_private(self, name: str, schema: pa.Schema, rows: Sequence[dict[str, str]]) -> None:
         key = output_layout.private_evaluation_file(self._run_id, name)

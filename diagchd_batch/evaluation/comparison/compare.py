@@ -29,6 +29,7 @@ from diagchd_batch.evaluation.units_and_raters import EXCLUDED, FAILED, NOT_SCOR
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import committed_shards, read_predictions
 from diagchd_batch.results.lineage import resolve_lineage
+from diagchd_batch.results.metrics_tables import remove_other_comparison
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -77,7 +78,7 @@ def compare_runs(
         output: The output that holds both runs.
         private: Its private tree.
         first: Id of the first run.
-        second: Id of the second run, below whose metrics the tables go.
+        second: Id of the second run.
         config: Reference, covariates, operating points and settings of the statistics.
         pseudonymizer: Makes the tokens of this output.
         masks: Whether to decode and compare every pair of masks, too. This takes about a millisecond for each frame.
@@ -261,4 +262,5 @@ def _write(
         rows = [{key: value for key, value in row.items() if key != "step"} for row in tables.get(name, [])]
         key = output_layout.comparison_file(record.run_id, first, name)
         n_rows[name] = write_table(output, key, metrics_table(name, rows, schema), schema, metadata)
+    remove_other_comparison(output, record.run_id, first, n_rows.keys())
     return n_rows

@@ -1,4 +1,7 @@
-"""Schemas of the tables `metrics/run_id=B/compare_to=A/<table>.parquet`. Differences are run B − run A."""
+"""Schemas of the tables `comparisons/<table>/run_id=B/compare_to=A/part-00000.parquet`.
+
+Differences are run B − run A.
+"""
 
 import pyarrow as pa
 

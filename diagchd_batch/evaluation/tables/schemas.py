@@ -184,7 +184,7 @@ TABLES: dict[str, pa.Schema] = {
     "calibration": CALIBRATION,
     "worst_cases": WORST_CASES,
 }
-"""Schema of each table `metrics/run_id=R/<table>.parquet`."""
+"""Schema of each table `metrics/<table>/run_id=R/part-00000.parquet`."""
 
 ANALYSIS_SETS = {
     "determinate": "units with a reference label and a determinate result of all that are compared",

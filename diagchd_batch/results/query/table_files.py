@@ -1,7 +1,7 @@
 """The runs of an output, and where the files of their tables are."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from diagchd_batch.results.lineage import (
     recorded_lineage,
     without_lineages_through,
 )
+from diagchd_batch.results.metrics_tables import metrics_keys
 from diagchd_batch.results.run_record import OnDamaged, RunRecord, read_run_records
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan.stored_plan import open_plan
@@ -85,17 +86,29 @@ class TableFiles:
         if not self.run_ids and next(iter(self._storage.list(output_layout.SCORES_PREFIX)), None) is None:
             raise holds_no_run(self._storage.uri)
 
-    def files(self, prefix: str, pattern: re.Pattern[str], schema: pa.Schema, **groups: str) -> ds.Dataset:
+    def files(self, prefix: str, pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
         """Return the files of a table as a dataset with these columns and `run_id`.
 
         Args:
             prefix: The prefix of the table's files of all runs.
             pattern: The pattern of their keys, from `output_layout`.
             schema: The columns.
-            groups: Values that groups of the pattern must have.
         """
-        prefixes = [prefix] if self._is_whole else [f"{prefix}run_id={run_id}/" for run_id in self.run_ids]
-        return _dataset(self._storage, prefixes, pattern, schema, groups)
+        return _dataset(self._storage, self._prefixes(prefix), pattern, schema)
+
+    def metrics_files(self, table: str, schema: pa.Schema) -> ds.Dataset:
+        """Return the files of a metrics table as a dataset with these columns and `run_id`.
+
+        Args:
+            table: The table's name.
+            schema: The columns.
+        """
+        all_tables = output_layout.METRICS_PREFIX
+        if self._is_whole:
+            prefixes = [all_tables]
+        else:  # the second are the places of schema version 1
+            prefixes = [*self._prefixes(f"{all_tables}{table}/"), *self._prefixes(all_tables)]
+        return parquet_files(self._storage, metrics_keys(_keys(self._storage, prefixes), table), schema)
 
     def plan_files(self, pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
         """Return files of each run's own plan.
@@ -117,6 +130,10 @@ class TableFiles:
         prefixes = [output_layout.sources_prefix(run_id) for run_id in self._planned_runs()]
         return _dataset(self._private, prefixes, output_layout.SOURCES_FILE, schema)
 
+    def _prefixes(self, prefix: str) -> list[str]:
+        """Return where to list the files of the catalog's runs below a prefix that has a directory for each run."""
+        return [prefix] if self._is_whole else [f"{prefix}run_id={run_id}/" for run_id in self.run_ids]
+
     def _report_damaged(self) -> None:
         damaged, self._damaged = self._damaged, {}
         for run_id, error in damaged.items():
@@ -131,7 +148,7 @@ class TableFiles:
 
 
 def _runs_of(storage: Store, prefixes: Iterable[str]) -> set[str]:
-    keys = (info.key for prefix in prefixes for info in storage.list(prefix))
+    keys = _keys(storage, prefixes)
     return {match["run_id"] for match in map(output_layout.RUN_DIRECTORY.fullmatch, keys) if match}
 
 
@@ -139,17 +156,9 @@ def _parents(records: Iterable[RunRecord]) -> dict[str, str | None]:
     return {record.run_id: record.parent_run_id for record in records}
 
 
-def _dataset(
-    storage: Store,
-    prefixes: Iterable[str],
-    pattern: re.Pattern[str],
-    schema: pa.Schema,
-    groups: dict[str, str] | None = None,
-) -> ds.Dataset:
-    keys = []
-    for prefix in prefixes:
-        for info in storage.list(prefix):
-            match = pattern.fullmatch(info.key)
-            if match and all(match[name] == value for name, value in (groups or {}).items()):
-                keys.append(info.key)
-    return parquet_files(storage, sorted(keys), schema)
+def _dataset(storage: Store, prefixes: Iterable[str], pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
+    return parquet_files(storage, sorted(filter(pattern.fullmatch, _keys(storage, prefixes))), schema)
+
+
+def _keys(storage: Store, prefixes: Iterable[str]) -> Iterator[str]:
+    return (info.key for prefix in prefixes for info in storage.list(prefix))

@@ -149,10 +149,7 @@ def views(metrics: Mapping[str, pa.Schema]) -> dict[str, View | DerivedView]:
 
 
 def _metrics_view(name: str, schema: pa.Schema) -> View:
-    def rows(stored: TableFiles) -> ds.Dataset:
-        return stored.files(output_layout.METRICS_PREFIX, output_layout.METRICS_FILE, schema, table=name)
-
-    return View(name, "metrics table", _per_run(schema), rows)
+    return View(name, "metrics table", _per_run(schema), lambda stored: stored.metrics_files(name, schema))
 
 
 def _score_files(stored: TableFiles, schema: pa.Schema) -> ds.Dataset:

@@ -34,7 +34,7 @@ def test_metrics(made: MadeOutput, command: tuple[str, ...], tmp_path: Path) -> 
     destination = [str(tmp_path / "shared")] if "shareable" in command else []
     done = diagchd_batch(*command, made.output.uri, *destination, "--run-id", LATER)
     assert (done.exit_code, done.printed) == (1, "")
-    assert f"run_id={LATER}/estimates.parquet is damaged" in done.messages
+    assert f"estimates/run_id={LATER}/part-00000.parquet is damaged" in done.messages
     assert "`diagchd-batch evaluate`" in done.messages
 
 
