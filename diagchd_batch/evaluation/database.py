@@ -6,19 +6,17 @@ in which threads add and the same run gives the same bytes.
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 
 from diagchd_batch.errors import RunFault
 from diagchd_batch.evaluation.study_score import STUDY_SCORE_SQL
-from diagchd_batch.process.scratch_files import scratch_directory
+from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.lineage import latest_rows_sql
 
@@ -56,24 +54,16 @@ class CohortDatabase:
     """
 
     def __init__(self, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
-        self._memory_limit_bytes = memory_limit_bytes
+        self._database = memory_database(spills=True, max_memory_bytes=memory_limit_bytes)
 
     def __enter__(self) -> Self:
-        with ExitStack() as opened:
-            spill = opened.enter_context(scratch_directory())
-            config: dict[str, Any] = {
-                "memory_limit": f"{self._memory_limit_bytes // 1_000_000}MB",
-                "temp_directory": str(spill),
-                "preserve_insertion_order": "false",  # every query that needs an order states it
-            }
-            self.connection = opened.enter_context(duckdb.connect(":memory:", config=config))
-            self._opened = opened.pop_all()
+        self.connection = self._database.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._opened.close()
+        self._database.__exit__(kind, error, trace)
 
     def execute(self, sql: str) -> None:
         """Run a statement that has no result."""

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
 from diagchd_batch.evaluation.tables.headline import HEADLINE_SQL
 from diagchd_batch.evaluation.tables.schemas import TABLES
+from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.report.elements import Cell
 from diagchd_batch.results.metrics_tables import compared_runs, has_metrics, read_comparison, read_metrics
 from diagchd_batch.results.run_record import RunRecord, read_run_record
@@ -117,7 +117,7 @@ def read_report_data(output: Store, run_id: str) -> ReportData:
 
 
 def _headline(estimates: pa.Table, comparisons: pa.Table) -> list[Row]:
-    with duckdb.connect(":memory:") as connection:
+    with memory_database(spills=False) as connection:
         connection.register("estimates", estimates)
         connection.register("comparisons", comparisons)
         return connection.sql(HEADLINE_SQL).to_arrow_table().to_pylist()

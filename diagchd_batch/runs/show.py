@@ -256,13 +256,13 @@ def _results(rows: dict[str, list[Row]], records: list[RunRecord], damaged: list
 
 def _current(in_lineages: list[Row]) -> set[tuple[int, str]]:
     """Return which of the rows count, as (place, lineage)."""
-    import duckdb  # only this needs it
+    from diagchd_batch.process.memory_database import memory_database  # only this needs DuckDB
 
     if not in_lineages:
         return set()
     types = {"place": pa.int64(), "generation": pa.int64(), "frame": pa.int64()}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in in_lineages[0]])
-    with duckdb.connect() as connection:
+    with memory_database(spills=False) as connection:
         connection.register("of_lineages", pa.Table.from_pylist(in_lineages, schema))
         sql = f"SELECT place, lineage FROM ({latest_rows_sql('of_lineages', within='lineage')})"
         return set(connection.execute(sql).fetchall())

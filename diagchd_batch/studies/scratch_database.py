@@ -9,7 +9,7 @@ import pyarrow as pa
 from duckdb.func import ARROW, SPECIAL
 
 from diagchd_batch.errors import RunFault
-from diagchd_batch.process.scratch_files import scratch_directory
+from diagchd_batch.process.memory_database import memory_database
 
 OUTPUT_BATCH_ROWS = 16_384
 
@@ -89,17 +89,7 @@ def scratch_database(max_memory_bytes: int) -> Iterator[ScratchDatabase]:
     Raises:
         RunFault: The disk is full, or the memory is too small for data that cannot be spilled.
     """
-    with scratch_directory() as directory:
-        connection = duckdb.connect(
-            ":memory:",
-            config={
-                "memory_limit": f"{max_memory_bytes // 1024}KiB",
-                "temp_directory": str(directory),
-                "preserve_insertion_order": "false",
-                "autoinstall_known_extensions": "false",  # nothing is fetched from the network
-                "autoload_known_extensions": "false",
-            },
-        )
+    with memory_database(spills=True, max_memory_bytes=max_memory_bytes) as connection:
         try:
             yield ScratchDatabase(connection)
         except (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.FatalException) as error:
@@ -107,5 +97,3 @@ def scratch_database(max_memory_bytes: int) -> Iterator[ScratchDatabase]:
                 "planning ran out of memory or of temporary disk space; point TMPDIR at a larger disk, or make the "
                 f"inventory smaller ({type(error).__name__})"
             ) from error
-        finally:
-            connection.close()

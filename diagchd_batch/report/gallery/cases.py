@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import duckdb
 import pyarrow.dataset as ds
 
+from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.report.report_data import Row, matching
 from diagchd_batch.results.lineage import latest_rows_sql
 
@@ -67,8 +67,7 @@ def choose_cases(
     Returns:
         The cases of each group by the group's title. Groups without cases are omitted.
     """
-    with duckdb.connect(":memory:") as connection:
-        connection.execute("SET enable_progress_bar = false")
+    with memory_database(spills=True) as connection:
         connection.register("predictions", predictions)
         connection.execute(
             f"""

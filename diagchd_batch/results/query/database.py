@@ -4,15 +4,13 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from diagchd_batch.errors import ItemError, RunFault, StorageFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError
-from diagchd_batch.process.scratch_files import scratch_directory
+from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.results.datasets import OutputTrees
 from diagchd_batch.results.query.table_files import TableFiles
 from diagchd_batch.results.query.views import DerivedView, View, views
@@ -28,12 +26,6 @@ _SHOWS_TABLES = re.compile(r"\s*show\s+(all\s+)?(tables|views)\b", re.IGNORECASE
 
 _SCAN_FAILED = "reading the stream registered as"
 """Part of DuckDB's message where a file cannot be read, as opposed to a statement that is wrong."""
-
-_LOCKS = (
-    "SET enable_external_access = false",  # no file, network, extension or other database
-    "SET python_enable_replacements = false",  # no variable of this process by its name
-    "SET lock_configuration = true",
-)
 
 
 class QueryDatabase:
@@ -62,13 +54,11 @@ class QueryDatabase:
         """
         named = self._named(sql)
         missing: list[str] = []
-        with scratch_directory() as spill, _connected(spill) as connection:
+        with memory_database(spills=True) as connection:
             for view in named:
                 if not self._add(connection, view):
                     missing.append(view.name)
             with _explained(missing, self._views):
-                for lock in _LOCKS:
-                    connection.execute(lock)
                 _check_reads(connection, sql)
                 relation = connection.sql(sql)
                 if relation is None:
@@ -144,7 +134,7 @@ def describe_views(metrics: Mapping[str, pa.Schema]) -> list[tuple[View | Derive
     """Return every view with the names and SQL types of its columns. It needs no output."""
     described = []
     known = views(metrics)
-    with duckdb.connect() as connection:
+    with memory_database(spills=False) as connection:
         for view in known.values():
             if isinstance(view, View):
                 connection.register(view.name, view.schema.empty_table())
@@ -155,18 +145,6 @@ def describe_views(metrics: Mapping[str, pa.Schema]) -> list[tuple[View | Derive
             columns = connection.execute(f"DESCRIBE {view.name}").fetchall()
             described.append((view, [(name, kind) for name, kind, *_ in columns]))
     return described
-
-
-@contextmanager
-def _connected(spill_directory: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    options: dict[str, Any] = {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-    }
-    with duckdb.connect(":memory:", config=options) as connection:
-        connection.execute("SET temp_directory = $1", [str(spill_directory)])
-        connection.execute("SET preserve_insertion_order = false")
-        yield connection
 
 
 def _check_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
