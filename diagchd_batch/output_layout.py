@@ -66,9 +66,19 @@ def _compare_to(other_run_id: str) -> str:
     return f"compare_to={check_run_id(other_run_id)}"
 
 
+def run_prefix(prefix: str, run_id: str) -> str:
+    """Return the prefix of one run's files below a prefix such as `SCORES_PREFIX`, which holds those of all runs.
+
+    Args:
+        prefix: The prefix of all runs.
+        run_id: The run's id.
+    """
+    return f"{prefix}{_run(run_id)}/"
+
+
 def scores_prefix(run_id: str) -> str:
     """Return the prefix of a run's score files."""
-    return f"{SCORES_PREFIX}{_run(run_id)}/"
+    return run_prefix(SCORES_PREFIX, run_id)
 
 
 def shard_file(run_id: str, shard: int) -> str:
@@ -83,7 +93,7 @@ def shard_file(run_id: str, shard: int) -> str:
 
 def predictions_prefix(run_id: str) -> str:
     """Return the prefix of a run's predictions."""
-    return f"{PREDICTIONS_PREFIX}{_run(run_id)}/"
+    return run_prefix(PREDICTIONS_PREFIX, run_id)
 
 
 def predictions_file(run_id: str, part: int) -> str:
@@ -96,6 +106,11 @@ def predictions_file(run_id: str, part: int) -> str:
     return f"{predictions_prefix(run_id)}part-{part:05d}.parquet"
 
 
+def metrics_table_prefix(table: str) -> str:
+    """Return the prefix of a metrics table of all runs."""
+    return f"{METRICS_PREFIX}{table}/"
+
+
 def metrics_file(run_id: str, table: str) -> str:
     """Return the key of a metrics table.
 
@@ -106,12 +121,12 @@ def metrics_file(run_id: str, table: str) -> str:
         run_id: The run's id.
         table: The table's name, such as ``estimates``.
     """
-    return f"{METRICS_PREFIX}{table}/{_run(run_id)}/{_ONLY_PART}"
+    return run_prefix(metrics_table_prefix(table), run_id) + _ONLY_PART
 
 
 def metrics_prefix_v1(run_id: str) -> str:
     """Return the prefix of a run's metrics tables and comparisons in an output of schema version 1."""
-    return f"{METRICS_PREFIX}{_run(run_id)}/"
+    return run_prefix(METRICS_PREFIX, run_id)
 
 
 def metrics_file_v1(run_id: str, table: str) -> str:
@@ -181,15 +196,23 @@ ID_KEY_CHECK = "id_key_check.json"
 INPUT_ROOT = "input_root.json"
 """The root of the archive that the output's tokens are relative to."""
 
+PLAN_STUDIES_NAME = "studies.parquet"
+"""The name of a plan's table of studies, in its draft too."""
+
 PLAN_HEAD = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan\.json")
 PLAN_PART = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan/(?P<plan_digest>[^/]+)/part-(?P<part>{_NUMBER})\.parquet")
-PLAN_STUDIES = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan/(?P<plan_digest>[^/]+)/studies\.parquet")
+PLAN_STUDIES = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan/(?P<plan_digest>[^/]+)/{re.escape(PLAN_STUDIES_NAME)}")
 SOURCES_FILE = re.compile(rf"{RUNS_PREFIX}{_RUN}/sources/shard-(?P<shard>{_NUMBER})\.(?P<attempt>[^/]+)\.parquet")
+ATTEMPT_MARKER = re.compile(
+    rf"{RUNS_PREFIX}{_RUN}/attempts/shard-(?P<shard>{_NUMBER})/(?P<attempt>[^/]+)\.(?P<state>open|closed)\.json"
+)
+HEARTBEAT_FILE = re.compile(rf"{RUNS_PREFIX}{_RUN}/heartbeats/(?P<name>[^/]+)\.json")
+LOG_PART = re.compile(rf"{RUNS_PREFIX}{_RUN}/logs/(?P<name>[^/]+)/part-(?P<part>{_NUMBER})\.log")
 
 
 def private_run(run_id: str) -> str:
     """Return the prefix of all private files of a run."""
-    return f"{RUNS_PREFIX}{_run(run_id)}/"
+    return run_prefix(RUNS_PREFIX, run_id)
 
 
 def identity_file(run_id: str) -> str:
@@ -222,7 +245,16 @@ def plan_part(run_id: str, plan_digest: str, part: int) -> str:
         plan_digest: The plan's SHA-256 as hex digits.
         part: The part's number, from 0.
     """
-    return f"{plan_prefix(run_id, plan_digest)}part-{part:05d}.parquet"
+    return plan_prefix(run_id, plan_digest) + plan_part_name(part)
+
+
+def plan_part_name(part: int) -> str:
+    """Return the name of one part of a plan's images, in the plan's draft too.
+
+    Args:
+        part: The part's number, from 0.
+    """
+    return f"part-{part:05d}.parquet"
 
 
 def plan_studies(run_id: str, plan_digest: str) -> str:
@@ -232,7 +264,7 @@ def plan_studies(run_id: str, plan_digest: str) -> str:
         run_id: The run's id.
         plan_digest: The plan's SHA-256 as hex digits.
     """
-    return f"{plan_prefix(run_id, plan_digest)}studies.parquet"
+    return plan_prefix(run_id, plan_digest) + PLAN_STUDIES_NAME
 
 
 def sources_prefix(run_id: str) -> str:

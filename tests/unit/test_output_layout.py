@@ -1,12 +1,15 @@
 """The patterns of the output's layout recognise the keys that it writes."""
 
+import ast
 import inspect
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import diagchd_batch
 from diagchd_batch import output_layout as layout
 from diagchd_batch.errors import UsageError
 
@@ -25,6 +28,10 @@ KEYS = [
     (layout.PLAN_PART, layout.plan_part, {"run_id": RUN, "plan_digest": "d" * 16, "part": 3}),
     (layout.PLAN_STUDIES, layout.plan_studies, {"run_id": RUN, "plan_digest": "d" * 16}),
     (layout.SOURCES_FILE, layout.sources_file, {"run_id": RUN, "shard": 7, "attempt": "a-1.b"}),
+    (layout.ATTEMPT_MARKER, layout.attempt_marker, {"run_id": RUN, "shard": 7, "attempt": "a-1.b", "state": "open"}),
+    (layout.ATTEMPT_MARKER, layout.attempt_marker, {"run_id": RUN, "shard": 7, "attempt": "a", "state": "closed"}),
+    (layout.HEARTBEAT_FILE, layout.heartbeat_file, {"run_id": RUN, "name": "worker-a-1.b"}),
+    (layout.LOG_PART, layout.log_part, {"run_id": RUN, "name": "0123-a", "part": 12}),
 ]
 PATTERNS = [value for value in vars(layout).values() if isinstance(value, re.Pattern) and value != layout.RUN_DIRECTORY]
 
@@ -54,15 +61,54 @@ def test_no_other_spelling_of_a_number_counts(number: str) -> None:
     assert not layout.PREDICTIONS_FILE.fullmatch(f"predictions/run_id={RUN}/part-{number}.parquet")
 
 
+PARTS_OF_KEYS = re.compile(
+    r"(run_id|compare_to)=[^-]*$|(^|/)(shard|part|shareable)-|(open|closed)\\?\.json"
+    r"|^/?(scores|predictions|metrics|runs|reports|attempts|heartbeats|logs|sources|nodes|faults|stop|submitted)/"
+    r"|^(_SUCCESS|node-mark\.|id_key|input_root\.json|(plan|run|identity)\.json|(studies|reads)\.parquet)"
+    r"|^\.(json|log|txt)$"
+)
+"""What a text has that makes a key, recognises one or takes one apart."""
+
+
+def _texts(path: Path) -> list[str]:
+    """Return the texts of a module, and those between the braces of its f-strings, without its docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    ]
+
+
 def test_no_other_module_spells_a_pattern_of_keys() -> None:
-    from pathlib import Path
-
-    import diagchd_batch
-
-    spelled = re.compile(r"run_id=\(|compare_to=\(|(shard|part)-\(\?|(shard|part)-\{output_layout")
     package = Path(diagchd_batch.__file__).parent
-    found = [path for path in package.rglob("*.py") if spelled.search(path.read_text(encoding="utf-8"))]
-    assert found == [package / "output_layout.py"]
+    assert any(map(PARTS_OF_KEYS.search, _texts(package / "output_layout.py")))
+    found = {
+        str(path.relative_to(package)): texts
+        for path in package.rglob("*.py")
+        if path.name != "output_layout.py" and (texts := list(filter(PARTS_OF_KEYS.search, _texts(path))))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'key.endswith(".open.json")',
+        'OPEN, CLOSED = ".open.json", ".closed.json"',
+        'prefixes = [f"{prefix}run_id={run_id}/" for run_id in run_ids]',
+        'name = f"part-{part:05d}.parquet"',
+        'pattern = re.compile(r"scores/run_id=(.+)/shard-(.+)")',
+        'names = [key.removesuffix(".json") for key in keys]',
+        'marker = f"runs/{run}/_SUCCESS"',
+        'STUDIES_FILE = "studies.parquet"',
+    ],
+)
+def test_spellings_of_keys_are_found(tmp_path: Path, code: str) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(f'"""A docstring may name `scores/run_id=R/shard-00000.parquet`."""\n{code}\n')
+    assert any(map(PARTS_OF_KEYS.search, _texts(module)))
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class TableFiles:
         if self._is_whole:
             prefixes = [all_tables]
         else:  # the second are the places of schema version 1
-            prefixes = [*self._prefixes(f"{all_tables}{table}/"), *self._prefixes(all_tables)]
+            prefixes = [*self._prefixes(output_layout.metrics_table_prefix(table)), *self._prefixes(all_tables)]
         return parquet_files(self._storage, metrics_keys(_keys(self._storage, prefixes), table), schema)
 
     def plan_files(self, pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
@@ -132,7 +132,7 @@ class TableFiles:
 
     def _prefixes(self, prefix: str) -> list[str]:
         """Return where to list the files of the catalog's runs below a prefix that has a directory for each run."""
-        return [prefix] if self._is_whole else [f"{prefix}run_id={run_id}/" for run_id in self.run_ids]
+        return [prefix] if self._is_whole else [output_layout.run_prefix(prefix, run_id) for run_id in self.run_ids]
 
     def _report_damaged(self) -> None:
         damaged, self._damaged = self._damaged, {}

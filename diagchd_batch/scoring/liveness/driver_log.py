@@ -105,14 +105,13 @@ def read_log(private: Store, run_id: str) -> str | None:
         private: The private tree.
         run_id: The run's id.
     """
-    prefix = output_layout.logs_prefix(run_id)
-    keys = sorted(info.key for info in private.list(prefix))
-    if not keys:
+    keys = (info.key for info in private.list(output_layout.logs_prefix(run_id)))
+    parts = [match for match in map(output_layout.LOG_PART.fullmatch, keys) if match]
+    if not parts:
         return None
-    latest = keys[-1].removeprefix(prefix).partition("/")[0]
-    parts = [key for key in keys if key.startswith(f"{prefix}{latest}/")]
+    latest = max(part["name"] for part in parts)
     text = ""
-    for key in parts:
+    for number in sorted(int(part["part"]) for part in parts if part["name"] == latest):
         with suppress(ItemError):
-            text += private.read(key).decode()
+            text += private.read(output_layout.log_part(run_id, latest, number)).decode()
     return text

@@ -121,6 +121,17 @@ def worker_name(submission: str, worker: str) -> str:
     return f"worker-{submission}-{worker}"
 
 
+def heartbeat_names(private: Store, run_id: str) -> list[str]:
+    """Return the names of a run's heartbeat files, those of ended processes included.
+
+    Args:
+        private: The private tree.
+        run_id: The run's id.
+    """
+    keys = (info.key for info in private.list(output_layout.heartbeats_prefix(run_id)))
+    return [match["name"] for match in map(output_layout.HEARTBEAT_FILE.fullmatch, keys) if match]
+
+
 def submission_state(private: Store, run_id: str, submission: str) -> SubmissionState:
     """Return what became of a submission, by the heartbeat of its driver.
 
@@ -166,15 +177,14 @@ def read_worker_beats(private: Store, run_id: str, submission: str, *, ended: bo
         submission: The submission.
         ended: Whether workers that ended or died are counted too.
     """
-    prefix = output_layout.heartbeats_prefix(run_id)
     workers: set[str] = set()
     devices: set[str] = set()
     images_done: dict[int, int] = {}
     images_per_s = 0.0
-    for info in private.list(prefix):
-        if not info.key.startswith(prefix + worker_name(submission, "")):
+    for name in heartbeat_names(private, run_id):
+        if not name.startswith(worker_name(submission, "")):
             continue
-        beat = _read(private, info.key, WorkerBeat)
+        beat = _read(private, output_layout.heartbeat_file(run_id, name), WorkerBeat)
         if beat and (ended or beat.is_recent()):
             workers.add(beat.worker)
             devices.update(beat.devices)

@@ -12,7 +12,13 @@ from diagchd_batch.results.columns import STATUS_OK
 from diagchd_batch.results.datasets import committed_shards, damage_as_fault, read_scores
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import RunRecord, read_run_record
-from diagchd_batch.scoring.liveness.heartbeats import SubmissionState, driver_name, read_worker_beats, submission_state
+from diagchd_batch.scoring.liveness.heartbeats import (
+    SubmissionState,
+    driver_name,
+    heartbeat_names,
+    read_worker_beats,
+    submission_state,
+)
 from diagchd_batch.storage import Store
 
 _DRIVER = driver_name("")
@@ -107,7 +113,8 @@ def run_state(output: Output, run_id: str) -> RunState:
     n_in_flight = sum(n for beat in beats for shard, n in beat.images_done.items() if shard not in done)
     n_left = _images_left(record, len(done), n_in_flight)
     images_per_s = sum(beat.images_per_s for beat in beats) if live else record.images_per_s if record else None
-    keys = [info.key for info in output.private.list(output_layout.attempts_prefix(run_id))]
+    keys = (info.key for info in output.private.list(output_layout.attempts_prefix(run_id)))
+    attempts = map(output_layout.ATTEMPT_MARKER.fullmatch, keys)
     return RunState(
         run_id=run_id,
         status=status,
@@ -123,7 +130,7 @@ def run_state(output: Output, run_id: str) -> RunState:
         n_ok=outcomes.get(STATUS_OK, 0),
         failures={code: n for code, n in outcomes.items() if code != STATUS_OK},
         submissions=record.submissions if record else len(drivers),
-        attempts=sum(key.endswith(".open.json") for key in keys),
+        attempts=sum(match["state"] == "open" for match in attempts if match),
         workers=sum(len(beat.workers) for beat in beats),
         n_in_flight=n_in_flight,
         images_per_s=images_per_s or None,
@@ -177,6 +184,4 @@ def _images_left(record: RunRecord | None, n_shards_done: int, n_in_flight: int)
 
 def _drivers(output: Output, run_id: str) -> list[str]:
     """Return the submissions whose driver left a heartbeat."""
-    prefix = output_layout.heartbeats_prefix(run_id) + _DRIVER
-    keys = [info.key for info in output.private.list(output_layout.heartbeats_prefix(run_id))]
-    return [key.removeprefix(prefix).removesuffix(".json") for key in keys if key.startswith(prefix)]
+    return [name.removeprefix(_DRIVER) for name in heartbeat_names(output.private, run_id) if name.startswith(_DRIVER)]

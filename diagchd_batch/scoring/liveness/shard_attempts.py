@@ -20,8 +20,6 @@ from diagchd_batch.json_records import MAX_RECORD_BYTES, DamagedRecordError, Jso
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
 from diagchd_batch.storage import Store
 
-_OPEN, _CLOSED = ".open.json", ".closed.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Worker:
@@ -148,9 +146,10 @@ class AttemptLog:
     def history(self, shard: int) -> ShardHistory:
         """Return what earlier attempts at a shard mean. A damaged marker that is open counts as a crash."""
         prefix = output_layout.attempts_prefix(self._run_id, shard)
-        keys = [info.key.removeprefix(prefix) for info in self._private.list(prefix)]
-        closed = {key.removesuffix(_CLOSED) for key in keys if key.endswith(_CLOSED)}
-        opened = sorted(key.removesuffix(_OPEN) for key in keys if key.endswith(_OPEN))
+        keys = (info.key for info in self._private.list(prefix))
+        markers = [match for match in map(output_layout.ATTEMPT_MARKER.fullmatch, keys) if match]
+        closed = {marker["attempt"] for marker in markers if marker["state"] == "closed"}
+        opened = sorted(marker["attempt"] for marker in markers if marker["state"] == "open")
         left: dict[str, list[Attempt]] = {}
         is_damaged = False
         for name in opened:

@@ -7,14 +7,13 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagchd_batch import __version__
+from diagchd_batch import __version__, output_layout
 from diagchd_batch.studies.inventory import count_unlisted
 from diagchd_batch.studies.plan.digest import TableDigest
 from diagchd_batch.studies.plan.sharding import ShardSize, images_per_shard, pack_studies
 from diagchd_batch.studies.plan.stored_plan import PLAN_IMAGES, PLAN_STUDIES, SHARDS_PER_PART, PlanHead
 from diagchd_batch.studies.scratch_database import ScratchDatabase
 
-STUDIES_FILE = "studies.parquet"
 STUDIES_PER_ROW_GROUP = 65_536
 _IMAGE_COLUMNS = ", ".join(name for name in PLAN_IMAGES.names if name not in ("shard", "position"))
 
@@ -53,7 +52,7 @@ def part_file(directory: Path, part: int) -> Path:
         directory: The draft's directory.
         part: The part's number, from 0.
     """
-    return directory / f"part-{part:05d}.parquet"
+    return directory / output_layout.plan_part_name(part)
 
 
 def write_draft(
@@ -83,7 +82,7 @@ def write_draft(
     digest = TableDigest()
     _write_images(database, shards, directory, digest)
     (n_studies,) = database.row(_N_STUDIES) or (0,)
-    _write_studies(database, n_studies, directory / STUDIES_FILE, digest)
+    _write_studies(database, n_studies, directory / output_layout.PLAN_STUDIES_NAME, digest)
     return PlanHead(
         digest=digest.hexdigest(),
         created_by=__version__,

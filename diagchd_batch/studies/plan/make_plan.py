@@ -17,7 +17,7 @@ from diagchd_batch.sources import Source
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Progress, open_inventory
-from diagchd_batch.studies.plan.draft_files import STUDIES_FILE, part_file, write_draft
+from diagchd_batch.studies.plan.draft_files import part_file, write_draft
 from diagchd_batch.studies.plan.selection import Select, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan, PlanHead, open_plan
 
@@ -45,7 +45,7 @@ class PlanDraft:
 
         A run that builds on earlier runs may plan no image and still hold corrections.
         """
-        return pq.read_metadata(self.directory / STUDIES_FILE).num_rows > 0
+        return pq.read_metadata(self.directory / output_layout.PLAN_STUDIES_NAME).num_rows > 0
 
     def freeze(self, private: Store, run_id: str) -> Plan:
         """Write the plan to the private tree and return it.
@@ -58,7 +58,9 @@ class PlanDraft:
         """
         for part in range(self.head.n_parts):
             private.create(output_layout.plan_part(run_id, self.head.digest, part), part_file(self.directory, part))
-        private.create(output_layout.plan_studies(run_id, self.head.digest), self.directory / STUDIES_FILE)
+        private.create(
+            output_layout.plan_studies(run_id, self.head.digest), self.directory / output_layout.PLAN_STUDIES_NAME
+        )
         self.head.create(private, output_layout.plan_head(run_id))
         return open_plan(private, run_id)
 
@@ -134,7 +136,7 @@ def preview_plan(
         progress=progress,
         max_memory_bytes=max_memory_bytes,
     ) as draft:
-        return PlanPreview(draft.head, pq.read_table(draft.directory / STUDIES_FILE))
+        return PlanPreview(draft.head, pq.read_table(draft.directory / output_layout.PLAN_STUDIES_NAME))
 
 
 def count_new_images(
