@@ -13,6 +13,7 @@ from diagchd_batch.errors import UsageError
 from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import MASK_COLUMNS, SCORES
 from diagchd_batch.results.output import Output
+from diagchd_batch.results.query.database import open_query
 from tests.unit.results.made_run import RUN_ID, MadeRun, label_map, make_run
 
 
@@ -74,6 +75,20 @@ def test_mask_of_an_image_in_two_runs(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"{RUN_ID}, another"):
         output.mask("i-0000000000000000")
     np.testing.assert_array_equal(output.mask("i-0000000000000000", run_id="another"), label_map(0))
+
+
+@pytest.mark.parametrize("run_id", ["007", "1e5", "2026-11-27", "null", "true"])
+def test_ids_that_do_not_read_as_text_are_text_in_an_earlier_output(tmp_path: Path, run_id: str) -> None:
+    run = make_run(tmp_path, n_shards=1)
+    for prefix in ("scores", "predictions", "runs"):
+        directory = Path(run.storage.uri) / prefix
+        (directory / f"run_id={RUN_ID}").rename(directory / f"run_id={run_id}")
+    output = open_output(run.storage.uri)
+    assert output.run_ids() == [run_id]
+    for rows in (output.predictions(run_id).to_table(), output.scores().to_table()):
+        assert rows["run_id"].to_pylist() == [run_id] * 7
+    queried = open_query(output, {}).table("SELECT DISTINCT run_id FROM scores JOIN predictions USING (run_id)")
+    assert queried["run_id"].to_pylist() == [run_id]
 
 
 def test_runs(output: Output) -> None:

@@ -24,6 +24,7 @@ from diagchd_batch.scoring.driver.run_identity.identity import (
     keyed_digest,
     read_identity,
 )
+from diagchd_batch.scoring.driver.run_identity.new_run_ids import check_new_run_id
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.storage import Store
 
@@ -91,7 +92,8 @@ class RunRegistry:
             FingerprintMismatchError: The run that was named has another fingerprint or input.
             ProgramChangedError: Only the scoring version differs from an earlier run's, so that the whole archive
                 would be scored again.
-            UsageError: There is no run whose failures could be scored again, or it is not finished.
+            UsageError: There is no run whose failures could be scored again, or it is not finished; or the name that
+                was given for a new run does not read as text.
         """
         wanted = Identity(
             run_id="",
@@ -106,6 +108,8 @@ class RunRegistry:
         if request.run_id is not None and (named := read_identity(self._private, request.run_id)):
             self._refuse_another(named, wanted, with_manifest=request.selection == "all")
             return Target(named, exists=True)
+        if request.run_id is not None:
+            check_new_run_id(request.run_id)
         number, latest = self._latest(wanted)
         if request.selection != "all":
             parent = self._newest(wanted, latest)

@@ -126,6 +126,18 @@ def test_the_input_part_of_a_run_id_is_keyed(tmp_path: Path, registry: RunRegist
     assert _claim(registry).identity.run_id != _claim(other).identity.run_id
 
 
+@pytest.mark.parametrize("run_id", ["007", "2026-11-27", "null"])
+def test_a_run_whose_id_does_not_read_as_text_can_be_resumed_but_not_made(
+    registry: RunRegistry, tmp_path: Path, run_id: str
+) -> None:
+    with pytest.raises(UsageError, match=f"for example --run-id run-{run_id}$"):
+        _claim(registry, run_id=run_id)
+    earlier = _claim(registry).identity.model_copy(update={"run_id": run_id})  # as an earlier version made it
+    assert earlier.create(open_store(str(tmp_path / "private")), output_layout.identity_file(run_id))
+    resumed = _claim(registry, run_id=run_id)
+    assert resumed.resumed and resumed.identity == earlier
+
+
 def test_a_named_run_under_another_fingerprint_is_refused_with_the_differing_fields(registry: RunRegistry) -> None:
     _claim(registry, run_id="mine")
     other = fingerprint_fields(replace(SPEC, precision="bfloat16"), INPUT, LimitsConfig(max_pixels=5))
