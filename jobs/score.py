@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from diagchd_batch import output_layout
+from diagchd_batch.cli.console import ConsoleParser
 from diagchd_batch.cli.progress import log_progress
 from diagchd_batch.cli.redacted_progress import RedactedProgress
 from diagchd_batch.config.loading import load_job
@@ -44,7 +45,7 @@ def main(load: Load = load_job) -> int:
     Args:
         load: Makes a job of CONFIG, the overrides and the environment.
     """
-    parser = argparse.ArgumentParser(description="Score a cohort on the Ray cluster that this process belongs to.")
+    parser = ConsoleParser(description="Score a cohort on the Ray cluster that this process belongs to.")
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--run-id")

@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `dataset` lies beside `jobs`
 
 from dataset.arrays import Selection, digest, phantom_arrays
+from diagchd_batch.cli.console import ConsoleParser
 
 if TYPE_CHECKING:  # the processes that generate images import this file too and need no TensorFlow
     from diagchd_batch.model import Predictor
@@ -162,7 +163,7 @@ def file_digest(path: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ConsoleParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="such as configs/train-compact.yaml")
     parser.add_argument("--evaluate", action="store_true", help="score the gate cohort with the bundled weights")
     arguments = parser.parse_args()

@@ -1,11 +1,20 @@
 """Prints results to stdout and messages to stderr, escaped, and formats values for people."""
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Never
 
 from diagchd_batch.escaping import for_console, json_for_console
+
+
+class ConsoleParser(argparse.ArgumentParser):
+    """A parser of a command line that escapes what its errors repeat of it."""
+
+    def error(self, message: str) -> Never:
+        """See `argparse.ArgumentParser.error`."""
+        super().error(for_console(message))
 
 
 def say(message: str) -> None:

@@ -2,8 +2,13 @@
 
 import platform
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import typer
+from typer.core import TyperGroup
 
 from diagchd_batch import __version__
 from diagchd_batch.cli import (
@@ -25,12 +30,40 @@ from diagchd_batch.cli import (
     submit,
     verify,
 )
-from diagchd_batch.cli.console import fail
+from diagchd_batch.cli.console import fail, say
 from diagchd_batch.errors import DiagchdBatchError, ItemError
+from diagchd_batch.escaping import for_console
 from diagchd_batch.exit_codes import ExitCode
+
+_USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
+"""The base of all errors about the command line, which Typer does not export."""
+
+
+@contextmanager
+def _escaped_usage_errors() -> Iterator[None]:
+    """Escape what an error about the command line repeats of it, because a file's name can stand there."""
+    try:
+        yield
+    except _USAGE_ERROR as error:
+        error.message = for_console(error.message or "")  # type: ignore[attr-defined]
+        raise
+
+
+class _EscapingGroup(TyperGroup):
+    """The commands. An error about their arguments controls no terminal."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with _escaped_usage_errors():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _escaped_usage_errors():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="diagchd-batch",
+    cls=_EscapingGroup,
     help="Score archives of fetal four-chamber heart ultrasound with DiagCHD's multi-task model.\n\n"
     "Exit codes: 0 done · 1 failed · 2 usage or configuration · 3 done, with failed inputs · "
     "4 fingerprint mismatch · 130/143 interrupted.",
@@ -84,7 +117,10 @@ def main() -> None:
         )
         sys.exit(ExitCode.USAGE)
     try:
-        app()
+        with warnings.catch_warnings():
+            # Their texts can repeat what stands in damaged files.
+            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+            app()
     except DiagchdBatchError as error:
         fail(str(error))
         sys.exit(error.exit_code)

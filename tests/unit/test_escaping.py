@@ -64,7 +64,7 @@ def test_numbers_of_a_query_stay_numbers() -> None:
 
 def test_a_hostile_output_controls_no_command(tmp_path: Path) -> None:
     made = MadeOutput(tmp_path)
-    made.write_run([MadeStudy("a", [[0.2]], 0), MadeStudy("b", [[0.9]], 1)])
+    made.write_run([MadeStudy(f"study-{HOSTILE}", [[0.2]], 0), MadeStudy("b", [[0.9]], 1)])
     path = Path(made.output.uri) / "runs" / f"run_id={RUN_ID}" / "run.json"
     record = json.loads(path.read_text())
     record["model"]["name"] += HOSTILE
@@ -83,6 +83,8 @@ def test_a_hostile_output_controls_no_command(tmp_path: Path) -> None:
         ("evaluate", uri, "--run-id", HOSTILE),
         ("export", "shareable", uri, str(tmp_path / "x"), "--run-id", HOSTILE),
         ("compare", uri, RUN_ID, HOSTILE),
+        *(("show", uri, f"study-{HOSTILE}", *more) for more in ((), ("--json",))),
+        ("show", uri, HOSTILE),
         ("logs", uri, "--run-id", HOSTILE),
         ("stop", uri, "--run-id", HOSTILE),
         ("list", str(tmp_path / HOSTILE.replace("/", ""))),
