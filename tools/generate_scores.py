@@ -159,7 +159,7 @@ def write_run(output: Store, private: Store, size: Size, cohort: Cohort, run_id:
             path = Path(directory) / "shard.parquet"
             schema = SCORES.with_metadata(shard_metadata(metadata, shard))
             table = shard_table(size, cohort, shard, seed)
-            with pq.ParquetWriter(path, schema, **parquet_options(SCORE_COLUMNS)) as writer:
+            with pq.ParquetWriter(path, schema, **parquet_options(SCORE_COLUMNS, ROWS_PER_GROUP)) as writer:
                 writer.write_table(table, row_group_size=ROWS_PER_GROUP)
             output.replace(output_layout.shard_file(run_id, shard), path)
 

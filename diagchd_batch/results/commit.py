@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.output_layout import shard_file, sources_file
 from diagchd_batch.results.columns import SOURCE_COLUMNS, SOURCES, parquet_options
-from diagchd_batch.results.shard_writer import ROWS_PER_GROUP
 from diagchd_batch.storage import Store
 
 SCORES_DIGEST_KEY = b"diagchd_batch.scores_sha256"
@@ -54,7 +53,7 @@ def record_sources(
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=SOURCES.with_metadata(stamped))
     # In memory, because URIs name patients and a worker that is killed would leave a temporary file behind.
     file = pa.BufferOutputStream()
-    pq.write_table(table, file, row_group_size=ROWS_PER_GROUP, **parquet_options(SOURCE_COLUMNS))
+    pq.write_table(table, file, **parquet_options(SOURCE_COLUMNS, table.num_rows))
     private.create(sources_file(run_id, shard, attempt), file.getvalue().to_pybytes())
 
 

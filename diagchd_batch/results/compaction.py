@@ -74,7 +74,8 @@ class _Parts:
     def write(self, group: pa.Table) -> None:
         with scratch_faults():
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._file, self._schema, **parquet_options(PREDICTION_COLUMNS))
+                options = parquet_options(PREDICTION_COLUMNS, ROWS_PER_GROUP)
+                self._writer = pq.ParquetWriter(self._file, self._schema, **options)
             self._writer.write_table(group, row_group_size=ROWS_PER_GROUP)
         self._n_rows += group.num_rows
         if self._n_rows >= self._rows_per_part:

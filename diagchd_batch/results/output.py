@@ -79,13 +79,17 @@ class Output(OutputTrees):
         """
         return read_scores(self.storage, run_id)
 
-    def mask(self, image_id: str, frame: int = 0, run_id: str | None = None) -> np.ndarray:
+    def mask(
+        self, image_id: str, frame: int = 0, run_id: str | None = None, *, study_id: str | None = None
+    ) -> np.ndarray:
         """Return the predicted label map of a frame.
 
         Args:
             image_id: The image's token.
             frame: The number of the frame, from 0.
             run_id: The run. It may be omitted if only one run scored the image.
+            study_id: The token of the image's study, if it is known. Rows are ordered by study, so a large archive is
+                not searched for the image.
 
         Returns:
             uint8 [height, width] on the model's grid, classes 0, 1 and 2.
@@ -94,7 +98,9 @@ class Output(OutputTrees):
             UsageError: There is no such mask, or several runs have one.
         """
         wanted = (ds.field("image_id") == image_id) & (ds.field("frame") == frame)
-        rows = self.predictions(run_id).to_table(columns=["run_id", "shard", "error_code"], filter=wanted).to_pylist()
+        found = wanted if study_id is None else wanted & (ds.field("study_id") == study_id)
+        columns = ["run_id", "shard", "study_id", "error_code"]
+        rows = self.predictions(run_id).to_table(columns=columns, filter=found).to_pylist()
         if not rows:
             raise UsageError(f"frame {frame} of image {image_id} is in no predictions of this output")
         if len(rows) > 1:
@@ -102,15 +108,13 @@ class Output(OutputTrees):
             raise UsageError(f"image {image_id} is scored in several runs; name one of them: {runs}")
         row = rows[0]
         key = output_layout.shard_file(row["run_id"], row["shard"])
-        stored = (
-            parquet_files(self.storage, [key], SCORES)
-            .to_table(columns=["mask_png"], filter=wanted)["mask_png"]
-            .to_pylist()
-        )
-        if len(stored) != 1 or stored[0] is None:
+        in_study = wanted & (ds.field("study_id") == row["study_id"])  # leaves out row groups of other studies
+        stored = parquet_files(self.storage, [key], SCORES).to_table(columns=["mask_png"], filter=in_study)
+        pngs = stored["mask_png"].to_pylist()
+        if len(pngs) != 1 or pngs[0] is None:
             reason = row["error_code"] or "run verify on this output"
             raise UsageError(f"frame {frame} of image {image_id} has no mask in run {row['run_id']}: {reason}")
-        return decode_mask(stored[0])
+        return decode_mask(pngs[0])
 
 
 def open_output(uri: str, private_uri: str | None = None, *, object_timeout_s: float = 300.0) -> Output:

@@ -46,6 +46,7 @@ class Column:
         repeats: Whether few distinct values are expected, so that Parquet stores them in a dictionary. Lists always
             are.
         compressed: Whether Parquet compresses the column and keeps minimum and maximum. PNG files gain nothing.
+        looked_up: Whether people look for rows by single values of it, so that Parquet keeps a Bloom filter.
         minimum: The least value that `verify` accepts, or None.
         maximum: The greatest value that `verify` accepts, or None.
         recount: Computes the value again from the stored masks, for columns where that is possible.
@@ -60,6 +61,7 @@ class Column:
     nullable: bool = True
     repeats: bool = False
     compressed: bool = True
+    looked_up: bool = False
     minimum: float | None = None
     maximum: float | None = None
     recount: Callable[[StoredMasks], int | None] | None = None
@@ -95,14 +97,22 @@ def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
     return pa.schema([column.field for column in columns])
 
 
-def parquet_options(columns: Sequence[Column]) -> dict[str, Any]:
+def parquet_options(columns: Sequence[Column], rows_per_group: int) -> dict[str, Any]:
     """Return the settings of `pyarrow.parquet.ParquetWriter` for a table with these columns.
 
-    Page checksums let a reader notice damaged bytes.
+    Page checksums let a reader notice damaged bytes. Bloom filters and the page index let engines that know them skip
+    row groups and pages without the value that is looked for.
+
+    Args:
+        columns: The table's columns.
+        rows_per_group: The rows of a row group, for which the Bloom filters are sized.
     """
+    bloom_filter = {"ndv": rows_per_group, "fpp": 0.05}
     return {
         "compression": {column.parquet_path: "zstd" if column.compressed else "none" for column in columns},
         "use_dictionary": [column.parquet_path for column in columns if column.in_dictionary],
         "write_statistics": [column.parquet_path for column in columns if column.compressed],
+        "bloom_filter_options": {column.parquet_path: bloom_filter for column in columns if column.looked_up},
+        "write_page_index": True,
         "write_page_checksum": True,
     }

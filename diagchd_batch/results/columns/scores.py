@@ -60,8 +60,8 @@ def _common_pixels(name: str) -> Callable[[StoredMasks], int | None]:
 
 _IDENTITY = (
     Column("subject_id", _TEXT, "token of the subject (the pregnancy)", Presence.ALWAYS, nullable=False, repeats=True),
-    Column("study_id", _TEXT, "token of the study", Presence.ALWAYS, nullable=False, repeats=True),
-    Column("image_id", _TEXT, "token of the image file", Presence.ALWAYS, nullable=False),
+    Column("study_id", _TEXT, "token of the study", Presence.ALWAYS, nullable=False, repeats=True, looked_up=True),
+    Column("image_id", _TEXT, "token of the image file", Presence.ALWAYS, nullable=False, looked_up=True),
     Column("frame", _COUNT, "number of the frame in its file, from 0; null: the file failed as a whole",
            Presence.OPENED, minimum=0),
     Column("source_frames", _COUNT, "number of frames in the file", Presence.OPENED, repeats=True, minimum=1),
