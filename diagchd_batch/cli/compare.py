@@ -1,5 +1,6 @@
 """`compare`: one run of an output against another."""
 
+import os
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,7 +14,6 @@ from diagchd_batch.cli.options import (
     PrivateUriOption,
     SetOption,
     checked_run_id,
-    evaluation_settings,
     open_workspace,
 )
 from diagchd_batch.wording import counted
@@ -45,9 +45,10 @@ def compare(
     Example: diagchd-batch compare out/archive 1f0c22aa-90ab12cd-1 5d7e01bb-90ab12cd-1
     """
     from diagchd_batch.runs.compare import compare as compare_two
+    from diagchd_batch.runs.run_lookup import evaluation_settings
     from diagchd_batch.uris import join_uri
 
-    settings = evaluation_settings(config, overrides)
+    settings = evaluation_settings(config, overrides, os.environ)
     done = compare_two(open_workspace(output, private_uri), first, second, config=settings, masks=masks)
     summary = done.summary
     if as_json:

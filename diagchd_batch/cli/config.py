@@ -16,9 +16,9 @@ def schema() -> None:
 
     Example: diagchd-batch config schema > job.schema.json
     """
-    from diagchd_batch.config.models import JobConfig
+    from diagchd_batch.runs.config import job_schema
 
-    print_json(JobConfig.model_json_schema())
+    print_json(job_schema())
 
 
 @app.command()
@@ -29,9 +29,9 @@ def show(config: ConfigArgument, overrides: SetOption = [], as_json: JsonOption 
     """
     import yaml
 
-    from diagchd_batch.config.loading import load_job
+    from diagchd_batch.runs.config import whole_job
 
-    job = load_job(config, overrides, os.environ).model_dump(mode="json")
+    job = whole_job(config, overrides, os.environ)
     if as_json:
         print_json(job)
     else:
@@ -44,8 +44,7 @@ def validate(config: ConfigArgument, overrides: SetOption = []) -> None:  # noqa
 
     Example: diagchd-batch config validate job.yaml
     """
-    from diagchd_batch.config.loading import load_job
-    from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
+    from diagchd_batch.runs.config import validate_job
 
-    refuse_overlapping_places(load_job(config, overrides, os.environ))
+    validate_job(config, overrides, os.environ)
     say(f"{config} is valid")

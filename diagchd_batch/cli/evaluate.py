@@ -1,5 +1,6 @@
 """`evaluate`: a run's metrics tables and its report, written again."""
 
+import os
 from dataclasses import asdict
 
 import typer
@@ -12,7 +13,6 @@ from diagchd_batch.cli.options import (
     PrivateUriOption,
     RunIdOption,
     SetOption,
-    evaluation_settings,
     open_workspace,
 )
 from diagchd_batch.wording import counted
@@ -38,9 +38,10 @@ def evaluate(
     Example: diagchd-batch evaluate out/sample --config job.yaml --set evaluation.study_score=max
     """
     from diagchd_batch.runs.evaluate import evaluate as evaluate_run
+    from diagchd_batch.runs.run_lookup import evaluation_settings
     from diagchd_batch.uris import join_uri
 
-    settings = evaluation_settings(config, overrides)
+    settings = evaluation_settings(config, overrides, os.environ)
     done = evaluate_run(open_workspace(output, private_uri), run_id, config=settings, on_note=say)
     summary = done.summary
     if as_json:

@@ -15,7 +15,6 @@ from diagchd_batch.cli.options import (
     open_workspace,
 )
 from diagchd_batch.cli.status import exit_if_damaged, known
-from diagchd_batch.errors import UsageError
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -37,31 +36,17 @@ def list_runs(
 
     Example: diagchd-batch list out/sample
     """
-    if output is None:
-        _list_submissions(address, as_json)
-        return
-    if address is not None:
-        raise UsageError("list shows either the runs of an output or a cluster's submissions; omit OUTPUT or --address")
-    from diagchd_batch.runs.status import run_states
+    from diagchd_batch.runs.list_runs import list_runs as find_runs
 
-    states = run_states(open_workspace(output, private_uri))
+    found = find_runs(None if output is None else open_workspace(output, private_uri), address, os.environ)
     if as_json:
-        print_json([asdict(state) for state in states])
+        print_json([*map(asdict, found.runs), *map(asdict, found.submissions)])
     else:
-        for state in states:
-            print_text(_line(state, width=max(len(other.run_id) for other in states)))
-    exit_if_damaged(states)
-
-
-def _list_submissions(address: str | None, as_json: bool) -> None:
-    from diagchd_batch.runs.cluster_jobs import list_submissions
-
-    jobs = [asdict(job) for job in list_submissions(address, os.environ)]
-    if as_json:
-        print_json(jobs)
-        return
-    for job in jobs:
-        print_text("  ".join(str(value) for value in job.values()))
+        for state in found.runs:
+            print_text(_line(state, width=max(len(other.run_id) for other in found.runs)))
+        for job in found.submissions:
+            print_text(f"{job.submission_id}  {job.status}  {job.started_at}")
+    exit_if_damaged(found.runs)
 
 
 def _line(state: "RunState", width: int) -> str:

@@ -31,7 +31,7 @@ from diagchd_batch.cli import (
     verify,
 )
 from diagchd_batch.cli.console import fail, say
-from diagchd_batch.errors import DiagchdBatchError, ItemError
+from diagchd_batch.cli.error_exits import errors_as_exit_codes
 from diagchd_batch.escaping import for_console
 from diagchd_batch.exit_codes import ExitCode
 
@@ -116,27 +116,7 @@ def main() -> None:
             "a container, or WSL 2 on Windows"
         )
         sys.exit(ExitCode.USAGE)
-    try:
-        with warnings.catch_warnings():
-            # Their texts can repeat what stands in damaged files.
-            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
-            app()
-    except DiagchdBatchError as error:
-        fail(str(error))
-        sys.exit(error.exit_code)
-    except ItemError as error:
-        # It comes from a file of the output's own, because errors of images become rows.
-        fail(f"a file that this command needs cannot be read: {error}; check its rights and the storage")
-        sys.exit(ExitCode.FAILED)
-    except KeyboardInterrupt:
-        fail("interrupted")
-        sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output (`| head`) is gone. That needs no message, and stdout must not be flushed again.
-        sys.stderr.close()
-        sys.exit(ExitCode.FAILED)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        fail(f"{error.filename}: {error.strerror}; check the path, its rights and the space on its disk")
-        sys.exit(ExitCode.FAILED)
+    with errors_as_exit_codes(), warnings.catch_warnings():
+        # Their texts can repeat what stands in damaged files.
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        app()

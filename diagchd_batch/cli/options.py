@@ -1,7 +1,5 @@
 """Arguments and options that several commands share, and what they mean."""
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,7 +9,6 @@ from diagchd_batch.errors import UsageError
 from diagchd_batch.output_layout import check_run_id
 
 if TYPE_CHECKING:
-    from diagchd_batch.config.models import EvaluationConfig
     from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
     from diagchd_batch.workspace import Workspace
 
@@ -127,23 +124,3 @@ def open_workspace(output: str, private_uri: str | None = None) -> "Workspace":
     from diagchd_batch.workspace import Workspace
 
     return Workspace.open(output, private_uri)
-
-
-def evaluation_settings(path: Path | None, overrides: Sequence[str]) -> "EvaluationConfig | None":
-    """Return the evaluation block of the job file that --config names; None if it names none.
-
-    Args:
-        path: The job file.
-        overrides: The values of --set, ``key.sub=value``.
-
-    Raises:
-        UsageError: There are overrides and no job file.
-        ConfigError: The job file is not valid.
-    """
-    from diagchd_batch.config.loading import load_job
-
-    if path is None:
-        if overrides:
-            raise UsageError("--set changes the job file that --config names; add --config JOB")
-        return None
-    return load_job(path, overrides, os.environ).evaluation

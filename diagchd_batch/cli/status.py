@@ -1,5 +1,6 @@
 """`status`: what the runs of an output are doing."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,7 @@ def status(
     exit_if_damaged(states)
 
 
-def exit_if_damaged(states: "list[RunState]") -> None:
+def exit_if_damaged(states: "Sequence[RunState]") -> None:
     """Name each run whose record is damaged, and end the command if there is one. Call it after printing.
 
     Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from diagchd_batch.cluster.job_api import ClusterJobs, SubmittedJob, cluster_address
+from diagchd_batch.cluster.job_api import ClusterJobs, cluster_address
 from diagchd_batch.errors import UsageError
 from diagchd_batch.output_layout import check_run_id
 
@@ -46,18 +46,3 @@ def latest_submission(run_id: str, address: str | None, environ: Mapping[str, st
             f"{jobs.address}` shows those that it knows"
         )
     return jobs, submission_id
-
-
-def list_submissions(address: str | None, environ: Mapping[str, str]) -> list[SubmittedJob]:
-    """Return all submissions that a cluster knows, the latest first.
-
-    Args:
-        address: The cluster's address, such as ``http://head:8265``; None to use `environ`.
-        environ: The environment variables.
-
-    Raises:
-        UsageError: No cluster is named.
-        ConfigError: The cluster refuses this client.
-        RunFault: The cluster does not answer.
-    """
-    return connect(address, environ).list()

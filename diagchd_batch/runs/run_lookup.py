@@ -1,9 +1,11 @@
-"""Finds the run that a command works on, and the settings that it was submitted with."""
+"""Finds the run that a command works on, and the settings that it is evaluated with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from pydantic import ValidationError
 
+from diagchd_batch.config.loading import load_job
 from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.errors import UsageError
 from diagchd_batch.json_records import DamagedRecordError, first_problem
@@ -125,6 +127,27 @@ def submitted_evaluation(output: Output, run_id: str) -> EvaluationConfig:
             f"the evaluation settings in the private record of run {run_id} cannot be used ({first_problem(error)}); "
             "name a job file with --config"
         ) from error
+
+
+def evaluation_settings(
+    path: Path | None, overrides: Sequence[str], environ: Mapping[str, str]
+) -> EvaluationConfig | None:
+    """Return the evaluation block of the job file that --config names; None if it names none.
+
+    Args:
+        path: The job file.
+        overrides: The values of --set, ``key.sub=value``.
+        environ: The environment variables.
+
+    Raises:
+        UsageError: There are overrides and no job file.
+        ConfigError: The job file is not valid.
+    """
+    if path is None:
+        if overrides:
+            raise UsageError("--set changes the job file that --config names; add --config JOB")
+        return None
+    return load_job(path, overrides, environ).evaluation
 
 
 def _sound_records(output: Output, on_note: OnNote, damaged: list[DamagedRecordError]) -> list[RunRecord]:

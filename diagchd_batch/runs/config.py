@@ -1,0 +1,42 @@
+"""`config`: a job file's schema, and the job that it means."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from diagchd_batch.config.loading import load_job
+from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
+
+
+def job_schema() -> dict[str, Any]:
+    """Return the JSON schema of job files."""
+    return JobConfig.model_json_schema()
+
+
+def whole_job(path: Path, overrides: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return a job with defaults, environment variables and overrides applied, as plain values.
+
+    Args:
+        path: The job file.
+        overrides: The values of --set, ``key.sub=value``.
+        environ: The environment variables.
+
+    Raises:
+        ConfigError: The job file is not valid.
+    """
+    return load_job(path, overrides, environ).model_dump(mode="json")
+
+
+def validate_job(path: Path, overrides: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Check a job file. Reads no input data.
+
+    Args:
+        path: The job file.
+        overrides: The values of --set, ``key.sub=value``.
+        environ: The environment variables.
+
+    Raises:
+        ConfigError: The job file is not valid, or its output lies in its input.
+    """
+    refuse_overlapping_places(load_job(path, overrides, environ))

@@ -1,0 +1,44 @@
+"""`list`: the runs of an output, or the submissions that a cluster knows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from diagchd_batch.cluster.job_api import SubmittedJob
+from diagchd_batch.errors import UsageError
+from diagchd_batch.results.output import Output
+from diagchd_batch.runs.cluster_jobs import connect
+from diagchd_batch.runs.status import run_states
+from diagchd_batch.scoring.liveness.run_status import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What `list` found.
+
+    Attributes:
+        runs: The states of an output's runs, the newest last. Empty if no output was named.
+        submissions: The submissions that a cluster knows, the latest first. Empty if an output was named.
+    """
+
+    runs: tuple[RunState, ...] = ()
+    submissions: tuple[SubmittedJob, ...] = ()
+
+
+def list_runs(output: Output | None, address: str | None, environ: Mapping[str, str]) -> Listing:
+    """Return the runs of an output; or, without an output, the submissions that a cluster knows.
+
+    Args:
+        output: The output, or None to ask a cluster.
+        address: The cluster's address, such as ``http://head:8265``; None to use Ray's variables in `environ`.
+        environ: The environment variables.
+
+    Raises:
+        UsageError: Both or neither are named, or the output holds no run.
+        ConfigError: The cluster refuses this client.
+        RunFault: The cluster does not answer.
+    """
+    if output is None:
+        return Listing(submissions=tuple(connect(address, environ).list()))
+    if address is not None:
+        raise UsageError("list shows either the runs of an output or a cluster's submissions; omit OUTPUT or --address")
+    return Listing(runs=tuple(run_states(output)))
