@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from diagchd_batch.cli.console import print_text, say
-from diagchd_batch.cli.options import OutputArgument, PrivateUriOption, RunIdOption, open_workspace
+from diagchd_batch.cli.console import print_json, print_text, say
+from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption, open_workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +26,7 @@ def report(
     ] = None,
     private_uri: PrivateUriOption = None,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the file in a browser (local outputs).")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a run's report: one HTML file that needs no network. `evaluate` must have written the run's metrics.
 
@@ -39,9 +40,15 @@ def report(
 
     workspace = open_workspace(output, private_uri)
     done = write_reports(workspace, run_id, gallery=gallery, on_note=say)
-    print_text(join_uri(output, done.key))
-    if done.gallery_key is not None:
-        print_text(join_uri(workspace.private.uri, done.gallery_key))
+    uri = join_uri(output, done.key)
+    gallery_uri = None if done.gallery_key is None else join_uri(workspace.private.uri, done.gallery_key)
+    if as_json:
+        print_json({"run_id": done.run_id, "report": uri, "gallery": gallery_uri})
+    else:
+        print_text(uri)
+        if gallery_uri is not None:
+            print_text(gallery_uri)
+    if gallery_uri is not None:
         say("the gallery is identified: pictures can carry names, and it names files")
     if show and "://" not in output:
         webbrowser.open((Path(output) / done.key).resolve().as_uri())

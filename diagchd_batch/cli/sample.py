@@ -1,11 +1,13 @@
 """`sample`: the bundled sample cohort and a ready job file, in a new directory."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from diagchd_batch.cli.console import say
+from diagchd_batch.cli.console import print_json, say
+from diagchd_batch.cli.options import JsonOption
 
 
 def register(app: typer.Typer) -> None:
@@ -15,6 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def sample(
     directory: Annotated[Path, typer.Argument(help="A new directory for the sample.", show_default=False)],
+    as_json: JsonOption = False,
 ) -> None:
     """Copy the sample cohort (SIMULATED phantoms) and its job file into a new directory.
 
@@ -23,4 +26,7 @@ def sample(
     from diagchd_batch.runs.sample import copy_sample
 
     made = copy_sample(directory)
+    if as_json:
+        print_json(asdict(made))
+        return
     say(f"the sample lies in {made.cohort}\nscore it with: diagchd-batch submit {made.job_file}")

@@ -1,14 +1,16 @@
 """`stop`: ends a run after the shards in progress, or at once."""
 
 import os
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from diagchd_batch.cli.console import say
+from diagchd_batch.cli.console import print_json, say
 from diagchd_batch.cli.options import (
     AddressOption,
     AnyRunIdOption,
+    JsonOption,
     OptionalOutputArgument,
     PrivateUriOption,
     open_workspace,
@@ -29,6 +31,7 @@ def stop(
     now: Annotated[
         bool, typer.Option("--now", help="End the run on its cluster at once; the shards in progress are abandoned.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """End a run after the shards in progress, wherever it runs; or at once, on a cluster. The same submit resumes it.
 
@@ -37,7 +40,7 @@ def stop(
     Example: diagchd-batch stop out/sample --run-id 1f3a5c7e-9b2d4f60-1
     """
     if now:
-        _stop_at_once(output, run_id, private_uri, address)
+        _stop_at_once(output, run_id, private_uri, address, as_json)
         return
     if address is not None:
         raise UsageError(
@@ -51,7 +54,11 @@ def stop(
         )
     from diagchd_batch.runs.stop import stop_after_shards
 
-    for answer in stop_after_shards(open_workspace(output, private_uri), run_id):
+    answers = stop_after_shards(open_workspace(output, private_uri), run_id)
+    if as_json:
+        print_json([asdict(answer) for answer in answers])
+        return
+    for answer in answers:
         if answer.asked:
             say(
                 f"run {answer.run_id} was asked to end after the shards in progress; `diagchd-batch status` shows when "
@@ -61,7 +68,9 @@ def stop(
             say(f"run {answer.run_id} does not run: it is {answer.status}")
 
 
-def _stop_at_once(output: str | None, run_id: str | None, private_uri: str | None, address: str | None) -> None:
+def _stop_at_once(
+    output: str | None, run_id: str | None, private_uri: str | None, address: str | None, as_json: bool
+) -> None:
     from diagchd_batch.runs.stop import live_run_ids, stop_at_once
 
     if run_id is not None:
@@ -72,6 +81,10 @@ def _stop_at_once(output: str | None, run_id: str | None, private_uri: str | Non
             say("no run of this output runs")
     else:
         raise UsageError("name the run that is to end at once with --run-id; `diagchd-batch list` shows the ids")
+    ended = []
     for name in run_ids:
-        submission_id, did_run = stop_at_once(name, address, os.environ)
-        say(f"{submission_id}: {'told to end' if did_run else 'had ended already'}")
+        ended.append(stop_at_once(name, address, os.environ))
+        if not as_json:
+            say(f"{ended[-1].submission_id}: {'told to end' if ended[-1].asked else 'had ended already'}")
+    if as_json:
+        print_json([asdict(entry) for entry in ended])

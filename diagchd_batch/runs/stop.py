@@ -19,6 +19,15 @@ class StopAnswer:
     asked: bool
 
 
+@dataclass(frozen=True, slots=True)
+class EndAnswer:
+    """Whether a run's last submission to a cluster was told to end. If not, it had ended already."""
+
+    run_id: str
+    submission_id: str
+    asked: bool
+
+
 def stop_after_shards(output: Output, run_id: str | None = None) -> Iterator[StopAnswer]:
     """Ask one run or all runs of an output to start no further shard.
 
@@ -49,7 +58,7 @@ def live_run_ids(output: Output) -> list[str]:
     return [run_id for run_id in all_run_ids(output) if live_submissions(output, run_id)]
 
 
-def stop_at_once(run_id: str, address: str | None, environ: Mapping[str, str]) -> tuple[str, bool]:
+def stop_at_once(run_id: str, address: str | None, environ: Mapping[str, str]) -> EndAnswer:
     """End a run on a cluster at once.
 
     The shards in progress are abandoned. The same submit resumes the run.
@@ -60,7 +69,7 @@ def stop_at_once(run_id: str, address: str | None, environ: Mapping[str, str]) -
         environ: The environment variables.
 
     Returns:
-        The id of the run's last submission, and whether it still ran.
+        The run's last submission, and whether it was told to end because it still ran.
 
     Raises:
         UsageError: No cluster is named, or the cluster knows no submission of the run.
@@ -68,4 +77,4 @@ def stop_at_once(run_id: str, address: str | None, environ: Mapping[str, str]) -
         RunFault: The cluster does not answer.
     """
     jobs, submission_id = latest_submission(run_id, address, environ)
-    return submission_id, jobs.stop(submission_id)
+    return EndAnswer(run_id, submission_id, asked=jobs.stop(submission_id))

@@ -75,7 +75,8 @@ def test_sample_makes_a_job_that_is_valid_where_it_was_put(
     call: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert call("sample", "demo").exit_code == 0
+    made = json.loads(call("sample", "demo", "--json").stdout)
+    assert made == {"cohort": "demo/cohort", "job_file": "demo/job.yaml"}
     assert call("config", "validate", "demo/job.yaml").exit_code == 0
     job = yaml.safe_load(Path("demo/job.yaml").read_text(encoding="utf-8"))
     assert Path(job["input"]["manifest"]).is_file()

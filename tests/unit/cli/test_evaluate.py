@@ -68,7 +68,18 @@ def test_compare_counts_changed_calls(made: MadeOutput) -> None:
     assert "calls changed" in done.stdout and "5 studies" in done.stdout
 
 
-def test_the_job_script_is_the_same_command(made: MadeOutput) -> None:
-    done = command(str(bundled_path("jobs/evaluate.py")), made.output.uri, "--run-id", RUN_ID)
+def test_the_job_script_writes_the_same_tables_and_report(made: MadeOutput) -> None:
+    script = str(bundled_path("jobs/evaluate.py"))
+    done = command(script, made.output.uri, "--run-id", RUN_ID)
     assert done.returncode == 0, done.stderr
-    assert RUN_ID in done.stdout
+    (line,) = done.stdout.splitlines()
+    summary = json.loads(line)
+    report = summary.pop("report")
+    assert summary == json.loads(
+        command("-m", "diagchd_batch", "evaluate", made.output.uri, "--run-id", RUN_ID, "--json").stdout
+    )
+    shown = json.loads(command("-m", "diagchd_batch", "report", made.output.uri, "--run-id", RUN_ID, "--json").stdout)
+    assert shown == {"run_id": RUN_ID, "report": f"{made.output.uri}/{report}", "gallery": None}
+    unknown = command(script, made.output.uri, "--run-id", "../nothing")
+    assert unknown.returncode == 2
+    assert "is no run id" in unknown.stderr and "Traceback" not in unknown.stderr

@@ -53,6 +53,19 @@ def test_the_output_is_the_first_argument_and_the_run_an_option(words: tuple[str
         assert "--run-id" in options or words in (("compare",), ("list",))
 
 
+WITHOUT_JSON = {
+    ("logs",): "it passes on what a driver printed",
+    ("query",): "--format json",
+    ("config", "schema"): "it prints JSON",
+    ("config", "validate"): "its answer is the exit code",
+}
+
+
+@BY_NAME
+def test_a_command_that_prints_something_to_parse_prints_it_as_json(words: tuple[str, ...]) -> None:
+    assert ("--json" in _options(COMMANDS[words])) == (words not in WITHOUT_JSON)
+
+
 @pytest.mark.parametrize("name", ["list", "logs", "stop"])
 def test_a_cluster_is_asked_without_an_output(name: str) -> None:
     command = COMMANDS[(name,)]
