@@ -18,6 +18,9 @@ PREDICTIONS_PREFIX = "predictions/"
 METRICS_PREFIX = "metrics/"
 COMPARISONS_PREFIX = "comparisons/"
 RUNS_PREFIX = "runs/"
+RUN_TABLE_PREFIX = "run_table/"
+LINEAGES_PREFIX = "lineages/"
+SUPERSEDED_PREFIX = "superseded/"
 
 _RUN_ID_TEXT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 _RUN = rf"run_id=(?P<run_id>{_RUN_ID_TEXT})"
@@ -39,6 +42,9 @@ METRICS_FILE_V1 = re.compile(rf"{METRICS_PREFIX}{_RUN}/{_TABLE}\.parquet")
 COMPARISON_FILE_V1 = re.compile(rf"{METRICS_PREFIX}{_RUN}/{_OTHER_RUN}/{_TABLE}\.parquet")
 """A table of a comparison where outputs of schema version 1 have it."""
 
+RUN_TABLE_FILE = re.compile(rf"{RUN_TABLE_PREFIX}(?P<run_id>{_RUN_ID_TEXT})\.parquet")
+LINEAGE_FILE = re.compile(rf"{LINEAGES_PREFIX}(?P<run_id>{_RUN_ID_TEXT})\.parquet")
+SUPERSEDED_FILE = re.compile(rf"{SUPERSEDED_PREFIX}(?P<run_id>{_RUN_ID_TEXT})\.parquet")
 RUN_RECORD = re.compile(rf"{RUNS_PREFIX}{_RUN}/run\.json")
 
 
@@ -169,6 +175,25 @@ def report_file(run_id: str) -> str:
 def run_record(run_id: str) -> str:
     """Return the key of a run's public record, which has no URI and no secret."""
     return f"{RUNS_PREFIX}{_run(run_id)}/run.json"
+
+
+def run_table_file(run_id: str) -> str:
+    """Return the key of a run's row of the table `runs`.
+
+    The key has no ``run_id=``, here and in the two tables below. Their files have the column `run_id`, and pyarrow and
+    pandas refuse a column that is in the path as well.
+    """
+    return f"{RUN_TABLE_PREFIX}{check_run_id(run_id)}.parquet"
+
+
+def lineage_file(run_id: str) -> str:
+    """Return the key of the table of the runs that the lineage has that ends with a run."""
+    return f"{LINEAGES_PREFIX}{check_run_id(run_id)}.parquet"
+
+
+def superseded_file(run_id: str) -> str:
+    """Return the key of the table of the predictions that count no longer since a run."""
+    return f"{SUPERSEDED_PREFIX}{check_run_id(run_id)}.parquet"
 
 
 def success_marker(run_id: str) -> str:

@@ -37,9 +37,7 @@ _FAILED_COLUMNS = ("study_id", "subject_id", "fetus", "token", "error_codes", "f
 # As in the evaluation, the latest plan of the lineage that has a study says whose it is and whether it is excluded.
 _STUDIES = """
 WITH own AS (
-    SELECT DISTINCT ON (study_id) study_id, source_study_id, source_subject_id, fetus, n_images = 0 AS excluded
-    FROM studies JOIN lineages USING (run_id)
-    ORDER BY study_id, generation DESC
+    SELECT lineage, study_id, source_study_id, source_subject_id, fetus, n_images = 0 AS excluded FROM lineage_studies
 )
 SELECT source_study_id AS study_id, source_subject_id AS subject_id, fetus, current.study_id AS token,
        {score} AS chd_probability,
@@ -48,7 +46,7 @@ SELECT source_study_id AS study_id, source_subject_id AS subject_id, fetus, curr
        count(*) FILTER (status <> 'ok') AS frames_failed,
        array_to_string(list_sort(list_distinct(flatten(list(quality_flags)))), ' ') AS quality_flags,
        array_to_string(list_sort(list_distinct(list(error_code))), ' ') AS error_codes
-FROM current LEFT JOIN own ON current.study_id = own.study_id
+FROM current LEFT JOIN own USING (lineage, study_id)
 WHERE excluded IS NOT TRUE
 GROUP BY source_study_id, source_subject_id, fetus, current.study_id
 HAVING {condition}

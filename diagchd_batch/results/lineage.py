@@ -3,11 +3,14 @@
 Everything that follows a lineage is here: which runs it has, and which row of a frame counts.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
+from diagchd_batch.results.columns.lineages import LINEAGES
 from diagchd_batch.results.run_record import OnDamaged, RunRecord, read_run_record, read_run_records
 from diagchd_batch.storage import Store
 
@@ -23,13 +26,12 @@ class Generation:
 
 
 def all_lineages(parents: Mapping[str, str | None]) -> list[Generation]:
-    """Return the lineage of every run that no other run continues.
+    """Return the lineage that ends with each run, those that other runs continue included.
 
     Args:
         parents: Run id → its parent's run id, or None where it has no parent.
     """
-    continued = set(parents.values())
-    return [place for run_id in parents if run_id not in continued for place in lineage_of(run_id, parents)]
+    return [place for run_id in parents for place in lineage_of(run_id, parents)]
 
 
 def lineage_of(run_id: str, parents: Mapping[str, str | None]) -> list[Generation]:
@@ -41,6 +43,12 @@ def lineage_of(run_id: str, parents: Mapping[str, str | None]) -> list[Generatio
     """
     run_ids = _walk(run_id, parents.get)
     return [Generation(run_id, name, place, len(run_ids)) for place, name in enumerate(run_ids)]
+
+
+def lineage_rows(places: Iterable[Generation]) -> pa.Table:
+    """Return one row for each run of each lineage, in schema LINEAGES."""
+    rows = [{name: getattr(place, name) for name in LINEAGES.names} for place in places]
+    return pa.Table.from_pylist(rows, LINEAGES)
 
 
 def recorded_lineage(output: Store, run_id: str) -> list[RunRecord]:
@@ -85,8 +93,8 @@ def resolve_lineage(output: Store, run_id: str) -> list[RunRecord]:
     return records
 
 
-def newest_runs(output: Store, on_damaged: OnDamaged | None = None) -> list[RunRecord]:
-    """Return the recorded runs that no other run continues, the one that started last first.
+def recorded_runs(output: Store, on_damaged: OnDamaged | None = None) -> list[RunRecord]:
+    """Return the records of all runs that have one.
 
     Args:
         output: The output.
@@ -97,7 +105,20 @@ def newest_runs(output: Store, on_damaged: OnDamaged | None = None) -> list[RunR
     """
     keys = (info.key for info in output.list(output_layout.RUNS_PREFIX))
     run_ids = [match["run_id"] for key in keys if (match := output_layout.RUN_RECORD.fullmatch(key))]
-    records = read_run_records(output, run_ids, on_damaged)
+    return read_run_records(output, run_ids, on_damaged)
+
+
+def newest_runs(output: Store, on_damaged: OnDamaged | None = None) -> list[RunRecord]:
+    """Return the recorded runs that no other run continues, the one that started last first.
+
+    Args:
+        output: The output.
+        on_damaged: As in `read_run_records`.
+
+    Raises:
+        DamagedRecordError: A record cannot be read, and `on_damaged` is None.
+    """
+    records = recorded_runs(output, on_damaged)
     continued = {record.parent_run_id for record in records}
     newest = [record for record in records if record.run_id not in continued]
     return sorted(newest, key=lambda record: (record.started_at, record.run_id), reverse=True)

@@ -71,6 +71,7 @@ class RunRecord(JsonRecord):
     fingerprint: str
     fingerprint_fields: FingerprintFields
     package_version: str
+    schema_version: int = Field(1, description="The version that its tables were written with.")
     status: RunStatus
     exit_code: int | None = Field(None, description="None while running.")
     simulated: bool

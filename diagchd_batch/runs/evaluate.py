@@ -1,4 +1,4 @@
-"""`evaluate`: writes a run's metrics tables and its report again, from its score tables."""
+"""`evaluate`: writes a run's metrics tables, its lineage and its report again, from its score tables."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,7 @@ from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate_run
 from diagchd_batch.report import write_report
 from diagchd_batch.results.datasets import damage_as_fault
+from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.runs.run_lookup import OnNote, chosen_run, ignore_note, named_run, submitted_evaluation
 from diagchd_batch.workspace import Workspace
 
@@ -25,7 +26,7 @@ def evaluate(
     config: EvaluationConfig | None = None,
     on_note: OnNote = ignore_note,
 ) -> Evaluation:
-    """Write a run's metrics tables and its report. Reads neither images nor the model.
+    """Write a run's metrics tables, its report, and which rows of its lineage count. Reads no image and no model.
 
     Args:
         workspace: The output that holds the run.
@@ -42,8 +43,11 @@ def evaluate(
         InputError: A reference, readers or covariates file cannot be used.
         RunFault: A table of the run is damaged.
     """
-    run_id = chosen_run(workspace, run_id, on_note).run_id
+    record = chosen_run(workspace, run_id, on_note)
+    run_id = record.run_id
     summary = evaluate_tables(workspace, run_id, config)
+    if record.status == "finished":
+        write_lineage_tables(workspace.storage, run_id)
     return Evaluation(summary, write_report(workspace.storage, run_id))
 
 

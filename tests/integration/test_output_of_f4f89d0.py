@@ -65,7 +65,7 @@ def test_it_is_verified(earlier: Path) -> None:
 
 
 def test_every_view_is_queried(earlier: Path) -> None:
-    n_rows = {"runs": 3, "lineages": 3, "predictions": 36, "scores": 36, "masks": 36, "plan": 36, "studies": 20}
+    n_rows = {"runs": 3, "lineages": 4, "predictions": 36, "scores": 36, "masks": 36, "plan": 36, "studies": 20}
     for view, expected in n_rows.items():
         assert queried(f"SELECT count(*) AS n FROM {view}") == [{"n": expected}], view
     counted = "SELECT lineage, status, count(*) AS n FROM current GROUP BY ALL ORDER BY ALL"

@@ -53,10 +53,11 @@ class QueryDatabase:
             RunFault: A table's file cannot be read.
         """
         named = self._named(sql)
-        missing: list[str] = []
+        missing: list[str] = []  # private views that cannot be read, and those that need one of them
         with memory_database(spills=True) as connection:
             for view in named:
-                if not self._add(connection, view):
+                needs = view.needs if isinstance(view, DerivedView) else ()
+                if not set(needs).isdisjoint(missing) or not self._add(connection, view):
                     missing.append(view.name)
             with _explained(missing, self._views):
                 _check_reads(connection, sql)
@@ -101,7 +102,8 @@ def left_out(run_id: str, error: DamagedRecordError) -> str:
         run_id: The run's id.
         error: Why its record cannot be read.
     """
-    return f"runs, lineages and current leave out run {run_id} and the runs that continue it: {error}"
+    views_of_records = "runs, lineages, current and other views by lineage"
+    return f"{views_of_records} leave out run {run_id} and the runs that continue it: {error}"
 
 
 def _warn(run_id: str, error: DamagedRecordError) -> None:

@@ -61,8 +61,9 @@ class TableFiles:
                 f"this output holds no run {run_id}; it has: {', '.join(held) or 'none; is this the output.uri?'}"
             )
         self._records = sorted(recorded_lineage(output.storage, run_id), key=lambda record: record.run_id)
-        self._lineages = lineage_of(run_id, _parents(self._records))
-        in_lineage = {place.run_id for place in self._lineages}
+        parents = _parents(self._records)
+        in_lineage = {place.run_id for place in lineage_of(run_id, parents)}
+        self._lineages = all_lineages({name: parents.get(name) for name in sorted(in_lineage)})
         self.run_ids = [name for name in held if name in in_lineage]
 
     @cached_property
@@ -73,7 +74,7 @@ class TableFiles:
 
     @cached_property
     def lineages(self) -> list[Generation]:
-        """The place of each run in its lineage."""
+        """The runs of the lineage that ends with each run."""
         self._report_damaged()
         return self._lineages
 

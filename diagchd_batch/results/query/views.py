@@ -10,9 +10,11 @@ import pyarrow.dataset as ds
 from diagchd_batch import output_layout
 from diagchd_batch.failure_codes import REMEDIES
 from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES
+from diagchd_batch.results.columns.lineages import LINEAGES
+from diagchd_batch.results.columns.runs import RUNS
 from diagchd_batch.results.datasets import RUN_ID
-from diagchd_batch.results.lineage import latest_rows_sql
-from diagchd_batch.results.query.runs_table import RUNS, run_rows
+from diagchd_batch.results.lineage import latest_rows_sql, lineage_rows
+from diagchd_batch.results.query.runs_table import run_rows
 from diagchd_batch.results.query.table_files import TableFiles
 from diagchd_batch.studies.plan.stored_plan import PLAN_IMAGES, PLAN_STUDIES
 
@@ -45,27 +47,30 @@ def _per_run(schema: pa.Schema) -> pa.Schema:
     return schema.append(RUN_ID)
 
 
-_LINEAGES = pa.schema(
-    [
-        ("lineage", pa.string()),
-        ("run_id", pa.string()),
-        ("generation", pa.int32()),
-        ("n_generations", pa.int32()),
-    ]
-)
 _FAILURE_CODES = pa.schema([("error_code", pa.string()), ("remedy", pa.string())])
 _MASKS = pa.schema(
     [SCORES.field(name) for name in ("subject_id", "study_id", "image_id", "frame", "status", *MASK_COLUMNS)]
 )
 _SCORES = pa.schema([field for field in SCORES if field.name not in MASK_COLUMNS])
 
-_IN_LINEAGES = "SELECT lineage, predictions.*, generation FROM predictions JOIN lineages USING (run_id)"
+_NEWEST = "(SELECT * FROM lineages WHERE lineage IN (SELECT run_id FROM lineages GROUP BY run_id HAVING count(*) = 1))"
+"""The lineages whose newest run no other run continues, and which is therefore in no other lineage."""
 
-# A lineage of one run needs no window functions, which would be slow.
-_CURRENT = f"""
-SELECT * EXCLUDE (generation) FROM ({_IN_LINEAGES} WHERE n_generations = 1)
-UNION ALL BY NAME
-{latest_rows_sql(f"({_IN_LINEAGES} WHERE n_generations > 1)", within="lineage")}
+
+def _counting_predictions(lineages: str) -> str:
+    """Return SQL for the predictions that count in each lineage of a table or query with the columns LINEAGES."""
+    rows = f"SELECT lineage, predictions.*, generation FROM predictions JOIN {lineages} AS places USING (run_id)"
+    # A lineage of one run needs no window functions, which would be slow.
+    return f"""
+    SELECT * EXCLUDE (generation) FROM ({rows} WHERE n_generations = 1)
+    UNION ALL BY NAME
+    {latest_rows_sql(f"({rows} WHERE n_generations > 1)", within="lineage")}
+    """
+
+
+_LATEST_STUDIES = """
+SELECT lineage, studies.* FROM studies JOIN lineages USING (run_id)
+QUALIFY row_number() OVER (PARTITION BY lineage, study_id ORDER BY generation DESC) = 1
 """
 
 _FAILURES = """
@@ -82,8 +87,15 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
     ),
     DerivedView(
         "current",
-        "predictions by lineage: for each frame the latest that is ok, in the order in which runs continue one another",
-        _CURRENT,
+        "predictions by lineage: for each frame the latest that is ok, in the order in which runs continue each other; "
+        "without lineages that another run continues",
+        _counting_predictions(_NEWEST),
+        ("predictions", "lineages"),
+    ),
+    DerivedView(
+        "lineage_predictions",
+        "the same for the lineage that ends with each run; the metrics of a run are those of the lineage with its id",
+        _counting_predictions("lineages"),
         ("predictions", "lineages"),
     ),
     DerivedView(
@@ -107,11 +119,9 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
     View("runs", "run records; times are UTC", RUNS, lambda stored: run_rows(stored.records)),
     View(
         "lineages",
-        "which runs continue which; a lineage has the id of its newest run",
-        _LINEAGES,
-        lambda stored: pa.table(
-            {name: [getattr(place, name) for place in stored.lineages] for name in _LINEAGES.names}, _LINEAGES
-        ),
+        "the runs of the lineage that ends with each run; a lineage has the id of its newest run",
+        LINEAGES,
+        lambda stored: lineage_rows(stored.lineages),
     ),
     View(
         "failure_codes",
@@ -132,6 +142,12 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
         _per_run(PLAN_STUDIES),
         lambda stored: stored.plan_files(output_layout.PLAN_STUDIES, PLAN_STUDIES),
         private=True,
+    ),
+    DerivedView(
+        "lineage_studies",
+        "studies by lineage: for each study the row of the latest plan that has it (identified)",
+        _LATEST_STUDIES,
+        ("studies", "lineages"),
     ),
     View(
         "sources",

@@ -16,6 +16,7 @@ from diagchd_batch.process.interrupts import RunInterrupted, interruptible
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.results.datasets import committed_shards
+from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.scoring.driver.failure_monitor import FailureMonitor
 from diagchd_batch.scoring.driver.lineage_selection import lineage_plans
@@ -150,6 +151,7 @@ def _run(
             derive(job.run_id)
         exit_code = ExitCode.FAILED_INPUTS if counts.n_failed else ExitCode.DONE
         recorder.finished(counts, exit_code, scoring_s, _devices(job))
+        write_lineage_tables(job.output, job.run_id)
         if conclude:
             conclude(job.run_id)
         job.output.create(output_layout.success_marker(job.run_id), b"")

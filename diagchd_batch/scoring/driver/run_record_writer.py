@@ -14,7 +14,9 @@ from diagchd_batch.errors import DiagchdBatchError, ItemError, StorageFault
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.process.interrupts import RunInterrupted
+from diagchd_batch.results.columns import SCHEMA_VERSION
 from diagchd_batch.results.counts import RunCounts
+from diagchd_batch.results.derived_tables import write_run_table
 from diagchd_batch.results.run_record import (
     ModelRecord,
     PlanRecord,
@@ -131,6 +133,7 @@ class RunRecordWriter:
             return
         self._record = self._record.model_copy(update=changes)
         write_run_record(output, private, self._record)
+        write_run_table(output, self._record)
 
     def _begin(self, facts: RunFacts) -> PrivateRunRecord:
         earlier, identity, plan, spec = self._earlier, facts.identity, facts.plan, facts.model
@@ -141,6 +144,7 @@ class RunRecordWriter:
             fingerprint=identity.fingerprint,
             fingerprint_fields=dict(identity.fields),
             package_version=__version__,
+            schema_version=SCHEMA_VERSION,
             status="running",
             exit_code=None,
             simulated=facts.config.input.simulated,

@@ -33,13 +33,14 @@ def made(tmp_path: Path) -> MadeLineage:
 def left_after(damaged: str) -> dict[str, set[str]]:
     """Return the run ids or lineages that each view still has.
 
-    If a run's record is damaged, the run before it is the newest known run of its lineage.
+    If a run's record is damaged, the run before it is the newest known run of its lineage. Each known run ends a
+    lineage, and `current` has those that no run continues.
     """
     known = CHAIN[: CHAIN.index(damaged)] if damaged in CHAIN else CHAIN
     newest = set(known[-1:]) | ({"alone"} - {damaged})
     return {
         "runs": {*CHAIN, "alone"} - {damaged},
-        "lineages": newest,
+        "lineages": {*known, *newest},
         "current": newest,
     }
 
