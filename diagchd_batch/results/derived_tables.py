@@ -17,7 +17,7 @@ from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.columns.lineages import LINEAGES, SUPERSEDED, WHOLE_FILE
-from diagchd_batch.results.columns.runs import RUNS
+from diagchd_batch.results.columns.run_records import RUNS
 from diagchd_batch.results.datasets import damage_as_fault, read_predictions
 from diagchd_batch.results.lineage import latest_rows_sql, lineage_of, lineage_rows, recorded_runs, resolve_lineage
 from diagchd_batch.results.query.runs_table import run_rows

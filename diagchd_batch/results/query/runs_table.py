@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from diagchd_batch.results.columns.runs import RUNS
+from diagchd_batch.results.columns.run_records import RUNS
 from diagchd_batch.results.run_record import RunRecord
 
 

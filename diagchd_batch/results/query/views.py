@@ -11,7 +11,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.failure_codes import REMEDIES
 from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES
 from diagchd_batch.results.columns.lineages import LINEAGES
-from diagchd_batch.results.columns.runs import RUNS
+from diagchd_batch.results.columns.run_records import RUNS
 from diagchd_batch.results.datasets import RUN_ID
 from diagchd_batch.results.lineage import latest_rows_sql, lineage_rows
 from diagchd_batch.results.query.runs_table import run_rows
