@@ -25,8 +25,18 @@ class Generation:
     n_generations: int
 
 
-def all_lineages(parents: Mapping[str, str | None]) -> list[Generation]:
-    """Return the lineage that ends with each run, those that other runs continue included.
+def newest_lineages(parents: Mapping[str, str | None]) -> list[Generation]:
+    """Return the lineage of every run that no other run continues.
+
+    Args:
+        parents: Run id → its parent's run id, or None where it has no parent.
+    """
+    continued = set(parents.values())
+    return [place for run_id in parents if run_id not in continued for place in lineage_of(run_id, parents)]
+
+
+def every_lineage(parents: Mapping[str, str | None]) -> list[Generation]:
+    """Return the lineage that ends with each run, also of runs that another run continues.
 
     Args:
         parents: Run id → its parent's run id, or None where it has no parent.

@@ -26,7 +26,7 @@ from diagchd_batch.results.datasets import (
     read_scores,
     shard_of,
 )
-from diagchd_batch.results.lineage import all_lineages, latest_rows_sql, without_lineages_through
+from diagchd_batch.results.lineage import latest_rows_sql, newest_lineages, without_lineages_through
 from diagchd_batch.results.metrics_tables import read_metrics
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import RunRecord
@@ -232,7 +232,7 @@ def _results(rows: dict[str, list[Row]], records: list[RunRecord], damaged: list
         for row in rows[run_id]
     ]
     parents = without_lineages_through(damaged, {record.run_id: record.parent_run_id for record in records})
-    places = [place for place in all_lineages(parents) if place.run_id in order]
+    places = [place for place in newest_lineages(parents) if place.run_id in order]
     in_lineages = [
         {
             "place": number,

@@ -13,7 +13,7 @@ from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.datasets import OutputTrees, holds_no_run, parquet_files
 from diagchd_batch.results.lineage import (
     Generation,
-    all_lineages,
+    every_lineage,
     lineage_of,
     recorded_lineage,
     without_lineages_through,
@@ -54,7 +54,7 @@ class TableFiles:
             self.run_ids = held
             self._records = read_run_records(output.storage, held, self._damaged.__setitem__)
             parents = dict.fromkeys(held) | _parents(self._records)
-            self._lineages = all_lineages(without_lineages_through(self._damaged, parents))
+            self._lineages = every_lineage(without_lineages_through(self._damaged, parents))
             return
         if run_id not in held:
             raise UsageError(
@@ -63,7 +63,7 @@ class TableFiles:
         self._records = sorted(recorded_lineage(output.storage, run_id), key=lambda record: record.run_id)
         parents = _parents(self._records)
         in_lineage = {place.run_id for place in lineage_of(run_id, parents)}
-        self._lineages = all_lineages({name: parents.get(name) for name in sorted(in_lineage)})
+        self._lineages = every_lineage({name: parents.get(name) for name in sorted(in_lineage)})
         self.run_ids = [name for name in held if name in in_lineage]
 
     @cached_property
