@@ -89,10 +89,12 @@ def find_key(private: Store, environ: Mapping[str, str]) -> bytes | None:
         ConfigError: The given key is malformed, is not that of this output, or is missing although the output's key
             was given from outside.
     """
+    # In this order: another driver may make the key in the meantime, and it stores the key before the check value.
+    has_check = private.stat(output_layout.ID_KEY_CHECK) is not None
     found = _find_text(private, environ)
     if found is not None:
         return _matching_key(private, found)
-    if private.stat(output_layout.ID_KEY_CHECK) is not None:
+    if has_check:
         raise ConfigError(
             "this output's identifiers were made with a key given from outside, and none is given now; "
             f"set {KEY_VARIABLE} or {KEY_FILE_VARIABLE} to that key"

@@ -2,9 +2,11 @@ import os
 import shutil
 import stat
 import warnings
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,8 @@ from diagchd_batch.studies.keys import WeakKeyWarning, find_key, load_or_create_
 
 KEPT_PRIVATE = Path(__file__).parents[2] / "data" / "output_f4f89d0" / "output" / "private"
 WEAK = pytest.mark.filterwarnings("ignore::diagchd_batch.studies.keys.WeakKeyWarning")
+
+Load = Callable[[Store, Mapping[str, str]], bytes | None]
 
 
 @pytest.fixture
@@ -44,6 +48,31 @@ def test_of_many_drivers_at_once_all_get_one_key(private: Store) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(load, range(8)))) == 1
+
+
+@pytest.mark.parametrize("step", range(12))
+@pytest.mark.parametrize("load", [find_key, load_or_create_key])
+def test_a_driver_that_makes_the_key_between_two_steps_of_another_is_no_fault(
+    private: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: Load, step: int
+) -> None:
+    """Whatever step of the loser the winner comes before, the loser goes on with the winner's key or finds none yet."""
+    winners: list[bytes] = []
+    steps = iter(range(step, -1, -1))
+
+    def come_between(method: str) -> None:
+        original = getattr(type(private), method)
+
+        def call(store: Store, *arguments: Any, **options: Any) -> Any:
+            if store is private and next(steps, None) == 0:
+                winners.append(load_or_create_key(open_store(str(tmp_path / "private"), owner_only=True), {}))
+            return original(store, *arguments, **options)
+
+        monkeypatch.setattr(type(private), method, call)
+
+    for method in ("stat", "read", "create"):
+        come_between(method)
+    key = load(private, {})
+    assert key in ([*winners, None] if load is find_key else winners or [find_key(private, {})])
 
 
 @pytest.mark.parametrize("text", ["0F" * 32, "0f" * 32])
