@@ -5,7 +5,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -35,14 +35,12 @@ class LocalCluster:
 
     Args:
         node: The resources that Ray may use.
-        say: Gets a message if temporary files cannot go where TMPDIR says.
     """
 
     elastic = False
 
-    def __init__(self, node: NodeResources, say: Callable[[str], None]) -> None:
+    def __init__(self, node: NodeResources) -> None:
         self._node = node
-        self._say = say
 
     def nodes(self) -> list[NodeResources]:
         """Return this machine."""
@@ -50,7 +48,7 @@ class LocalCluster:
 
     def connected(self) -> AbstractContextManager[None]:
         """Return a block within which Ray runs."""
-        return local_ray(self._node, self._say)
+        return local_ray(self._node)
 
     def check(self) -> None:
         """Check that Ray's own processes live.
@@ -69,7 +67,7 @@ class LocalCluster:
 
 
 @contextmanager
-def local_ray(node: NodeResources, say: Callable[[str], None]) -> Iterator[None]:
+def local_ray(node: NodeResources) -> Iterator[None]:
     """Start a Ray with `node`'s resources for the block, and stop it however the block ends.
 
     Ray opens its own directory to all users of the machine. That directory and the temporary files of the workers
@@ -80,7 +78,6 @@ def local_ray(node: NodeResources, say: Callable[[str], None]) -> Iterator[None]
 
     Args:
         node: The resources that Ray may use.
-        say: Gets a message if temporary files cannot go where TMPDIR says.
 
     Yields:
         Nothing; Ray runs while the block does.
@@ -89,15 +86,13 @@ def local_ray(node: NodeResources, say: Callable[[str], None]) -> Iterator[None]
         RunFault: Ray cannot be started, or there is no directory that is safe from other users.
     """
     base = temporary_base()
-    if base.passed_over:
-        say(base.passed_over)
-    with private_directory(base.path) as private:
+    with private_directory(base) as private:
         ray_directory, workers_directory = private / "ray", private / "workers"
         for directory in (ray_directory, workers_directory):
             directory.mkdir(mode=0o700)
         with _short_path(ray_directory) as short_ray_directory, _environment(workers_directory):
             try:
-                _start(node, short_ray_directory, base.path)
+                _start(node, short_ray_directory, base)
                 yield
             finally:
                 _stop()

@@ -39,7 +39,7 @@ def private_directory(base: Path | None = None) -> Iterator[Path]:
     Raises:
         RunFault: The directory cannot be made, or another user interferes with it.
     """
-    base = base or temporary_base().path
+    base = base or temporary_base()
     remove_leftovers(base)
     try:
         path, lock = _create(base)

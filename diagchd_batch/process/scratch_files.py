@@ -19,13 +19,9 @@ def scratch_directory() -> Iterator[Path]:
     If the process is killed, the next start removes the directory. Use `scratch_file` for a single file.
 
     Raises:
-        RunFault: The directory cannot be made.
+        RunFault: The directory cannot be made, or there is no place that is safe from other users.
     """
-    try:
-        base = temporary_base().path
-    except RunFault:  # volumes of containers lack the sticky bit, but there is no other user in a container
-        base = Path(tempfile.gettempdir())
-    with private_directory(base) as directory:
+    with private_directory() as directory:
         yield directory
 
 
@@ -37,10 +33,11 @@ def scratch_file() -> Iterator[BinaryIO]:
     another file in its place.
 
     Raises:
-        RunFault: The file cannot be made.
+        RunFault: The file cannot be made, or there is no place that is safe from other users.
     """
+    base = temporary_base()
     with scratch_faults():
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - closing it may fail, and then only the disk is full
+        file = tempfile.TemporaryFile(dir=base)  # noqa: SIM115 - closing it may fail, and then only the disk is full
     try:
         yield file
     finally:
@@ -61,6 +58,6 @@ def scratch_faults() -> Iterator[None]:
         yield
     except OSError as error:
         raise RunFault(
-            f"cannot write below the temporary directory {tempfile.gettempdir()}: {os.strerror(error.errno or 0)}; "
+            f"cannot write below the temporary directory {temporary_base()}: {os.strerror(error.errno or 0)}; "
             "free some space or set TMPDIR, then give the same command again"
         ) from error

@@ -91,7 +91,7 @@ def submit_here(
     """
     check_job(config)
     return _score_evaluate_report(
-        config, LocalCluster(this_machine(), progress.message), progress, environ, command, request, until, log=None
+        config, LocalCluster(this_machine()), progress, environ, command, request, until, log=None
     )
 
 

@@ -15,6 +15,7 @@ from diagchd_batch.cli.main import app, main
 from diagchd_batch.cli.options import run_request
 from diagchd_batch.errors import ConfigError, UsageError
 from tests.support.command_line import diagchd_batch
+from tests.support.servers_and_hosts.ordinary_user import reachable_directory
 
 SAMPLE = str(bundled_path("configs/sample.yaml"))
 
@@ -69,6 +70,17 @@ def test_an_unreadable_file_of_the_output_ends_with_a_message_too(tmp_path: Path
     ended = diagchd_batch("plan", SAMPLE, "--set", f"output.uri={tmp_path}")
     assert (ended.exit_code, ended.printed) == (1, "")
     assert ended.messages.startswith("error: a file that this command needs cannot be read: unreadable: id_key")
+
+
+def test_an_unsafe_tmpdir_is_passed_over_with_one_plain_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    with reachable_directory() as directory:  # in which every user can rename, because it lacks the sticky bit
+        monkeypatch.setenv("TMPDIR", str(directory))
+        ended = diagchd_batch("plan", SAMPLE, "--no-measure")
+        assert list(directory.iterdir()) == []
+    assert ended.exit_code == 0
+    (warning,) = [line for line in ended.messages.splitlines() if line.startswith("warning:")]
+    assert warning.startswith(f"warning: temporary files go to /tmp, because they cannot go to {directory}")
+    assert "Warning:" not in ended.messages
 
 
 def test_sample_makes_a_job_that_is_valid_where_it_was_put(

@@ -1,6 +1,7 @@
 """Temporary files are written to TMPDIR, unless another user can rename files there."""
 
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from diagchd_batch.errors import RunFault
 from diagchd_batch.process import trusted_tmpdir as module
-from diagchd_batch.process.trusted_tmpdir import problem_of, temporary_base
+from diagchd_batch.process.trusted_tmpdir import TemporaryBaseWarning, problem_of, temporary_base
 from tests.support.servers_and_hosts.ordinary_user import NOBODY, as_ordinary_user, reachable_directory
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two users")
@@ -34,13 +35,15 @@ def test_a_safe_tmpdir_is_used_whatever_its_length(directory: Path, mode: int, m
     named.mkdir()
     named.chmod(mode)
     monkeypatch.setenv("TMPDIR", str(named))
-    base = temporary_base()
-    assert (base.path, base.passed_over) == (named, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert temporary_base() == named
 
 
 def test_without_a_variable_it_is_the_systems_own() -> None:
-    base = temporary_base()
-    assert (base.path, base.passed_over) == (Path("/tmp"), None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert temporary_base() == Path("/tmp")
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o757])
@@ -51,11 +54,8 @@ def test_a_tmpdir_in_which_others_can_rename_is_passed_over_with_a_message(
     named.mkdir()
     named.chmod(mode)
     monkeypatch.setenv("TMPDIR", str(named))
-    base = temporary_base()
-    assert base.path == Path("/tmp")
-    assert base.passed_over
-    assert str(named) in base.passed_over
-    assert "sticky" in base.passed_over
+    with pytest.warns(TemporaryBaseWarning, match=f"{named}: .*sticky"):
+        assert temporary_base() == Path("/tmp")
 
 
 @pytest.mark.parametrize("problem", ["missing", "file", "closed"])
@@ -68,10 +68,15 @@ def test_a_tmpdir_that_cannot_be_used_is_passed_over_with_a_message(
     elif problem == "closed":
         named.mkdir()
     monkeypatch.setenv("TMPDIR", str(named))
-    base = as_ordinary_user(temporary_base)
-    assert base.path == Path("/tmp")
-    assert base.passed_over
-    assert str(named) in base.passed_over
+
+    def base_and_message() -> tuple[Path, str]:
+        with warnings.catch_warnings(record=True) as shown:
+            warnings.simplefilter("always")
+            return temporary_base(), str(shown[0].message)
+
+    base, message = as_ordinary_user(base_and_message)
+    assert base == Path("/tmp")
+    assert str(named) in message
 
 
 def test_a_parent_in_which_others_can_rename_counts_too(directory: Path) -> None:
@@ -101,7 +106,7 @@ def test_a_link_is_followed_once_and_for_all(directory: Path, monkeypatch: pytes
     (directory / "real").mkdir()
     (directory / "link").symlink_to("real")
     monkeypatch.setenv("TMPDIR", str(directory / "link"))
-    assert temporary_base().path == directory / "real"
+    assert temporary_base() == directory / "real"
 
 
 def test_without_a_safe_place_the_message_names_each(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import io
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Never
@@ -13,6 +12,7 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
+from diagchd_batch.process import trusted_tmpdir
 from diagchd_batch.process.scratch_files import scratch_faults
 from diagchd_batch.results.columns import SOURCES
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY, commit_shard, file_sha256, record_sources
@@ -69,7 +69,8 @@ def test_a_full_temporary_disk_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_sources_never_lie_in_the_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sources can name patients, and a worker that is killed would leave them in the temporary directory."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "there is none"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "there is none"))
+    monkeypatch.setattr(trusted_tmpdir, "SYSTEM_DIRECTORIES", ())
     private = open_store(str(tmp_path / "private"), owner_only=True)
     record_sources(private, "r", 5, "one", io.BytesIO(b"scores"), [{"image_id": "i", "uri": "u"}], {})
     assert private.read(output_layout.sources_file("r", 5, "one"))

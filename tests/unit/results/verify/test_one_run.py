@@ -1,8 +1,8 @@
 """Verification passes an intact run, and finds and names every change to it."""
 
+import os
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def test_cut_short(run: MadeRun, kept: int) -> None:
 
 def test_a_full_temporary_disk_does_not_pass_for_damage(run: MadeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """The remedy for a damaged file is to delete it, so verify must not report an intact file as damaged."""
-    monkeypatch.setattr(tempfile, "TemporaryFile", partial(Path("/dev/full").open, "w+b"))
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: os.fdopen(os.open("/dev/full", os.O_RDWR), "w+b"))
     with pytest.raises(RunFault, match=r"temporary directory .* No space left"):
         verified(run)
 

@@ -251,11 +251,9 @@ def test_a_fault_of_storage_commits_nothing_and_closes_the_attempt(
 
 
 def test_a_fault_of_the_model_leaves_no_thread_and_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tempfile
-
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("TMPDIR", str(temporary))
     run = make_run(tmp_path, FILES)
 
     class Broken(PlainModel):
