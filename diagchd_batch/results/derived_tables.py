@@ -27,6 +27,9 @@ from diagchd_batch.storage import Store
 MAX_MEMORY_BYTES = 1_200_000_000
 """Memory limit of the database that finds superseded rows. It writes the rest to a private directory."""
 
+TABLES_SINCE = 2
+"""Runs of this schema version and later have these tables."""
+
 _BATCH_ROWS = 65_536
 
 _SUPERSEDED = f"""

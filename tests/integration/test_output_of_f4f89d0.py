@@ -145,6 +145,13 @@ def test_a_correction_in_its_second_run_counts_when_its_lineage_is_evaluated(ear
     assert by_study["study-00001"] == ("analysed", 0)
     assert by_study["study-00002"][1] is None
     assert by_study["study-00003"][0] == "excluded"
+    # The evaluation also writes the Parquet tables that this output does not have, and `verify` checks them.
+    for table in ("run_table", "lineages", "superseded"):
+        assert sorted(path.stem for path in (earlier / "output" / table).iterdir()) == ["first", "second"]
+    succeeded("verify", "output", "--run-id", "second")
+    pq.write_table(pq.read_table("output/superseded/second.parquet").slice(1), "output/superseded/second.parquet")
+    refused = diagchd_batch("verify", "output", "--run-id", "second")
+    assert refused.exit_code == 1 and "derived_table_differs: superseded/second.parquet: 1 row" in refused.printed
 
 
 def test_its_runs_are_compared(earlier: Path) -> None:
@@ -199,6 +206,9 @@ def test_a_finished_run_is_recognised_and_continued(in_its_place: Path, monkeypa
     assert "first → second → third together: 20 planned images, 20 rows" in succeeded("verify", "output").printed
     lineage = queried("SELECT count(DISTINCT study_id) AS n FROM study_results WHERE run_id = 'third'")
     assert lineage == [{"n": 10}]
+    for table in ("lineages", "superseded"):
+        assert sorted(path.stem for path in Path("output", table).iterdir()) == ["first", "second", "third"]
+    assert sorted(pq.read_table("output/run_table")["status"].to_pylist()) == ["finished"] * 3
 
 
 @pytest.mark.slow

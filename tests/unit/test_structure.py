@@ -209,6 +209,7 @@ SAME_MEANING = {
     "curves": "ROC and other curves",
     "database": "temporary DuckDB tables",
     "definitions": "what each figure of a table means",
+    "derived_tables": "the Parquet tables of runs and lineages",
     "document": "an HTML file",
     "errors": "exceptions, and how others' become ours",
     "evaluate": "metrics from results",

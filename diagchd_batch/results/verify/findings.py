@@ -35,6 +35,7 @@ class ProblemKind(StrEnum):
     PREDICTIONS_DIFFER = "predictions_differ"
     COUNTS_DIFFER = "counts_differ"
     BROKEN_LINEAGE = "broken_lineage"
+    DERIVED_TABLE_DIFFERS = "derived_table_differs"
 
 
 RESTORE = "restore the file from a backup; or delete it and the run's _SUCCESS, and resume the run to score it again"
@@ -64,6 +65,7 @@ REMEDIES: dict[ProblemKind, str] = {
     ProblemKind.MISSING_SOURCES: "restore the private tree from a backup; the scores themselves are not affected",
     ProblemKind.PREDICTIONS_DIFFER: "delete the run's _SUCCESS, then resume it to derive them again",
     ProblemKind.COUNTS_DIFFER: "delete the run's _SUCCESS, then resume it to count again",
+    ProblemKind.DERIVED_TABLE_DIFFERS: "`diagchd-batch evaluate OUTPUT --run-id` with this run writes it again",
     ProblemKind.BROKEN_LINEAGE: "restore its parent from a backup; or score everything again with --new-run",
 }
 """What a person can do about each kind of problem.

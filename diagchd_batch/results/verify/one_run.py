@@ -10,6 +10,7 @@ from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import committed_shards, foreign_tables
 from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
+from diagchd_batch.results.verify.derived_tables import derived_tables_problems
 from diagchd_batch.results.verify.findings import REMEDIES, Problem, ProblemKind, VerifyReport
 from diagchd_batch.results.verify.predictions import PredictionsCheck
 from diagchd_batch.results.verify.shards_of_run import checked_shards, misplaced_shards
@@ -35,7 +36,8 @@ def verify_run(
     score files are readable, belong to this run and have the bytes that a worker recorded; that rows are as their
     columns are declared, masks decode and have the pixels that were counted, and calls follow from probabilities; that
     the source and digest of each scored image are recorded; that predictions and the counts of the run record equal the
-    score files; and that there is no other table among them.
+    score files; that the tables of runs and lineages say what follows from these; and that there is no other table
+    among them.
 
     Memory holds the rows of a few shards at a time, without masks.
 
@@ -100,6 +102,7 @@ def verify_run(
     report.counts = counter.result()
     if finished:
         _check_counts(record.counts, report.counts, report)
+        report.add(*derived_tables_problems(storage, record))
     return report
 
 

@@ -6,6 +6,7 @@ from diagchd_batch.errors import RunFault, StorageFault, UsageError
 from diagchd_batch.results.datasets import holds_no_run
 from diagchd_batch.results.lineage import newest_runs
 from diagchd_batch.results.output import Output
+from diagchd_batch.results.verify.derived_tables import tables_of_unknown_runs
 from diagchd_batch.results.verify.findings import REMEDIES, LineageReport, Problem, ProblemKind, VerifyReport
 from diagchd_batch.results.verify.lineage import verify_lineage
 from diagchd_batch.results.verify.one_run import verify_run
@@ -22,7 +23,7 @@ def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyRep
         run_id: The run; all runs by default.
 
     Yields:
-        The report of each run, in ascending order of run ids.
+        The report of each run, in ascending order of run ids. Then one for each table whose run the output lacks.
 
     Raises:
         UsageError: The output has no such run, or no run at all.
@@ -48,6 +49,10 @@ def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyRep
             kind = ProblemKind.UNREADABLE_PLAN
             report.add(Problem(kind, f"run {name}", str(fault), REMEDIES[kind]))
             yield report
+    for name, problem in tables_of_unknown_runs(output.storage, {*held, *planned}):
+        report = VerifyReport(name)
+        report.add(problem)
+        yield report
 
 
 def verify_lineages(output: Output, run_id: str | None = None) -> Iterator[LineageReport]:
