@@ -26,12 +26,15 @@ from diagchd_batch import __version__, output_layout
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.results.columns import (
     CLASSES,
+    RUN_COLUMN,
     SCORE_COLUMNS,
     SCORES,
     SURFACE_CLASSES,
+    add_run,
     parquet_options,
     shard_metadata,
     table_metadata,
+    with_run,
 )
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.output import open_output
@@ -157,9 +160,11 @@ def write_run(output: Store, private: Store, size: Size, cohort: Cohort, run_id:
     def write_shard(shard: int) -> None:
         with tempfile.TemporaryDirectory(prefix="generate-scores-") as directory:
             path = Path(directory) / "shard.parquet"
-            schema = SCORES.with_metadata(shard_metadata(metadata, shard))
-            table = shard_table(size, cohort, shard, seed)
-            with pq.ParquetWriter(path, schema, **parquet_options(SCORE_COLUMNS, ROWS_PER_GROUP)) as writer:
+            schema = with_run(SCORES.with_metadata(shard_metadata(metadata, shard)))
+            table = add_run(shard_table(size, cohort, shard, seed), schema)
+            with pq.ParquetWriter(
+                path, schema, **parquet_options((RUN_COLUMN, *SCORE_COLUMNS), ROWS_PER_GROUP)
+            ) as writer:
                 writer.write_table(table, row_group_size=ROWS_PER_GROUP)
             output.replace(output_layout.shard_file(run_id, shard), path)
 

@@ -8,7 +8,14 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.output_layout import predictions_file
 from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
-from diagchd_batch.results.columns import PREDICTION_COLUMNS, PREDICTIONS, parquet_options
+from diagchd_batch.results.columns import (
+    PREDICTION_COLUMNS,
+    PREDICTIONS,
+    RUN_COLUMN,
+    add_run,
+    parquet_options,
+    with_run,
+)
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import damage_as_fault, predictions_keys, read_scores, shard_of
 from diagchd_batch.storage import Store
@@ -57,7 +64,7 @@ class _Parts:
     ) -> None:
         self._storage = storage
         self._run_id = run_id
-        self._schema = PREDICTIONS.with_metadata(dict(metadata))
+        self._schema = with_run(PREDICTIONS.with_metadata(dict(metadata)))
         self._rows_per_part = rows_per_part
         self._file = file
         self._writer: pq.ParquetWriter | None = None
@@ -74,9 +81,9 @@ class _Parts:
     def write(self, group: pa.Table) -> None:
         with scratch_faults():
             if self._writer is None:
-                options = parquet_options(PREDICTION_COLUMNS, ROWS_PER_GROUP)
+                options = parquet_options((RUN_COLUMN, *PREDICTION_COLUMNS), ROWS_PER_GROUP)
                 self._writer = pq.ParquetWriter(self._file, self._schema, **options)
-            self._writer.write_table(group, row_group_size=ROWS_PER_GROUP)
+            self._writer.write_table(add_run(group, self._schema), row_group_size=ROWS_PER_GROUP)
         self._n_rows += group.num_rows
         if self._n_rows >= self._rows_per_part:
             self._store()

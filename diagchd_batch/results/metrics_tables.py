@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
+from diagchd_batch.results.columns import without_run
 from diagchd_batch.storage import Store
 
 _METRICS = (output_layout.METRICS_FILE, output_layout.METRICS_FILE_V1)
@@ -136,7 +137,7 @@ def read_derived(storage: Store, key: str) -> pa.Table | None:
         # Not pq.read_table, and without its default pre_buffer: a thread of Arrow would release the bytes late, and
         # abort a process that exits at that moment (exit code 134 of a finished run).
         with pq.ParquetFile(io.BytesIO(storage.read(key)), pre_buffer=False) as file:
-            return file.read(use_threads=False)
+            return without_run(file.read(use_threads=False))
     except pa.ArrowException as error:
         raise RunFault(f"{key} is damaged: {error}; `diagchd-batch evaluate` (or `compare`) makes it again") from error
 

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagchd_batch.results.columns import SCORE_COLUMNS, SCORES, parquet_options
+from diagchd_batch.results.columns import RUN_COLUMN, SCORE_COLUMNS, SCORES, add_run, parquet_options, with_run
 
 ROWS_PER_GROUP = 48
 """Rows of a row group. A reader of one mask fetches one group: 0.26 MB in all, of a shard of 512 images at 3.6 kB a
@@ -23,15 +23,17 @@ class ShardWriter:
 
     Args:
         file: The file to write, open and empty.
-        metadata: The file's key-value metadata (`columns.shard_metadata`).
+        metadata: The file's key-value metadata (`columns.shard_metadata`), which names the run.
     """
 
     def __init__(self, file: BinaryIO, metadata: Mapping[bytes, bytes]) -> None:
         self._file = file
-        self._schema = SCORES.with_metadata(dict(metadata))
+        self._schema = with_run(SCORES.with_metadata(dict(metadata)))
         self._columns = frozenset(SCORES.names)
         self._rows: list[dict[str, Any]] = []
-        self._writer = pq.ParquetWriter(file, self._schema, **parquet_options(SCORE_COLUMNS, ROWS_PER_GROUP))
+        self._writer = pq.ParquetWriter(
+            file, self._schema, **parquet_options((RUN_COLUMN, *SCORE_COLUMNS), ROWS_PER_GROUP)
+        )
         self.n_rows = 0
 
     def __enter__(self) -> "ShardWriter":
@@ -69,7 +71,8 @@ class ShardWriter:
                 self._rows = []
 
     def _write_group(self, rows: list[dict[str, Any]]) -> None:
-        self._writer.write_table(pa.Table.from_pylist(rows, schema=self._schema), row_group_size=ROWS_PER_GROUP)
+        table = add_run(pa.Table.from_pylist(rows, schema=SCORES), self._schema)
+        self._writer.write_table(table, row_group_size=ROWS_PER_GROUP)
         self.n_rows += len(rows)
 
     def _abandon(self) -> None:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
+from diagchd_batch.results.columns import add_run, with_run
 from diagchd_batch.storage import Store
 
 ROW_GROUP_ROWS = 131_072
@@ -50,19 +51,19 @@ def write_table(
         storage: Where to write.
         key: The key of the file.
         table: The rows, with the schema's columns in any order.
-        schema: The schema to write.
-        metadata: The file's key-value metadata.
+        schema: The table's schema. The file has the column `run` besides.
+        metadata: The file's key-value metadata (`columns.table_metadata`), which names the run.
 
     Returns:
         The number of rows.
     """
-    schema = schema.with_metadata(dict(metadata))
+    file_schema = with_run(schema.with_metadata(dict(metadata)))
     batches = table.to_batches() if isinstance(table, pa.Table) else table
     n_rows = 0
     with scratch_file() as file:
-        with scratch_faults(), pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        with scratch_faults(), pq.ParquetWriter(file, file_schema, compression="zstd") as writer:
             for part in _row_groups(batches, schema):
-                writer.write_table(part, row_group_size=ROW_GROUP_ROWS)
+                writer.write_table(add_run(part, file_schema), row_group_size=ROW_GROUP_ROWS)
                 n_rows += part.num_rows
         storage.replace(key, file)
     return n_rows

@@ -2,18 +2,21 @@
 
 from diagchd_batch.results.columns.declaration import Column, Presence, StoredMasks, parquet_options
 from diagchd_batch.results.columns.metadata import (
+    RUN_ID_KEY,
     SCHEMA_VERSION_KEY,
     SHARD_METADATA_KEY,
     schema_version_of,
     shard_metadata,
     table_metadata,
 )
+from diagchd_batch.results.columns.run_column import add_run, with_run, without_run
 from diagchd_batch.results.columns.scores import (
     CLASSES,
     MASK_COLUMNS,
     PREDICTION_COLUMNS,
     PREDICTIONS,
     REFERENCE_OK,
+    RUN_COLUMN,
     SCHEMA_VERSION,
     SCORE_COLUMNS,
     SCORES,
@@ -31,6 +34,8 @@ __all__ = [
     "PREDICTIONS",
     "PREDICTION_COLUMNS",
     "REFERENCE_OK",
+    "RUN_COLUMN",
+    "RUN_ID_KEY",
     "SCHEMA_VERSION",
     "SCHEMA_VERSION_KEY",
     "SCORES",
@@ -45,9 +50,12 @@ __all__ = [
     "Column",
     "Presence",
     "StoredMasks",
+    "add_run",
     "parquet_options",
     "schema_version_of",
     "score_columns_of_version",
     "shard_metadata",
     "table_metadata",
+    "with_run",
+    "without_run",
 ]

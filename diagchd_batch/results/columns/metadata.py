@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from diagchd_batch.results.columns.scores import SCHEMA_VERSION
 
 SCHEMA_VERSION_KEY = b"diagchd_batch.schema_version"
+RUN_ID_KEY = b"diagchd_batch.run_id"
 SHARD_METADATA_KEY = b"diagchd_batch.shard"
 
 
@@ -23,7 +24,7 @@ def table_metadata(
     """
     values = {
         SCHEMA_VERSION_KEY.decode(): str(schema_version),
-        "diagchd_batch.run_id": run_id,
+        RUN_ID_KEY.decode(): run_id,
         "diagchd_batch.fingerprint": fingerprint,
     }
     if simulated:

@@ -126,10 +126,13 @@ PREDICTION_COLUMNS = (
 )
 """`predictions/run_id=R/part-NNNNN.parquet`: the same rows without the masks."""
 
+RUN_COLUMN = Column("run", _TEXT, "id of the run", Presence.ALWAYS, nullable=False, repeats=True, since=2)
+"""The first column of each file. `results.columns.run_column` says why its name is not `run_id`."""
+
 SCORES = arrow_schema(SCORE_COLUMNS)
 PREDICTIONS = arrow_schema(PREDICTION_COLUMNS)
 
-SCHEMA_VERSION = max(2, *(column.since for column in SCORE_COLUMNS))
+SCHEMA_VERSION = max(RUN_COLUMN.since, *(column.since for column in SCORE_COLUMNS))
 """The version that this program writes. It reads, verifies and continues every version since 1."""
 
 

@@ -15,6 +15,8 @@ from diagchd_batch.output_layout import shard_file
 from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
 from diagchd_batch.results.columns import (
     MASK_COLUMNS,
+    RUN_COLUMN,
+    RUN_ID_KEY,
     SCHEMA_VERSION,
     SCHEMA_VERSION_KEY,
     SCORES,
@@ -22,6 +24,7 @@ from diagchd_batch.results.columns import (
     schema_version_of,
     score_columns_of_version,
     shard_metadata,
+    with_run,
 )
 from diagchd_batch.results.columns.declaration import arrow_schema
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY
@@ -97,7 +100,8 @@ class ShardCheck:
             self._check_metadata(stored, findings)
             version = schema_version_of(stored)
             columns = score_columns_of_version(SCHEMA_VERSION if version is None else version)
-            if not file.schema_arrow.equals(arrow_schema(columns)):
+            schema = arrow_schema(columns)
+            if not file.schema_arrow.equals(schema if version == 1 else with_run(schema)):
                 detail = f"its columns are not those of schema version {version or 'unknown'}"
                 findings.add_for_file(ProblemKind.FOREIGN_SHARD, detail)
                 return None
@@ -105,6 +109,8 @@ class ShardCheck:
             kept = [_without_masks(SCORES.empty_table())]
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP):
                 audit.add(batch)
+                if stored.get(RUN_ID_KEY) == self.run_id.encode():  # otherwise the metadata are reported already
+                    self._check_run(batch, findings)
                 kept.append(_without_masks(_with_all_columns(pa.Table.from_batches([batch]))))
         audit.finish()
         return pa.concat_tables(kept)
@@ -119,6 +125,11 @@ class ShardCheck:
                 found = stored.get(key, b"absent").decode(errors="replace")
                 detail = f"{key.decode()} in its metadata is {found}, expected {value.decode()}"
                 findings.add_for_file(ProblemKind.FOREIGN_SHARD, detail)
+
+    def _check_run(self, batch: pa.RecordBatch, findings: "_Findings") -> None:
+        if RUN_COLUMN.name in batch.schema.names:
+            for other in set(batch[RUN_COLUMN.name].unique().to_pylist()) - {self.run_id}:
+                findings.add_for_file(ProblemKind.FOREIGN_SHARD, f"it has rows of run {other}")
 
     def _winning_sources(self, keys: Sequence[str], digest: str, findings: "_Findings") -> pa.Table | None:
         """Return the sources of the attempt that wrote exactly these bytes."""

@@ -14,6 +14,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
 from diagchd_batch.evaluation.tables.headline import HEADLINE_SQL
 from diagchd_batch.evaluation.tables.schemas import TABLES
+from diagchd_batch.results.columns import with_run
 from tests.support.evaluated_runs import FAILED, MODEL, RUN_ID, MadeOutput, MadeStudy
 
 READERS = ("anna", "berta", "carla")
@@ -173,7 +174,7 @@ def test_reads_hold_every_matched_read_and_the_majority(small: SmallCohort) -> N
 def test_unmatched_ids_are_listed_in_the_private_tree_alone(small: SmallCohort) -> None:
     key = output_layout.private_evaluation_file(RUN_ID, "unmatched")
     listed = pq.read_table(Path(small.private.uri) / key, partitioning=None).to_pylist()
-    assert listed == [{"table": "reads", "id": "nobody"}]
+    assert listed == [{"run": RUN_ID, "table": "reads", "id": "nobody"}]
     assert small.summary.n_unmatched == {"reads": 1}
 
 
@@ -226,7 +227,7 @@ def test_the_documented_way_to_the_headline_works(small: SmallCohort, capsys: py
 def test_every_table_of_the_contract_is_written_and_says_simulated(small: SmallCohort) -> None:
     for name, schema in TABLES.items():
         file = pq.ParquetFile(Path(small.output.uri) / output_layout.metrics_file(RUN_ID, name))
-        assert file.schema_arrow.remove_metadata() == schema
+        assert file.schema_arrow.remove_metadata() == with_run(schema)
         assert file.schema_arrow.metadata[b"diagchd_batch.data"] == b"SIMULATED"
         assert small.summary.n_rows[name] == file.metadata.num_rows
 

@@ -19,6 +19,7 @@ from diagchd_batch.results.commit import SCORES_DIGEST_KEY, commit_shard, file_s
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.shard_writer import ShardWriter
 from diagchd_batch.storage import open_store
+from tests.unit.results.made_run import METADATA
 
 
 def test_one_winner(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_a_full_temporary_disk_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         pytest.raises(RunFault, match=r"temporary directory .* No space left"),
         scratch_faults(),
         (tmp_path / "shard.parquet").open("w+b") as file,
-        ShardWriter(file, {}) as writer,
+        ShardWriter(file, METADATA) as writer,
     ):
         writer.write([{"image_id": "i"}])
 

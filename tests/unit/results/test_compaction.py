@@ -8,7 +8,7 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
 from diagchd_batch.results import compaction
-from diagchd_batch.results.columns import PREDICTIONS
+from diagchd_batch.results.columns import PREDICTIONS, with_run
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
 from tests.unit.results.made_run import METADATA, RUN_ID, MadeRun, make_run
@@ -27,7 +27,7 @@ def test_one_part_with_the_contracts_schema(run: MadeRun) -> None:
     (key,) = predictions_keys(run.storage, RUN_ID)
     assert key == output_layout.predictions_file(RUN_ID, 0)
     schema = pq.read_schema(run.path(key))
-    assert schema.equals(PREDICTIONS)
+    assert schema.equals(with_run(PREDICTIONS))
     assert dict(schema.metadata) == METADATA
 
 

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch import output_layout
@@ -42,6 +46,24 @@ def test_one_glob_is_the_whole_archive(run: MadeRun) -> None:
     glob = f"{run.storage.uri}/predictions/*/*.parquet"
     counted = duckdb.sql(f"SELECT run_id, status, count(*) FROM '{glob}' GROUP BY ALL ORDER BY ALL").fetchall()
     assert counted == [(RUN_ID, "failed", 6), (RUN_ID, "ok", 15)]
+
+
+def test_every_file_names_its_run_and_engines_read_whole_directories(run: MadeRun) -> None:
+    for tree, n_rows in (("scores", 21), ("predictions", 21)):
+        directory = Path(run.storage.uri) / tree
+        for file in directory.rglob("*.parquet"):
+            with pq.ParquetFile(file) as copied:  # nothing but the file, as if it were copied elsewhere
+                assert set(copied.read(columns=["run"])["run"].to_pylist()) == {RUN_ID}
+        sql = f"SELECT run_id, run FROM read_parquet('{directory}/*/*.parquet', hive_partitioning = true)"
+        readings = {
+            "pyarrow.parquet": pq.read_table(directory),
+            "pyarrow.dataset": ds.dataset(directory, partitioning="hive").to_table(),
+            "pandas": pa.Table.from_pandas(pd.read_parquet(directory)),
+            "duckdb": duckdb.connect().execute(sql).to_arrow_table(),
+        }
+        for engine, rows in readings.items():
+            for name in ("run_id", "run"):
+                assert [str(value) for value in rows[name].to_pylist()] == [RUN_ID] * n_rows, engine
 
 
 def test_masks(run: MadeRun, output: Output) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagchd_batch.results.columns import MASK_COLUMNS, SCORES, shard_metadata, table_metadata
+from diagchd_batch.results.columns import MASK_COLUMNS, SCORES, shard_metadata, table_metadata, with_run
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP, ShardWriter
 from tests.unit.results.made_run import failed_row, planned_image, scored_row, stored_columns
 
@@ -38,8 +38,11 @@ def write(path: Path, batches: list[list[dict[str, Any]]]) -> bytes:
 def test_rows_come_back(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [ROWS])
     table = pq.read_table(tmp_path / "a.parquet")
-    assert table.schema.equals(SCORES)
-    assert str(table.to_pylist()) == str(stored_columns(ROWS))  # as text, because a distance can be NaN
+    assert table.schema.equals(with_run(SCORES))
+    assert set(table["run"].to_pylist()) == {"r"}
+    assert str(table.select(SCORES.names).to_pylist()) == str(
+        stored_columns(ROWS)
+    )  # as text, because a distance can be NaN
 
 
 @settings(max_examples=8, deadline=None)

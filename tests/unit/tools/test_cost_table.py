@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.run_record import write_run_record
 from diagchd_batch.storage import open_store
-from tests.unit.results.made_run import RUN_ID, make_run, run_record
+from tests.unit.results.made_run import METADATA, RUN_ID, make_run, run_record
 from tools.cost_table import (
     BEGIN,
     END,
@@ -80,7 +80,7 @@ def test_a_document_without_a_speed_is_refused(document: dict[str, Any]) -> None
 
 def test_space_is_all_that_the_output_holds_by_the_images_of_its_run(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    counts = compact_predictions(run.storage, RUN_ID, {})
+    counts = compact_predictions(run.storage, RUN_ID, METADATA)
     write_run_record(run.storage, run.private, run_record(run.plan, counts=counts))
     size_bytes = sum(path.stat().st_size for path in (tmp_path / "output").rglob("*") if path.is_file())
     assert counts.n_images > 0

@@ -109,6 +109,15 @@ def test_shard_of_another_run(run: MadeRun, field: str) -> None:
     assert f"diagchd_batch.{field}" in problem.detail and "another" in problem.detail
 
 
+def test_shard_with_rows_of_another_run(run: MadeRun) -> None:
+    path = run.shard_path(1)
+    table = pq.read_table(path, partitioning=None)
+    other = table.set_column(0, table.schema.field("run"), pa.array(["another"] * table.num_rows))
+    pq.write_table(other, path)
+    kinds = {problem.kind: problem.detail for problem in verified(run).problems}
+    assert kinds[ProblemKind.FOREIGN_SHARD] == "it has rows of run another"
+
+
 def test_shard_nobody_planned(run: MadeRun) -> None:
     run.storage.create(output_layout.shard_file(RUN_ID, 3), run.shard_path(0).read_bytes())
     assert kinds(verified(run)) == {"unplanned_shard"}
