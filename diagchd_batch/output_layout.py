@@ -46,6 +46,8 @@ RUN_TABLE_FILE = re.compile(rf"{RUN_TABLE_PREFIX}(?P<run_id>{_RUN_ID_TEXT})\.par
 LINEAGE_FILE = re.compile(rf"{LINEAGES_PREFIX}(?P<run_id>{_RUN_ID_TEXT})\.parquet")
 SUPERSEDED_FILE = re.compile(rf"{SUPERSEDED_PREFIX}(?P<run_id>{_RUN_ID_TEXT})\.parquet")
 RUN_RECORD = re.compile(rf"{RUNS_PREFIX}{_RUN}/run\.json")
+NODE_MARK = re.compile(rf"{RUNS_PREFIX}_?node-mark\.(?P<run_id>{_RUN_ID_TEXT})\.(?P<submission>[0-9a-f]{{8}})")
+"""Earlier versions wrote the name without the underscore."""
 
 
 def check_run_id(run_id: str) -> str:
@@ -204,13 +206,14 @@ def success_marker(run_id: str) -> str:
 def node_mark(run_id: str, submission: str) -> str:
     """Return the key of the file by which a node sees that its output is the run's.
 
-    It exists while a submission lives. It has no directory of its own, which would stay behind on a disk.
+    It exists while a submission lives. It has no directory of its own, which would stay behind on a disk. Most engines
+    skip names that begin with an underscore.
 
     Args:
         run_id: The run's id.
         submission: The submission's id.
     """
-    return f"{RUNS_PREFIX}node-mark.{check_run_id(run_id)}.{submission}"
+    return f"{RUNS_PREFIX}_node-mark.{check_run_id(run_id)}.{submission}"
 
 
 # Keys in the private tree.

@@ -41,6 +41,11 @@ def verify(
         found = verify_output(workspace, run_id, on_run=_print_report)
         for lineage in found.lineages:
             _print_lineage(lineage)
+    if found.leftovers:
+        say(
+            f"killed writers left {counted(len(found.leftovers), 'file')}, such as {found.leftovers[0]}: no result is "
+            "affected, and the next run that writes there removes them"
+        )
     if not found.ok:
         raise typer.Exit(ExitCode.FAILED)
 

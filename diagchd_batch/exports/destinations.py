@@ -7,7 +7,6 @@ patients, never enters a directory that is given away, and no file is lost that 
 
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from diagchd_batch.errors import UsageError
 from diagchd_batch.json_records import DamagedRecordError, JsonRecord
 from diagchd_batch.storage import Store
 from diagchd_batch.storage.atomic_files import put_if_absent
+from diagchd_batch.storage.temporary_files import temporary_name
 from diagchd_batch.uris import is_local_path
 
 MARKER = "diagchd-batch-export.json"
@@ -140,7 +140,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             return
         if os.path.lexists(path):
             raise _exists_already(path)
-        temporary = path.with_name(f".tmp-{secrets.token_hex(8)}")
+        temporary = path.with_name(temporary_name())
         try:
             with temporary.open("xb") as file:
                 yield file

@@ -6,14 +6,23 @@ from dataclasses import dataclass
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
 from diagchd_batch.results.verify.whole_output import verify_lineages, verify_runs
+from diagchd_batch.scoring.liveness.left_node_marks import left_node_marks
+from diagchd_batch.uris import join_uri
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The findings of `verify`: a report for each run, and one for each lineage."""
+    """The findings of `verify`.
+
+    Attributes:
+        runs: A report for each run.
+        lineages: A report for each lineage.
+        leftovers: Places of files that killed writers left. They are no results, and nothing is wrong because of them.
+    """
 
     runs: tuple[VerifyReport, ...]
     lineages: tuple[LineageReport, ...]
+    leftovers: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -42,4 +51,10 @@ def verify(
     for report in verify_runs(output, run_id):
         reports.append(report)
         on_run(report)
-    return Verification(tuple(reports), tuple(verify_lineages(output, run_id)))
+    return Verification(tuple(reports), tuple(verify_lineages(output, run_id)), _leftovers(output))
+
+
+def _leftovers(output: Output) -> tuple[str, ...]:
+    found = {join_uri(store.uri, key) for store in (output.storage, output.private) for key in store.leftovers()}
+    marks = (join_uri(output.storage.uri, key) for key in left_node_marks(output.storage, output.private))
+    return tuple(sorted({*found, *marks}))

@@ -1,25 +1,14 @@
 """Writing files on a local disk so that no reader sees half of one and a second writer cannot replace the first.
 
-A file is written under a temporary name in its own directory, flushed to disk, and put in place by one atomic step:
-`link` (or a rename that refuses to replace) to create it, a plain rename to replace it. The directory is flushed last,
-so that the name survives a power cut as well as the contents.
+A file is written under a temporary name, flushed to disk, and put in place by one atomic step: `link` (or a rename that
+refuses to replace) to create it, a plain rename to replace it. The directory is flushed last, so that the name survives
+a power cut as well as the contents.
 """
 
-import contextlib
 import ctypes
 import errno
 import os
-import secrets
-import shutil
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
-
-from diagchd_batch.sources.local.walk import TEMPORARY_NAME
-
-LEFTOVER_AGE_S = 24 * 3600
-"""Age after which a temporary file must belong to a killed writer."""
 
 # `link` fails with one of these if the file system, or a hardening setting, does not offer it.
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL}
@@ -31,34 +20,6 @@ _RENAME_NOREPLACE = 1
 
 class NoExclusiveCreateError(OSError):
     """The file system offers neither hard links nor a rename that cannot replace, so the first writer may not win."""
-
-
-@contextlib.contextmanager
-def temporary_file(directory: Path, data: bytes | Path | BinaryIO, mode: int) -> Iterator[Path]:
-    """Write a new file and yield its path; delete it at the end unless it was renamed.
-
-    Args:
-        directory: Where the file is created.
-        data: Its contents, the path of a file that holds them, or an open file. They are flushed to disk.
-        mode: Permission bits before the umask is applied.
-    """
-    temporary = directory / f".tmp-{secrets.token_hex(8)}"
-    try:
-        # `tempfile` would always create mode 600, and then the group could not read an archive that is open to it.
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
-            if isinstance(data, Path):
-                with data.open("rb") as source:
-                    shutil.copyfileobj(source, file, 1 << 20)
-            elif isinstance(data, bytes):
-                file.write(data)
-            else:
-                data.seek(0)
-                shutil.copyfileobj(data, file, 1 << 20)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def put_if_absent(temporary: Path, final: Path) -> bool:
@@ -137,13 +98,3 @@ def sync_directory(directory: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def remove_leftovers(directory: Path) -> None:
-    """Delete temporary files that killed writers left in `directory`, if they are older than `LEFTOVER_AGE_S`."""
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if TEMPORARY_NAME.fullmatch(entry.name):
-                with contextlib.suppress(OSError):  # another writer may be cleaning up too
-                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > LEFTOVER_AGE_S:
-                        Path(entry.path).unlink()

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,12 +14,20 @@ from diagchd_batch.storage.atomic_files import (
     NoExclusiveCreateError,
     make_directories,
     put_if_absent,
-    remove_leftovers,
     sync_directory,
-    temporary_file,
 )
 from diagchd_batch.storage.registry import StoreOptions
 from diagchd_batch.storage.store import Contents
+from diagchd_batch.storage.temporary_files import (
+    TEMPORARY_DIRECTORY,
+    find_leftovers,
+    remove_leftovers,
+    temporary_file,
+)
+
+_WRITE_BESIDE = {errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS}
+"""Errors after which a file is written beside its final name: that directory is another file system, or a mount of its
+own, or the tree's root is closed to this user."""
 
 
 class LocalStore(LocalSource):
@@ -33,6 +41,7 @@ class LocalStore(LocalSource):
         super().__init__(uri, options)
         self._owner_only = options is not None and options.owner_only
         self._cleaned: set[Path] = set()
+        self._written_beside: set[Path] = set()
 
     def create(self, key: str, data: Contents) -> bool:
         """See `Store.create`."""
@@ -40,8 +49,7 @@ class LocalStore(LocalSource):
         if os.path.lexists(final):  # saves writing a file only to discard it
             return False
         try:
-            with self._temporary(final, data) as temporary:
-                created = put_if_absent(temporary, final)
+            created = self._write(final, data, put_if_absent)
             # The directory is flushed after a lost race, too. The winner may not have done so yet, and the caller is
             # going to rely on the object's existence.
             sync_directory(final.parent)
@@ -53,8 +61,7 @@ class LocalStore(LocalSource):
         """See `Store.replace`."""
         final = self._path(key)
         try:
-            with self._temporary(final, data) as temporary:
-                temporary.replace(final)
+            self._write(final, data, _replace)
             sync_directory(final.parent)
         except OSError as error:
             self._raise_write_error(error)
@@ -70,15 +77,31 @@ class LocalStore(LocalSource):
         """See `Store.arrow`."""
         return pyarrow.fs.LocalFileSystem(), self.uri
 
-    def _temporary(self, final: Path, data: Contents) -> AbstractContextManager[Path]:
+    def leftovers(self) -> list[str]:
+        """See `Store.leftovers`."""
+        return [path.relative_to(self._root).as_posix() for path in find_leftovers(self._root)]
+
+    def _write(self, final: Path, data: Contents, put: Callable[[Path, Path], bool]) -> bool:
+        """Write a temporary file, put it in place, and return what `put` returns."""
         directory = final.parent
         # The directories above the root stay open to others: a private tree may be created before its public output.
         make_directories(self._root.parent, 0o777)
         make_directories(directory, 0o700 if self._owner_only else 0o777)
-        if directory not in self._cleaned:
-            remove_leftovers(directory)
-            self._cleaned.add(directory)
-        return temporary_file(directory, data, 0o600 if self._owner_only else 0o666)
+        mode = 0o600 if self._owner_only else 0o666
+        for place in (self._root / TEMPORARY_DIRECTORY, directory):
+            if place not in self._cleaned:
+                remove_leftovers(place)
+                self._cleaned.add(place)
+        if directory not in self._written_beside:
+            try:
+                with temporary_file(self._root / TEMPORARY_DIRECTORY, data, mode) as temporary:
+                    return put(temporary, final)
+            except OSError as error:
+                if error.errno not in _WRITE_BESIDE:
+                    raise
+            self._written_beside.add(directory)
+        with temporary_file(directory, data, mode) as temporary:
+            return put(temporary, final)
 
     def _raise_write_error(self, error: OSError) -> NoReturn:
         reason = os.strerror(error.errno or 0)
@@ -91,3 +114,8 @@ class LocalStore(LocalSource):
         else:
             remedy = "check the disk or the mount, then give the same command again"
         raise StorageFault(f"cannot write below {self.uri}: {reason}; {remedy}") from None
+
+
+def _replace(temporary: Path, final: Path) -> bool:
+    temporary.replace(final)
+    return True

@@ -64,6 +64,10 @@ class S3Store(S3Source):
             if error.failure.kind is not Kind.NOT_FOUND:
                 self._prefix.raise_fault(error.failure)
 
+    def leftovers(self) -> list[str]:
+        """See `Store.leftovers`. Objects appear when they are complete, so there are none."""
+        return []
+
     def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
         """See `Store.arrow`."""
         try:

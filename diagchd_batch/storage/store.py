@@ -42,6 +42,10 @@ class Store(Source, Protocol):
         """Remove an object. It is no error if there is none."""
         ...
 
+    def leftovers(self) -> list[str]:
+        """Return the keys of unfinished files that killed writers left, in ascending order. They are in no listing."""
+        ...
+
     def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
         """Return pyarrow's file system for this store, and the path of the root in it, for scanning Parquet."""
         ...

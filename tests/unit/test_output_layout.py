@@ -36,7 +36,8 @@ KEYS = [
     (layout.HEARTBEAT_FILE, layout.heartbeat_file, {"run_id": RUN, "name": "worker-a-1.b"}),
     (layout.LOG_PART, layout.log_part, {"run_id": RUN, "name": "0123-a", "part": 12}),
 ]
-PATTERNS = [value for value in vars(layout).values() if isinstance(value, re.Pattern) and value != layout.RUN_DIRECTORY]
+OTHER_PATTERNS = {layout.RUN_DIRECTORY, layout.NODE_MARK}
+PATTERNS = [value for value in vars(layout).values() if isinstance(value, re.Pattern) and value not in OTHER_PATTERNS]
 
 
 @pytest.mark.parametrize("pattern, key_of, arguments", KEYS)
@@ -57,6 +58,14 @@ def test_a_pattern_recognises_its_keys_and_no_other(
         assert not pattern.fullmatch(altered)
 
 
+def test_marks_of_nodes_are_recognised_also_those_of_earlier_versions() -> None:
+    key = layout.node_mark("v1.5", "0a1b2c3d")
+    for mark in (key, key.replace("_node", "node")):
+        assert layout.NODE_MARK.fullmatch(mark).groupdict() == {"run_id": "v1.5", "submission": "0a1b2c3d"}
+        assert not [pattern for pattern in PATTERNS if pattern.fullmatch(mark)]
+    assert not layout.NODE_MARK.fullmatch(f"{key}.tmp")
+
+
 def test_every_pattern_has_an_example() -> None:
     assert {pattern for pattern, _, _ in KEYS} == set(PATTERNS)
 
@@ -70,7 +79,7 @@ def test_no_other_spelling_of_a_number_counts(number: str) -> None:
 PARTS_OF_KEYS = re.compile(
     r"(run_id|compare_to)=[^-]*$|(^|/)(shard|part|shareable)-|(open|closed)\\?\.json"
     r"|^/?(scores|predictions|metrics|runs|reports|attempts|heartbeats|logs|sources|nodes|faults|stop|submitted)/"
-    r"|^(_SUCCESS|node-mark\.|id_key|input_root\.json|(plan|run|identity)\.json|(studies|reads)\.parquet)"
+    r"|^(_SUCCESS|_?node-mark\.|id_key|input_root\.json|(plan|run|identity)\.json|(studies|reads)\.parquet)"
     r"|^\.(json|log|txt)$"
 )
 """What a text has that makes a key, recognises one or takes one apart."""

@@ -26,6 +26,7 @@ from diagchd_batch.scoring.driver.run_record_writer import RunFacts, RunRecordWr
 from diagchd_batch.scoring.driver.storage_and_limit_checks import check_space
 from diagchd_batch.scoring.liveness.driver_log import DriverLog
 from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, Heartbeat, driver_name, read_worker_beats
+from diagchd_batch.scoring.liveness.left_node_marks import remove_left_node_marks
 from diagchd_batch.scoring.liveness.progress_events import RunProgress, RunStart, ShardSummary
 from diagchd_batch.scoring.liveness.run_status import outcomes_so_far
 from diagchd_batch.scoring.liveness.stop_conditions import Ending, RunEnding
@@ -215,6 +216,7 @@ def _score(
         if not monitor.has_seen_workers and (reason := gate.closed()):
             raise RunEnding(reason)
 
+    remove_left_node_marks(job.output, job.private)
     marks = node_marks(job.run_id, job.submission, job.input, job.output, job.private)
     with cluster.connected(), marks:
         from diagchd_batch.scoring.driver.ray_data import run_shards  # imports Ray, which nothing needed before

@@ -9,8 +9,12 @@ from pathlib import Path
 from diagchd_batch.errors import InputError, StorageFault
 from diagchd_batch.sources.source import ObjectInfo
 
-TEMPORARY_NAME = re.compile(r"\.tmp-[0-9a-f]{16}")
-"""Name of a file that a store has not finished writing. The pattern is exact, so that no file of a user matches it."""
+TEMPORARY_NAME = re.compile(r"\.tmp-((?P<machine>[0-9a-f]{8})-(?P<pid>[0-9]{1,10})-)?[0-9a-f]{16}")
+"""Name of a file that a store has not finished writing. The pattern is exact, so that no file of a user matches it.
+
+`machine` and `pid` tell the process that writes it; `storage.temporary_files` makes them. Names of earlier versions do
+not have them.
+"""
 
 # mkfs makes this directory at the top of a disk for root alone. It never holds files of an archive.
 _SYSTEM_DIRECTORIES = {"lost+found"}

@@ -15,7 +15,7 @@ from typing import Any, Never
 import pytest
 
 from diagchd_batch.errors import StorageFault
-from diagchd_batch.storage import Store, atomic_files, open_store
+from diagchd_batch.storage import Store, open_store, temporary_files
 from diagchd_batch.storage.checks import check_create_if_absent
 from tests.support.servers_and_hosts.mounted import mounted
 from tests.support.servers_and_hosts.ordinary_user import as_ordinary_user, reachable_directory
@@ -157,7 +157,7 @@ def test_a_killed_writer_leaves_no_half_file_and_its_rest_is_cleaned_up(
     assert "scores/.tmp-notes" in keys(store) and "scores/.tmp-0123456789abcdef" not in keys(store)
     open_store(str(tmp_path)).create("scores/next", b"")
     assert leftover.exists(), "it can belong to a running writer"
-    monkeypatch.setattr(time, "time", lambda: leftover.stat().st_mtime + atomic_files.LEFTOVER_AGE_S + 1)
+    monkeypatch.setattr(time, "time", lambda: leftover.stat().st_mtime + temporary_files.LEFTOVER_AGE_S + 1)
     open_store(str(tmp_path)).create("scores/after", b"")
     assert not leftover.exists() and own.exists()
 
