@@ -19,9 +19,10 @@ def column_table(columns: Sequence[Column]) -> str:
     """Return a Markdown table with one row per column."""
     lines = ["| column | type | in | meaning |", "|---|---|---|---|"]
     for column in columns:
+        unit = f" ({column.unit})" if column.unit else ""
         since = "" if column.since == 1 else f"; since schema version {column.since}"
         lines.append(
-            f"| `{column.name}` | {_type_name(column.type)} | {column.presence} | {column.description}{since} |"
+            f"| `{column.name}` | {_type_name(column.type)} | {column.presence} | {column.description}{unit}{since} |"
         )
     return "\n".join(lines)
 

@@ -1,12 +1,16 @@
 """What the declaration of a column says, and the Arrow schema and Parquet settings that follow from it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from diagchd_batch.table_format.declared_columns import DeclaredColumn, arrow_schema
+
+__all__ = ["Column", "Presence", "StoredMasks", "arrow_schema", "parquet_options"]
 
 
 class Presence(StrEnum):
@@ -21,6 +25,17 @@ class Presence(StrEnum):
     WHERE_KNOWN = "rows where it is known"
 
 
+_NULL_WHEN = {
+    Presence.ALWAYS: "",
+    Presence.SCORED: "failed rows",
+    Presence.OPENED: "failed rows whose file could not be opened",
+    Presence.FAILED: "scored rows",
+    Presence.WITH_REFERENCE: "failed rows, and rows without a planned reference mask",
+    Presence.USABLE_REFERENCE: "failed rows, and rows without a usable reference mask",
+    Presence.WHERE_KNOWN: "rows where it is not known",
+}
+
+
 @dataclass(frozen=True)
 class StoredMasks:
     """The masks of one row as they were read back: uint8 class numbers [height, width] on the model's grid.
@@ -33,45 +48,33 @@ class StoredMasks:
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column of a table.
+class Column(DeclaredColumn):
+    """One column of a table that `verify` checks. `DeclaredColumn` has the arguments that every table's columns have.
+
+    A column that is younger than schema version 1 must be nullable, because older tables are read as if it were there
+    and null.
 
     Args:
-        name: The column's name, with its unit.
-        type: The Arrow type.
-        description: What a value means, in one line. The documentation shows it.
         presence: The rows in which the column has a value.
-        nullable: Whether the Arrow schema permits nulls. A column that is younger than schema version 1 must, because
-            older tables are read as if it were there and null.
         repeats: Whether few distinct values are expected, so that Parquet stores them in a dictionary. Lists always
             are.
         compressed: Whether Parquet compresses the column and keeps minimum and maximum. PNG files gain nothing.
         looked_up: Whether people look for rows by single values of it, so that Parquet keeps a Bloom filter.
-        minimum: The least value that `verify` accepts, or None.
-        maximum: The greatest value that `verify` accepts, or None.
         recount: Computes the value again from the stored masks, for columns where that is possible.
-        since: The schema version that brought the column.
         version_1_type: The Arrow type that files of schema version 1 state, or None where it is `type`.
     """
 
-    name: str
-    type: pa.DataType
-    description: str
     presence: Presence = Presence.SCORED
-    nullable: bool = True
     repeats: bool = False
     compressed: bool = True
     looked_up: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
     recount: Callable[[StoredMasks], int | None] | None = None
-    since: int = 1
     version_1_type: pa.DataType | None = None
 
     @property
-    def field(self) -> pa.Field:
-        """The Arrow field."""
-        return pa.field(self.name, self.type, nullable=self.nullable)
+    def rows_without_value(self) -> str:
+        """In which rows the column is null; empty if in none."""
+        return self.null_when or _NULL_WHEN[self.presence]
 
     @property
     def parquet_path(self) -> str:
@@ -90,11 +93,6 @@ class Column:
         if self.maximum is not None and not value <= self.maximum:
             return f"{self.name} is {value}, more than {self.maximum:g}"
         return None
-
-
-def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
-    """Return the Arrow schema of a table with these columns."""
-    return pa.schema([column.field for column in columns])
 
 
 def parquet_options(columns: Sequence[Column], rows_per_group: int) -> dict[str, Any]:

@@ -31,11 +31,15 @@ REFERENCE_OK = "ok"
 
 _VERSION_1_CATEGORY = pa.dictionary(pa.int32(), pa.string())
 _TEXT, _COUNT, _NUMBER = pa.string(), pa.int32(), pa.float32()
+_GRID = "pixels of the model's grid"
+_CODING = f"class numbers ({', '.join(f'{value} {name}' for value, name in enumerate(CLASSES))})"
 
 
 def _category(name: str, description: str, presence: Presence, *, nullable: bool = True) -> Column:
     """Declare a column with few distinct texts. Engines cannot group or join Arrow dictionaries that differ by file."""
-    return Column(name, _TEXT, description, presence, nullable, repeats=True, version_1_type=_VERSION_1_CATEGORY)
+    return Column(
+        name, _TEXT, description, presence, nullable=nullable, repeats=True, version_1_type=_VERSION_1_CATEGORY
+    )
 
 
 def _pixels(value: int) -> Callable[[StoredMasks], int]:
@@ -73,46 +77,51 @@ _MEASURES = (
     Column("chd_probability", _NUMBER, "probability of congenital heart disease", minimum=0, maximum=1),
     Column("chd_call", pa.bool_(), "whether the probability reaches the model card's threshold"),
     *[
-        Column(f"{name}_px", _COUNT, f"pixels of class {name} in the predicted mask", recount=_pixels(value))
+        Column(
+            f"{name}_px", _COUNT, f"pixels of class {name} in the predicted mask", unit=_GRID, recount=_pixels(value)
+        )
         for value, name in enumerate(CLASSES)
     ],
     Column("quality_flags", pa.list_(_TEXT), "heuristic warnings about the predicted mask and the probability"),
-    Column("source_height", _COUNT, "height of the frame as it was read, in pixels", repeats=True, minimum=1),
-    Column("source_width", _COUNT, "width of the frame as it was read, in pixels", repeats=True, minimum=1),
+    Column(
+        "source_height", _COUNT, "height of the frame as it was read", unit="source pixels", repeats=True, minimum=1
+    ),
+    Column("source_width", _COUNT, "width of the frame as it was read", unit="source pixels", repeats=True, minimum=1),
 )
 
 _USABLE = Presence.USABLE_REFERENCE
 
 _REFERENCE = (
     _category("reference_status", "`ok`, or why the reference mask cannot be used", Presence.WITH_REFERENCE),
-    Column("seg_loss", _NUMBER, "cross-entropy (nats, mean over pixels) plus one minus `soft_dice`", _USABLE),
+    Column("seg_loss", _NUMBER, "cross-entropy, mean over pixels, plus one minus `soft_dice`", _USABLE, unit="nats"),
     Column("soft_dice", _NUMBER, "soft Dice coefficient of prediction and reference, mean over the classes", _USABLE),
     *[
-        Column(f"reference_px_{name}", _COUNT, f"pixels of class {name} in the reference mask", _USABLE,
+        Column(f"reference_px_{name}", _COUNT, f"pixels of class {name} in the reference mask", _USABLE, unit=_GRID,
                recount=_reference_pixels(value))
         for value, name in enumerate(CLASSES)
     ],
     *[
-        Column(f"intersection_px_{name}", _COUNT, f"pixels of class {name} in both masks", _USABLE,
+        Column(f"intersection_px_{name}", _COUNT, f"pixels of class {name} in both masks", _USABLE, unit=_GRID,
                recount=_common_pixels(name))
         for name in (*CLASSES, WHOLE_HEART)
     ],
     *[
         Column(f"hd95_source_px_{name}", _NUMBER,
-               f"95th percentile of the surface distances of {name}, in source pixels", _USABLE)
+               f"95th percentile of the surface distances of {name}", _USABLE, unit="source pixels")
         for name in SURFACE_CLASSES
     ],
     *[
-        Column(f"assd_source_px_{name}", _NUMBER, f"mean of the surface distances of {name}, in source pixels",
-               _USABLE)
+        Column(f"assd_source_px_{name}", _NUMBER, f"mean of the surface distances of {name}", _USABLE,
+               unit="source pixels")
         for name in SURFACE_CLASSES
     ],
 )  # fmt: skip
 
 _MASKS = (
-    Column("mask_png", pa.binary(), "predicted mask: 8-bit grey PNG of class numbers on the model's grid",
+    Column("mask_png", pa.binary(), f"predicted mask: 8-bit grey PNG of {_CODING} on the model's grid",
            compressed=False),
-    Column("reference_png", pa.binary(), "reference mask, likewise", _USABLE, compressed=False),
+    Column("reference_png", pa.binary(), f"reference mask: 8-bit grey PNG of {_CODING} on the model's grid", _USABLE,
+           compressed=False),
 )  # fmt: skip
 
 SCORE_COLUMNS = (*_IDENTITY, *_MEASURES, *_REFERENCE, *_MASKS)
