@@ -16,6 +16,7 @@ from diagchd_batch.errors import RunFault
 from diagchd_batch.results.derived_tables import write_lineage_tables, write_run_table
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import read_run_record, write_run_record
+from tests.support.queries_page import file_statements, filled_in, pandas_blocks
 from tests.unit.results.made_lineage import MadeLineage
 from tests.unit.results.made_run import MadePlan, run_record
 
@@ -86,32 +87,18 @@ def with_arrow(root: Path, lineage: str) -> Current:
 
 
 def with_pandas(root: Path, lineage: str) -> Current:
-    lineages = pd.read_parquet(root / "lineages")
-    runs = lineages[lineages.lineage == lineage].run_id
-    rows = pd.read_parquet(root / "predictions", columns=list(KEY)).astype({"run_id": "str"})
-    rows = rows[rows.run_id.isin(runs)].assign(frame_key=lambda table: table.frame.fillna(-1).astype("int32"))
-    gone = pd.read_parquet(root / "superseded").query("superseded_by in @runs").drop(columns="superseded_by")
-    merged = rows.merge(gone, how="left", indicator=True)
-    kept = merged[merged["_merge"] == "left_only"]
-    return {(row.run_id, row.image_id, None if pd.isna(row.frame) else int(row.frame)) for row in kept.itertuples()}
-
-
-COUNTING_SQL = """
-WITH in_lineage AS (SELECT run_id FROM '{root}/lineages/*.parquet' WHERE lineage = '{lineage}'),
-gone AS (
-    SELECT * FROM '{root}/superseded/*.parquet' WHERE superseded_by IN (SELECT run_id FROM in_lineage)
-)
-SELECT predictions.*
-FROM '{root}/predictions/*/*.parquet' AS predictions LEFT JOIN gone
-ON gone.run_id = predictions.run_id AND gone.image_id = predictions.image_id
-   AND gone.frame_key = coalesce(predictions.frame, -1)
-WHERE predictions.run_id IN (SELECT run_id FROM in_lineage) AND gone.image_id IS NULL
-"""
+    variables: dict[str, Any] = {}
+    exec(filled_in(pandas_blocks()["counting"], OUTPUT=str(root), RUN_A=lineage), variables)
+    kept = variables["counting"].itertuples()
+    return {(row.run_id, row.image_id, None if pd.isna(row.frame) else int(row.frame)) for row in kept}
 
 
 def with_duckdb(root: Path, lineage: str) -> Current:
-    sql = COUNTING_SQL.format(root=root, lineage=lineage)
-    return set(duckdb.sql(f"SELECT run_id, image_id, frame FROM ({sql})").fetchall())
+    with duckdb.connect() as connection:
+        for table, files in {"predictions": "*/*", "lineages": "*", "superseded": "*"}.items():
+            connection.execute(f"CREATE VIEW {table} AS FROM '{root}/{table}/{files}.parquet'")
+        rows = connection.sql(filled_in(file_statements()["counting"], RUN_A=lineage))
+        return set(rows.select("run_id, image_id, frame").fetchall())
 
 
 @pytest.mark.parametrize("lineage", PARENTS)

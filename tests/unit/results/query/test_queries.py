@@ -21,8 +21,8 @@ from diagchd_batch.results.columns import SOURCES
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from tests.support.evaluated_runs import FAILED, RUN_ID, MadeOutput, MadeStudy
+from tests.support.queries_page import PAGE, file_statements, filled_in, statements
 
-PAGE = Path(__file__).parents[4] / "docs" / "queries.md"
 LATER = "aaaaaaaa-4e5f6071-1"
 DIGEST = "abcdef" + "0" * 58
 READERS = ("A", "B", "C")
@@ -38,11 +38,6 @@ STUDIES: dict[str, Any] = {
     "seven": (0, FAILED, 0.2, (0, 0, 0), "south"),
 }
 FLAGS = {"one": ["no_septum", "unsure"], "two": ["unsure"]}
-
-
-def queries() -> dict[str, str]:
-    found = re.findall(r"<!-- query: (\w+) -->\n```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    return dict(found)
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +85,7 @@ def answer(made: MadeOutput) -> Callable[[str], pd.DataFrame]:
     database = open_query(open_output(made.output.uri), TABLES)
 
     def run(name: str) -> pd.DataFrame:
-        sql = queries()[name]
-        for word, value in {"RUN_A": RUN_ID, "RUN_B": LATER, "STUDY": "two", "DIGEST": "abcdef"}.items():
-            sql = re.sub(rf"\b{word}\b", value, sql)
+        sql = filled_in(statements()[name], RUN_A=RUN_ID, RUN_B=LATER, STUDY="two", DIGEST="abcdef")
         return database.table(sql).to_pandas()
 
     return run
@@ -110,10 +103,17 @@ def called(place: int, threshold: float = 0.5) -> dict[str, bool]:
 
 def test_the_page_has_a_check_for_each_query() -> None:
     checked = set(re.findall(r'answer\("(\w+)"\)', Path(__file__).read_text(encoding="utf-8")))
-    assert set(queries()) == checked
-    assert len(queries()) >= 10
+    assert set(statements()) == checked
+    assert len(statements()) >= 10
     text = PAGE.read_text(encoding="utf-8")
-    assert text.count("```sql") == len(queries())
+    assert text.count("```sql") == len(statements()) + len(file_statements())
+
+
+def test_results_and_frames(answer: Callable[[str], pd.DataFrame], own_name: dict[str, str]) -> None:
+    found = answer("results_and_frames")
+    assert {own_name[study] for study in found.study_id} == set(called(0))
+    assert set(found.scored_by) == {RUN_ID}
+    assert list(found.chd_probability) == pytest.approx(list(found.score))
 
 
 def test_model_against_readers(answer: Callable[[str], pd.DataFrame], own_name: dict[str, str]) -> None:
@@ -167,10 +167,11 @@ def test_nothing_is_there_twice_and_a_doubled_row_would_be_found(
     try:
         made.output.replace(key, buffer.getvalue())
         database = open_query(open_output(made.output.uri), TABLES)
-        (row,) = database.table(queries()["twice"]).to_pylist()
+        rows = database.table(statements()["twice"]).to_pylist()
     finally:
         made.output.replace(key, before)
-    assert row["image_id"] == table["image_id"][2].as_py() and row["n_rows"] == 2
+    assert [row["run_id"] for row in rows] == [LATER, f"lineage of {LATER}"]
+    assert {(row["image_id"], row["n_rows"]) for row in rows} == {(table["image_id"][2].as_py(), 2)}
 
 
 def test_files_with_the_same_content(answer: Callable[[str], pd.DataFrame]) -> None:
