@@ -24,7 +24,7 @@ def pandas_blocks() -> dict[str, str]:
 def filled_in(statement: str, **values: str) -> str:
     """Return a statement with words such as RUN_A replaced."""
     for word, value in values.items():
-        statement = re.sub(rf"\b{word}\b", lambda match, value=value: value, statement)
+        statement = re.sub(rf"\b{word}\b", value.replace("\\", r"\\"), statement)
     return statement
 
 
