@@ -29,7 +29,7 @@ from diagchd_batch.config.uri_redaction import UriRedactor
 from diagchd_batch.errors import DiagchdBatchError, ItemError
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.process.interrupts import RunInterrupted
-from diagchd_batch.runs.submit import submit_on_joined_ray
+from diagchd_batch.runs.submit import SubmitOptions, submit_on_joined_ray
 from diagchd_batch.scoring.driver.prometheus import MeasuredProgress
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.liveness.driver_log import DriverLog
@@ -81,17 +81,11 @@ def _run(arguments: argparse.Namespace, load: Load, run_log: DriverLog) -> int:
         return ExitCode.FAILED
     try:
         with progress.warnings():
-            outcome = submit_on_joined_ray(
-                config,
-                MeasuredProgress(progress),
-                environ=os.environ,
-                command=sys.argv,
-                request=RunRequest(
-                    arguments.run_id, arguments.new_run, arguments.selection or "all", arguments.input_moved
-                ),
-                until=until,
-                log=run_log,
-            ).outcome
+            request = RunRequest(
+                arguments.run_id, arguments.new_run, arguments.selection or "all", arguments.input_moved
+            )
+            options = SubmitOptions(config, os.environ, sys.argv, request, until)
+            outcome = submit_on_joined_ray(options, MeasuredProgress(progress), run_log).outcome
     except (Exception, RunInterrupted) as error:
         if progress.fault(error):
             log.message(_keep_full_text(config, arguments.run_id, run_log))

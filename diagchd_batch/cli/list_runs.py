@@ -15,6 +15,7 @@ from diagchd_batch.cli.options import (
     open_workspace,
 )
 from diagchd_batch.cli.status import exit_if_damaged, known
+from diagchd_batch.errors import UsageError
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -36,9 +37,13 @@ def list_runs(
 
     Example: diagchd-batch list out/sample
     """
+    from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.runs.list_runs import list_runs as find_runs
 
-    found = find_runs(None if output is None else open_workspace(output, private_uri), address, os.environ)
+    if output is not None and address is not None:
+        raise UsageError("list shows either the runs of an output or a cluster's submissions; omit OUTPUT or --address")
+    workspace = None if output is None else open_workspace(output, private_uri)
+    found = find_runs(workspace, cluster_address(address, os.environ))
     if as_json:
         print_json([*map(asdict, found.runs), *map(asdict, found.submissions)])
     else:

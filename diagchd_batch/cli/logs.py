@@ -34,7 +34,8 @@ def logs(
 
     Example: diagchd-batch logs out/sample --run-id 1f3a5c7e-9b2d4f60-1
     """
+    from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.runs.logs import read_logs
 
     workspace = None if output is None else open_workspace(output, private_uri)
-    print_text(read_logs(workspace, run_id, address, os.environ, on_note=say), end="")
+    print_text(read_logs(workspace, run_id, cluster_address(address, os.environ), on_note=say), end="")

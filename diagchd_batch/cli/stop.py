@@ -71,6 +71,7 @@ def stop(
 def _stop_at_once(
     output: str | None, run_id: str | None, private_uri: str | None, address: str | None, as_json: bool
 ) -> None:
+    from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.runs.stop import live_run_ids, stop_at_once
 
     if run_id is not None:
@@ -83,7 +84,7 @@ def _stop_at_once(
         raise UsageError("name the run that is to end at once with --run-id; `diagchd-batch list` shows the ids")
     ended = []
     for name in run_ids:
-        ended.append(stop_at_once(name, address, os.environ))
+        ended.append(stop_at_once(name, cluster_address(address, os.environ)))
         if not as_json:
             say(f"{ended[-1].submission_id}: {'told to end' if ended[-1].asked else 'had ended already'}")
     if as_json:

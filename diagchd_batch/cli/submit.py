@@ -30,7 +30,7 @@ from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig
-    from diagchd_batch.runs.submit import ClusterSubmission
+    from diagchd_batch.runs.submit import ClusterSubmission, SubmitOptions
     from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
     from diagchd_batch.scoring.driver.run_job import RunOutcome
 
@@ -70,6 +70,7 @@ def submit(
     """
     from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.config.loading import load_job
+    from diagchd_batch.runs.submit import SubmitOptions
     from diagchd_batch.scoring.liveness.until_option import parse_deadline
 
     cluster = cluster_address(address, os.environ)
@@ -79,46 +80,46 @@ def submit(
     request = run_request(run_id, new_run, select, only, retry, input_moved)
     job = load_job(config, overrides, os.environ)
     say_caution(job)
+    options = SubmitOptions(job, os.environ, sys.argv[1:], request, deadline)
     if cluster:
-        _submit_to_cluster(job, cluster, request, deadline, no_wait, as_json)
+        _submit_to_cluster(options, cluster, no_wait, as_json)
     else:
-        _submit_here(job, request, deadline, as_json)
+        _submit_here(options, as_json)
 
 
-def _submit_here(job: "JobConfig", request: "RunRequest", until: datetime | None, as_json: bool) -> None:
+def _submit_here(options: "SubmitOptions", as_json: bool) -> None:
     from diagchd_batch.cli.progress import run_progress
     from diagchd_batch.process.interrupts import RunInterrupted
     from diagchd_batch.runs.submit import submit_here
 
     try:
         with run_progress() as progress:
-            done = submit_here(job, progress, environ=os.environ, command=sys.argv[1:], request=request, until=until)
+            done = submit_here(options, progress)
     except RunInterrupted as interruption:
         say(f"interrupted ({interruption}); what is committed stays, and the same command resumes the run")
         raise typer.Exit(interruption.exit_code) from None
-    outcome = done.outcome
+    job, outcome = options.config, done.outcome
     if as_json:
         print_json(_outcome_json(job, outcome))
     else:
         _print_outcome(job, outcome)
-        if request.selection == "new" and outcome.resumed and not outcome.ending:
+        if options.request.selection == "new" and outcome.resumed and not outcome.ending:
             say("this run had begun before; the same command now scores what has come in since it was planned")
         for note in done.notes:
             say(f"evaluation: {note}")
     raise typer.Exit(outcome.exit_code)
 
 
-def _submit_to_cluster(
-    job: "JobConfig", address: str, request: "RunRequest", until: datetime | None, no_wait: bool, as_json: bool
-) -> None:
+def _submit_to_cluster(options: "SubmitOptions", address: str, no_wait: bool, as_json: bool) -> None:
     from diagchd_batch.process.interrupts import RunInterrupted, interruptible
     from diagchd_batch.runs.submit import follow_submission, submit_to_cluster
 
+    job, request = options.config, options.request
     submission: ClusterSubmission | None = None
     exit_code: ExitCode | None = None
     try:
         with interruptible():
-            submission = submit_to_cluster(job, address, environ=os.environ, request=request, until=until)
+            submission = submit_to_cluster(options, address)
             say(f"{'attached to' if submission.attached else 'submitted'} {submission.submission_id}")
             if no_wait:
                 _say_ways_back(job, submission.run_id, request)

@@ -1,10 +1,8 @@
 """`list`: the runs of an output, or the submissions that a cluster knows."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from diagchd_batch.cluster.job_api import SubmittedJob
-from diagchd_batch.errors import UsageError
 from diagchd_batch.results.output import Output
 from diagchd_batch.runs.cluster_jobs import connect
 from diagchd_batch.runs.status import run_states
@@ -24,21 +22,18 @@ class Listing:
     submissions: tuple[SubmittedJob, ...] = ()
 
 
-def list_runs(output: Output | None, address: str | None, environ: Mapping[str, str]) -> Listing:
+def list_runs(output: Output | None, address: str | None) -> Listing:
     """Return the runs of an output; or, without an output, the submissions that a cluster knows.
 
     Args:
         output: The output, or None to ask a cluster.
-        address: The cluster's address, such as ``http://head:8265``; None to use Ray's variables in `environ`.
-        environ: The environment variables.
+        address: The cluster's address, which is not asked if an output is named.
 
     Raises:
-        UsageError: Both or neither are named, or the output holds no run.
+        UsageError: Neither is named, or the output holds no run.
         ConfigError: The cluster refuses this client.
         RunFault: The cluster does not answer.
     """
     if output is None:
-        return Listing(submissions=tuple(connect(address, environ).list()))
-    if address is not None:
-        raise UsageError("list shows either the runs of an output or a cluster's submissions; omit OUTPUT or --address")
+        return Listing(submissions=tuple(connect(address).list()))
     return Listing(runs=tuple(run_states(output)))

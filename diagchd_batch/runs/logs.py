@@ -1,8 +1,5 @@
 """`logs`: what a run's latest driver printed, from its cluster or from its output."""
 
-from collections.abc import Mapping
-
-from diagchd_batch.cluster.job_api import cluster_address
 from diagchd_batch.errors import DiagchdBatchError, UsageError
 from diagchd_batch.results.output import Output
 from diagchd_batch.runs.cluster_jobs import latest_submission
@@ -15,7 +12,6 @@ def read_logs(
     output: Output | None,
     run_id: str | None,
     address: str | None,
-    environ: Mapping[str, str],
     on_note: OnNote = ignore_note,
 ) -> str:
     """Return the log of a run's latest submission.
@@ -25,8 +21,7 @@ def read_logs(
     Args:
         output: The output that holds the run, or None if only the cluster can be asked.
         run_id: The run; the one of the output that began last by default.
-        address: The cluster's address; Ray's variables are asked if it is None.
-        environ: The environment variables.
+        address: The cluster's address, or None if none is named.
         on_note: Receives a sentence for the user about what is left out or asked instead.
 
     Raises:
@@ -36,20 +31,20 @@ def read_logs(
     if output is None:
         if run_id is None:
             raise UsageError("name the run's output, or a run with --run-id and its cluster with --address")
-        return _cluster_log(run_id, address, environ, on_note)
+        return _cluster_log(run_id, address, on_note)
     run_id = run_id or newest_run_id(output, on_note)
-    if cluster_address(address, environ):
+    if address:
         try:
-            jobs, submission_id = latest_submission(run_id, address, environ)
+            jobs, submission_id = latest_submission(run_id, address)
             return jobs.log(submission_id)
         except DiagchdBatchError as error:
             on_note(f"{error}; this is the log that the output keeps")
     return _kept_log(output, run_id)
 
 
-def _cluster_log(run_id: str, address: str | None, environ: Mapping[str, str], on_note: OnNote) -> str:
+def _cluster_log(run_id: str, address: str | None, on_note: OnNote) -> str:
     try:
-        jobs, submission_id = latest_submission(run_id, address, environ)
+        jobs, submission_id = latest_submission(run_id, address)
         return jobs.log(submission_id)
     except DiagchdBatchError:
         on_note("name the run's output as well (logs OUTPUT) to print the log that it keeps")

@@ -1,6 +1,6 @@
 """`stop`: ends runs after the shards in progress, by way of their output, or at once, by way of their cluster."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diagchd_batch.results.output import Output
@@ -58,15 +58,14 @@ def live_run_ids(output: Output) -> list[str]:
     return [run_id for run_id in all_run_ids(output) if live_submissions(output, run_id)]
 
 
-def stop_at_once(run_id: str, address: str | None, environ: Mapping[str, str]) -> EndAnswer:
+def stop_at_once(run_id: str, address: str | None) -> EndAnswer:
     """End a run on a cluster at once.
 
     The shards in progress are abandoned. The same submit resumes the run.
 
     Args:
         run_id: The run's id.
-        address: The cluster's address, such as ``http://head:8265``; None to use `environ`.
-        environ: The environment variables.
+        address: The cluster's address, or None if none is named.
 
     Returns:
         The run's last submission, and whether it was told to end because it still ran.
@@ -76,5 +75,5 @@ def stop_at_once(run_id: str, address: str | None, environ: Mapping[str, str]) -
         ConfigError: The cluster refuses this client.
         RunFault: The cluster does not answer.
     """
-    jobs, submission_id = latest_submission(run_id, address, environ)
+    jobs, submission_id = latest_submission(run_id, address)
     return EndAnswer(run_id, submission_id, asked=jobs.stop(submission_id))

@@ -33,6 +33,25 @@ _REPORTED_EXIT_CODES = set(ExitCode) - {ExitCode.DONE, ExitCode.FAILED_INPUTS}
 
 
 @dataclass(frozen=True, slots=True)
+class SubmitOptions:
+    """A job, and what the command line says about it.
+
+    Attributes:
+        config: The job file.
+        environ: The environment variables, which may hold the identifier key.
+        command: The words of the command line, for the private run record.
+        request: Which run is meant: a new one, a named one, or a part of the input.
+        until: When the last shard must have ended; None for no deadline.
+    """
+
+    config: JobConfig
+    environ: Mapping[str, str]
+    command: Sequence[str]
+    request: RunRequest
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A run that ended. `notes` say what its evaluation left out, and why."""
 
@@ -61,26 +80,14 @@ def check_job(config: JobConfig) -> None:
     read_evaluation_files(config.evaluation)
 
 
-def submit_here(
-    config: JobConfig,
-    progress: RunProgress,
-    *,
-    environ: Mapping[str, str],
-    command: Sequence[str],
-    request: RunRequest = RunRequest(),
-    until: datetime | None = None,
-) -> Submission:
+def submit_here(options: SubmitOptions, progress: RunProgress) -> Submission:
     """Score, evaluate and report on this machine, with a Ray of its own.
 
     The same call resumes a run that was interrupted, and repeats the outcome of one that is finished.
 
     Args:
-        config: The job file.
+        options: The job, and what the command line says about it.
         progress: Receives what happens.
-        environ: The environment variables, which may hold the identifier key.
-        command: The command line, for the private run record.
-        request: What the command line says about the run.
-        until: When the last shard must have ended; None for no deadline.
 
     Returns:
         The run's outcome, and what its evaluation left out.
@@ -89,31 +96,16 @@ def submit_here(
         DiagchdBatchError: The run cannot go on. What is committed stays.
         RunInterrupted: SIGINT or SIGTERM arrived. What is committed stays.
     """
-    check_job(config)
-    return _score_evaluate_report(
-        config, LocalCluster(this_machine()), progress, environ, command, request, until, log=None
-    )
+    check_job(options.config)
+    return _score_evaluate_report(options, LocalCluster(this_machine()), progress)
 
 
-def submit_on_joined_ray(
-    config: JobConfig,
-    progress: RunProgress,
-    *,
-    environ: Mapping[str, str],
-    command: Sequence[str],
-    request: RunRequest = RunRequest(),
-    until: datetime | None = None,
-    log: DriverLog | None = None,
-) -> Submission:
+def submit_on_joined_ray(options: SubmitOptions, progress: RunProgress, log: DriverLog | None = None) -> Submission:
     """Score, evaluate and report on the Ray cluster that this process belongs to, once every node has been checked.
 
     Args:
-        config: The job file.
+        options: The job, and what the command line says about it.
         progress: Receives what happens.
-        environ: The environment variables, which may hold the identifier key.
-        command: The command line, for the private run record.
-        request: What the command line says about the run.
-        until: When the last shard must have ended; None for no deadline.
         log: Receives the driver's messages and keeps them in the private tree; None to keep none.
 
     Returns:
@@ -122,24 +114,18 @@ def submit_on_joined_ray(
     Raises:
         DiagchdBatchError: The errors of `submit_here`, and an error if a node is not suitable.
     """
+    config = options.config
     check_job(config)
     cluster = ExistingCluster(config.cluster, progress.message)
     cluster.nodes()
     check_nodes(config)
-    return _score_evaluate_report(config, cluster, progress, environ, command, request, until, log=log)
+    return _score_evaluate_report(options, cluster, progress, log)
 
 
 def _score_evaluate_report(
-    config: JobConfig,
-    cluster: Cluster,
-    progress: RunProgress,
-    environ: Mapping[str, str],
-    command: Sequence[str],
-    request: RunRequest,
-    until: datetime | None,
-    *,
-    log: DriverLog | None,
+    options: SubmitOptions, cluster: Cluster, progress: RunProgress, log: DriverLog | None = None
 ) -> Submission:
+    config, environ = options.config, options.environ
     notes: list[str] = []
 
     def evaluate(run_id: str) -> None:
@@ -154,9 +140,9 @@ def _score_evaluate_report(
         cluster,
         progress,
         environ=environ,
-        command=command,
-        request=request,
-        until=until,
+        command=options.command,
+        request=options.request,
+        until=options.until,
         derive=evaluate,
         conclude=report,
         log=log,
@@ -186,24 +172,14 @@ def key_figures(config: JobConfig, run_id: str) -> list[KeyFigure]:
     return read_key_figures(Workspace.of_job(config).storage, run_id)
 
 
-def submit_to_cluster(
-    config: JobConfig,
-    address: str,
-    *,
-    environ: Mapping[str, str],
-    request: RunRequest = RunRequest(),
-    until: datetime | None = None,
-) -> ClusterSubmission:
+def submit_to_cluster(options: SubmitOptions, address: str) -> ClusterSubmission:
     """Start a run on a cluster through its job API, or attach to the submission of it that is running there.
 
     The output must be reachable from here, because run ids are keyed and the key lies in the private tree.
 
     Args:
-        config: The job file.
+        options: The job, and what the command line says about it.
         address: The cluster's address, such as ``http://head:8265``.
-        environ: The environment variables, which may hold the identifier key.
-        request: What the command line says about the run.
-        until: When the last shard must have ended; None for no deadline.
 
     Returns:
         The cluster, the run, and the submission of it that is running there.
@@ -212,19 +188,20 @@ def submit_to_cluster(
         ConfigError: The cluster refuses this client, or the job file cannot be used there.
         RunFault: The cluster does not answer.
     """
+    config, request = options.config, options.request
     check_job(config)
     jobs = ClusterJobs(address)
-    workspace = Workspace.of_job(config, environ)
+    workspace = Workspace.of_job(config, options.environ)
     model = model_of(config)
     registry = RunRegistry(workspace.storage, workspace.private, workspace.create_key())
     root = requested_input_root(workspace, request)
     run_id = requested_run(config, model, registry, root, request).identity.run_id
-    options = [] if request.selection == "all" else ["--select", request.selection]
+    words = [] if request.selection == "all" else ["--select", request.selection]
     if request.input_moved:
-        options.append("--input-moved")
-    if until:
-        options += ["--until", until.isoformat()]
-    submission_id, attached = jobs.submit(config, workspace.private, run_id, options)
+        words.append("--input-moved")
+    if options.until:
+        words += ["--until", options.until.isoformat()]
+    submission_id, attached = jobs.submit(config, workspace.private, run_id, words)
     return ClusterSubmission(jobs, run_id, submission_id, attached)
 
 

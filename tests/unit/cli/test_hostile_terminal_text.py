@@ -165,7 +165,7 @@ def outcome_of(**fields: Any) -> RunOutcome:
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_the_end_of_a_submit(job: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]) -> None:
-    def submit_here(config: Any, progress: Any, **_: Any) -> submit.Submission:
+    def submit_here(options: Any, progress: Any) -> submit.Submission:
         progress.message(HOSTILE)
         return submit.Submission(outcome_of(), (HOSTILE,))
 
@@ -247,7 +247,7 @@ def test_errors_about_the_arguments_of_a_job(
 def test_a_job_on_a_cluster(
     job: Path, log: str, is_fault: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def submit_on_joined_ray(_: Any, progress: Any, **__: Any) -> submit.Submission:
+    def submit_on_joined_ray(_: Any, progress: Any, __: Any) -> submit.Submission:
         progress.started(RunStart(f"run-{HOSTILE}", 10, 1, 0, 0, resumed=True))
         progress.message(HOSTILE)
         warnings.warn(HOSTILE, stacklevel=1)

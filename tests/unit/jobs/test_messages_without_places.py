@@ -4,7 +4,6 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,8 +12,8 @@ from diagchd_batch.config.models import JobConfig
 from diagchd_batch.config.uri_redaction import UriRedactor
 from diagchd_batch.errors import ConfigError, InputError, ItemError, StorageFault
 from diagchd_batch.failure_codes import FailureCode
-from diagchd_batch.runs.submit import check_job
-from diagchd_batch.scoring.liveness.driver_log import read_log
+from diagchd_batch.runs.submit import SubmitOptions, check_job
+from diagchd_batch.scoring.liveness.driver_log import DriverLog, read_log
 from diagchd_batch.scoring.liveness.progress_events import RunProgress
 from diagchd_batch.sources import open_source
 from diagchd_batch.sources.checks import check_readable
@@ -97,7 +96,8 @@ def run(
 ) -> int:
     """Run the job as a cluster does, in the working directory that `submit` has sent. `kind` replaces the scoring."""
 
-    def submit(config: JobConfig, progress: RunProgress, **_: Any) -> None:
+    def submit(options: SubmitOptions, progress: RunProgress, _: DriverLog) -> None:
+        config = options.config
         warnings.warn(f"{config.input.uri}/{CANARY}: a damaged record is left out", stacklevel=1)
         progress.message(f"listing {config.input.uri}")
         kind(config)

@@ -6,8 +6,7 @@ import pytest
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.process.interrupts import RunInterrupted
-from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
-from diagchd_batch.scoring.liveness.progress_events import RunProgress
+from diagchd_batch.runs.submit import SubmitOptions
 from jobs import score
 
 JOB = JobConfig.model_validate({"input": {"uri": "/archive", "layout": "tree"}, "output": {"uri": "/out"}})
@@ -27,8 +26,8 @@ def test_select_and_its_old_spellings_name_the_same_run(
 ) -> None:
     asked = []
 
-    def submit(job: JobConfig, progress: RunProgress, *, request: RunRequest, **_: Any) -> Never:
-        asked.append((job, request.selection))
+    def submit(options: SubmitOptions, *_: Any) -> Never:
+        asked.append((options.config, options.request.selection))
         raise RunInterrupted(15)
 
     monkeypatch.setattr(score, "submit_on_joined_ray", submit)
