@@ -5,14 +5,13 @@
 It prints what it wrote as one line of JSON. The settings and exit codes are those of `diagchd-batch evaluate`.
 """
 
-import argparse
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
 
-from diagchd_batch.cli.console import say
+from diagchd_batch.cli.console import ConsoleParser, say
 from diagchd_batch.cli.error_exits import errors_as_exit_codes
+from diagchd_batch.escaping import json_for_console
 from diagchd_batch.runs.evaluate import evaluate
 from diagchd_batch.runs.run_lookup import evaluation_settings
 from diagchd_batch.workspace import Workspace
@@ -20,7 +19,7 @@ from diagchd_batch.workspace import Workspace
 
 def main() -> None:
     """Evaluate the run that the command line names. An error ends the process with its exit code."""
-    parser = argparse.ArgumentParser(description="Write the metrics tables of a run and its report.")
+    parser = ConsoleParser(description="Write the metrics tables of a run and its report.")
     parser.add_argument("output")
     parser.add_argument("--run-id", help="default: the latest finished run")
     parser.add_argument("--private-uri", help="where the private tree lies, if not in the output")
@@ -31,7 +30,7 @@ def main() -> None:
         settings = evaluation_settings(arguments.config, arguments.overrides, os.environ)
         workspace = Workspace.open(arguments.output, arguments.private_uri)
         done = evaluate(workspace, arguments.run_id, config=settings, on_note=say)
-        print(json.dumps(asdict(done.summary) | {"report": done.report_key}))
+        print(json_for_console(asdict(done.summary) | {"report": done.report_key}))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Turns the errors of a command or job into a message on stderr and an exit code."""
+"""Turns the errors and warnings of a command or job into messages on stderr, and an error into an exit code."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from diagchd_batch.cli.console import fail
+from diagchd_batch.cli.console import fail, say
 from diagchd_batch.errors import DiagchdBatchError, ItemError
 from diagchd_batch.exit_codes import ExitCode
 
@@ -13,11 +14,16 @@ from diagchd_batch.exit_codes import ExitCode
 def errors_as_exit_codes() -> Iterator[None]:
     """Return a context manager in which a user's mistake ends the process with its message, never with a traceback.
 
+    Warnings become messages too.
+
     Raises:
         SystemExit: An error ended the block. Its code is that of the error.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            # Their texts can repeat what stands in damaged files.
+            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+            yield
     except DiagchdBatchError as error:
         fail(str(error))
         sys.exit(error.exit_code)

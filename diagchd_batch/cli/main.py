@@ -2,7 +2,6 @@
 
 import platform
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -30,7 +29,7 @@ from diagchd_batch.cli import (
     submit,
     verify,
 )
-from diagchd_batch.cli.console import fail, say
+from diagchd_batch.cli.console import fail
 from diagchd_batch.cli.error_exits import errors_as_exit_codes
 from diagchd_batch.escaping import for_console
 from diagchd_batch.exit_codes import ExitCode
@@ -116,7 +115,5 @@ def main() -> None:
             "a container, or WSL 2 on Windows"
         )
         sys.exit(ExitCode.USAGE)
-    with errors_as_exit_codes(), warnings.catch_warnings():
-        # Their texts can repeat what stands in damaged files.
-        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+    with errors_as_exit_codes():
         app()
