@@ -28,7 +28,9 @@ class Architecture(_Section):
     )
     height: int = Field(gt=0, le=_MAX_SIDE_PX, description="rows of the grid that images are resized to")
     width: int = Field(gt=0, le=_MAX_SIDE_PX, description="columns of that grid")
-    parameters: int = Field(gt=0, description="number of the network's parameters")
+    parameters: int = Field(
+        gt=0, description="number of the network's parameters; another number than it has is refused"
+    )
 
 
 class Tensor(_Section):
@@ -60,7 +62,10 @@ class TrainingData(_Section):
     """The data that the weights were trained on."""
 
     description: str
-    sha256: str = Field(description="digest over the generated training and validation images, masks and labels")
+    sha256: str = Field(
+        description="digest over the generated training and validation images, masks and labels, as the maker of the "
+        "package states it; only who has these data can compare it"
+    )
     simulated: bool
     repeat_with: str = Field(description="the command that makes the data and the weights again")
 

@@ -73,7 +73,7 @@ def build_network_from_card(
         A model from ``[batch, height, width, 3]`` to the outputs that `build_network` describes.
 
     Raises:
-        ConfigError: The grid is impossible.
+        ConfigError: The grid is impossible, or the card states another number of parameters.
     """
     architecture = card.architecture
     height = architecture.height if height is None else height
@@ -83,7 +83,14 @@ def build_network_from_card(
     image = keras.Input((height, width, 3), name="image")
     logits, features = (builder or NetworkBuilder)(architecture.width_factor).segment(image)
     segmentation = layers.Softmax(name="Seg")(logits)
-    return keras.Model(image, [segmentation, _classify(features)], name=card.name.replace("-", "_"))
+    model = keras.Model(image, [segmentation, _classify(features)], name=card.name.replace("-", "_"))
+    if model.count_params() != architecture.parameters:
+        raise ConfigError(
+            f"the card of model {card.name} states {architecture.parameters:,} parameters, but the network that it "
+            f"describes (width_factor {architecture.width_factor:g}) has {model.count_params():,}; one of the two is "
+            "wrong, so ask whoever made the package for the right card.json"
+        )
+    return model
 
 
 def pooled_features(network: keras.Model) -> Tensor:

@@ -139,11 +139,13 @@ def _header(names: Sequence[str], source: str, columns: TableColumns) -> list[st
             f"{source}: no column {missing[0]}; the first line names the columns, at least "
             f"{', '.join(columns.required)}, with commas, semicolons or tabs between them"
         )
-    # The messages below show names from the first line. They come after the check of the required names, because a
-    # first line without them may be the row of a patient.
+    # This message comes after the check of the required names, because a first line without them may be the row of a
+    # patient. It shows no name that the program does not know, because a log may keep it.
     twice = [name for name, count in Counter(header).items() if count > 1 and name]
     if twice:
-        raise InputError(f"{source}: there are {header.count(twice[0])} columns {twice[0]}; keep one")
+        numbers = [str(number) for number, name in enumerate(header, 1) if name == twice[0]]
+        name = f"are called {twice[0]}" if twice[0] in known else "have the same name"
+        raise InputError(f"{source}: columns {' and '.join(numbers)} {name}; keep one")
     for name in set(header) - known:  # a misspelt column would be ignored silently
         meant = get_close_matches(name.casefold(), known - set(header), n=1, cutoff=_MISSPELT_FROM)
         if meant:

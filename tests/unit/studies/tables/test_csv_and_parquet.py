@@ -84,7 +84,8 @@ def test_a_table_of_many_batches(archive: Archive) -> None:
     [
         ("", "no column study_id"),
         ("label\n1\n", "no column study_id"),
-        ("study_id,label,label\n1,2,3\n", "2 columns label"),
+        ("study_id,label,label\n1,2,3\n", "columns 2 and 3 are called label; keep one"),
+        ("study_id,label,Müller,x,Müller\n1,2,3,4,5\n", "columns 3 and 5 have the same name; keep one"),
         ("study_id,label,Notes\n1,2,3\n", "column Notes is not known; is note meant"),
         ("study_id,label\na,1\nb,1,2\n", "line 3: 3 cells"),
         ("study_id,label\na\n", "line 2: 1 cell, but"),
