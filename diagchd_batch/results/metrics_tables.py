@@ -8,12 +8,17 @@ import re
 from collections.abc import Collection, Iterable
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
 from diagchd_batch.results.columns import without_run
+from diagchd_batch.results.datasets import RUN_ID
 from diagchd_batch.storage import Store
+
+REFERENCE_CALL = "reference_call"
+"""A column of `cross_tabulation` that schema version 1 has under another name."""
 
 _METRICS = (output_layout.METRICS_FILE, output_layout.METRICS_FILE_V1)
 _COMPARISONS = (output_layout.COMPARISON_FILE, output_layout.COMPARISON_FILE_V1)
@@ -137,9 +142,42 @@ def read_derived(storage: Store, key: str) -> pa.Table | None:
         # Not pq.read_table, and without its default pre_buffer: a thread of Arrow would release the bytes late, and
         # abort a process that exits at that moment (exit code 134 of a finished run).
         with pq.ParquetFile(io.BytesIO(storage.read(key)), pre_buffer=False) as file:
-            return without_run(file.read(use_threads=False))
+            return _with_current_names(without_run(file.read(use_threads=False)))
     except pa.ArrowException as error:
         raise RunFault(f"{key} is damaged: {error}; `diagchd-batch evaluate` (or `compare`) makes it again") from error
+
+
+def derived_dataset(storage: Store, keys: Iterable[str], schema: pa.Schema) -> ds.Dataset:
+    """Return small tables of several runs, in memory, with the columns that they have today.
+
+    Args:
+        storage: The output.
+        keys: The keys of the tables, each in the directory of its run.
+        schema: The columns. A column that a table does not have is null.
+
+    Returns:
+        Schema `schema` and `run_id`.
+
+    Raises:
+        RunFault: A file is damaged.
+    """
+    whole = schema.append(RUN_ID)
+    tables = [whole.empty_table()]
+    for key in keys:
+        rows = read_derived(storage, key)
+        if rows is not None:
+            (match,) = _matches(_METRICS, key)
+            run_ids = pa.repeat(pa.scalar(match["run_id"]), rows.num_rows)
+            tables.append(rows.append_column(RUN_ID, run_ids))
+    joined = pa.concat_tables(tables, promote_options="default")
+    return ds.dataset(joined.select(whole.names))
+
+
+def _with_current_names(rows: pa.Table) -> pa.Table:
+    """Rename the texts that schema version 1 has as `reference_label`, which is a number in all other tables."""
+    is_text = [field.name == "reference_label" and pa.types.is_string(field.type) for field in rows.schema]
+    names = zip(rows.column_names, is_text, strict=True)
+    return rows.rename_columns([REFERENCE_CALL if renamed else name for name, renamed in names])
 
 
 def _first_there(storage: Store, keys: Iterable[str]) -> pa.Table | None:

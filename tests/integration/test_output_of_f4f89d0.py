@@ -112,8 +112,11 @@ def in_order(rows: list[dict[str, Any]], columns: list[str]) -> list[dict[str, A
 def assert_equal_tables(ours: Path, theirs: Path) -> None:
     """Assert equal rows in the columns that the earlier version had. Numbers may differ in the last digits."""
     rows, before = comparable(ours), comparable(theirs)
+    if theirs.name == "cross_tabulation.parquet":
+        for row in before:
+            row["reference_call"] = row.pop("reference_label")
     assert len(rows) == len(before), ours.name
-    columns = pq.read_schema(theirs).names
+    columns = list(before[0]) if before else []
     rows, before = in_order(rows, columns), in_order(before, columns)
     for row, old in zip(rows, before, strict=True):
         for name, value in old.items():

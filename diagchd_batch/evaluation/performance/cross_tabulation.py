@@ -36,7 +36,7 @@ def cross_rows(units: Units, rater: Rater, comparator: Rater | None, operating_p
             "subject": rater.name,
             "comparator_kind": "reference" if comparator is None else comparator.kind,
             "comparator": "reference" if comparator is None else comparator.name,
-            "reference_label": _LABELS[reference_label],
+            "reference_call": _LABELS[reference_label],
             "call": _CALLS[call],
             "comparator_call": _LABELS[other] if comparator is None else _CALLS[other],
             "n": int(n),

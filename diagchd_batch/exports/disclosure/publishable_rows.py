@@ -257,7 +257,7 @@ class Publication:
     def _cross_row(self, row: Row) -> dict[str, Any] | None:
         if row["comparator_kind"] != "reference":
             return dict(row) if _pair(row) in self._open_pairs else None
-        name = _CALL_NAMES.get((row["reference_label"], row["call"]))
+        name = _CALL_NAMES.get((row["reference_call"], row["call"]))
         cell = call_cell(_overall(row), name) if name else None
         return dict(row) if cell and self.value(cell) == row["n"] else None
 
@@ -367,7 +367,7 @@ def _calls_of_both(row: Row) -> Iterator[Cell]:
         (row["comparator_kind"], row["comparator"], row["comparator_call"]),
     )
     for kind, subject, call in raters:
-        if name := _CALL_NAMES.get((row["reference_label"], call)):
+        if name := _CALL_NAMES.get((row["reference_call"], call)):
             yield call_cell(_overall(row), name, kind=kind, subject=subject)
 
 

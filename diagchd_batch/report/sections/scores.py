@@ -113,13 +113,13 @@ _LABELS = {"positive": "diseased", "negative": "healthy", "unknown": "no referen
 def confusion(data: ReportData) -> Section:
     """Return the section with the confusion matrix."""
     rows = matching(data.tables["cross_tabulation"], unit="study", comparator_kind="reference")
-    if not any(row["reference_label"] != "unknown" for row in rows):
+    if not any(row["reference_call"] != "unknown" for row in rows):
         return Section("confusion", "Confusion", left_out=[NO_REFERENCE])
     counts: dict[tuple[Cell, str], Counter[tuple[str, str]]] = {}
     for row in rows:
         named = (row["subject"], row["operating_point"]) if row["operating_point"] else data.subject(row)
         whom = (named, row["subject_kind"])
-        counts.setdefault(whom, Counter())[row["reference_label"], row["call"]] += row["n"]
+        counts.setdefault(whom, Counter())[row["reference_call"], row["call"]] += row["n"]
     shown = [
         (label, call) for label in _LABELS for call in _CALLS if any(found[label, call] for found in counts.values())
     ]
@@ -129,7 +129,7 @@ def confusion(data: ReportData) -> Section:
     ]
     model = Counter[tuple[str, str]]()
     for row in matching(rows, subject_kind="model", operating_point=data.operating_point):
-        model[row["reference_label"], row["call"]] += row["n"]
+        model[row["reference_call"], row["call"]] += row["n"]
     called = sum(n for (label, call), n in model.items() if label != "unknown" and call in _CALLS[:2])
     uncalled = sum(n for (label, _), n in model.items() if label != "unknown") - called
     caption = f"The model's calls against the reference standard at its headline threshold, {counted(called, 'study')}"

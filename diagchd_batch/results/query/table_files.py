@@ -18,7 +18,7 @@ from diagchd_batch.results.lineage import (
     recorded_lineage,
     without_lineages_through,
 )
-from diagchd_batch.results.metrics_tables import metrics_keys
+from diagchd_batch.results.metrics_tables import REFERENCE_CALL, derived_dataset, metrics_keys
 from diagchd_batch.results.run_record import OnDamaged, RunRecord, read_run_records
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan.stored_plan import open_plan
@@ -109,7 +109,9 @@ class TableFiles:
             prefixes = [all_tables]
         else:  # the second are the places of schema version 1
             prefixes = [*self._prefixes(output_layout.metrics_table_prefix(table)), *self._prefixes(all_tables)]
-        return parquet_files(self._storage, metrics_keys(_keys(self._storage, prefixes), table), schema)
+        keys = metrics_keys(_keys(self._storage, prefixes), table)
+        read = derived_dataset if REFERENCE_CALL in schema.names else parquet_files
+        return read(self._storage, keys, schema)
 
     def plan_files(self, pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
         """Return files of each run's own plan.
