@@ -6,7 +6,7 @@ from pathlib import Path
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.output_layout import PRIVATE
-from diagchd_batch.uris import is_local_path, join_uri, normalize_uri, scheme_of
+from diagchd_batch.uris import is_local_path, normalize_uri, private_tree_uri, scheme_of
 
 
 def refuse_overlapping_places(config: JobConfig) -> None:
@@ -59,7 +59,7 @@ def refuse_private_in_output(uri: str, private_uri: str | None) -> None:
 
 
 def _is_default(private_uri: str, uri: str) -> bool:
-    return _comparable(private_uri) == _comparable(join_uri(uri, PRIVATE))
+    return _comparable(private_uri) == _comparable(private_tree_uri(uri))
 
 
 def _overlap(one: str, other: str) -> bool:

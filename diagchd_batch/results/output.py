@@ -14,7 +14,7 @@ from diagchd_batch.results.datasets import OutputTrees, parquet_files, predictio
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.run_record import RunRecord, read_run_records
 from diagchd_batch.storage import open_store
-from diagchd_batch.uris import join_uri
+from diagchd_batch.uris import private_tree_uri
 
 
 class Output(OutputTrees):
@@ -129,8 +129,7 @@ def open_output(uri: str, private_uri: str | None = None, *, object_timeout_s: f
     Returns:
         The output. Nothing is read until one of its methods is called.
     """
-    private_uri = private_uri or join_uri(uri, output_layout.PRIVATE)
     return Output(
         open_store(uri, object_timeout_s=object_timeout_s),
-        open_store(private_uri, object_timeout_s=object_timeout_s, owner_only=True),
+        open_store(private_tree_uri(uri, private_uri), object_timeout_s=object_timeout_s, owner_only=True),
     )
