@@ -10,8 +10,19 @@ import re
 from diagchd_batch.errors import UsageError
 from diagchd_batch.wording import shown_value
 
-PRIVATE = "private"
-"""The name of the private tree inside an output. `output.private_uri` puts it elsewhere."""
+PRIVATE = "_private"
+"""The name of the private tree inside an output. `output.private_uri` puts it elsewhere.
+
+Programs that read an output whole leave out names that begin with an underscore. DuckDB does not, so the tables of the
+private tree end in another way than `.parquet` and no ``**/*.parquet`` finds them.
+"""
+
+PRIVATE_V1 = "private"
+"""Its name in outputs of schema version 1, which keep it."""
+
+PRIVATE_TABLE_SUFFIX = ".pq"
+PRIVATE_TABLE_SUFFIX_V1 = ".parquet"
+_PRIVATE_TABLE = r"\.(?:pq|parquet)"
 
 SCORES_PREFIX = "scores/"
 PREDICTIONS_PREFIX = "predictions/"
@@ -224,13 +235,15 @@ ID_KEY_CHECK = "id_key_check.json"
 INPUT_ROOT = "input_root.json"
 """The root of the archive that the output's tokens are relative to."""
 
-PLAN_STUDIES_NAME = "studies.parquet"
-"""The name of a plan's table of studies, in its draft too."""
+PLAN_STUDIES_NAME = "studies"
+"""The name of a plan's table of studies without its suffix, in its draft too."""
 
 PLAN_HEAD = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan\.json")
-PLAN_PART = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan/(?P<plan_digest>[^/]+)/part-(?P<part>{_NUMBER})\.parquet")
-PLAN_STUDIES = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan/(?P<plan_digest>[^/]+)/{re.escape(PLAN_STUDIES_NAME)}")
-SOURCES_FILE = re.compile(rf"{RUNS_PREFIX}{_RUN}/sources/shard-(?P<shard>{_NUMBER})\.(?P<attempt>[^/]+)\.parquet")
+PLAN_PART = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan/(?P<plan_digest>[^/]+)/part-(?P<part>{_NUMBER}){_PRIVATE_TABLE}")
+PLAN_STUDIES = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan/(?P<plan_digest>[^/]+)/{PLAN_STUDIES_NAME}{_PRIVATE_TABLE}")
+SOURCES_FILE = re.compile(
+    rf"{RUNS_PREFIX}{_RUN}/sources/shard-(?P<shard>{_NUMBER})\.(?P<attempt>[^/]+){_PRIVATE_TABLE}"
+)
 ATTEMPT_MARKER = re.compile(
     rf"{RUNS_PREFIX}{_RUN}/attempts/shard-(?P<shard>{_NUMBER})/(?P<attempt>[^/]+)\.(?P<state>open|closed)\.json"
 )
@@ -265,34 +278,36 @@ def plan_prefix(run_id: str, plan_digest: str) -> str:
     return private_run(run_id) + f"plan/{plan_digest[:16]}/"
 
 
-def plan_part(run_id: str, plan_digest: str, part: int) -> str:
+def plan_part(run_id: str, plan_digest: str, part: int, suffix: str = PRIVATE_TABLE_SUFFIX) -> str:
     """Return the key of one part of a plan's images.
 
     Args:
         run_id: The run's id.
         plan_digest: The plan's SHA-256 as hex digits.
         part: The part's number, from 0.
+        suffix: The suffix of the plan's tables, which depends on the plan's format.
     """
-    return plan_prefix(run_id, plan_digest) + plan_part_name(part)
+    return plan_prefix(run_id, plan_digest) + plan_part_name(part) + suffix
 
 
 def plan_part_name(part: int) -> str:
-    """Return the name of one part of a plan's images, in the plan's draft too.
+    """Return the name of one part of a plan's images without its suffix, in the plan's draft too.
 
     Args:
         part: The part's number, from 0.
     """
-    return f"part-{part:05d}.parquet"
+    return f"part-{part:05d}"
 
 
-def plan_studies(run_id: str, plan_digest: str) -> str:
+def plan_studies(run_id: str, plan_digest: str, suffix: str = PRIVATE_TABLE_SUFFIX) -> str:
     """Return the key of all studies of the inventory: subjects, labels, why rows are excluded.
 
     Args:
         run_id: The run's id.
         plan_digest: The plan's SHA-256 as hex digits.
+        suffix: The suffix of the plan's tables, which depends on the plan's format.
     """
-    return plan_prefix(run_id, plan_digest) + PLAN_STUDIES_NAME
+    return plan_prefix(run_id, plan_digest) + PLAN_STUDIES_NAME + suffix
 
 
 def sources_prefix(run_id: str) -> str:
@@ -308,7 +323,7 @@ def sources_file(run_id: str, shard: int, attempt: str) -> str:
         shard: The shard's number, from 0.
         attempt: The attempt's name.
     """
-    return f"{sources_prefix(run_id)}shard-{shard:05d}.{attempt}.parquet"
+    return f"{sources_prefix(run_id)}shard-{shard:05d}.{attempt}{PRIVATE_TABLE_SUFFIX}"
 
 
 def attempts_prefix(run_id: str, shard: int | None = None) -> str:
@@ -411,14 +426,15 @@ def private_run_record(run_id: str) -> str:
     return private_run(run_id) + "run.json"
 
 
-def private_evaluation_file(run_id: str, name: str) -> str:
+def private_evaluation_file(run_id: str, name: str, suffix: str = PRIVATE_TABLE_SUFFIX) -> str:
     """Return the key of a private table of `evaluate`: ids that matched no study, and the names behind tokens.
 
     Args:
         run_id: The run's id.
         name: The table's name.
+        suffix: The table's suffix; evaluations of schema version 1 have another one.
     """
-    return private_run(run_id) + f"evaluation/{name}.parquet"
+    return private_run(run_id) + f"evaluation/{name}{suffix}"
 
 
 def gallery_file(run_id: str) -> str:

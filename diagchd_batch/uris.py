@@ -5,7 +5,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.output_layout import PRIVATE
 from diagchd_batch.wording import shortened
 
 _REMOTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -77,16 +76,6 @@ def join_uri(uri: str, relative: str) -> str:
         ValueError: `relative` could lead out of `uri`.
     """
     return f"{normalize_uri(uri).rstrip('/')}/{check_key(relative.rstrip('/'))}"
-
-
-def private_tree_uri(output_uri: str, private_uri: str | None = None) -> str:
-    """Return where the private tree of an output lies.
-
-    Args:
-        output_uri: The output: a path or a URI.
-        private_uri: Where the private tree lies, if not in the output.
-    """
-    return private_uri or join_uri(output_uri, PRIVATE)
 
 
 def is_key(key: str) -> bool:

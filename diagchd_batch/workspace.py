@@ -20,7 +20,7 @@ DEFAULT_OBJECT_TIMEOUT_S = LimitsConfig().object_timeout_s
 class Workspace(Output):
     """The places that a command works on. Every command opens them in the same way, by `open` or `of_job`.
 
-    Nothing is contacted or written before it is needed.
+    Nothing is contacted or written before it is needed, except to find an output's private tree (`open_output`).
 
     Attributes:
         storage: The output: tables and reports without identifiers.
@@ -46,13 +46,14 @@ class Workspace(Output):
 
         Args:
             uri: The output: a path or ``s3://bucket/prefix``.
-            private_uri: Where the private tree lies, if not in ``private/`` of the output.
+            private_uri: Where the private tree lies, if not in ``_private/`` of the output.
             input_uri: The archive, for commands that read it.
             environ: The environment variables; this process's by default.
             object_timeout_s: Seconds after which retries of one object end.
 
         Raises:
             ConfigError: A URI names no storage that is known, or the private tree lies among the output's tables.
+            StorageFault: The storage cannot be asked for the private tree.
         """
         refuse_private_in_output(uri, private_uri)
         opened = open_output(uri, private_uri, object_timeout_s=object_timeout_s)

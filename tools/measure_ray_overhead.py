@@ -90,14 +90,14 @@ def score_with_ray(archive: Path, output: Path, images_per_shard: int) -> None:
 
 def score_without_ray(archive: Path, scored: Path, output: Path) -> None:
     """Score the shards of the run at `scored` again in two processes, each with every other shard."""
-    shutil.copytree(scored / "private", output / "private")
-    shutil.rmtree(output / "private" / output_layout.attempts_prefix(RUN_ID))
+    shutil.copytree(scored / output_layout.PRIVATE, output / output_layout.PRIVATE)
+    shutil.rmtree(output / output_layout.PRIVATE / output_layout.attempts_prefix(RUN_ID))
     with get_context("spawn").Pool(SCORERS) as pool:
         pool.starmap(score_every_other, [(archive, output, first) for first in range(SCORERS)], chunksize=1)
 
 
 def score_every_other(archive: Path, output: Path, first: int) -> None:
-    private = open_store(str(output / "private"))
+    private = open_store(str(output / output_layout.PRIVATE))
     identity = read_identity(private, RUN_ID)
     assert identity is not None
     settings = RunSettings(

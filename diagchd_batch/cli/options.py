@@ -116,7 +116,7 @@ def open_workspace(output: str, private_uri: str | None = None) -> "Workspace":
 
     Args:
         output: The output's path or URI.
-        private_uri: Where the private tree lies, if not in ``private/`` of the output.
+        private_uri: Where the private tree lies, if not in ``_private/`` of the output.
 
     Returns:
         The workspace.

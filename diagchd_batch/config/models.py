@@ -76,7 +76,7 @@ class OutputConfig(Section):
     private_uri: str | None = Field(
         None,
         description="Where identified data go (key, plan, sources): a place apart from output.uri and input.uri; "
-        "default: private/ below output.uri.",
+        "default: _private/ below output.uri.",
     )
 
 

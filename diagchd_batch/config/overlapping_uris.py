@@ -5,8 +5,8 @@ from pathlib import Path
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError
-from diagchd_batch.output_layout import PRIVATE
-from diagchd_batch.uris import is_local_path, normalize_uri, private_tree_uri, scheme_of
+from diagchd_batch.output_layout import PRIVATE, PRIVATE_V1
+from diagchd_batch.uris import is_local_path, join_uri, normalize_uri, scheme_of
 
 
 def refuse_overlapping_places(config: JobConfig) -> None:
@@ -44,10 +44,10 @@ def refuse_private_in_output(uri: str, private_uri: str | None) -> None:
 
     Args:
         uri: The output.
-        private_uri: The place of its private tree; None for ``private/`` in the output.
+        private_uri: The place of its private tree; None for ``_private/`` in the output.
 
     Raises:
-        ConfigError: The private tree is neither ``private/`` in the output nor a place apart from it.
+        ConfigError: The private tree is neither ``_private/`` in the output nor a place apart from it.
     """
     if private_uri is None or _is_default(private_uri, uri) or not _overlap(private_uri, uri):
         return
@@ -59,7 +59,7 @@ def refuse_private_in_output(uri: str, private_uri: str | None) -> None:
 
 
 def _is_default(private_uri: str, uri: str) -> bool:
-    return _comparable(private_uri) == _comparable(private_tree_uri(uri))
+    return _comparable(private_uri) in [_comparable(join_uri(uri, name)) for name in (PRIVATE, PRIVATE_V1)]
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from diagchd_batch.config.models import JobConfig
 from diagchd_batch.errors import ConfigError, DiagchdBatchError
-from diagchd_batch.output_layout import PRIVATE
+from diagchd_batch.output_layout import PRIVATE, PRIVATE_V1
 from diagchd_batch.uris import is_local_path, normalize_uri
 
 _UNNAMED = "an unforeseen fault"
@@ -71,9 +71,14 @@ def _places(config: JobConfig) -> Iterator[tuple[str, str]]:
             yield f"evaluation.{table}", uri
     if config.input.manifest:
         yield "input.manifest", config.input.manifest
-    yield "output.private_uri", config.output.private_uri or f"{config.output.uri.rstrip('/')}/{PRIVATE}"
+    for private_uri in [config.output.private_uri] if config.output.private_uri else _default_private_uris(config):
+        yield "output.private_uri", private_uri
     yield "output.uri", config.output.uri
     yield "input.uri", config.input.uri
+
+
+def _default_private_uris(config: JobConfig) -> list[str]:
+    return [f"{config.output.uri.rstrip('/')}/{name}" for name in (PRIVATE_V1, PRIVATE)]
 
 
 def _forms(uri: str) -> set[str]:

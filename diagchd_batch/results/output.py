@@ -1,20 +1,21 @@
 """An output for notebooks and commands: its runs, predictions, scores and masks. Imports neither Keras nor Ray."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from diagchd_batch import output_layout
-from diagchd_batch.errors import UsageError
+from diagchd_batch.errors import ItemError, UsageError
 from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.columns import SCORES
 from diagchd_batch.results.datasets import OutputTrees, parquet_files, predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.run_record import RunRecord, read_run_records
-from diagchd_batch.storage import open_store
-from diagchd_batch.uris import private_tree_uri
+from diagchd_batch.storage import Store, open_store
+from diagchd_batch.uris import join_uri
 
 
 class Output(OutputTrees):
@@ -122,14 +123,25 @@ def open_output(uri: str, private_uri: str | None = None, *, object_timeout_s: f
 
     Args:
         uri: A path or ``s3://bucket/prefix``.
-        private_uri: Where the private tree lies, if not in ``private/`` of the output. Only what reads the private
+        private_uri: Where the private tree lies, if not in ``_private/`` of the output. Only what reads the private
             tree needs it.
         object_timeout_s: Seconds after which retries of one object end.
 
     Returns:
-        The output. Nothing is read until one of its methods is called.
+        The output. Nothing is read until one of its methods is called, except that without `private_uri` it is found
+        out whether the private tree has the name that it had in schema version 1.
+
+    Raises:
+        StorageFault: The storage cannot be asked for the private tree.
     """
-    return Output(
-        open_store(uri, object_timeout_s=object_timeout_s),
-        open_store(private_tree_uri(uri, private_uri), object_timeout_s=object_timeout_s, owner_only=True),
-    )
+    storage = open_store(uri, object_timeout_s=object_timeout_s)
+    private_uri = private_uri or join_uri(uri, _private_name(storage))
+    return Output(storage, open_store(private_uri, object_timeout_s=object_timeout_s, owner_only=True))
+
+
+def _private_name(storage: Store) -> str:
+    """Return the name of the private tree in an output: the one of schema version 1 if a key was made for that."""
+    with suppress(ItemError):  # who may not look into the private tree needs no name of it
+        if storage.stat(f"{output_layout.PRIVATE_V1}/{output_layout.ID_KEY_CHECK}") is not None:
+            return output_layout.PRIVATE_V1
+    return output_layout.PRIVATE

@@ -89,7 +89,7 @@ class RunRecord(JsonRecord):
 
 
 class PrivateRunRecord(RunRecord):
-    """The full record, under `private/`: also the job file as it was, where it ran and what stopped it."""
+    """The full record, under `_private/`: also the job file as it was, where it ran and what stopped it."""
 
     full_config: dict[str, Any]
     command: list[str]

@@ -1,4 +1,4 @@
-"""Makes the keyed tokens that stand for subjects, studies, images and readers outside `private/`."""
+"""Makes the keyed tokens that stand for subjects, studies, images and readers outside `_private/`."""
 
 import hmac
 

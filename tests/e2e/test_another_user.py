@@ -181,7 +181,7 @@ def test_another_user_can_neither_swap_nor_stop_anything(interpreter: str, direc
     run = OwnersRun(directory, interpreter, temporary)
     forge = "import os, sys; os.chdir(sys.argv[1]); os.symlink('dcb-1-x', 'dcb-1-x'); os.mkdir('dcb-2-x', 0)"
     subprocess.run([interpreter, "-c", forge, str(temporary)], user=OTHER, group=OTHER, extra_groups=[], check=True)
-    target = run.output / "private" / "id_key"
+    target = run.output / "_private" / "id_key"
     attacker = subprocess.Popen(
         [interpreter, "-c", ATTACK, str(temporary), str(target)],
         user=OTHER,

@@ -114,7 +114,7 @@ def _codes_by_name(run: ScoringRun) -> dict[str, str | None]:
     import pyarrow.parquet as pq
 
     names = {}
-    for path in (run.private_run / "sources").glob("*.parquet"):
+    for path in (run.private_run / "sources").glob("*.pq"):
         for row in pq.read_table(path, columns=["image_id", "uri"]).to_pylist():
             names[row["image_id"]] = Path(row["uri"]).name
     return {names[row["image_id"]]: row["error_code"] for row in run.rows()}

@@ -107,7 +107,7 @@ def test_rays_own_files_and_the_terminal_name_no_input_and_no_secret(tmp_path: P
     assert len(logs) > 10
     for word in (canary, secret, "image-00"):
         assert [path.name for path, data in logs.items() if word.encode() in data] == []
-    public = [path for path in run.output.rglob("*") if path.is_file() and "private" not in path.parts]
+    public = [path for path in run.output.rglob("*") if path.is_file() and "_private" not in path.parts]
     assert len(public) > 5
     for word in (canary, secret, "image-00", "study-00"):
         assert [path.name for path in public if word.encode() in path.read_bytes()] == []
@@ -213,4 +213,4 @@ def test_two_drivers_at_once(cohort: Path, undisturbed: dict[str, bytes], tmp_pa
     assert [ending.exit_code for ending in endings] == [0, 0], [ending.messages for ending in endings]
     assert run.score_bytes() == undisturbed
     assert verify(str(run.output)) == 0
-    assert len(list((run.output / "private" / "runs").iterdir())) == 1
+    assert len(list((run.output / "_private" / "runs").iterdir())) == 1

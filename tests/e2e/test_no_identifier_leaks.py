@@ -1,4 +1,4 @@
-"""Every identifier of a cohort is a canary. After every command has been used, no canary is outside private/.
+"""Every identifier of a cohort is a canary. After every command has been used, no canary is outside _private/.
 
 Exclusion reasons and the names of covariate levels are free text, so they are treated as identifiers, too. The tables
 have numbers in their place.
@@ -285,7 +285,7 @@ def _make_mistakes(user: User) -> None:
 
 
 def test_no_output_outside_the_private_tree_holds_an_identifier(user: User) -> None:
-    private = user.output / "private"
+    private = user.output / "_private"
     assert list(Search([MARK]).in_tree(private)), "the search must find the identifiers in the private tree"
     assert not list(Search([MARK]).in_tree(user.output, private))
 

@@ -94,7 +94,7 @@ def _stop_and_resume(cohort: Path, undisturbed: dict[str, bytes], directory: Pat
             patience.jump()
         else:
             (beat,) = (run.private_run / "heartbeats").glob("driver-*.json")
-            request_stop(open_store(str(run.output / "private")), RUN_ID, beat.stem.removeprefix("driver-"))
+            request_stop(open_store(str(run.output / "_private")), RUN_ID, beat.stem.removeprefix("driver-"))
         patience.release()
         ending = driver.ending()
     assert (ending.exit_code, ending.summary["ending"], ending.summary["n_images_left"]) == (0, how, 16), (

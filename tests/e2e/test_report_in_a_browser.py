@@ -133,7 +133,7 @@ def test_prints_with_the_headline(report: Path, browser: Browser, tmp_path: Path
 def test_the_gallery_is_private_and_whole(told: str, output: Path, request: pytest.FixtureRequest) -> None:
     printed = _run("-m", "diagchd_batch", "report", str(output), "--gallery", "2").splitlines()
     gallery = Path(printed[1])
-    assert gallery.is_relative_to(output / "private")
+    assert gallery.is_relative_to(output / "_private")
     assert gallery.stat().st_mode & 0o777 == 0o600
     text = gallery.read_text(encoding="utf-8")
     page = HtmlPage(text)

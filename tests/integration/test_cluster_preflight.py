@@ -52,7 +52,7 @@ def test_an_output_that_the_head_does_not_share_with_the_client_is_refused(run: 
 def test_an_output_that_nodes_do_not_share_is_refused(run: ClusterRun) -> None:
     """All nodes see the private tree, which is in the bucket, but the tables would be on each node's own disk."""
     run.settings["output.uri"] = run.cluster.own_directory / "out"
-    run.settings["output.private_uri"] = f"{run.output_uri}/private"
+    run.settings["output.private_uri"] = f"{run.output_uri}/_private"
     messages = _refused(run)
     assert "output.uri is not the same place on every node: worker-1, worker-2" in messages
     assert "mounted at the same path" in messages

@@ -59,7 +59,7 @@ class ScoringRun:
 
     @property
     def private_run(self) -> Path:
-        return self.output / "private" / "runs" / f"run_id={self.run_id}"
+        return self.output / "_private" / "runs" / f"run_id={self.run_id}"
 
     def committed(self) -> list[Path]:
         return sorted((self.output / "scores").glob("run_id=*/shard-*.parquet"))

@@ -146,6 +146,8 @@ class _Writer:
     def write_private(self, name: str, schema: pa.Schema, rows: Sequence[dict[str, str]]) -> None:
         key = output_layout.private_evaluation_file(self._run_id, name)
         write_table(self._private, key, pa.Table.from_pylist(list(rows), schema), schema, self._metadata)
+        suffix = output_layout.PRIVATE_TABLE_SUFFIX_V1
+        self._private.delete(output_layout.private_evaluation_file(self._run_id, name, suffix))
 
 
 def _cohort(

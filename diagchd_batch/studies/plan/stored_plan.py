@@ -19,7 +19,9 @@ from diagchd_batch.studies.plan.planned_images import PlannedImage, ShardReferen
 from diagchd_batch.studies.plan.sharding import ShardSize
 
 SHARDS_PER_PART = 256
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
+_TABLE_SUFFIXES = {1: output_layout.PRIVATE_TABLE_SUFFIX_V1, PLAN_FORMAT: output_layout.PRIVATE_TABLE_SUFFIX}
+"""The suffix of a plan's tables, for each format of plans that this version reads."""
 READ_AHEAD_BYTES = 65_536
 WHOLE_READ_AHEAD_BYTES = 8 << 20
 """The buffer for reading a part from beginning to end. It is large so that few requests are needed."""
@@ -105,11 +107,16 @@ class PlanHead(JsonRecord):
         """The number of files that the plan's images are stored in."""
         return -(-len(self.shards) // SHARDS_PER_PART)
 
+    @property
+    def table_suffix(self) -> str:
+        """The suffix of the names of the plan's tables."""
+        return _TABLE_SUFFIXES[self.format]
+
     @field_validator("format")
     @classmethod
     def _is_read_by_this_version(cls, number: int) -> int:
-        if number != PLAN_FORMAT:
-            raise ValueError(f"the plan has format {number}, this version reads {PLAN_FORMAT}")
+        if number not in _TABLE_SUFFIXES:
+            raise ValueError(f"the plan has format {number}, this version reads {', '.join(map(str, _TABLE_SUFFIXES))}")
         return number
 
 
@@ -133,8 +140,7 @@ class Plan:
         Raises:
             RunFault: The part of the plan that holds the shard is missing or damaged.
         """
-        key = output_layout.plan_part(self.run_id, self.head.digest, reference.part)
-        with self._open(key, fetched_row_group=reference.row_group) as file:
+        with self._open(self._part_key(reference.part), fetched_row_group=reference.row_group) as file:
             table = file.read_row_group(reference.row_group, columns=PLAN_IMAGES.names, use_threads=False)
         if table.num_rows != reference.n_images:
             raise RunFault(f"shard {reference.shard} has {table.num_rows} rows, but its plan says {reference.n_images}")
@@ -153,9 +159,7 @@ class Plan:
             RunFault: A part of the plan is missing or damaged.
         """
         for part in range(self.head.n_parts):
-            with self._open(
-                output_layout.plan_part(self.run_id, self.head.digest, part), WHOLE_READ_AHEAD_BYTES
-            ) as file:
+            with self._open(self._part_key(part), WHOLE_READ_AHEAD_BYTES) as file:
                 yield from file.iter_batches(columns=columns, use_threads=False)
 
     def is_intact(self) -> bool:
@@ -165,8 +169,7 @@ class Plan:
             RunFault: A file of the plan is missing or cannot be read.
         """
         digest = TableDigest()
-        keys = [output_layout.plan_part(self.run_id, self.head.digest, part) for part in range(self.head.n_parts)]
-        for key in (*keys, output_layout.plan_studies(self.run_id, self.head.digest)):
+        for key in (*map(self._part_key, range(self.head.n_parts)), self._studies_key()):
             with self._open(key, WHOLE_READ_AHEAD_BYTES) as file:
                 for row_group in range(file.num_row_groups):  # the digest was made of the same row groups
                     digest.update(file.read_row_group(row_group, use_threads=False))
@@ -177,8 +180,14 @@ class Plan:
         return pa.RecordBatchReader.from_batches(PLAN_STUDIES, self._study_batches())
 
     def _study_batches(self) -> Iterator[pa.RecordBatch]:
-        with self._open(output_layout.plan_studies(self.run_id, self.head.digest), WHOLE_READ_AHEAD_BYTES) as file:
+        with self._open(self._studies_key(), WHOLE_READ_AHEAD_BYTES) as file:
             yield from file.iter_batches(columns=PLAN_STUDIES.names, use_threads=False)
+
+    def _part_key(self, part: int) -> str:
+        return output_layout.plan_part(self.run_id, self.head.digest, part, self.head.table_suffix)
+
+    def _studies_key(self) -> str:
+        return output_layout.plan_studies(self.run_id, self.head.digest, self.head.table_suffix)
 
     @contextmanager
     def _open(

@@ -105,7 +105,7 @@ class ClusterRun:
 
     def driver_log(self) -> str:
         """Return what the driver has logged so far, read from the private tree."""
-        return "".join(self.read(key).decode() for key in sorted(self.keys(f"private/runs/run_id={RUN_ID}/logs/")))
+        return "".join(self.read(key).decode() for key in sorted(self.keys(f"_private/runs/run_id={RUN_ID}/logs/")))
 
     def attempts(self, node: str | None = None, *, closed: bool | None = None) -> set[str]:
         """Return the names of attempts, such as ``shard-00000/name``.
@@ -115,7 +115,7 @@ class ClusterRun:
             closed: Return only attempts that have ended (True) or that have not (False). An attempt whose worker was
                 killed stays open.
         """
-        prefix = f"private/runs/run_id={RUN_ID}/attempts/"
+        prefix = f"_private/runs/run_id={RUN_ID}/attempts/"
         keys = {key.removeprefix(prefix) for key in self.keys(prefix)}
         found = {key.removesuffix(".open.json") for key in keys if key.endswith(".open.json")}
         if closed is not None:

@@ -65,8 +65,8 @@ def test_a_users_mistake_ends_with_its_message_and_code_and_no_traceback(
 
 def test_an_unreadable_file_of_the_output_ends_with_a_message_too(tmp_path: Path) -> None:
     """The named pipe stands for a file that cannot be read, such as the key of an output that another user made."""
-    (tmp_path / "private").mkdir()
-    os.mkfifo(tmp_path / "private/id_key")
+    (tmp_path / "_private").mkdir()
+    os.mkfifo(tmp_path / "_private/id_key")
     ended = diagchd_batch("plan", SAMPLE, "--set", f"output.uri={tmp_path}")
     assert (ended.exit_code, ended.printed) == (1, "")
     assert ended.messages.startswith("error: a file that this command needs cannot be read: unreadable: id_key")

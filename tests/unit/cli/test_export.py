@@ -101,11 +101,11 @@ def test_the_worklist_of_a_run_that_continues_another_is_of_both(made: MadeOutpu
     ("kind", "place", "says"),
     [
         ("shareable", ".", "part of the output"),
-        ("shareable", "private/shared", "part of the output"),
+        ("shareable", "_private/shared", "part of the output"),
         ("shareable", "../output/shared", "part of the output"),
         ("shareable", "..", "holds it"),
         ("worklist", "worklist", "part of the output"),
-        ("worklist", "private/../worklist", "part of the output"),
+        ("worklist", "_private/../worklist", "part of the output"),
     ],
 )
 def test_nothing_is_exported_into_the_output(made: MadeOutput, kind: str, place: str, says: str) -> None:

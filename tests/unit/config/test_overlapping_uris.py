@@ -70,7 +70,7 @@ PLACES = (
     "out/scores/",
     "out/metrics/x",
     "out/runs",
-    "out/private/deeper",
+    "out/_private/deeper",
     "out/x/../runs",
 )
 
@@ -99,8 +99,9 @@ def test_a_private_tree_in_a_bucket_is_compared_by_whole_parts(place: str) -> No
     ("place", "output"),
     [
         ("out/private", "out"),
-        ("out/private/", "out/"),
+        ("out/_private/", "out/"),
         ("out/x/../private", "out"),
+        ("out/_private", "out"),
         ("outer", "out"),
         ("out-private", "out"),
         ("s3://b/out/private", "s3://b/out"),

@@ -131,7 +131,14 @@ def test_builder_gets_what_it_copies_and_the_wheel_needs_and_nothing_private() -
         assert (ROOT / path).exists(), path
         assert _reaches_the_builder(path), path
     assert _reaches_the_builder("diagchd_batch/cli/main.py")
-    for path in (".git/config", ".venv/bin/python", "out/sample/private/id_key", "tests/conftest.py", ".env", "deploy"):
+    for path in (
+        ".git/config",
+        ".venv/bin/python",
+        "out/_private/id_key",
+        "tests/conftest.py",
+        ".env",
+        "deploy",
+    ):
         assert not _reaches_the_builder(path), path
     assert not _reaches_the_builder("diagchd_batch/__pycache__/errors.cpython-312.pyc")
 

@@ -102,7 +102,7 @@ def run(
         progress.message(f"listing {config.input.uri}")
         kind(config)
 
-    private = open_store(f"{job.output.uri}/private", owner_only=True)
+    private = open_store(f"{job.output.uri}/_private", owner_only=True)
     private.create(output_layout.submitted_job("job"), job.model_dump_json().encode())
     (tmp_path / "private_uri").write_text(private.uri)
     monkeypatch.chdir(tmp_path)
@@ -131,7 +131,7 @@ def test_a_fault_names_the_setting_and_the_private_tree_has_the_full_text(
     assert expected in printed
     assert "listing input.uri" in printed and "warning: input.uri/…" in printed
     assert f"diagchd-batch logs OUTPUT --run-id {RUN}" in printed
-    kept = read_log(open_store(f"{job.output.uri}/private"), RUN)
+    kept = read_log(open_store(f"{job.output.uri}/_private"), RUN)
     assert f"listing {job.input.uri}" in kept
     assert kept.count(CANARY) > (2 if kind is table_that_is_gone else 3)  # That fault itself names no place.
 
@@ -141,7 +141,7 @@ def test_a_driver_that_knows_no_run_keeps_the_full_text_too(
 ) -> None:
     assert run(job, unforeseen, tmp_path, monkeypatch) == 1
     assert CANARY not in "".join(capfd.readouterr())
-    (kept,) = (Path(job.output.uri) / "private" / "faults").iterdir()
+    (kept,) = (Path(job.output.uri) / "_private" / "faults").iterdir()
     assert "Traceback" in kept.read_text(encoding="utf-8") and CANARY in kept.read_text(encoding="utf-8")
 
 
@@ -149,7 +149,7 @@ def test_a_private_tree_that_is_gone_is_not_named(
     job: JobConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "private_uri").write_text(f"{job.output.uri}/private")
+    (tmp_path / "private_uri").write_text(f"{job.output.uri}/_private")
     monkeypatch.setattr("sys.argv", ["job", "job", "--run-id", RUN])
     assert run_submitted_job.main() == 2
     printed = "".join(capfd.readouterr())
@@ -165,7 +165,7 @@ def test_a_private_tree_that_is_gone_is_not_named(
         ("s3://archive/pre/patient 1.png is gone\nfree some space", "input.uri/…\nfree some space"),
         ("s3://archive/prefix/patient", "input.uri/…"),
         ("write s3://bucket/prefix, 12 images/s", "write s3://bucket/prefix, 12 images/s"),
-        ("s3://results/out/private and s3://results/out", "output.private_uri and output.uri"),
+        ("s3://results/out/_private and s3://results/out", "output.private_uri and output.uri"),
     ],
 )
 def test_places_are_told_from_what_lies_below_and_beside_them(text: str, hidden: str) -> None:

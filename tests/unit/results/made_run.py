@@ -225,7 +225,7 @@ def copy_run(run: MadeRun, root: Path) -> MadeRun:
 
 def _storages(root: Path | str) -> tuple[Store, Store]:
     output = join_uri(str(root), "output")
-    return open_store(output), open_store(join_uri(output, "private"), owner_only=True)
+    return open_store(output), open_store(join_uri(output, "_private"), owner_only=True)
 
 
 def run_record(plan: MadePlan, **changes: Any) -> PrivateRunRecord:

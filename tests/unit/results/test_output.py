@@ -136,7 +136,7 @@ def test_an_empty_output_and_an_unknown_run(tmp_path: Path, output: Output) -> N
 
 
 def test_private_tree_elsewhere(run: MadeRun, tmp_path: Path) -> None:
-    assert open_output(run.storage.uri).private.uri == f"{run.storage.uri}/private"
+    assert open_output(run.storage.uri).private.uri == f"{run.storage.uri}/_private"
     assert open_output(run.storage.uri, str(tmp_path)).private.uri == str(tmp_path)
 
 

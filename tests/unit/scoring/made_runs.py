@@ -56,7 +56,7 @@ def make_run(
         if inputs.stat(key) is None:
             inputs.replace(key, data)
     output = open_store(str(directory / name))
-    private = open_store(str(directory / name / "private"))
+    private = open_store(str(directory / name / "_private"))
     plan = freeze_plan(
         InputConfig(uri=inputs.uri, layout="tree"),
         ShardsConfig(images_per_shard=images_per_shard),

@@ -23,7 +23,7 @@ MANIFEST_FIELD = "manifest_sha256"
 
 
 class Identity(JsonRecord):
-    """What a run is, fixed when it is first claimed. It identifies the archive, so it lies under `private/`.
+    """What a run is, fixed when it is first claimed. It identifies the archive, so it lies under `_private/`.
 
     Attributes:
         run_id: The run's name.

@@ -213,7 +213,7 @@ def test_heads_survive_json_and_plans_pickle_small(private: Store) -> None:
 
 def test_a_plan_of_a_later_format_is_refused(private: Store) -> None:
     with pytest.raises(RunFault, match="format 99"):
-        PlanHead.from_json(freeze(private).head.to_json().replace(b'"format":1', b'"format":99'), "plan.json")
+        PlanHead.from_json(freeze(private).head.to_json().replace(b'"format":2', b'"format":99'), "plan.json")
 
 
 class WatchedStorage:
@@ -292,7 +292,7 @@ def test_two_ids_with_one_token_are_noticed(private: Store, kind: str) -> None:
 def test_nothing_is_written_where_the_inventory_is_refused(private: Store, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         freeze(private, ["at-root.png"])
-    assert not list((tmp_path / "private").rglob("*.parquet"))
+    assert not list((tmp_path / "private").rglob(f"*{output_layout.PRIVATE_TABLE_SUFFIX}"))
 
 
 def test_progress_counts_what_is_listed() -> None:

@@ -89,7 +89,7 @@ def test_a_moved_archive_repeats_its_finished_run(tmp_path: Path) -> None:
 
 def test_an_output_of_a_version_that_recorded_no_root_is_bound_to_that_of_its_newest_run(tmp_path: Path) -> None:
     first = _submit(_archive(tmp_path / "one"))
-    recorded = tmp_path / "out/private" / output_layout.INPUT_ROOT
+    recorded = tmp_path / "out/_private" / output_layout.INPUT_ROOT
     recorded.unlink()
     with pytest.raises(ConfigError, match="--input-moved"):
         _submit(_archive(tmp_path / "two"))
