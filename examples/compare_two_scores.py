@@ -35,6 +35,6 @@ for name in ("score_a", "score_b"):
     print(f"AUC of {name}: {auc.value:.3f} ({auc.low:.3f} to {auc.high:.3f})")
 print("\nFirst minus second:")
 show("AUC", delong_paired(truth, table["score_a"], table["score_b"], subjects))
-calls = [(table[name] >= arguments.threshold).astype(int) for name in ("score_a", "score_b")]
+calls_a, calls_b = ((table[name] >= arguments.threshold).astype(int) for name in ("score_a", "score_b"))
 for rate in ("sensitivity", "specificity", "accuracy"):
-    show(rate, compare_rates(rate, truth, *calls, subjects=subjects))
+    show(rate, compare_rates(rate, truth, calls_a, calls_b, subjects))

@@ -38,7 +38,8 @@ mask = np.asarray(Image.fromarray(mask_hw_u8).resize(picture.size, Image.Resampl
 
 pixels = np.asarray(picture, dtype=np.float32)
 for label, colour in COLOURS.items():
-    pixels = np.where((mask == label)[..., None], (1 - OPACITY) * pixels + OPACITY * np.float32(colour), pixels)
+    blended = (1 - OPACITY) * pixels + OPACITY * np.array(colour, np.float32)
+    pixels = np.where((mask == label)[..., None], blended, pixels)
     print(f"class {label}: {np.mean(mask == label):.1%} of the image")
 Image.fromarray(pixels.astype(np.uint8)).save(arguments.picture)
 print(f"written to {arguments.picture}")

@@ -75,7 +75,8 @@ def draw_cohort(group: list[Reader], n_subjects: int, clustered: bool, rng: np.r
         )
         parts.append((read.subject + first, read.label, read.case, read.rating, read.call))
         first += count
-    return Cohort(*(np.concatenate(columns) for columns in zip(*parts, strict=True)), readers=tuple(group))
+    subject, label, case, rating, call = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Cohort(subject, label, case, rating, call, tuple(group))
 
 
 def readers_for(kind: str, rng: np.random.Generator, n_readers: int = READER_COUNT) -> list[Reader]:
@@ -187,7 +188,8 @@ def image_value(cohort: Cohort) -> np.ndarray:
 
 def checks(resamples: int) -> Iterator[Check]:
     """Yield a check for every method of the evaluation that gives an interval or a p value."""
-    options = {"resamples": resamples}
+    options: dict[str, Any] = {"resamples": resamples}
+    measures: tuple[random_readers.Measure, ...] = ("auc", "sensitivity")
 
     def subjects(cohort: Cohort) -> np.ndarray:
         return cohort.subject
@@ -264,9 +266,9 @@ def checks(resamples: int) -> Iterator[Check]:
         lambda c: segmentation.mean_of_studies(image_value(c), None, c.subject, **options),
         lambda: float(image_value(large_cohort()).mean()),
     )
-    for measure in ("auc", "sensitivity"):
+    for measure in measures:
 
-        def against_group(c: Cohort, measure: str = measure) -> Comparison:
+        def against_group(c: Cohort, measure: random_readers.Measure = measure) -> Comparison:
             values = c.rating if measure == "auc" else c.call
             return random_readers.model_versus_readers(c.label, values[:, 0], values[:, 1:], measure, c.subject)
 
@@ -304,9 +306,9 @@ def checks(resamples: int) -> Iterator[Check]:
         lambda c: random_readers.readers_mean(c.label, c.call[:, 1:], "sensitivity", c.subject),
         lambda: population()["sensitivity"],
     )
-    for measure in ("auc", "sensitivity"):
+    for measure in measures:
 
-        def between_arms(c: Cohort, measure: str = measure) -> Comparison:
+        def between_arms(c: Cohort, measure: random_readers.Measure = measure) -> Comparison:
             values = (c.rating if measure == "auc" else c.call).T.reshape(2, len(c.readers) // 2, -1)
             return random_readers.obuchowski_rockette(c.label, values, measure, c.subject).comparison
 
@@ -472,6 +474,7 @@ class Tally:
 
     def add(self, result: Result, truth: float | None) -> None:
         if truth is None:
+            assert isinstance(result, Comparison)  # an estimate alone has no test
             if result.p is not None:
                 self.given += 1
                 self.hits += result.p < 0.05
