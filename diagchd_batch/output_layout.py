@@ -6,6 +6,7 @@ of the function that makes the key.
 """
 
 import re
+from typing import Literal
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.wording import shown_value
@@ -32,6 +33,7 @@ RUNS_PREFIX = "runs/"
 RUN_TABLE_PREFIX = "run_table/"
 LINEAGES_PREFIX = "lineages/"
 SUPERSEDED_PREFIX = "superseded/"
+DELETIONS_PREFIX = "deletions/"
 
 _RUN_ID_TEXT = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 _RUN = rf"run_id=(?P<run_id>{_RUN_ID_TEXT})"
@@ -59,6 +61,7 @@ SUPERSEDED_FILE = re.compile(rf"{SUPERSEDED_PREFIX}(?P<run_id>{_RUN_ID_TEXT})\.p
 RUN_RECORD = re.compile(rf"{RUNS_PREFIX}{_RUN}/run\.json")
 NODE_MARK = re.compile(rf"{RUNS_PREFIX}_?node-mark\.(?P<run_id>{_RUN_ID_TEXT})\.(?P<submission>[0-9a-f]{{8}})")
 """Earlier versions wrote the name without the underscore."""
+DELETION_NOTE = re.compile(rf"{DELETIONS_PREFIX}deletion-(?P<number>{_NUMBER})\.json")
 
 
 def check_run_id(run_id: str) -> str:
@@ -225,6 +228,15 @@ def node_mark(run_id: str, submission: str) -> str:
         submission: The submission's id.
     """
     return f"{RUNS_PREFIX}_node-mark.{check_run_id(run_id)}.{submission}"
+
+
+def deletion_note(number: int) -> str:
+    """Return the key of the note that a deletion leaves, which names nobody.
+
+    Args:
+        number: The deletion's number in its output, from 0.
+    """
+    return f"{DELETIONS_PREFIX}deletion-{number:05d}.json"
 
 
 # Keys in the private tree.
@@ -442,6 +454,21 @@ def gallery_file(run_id: str) -> str:
     return f"reports/{_run(run_id)}/gallery.html"
 
 
+DELETION_PREFIX = "deletion/"
+DELETION_JOURNAL = f"{DELETION_PREFIX}journal.json"
+"""What a deletion has decided to do. Its existence says that the deletion is not finished."""
+
+
+def staged_file(staging: str, number: int) -> str:
+    """Return the key of a file that a deletion has ready to put in the place of another one.
+
+    Args:
+        staging: The name of the deletion.
+        number: The file's number, from 0.
+    """
+    return f"{DELETION_PREFIX}staged/{staging}/{number:06d}"
+
+
 def export_records_prefix(lineage: str) -> str:
     """Return the prefix of what shareable exports of a lineage published.
 
@@ -464,3 +491,78 @@ def export_record(lineage: str, number: int) -> str:
 def worklist_prefix(run_id: str) -> str:
     """Return the prefix under which `export worklist` writes by default."""
     return private_run(run_id) + "worklist/"
+
+
+OutputFileKind = Literal["derived", "table", "run_record", "other", "unknown"]
+PrivateFileKind = Literal["derived", "plan", "plan_head", "sources", "text", "run_record", "other", "unknown"]
+
+_DERIVED_PREFIXES = (METRICS_PREFIX, COMPARISONS_PREFIX, "reports/")
+_PRIVATE_RUN_FILES: dict[str, PrivateFileKind] = {
+    "evaluation": "derived",
+    "worklist": "derived",
+    "plan": "plan",
+    "plan.json": "plan_head",
+    "logs": "text",
+    "faults": "text",
+    "run.json": "run_record",
+    **dict.fromkeys(("attempts", "exports", "heartbeats", "identity.json", "nodes", "stop"), "other"),
+}
+_OTHER_PRIVATE_FILES = (ID_KEY, ID_KEY_CHECK, INPUT_ROOT, DELETION_PREFIX, "submitted/")
+
+
+def kind_of_output_file(key: str) -> OutputFileKind:
+    """Return what a file of the output's public tree is.
+
+    Args:
+        key: The file's key.
+
+    Returns:
+        ``derived``: metrics, comparisons and reports; ``table``: another Parquet table; ``unknown``: no file that this
+        program writes.
+    """
+    if key.startswith(_DERIVED_PREFIXES):
+        return "derived"
+    if RUN_RECORD.fullmatch(key):
+        return "run_record"
+    if not any(pattern.fullmatch(key) for pattern in _patterns()):
+        return "other" if key.startswith(RUNS_PREFIX) else "unknown"
+    return "table" if key.endswith(".parquet") else "other"
+
+
+def kind_of_private_file(key: str) -> PrivateFileKind:
+    """Return what a file of the private tree is.
+
+    Args:
+        key: The file's key.
+
+    Returns:
+        ``derived``: galleries, worklists and tables of `evaluate`; ``text``: logs and tracebacks; ``unknown``: no file
+        that this program writes.
+    """
+    if SOURCES_FILE.fullmatch(key):
+        return "sources"
+    if key.startswith(_DERIVED_PREFIXES):
+        return "derived"
+    if key.startswith("faults/"):
+        return "text"
+    match = RUN_DIRECTORY.fullmatch(key)
+    if match and match["prefix"] == RUNS_PREFIX:
+        return _PRIVATE_RUN_FILES.get(key.split("/")[2], "unknown")
+    return "other" if key.startswith(_OTHER_PRIVATE_FILES) else "unknown"
+
+
+def _patterns() -> list[re.Pattern[str]]:
+    return [value for value in globals().values() if isinstance(value, re.Pattern) and value is not RUN_DIRECTORY]
+
+
+def run_ids_in(key: str) -> set[str]:
+    """Return the ids of the runs that a key of either tree names.
+
+    Args:
+        key: The key.
+    """
+    found = {part.partition("=")[2] for part in key.split("/")[:-1] if part.startswith(("run_id=", "compare_to="))}
+    for pattern in _patterns():
+        if match := pattern.fullmatch(key):
+            found |= {value for name, value in match.groupdict().items() if name in ("run_id", "other_run_id")}
+    return found

@@ -14,7 +14,7 @@ from diagchd_batch.storage import Store
 SCORES_DIGEST_KEY = b"diagchd_batch.scores_sha256"
 """Metadata key of a sources file: the digest of the shard file that its attempt made."""
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 8 << 20
 
 
 def file_sha256(file: BinaryIO) -> str:
@@ -23,6 +23,24 @@ def file_sha256(file: BinaryIO) -> str:
     file.seek(0)
     while chunk := file.read(_CHUNK_BYTES):
         digest.update(chunk)
+    return digest.hexdigest()
+
+
+def stored_sha256(store: Store, key: str) -> str:
+    """Return the SHA-256 of a stored object, in hexadecimal. Memory does not depend on its size.
+
+    Args:
+        store: The store.
+        key: The object's key.
+
+    Raises:
+        ItemError: The object cannot be read.
+    """
+    info = store.stat(key)
+    size_bytes = (info and info.size_bytes) or 0
+    digest = hashlib.sha256()
+    for start in range(0, size_bytes, _CHUNK_BYTES):
+        digest.update(store.read_range(key, start, _CHUNK_BYTES))
     return digest.hexdigest()
 
 

@@ -46,7 +46,8 @@ class RowCounter:
             rows: The rows of one shard, in the order of the plan.
             shard: The shard's number, from 0.
         """
-        self._shards.add(shard)
+        if rows.num_rows:  # a deletion may leave a shard without rows
+            self._shards.add(shard)
         self._n_rows += rows.num_rows
         for image_id in rows["image_id"].to_pylist():
             self._n_images += image_id != self._last_image

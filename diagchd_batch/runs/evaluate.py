@@ -6,6 +6,7 @@ from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate_run
 from diagchd_batch.report import write_report
 from diagchd_batch.results.datasets import damage_as_fault
+from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.runs.run_lookup import OnNote, chosen_run, ignore_note, named_run, submitted_evaluation
 from diagchd_batch.workspace import Workspace
@@ -68,6 +69,7 @@ def evaluate_tables(workspace: Workspace, run_id: str, config: EvaluationConfig 
         InputError: A reference, readers or covariates file cannot be used.
         RunFault: A table of the run is damaged.
     """
+    refuse_unfinished_deletion(workspace.private)
     named_run(workspace, run_id)
     config = config or submitted_evaluation(workspace, run_id)
     with damage_as_fault(run_id):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from diagchd_batch import output_layout
 from diagchd_batch.exports.shareable import ShareableSummary, export_shareable
 from diagchd_batch.exports.worklist import WorklistSummary, export_worklist
+from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.runs.run_lookup import OnNote, chosen_run, ignore_note
 from diagchd_batch.storage import open_store
 from diagchd_batch.uris import join_uri
@@ -69,6 +70,7 @@ def write_worklist(
     Raises:
         UsageError: The output holds no such run, or the destination cannot be used.
     """
+    refuse_unfinished_deletion(workspace.private)
     record = chosen_run(workspace, run_id, on_note)
     place = destination or join_uri(workspace.private.uri, output_layout.worklist_prefix(record.run_id))
     return Worklist(export_worklist(workspace, record, open_store(place, owner_only=True)), place)

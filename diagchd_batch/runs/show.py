@@ -26,6 +26,7 @@ from diagchd_batch.results.datasets import (
     read_scores,
     shard_of,
 )
+from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.lineage import latest_rows_sql, newest_lineages, without_lineages_through
 from diagchd_batch.results.metrics_tables import read_metrics
 from diagchd_batch.results.output import Output
@@ -142,6 +143,7 @@ def show(output: Output, name: str, run_id: str | None = None, on_note: OnNote =
         UsageError: The output has no such run, or nothing of that name.
         RunFault: A table cannot be read.
     """
+    refuse_unfinished_deletion(output.private)
     damaged: list[str] = []
 
     def leave_out(damaged_run_id: str, error: RunFault) -> None:
@@ -288,13 +290,22 @@ def _add_source(output: Output, plan: Plan, result: ShownResult) -> None:
     reference = next((shard for shard in plan.shards() if shard.shard == result.shard), None)
     images = [] if reference is None else plan.read_shard(reference)
     result.uri = next((image.uri for image in images if image.image_id == image_id), None)
-    for recorded in _recorded_sources(output, result.run_id, result.shard):
+    for recorded in recorded_sources(output, result.run_id, result.shard):
         if recorded["image_id"] == image_id:
             result.source = {name: recorded[name] for name in _SOURCE_FIELDS if recorded[name] is not None}
 
 
-def _recorded_sources(output: Output, run_id: str, shard: int) -> list[Row]:
-    """Return the sources of the attempt whose score file is the committed one; none where no attempt wrote it."""
+def recorded_sources(output: Output, run_id: str, shard: int) -> list[Row]:
+    """Return the sources of the attempt whose score file is the committed one; none where no attempt wrote it.
+
+    Args:
+        output: The output, with its private tree.
+        run_id: The run.
+        shard: The shard's number, from 0.
+
+    Raises:
+        RunFault: A file cannot be read.
+    """
     keys = [
         info.key
         for info in output.private.list(output_layout.sources_prefix(run_id))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from diagchd_batch.results.deletion.records import read_notes, refuse_unfinished_deletion
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
 from diagchd_batch.results.verify.whole_output import verify_lineages, verify_runs
@@ -45,8 +46,12 @@ def verify(
 
     Raises:
         UsageError: The output holds no such run.
-        RunFault: The plan of the run that was named, or of every run, cannot be read.
+        RunFault: The plan of the run that was named, or of every run, cannot be read; or a deletion is not finished, or
+            its note is damaged.
     """
+    refuse_unfinished_deletion(output.private)
+    for _ in read_notes(output.storage):
+        pass
     reports = []
     for report in verify_runs(output, run_id):
         reports.append(report)

@@ -27,6 +27,7 @@ KEYS = [
     (layout.LINEAGE_FILE, layout.lineage_file, {"run_id": RUN}),
     (layout.SUPERSEDED_FILE, layout.superseded_file, {"run_id": RUN}),
     (layout.RUN_RECORD, layout.run_record, {"run_id": RUN}),
+    (layout.DELETION_NOTE, layout.deletion_note, {"number": 12}),
     (layout.PLAN_HEAD, layout.plan_head, {"run_id": RUN}),
     (layout.PLAN_PART, layout.plan_part, {"run_id": RUN, "plan_digest": "d" * 16, "part": 3}),
     (layout.PLAN_STUDIES, layout.plan_studies, {"run_id": RUN, "plan_digest": "d" * 16}),
@@ -46,9 +47,9 @@ def test_a_pattern_recognises_its_keys_and_no_other(
 ) -> None:
     key = key_of(**arguments)
     match = pattern.fullmatch(key)
-    assert {name: int(value) if name in ("shard", "part") else value for name, value in match.groupdict().items()} == (
-        arguments
-    )
+    assert {
+        name: int(value) if name in ("shard", "part", "number") else value for name, value in match.groupdict().items()
+    } == (arguments)
     assert [other for other in PATTERNS if other.fullmatch(key)] == [pattern]
     altered_keys = [f"{key}.tmp", f"copy/{key}", f"{key}\n"]
     if "run_id" in key:

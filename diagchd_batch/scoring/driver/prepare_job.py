@@ -13,6 +13,7 @@ from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.model.batch_size import choose_batch_size, memory_for_batch
 from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.results.columns import table_metadata
+from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan, plan_actors
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.run_identity.archive_binding import (
@@ -271,6 +272,7 @@ def prepare_job(
     model = model_of(config)
     workspace = Workspace.of_job(config, environ)
     check_places(workspace.archive, workspace.storage, workspace.private)
+    refuse_unfinished_deletion(workspace.private)
     key = workspace.create_key()
     nodes = cluster.nodes()
     actors = plan_actors(config.cluster, nodes, elastic=cluster.elastic)
