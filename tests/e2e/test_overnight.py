@@ -7,14 +7,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from diagchd_batch import output_layout
 from diagchd_batch.cli.main import app
 from diagchd_batch.results import open_output
+from diagchd_batch.results.metrics_tables import read_metrics
 from diagchd_batch.scoring.liveness.stop_conditions import request_stop
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -142,12 +141,10 @@ def _current(output: Path) -> dict[tuple[str, int | None], tuple[Any, ...]]:
 
 def _tables(output: Path, run_id: str) -> dict[str, list[Any]]:
     """Return those metrics tables that do not depend on how many runs computed the scores."""
-    output_ = open_output(str(output))
-    return {
-        name: pq.read_table(output / output_layout.metrics_file(run_id, name), partitioning=None).to_pylist()
-        for name in ("estimates", "study_results", "flow", "cohort_characteristics", "calibration", "curves")
-        if output_.storage.stat(output_layout.metrics_file(run_id, name))
-    }
+    storage = open_output(str(output)).storage
+    names = ("estimates", "study_results", "flow", "cohort_characteristics", "calibration", "curves")
+    found = {name: read_metrics(storage, run_id, name) for name in names}
+    return {name: table.to_pylist() for name, table in found.items() if table is not None}
 
 
 def test_nights_and_retries_come_to_what_one_run_of_the_final_archive_is(tmp_path: Path) -> None:
