@@ -59,16 +59,27 @@ class Attacker:
 
     Unknowns are named ("call", rater, covariate, level, call), ("left out", rater, covariate, level, label),
     ("without", covariate, level), ("between", …) and ("step", name).
+
+    Args:
+        shared: The shared tables.
+        levels: The levels of each covariate, which divide the studies.
+        raters: The readers, as the tables name them.
+        stricter: The operating point that the attacker knows as `STRICTER`.
     """
 
     def __init__(
-        self, shared: Mapping[str, Sequence[Row]], levels: Mapping[str, Sequence[str]], raters: Sequence[str]
+        self,
+        shared: Mapping[str, Sequence[Row]],
+        levels: Mapping[str, Sequence[str]],
+        raters: Sequence[str],
+        stricter: str = "stricter",
     ) -> None:
         self._unknowns: dict[Hashable, int] = {}
         self._equal: list[tuple[Terms, float]] = []
         self._at_most: list[Terms] = []
         self._levels = {None: [None], **levels}
         self._raters = raters
+        self._stricter = stricter
         self._add_structure()
         for row in shared["estimates"]:
             if row["analysis_set"] == "determinate" and row["unit"] == "study":
@@ -152,7 +163,7 @@ class Attacker:
 
     def _add_estimate(self, row: Row) -> None:
         is_model = row["subject_kind"] == "model"
-        rater = (STRICTER if row["operating_point"] == "stricter" else "model") if is_model else row["subject"]
+        rater = (STRICTER if row["operating_point"] == self._stricter else "model") if is_model else row["subject"]
         known = row["covariate"] in self._levels and (is_model or row["covariate"] is None)
         if row["subject_kind"] == "readers_mean" or not known or row["level"] not in self._levels[row["covariate"]]:
             return

@@ -1,12 +1,13 @@
 """Metrics tables of small random cohorts, made without an output so that hundreds of them take seconds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.models import EvaluationConfig, OperatingPoint
 from diagchd_batch.evaluation.operating_points import model_rater, point_columns
 from diagchd_batch.evaluation.performance.accuracy import auc_and_brier_rows, call_rows, prevalence_rows
 from diagchd_batch.evaluation.performance.calibration import calibration_rows
@@ -21,7 +22,7 @@ from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.multiplicity import adjust_within_families, name_families
 from diagchd_batch.evaluation.tables.rows import RowBuilder, Settings
 from diagchd_batch.evaluation.tables.writing import metrics_table
-from diagchd_batch.evaluation.units_and_raters import Units
+from diagchd_batch.evaluation.units_and_raters import Rater, Units
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from tests.support.evaluated_runs import KEY
 
@@ -80,21 +81,35 @@ def draw_cohort(seed: int) -> Cohort:
     return Cohort(np.unique(subject, return_inverse=True)[1], truth, score, age, images, site, shown)
 
 
-def metrics_of(cohort: Cohort) -> Tables:
-    """Return the tables that are shared, as `evaluate` makes them."""
+def metrics_of(
+    cohort: Cohort,
+    covariates: Sequence[Covariate] | None = None,
+    points: Sequence[OperatingPoint] = (),
+    readers: Sequence[Rater] = (),
+) -> Tables:
+    """Return the tables that are shared, as `evaluate` makes them.
+
+    Args:
+        cohort: The cohort.
+        covariates: The covariates, by default those of the cohort.
+        points: The operating points, by default the usual one. The first is the headline's.
+        readers: The readers.
+    """
     config = EvaluationConfig(resamples=100)
-    (point,) = config.operating_points
+    points = points or config.operating_points
     units = Units("study", cohort.subject, cohort.truth)
-    model = model_rater("made", cohort.score, np.zeros(len(cohort.truth), dtype=np.int8), point)
+    models = [model_rater("made", cohort.score, np.zeros(len(cohort.truth), dtype=np.int8), point) for point in points]
     rows = RowBuilder(Settings("mean", 100, 1))
-    here = rows.with_columns(**point_columns(point))
-    estimates = [
-        *call_rows(here, units, model, headline=True, rates=SUBGROUP_RATES),
-        *prevalence_rows(rows, units, model),
-        *auc_and_brier_rows(rows, units, model),
-    ]
+    here, model = rows.with_columns(**point_columns(points[0])), models[0]
+    estimates: list[dict[str, Any]] = []
+    for point, at_point in zip(points, models, strict=True):
+        of_point = rows.with_columns(**point_columns(point))
+        estimates += call_rows(of_point, units, at_point, headline=point is points[0], rates=SUBGROUP_RATES)
+    estimates += [*prevalence_rows(rows, units, model), *auc_and_brier_rows(rows, units, model)]
+    for reader in readers:
+        estimates += call_rows(rows, units, reader, headline=True, rates=SUBGROUP_RATES)
     comparisons: list[dict[str, Any]] = []
-    covariates = covariates_of(cohort, config)
+    covariates = covariates_of(cohort, config) if covariates is None else covariates
     for covariate in covariates:
         estimates += level_rows(here, units, model, covariate)
         comparisons += interaction_rows(here, units, model, covariate)
@@ -105,7 +120,7 @@ def metrics_of(cohort: Cohort) -> Tables:
         "comparisons": adjust_within_families(name_families(comparisons)),
         "flow": [{"step": step, "name": name, "n_studies": n} for step, (name, n) in enumerate(steps.items())],
         "cohort_characteristics": list(characteristic_rows(units, covariates)),
-        "cross_tabulation": list(cross_rows(units, model, None, point.name)),
+        "cross_tabulation": list(cross_rows(units, model, None, points[0].name)),
         "curves": list(curve_rows(units, model)),
         "calibration": list(calibration_rows(units, model)),
     }
