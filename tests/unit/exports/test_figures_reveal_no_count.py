@@ -50,6 +50,24 @@ def test_no_count_of_many_random_cohorts_follows_from_their_figures() -> None:
     assert n_figures > MANY
 
 
+def test_extremes_are_shared_in_no_table() -> None:
+    """An extreme is the number of a single study. Early versions computed them."""
+    tables = metrics_of(draw_cohort(2))
+    means = [row for row in tables["cohort_characteristics"] if row["statistic"] == "mean"]
+    whole = next(row for row in tables["estimates"] if row["endpoint"] == "accuracy")
+    names = ("minimum", "mean", "maximum")
+    for name in names:
+        tables["cohort_characteristics"] += [{**row, "statistic": name} for row in means if name != "mean"]
+        tables["estimates"].append(
+            {**whole, "analysis_set": "segmentation", "unit": "image", "endpoint": f"dice_{name}"}
+        )
+    shared, _ = shareable_tables(tables, 2)
+    of_images = [row["endpoint"] for row in shared["estimates"] if row["analysis_set"] == "segmentation"]
+    of_covariates = [row["statistic"] for row in shared["cohort_characteristics"]]
+    assert of_images == ["dice_mean"]
+    assert "mean" in of_covariates and not {"minimum", "maximum"} & set(of_covariates)
+
+
 def kinds(found: list[Found]) -> str:
     return " ".join(name for name, _ in found)
 

@@ -122,3 +122,12 @@ def test_a_value_that_is_not_that_of_its_own_count_is_withheld() -> None:
     publication = Publication(tables, counts, set(), min_cell=2)
     assert publication.value(call_cell(own[0], "tp")) == 30
     assert [row["value"] for row in publication.estimates()] == [30.0, 0.5]
+
+
+def test_a_description_that_is_not_that_of_its_own_count_is_withheld() -> None:
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in SHARED_TABLES}
+    tables["cohort_characteristics"] = characteristics("site", "a", {"all": 50})
+    counts = collect_counts(tables)
+    tables["cohort_characteristics"] += characteristics("site", "a", {"all": 3})
+    publication = Publication(tables, counts, set(), min_cell=10)
+    assert [row["value"] for row in publication.cohort_characteristics()] == [50.0]
