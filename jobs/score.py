@@ -13,20 +13,17 @@ environment of the cluster's processes.
 import argparse
 import json
 import os
-import secrets
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from diagchd_batch import output_layout
 from diagchd_batch.cli.console import ConsoleParser
 from diagchd_batch.cli.progress import log_progress
-from diagchd_batch.cli.redacted_progress import RedactedProgress
-from diagchd_batch.config.loading import load_job
+from diagchd_batch.cli.redacted_progress import RedactedProgress, keep_full_text
+from diagchd_batch.config.loading import load_job, without_values
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.config.uri_redaction import UriRedactor
-from diagchd_batch.errors import DiagchdBatchError, ItemError
+from diagchd_batch.config.uri_redaction import UriRedactor, job_places
+from diagchd_batch.errors import ConfigError, DiagchdBatchError
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.runs.submit import SubmitOptions, submit_on_joined_ray
@@ -39,7 +36,14 @@ from diagchd_batch.workspace import Workspace
 Load = Callable[[str, Sequence[str], Mapping[str, str]], JobConfig]
 
 
-def main(load: Load = load_job) -> int:
+def _load_from_file(path: str, overrides: Sequence[str], environ: Mapping[str, str]) -> JobConfig:
+    try:
+        return load_job(path, overrides, environ)
+    except ConfigError as error:
+        raise without_values(error) from None  # this text is printed, for Ray's logs
+
+
+def main(load: Load = _load_from_file) -> int:
     """Run the job and return its exit code.
 
     Args:
@@ -72,7 +76,7 @@ def _run(arguments: argparse.Namespace, load: Load, run_log: DriverLog) -> int:
             log.message("the deadline has passed; no node is asked for, and no run is begun")
             return ExitCode.DONE
         config = load(arguments.config, arguments.overrides, os.environ)
-        progress = RedactedProgress(log, UriRedactor(config), run_log.note)
+        progress = RedactedProgress(log, UriRedactor(job_places(config)), run_log.note)
     except DiagchdBatchError as error:
         log.message(f"error: {error}")
         return error.exit_code
@@ -88,7 +92,7 @@ def _run(arguments: argparse.Namespace, load: Load, run_log: DriverLog) -> int:
             outcome = submit_on_joined_ray(options, MeasuredProgress(progress), run_log).outcome
     except (Exception, RunInterrupted) as error:
         if progress.fault(error):
-            log.message(_keep_full_text(config, arguments.run_id, run_log))
+            log.message(_keep(config, arguments.run_id, run_log))
         return error.exit_code if isinstance(error, DiagchdBatchError | RunInterrupted) else ExitCode.FAILED
     counts = outcome.counts.model_dump(mode="json") if outcome.counts else None
     summary = json.dumps({name: getattr(outcome, name) for name in outcome.__slots__} | {"counts": counts})
@@ -97,18 +101,12 @@ def _run(arguments: argparse.Namespace, load: Load, run_log: DriverLog) -> int:
     return ExitCode.DONE if outcome.exit_code is ExitCode.FAILED_INPUTS else outcome.exit_code
 
 
-def _keep_full_text(config: JobConfig, run_id: str | None, run_log: DriverLog) -> str:
-    """Keep the log in the private tree, and return a sentence that says where it is."""
+def _keep(config: JobConfig, run_id: str | None, run_log: DriverLog) -> str:
     try:
-        private = Workspace.of_job(config).with_short_timeout(config.limits).private
-        if run_id:
-            run_log.keep(private, run_id, secrets.token_hex(4))
-            return f"the full text is in the private tree; read it with: diagchd-batch logs OUTPUT --run-id {run_id}"
-        key = output_layout.driver_fault_file(f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}")
-        private.create(key, run_log.text().encode())
-    except (DiagchdBatchError, ItemError, OSError) as error:
-        return f"the full text is lost, because the private tree cannot be written to ({type(error).__name__})"
-    return f"the full text is in the private tree, in {key}"
+        workspace = Workspace.of_job(config)
+    except DiagchdBatchError as error:
+        return f"the full text is lost, because the private tree cannot be opened ({type(error).__name__})"
+    return keep_full_text(workspace, config.limits, run_id, run_log)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,20 @@
 """Shows the progress of a run without the places that its job file names, and notes the full texts elsewhere."""
 
+import secrets
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from diagchd_batch import output_layout
+from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.config.uri_redaction import UriRedactor
-from diagchd_batch.errors import DiagchdBatchError
+from diagchd_batch.errors import DiagchdBatchError, ItemError
 from diagchd_batch.process.interrupts import RunInterrupted
+from diagchd_batch.scoring.liveness.driver_log import DriverLog
 from diagchd_batch.scoring.liveness.progress_events import RunProgress, RunStart, ShardSummary
+from diagchd_batch.workspace import Workspace
 
 
 class RedactedProgress:
@@ -77,3 +83,24 @@ class RedactedProgress:
         if public != full:
             self._has_noted = True
             self._note(full)
+
+
+def keep_full_text(workspace: Workspace, limits: LimitsConfig, run_id: str | None, run_log: DriverLog) -> str:
+    """Keep a job's log in the private tree, and return a sentence that says where it is.
+
+    Args:
+        workspace: The output with its private tree.
+        limits: The time-outs of the job.
+        run_id: The run that the log belongs to, if it is known.
+        run_log: The log.
+    """
+    try:
+        private = workspace.with_short_timeout(limits).private
+        if run_id:
+            run_log.keep(private, run_id, secrets.token_hex(4))
+            return f"the full text is in the private tree; read it with: diagchd-batch logs OUTPUT --run-id {run_id}"
+        key = output_layout.driver_fault_file(f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}")
+        private.create(key, run_log.text().encode())
+    except (DiagchdBatchError, ItemError, OSError) as error:
+        return f"the full text is lost, because the private tree cannot be written to ({type(error).__name__})"
+    return f"the full text is in the private tree, in {key}"

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from diagchd_batch.config.models import JobConfig
@@ -88,6 +89,35 @@ def parse_job(document: Mapping[str, Any], source: str) -> JobConfig:
         return JobConfig.model_validate(document)
     except ValidationError as error:
         raise ConfigError(f"{source} is not valid:\n" + "\n".join(problem_lines(error))) from error
+
+
+def without_values(error: ConfigError) -> ConfigError:
+    """Return the error of `load_job` without any value of the job file, for a log that others may read.
+
+    Args:
+        error: An error of `load_job`, whose message may quote places of the archive.
+    """
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        keys = dict.fromkeys(_known_keys(problem["loc"]) for problem in cause.errors(include_url=False))
+        text = f"the job file is not valid at {', '.join(list(keys)[:_SHOWN_PROBLEMS])}"
+    elif isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark:
+        text = f"the job file is not valid YAML at line {cause.problem_mark.line + 1}"
+    elif isinstance(cause, OSError):
+        text = f"the job file cannot be read ({_reason(cause)})"
+    else:
+        text = "the job file, an override or an environment variable is not valid"
+    return ConfigError(f"{text}; `diagchd-batch config validate` shows the values, which are left out here")
+
+
+def _known_keys(location: tuple[int | str, ...]) -> str:
+    """Return the keys of a location down to the first one that a job file does not have."""
+    keys: list[str] = []
+    for depth, part in enumerate(location):
+        if part not in _model_at(location[:depth]).model_fields:
+            break
+        keys.append(str(part))
+    return ".".join(keys) or "its first level"
 
 
 def _assign(document: dict[str, Any], keys: Sequence[str], text: str, source: str) -> None:

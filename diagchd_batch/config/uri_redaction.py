@@ -7,10 +7,10 @@ and in the answers of its job API, for everyone who may see the cluster.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.models import EvaluationConfig, JobConfig
 from diagchd_batch.errors import ConfigError, DiagchdBatchError
 from diagchd_batch.output_layout import PRIVATE, PRIVATE_V1
 from diagchd_batch.uris import is_local_path, normalize_uri
@@ -19,14 +19,14 @@ _UNNAMED = "an unforeseen fault"
 
 
 class UriRedactor:
-    """The settings of one job file that name places.
+    """The settings that name places.
 
     Args:
-        config: The job file.
+        places: Each setting and its place. Where two settings name one place, the last one names it.
     """
 
-    def __init__(self, config: JobConfig) -> None:
-        self._settings = {form: setting for setting, uri in _places(config) for form in _forms(uri)}
+    def __init__(self, places: Iterable[tuple[str, str]]) -> None:
+        self._settings = {form: setting for setting, uri in places for form in _forms(uri)}
         # The longest first, because a manifest may lie in the archive. What follows decides whether it is the place
         # itself, something below it or another place that begins alike.
         places = "|".join(map(re.escape, sorted(self._settings, key=len, reverse=True)))
@@ -62,23 +62,42 @@ class UriRedactor:
         return f" in {self._settings[found['place']]}" if found else ""
 
 
-def _places(config: JobConfig) -> Iterator[tuple[str, str]]:
-    """Yield each setting and its place. Where two settings name one place, the last that is yielded names it."""
+def job_places(config: JobConfig) -> Iterator[tuple[str, str]]:
+    """Yield each setting of a job file that names a place, and the place.
+
+    Args:
+        config: The job file.
+    """
     yield "model.weights", config.model.weights
     yield "model.name", config.model.name
-    for table in ("reference", "readers", "covariates"):
-        if uri := getattr(config.evaluation, table):
-            yield f"evaluation.{table}", uri
+    yield from table_places(config.evaluation)
     if config.input.manifest:
         yield "input.manifest", config.input.manifest
-    for private_uri in [config.output.private_uri] if config.output.private_uri else _default_private_uris(config):
-        yield "output.private_uri", private_uri
-    yield "output.uri", config.output.uri
+    yield from output_places(config.output.uri, config.output.private_uri)
     yield "input.uri", config.input.uri
 
 
-def _default_private_uris(config: JobConfig) -> list[str]:
-    return [f"{config.output.uri.rstrip('/')}/{name}" for name in (PRIVATE_V1, PRIVATE)]
+def table_places(evaluation: EvaluationConfig) -> Iterator[tuple[str, str]]:
+    """Yield the settings of the tables that an evaluation reads, and their places.
+
+    Args:
+        evaluation: The evaluation's settings.
+    """
+    for table in ("reference", "readers", "covariates"):
+        if uri := getattr(evaluation, table):
+            yield f"evaluation.{table}", uri
+
+
+def output_places(uri: str, private_uri: str | None) -> Iterator[tuple[str, str]]:
+    """Yield the settings of an output and its private tree, and their places.
+
+    Args:
+        uri: The output.
+        private_uri: The private tree, if it is not in the output.
+    """
+    for private in [private_uri] if private_uri else [f"{uri.rstrip('/')}/{name}" for name in (PRIVATE_V1, PRIVATE)]:
+        yield "output.private_uri", private
+    yield "output.uri", uri
 
 
 def _forms(uri: str) -> set[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.models import JobConfig
-from diagchd_batch.config.uri_redaction import UriRedactor
+from diagchd_batch.config.uri_redaction import UriRedactor, job_places
 from diagchd_batch.errors import ConfigError, InputError, ItemError, StorageFault
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.runs.submit import SubmitOptions, check_job
@@ -175,12 +175,12 @@ def test_places_are_told_from_what_lies_below_and_beside_them(text: str, hidden:
             "output": {"uri": "s3://results/out"},
         }
     )
-    assert UriRedactor(config).hide(text) == hidden
+    assert UriRedactor(job_places(config)).hide(text) == hidden
 
 
 def test_relative_places_and_the_root_are_hidden_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = JobConfig.model_validate({"input": {"uri": "/", "layout": "tree"}, "output": {"uri": "out"}})
-    names = UriRedactor(config)
+    names = UriRedactor(job_places(config))
     assert names.hide(f"{tmp_path}/out is full; an out of order word") == "output.uri is full; an out of order word"
     assert names.hide("/srv/patient 1.png is gone") == "input.uri/…"
