@@ -111,12 +111,16 @@ def _lives(pid: int) -> bool:
 
 @functools.cache
 def _machine() -> str:
-    """Return 8 hex digits for what process ids are unique in: this boot of the machine and, in it, this container."""
+    """Return 8 hex digits for what process ids are unique in: this boot of the machine and, in it, this container.
+
+    The host's name is part of it, because copies of a virtual machine that is running share the id of the boot.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
-        return hashlib.sha256(f"{boot}\0{Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:8]
+        container = Path("/proc/self/ns/pid").readlink()
     except OSError:
         return _UNKNOWN_MACHINE
+    return hashlib.sha256(f"{os.uname().nodename}\0{boot}\0{container}".encode()).hexdigest()[:8]
 
 
 def _create(path: Path, mode: int, *, make_directory: bool) -> int:
