@@ -1,7 +1,7 @@
 """`verify`: proves what an output holds."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
+    from diagchd_batch.workspace import Workspace
 
 
 def register(app: typer.Typer) -> None:
@@ -22,18 +23,31 @@ def register(app: typer.Typer) -> None:
 def verify(
     output: OutputArgument,
     run_id: AnyRunIdOption = None,
+    rescore: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Instead, score N random frames of a run (the latest finished one) again and compare.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Draws the frames of --rescore.")] = 0,
     private_uri: PrivateUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Prove that every planned frame has exactly one result, and that files are whole. Exit 1 names what is wrong.
 
-    Checks all runs of the output, or the one that is named, and also the runs that build on one another together.
+    Checks all runs of the output, or the one that is named, and also the runs that build on one another together. With
+    --rescore it ends with exit code 1 if a score differs, and with 3 if none does but a file is gone or has changed.
 
     Example: diagchd-batch verify out/sample
     """
     from diagchd_batch.runs.verify import verify as verify_output
 
     workspace = open_workspace(output, private_uri)
+    if rescore is not None:
+        _rescore(workspace, run_id, rescore, seed, as_json)
+        return
     if as_json:
         found = verify_output(workspace, run_id)
         print_json([*map(_report_json, found.runs), *map(_lineage_json, found.lineages)])
@@ -48,6 +62,24 @@ def verify(
         )
     if not found.ok:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _rescore(workspace: "Workspace", run_id: str | None, n_frames: int, seed: int, as_json: bool) -> None:
+    from diagchd_batch.runs.rescore import describe
+    from diagchd_batch.runs.rescore import rescore as rescore_frames
+
+    result = rescore_frames(workspace, n_frames, run_id, seed=seed, on_note=say)
+    if as_json:
+        print_json(asdict(result))
+    else:
+        print_text(f"run {result.run_id}: {describe(result)}")
+        for kind, found in (("different score", result.different), ("file not usable", result.unusable)):
+            for one in found:
+                print_text(f"run {result.run_id}: {kind}: image {one.image_id}, frame {one.frame}: {one.detail}")
+    if not result.ok:
+        raise typer.Exit(ExitCode.FAILED)
+    if result.unusable:
+        raise typer.Exit(ExitCode.FAILED_INPUTS)
 
 
 def _print_report(report: "VerifyReport") -> None:
