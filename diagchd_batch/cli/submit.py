@@ -4,11 +4,11 @@ import os
 import shlex
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diagchd_batch.cli.console import print_json, print_pairs, print_text, say
+from diagchd_batch.cli.console import print_json, print_text, say
 from diagchd_batch.cli.options import (
     AddressOption,
     ConfigArgument,
@@ -23,16 +23,15 @@ from diagchd_batch.cli.options import (
     run_request,
 )
 from diagchd_batch.cli.plan import say_caution
+from diagchd_batch.cli.run_summary import output_arguments, print_summary, summary_json
 from diagchd_batch.errors import UsageError
 from diagchd_batch.escaping import for_console
 from diagchd_batch.exit_codes import ExitCode
-from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.config.models import JobConfig
     from diagchd_batch.runs.submit import ClusterSubmission, SubmitOptions
     from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
-    from diagchd_batch.scoring.driver.run_job import RunOutcome
 
 
 def register(app: typer.Typer) -> None:
@@ -100,9 +99,9 @@ def _submit_here(options: "SubmitOptions", as_json: bool) -> None:
         raise typer.Exit(interruption.exit_code) from None
     job, outcome = options.config, done.outcome
     if as_json:
-        print_json(_outcome_json(job, outcome))
+        print_json(summary_json(job, outcome))
     else:
-        _print_outcome(job, outcome)
+        print_summary(job, outcome)
         if options.request.selection == "new" and outcome.resumed and not outcome.ending:
             say("this run had begun before; the same command now scores what has come in since it was planned")
         for note in done.notes:
@@ -149,75 +148,10 @@ def _say_ways_back(job: "JobConfig", run_id: str, request: "RunRequest") -> None
     # The same command, without the options that would not wait again or would begin another run.
     words = [word for word in sys.argv[1:] if word not in ("--no-wait", "--new-run")]
     named = ["--run-id", run_id] if request.new_run else []
-    output, *private = _output_words(job)
+    output, *private = output_arguments(job)
     for what, command in (
         ("follow it", [*words, *named]),
         ("see how far it is", ["status", output, "--run-id", run_id, *private]),
         ("end it", ["stop", output, "--run-id", run_id, *private]),
     ):
         say(f"{what}: {shlex.join(['diagchd-batch', *command])}")
-
-
-def _output_words(job: "JobConfig") -> list[str]:
-    """Return the output as commands take it, and the private tree's place if it is elsewhere."""
-    private = ["--private-uri", job.output.private_uri] if job.output.private_uri else []
-    return [job.output.uri, *private]
-
-
-def _outcome_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
-    from diagchd_batch.runs.submit import report_uri
-
-    return {
-        "run_id": outcome.run_id,
-        "exit_code": outcome.exit_code,
-        "output": job.output.uri,
-        "counts": outcome.counts.model_dump(mode="json") if outcome.counts else None,
-        "resumed": outcome.resumed,
-        "repeated": outcome.repeated,
-        "n_new_images": outcome.n_new_images,
-        "nothing_selected": outcome.nothing_selected,
-        "ending": outcome.ending,
-        "n_images_left": outcome.n_images_left,
-        "report": report_uri(job, outcome.run_id),
-    }
-
-
-def _print_outcome(job: "JobConfig", outcome: "RunOutcome") -> None:
-    from diagchd_batch.failure_codes import REMEDIES, FailureCode
-    from diagchd_batch.runs.submit import key_figures, report_uri
-
-    counts = outcome.counts
-    pairs: list[tuple[str, Any]] = [("run", outcome.run_id)]
-    if outcome.repeated:
-        pairs.append(("", "finished before; nothing was done"))
-        if outcome.n_new_images:
-            pairs.append(("new images", f"{outcome.n_new_images:,} came in since; score them with --select new"))
-    if outcome.nothing_selected:
-        pairs.append(("", "there is nothing to score since then, so no run was begun"))
-    if outcome.ending:
-        pairs.append(("left", f"{counted(outcome.n_images_left, 'image')}; the same command goes on"))
-    if counts:
-        scored = f"{counted(counts.n_ok, 'frame')} of {counted(counts.n_images, 'image')}"
-        pairs.append(("scored", f"{scored}, {counts.n_chd_calls:,} called CHD"))
-        if counts.n_failed:
-            pairs.append(("failed", f"{counts.n_failed:,}"))
-            for code, n in counts.failures.items():
-                pairs.append((f"  {code}", f"{n:,}: {REMEDIES[FailureCode(code)]}"))
-        bad_masks = {status: n for status, n in counts.reference_status.items() if status != "ok"}
-        for code, n in bad_masks.items():
-            pairs.append((f"  {code}", f"{counted(n, 'reference mask')}: {REMEDIES[FailureCode(code)]}"))
-        if counts.quality_flags:
-            pairs.append(("flagged", ", ".join(f"{flag} {n:,}" for flag, n in counts.quality_flags.items())))
-        pairs.extend((figure.name, str(figure)) for figure in key_figures(job, outcome.run_id))
-        if report := report_uri(job, outcome.run_id):
-            pairs.append(("report", report))
-    pairs.append(("output", job.output.uri))
-    print_pairs(pairs)
-    if counts and (counts.n_failed or any(status != "ok" for status in counts.reference_status)):
-        from diagchd_batch.runs.query import UNUSABLE_FILES
-
-        output, *private = _output_words(job)
-        words = shlex.join([output, "--run-id", outcome.run_id, *private])
-        say(f'which files: diagchd-batch query {words} "{UNUSABLE_FILES}"')
-    if counts:
-        say(f"check it with: diagchd-batch verify {job.output.uri}")
