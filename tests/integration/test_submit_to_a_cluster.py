@@ -24,6 +24,7 @@ import pytest
 from diagchd_batch.cluster.job_api import UPLOAD_LIMIT_BYTES
 from diagchd_batch.results import open_output
 from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, descendants, kill, write_cohort
+from tests.support.servers_and_hosts.ray_cluster import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -334,6 +335,8 @@ def test_a_client_that_goes_leaves_its_run_to_the_cluster_and_says_how_to_come_b
     ways = _ways_back(gone.stderr)
 
     messages = _interrupt_once_it_follows(client := _started(head, *ways["follow it"]), signal.SIGINT)
+    heartbeats = run.output / "_private" / "runs" / f"run_id={run_id}" / "heartbeats"
+    wait_until(lambda: any(heartbeats.glob("driver-*.json")), "the driver claims the run")  # `status` then knows it
     frozen = _drivers(run_id)
     assert frozen, messages
     for pid in frozen:
