@@ -1,190 +1,66 @@
-"""Schemas of the metrics tables. They are contracts that people query for years: extend them, don't break them.
+"""The columns of the metrics tables, each declared once. They are contracts that people query for years.
+
+Extend them, don't break them: append a declaration with `since=` the next schema version, and give rows the column.
+Writer, `query`, docs/tables.md (`python -m tools.column_tables`) and the metadata of files follow from it.
 
 No table holds a NaN, a time stamp or an identifier of the user's own. A quantity that does not exist is null, and
 `null_reason` says why.
 """
 
+from typing import Any
+
 import pyarrow as pa
 
-_text, _count, _number, _flag = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+from diagchd_batch.table_format.declared_columns import DESCRIPTION, DeclaredColumn, arrow_schema
+
+Columns = tuple[DeclaredColumn, ...]
+
+UNDEFINED_WHEN = "undefined; `null_reason` says why"
+_NO_OPERATING_POINT = "figures without an operating point"
+_NO_COMPARATOR = "figures about one rater"
+_NO_RATE = "the figure is no rate"
+_NO_RESAMPLING = "nothing was resampled"
+_CALLS = ("positive", "negative")
 
 
-def _schema(**columns: pa.DataType) -> pa.Schema:
-    return pa.schema([pa.field(name.rstrip("_"), kind) for name, kind in columns.items()])
+def text(name: str, description: str, null_when: str = "", **options: Any) -> DeclaredColumn:
+    """Declare a column of words."""
+    return DeclaredColumn(name, pa.string(), description, null_when=null_when, **options)
 
 
-METRICS = _schema(
-    analysis_set=_text,  # see ANALYSIS_SETS
-    unit=_text,  # study, image
-    cluster=_text,  # subject: several units of a subject, cluster-robust methods; none: one unit for each subject
-    study_score=_text,  # how frames make a study's score: mean, max, median
-    operating_point=_text,
-    threshold=_number,
-    optimistic=_flag,  # the threshold was chosen on the cohort evaluated here
-    endpoint=_text,
-    subject_kind=_text,  # model, reader, readers_mean, majority, readers
-    subject=_text,
-    comparator_kind=_text,
-    comparator=_text,
-    class_=_text,  # of a segmentation; chd or normal in the original's figures
-    covariate=_text,
-    level=_text,
-    value=_number,
-    comparator_value=_number,
-    difference=_number,  # value − comparator_value
-    se=_number,
-    ci_low=_number,  # of the value in `estimates`, of the difference in `comparisons`
-    ci_high=_number,
-    ci_method=_text,
-    generalises_to=_text,  # these_readers, readers_in_general; null where no group of readers is involved
-    test=_text,
-    statistic=_number,
-    df1=_number,
-    df2=_number,
-    p=_number,
-    p_adjusted=_number,  # Holm within `family`; null for the primary endpoint
-    family=_text,
-    role=_text,  # primary, exploratory
-    margin=_number,  # of the primary endpoint: non-inferiority margin, 0 superiority
-    conclusion=_text,  # of the primary endpoint: superior, non-inferior, not shown, no interval
-    headline=_flag,  # the row belongs to the headline table
-    numerator=_number,
-    denominator=_number,
-    n_denominator_subjects=_count,  # distinct subjects of the denominator, in rows with cluster = subject
-    n_units=_count,
-    n_subjects=_count,
-    n_positive=_count,
-    n_negative=_count,
-    n_excluded=_count,  # planned units that do not enter this figure
-    excluded_reasons=_text,  # why, as "reason=count" joined by "; "
-    null_reason=_text,
-    resamples=_count,
-    degenerate_resamples=_count,  # resamples left out because of a single class or a zero denominator
-    seed=_count,
-    definition=_text,
-)
+def count(name: str, description: str, null_when: str = "", **options: Any) -> DeclaredColumn:
+    """Declare a column of counts."""
+    return DeclaredColumn(name, pa.int64(), description, null_when=null_when, minimum=0, **options)
 
-STUDY_RESULTS = _schema(
-    study_id=_text,
-    subject_id=_text,
-    status=_text,  # analysed, excluded, not_scored, failed, without_reference
-    n_images=_count,
-    n_frames_ok=_count,
-    n_frames_failed=_count,
-    error_code=_text,  # of the failed frames: the first in alphabetical order
-    operating_point=_text,
-    score=_number,
-    call=_text,  # positive, negative; null without a score
-    reference_label=pa.int8(),
-    source_resolution=_text,
-    n_frames_flagged=_count,  # with at least one quality flag
-)
 
-READS = _schema(
-    study_id=_text,
-    subject_kind=_text,  # reader, majority
-    subject=_text,
-    session=_text,
-    arm=_text,
-    status=_text,  # read, not_read, indeterminate; of a majority: decided, undecided
-    call=_text,
-    score=_number,
-    reference_label=pa.int8(),
-)
+def number(name: str, description: str, null_when: str = "", **options: Any) -> DeclaredColumn:
+    """Declare a column of numbers with a fraction."""
+    return DeclaredColumn(name, pa.float64(), description, null_when=null_when, **options)
 
-FLOW = _schema(
-    step=pa.int32(),
-    name=_text,
-    reason=_text,  # null: the step as a whole
-    subject_kind=_text,  # model, reader, majority: whose calls the step counts; null: the cohort's
-    subject=_text,
-    n_studies=_count,
-    n_subjects=_count,
-    n_positive=_count,
-    n_negative=_count,
-    n_frames=_count,
-    note=_text,
-)
 
-COHORT_CHARACTERISTICS = _schema(
-    variable=_text,
-    level=_text,  # of a categorical variable
-    group=_text,  # all, positive, negative, without_reference
-    statistic=_text,  # n, share, mean, sd, q1, median, q3; outputs of early versions also hold minimum and maximum
-    value=_number,
-    n=_count,
-    null_reason=_text,
-    unit=_text,  # of mean, sd and quartiles: the unit of a measurement
-)
+def place(name: str, description: str, null_when: str = "", **options: Any) -> DeclaredColumn:
+    """Declare a column of small whole numbers, such as ranks."""
+    return DeclaredColumn(name, pa.int32(), description, null_when=null_when, **options)
 
-CROSS_TABULATION = _schema(
-    unit=_text,
-    operating_point=_text,
-    subject_kind=_text,
-    subject=_text,
-    comparator_kind=_text,  # reference, reader, majority
-    comparator=_text,
-    reference_call=_text,  # the reference label as a call: positive, negative, unknown
-    call=_text,  # positive, negative, indeterminate, missing
-    comparator_call=_text,
-    n=_count,
-)
 
-CURVES = _schema(
-    curve=_text,  # roc, precision_recall, decision
-    unit=_text,
-    subject_kind=_text,
-    subject=_text,
-    point=pa.int32(),
-    threshold=_number,
-    x=_number,
-    y=_number,
-    reference_y=_number,  # decision curve: net benefit of calling everyone positive
-    definition=_text,
-)
+def flag(name: str, description: str, null_when: str = "", **options: Any) -> DeclaredColumn:
+    """Declare a column of true and false."""
+    return DeclaredColumn(name, pa.bool_(), description, null_when=null_when, **options)
 
-CALIBRATION = _schema(
-    unit=_text,
-    subject=_text,
-    bins=pa.int32(),
-    bin=pa.int32(),
-    score_low=_number,
-    score_high=_number,
-    n=_count,
-    n_positive=_count,
-    mean_score=_number,
-    observed=_number,
-    ci_low=_number,
-    ci_high=_number,
-    ci_method=_text,
-    null_reason=_text,
-)
 
-WORST_CASES = _schema(
-    kind=_text,  # false_negative, false_positive, low_dice
-    rank=pa.int32(),
-    study_id=_text,
-    image_id=_text,
-    frame=pa.int32(),
-    class_=_text,
-    value=_number,  # the study's score, or the image's Dice
-    reference_label=pa.int8(),
-    definition=_text,
-)
+def described_schema(rows: str, columns: Columns) -> pa.Schema:
+    """Return the Arrow schema of a table. Its metadata says what one row is."""
+    return arrow_schema(columns).with_metadata({DESCRIPTION: rows.encode()})
 
-TABLES: dict[str, pa.Schema] = {
-    "estimates": METRICS,
-    "comparisons": METRICS,
-    "study_results": STUDY_RESULTS,
-    "reads": READS,
-    "flow": FLOW,
-    "cohort_characteristics": COHORT_CHARACTERISTICS,
-    "cross_tabulation": CROSS_TABULATION,
-    "curves": CURVES,
-    "calibration": CALIBRATION,
-    "worst_cases": WORST_CASES,
-}
-"""Schema of each table `metrics/<table>/run_id=R/part-00000.parquet`."""
+
+STUDY_ID = text("study_id", "token of the study")
+SUBJECT_ID = text("subject_id", "token of the subject (the pregnancy)")
+OPERATING_POINT = text("operating_point", "name of the operating point")
+NULL_REASON = text("null_reason", "why a value, its interval or its test is absent", "nothing is absent")
+REFERENCE_LABEL = DeclaredColumn(
+    "reference_label", pa.int8(), "reference label of the study: 0 normal, 1 congenital heart disease",
+    minimum=0, maximum=1, null_when="studies without a reference label",
+)  # fmt: skip
 
 ANALYSIS_SETS = {
     "determinate": "units with a reference label and a determinate result of all that are compared",
@@ -194,3 +70,208 @@ ANALYSIS_SETS = {
     "segmentation": "images with a usable reference mask",
 }
 """What each `analysis_set` is made of."""
+
+FIGURES: Columns = (
+    text("analysis_set", "which units count: " + "; ".join(f"`{name}`: {what}" for name, what in ANALYSIS_SETS.items())
+         + "; `original`: as the original's own evaluation counts"),
+    text("unit", "what is counted", values=("study", "image")),
+    text("cluster", "`subject`: subjects have several of the row's units, and methods for clustered data were used; "
+         "`none`: one unit for each subject", values=("subject", "none")),
+    text("study_score", "how frames make a study's score", values=("mean", "max", "median")),
+    text("operating_point", "name of the operating point", _NO_OPERATING_POINT),
+    number("threshold", "probability from which a unit is called positive", _NO_OPERATING_POINT, minimum=0, maximum=1),
+    flag("optimistic", "whether the threshold was chosen on the cohort evaluated here", _NO_OPERATING_POINT),
+    text("endpoint", "the figure, such as `sensitivity`; `definition` defines it"),
+    text("subject_kind", "kind of the rater that the figure is about",
+         values=("model", "reader", "readers_mean", "majority", "readers", "run")),
+    text("subject", "the rater that the figure is about: the model's name, a reader's token, a run"),
+    text("comparator_kind", "kind of the rater that it is compared with", _NO_COMPARATOR),
+    text("comparator", "the rater that it is compared with", _NO_COMPARATOR),
+    text("class", "class of a segmentation; `chd` or `normal` in the original's figures", "figures about all classes"),
+    text("covariate", "the covariate of a subgroup", "figures about all units"),
+    text("level", "level of the covariate; a number unless the job discloses texts",
+         "figures about all units, and tests over all levels"),
+    number("value", "the figure", UNDEFINED_WHEN),
+    number("comparator_value", "the comparator's figure", _NO_COMPARATOR + ", and undefined ones"),
+    number("difference", "`value` minus `comparator_value`", _NO_COMPARATOR + ", and undefined ones"),
+    number("se", "standard error of the value, or of the difference if there is one", "the method has none", minimum=0),
+    number("ci_low", "lower limit of the 95 % interval, of the difference if there is one", UNDEFINED_WHEN),
+    number("ci_high", "upper limit of the 95 % interval, of the difference if there is one", UNDEFINED_WHEN),
+    text("ci_method", "method of the interval", "there is no interval"),
+    text("generalises_to", "to whom a figure about a group of readers applies", "no group of readers is involved",
+         values=("these_readers", "readers_in_general")),
+    text("test", "name of the test", "there is no test"),
+    number("statistic", "test statistic", "the test has none"),
+    number("df1", "degrees of freedom; of the numerator in an F test", "the test has none"),
+    number("df2", "degrees of freedom of the denominator in an F test", "the test has none, or infinitely many"),
+    number("p", "two-sided p value", "there is no test", minimum=0, maximum=1),
+    number("p_adjusted", "Holm's adjustment of `p` within `family`", "there is no test, and the primary endpoint",
+           minimum=0, maximum=1),
+    text("family", "the tests that are adjusted together", "there is no test"),
+    text("role", "`primary` for the endpoint that the job file names, else `exploratory`", "estimates",
+         values=("primary", "exploratory")),
+    number("margin", "non-inferiority margin of the primary endpoint; 0: superiority", "all but the primary endpoint"),
+    text("conclusion", "what the primary endpoint's interval shows", "all but the primary endpoint",
+         values=("superior", "non-inferior", "not shown", "no interval")),
+    flag("headline", "whether the row belongs to the headline table"),
+    number("numerator", "numerator of a rate", _NO_RATE, minimum=0),
+    number("denominator", "denominator of a rate", _NO_RATE, minimum=0),
+    count("n_denominator_subjects", "distinct subjects in the denominator", "rows without `cluster = subject`",
+          since=2),
+    count("n_units", "units that enter the figure"),
+    count("n_subjects", "distinct subjects of these units", "they were not counted"),
+    count("n_positive", "units with reference label 1", "the reference label plays no part"),
+    count("n_negative", "units with reference label 0", "the reference label plays no part"),
+    count("n_excluded", "planned units that do not enter the figure", "they were not counted"),
+    text("excluded_reasons", "why they do not, as `reason=count` joined by `; `", "nothing is excluded"),
+    NULL_REASON,
+    count("resamples", "number of resamples of a bootstrap or permutation", _NO_RESAMPLING),
+    count("degenerate_resamples", "resamples left out because of a single class or a zero denominator",
+          _NO_RESAMPLING),
+    count("seed", "seed of the resamples", _NO_RESAMPLING),
+    text("definition", "the definition of the figure in one line"),
+)  # fmt: skip
+"""The columns of `estimates` and `comparisons`, and of two tables of `compare`."""
+
+STUDY_RESULTS: Columns = (
+    STUDY_ID,
+    SUBJECT_ID,
+    text("status", "whether the study is analysed, or why not",
+         values=("analysed", "excluded", "not_scored", "failed", "without_reference")),
+    count("n_images", "image files of the study"),
+    count("n_frames_ok", "frames that were scored"),
+    count("n_frames_failed", "failed rows of the study"),
+    text("error_code", "error code of the failed frames; the first in alphabetical order", "no frame failed"),
+    OPERATING_POINT,
+    number("score", "the study's score, made of its frames' probabilities", "studies without a scored frame",
+           minimum=0, maximum=1),
+    text("call", "whether the score reaches the threshold", "studies without a score", values=_CALLS),
+    REFERENCE_LABEL,
+    text("source_resolution", "width and height of the study's frames; `mixed` if they differ",
+         "studies without a scored frame", unit="source pixels"),
+    count("n_frames_flagged", "frames with at least one quality flag"),
+)  # fmt: skip
+
+READS: Columns = (
+    STUDY_ID,
+    text("subject_kind", "who read", values=("reader", "majority")),
+    text("subject", "token of the reader, or `majority`"),
+    text("session", "session of the read", "the readers' file names none"),
+    text("arm", "arm of the reader study", "the readers' file names none"),
+    text("status", "`read`, `not_read` or `indeterminate`; of a majority `decided` or `undecided`",
+         values=("read", "not_read", "indeterminate", "decided", "undecided")),
+    text("call", "the reader's call", "reads without a call", values=_CALLS),
+    number("score", "the reader's score", "reads without a score"),
+    REFERENCE_LABEL,
+)  # fmt: skip
+
+FLOW: Columns = (
+    place("step", "number of the step", minimum=0),
+    text("name", "name of the step"),
+    text("reason", "why the studies leave at this step", "the step as a whole"),
+    text("subject_kind", "whose calls the step counts", "steps of the whole cohort",
+         values=("model", "reader", "majority")),
+    text("subject", "the model's name, or the reader's token", "steps of the whole cohort"),
+    count("n_studies", "number of studies", "notes"),
+    count("n_subjects", "number of subjects", "steps that count none"),
+    count("n_positive", "studies with reference label 1", "steps that count none"),
+    count("n_negative", "studies with reference label 0", "steps that count none"),
+    count("n_frames", "number of frames", "steps that count none"),
+    text("note", "what was left out, and what would be needed", "steps without a note"),
+)  # fmt: skip
+
+COHORT_CHARACTERISTICS: Columns = (
+    text("variable", "what is described: a covariate, or a number of the cohort"),
+    text("level", "level of a categorical variable", "other variables"),
+    text("group", "the studies described", values=("all", "positive", "negative", "without_reference")),
+    text("statistic", "the statistic; outputs of schema version 1 may also have `minimum` and `maximum`",
+         values=("n", "share", "mean", "sd", "q1", "median", "q3")),
+    number("value", "its value; measurements are rounded", UNDEFINED_WHEN),
+    count("n", "studies behind it"),
+    NULL_REASON,
+    text("unit", "unit of mean, standard deviation and quartiles", "other statistics", since=2),
+)  # fmt: skip
+
+CROSS_TABULATION: Columns = (
+    text("unit", "what is counted", values=("study", "image")),
+    text("operating_point", "name of the operating point", "neither rater is the model"),
+    text("subject_kind", "kind of the rater in the rows of the table",
+         values=("model", "reader", "readers_mean", "majority")),
+    text("subject", "the rater in the rows of the table"),
+    text("comparator_kind", "kind of the rater in its columns", values=("reference", "reader", "majority")),
+    text("comparator", "the rater in its columns"),
+    text("reference_call", "reference label as a call", values=(*_CALLS, "unknown"), since=2),
+    text("call", "call of the rater in the rows", values=(*_CALLS, "indeterminate", "missing")),
+    text("comparator_call", "call of the rater in the columns; `unknown`: the reference has no label",
+         values=(*_CALLS, "indeterminate", "missing", "unknown")),
+    count("n", "units with this combination"),
+)  # fmt: skip
+
+CURVES: Columns = (
+    text("curve", "kind of the curve", values=("roc", "precision_recall", "decision")),
+    text("unit", "what is counted", values=("study", "image")),
+    text("subject_kind", "kind of the rater"),
+    text("subject", "the rater"),
+    place("point", "number of the point on the curve", minimum=0),
+    number("threshold", "probability from which a unit is called positive", "the end of a curve"),
+    number("x", "1 − specificity, recall, or threshold probability"),
+    number("y", "sensitivity, precision, or net benefit", UNDEFINED_WHEN),
+    number("reference_y", "net benefit of calling every unit positive", "other curves than `decision`"),
+    text("definition", "the definition of the curve in one line"),
+)  # fmt: skip
+
+CALIBRATION: Columns = (
+    text("unit", "what is counted", values=("study", "image")),
+    text("subject", "the model's name"),
+    place("bins", "number of bins", minimum=1),
+    place("bin", "number of the bin", minimum=0),
+    number("score_low", "lower limit of the bin", minimum=0, maximum=1),
+    number("score_high", "upper limit of the bin", minimum=0, maximum=1),
+    count("n", "units in the bin"),
+    count("n_positive", "units in the bin with reference label 1"),
+    number("mean_score", "mean score of the bin", "empty bins", minimum=0, maximum=1),
+    number("observed", "share of units with reference label 1", "empty bins", minimum=0, maximum=1),
+    number("ci_low", "lower limit of the 95 % interval of `observed`", UNDEFINED_WHEN, minimum=0, maximum=1),
+    number("ci_high", "upper limit of the 95 % interval of `observed`", UNDEFINED_WHEN, minimum=0, maximum=1),
+    text("ci_method", "method of the interval", "there is no interval"),
+    NULL_REASON,
+)
+
+WORST_CASES: Columns = (
+    text("kind", "why the case is listed", values=("false_negative", "false_positive", "low_dice")),
+    place("rank", "place in the list of its kind; 1 is the worst", minimum=1),
+    STUDY_ID,
+    text("image_id", "token of the image file", "kinds about studies"),
+    place("frame", "number of the frame in its file, from 0", "kinds about studies", minimum=0),
+    text("class", "class of the segmentation", "kinds about studies"),
+    number("value", "the study's score, or the image's Dice coefficient", minimum=0, maximum=1),
+    REFERENCE_LABEL,
+    text("definition", "the definition of the list in one line"),
+)  # fmt: skip
+
+METRICS = arrow_schema(FIGURES)
+
+TABLES: dict[str, pa.Schema] = {
+    "estimates": described_schema(
+        "one figure of one rater (the model, a reader, the readers' mean, their majority) with its interval", FIGURES
+    ),
+    "comparisons": described_schema(
+        "one difference of two raters with its interval, test and p value; or one test over a covariate's levels",
+        FIGURES,
+    ),
+    "study_results": described_schema("one study at one operating point", STUDY_RESULTS),
+    "reads": described_schema("one read of one study by one reader, or the readers' majority on one study", READS),
+    "flow": described_schema(
+        "one step from planned studies to analysed ones, of one reader's reads, or a note on what was left out", FLOW
+    ),
+    "cohort_characteristics": described_schema(
+        "one statistic of one variable in a group of studies", COHORT_CHARACTERISTICS
+    ),
+    "cross_tabulation": described_schema(
+        "one combination of two raters' calls, or of a rater's call and the label", CROSS_TABULATION
+    ),
+    "curves": described_schema("one point of a ROC, precision-recall or decision curve", CURVES),
+    "calibration": described_schema("one bin of the probability", CALIBRATION),
+    "worst_cases": described_schema("one of the studies or images with the worst results", WORST_CASES),
+}
+"""Schema of each table `metrics/<table>/run_id=R/part-00000.parquet`."""

@@ -57,7 +57,7 @@ def write_table(
     Returns:
         The number of rows.
     """
-    file_schema = with_run(schema.with_metadata(dict(metadata)))
+    file_schema = with_run(schema.with_metadata({**(schema.metadata or {}), **metadata}))
     batches = table.to_batches() if isinstance(table, pa.Table) else table
     n_rows = 0
     with scratch_file() as file:
