@@ -15,7 +15,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("output", help="a local output directory")
 arguments = parser.parse_args()
 
-# The views are those of `diagchd-batch query`; `diagchd-batch query --list` shows their columns.
+# The views are those of `diagchd-batch query`; `diagchd-batch query --columns VIEW` shows what their columns mean.
 database = open_query(open_output(arguments.output), TABLES)
 print("Studies that the model missed or called wrongly:")
 wrong = """

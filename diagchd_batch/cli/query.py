@@ -47,7 +47,10 @@ def query(
     sql: Annotated[
         str | None, typer.Argument(help="One SELECT; - reads it from standard input.", show_default=False)
     ] = None,
-    list_views: Annotated[bool, typer.Option("--list", help="Show the views and their columns.")] = False,
+    list_views: Annotated[bool, typer.Option("--list", help="Show the views, with one line each.")] = False,
+    columns_of: Annotated[
+        str | None, typer.Option("--columns", metavar="VIEW", help="Show what the columns of a view mean.")
+    ] = None,
     run_id: Annotated[
         str | None,
         typer.Option(
@@ -66,6 +69,9 @@ def query(
     """
     if list_views:
         _print_views()
+        return
+    if columns_of is not None:
+        _print_columns(columns_of)
         return
     if output is None or sql is None:
         raise UsageError("query needs an output and a statement; `diagchd-batch query --list` shows the views")
@@ -104,11 +110,21 @@ def _by_ending(out: Path | None) -> Format:
 def _print_views() -> None:
     from diagchd_batch.runs.query import list_views
 
-    for view in list_views():
-        print_text(f"{view.name}: {view.description}")
-        width = max(len(name) for name, _ in view.columns)
-        for name, kind in view.columns:
-            print_text(f"    {name:<{width}}  {kind}")
+    described = list_views()
+    width = max(len(view.name) for view in described)
+    for view in described:
+        print_text(f"{view.name:<{width}}  {view.description}")
+    say("`diagchd-batch query --columns VIEW` says what the columns of a view mean")
+
+
+def _print_columns(name: str) -> None:
+    from diagchd_batch.runs.query import view_named
+
+    view = view_named(name)
+    print_text(f"{view.name}: {view.description}")
+    name_width, type_width = (max(len(column[place]) for column in view.columns) for place in (0, 1))
+    for column, kind, meaning in view.columns:
+        print_text(f"    {column:<{name_width}}  {kind:<{type_width}}  {meaning}".rstrip())
 
 
 def _print_table(rows: "pa.RecordBatchReader", file: Any) -> None:

@@ -13,8 +13,9 @@ from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.output_layout import PREDICTIONS_FILE, SHARD_FILE
 from diagchd_batch.results.columns import PREDICTIONS, SCORES
 from diagchd_batch.storage import Store
+from diagchd_batch.table_format.declared_columns import DeclaredColumn
 
-RUN_ID = pa.field("run_id", pa.string())
+RUN_ID = DeclaredColumn("run_id", pa.string(), "id of the run").field
 """The column that a dataset has besides its table's own: the run of a row, from the directory's name."""
 
 

@@ -3,9 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import QueryDatabase, describe_views, left_out, open_query
+from diagchd_batch.results.query.view_columns import ViewColumn
+from diagchd_batch.results.query.views import DerivedView, View
+from diagchd_batch.table_format.declared_columns import DESCRIPTION
+from diagchd_batch.wording import shown_value
 
 UNUSABLE_FILES = (
     "SELECT uri, error_code, reference_status FROM current JOIN plan USING (run_id, image_id) "
@@ -32,13 +37,30 @@ def open_tables(output: Output, run_id: str | None, on_left_out: Callable[[str],
 
 @dataclass(frozen=True, slots=True)
 class ViewDescription:
-    """A view that a query may use. `columns`: (name, SQL type)."""
+    """A view that a query may use. `columns`: (name, SQL type, meaning)."""
 
     name: str
     description: str
-    columns: list[tuple[str, str]]
+    columns: list[tuple[str, str, str]]
 
 
 def list_views() -> list[ViewDescription]:
     """Return the views that a query may use. Needs no output."""
-    return [ViewDescription(view.name, view.description, columns) for view, columns in describe_views(TABLES)]
+    return [_description(view, columns) for view, columns in describe_views(TABLES)]
+
+
+def view_named(name: str) -> ViewDescription:
+    """Return one of the views that a query may use.
+
+    Raises:
+        UsageError: There is no such view.
+    """
+    known = {view.name: view for view in list_views()}
+    if name not in known:
+        raise UsageError(f"there is no view {shown_value(name)}; the views are: {', '.join(known)}")
+    return known[name]
+
+
+def _description(view: View | DerivedView, columns: list[ViewColumn]) -> ViewDescription:
+    shown = [(column.name, column.type, column.text(DESCRIPTION) or "") for column in columns]
+    return ViewDescription(view.name, view.description, shown)

@@ -24,32 +24,72 @@ _CALLS = ("positive", "negative")
 
 
 def text(name: str, description: str, null_when: str = "", **options: Any) -> DeclaredColumn:
-    """Declare a column of words."""
+    """Return the declaration of a column of words.
+
+    Args:
+        name: The column's name.
+        description: What a value means.
+        null_when: In which rows it is null; empty if in none.
+        options: Further arguments of `DeclaredColumn`.
+    """
     return DeclaredColumn(name, pa.string(), description, null_when=null_when, **options)
 
 
 def count(name: str, description: str, null_when: str = "", **options: Any) -> DeclaredColumn:
-    """Declare a column of counts."""
+    """Return the declaration of a column of counts.
+
+    Args:
+        name: The column's name.
+        description: What a value means.
+        null_when: In which rows it is null; empty if in none.
+        options: Further arguments of `DeclaredColumn`.
+    """
     return DeclaredColumn(name, pa.int64(), description, null_when=null_when, minimum=0, **options)
 
 
 def number(name: str, description: str, null_when: str = "", **options: Any) -> DeclaredColumn:
-    """Declare a column of numbers with a fraction."""
+    """Return the declaration of a column of numbers with a fraction.
+
+    Args:
+        name: The column's name.
+        description: What a value means.
+        null_when: In which rows it is null; empty if in none.
+        options: Further arguments of `DeclaredColumn`.
+    """
     return DeclaredColumn(name, pa.float64(), description, null_when=null_when, **options)
 
 
 def place(name: str, description: str, null_when: str = "", **options: Any) -> DeclaredColumn:
-    """Declare a column of small whole numbers, such as ranks."""
+    """Return the declaration of a column of small whole numbers, such as ranks.
+
+    Args:
+        name: The column's name.
+        description: What a value means.
+        null_when: In which rows it is null; empty if in none.
+        options: Further arguments of `DeclaredColumn`.
+    """
     return DeclaredColumn(name, pa.int32(), description, null_when=null_when, **options)
 
 
 def flag(name: str, description: str, null_when: str = "", **options: Any) -> DeclaredColumn:
-    """Declare a column of true and false."""
+    """Return the declaration of a column of true and false.
+
+    Args:
+        name: The column's name.
+        description: What a value means.
+        null_when: In which rows it is null; empty if in none.
+        options: Further arguments of `DeclaredColumn`.
+    """
     return DeclaredColumn(name, pa.bool_(), description, null_when=null_when, **options)
 
 
 def described_schema(rows: str, columns: Columns) -> pa.Schema:
-    """Return the Arrow schema of a table. Its metadata says what one row is."""
+    """Return the Arrow schema of a table. Its metadata says what one row is.
+
+    Args:
+        rows: What one row is.
+        columns: The declared columns.
+    """
     return arrow_schema(columns).with_metadata({DESCRIPTION: rows.encode()})
 
 

@@ -2,7 +2,7 @@
 
 To add a column, append its declaration to the group that it belongs to, with `since=SCHEMA_VERSION + 1` written as a
 number, and compute it in `scoring.worker.score_rows`. Everything else follows: the schema version, the writer, readers
-(null in older tables), `verify`, the views of `query` and the table in docs/queries.md, which
+(null in older tables), `verify`, the views of `query` and the table in docs/tables.md, which
 `python -m tools.column_tables` writes.
 """
 

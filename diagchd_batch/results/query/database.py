@@ -13,7 +13,8 @@ from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.results.datasets import OutputTrees
 from diagchd_batch.results.query.table_files import TableFiles
-from diagchd_batch.results.query.views import DerivedView, View, views
+from diagchd_batch.results.query.view_columns import ViewColumn, all_views, describe
+from diagchd_batch.results.query.views import DerivedView, View
 from diagchd_batch.results.run_record import OnDamaged
 
 _BATCH_ROWS = 65_536
@@ -35,7 +36,7 @@ class QueryDatabase:
         self, output: OutputTrees, metrics: Mapping[str, pa.Schema], run_id: str | None, on_damaged: OnDamaged
     ) -> None:
         self._table_files = TableFiles(output, run_id, on_damaged)
-        self._views = views(metrics)
+        self._views = all_views(metrics)
 
     def require_runs(self) -> None:
         """Raise UsageError where the output has no run, because it was misnamed or nothing was started."""
@@ -132,21 +133,11 @@ def open_query(
     return QueryDatabase(output, metrics, run_id, on_damaged)
 
 
-def describe_views(metrics: Mapping[str, pa.Schema]) -> list[tuple[View | DerivedView, list[tuple[str, str]]]]:
-    """Return every view with the names and SQL types of its columns. It needs no output."""
-    described = []
-    known = views(metrics)
-    with memory_database(spills=False) as connection:
-        for view in known.values():
-            if isinstance(view, View):
-                connection.register(view.name, view.schema.empty_table())
-        for view in known.values():
-            if isinstance(view, DerivedView):
-                connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
-        for view in known.values():
-            columns = connection.execute(f"DESCRIBE {view.name}").fetchall()
-            described.append((view, [(name, kind) for name, kind, *_ in columns]))
-    return described
+def describe_views(metrics: Mapping[str, pa.Schema]) -> list[tuple[View | DerivedView, list[ViewColumn]]]:
+    """Return every view with its columns. It needs no output."""
+    known = all_views(metrics)
+    described = describe(known)
+    return [(view, described[name]) for name, view in known.items()]
 
 
 def _check_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -154,7 +145,7 @@ def _check_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     if len(statements) != 1:
         raise UsageError(f"query takes one statement, this has {len(statements)}")
     if _SHOWS_TABLES.match(sql):
-        raise UsageError("`diagchd-batch query --list` shows the views and their columns")
+        raise UsageError("`diagchd-batch query --list` shows the views")
     kind = statements[0].type
     if kind not in _READS:
         raise UsageError(f"query only reads (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, PIVOT, EXPLAIN), not {kind.name}")

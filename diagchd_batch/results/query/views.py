@@ -16,7 +16,8 @@ from diagchd_batch.results.datasets import RUN_ID
 from diagchd_batch.results.lineage import latest_rows_sql, lineage_rows
 from diagchd_batch.results.query.runs_table import run_rows
 from diagchd_batch.results.query.table_files import TableFiles
-from diagchd_batch.studies.plan.stored_plan import PLAN_IMAGES, PLAN_STUDIES
+from diagchd_batch.studies.plan.plan_columns import PLAN_IMAGES, PLAN_STUDIES
+from diagchd_batch.table_format.declared_columns import DESCRIPTION, DeclaredColumn, arrow_schema
 
 Rows: TypeAlias = pa.Table | ds.Dataset
 
@@ -47,7 +48,12 @@ def _per_run(schema: pa.Schema) -> pa.Schema:
     return schema.append(RUN_ID)
 
 
-_FAILURE_CODES = pa.schema([("error_code", pa.string()), ("remedy", pa.string())])
+_FAILURE_CODES = arrow_schema(
+    (
+        DeclaredColumn("error_code", pa.string(), "code of an input that could not be used"),
+        DeclaredColumn("remedy", pa.string(), "what the code means, and what can be done"),
+    )
+)
 _MASKS = pa.schema(
     [SCORES.field(name) for name in ("subject_id", "study_id", "image_id", "frame", "status", *MASK_COLUMNS)]
 )
@@ -165,7 +171,8 @@ def views(metrics: Mapping[str, pa.Schema]) -> dict[str, View | DerivedView]:
 
 
 def _metrics_view(name: str, schema: pa.Schema) -> View:
-    return View(name, "metrics table", _per_run(schema), lambda stored: stored.metrics_files(name, schema))
+    description = (schema.metadata or {}).get(DESCRIPTION, b"metrics table").decode()
+    return View(name, description, _per_run(schema), lambda stored: stored.metrics_files(name, schema))
 
 
 def _score_files(stored: TableFiles, schema: pa.Schema) -> ds.Dataset:

@@ -15,6 +15,8 @@ from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.sources.seekable_file import SeekableFile
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan.digest import TableDigest
+from diagchd_batch.studies.plan.plan_columns import PLAN_IMAGES as PLAN_IMAGES
+from diagchd_batch.studies.plan.plan_columns import PLAN_STUDIES as PLAN_STUDIES
 from diagchd_batch.studies.plan.planned_images import PlannedImage, ShardReference
 from diagchd_batch.studies.plan.sharding import ShardSize
 
@@ -25,44 +27,6 @@ _TABLE_SUFFIXES = {1: output_layout.PRIVATE_TABLE_SUFFIX_V1, PLAN_FORMAT: output
 READ_AHEAD_BYTES = 65_536
 WHOLE_READ_AHEAD_BYTES = 8 << 20
 """The buffer for reading a part from beginning to end. It is large so that few requests are needed."""
-
-PLAN_IMAGES = pa.schema(
-    [
-        pa.field("shard", pa.int32(), nullable=False),
-        pa.field("position", pa.int32(), nullable=False),
-        pa.field("subject_id", pa.string(), nullable=False),
-        pa.field("study_id", pa.string(), nullable=False),
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("uri", pa.string(), nullable=False),
-        pa.field("frames", pa.list_(pa.int32())),
-        pa.field("size_bytes", pa.int64()),
-        pa.field("etag", pa.string()),
-        pa.field("modified_ns", pa.int64()),
-        pa.field("mask_uri", pa.string()),
-        pa.field("mask_size_bytes", pa.int64()),
-        pa.field("mask_etag", pa.string()),
-        pa.field("mask_modified_ns", pa.int64()),
-    ]
-)
-"""The schema of a plan's parts: one row per image file, one row group per shard. `PlannedImage` holds one row."""
-
-PLAN_STUDIES = pa.schema(
-    [
-        pa.field("subject_id", pa.string(), nullable=False),
-        pa.field("study_id", pa.string(), nullable=False),
-        pa.field("source_subject_id", pa.string()),  # null: not given, so each study is its own subject
-        pa.field("source_study_id", pa.string(), nullable=False),
-        pa.field("fetus", pa.string()),
-        pa.field("label", pa.int8()),  # 0 normal, 1 CHD, from the manifest or the folder; null: not given
-        pa.field("n_images", pa.int64(), nullable=False),  # in the inventory; 0: the whole study is excluded
-        pa.field("exclude_reasons", pa.list_(pa.string()), nullable=False),  # one per excluded row
-    ]
-)
-"""The schema of a plan's studies, in the order of their tokens. They are identified data and stay in the private tree.
-
-A run's first plan has every study of the inventory, including the excluded ones. A run that builds on earlier runs has
-the studies whose images it plans, and the studies that differ from what its lineage says of them.
-"""
 
 
 class PlanHead(JsonRecord):

@@ -39,7 +39,7 @@ def test_declarations_are_complete(columns: tuple[Column, ...]) -> None:
 
 def test_the_page_has_the_declared_columns() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert with_tables(page) == page, "docs/queries.md is out of date: python -m tools.column_tables"
+    assert with_tables(page) == page, "docs/tables.md is out of date: python -m tools.column_tables"
 
 
 def test_kept_files_have_the_columns_of_their_version() -> None:
