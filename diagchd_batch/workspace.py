@@ -4,14 +4,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from diagchd_batch.config.models import JobConfig, LimitsConfig
+from diagchd_batch.config.job_file import JobConfig, LimitsConfig
 from diagchd_batch.config.overlapping_uris import refuse_private_in_output
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.results.output import Output, open_output
 from diagchd_batch.sources import Source, open_source
 from diagchd_batch.storage.timeouts import short_timeout_s
+from diagchd_batch.studies.identifier_key import KEY_FILE_VARIABLE, KEY_VARIABLE, find_key, load_or_create_key
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.keys import KEY_FILE_VARIABLE, KEY_VARIABLE, find_key, load_or_create_key
 
 DEFAULT_OBJECT_TIMEOUT_S = LimitsConfig().object_timeout_s
 

@@ -17,8 +17,8 @@ from diagchd_batch.cli.console import ConsoleParser
 from diagchd_batch.cli.error_exits import errors_as_exit_codes
 from diagchd_batch.cli.progress import log_progress
 from diagchd_batch.cli.redacted_progress import RedactedProgress, keep_full_text
+from diagchd_batch.config.job_file import LimitsConfig
 from diagchd_batch.config.loading import without_values
-from diagchd_batch.config.models import LimitsConfig
 from diagchd_batch.config.uri_redaction import UriRedactor, output_places, table_places
 from diagchd_batch.errors import ConfigError, DiagchdBatchError
 from diagchd_batch.escaping import json_for_console

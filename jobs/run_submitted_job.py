@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from diagchd_batch.cluster.node_checks.python_requirements import unsuitable_node
 
 if TYPE_CHECKING:
-    from diagchd_batch.config.models import JobConfig
+    from diagchd_batch.config.job_file import JobConfig
 
 PRIVATE_URI_FILE = Path("private_uri")
 
@@ -28,7 +28,7 @@ def main() -> int:
 
 def _load(name: str, _overrides: Sequence[str], _environ: Mapping[str, str]) -> "JobConfig":
     from diagchd_batch import output_layout
-    from diagchd_batch.config.models import JobConfig
+    from diagchd_batch.config.job_file import JobConfig
     from diagchd_batch.errors import ConfigError, ItemError, StorageFault
     from diagchd_batch.storage import open_store
 

@@ -20,8 +20,8 @@ from datetime import UTC, datetime
 from diagchd_batch.cli.console import ConsoleParser
 from diagchd_batch.cli.progress import log_progress
 from diagchd_batch.cli.redacted_progress import RedactedProgress, keep_full_text
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.loading import load_job, without_values
-from diagchd_batch.config.models import JobConfig
 from diagchd_batch.config.uri_redaction import UriRedactor, job_places
 from diagchd_batch.errors import ConfigError, DiagchdBatchError
 from diagchd_batch.exit_codes import ExitCode
@@ -30,7 +30,7 @@ from diagchd_batch.runs.submit import SubmitOptions, submit_on_joined_ray
 from diagchd_batch.scoring.driver.prometheus import MeasuredProgress
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.liveness.driver_log import DriverLog
-from diagchd_batch.scoring.liveness.until_option import parse_deadline
+from diagchd_batch.scoring.liveness.until_deadline import parse_deadline
 from diagchd_batch.workspace import Workspace
 
 Load = Callable[[str, Sequence[str], Mapping[str, str]], JobConfig]

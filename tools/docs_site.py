@@ -80,7 +80,7 @@ def rewrite_links(markdown: str, site_path: str, site_paths: Mapping[str, str]) 
 def job_file_table() -> str:
     """Return Markdown with a heading and a table of keys for each block of the job file."""
     sys.path.insert(0, str(PROJECT))
-    from diagchd_batch.config.models import JobConfig
+    from diagchd_batch.config.job_file import JobConfig
 
     schema = JobConfig.model_json_schema()
     blocks = []

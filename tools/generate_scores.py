@@ -41,7 +41,7 @@ from diagchd_batch.results.output import open_output
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP
 from diagchd_batch.storage import Store
-from diagchd_batch.studies.keys import load_or_create_key
+from diagchd_batch.studies.identifier_key import load_or_create_key
 from diagchd_batch.studies.plan.sharding import ShardSize
 from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, PlanHead
 

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import LimitsConfig
+from diagchd_batch.config.job_file import LimitsConfig
 from diagchd_batch.model.spec import resolve_model
 from diagchd_batch.scoring.driver.ray_data import SHARDS_IN_FLIGHT_PER_ACTOR
 from diagchd_batch.scoring.driver.run_identity.identity import read_identity

@@ -21,7 +21,7 @@ from diagchd_batch.cli.options import (
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
-    from diagchd_batch.config.models import JobConfig
+    from diagchd_batch.config.job_file import JobConfig
     from diagchd_batch.runs.plan import JobPreview
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import LimitsConfig
+from diagchd_batch.config.job_file import LimitsConfig
 from diagchd_batch.config.uri_redaction import UriRedactor
 from diagchd_batch.errors import DiagchdBatchError, ItemError
 from diagchd_batch.process.interrupts import RunInterrupted

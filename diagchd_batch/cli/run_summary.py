@@ -7,7 +7,7 @@ from diagchd_batch.cli.console import print_pairs, say
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
-    from diagchd_batch.config.models import JobConfig
+    from diagchd_batch.config.job_file import JobConfig
     from diagchd_batch.scoring.driver.run_job import RunOutcome
 
 

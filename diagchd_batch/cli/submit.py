@@ -29,7 +29,7 @@ from diagchd_batch.escaping import for_console
 from diagchd_batch.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from diagchd_batch.config.models import JobConfig
+    from diagchd_batch.config.job_file import JobConfig
     from diagchd_batch.runs.submit import ClusterSubmission, SubmitOptions
     from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 
@@ -70,7 +70,7 @@ def submit(
     from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.config.loading import load_job
     from diagchd_batch.runs.submit import SubmitOptions
-    from diagchd_batch.scoring.liveness.until_option import parse_deadline
+    from diagchd_batch.scoring.liveness.until_deadline import parse_deadline
 
     cluster = cluster_address(address, os.environ)
     if no_wait and not cluster:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from diagchd_batch.cluster.resources import NodeResources
-from diagchd_batch.config.models import ClusterConfig
+from diagchd_batch.config.job_file import ClusterConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.wording import counted
 

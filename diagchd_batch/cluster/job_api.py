@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 import diagchd_batch
 from diagchd_batch import output_layout
 from diagchd_batch.bundled_files import bundled_path
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.model.packages.registry import package_location
 from diagchd_batch.process.scratch_files import scratch_directory

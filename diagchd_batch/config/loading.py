@@ -8,7 +8,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.yaml_document import MAX_DOCUMENT_BYTES, read_yaml
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.wording import shortened, shown_value

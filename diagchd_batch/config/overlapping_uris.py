@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.output_layout import PRIVATE, PRIVATE_V1
 from diagchd_batch.uris import is_local_path, join_uri, normalize_uri, scheme_of

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from diagchd_batch.config.models import EvaluationConfig, JobConfig
+from diagchd_batch.config.job_file import EvaluationConfig, JobConfig
 from diagchd_batch.errors import ConfigError, DiagchdBatchError
 from diagchd_batch.output_layout import PRIVATE, PRIVATE_V1
 from diagchd_batch.uris import is_local_path, normalize_uri

@@ -5,7 +5,7 @@ from itertools import chain, count
 
 import numpy as np
 
-from diagchd_batch.config.models import OperatingPoint
+from diagchd_batch.config.job_file import OperatingPoint
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.units_and_raters import Rater
 

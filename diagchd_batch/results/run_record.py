@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import FingerprintFields
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.json_records import DamagedRecordError, JsonRecord
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.storage import Store

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diagchd_batch.bundled_files import bundled_path
-from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, LimitsConfig, ShardsConfig
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec, resolve_model

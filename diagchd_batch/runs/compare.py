@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.comparison.compare import ComparisonSummary, compare_runs
 from diagchd_batch.report import write_report

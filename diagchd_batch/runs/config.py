@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.loading import load_job
-from diagchd_batch.config.models import JobConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 
 

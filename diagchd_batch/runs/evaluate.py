@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate_run
 from diagchd_batch.report import write_report
 from diagchd_batch.results.datasets import damage_as_fault

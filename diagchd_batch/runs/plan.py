@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_fingerprint, fingerprint
-from diagchd_batch.config.models import EvaluationConfig, JobConfig
+from diagchd_batch.config.job_file import EvaluationConfig, JobConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards

@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_form, differences
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ItemError, RunFault, UsageError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.config.loading import load_job
-from diagchd_batch.config.models import EvaluationConfig
 from diagchd_batch.errors import UsageError
 from diagchd_batch.json_records import DamagedRecordError, first_problem
 from diagchd_batch.results.datasets import holds_no_run

@@ -11,7 +11,7 @@ from diagchd_batch.cluster.local_cluster import LocalCluster
 from diagchd_batch.cluster.node_checks.nodes_at_start import check_nodes
 from diagchd_batch.cluster.resources import Cluster
 from diagchd_batch.cluster.this_machine import this_machine
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.report import write_report

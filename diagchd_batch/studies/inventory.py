@@ -6,7 +6,7 @@ from itertools import islice
 
 import pyarrow as pa
 
-from diagchd_batch.config.models import InputConfig
+from diagchd_batch.config.job_file import InputConfig
 from diagchd_batch.errors import ConfigError, InputError
 from diagchd_batch.images.formats import image_suffixes
 from diagchd_batch.sources import ObjectInfo, Source

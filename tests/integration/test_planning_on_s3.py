@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.errors import InputError
 from diagchd_batch.storage import open_store
+from diagchd_batch.studies.identifier_key import load_or_create_key
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.keys import load_or_create_key
 from diagchd_batch.studies.layouts.manifest import manifest_digest
 from diagchd_batch.studies.plan.make_plan import freeze_plan
 from diagchd_batch.studies.plan.stored_plan import Plan, open_plan

@@ -92,7 +92,7 @@ def test_scores_as_an_embedded_ray_does_and_refuses_a_wrong_token(cluster: dict[
 _FIND_A_NODE = """
 import sys
 from diagchd_batch.cluster.existing_cluster import ExistingCluster
-from diagchd_batch.config.models import ClusterConfig
+from diagchd_batch.config.job_file import ClusterConfig
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.scoring.driver.actor_plan import plan_actors
 

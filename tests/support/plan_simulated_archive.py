@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.make_plan import freeze_plan

@@ -12,7 +12,7 @@ from diagchd_batch.scoring.driver.run_identity.identity import Identity
 from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, WorkerBeat
 from diagchd_batch.scoring.liveness.shard_attempts import Attempt, ClosedAttempt
 from diagchd_batch.storage import Store, open_store
-from diagchd_batch.studies.keys import KeyCheck
+from diagchd_batch.studies.identifier_key import KeyCheck
 from diagchd_batch.studies.plan.stored_plan import PlanHead
 
 KEPT = Path(__file__).parents[1] / "data" / "output_f4f89d0" / "output"

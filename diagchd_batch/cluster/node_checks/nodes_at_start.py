@@ -8,7 +8,7 @@ from dataclasses import replace
 from diagchd_batch import output_layout
 from diagchd_batch.cluster.node_checks.node_report import NodeProbe, NodeReport, probe_node
 from diagchd_batch.cluster.node_checks.package_versions import package_versions
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.results.output import open_output
 from diagchd_batch.sources import Source, open_source

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.figures_by_rater import Analysis, analyse
 from diagchd_batch.evaluation.cohort.flow import create_results, flow_rows, study_results, table_rows
 from diagchd_batch.evaluation.database import CohortDatabase, RunTables

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from diagchd_batch.config.models import EvaluationConfig, OperatingPoint
+from diagchd_batch.config.job_file import EvaluationConfig, OperatingPoint
 from diagchd_batch.evaluation.cohort.flow import rater_flow_rows
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.operating_points import model_rater, point_columns

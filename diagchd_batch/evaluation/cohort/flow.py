@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from diagchd_batch.config.models import OperatingPoint
+from diagchd_batch.config.job_file import OperatingPoint
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.rows import Row

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import run_tables
 from diagchd_batch.evaluation.cohort.flow import create_results
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS

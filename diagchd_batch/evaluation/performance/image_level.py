@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from diagchd_batch.config.models import OperatingPoint
+from diagchd_batch.config.job_file import OperatingPoint
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.operating_points import model_rater, point_columns
 from diagchd_batch.evaluation.performance.accuracy import auc_and_brier_rows, call_rows

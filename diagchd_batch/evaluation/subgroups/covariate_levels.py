@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.errors import InputError
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.match_user_tables import Matching, match_covariates

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diagchd_batch.config.models import NumericCovariate
+from diagchd_batch.config.job_file import NumericCovariate
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from diagchd_batch.config.models import PrimaryEndpoint
+from diagchd_batch.config.job_file import PrimaryEndpoint
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.statistics.multiplicity import holm
 

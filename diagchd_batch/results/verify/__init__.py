@@ -2,7 +2,7 @@
 
 * `row_checks`: the values of one row, and the rows that each planned image must have.
 * `shard_file`: one score file: its bytes, schema, metadata and recorded sources.
-* `predictions`: the derived predictions against the score files.
+* `predictions_table`: the derived predictions against the score files.
 * `shards_of_run`: finds shards that are missing or too many, and has the others checked, several at a time.
 * `one_run`: one run as a whole: its record, plan, counts, and files that do not belong to it.
 * `lineage`: the runs of a lineage together.

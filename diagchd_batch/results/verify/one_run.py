@@ -12,7 +12,7 @@ from diagchd_batch.results.datasets import committed_shards, foreign_tables
 from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
 from diagchd_batch.results.verify.derived_tables import derived_tables_problems
 from diagchd_batch.results.verify.findings import REMEDIES, Problem, ProblemKind, VerifyReport
-from diagchd_batch.results.verify.predictions import PredictionsCheck
+from diagchd_batch.results.verify.predictions_table import PredictionsCheck
 from diagchd_batch.results.verify.shards_of_run import checked_shards, misplaced_shards
 from diagchd_batch.storage import Store
 from diagchd_batch.wording import counted

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diagchd_batch.cluster.resources import NodeResources
-from diagchd_batch.config.models import ClusterConfig
+from diagchd_batch.config.job_file import ClusterConfig
 from diagchd_batch.errors import ConfigError
 
 

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 
-from diagchd_batch.config.models import LimitsConfig
+from diagchd_batch.config.job_file import LimitsConfig
 from diagchd_batch.errors import ItemError, RunFault, StorageFault
 from diagchd_batch.results.columns import STATUS_OK
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 
 from diagchd_batch.cluster.resources import Cluster, NodeResources
-from diagchd_batch.config.models import JobConfig, LimitsConfig
+from diagchd_batch.config.job_file import JobConfig, LimitsConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.model.batch_size import choose_batch_size, memory_for_batch
 from diagchd_batch.model.spec import ModelSpec, resolve_model

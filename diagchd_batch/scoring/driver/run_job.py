@@ -9,7 +9,7 @@ from datetime import datetime
 from diagchd_batch import output_layout
 from diagchd_batch.cluster.node_checks.nodes_joining_later import node_marks
 from diagchd_batch.cluster.resources import Cluster
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import DiagchdBatchError, RunFault
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.process.interrupts import RunInterrupted, interruptible

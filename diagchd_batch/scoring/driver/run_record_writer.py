@@ -9,7 +9,7 @@ from typing import Any
 
 from diagchd_batch import __version__, output_layout
 from diagchd_batch.cluster.node_checks.package_versions import package_versions
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import DiagchdBatchError, ItemError, StorageFault
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.model.spec import ModelSpec

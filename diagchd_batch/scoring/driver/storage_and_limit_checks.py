@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import LimitsConfig
+from diagchd_batch.config.job_file import LimitsConfig
 from diagchd_batch.errors import ConfigError, StorageFault
 from diagchd_batch.sources import Source
 from diagchd_batch.sources.checks import check_readable

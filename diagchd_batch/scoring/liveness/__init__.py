@@ -6,5 +6,5 @@
 * `run_status`: reads the files of the three above for `status` and `stop`.
 * `progress_events`: the events that the command line shows.
 * `stall_watchdog`: ends a worker that makes no progress.
-* `stop_conditions`: when a run begins no further shard. `until_option` parses the deadline of `--until`.
+* `stop_conditions`: when a run begins no further shard. `until_deadline` parses the deadline of `--until`.
 """

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from diagchd_batch.cluster.node_checks.nodes_joining_later import RunPlaces
-from diagchd_batch.config.models import LimitsConfig
+from diagchd_batch.config.job_file import LimitsConfig
 from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.model.spec import ModelSpec

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from diagchd_batch.config.models import InputConfig
+from diagchd_batch.config.job_file import InputConfig
 from diagchd_batch.studies.layouts import diagchd, manifest, tree
 from diagchd_batch.studies.scratch_database import ScratchDatabase
 

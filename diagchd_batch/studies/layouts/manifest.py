@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from diagchd_batch.config.models import InputConfig
+from diagchd_batch.config.job_file import InputConfig
 from diagchd_batch.errors import InputError
 from diagchd_batch.studies.scratch_database import ScratchDatabase
 from diagchd_batch.studies.tables import cell_parsing

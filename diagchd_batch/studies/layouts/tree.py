@@ -1,6 +1,6 @@
 """The layout `tree`: each directory with image files is a study, named by its path below `input.uri`."""
 
-from diagchd_batch.config.models import InputConfig
+from diagchd_batch.config.job_file import InputConfig
 from diagchd_batch.errors import InputError
 from diagchd_batch.studies.layouts.names import IS_HIDDEN, is_image_sql
 from diagchd_batch.studies.scratch_database import ScratchDatabase

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.errors import RunFault
 from diagchd_batch.process.scratch_files import scratch_directory
 from diagchd_batch.sources import Source

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from tests.support.command_line import diagchd_batch

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.exports.destinations import MARKER, ExportKind, write_export
 from diagchd_batch.storage import open_store

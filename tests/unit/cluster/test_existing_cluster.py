@@ -8,7 +8,7 @@ import pytest
 from diagchd_batch.cluster import existing_cluster
 from diagchd_batch.cluster.existing_cluster import ExistingCluster, cannot_grow
 from diagchd_batch.cluster.resources import NodeResources
-from diagchd_batch.config.models import ClusterConfig
+from diagchd_batch.config.job_file import ClusterConfig
 from diagchd_batch.errors import ConfigError, RunFault
 
 SMALL = NodeResources(cpus=2, gpus=0, memory_bytes=8 << 30)

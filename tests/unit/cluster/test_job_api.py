@@ -14,7 +14,7 @@ from ray.job_submission import JobStatus
 
 from diagchd_batch.cluster import job_api as client_module
 from diagchd_batch.cluster.job_api import ClusterJobs, cluster_address
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.storage import Store, open_store
 

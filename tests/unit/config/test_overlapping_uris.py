@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.errors import ConfigError
 from tests.support.command_line import diagchd_batch

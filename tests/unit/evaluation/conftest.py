@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate_run
 from tests.support.evaluated_runs import RUN_ID, MadeOutput
 

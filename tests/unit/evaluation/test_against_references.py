@@ -45,7 +45,7 @@ class RandomCohort(MadeOutput):
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> RandomCohort:
-    from diagchd_batch.config.models import EvaluationConfig
+    from diagchd_batch.config.job_file import EvaluationConfig
     from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
     from tests.support.evaluated_runs import RUN_ID
 

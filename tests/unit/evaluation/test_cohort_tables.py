@@ -41,7 +41,7 @@ class SmallCohort(MadeOutput):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> SmallCohort:
-    from diagchd_batch.config.models import EvaluationConfig
+    from diagchd_batch.config.job_file import EvaluationConfig
     from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 
     made = SmallCohort(tmp_path_factory.mktemp("small"))

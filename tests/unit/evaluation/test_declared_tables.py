@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.evaluation.comparison import schemas as comparison
 from diagchd_batch.evaluation.comparison.compare import compare_runs

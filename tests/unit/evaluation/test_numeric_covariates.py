@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from diagchd_batch.config.models import EvaluationConfig, NumericCovariate
+from diagchd_batch.config.job_file import EvaluationConfig, NumericCovariate
 from diagchd_batch.errors import InputError
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
 from diagchd_batch.evaluation.subgroups.numeric_covariates import KNOWN, Measurement, measurement_of

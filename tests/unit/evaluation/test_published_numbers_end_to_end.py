@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from tests.support.evaluated_runs import MODEL, RUN_ID, MadeOutput, MadeStudy
 

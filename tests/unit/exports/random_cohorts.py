@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diagchd_batch.config.models import EvaluationConfig, OperatingPoint
+from diagchd_batch.config.job_file import EvaluationConfig, OperatingPoint
 from diagchd_batch.evaluation.operating_points import model_rater, point_columns
 from diagchd_batch.evaluation.performance.accuracy import auc_and_brier_rows, call_rows, prevalence_rows
 from diagchd_batch.evaluation.performance.calibration import calibration_rows

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diagchd_batch.config.models import EvaluationConfig, OperatingPoint
+from diagchd_batch.config.job_file import EvaluationConfig, OperatingPoint
 from diagchd_batch.errors import DiagchdBatchError, UsageError
 from diagchd_batch.evaluation.subgroups import covariate_levels as covariates_module
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.exports.shareable import SHARED_TABLES, shareable_tables
 from tests.support.evaluated_runs import MadeOutput, MadeStudy

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.exports import shareable
 from diagchd_batch.exports.disclosure.suppression import Counts, is_small

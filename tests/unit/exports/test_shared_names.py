@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.errors import InputError, UsageError
 from diagchd_batch.evaluation.operating_points import choose_headline
 from diagchd_batch.evaluation.subgroups.covariate_levels import _from_numbers

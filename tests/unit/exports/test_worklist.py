@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.exports.worklist import SCORED, export_worklist
 from diagchd_batch.results.output import open_output

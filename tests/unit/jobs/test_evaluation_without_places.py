@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.errors import InputError, StorageFault
 from diagchd_batch.scoring.liveness.driver_log import read_log
 from diagchd_batch.workspace import Workspace

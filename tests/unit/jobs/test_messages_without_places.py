@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.uri_redaction import UriRedactor, job_places
 from diagchd_batch.errors import ConfigError, InputError, ItemError, StorageFault
 from diagchd_batch.failure_codes import FailureCode

@@ -4,7 +4,7 @@ from typing import Any, Never
 
 import pytest
 
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.runs.submit import SubmitOptions
 from jobs import score

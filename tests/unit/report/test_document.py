@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diagchd_batch.config.models import EvaluationConfig, OperatingPoint
+from diagchd_batch.config.job_file import EvaluationConfig, OperatingPoint
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.evaluation.comparison.compare import compare_runs

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.images.resize import resize_labels

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from diagchd_batch.config.models import EvaluationConfig, OperatingPoint
+from diagchd_batch.config.job_file import EvaluationConfig, OperatingPoint
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.report.key_figures import read_key_figures
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.report import write_report
 from tests.support.checkers.html_pages import HtmlPage

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import write_run_record

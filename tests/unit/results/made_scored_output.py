@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.results.columns import CLASSES, shard_metadata, table_metadata
 from diagchd_batch.results.commit import commit_shard, record_sources
 from diagchd_batch.results.compaction import compact_predictions

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import RunFault
 from diagchd_batch.results.run_record import (
     public_config,

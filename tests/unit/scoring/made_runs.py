@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, LimitsConfig, ShardsConfig
 from diagchd_batch.results.datasets import read_scores
 from diagchd_batch.scoring.liveness.heartbeats import SubmissionState
 from diagchd_batch.scoring.liveness.progress_events import ShardSummary

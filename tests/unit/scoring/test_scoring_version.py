@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from diagchd_batch.config.models import InputConfig, LimitsConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, LimitsConfig, ShardsConfig
 from diagchd_batch.model import Predictor, resolve_model
 from diagchd_batch.results.datasets import read_scores
 from diagchd_batch.scoring.liveness.shard_attempts import Worker

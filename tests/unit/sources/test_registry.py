@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from diagchd_batch.config.models import InputConfig
+from diagchd_batch.config.job_file import InputConfig
 from diagchd_batch.errors import ConfigError, ItemError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer

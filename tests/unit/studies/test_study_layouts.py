@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.errors import InputError
 from diagchd_batch.studies.plan.make_plan import PlanPreview, preview_plan
 from tests.unit.studies.archives import PSEUDONYMIZER, Archive, SimulatedListing

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from tools.docs_site import PAGES, PROJECT, job_file_table, rewrite_links
 
 SITE = {

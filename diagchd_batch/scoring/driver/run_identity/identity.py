@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from diagchd_batch import __version__, output_layout
 from diagchd_batch.config.fingerprint import FingerprintFields, differences, fingerprint
-from diagchd_batch.config.models import InputConfig, LimitsConfig
+from diagchd_batch.config.job_file import InputConfig, LimitsConfig
 from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.run_record import Selection

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault, WeightsError
 from diagchd_batch.model import Predictor, bundled_models, load_card, resolve_model
 from diagchd_batch.model.clinical_warning import clinical_warning, trained_on_phantoms

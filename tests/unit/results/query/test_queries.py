@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.failure_codes import REMEDIES

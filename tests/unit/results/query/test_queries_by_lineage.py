@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import EvaluationConfig
+from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results import open_output

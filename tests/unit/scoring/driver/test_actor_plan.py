@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from diagchd_batch.cluster.resources import NodeResources
-from diagchd_batch.config.models import ActorsConfig, ClusterConfig
+from diagchd_batch.config.job_file import ActorsConfig, ClusterConfig
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan, plan_actors
 

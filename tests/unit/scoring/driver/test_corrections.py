@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.report import write_report
 from diagchd_batch.results.query.database import open_query

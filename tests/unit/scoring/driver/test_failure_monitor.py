@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diagchd_batch.config.models import LimitsConfig
+from diagchd_batch.config.job_file import LimitsConfig
 from diagchd_batch.errors import RunFault
 from diagchd_batch.scoring.driver import failure_monitor
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan

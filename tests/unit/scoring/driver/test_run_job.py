@@ -14,7 +14,7 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.cluster.resources import NodeResources
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import resolve_model

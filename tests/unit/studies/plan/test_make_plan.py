@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.errors import ConfigError, InputError, RunFault
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from diagchd_batch.config.models import InputConfig, ShardsConfig
+from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.scoring.driver.lineage_selection import failed_in
 from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.storage import Store, open_store

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.models import JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.results.output import open_output
 from diagchd_batch.runs.plan import preview_job

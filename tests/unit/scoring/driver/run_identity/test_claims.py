@@ -10,7 +10,7 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_fingerprint, fingerprint
-from diagchd_batch.config.models import InputConfig, LimitsConfig
+from diagchd_batch.config.job_file import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.results.run_record import write_run_record

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from diagchd_batch.config.models import (
+from diagchd_batch.config.job_file import (
     JobConfig,
     Section,
 )

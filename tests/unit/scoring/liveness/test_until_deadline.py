@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diagchd_batch.errors import UsageError
-from diagchd_batch.scoring.liveness.until_option import parse_deadline
+from diagchd_batch.scoring.liveness.until_deadline import parse_deadline
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

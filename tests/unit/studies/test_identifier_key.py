@@ -12,10 +12,10 @@ import pytest
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.storage import Store, open_store
-from diagchd_batch.studies.keys import WeakKeyWarning, find_key, load_or_create_key
+from diagchd_batch.studies.identifier_key import WeakKeyWarning, find_key, load_or_create_key
 
 KEPT_PRIVATE = Path(__file__).parents[2] / "data" / "output_f4f89d0" / "output" / "private"
-WEAK = pytest.mark.filterwarnings("ignore::diagchd_batch.studies.keys.WeakKeyWarning")
+WEAK = pytest.mark.filterwarnings("ignore::diagchd_batch.studies.identifier_key.WeakKeyWarning")
 
 Load = Callable[[Store, Mapping[str, str]], bytes | None]
 
