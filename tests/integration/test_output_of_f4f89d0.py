@@ -83,6 +83,21 @@ def test_every_view_is_queried(earlier: Path) -> None:
         assert queried(f"SELECT count(*) AS n FROM {view}")[0]["n"] > 0, view
 
 
+def test_a_subject_is_deleted(earlier: Path) -> None:
+    (study,) = queried(
+        "SELECT subject_id, study_id, source_study_id FROM studies ORDER BY ALL LIMIT 1", "--run-id", "first"
+    )
+    succeeded("delete", "output", "--subject", study["subject_id"], "--yes")
+    for view in ("predictions", "scores", "studies", "plan"):
+        counted = f"SELECT count(*) AS n FROM {view} WHERE subject_id = '{study['subject_id']}'"
+        assert queried(counted) == [{"n": 0}], view
+    for path in (earlier / "output").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not [value for value in study.values() if value.encode() in content], path
+    succeeded("verify", "output")
+
+
 def test_a_notebook_reads_its_masks(earlier: Path) -> None:
     output = open_output("output")
     row = output.predictions("second").to_table().to_pylist()[0]

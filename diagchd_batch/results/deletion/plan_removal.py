@@ -48,16 +48,16 @@ def plan_without(private: Store, plan: Plan, subject: Subject, add: Add) -> Rema
         parts = []
         for part in range(old.n_parts):
             out = files.enter_context(scratch_file())
-            change.write_part(private, output_layout.plan_part(plan.run_id, old.digest, part), out)
+            change.write_part(private, output_layout.plan_part(plan.run_id, old.digest, part, old.table_suffix), out)
             parts.append(out)
         studies = files.enter_context(scratch_file())
-        change.write_studies(private, output_layout.plan_studies(plan.run_id, old.digest), studies)
+        change.write_studies(private, output_layout.plan_studies(plan.run_id, old.digest, old.table_suffix), studies)
         if not change.images and not change.studies:
             return None
         head = change.head(old)
         for part, out in enumerate(parts):
-            add("private", output_layout.plan_part(plan.run_id, head.digest, part), out)
-        add("private", output_layout.plan_studies(plan.run_id, head.digest), studies)
+            add("private", output_layout.plan_part(plan.run_id, head.digest, part, head.table_suffix), out)
+        add("private", output_layout.plan_studies(plan.run_id, head.digest, head.table_suffix), studies)
     add("private", output_layout.plan_head(plan.run_id), head.to_json())
     emptied = sum(
         bool(before.n_images) and not after.n_images for before, after in zip(old.shards, head.shards, strict=True)
