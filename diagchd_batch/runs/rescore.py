@@ -16,6 +16,7 @@ from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ItemError, RunFault, UsageError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.process.native_stderr import native_stderr_silenced
 from diagchd_batch.results.columns import SCORES, STATUS_OK
 from diagchd_batch.results.datasets import damage_as_fault, parquet_files, read_scores, shard_of
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
@@ -96,9 +97,10 @@ def load_predictor(spec: Any, batch_size: int, intra_op_threads: int) -> Model:
         batch_size: Images in a batch.
         intra_op_threads: Threads of one operation.
     """
-    from diagchd_batch.model.predictor import Predictor  # TensorFlow, only where a model is needed
+    with native_stderr_silenced():
+        from diagchd_batch.model.predictor import Predictor  # TensorFlow, only where a model is needed
 
-    return Predictor(spec, batch_size, intra_op_threads)
+        return Predictor(spec, batch_size, intra_op_threads)
 
 
 def rescore(
