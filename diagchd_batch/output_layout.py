@@ -161,6 +161,11 @@ def metrics_file_v1(run_id: str, table: str) -> str:
     return f"{metrics_prefix_v1(run_id)}{table}.parquet"
 
 
+def comparisons_table_prefix(table: str) -> str:
+    """Return the prefix of a table of all comparisons."""
+    return f"{COMPARISONS_PREFIX}{table}/"
+
+
 def comparison_file(run_id: str, other_run_id: str, table: str) -> str:
     """Return the key of a table that compares a run with an earlier one.
 
@@ -169,7 +174,7 @@ def comparison_file(run_id: str, other_run_id: str, table: str) -> str:
         other_run_id: The id of the earlier run.
         table: The table's name, such as ``comparison_flips``.
     """
-    return f"{COMPARISONS_PREFIX}{table}/{_run(run_id)}/{_compare_to(other_run_id)}/{_ONLY_PART}"
+    return f"{comparisons_table_prefix(table)}{_run(run_id)}/{_compare_to(other_run_id)}/{_ONLY_PART}"
 
 
 def comparison_file_v1(run_id: str, other_run_id: str, table: str) -> str:

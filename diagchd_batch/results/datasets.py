@@ -1,7 +1,7 @@
 """The tables of an output as Arrow datasets, and which runs and shards it has. Imports neither Keras nor Ray."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,6 +17,9 @@ from diagchd_batch.table_format.declared_columns import DeclaredColumn
 
 RUN_ID = DeclaredColumn("run_id", pa.string(), "id of the run").field
 """The column that a dataset has besides its table's own: the run of a row, from the directory's name."""
+
+COMPARE_TO = DeclaredColumn("compare_to", pa.string(), "id of the first run, which run `run_id` is compared with").field
+"""The column that a table of comparisons has besides, from the name of the directory below that of the run."""
 
 
 @dataclass
@@ -142,24 +145,27 @@ def holds_no_run(uri: str) -> UsageError:
     return UsageError(f"{uri} holds no run; name the directory or prefix that is output.uri in the job file")
 
 
-def parquet_files(storage: Store, keys: list[str], schema: pa.Schema) -> ds.Dataset:
+def parquet_files(
+    storage: Store, keys: list[str], schema: pa.Schema, from_path: Sequence[pa.Field] = (RUN_ID,)
+) -> ds.Dataset:
     """Return files in ``run_id=…`` directories as one dataset.
 
     Args:
         storage: The tree that has the files.
         keys: The keys of the files.
         schema: The columns to read. A file may have more; a column that it does not have is null.
+        from_path: The columns whose values are in the names of directories.
 
     Returns:
-        Schema `schema` and `run_id`.
+        Schema `schema` and the columns of `from_path`.
     """
     filesystem, root = storage.arrow()
     return ds.dataset(
         [f"{root}/{key}" for key in keys],
-        schema=schema.append(RUN_ID),
+        schema=pa.schema([*schema, *from_path]),
         format="parquet",
         filesystem=filesystem,
-        partitioning=ds.partitioning(pa.schema([RUN_ID]), flavor="hive"),
+        partitioning=ds.partitioning(pa.schema(from_path), flavor="hive"),
         partition_base_dir=root,
     )
 

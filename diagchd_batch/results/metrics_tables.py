@@ -117,12 +117,29 @@ def metrics_keys(keys: Iterable[str], table: str) -> list[str]:
         keys: Keys of the output.
         table: The table's name.
     """
-    found: dict[str, str] = {}
+    return _table_keys(keys, table, _METRICS, ("run_id",))
+
+
+def comparison_keys(keys: Iterable[str], table: str) -> list[str]:
+    """Return which of `keys` are files of a table of comparisons, in ascending order, with one for each two runs.
+
+    Args:
+        keys: Keys of the output.
+        table: The table's name, such as ``comparison_flips``.
+    """
+    return _table_keys(keys, table, _COMPARISONS, ("run_id", "other_run_id"))
+
+
+def _table_keys(
+    keys: Iterable[str], table: str, patterns: Iterable[re.Pattern[str]], groups: tuple[str, ...]
+) -> list[str]:
+    """Return the keys of a table, one for each value of the groups. A key that matches an earlier pattern counts."""
+    found: dict[tuple[str, ...], str] = {}
     listed = list(keys)
-    for pattern in _METRICS:
+    for pattern in patterns:
         for match in filter(None, map(pattern.fullmatch, listed)):
             if match["table"] == table:
-                found.setdefault(match["run_id"], match[0])
+                found.setdefault(tuple(match[group] for group in groups), match[0])
     return sorted(found.values())
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from diagchd_batch.errors import UsageError
-from diagchd_batch.evaluation.tables.schemas import TABLES
+from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISONS
+from diagchd_batch.evaluation.tables.schemas import TABLES as METRICS
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import QueryDatabase, describe_views, left_out, open_query
 from diagchd_batch.results.query.view_columns import ViewColumn
@@ -30,7 +31,9 @@ def open_tables(output: Output, run_id: str | None, on_left_out: Callable[[str],
     Raises:
         UsageError: The output holds no such run.
     """
-    database = open_query(output, TABLES, run_id, on_damaged=lambda *damage: on_left_out(left_out(*damage)))
+    database = open_query(
+        output, METRICS, run_id, on_damaged=lambda *damage: on_left_out(left_out(*damage)), comparisons=COMPARISONS
+    )
     database.require_runs()
     return database
 
@@ -46,7 +49,7 @@ class ViewDescription:
 
 def list_views() -> list[ViewDescription]:
     """Return the views that a query may use. Needs no output."""
-    return [_description(view, columns) for view, columns in describe_views(TABLES)]
+    return [_description(view, columns) for view, columns in describe_views(METRICS, COMPARISONS)]
 
 
 def view_named(name: str) -> ViewDescription:

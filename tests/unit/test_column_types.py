@@ -27,8 +27,8 @@ OTHER_MEANINGS = {("cohort_characteristics", "statistic")}
 def schemas() -> Iterator[tuple[str, pa.Schema]]:
     yield from (("scores", SCORES), ("predictions", PREDICTIONS), ("sources", SOURCES))
     yield from (("plan", PLAN_IMAGES), ("studies", PLAN_STUDIES))
-    yield from (*TABLES.items(), *COMPARISON_TABLES.items())
-    yield from ((view.name, view.schema) for view in views(TABLES).values() if isinstance(view, View))
+    known = views(TABLES, COMPARISON_TABLES)
+    yield from ((view.name, view.schema) for view in known.values() if isinstance(view, View))
 
 
 def test_a_name_has_one_type_in_all_tables() -> None:

@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import duckdb
 import pyarrow as pa
@@ -32,11 +33,9 @@ _SCAN_FAILED = "reading the stream registered as"
 class QueryDatabase:
     """Answers SQL statements. Each statement gets a database of its own with the views that it names."""
 
-    def __init__(
-        self, output: OutputTrees, metrics: Mapping[str, pa.Schema], run_id: str | None, on_damaged: OnDamaged
-    ) -> None:
-        self._table_files = TableFiles(output, run_id, on_damaged)
-        self._views = all_views(metrics)
+    def __init__(self, table_files: TableFiles, known: Mapping[str, View | DerivedView]) -> None:
+        self._table_files = table_files
+        self._views = known
 
     def require_runs(self) -> None:
         """Raise UsageError where the output has no run, because it was misnamed or nothing was started."""
@@ -116,6 +115,7 @@ def open_query(
     metrics: Mapping[str, pa.Schema],
     run_id: str | None = None,
     on_damaged: OnDamaged = _warn,
+    comparisons: Mapping[str, pa.Schema] = MappingProxyType({}),
 ) -> QueryDatabase:
     """Return a read-only SQL database of an output.
 
@@ -125,17 +125,25 @@ def open_query(
         run_id: The newest run of a lineage, to see only that lineage; all runs by default.
         on_damaged: Receives the id of each run whose record cannot be read, and the error, when a statement names a
             view that leaves the run out (`left_out` has the words). By default it is a Python warning.
+        comparisons: The names and schemas of the tables of `compare` (`evaluation.comparison.schemas.TABLES`).
 
     Raises:
         UsageError: The output has no such run.
         DamagedRecordError: A record of the lineage of `run_id` cannot be read.
     """
-    return QueryDatabase(output, metrics, run_id, on_damaged)
+    return QueryDatabase(TableFiles(output, run_id, on_damaged), all_views(metrics, comparisons))
 
 
-def describe_views(metrics: Mapping[str, pa.Schema]) -> list[tuple[View | DerivedView, list[ViewColumn]]]:
-    """Return every view with its columns. It needs no output."""
-    known = all_views(metrics)
+def describe_views(
+    metrics: Mapping[str, pa.Schema], comparisons: Mapping[str, pa.Schema] = MappingProxyType({})
+) -> list[tuple[View | DerivedView, list[ViewColumn]]]:
+    """Return every view with its columns. It needs no output.
+
+    Args:
+        metrics: The names and schemas of the metrics tables (`evaluation.tables.schemas.TABLES`).
+        comparisons: The names and schemas of the tables of `compare` (`evaluation.comparison.schemas.TABLES`).
+    """
+    known = all_views(metrics, comparisons)
     described = describe(known)
     return [(view, described[name]) for name, view in known.items()]
 

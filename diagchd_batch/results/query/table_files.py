@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 from diagchd_batch import output_layout
 from diagchd_batch.errors import StorageFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError
-from diagchd_batch.results.datasets import OutputTrees, holds_no_run, parquet_files
+from diagchd_batch.results.datasets import COMPARE_TO, RUN_ID, OutputTrees, holds_no_run, parquet_files
 from diagchd_batch.results.lineage import (
     Generation,
     every_lineage,
@@ -18,7 +18,7 @@ from diagchd_batch.results.lineage import (
     recorded_lineage,
     without_lineages_through,
 )
-from diagchd_batch.results.metrics_tables import REFERENCE_CALL, derived_dataset, metrics_keys
+from diagchd_batch.results.metrics_tables import REFERENCE_CALL, comparison_keys, derived_dataset, metrics_keys
 from diagchd_batch.results.run_record import OnDamaged, RunRecord, read_run_records
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan.stored_plan import open_plan
@@ -104,14 +104,21 @@ class TableFiles:
             table: The table's name.
             schema: The columns.
         """
-        all_tables = output_layout.METRICS_PREFIX
-        if self._is_whole:
-            prefixes = [all_tables]
-        else:  # the second are the places of schema version 1
-            prefixes = [*self._prefixes(output_layout.metrics_table_prefix(table)), *self._prefixes(all_tables)]
-        keys = metrics_keys(_keys(self._storage, prefixes), table)
+        keys = metrics_keys(self._derived_keys(output_layout.metrics_table_prefix(table)), table)
         read = derived_dataset if REFERENCE_CALL in schema.names else parquet_files
         return read(self._storage, keys, schema)
+
+    def comparison_files(self, table: str, schema: pa.Schema) -> ds.Dataset:
+        """Return the files of a table of comparisons as a dataset with these columns, `run_id` and `compare_to`.
+
+        Comparisons of a run of the catalog with any earlier run count.
+
+        Args:
+            table: The table's name.
+            schema: The columns.
+        """
+        keys = comparison_keys(self._derived_keys(output_layout.comparisons_table_prefix(table)), table)
+        return parquet_files(self._storage, keys, schema, from_path=(RUN_ID, COMPARE_TO))
 
     def plan_files(self, pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
         """Return files of each run's own plan.
@@ -136,6 +143,13 @@ class TableFiles:
     def _prefixes(self, prefix: str) -> list[str]:
         """Return where to list the files of the catalog's runs below a prefix that has a directory for each run."""
         return [prefix] if self._is_whole else [output_layout.run_prefix(prefix, run_id) for run_id in self.run_ids]
+
+    def _derived_keys(self, prefix: str) -> Iterator[str]:
+        """Return the keys below the prefix of a derived table, and below that of schema version 1's tables."""
+        prefixes = [*self._prefixes(prefix), *self._prefixes(output_layout.METRICS_PREFIX)]
+        if self._is_whole and prefix.startswith(output_layout.METRICS_PREFIX):
+            prefixes = [output_layout.METRICS_PREFIX]  # it has both
+        return _keys(self._storage, prefixes)
 
     def _report_damaged(self) -> None:
         damaged, self._damaged = self._damaged, {}

@@ -52,13 +52,14 @@ class ViewColumn:
         return text.decode() if (text := (self.field.metadata or {}).get(key)) else None
 
 
-def all_views(metrics: Mapping[str, pa.Schema]) -> dict[str, View | DerivedView]:
+def all_views(metrics: Mapping[str, pa.Schema], comparisons: Mapping[str, pa.Schema]) -> dict[str, View | DerivedView]:
     """Return all views by name, `columns` included.
 
     Args:
         metrics: The names and schemas of the metrics tables.
+        comparisons: The names and schemas of the tables that `compare` writes.
     """
-    known = views(metrics)
+    known = views(metrics, comparisons)
     known["columns"] = View(
         "columns",
         "one row for each column of each view: what it means, its unit and range, and when it is null",

@@ -12,7 +12,7 @@ from diagchd_batch.failure_codes import REMEDIES
 from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES
 from diagchd_batch.results.columns.lineages import LINEAGES
 from diagchd_batch.results.columns.run_records import RUNS
-from diagchd_batch.results.datasets import RUN_ID
+from diagchd_batch.results.datasets import COMPARE_TO, RUN_ID
 from diagchd_batch.results.lineage import latest_rows_sql, lineage_rows
 from diagchd_batch.results.query.runs_table import run_rows
 from diagchd_batch.results.query.table_files import TableFiles
@@ -165,14 +165,31 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
 )
 
 
-def views(metrics: Mapping[str, pa.Schema]) -> dict[str, View | DerivedView]:
-    """Return all views by name. `metrics` has the schemas of the metrics tables, which this layer does not know."""
-    return {view.name: view for view in (*_OWN_VIEWS, *(_metrics_view(*item) for item in metrics.items()))}
+def views(metrics: Mapping[str, pa.Schema], comparisons: Mapping[str, pa.Schema]) -> dict[str, View | DerivedView]:
+    """Return all views by name.
+
+    Args:
+        metrics: The names and schemas of the metrics tables, which this layer does not know.
+        comparisons: The names and schemas of the tables that `compare` writes.
+    """
+    derived = (
+        *(_metrics_view(*item) for item in metrics.items()),
+        *(_comparison_view(*item) for item in comparisons.items()),
+    )
+    return {view.name: view for view in (*_OWN_VIEWS, *derived)}
 
 
 def _metrics_view(name: str, schema: pa.Schema) -> View:
-    description = (schema.metadata or {}).get(DESCRIPTION, b"metrics table").decode()
-    return View(name, description, _per_run(schema), lambda stored: stored.metrics_files(name, schema))
+    return View(name, _rows_of(schema), _per_run(schema), lambda stored: stored.metrics_files(name, schema))
+
+
+def _comparison_view(name: str, schema: pa.Schema) -> View:
+    columns = _per_run(schema).append(COMPARE_TO)
+    return View(name, _rows_of(schema), columns, lambda stored: stored.comparison_files(name, schema))
+
+
+def _rows_of(schema: pa.Schema) -> str:
+    return (schema.metadata or {}).get(DESCRIPTION, b"derived table").decode()
 
 
 def _score_files(stored: TableFiles, schema: pa.Schema) -> ds.Dataset:

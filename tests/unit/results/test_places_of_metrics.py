@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -82,7 +83,19 @@ def n_studies(made: MadeOutput, run_id: str | None = None) -> dict[str, int]:
     return {row["run_id"]: row["n"] for row in table.to_pylist()}
 
 
+def comparisons(made: MadeOutput, table: str, run_id: str | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a table of comparisons, as `query` sees them."""
+    database = open_query(open_output(made.output.uri), TABLES, run_id, comparisons=COMPARISON_TABLES)
+    return database.table(f"FROM {table}").to_pylist()
+
+
 def assert_all_is_read(made: MadeOutput) -> None:
+    for table in COMPARISON_TABLES:
+        stored = read_comparison(made.output, SECOND, FIRST, table)
+        expected = [row | {"run_id": SECOND, "compare_to": FIRST} for row in stored.to_pylist()]
+        assert comparisons(made, table) == comparisons(made, table, SECOND) == expected, table
+        assert comparisons(made, table, FIRST) == []
+    assert len(comparisons(made, "comparison_flow")) >= 6
     assert n_studies(made) == N_STUDIES
     assert n_studies(made, SECOND) == {SECOND: N_STUDIES[SECOND]}
     for run_id in N_STUDIES:

@@ -14,6 +14,8 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
+from diagchd_batch.evaluation.comparison.compare import compare_runs
+from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.failure_codes import REMEDIES
 from diagchd_batch.results import open_output
@@ -66,6 +68,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
     )
     for run_id in (RUN_ID, LATER):
         evaluate_run(made.output, made.private, run_id, config, made.tokens)
+    compare_runs(made.output, made.private, RUN_ID, LATER, config, made.tokens)
     return made
 
 
@@ -82,7 +85,7 @@ def _write_sources(made: MadeOutput) -> None:
 
 @pytest.fixture(scope="module")
 def answer(made: MadeOutput) -> Callable[[str], pd.DataFrame]:
-    database = open_query(open_output(made.output.uri), TABLES)
+    database = open_query(open_output(made.output.uri), TABLES, comparisons=COMPARISON_TABLES)
 
     def run(name: str) -> pd.DataFrame:
         sql = filled_in(statements()[name], RUN_A=RUN_ID, RUN_B=LATER, STUDY="two", DIGEST="abcdef")
@@ -138,6 +141,14 @@ def test_flips(answer: Callable[[str], pd.DataFrame], own_name: dict[str, str]) 
     for row in found.itertuples():
         name = own_name[row.study_id]
         assert (row.call_before, row.call_now) == tuple("positive" if c[name] else "negative" for c in (before, now))
+
+
+def test_flips_that_compare_kept(answer: Callable[[str], pd.DataFrame]) -> None:
+    found, joined = answer("kept_flips"), answer("flips")
+    assert len(found) > 0
+    assert list(found.study_id) == list(joined.study_id)
+    assert list(found.first_score) == pytest.approx(list(joined.score_before))
+    assert list(found.second_call) == list(joined.call_now)
 
 
 def test_failures(answer: Callable[[str], pd.DataFrame]) -> None:

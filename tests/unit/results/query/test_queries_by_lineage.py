@@ -17,6 +17,8 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
+from diagchd_batch.evaluation.comparison.compare import compare_runs
+from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import SOURCES
@@ -129,6 +131,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
         write_lineage_tables(made.output, run_id)
     for run_id in ("corrected", "other"):
         evaluate_run(made.output, made.private, run_id, config, made.tokens)
+    compare_runs(made.output, made.private, "corrected", "other", config, made.tokens)
     return made
 
 
@@ -146,7 +149,7 @@ def _write_sources(made: MadeOutput, run_id: str) -> None:
 @pytest.fixture(scope="module")
 def answer(made: MadeOutput) -> Callable[..., list[tuple[Any, ...]]]:
     """Return a function that runs a query of the page and returns the rows. Tokens of studies become their own ids."""
-    database = open_query(open_output(made.output.uri), TABLES)
+    database = open_query(open_output(made.output.uri), TABLES, comparisons=COMPARISON_TABLES)
     names = {made.tokens.study(study.study_id): study.study_id for run in (*LINEAGE.values(), OTHER) for study in run}
 
     def cell(value: Any) -> Any:
@@ -192,6 +195,14 @@ def test_flips(answer: Answer) -> None:
         ("one", 0.72, 0.2, "positive", "negative"),
         ("eight", 0.35, 0.8, "negative", "positive"),
         ("seven", 0.4, 0.6, "negative", "positive"),
+    ]
+
+
+def test_flips_that_compare_kept(answer: Answer) -> None:
+    assert answer("kept_flips", "study_id", "first_score", "second_score", "second_call", "second_is_right") == [
+        ("one", 0.72, 0.2, "negative", False),
+        ("eight", 0.35, 0.8, "positive", True),
+        ("seven", 0.4, 0.6, "positive", False),
     ]
 
 

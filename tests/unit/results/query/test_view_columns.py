@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import SCORE_COLUMNS
@@ -14,8 +15,8 @@ from tests.support.evaluated_runs import MadeOutput, MadeStudy
 
 
 def test_every_column_of_every_view_is_described() -> None:
-    described = describe_views(TABLES)
-    assert len(described) > 20
+    described = describe_views(TABLES, COMPARISON_TABLES)
+    assert len(described) > 26
     for view, columns in described:
         assert view.description
         assert [column.name for column in columns if not column.text(DESCRIPTION)] == [], view.name
@@ -53,7 +54,8 @@ def test_the_list_has_one_line_for_each_view() -> None:
     done = diagchd_batch("query", "--list")
     assert done.exit_code == 0
     lines = done.printed.splitlines()
-    assert [line.split()[0] for line in lines] == [view.name for view, _ in describe_views(TABLES)]
+    known = describe_views(TABLES, COMPARISON_TABLES)
+    assert [line.split()[0] for line in lines] == [view.name for view, _ in known]
     assert "--columns VIEW" in done.messages
 
 
