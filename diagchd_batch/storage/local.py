@@ -33,8 +33,8 @@ own, or the tree's root is closed to this user."""
 class LocalStore(LocalSource):
     """The `Store` for a directory. `open_store` makes it.
 
-    New files have mode 666 and new directories 777, less the umask; with `owner_only` 600 and 700. Directories that
-    exist already keep their mode.
+    New files have mode 664 and new directories 775, less the umask; with `owner_only` 600 and 700. Other users cannot
+    change what it writes, whatever the umask is. Directories that exist already keep their mode.
     """
 
     def __init__(self, uri: str, options: StoreOptions | None = None) -> None:
@@ -85,9 +85,9 @@ class LocalStore(LocalSource):
         """Write a temporary file, put it in place, and return what `put` returns."""
         directory = final.parent
         # The directories above the root stay open to others: a private tree may be created before its public output.
-        make_directories(self._root.parent, 0o777)
-        make_directories(directory, 0o700 if self._owner_only else 0o777)
-        mode = 0o600 if self._owner_only else 0o666
+        make_directories(self._root.parent, 0o775)
+        make_directories(directory, 0o700 if self._owner_only else 0o775)
+        mode = 0o600 if self._owner_only else 0o664
         for place in (self._root / TEMPORARY_DIRECTORY, directory):
             if place not in self._cleaned:
                 remove_leftovers(place)

@@ -42,7 +42,7 @@ def temporary_file(directory: Path, data: bytes | Path | BinaryIO, mode: int) ->
     Args:
         directory: Where the file is created. A `TEMPORARY_DIRECTORY` is made, and removed when it is empty.
         data: Its contents, the path of a file that holds them, or an open file. They are flushed to disk.
-        mode: Permission bits of the file before the umask is applied, 600 or 666. The directory gets 700 or 777.
+        mode: Permission bits of the file before the umask is applied, 600 or 664. The directory gets 700 or 775.
     """
     temporary = directory / temporary_name()
     is_own = directory.name == TEMPORARY_DIRECTORY
@@ -128,7 +128,7 @@ def _create(path: Path, mode: int, *, make_directory: bool) -> int:
     for attempt in range(_ATTEMPTS):
         if make_directory:
             with contextlib.suppress(FileExistsError):
-                path.parent.mkdir(0o700 if mode == 0o600 else 0o777)
+                path.parent.mkdir(0o700 if mode == 0o600 else 0o775)
         try:
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         except FileNotFoundError:

@@ -183,6 +183,24 @@ def test_everything_is_flushed_before_it_has_its_name_and_the_name_before_we_ret
     assert calls == ["directory", "directory", "file", "link", "directory"]
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_no_other_user_can_change_what_is_written(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        for name, owner_only in (("out", False), ("out/_private", True)):
+            store = open_store(str(tmp_path / "new" / name), owner_only=owner_only)
+            store.create("scores/shard", b"x")
+            store.replace("runs/record", b"x")
+    finally:
+        os.umask(before)
+    written = list((tmp_path / "new").rglob("*"))
+    assert len(written) > 8
+    for path in (tmp_path / "new", *written):
+        assert not path.stat().st_mode & stat.S_IWOTH, path
+        if "_private" in path.parts:
+            assert not path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO), path
+
+
 def test_owner_only(tmp_path: Path) -> None:
     old = os.umask(0o022)
     try:

@@ -23,7 +23,7 @@ TABLE = "scores/run_id=first-run/shard-00000.parquet"
 
 
 def _write_and_wait(root: str, ready: Any) -> None:
-    with temporary_file(Path(root) / TEMPORARY_DIRECTORY, b"PAR1half", 0o666):
+    with temporary_file(Path(root) / TEMPORARY_DIRECTORY, b"PAR1half", 0o664):
         ready.set()
         threading.Event().wait(60)
 
