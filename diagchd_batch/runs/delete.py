@@ -5,9 +5,9 @@ from typing import Literal
 
 from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.results.datasets import holds_no_run
-from diagchd_batch.results.deletion.application import apply, decide, unfinished_deletion
-from diagchd_batch.results.deletion.preparation import Prepared, prepare_run_deletion, prepare_subject_deletion
+from diagchd_batch.results.deletion.apply_changes import apply, decide, unfinished_deletion
 from diagchd_batch.results.deletion.records import DeletionNote
+from diagchd_batch.results.deletion.stage_changes import Prepared, prepare_run_deletion, prepare_subject_deletion
 from diagchd_batch.results.deletion.subject_search import find_subject
 from diagchd_batch.results.output import Output
 from diagchd_batch.runs.run_lookup import OnNote, ignore_note

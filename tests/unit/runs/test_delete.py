@@ -14,7 +14,7 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, UsageError
-from diagchd_batch.results.deletion import application
+from diagchd_batch.results.deletion import apply_changes
 from diagchd_batch.results.deletion.records import DeletionJournal, read_notes
 from diagchd_batch.runs.delete import delete
 from diagchd_batch.runs.verify import verify
@@ -326,7 +326,7 @@ def test_a_deletion_that_another_one_overtook_changes_nothing(
         monkeypatch.undo()
         delete(made.output, subject="subject-b", confirmed=True)
         expected.append(files(made.uri))
-        return application.decide(output, prepared)
+        return apply_changes.decide(output, prepared)
 
     expected: list[dict[str, bytes]] = []
     monkeypatch.setattr("diagchd_batch.runs.delete.decide", overtaken)

@@ -15,7 +15,6 @@ from diagchd_batch.process.scratch_files import scratch_file
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY, file_sha256, stored_sha256
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import OutputTrees
-from diagchd_batch.results.deletion.plan_removal import RemainingPlan, plan_without
 from diagchd_batch.results.deletion.records import (
     DeletionNote,
     Removal,
@@ -24,6 +23,7 @@ from diagchd_batch.results.deletion.records import (
     Tree,
     read_notes,
 )
+from diagchd_batch.results.deletion.remaining_plan import RemainingPlan, plan_without
 from diagchd_batch.results.deletion.row_removal import opened_table, row_groups, write_without
 from diagchd_batch.results.deletion.subject_search import TOKEN_COLUMNS, Subject
 from diagchd_batch.results.lineage import lineage_of

@@ -3,8 +3,8 @@
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
 from diagchd_batch.results.datasets import OutputTrees
-from diagchd_batch.results.deletion.preparation import Prepared
 from diagchd_batch.results.deletion.records import DeletionJournal, DeletionNote
+from diagchd_batch.results.deletion.stage_changes import Prepared
 from diagchd_batch.results.derived_tables import write_run_table
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.storage import Store
