@@ -21,6 +21,8 @@ BOOTSTRAP_SUBJECTS_LIMIT = 20_000
 DEFAULT_RESAMPLES = 2_000
 
 _CHUNK_ELEMENTS = 1_000_000  # weights held at once, 8 MB: larger chunks do not fit the processor's cache and are slower
+_STEP = 1e-6  # of a total, for the numerical gradient
+_ROUNDING = 4 * float(np.finfo(np.float64).eps)  # relative error of a statistic's value, at the least
 _JACKKNIFE_LIMIT = 2_000  # above it no deletion is computed: the skewness that it measures fades with the number
 
 #: Maps weights (resamples × subjects or patterns) to a value or a row of values for each resample, NaN where undefined.
@@ -208,6 +210,7 @@ def subject_interval(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
     difference: bool = False,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Estimate:
     """Return a statistic of summed totals with an interval that takes subjects as the independent units.
 
@@ -222,6 +225,7 @@ def subject_interval(
         resamples: Number of bootstrap resamples.
         seed: Seed of the resamples.
         difference: Whether the statistic is a difference of two quantities.
+        bounds: The least and the greatest value that the statistic can have. Limits are cut there.
 
     Returns:
         The estimate. Null with `no_units`, `zero_denominator` or `too_few_subjects`.
@@ -235,13 +239,20 @@ def subject_interval(
     if n_subjects == 1:
         return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=1)
     if n_subjects > BOOTSTRAP_SUBJECTS_LIMIT:
-        return linearised_estimate(totals, statistic, n=n, level=level)
+        return linearised_estimate(totals, statistic, n=n, level=level, bounds=bounds)
     resampled = bootstrap_totals(totals, statistic, resamples, seed)
     accelerated_by = None if difference else acceleration(statistic(totals.sum(axis=0) - totals))
     return bootstrap_estimate(value, resampled, level=level, n=n, n_subjects=n_subjects, accelerated_by=accelerated_by)
 
 
-def linearised_estimate(totals: np.ndarray, statistic: TotalsStatistic, *, n: int, level: float = 0.95) -> Estimate:
+def linearised_estimate(
+    totals: np.ndarray,
+    statistic: TotalsStatistic,
+    *,
+    n: int,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Estimate:
     """Return a statistic with Student's interval on S − 1 degrees of freedom and the linearised standard error.
 
     The standard error is the infinitesimal jackknife's, which is cluster robust. The gradient is taken numerically at
@@ -252,6 +263,10 @@ def linearised_estimate(totals: np.ndarray, statistic: TotalsStatistic, *, n: in
         statistic: Maps summed totals (…, n_columns) to values (…).
         n: Number of units, for the result.
         level: Confidence level, between 0 and 1.
+        bounds: The least and the greatest value that the statistic can have. Limits are cut there.
+
+    Returns:
+        The estimate. Without an interval, `zero_variance`, where no subject changes the statistic to first order.
 
     Source: Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans, ch. 6; Binder (1983), Int Stat Rev
     51:279.
@@ -260,10 +275,11 @@ def linearised_estimate(totals: np.ndarray, statistic: TotalsStatistic, *, n: in
     n_subjects = len(totals)
     value = float(statistic(totals.sum(axis=0)))
     se = linearised_standard_error(totals, statistic)
-    if se is None or se <= 1e-12:
+    if not se:
         return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE, n_subjects=n_subjects)
     half = float(stats.t.ppf((1 + level) / 2, n_subjects - 1)) * se
-    return Estimate(value, se, value - half, value + half, n, method="subject_linearised", n_subjects=n_subjects)
+    low, high = max(value - half, bounds[0]), min(value + half, bounds[1])
+    return Estimate(value, se, low, high, n, method="subject_linearised", n_subjects=n_subjects)
 
 
 def linearised_standard_error(totals: np.ndarray, statistic: TotalsStatistic) -> float | None:
@@ -274,15 +290,22 @@ def linearised_standard_error(totals: np.ndarray, statistic: TotalsStatistic) ->
         statistic: Maps totals to values.
 
     Returns:
-        The standard error; None with fewer than two subjects or where the gradient is undefined.
+        The standard error; None with fewer than two subjects or where the gradient is undefined. Exactly 0 where it
+        is no larger than what rounding makes of a standard error of 0.
     """
     n_subjects = len(totals)
     if n_subjects < 2:
         return None
     total = totals.sum(axis=0)
-    steps = np.diag(np.maximum(np.abs(total), 1.0) * 1e-6)
-    gradient = (statistic(total + steps) - statistic(total - steps)) / (2 * np.diag(steps))
+    steps = np.diag(np.maximum(np.abs(total), 1.0) * _STEP)
+    above, below = statistic(total + steps), statistic(total - steps)
+    gradient = (above - below) / (2 * np.diag(steps))
     if np.isnan(gradient).any():
         return None
-    influence = (totals - total / n_subjects) @ gradient
-    return float(np.sqrt(n_subjects / (n_subjects - 1) * np.sum(influence**2)))
+    rounding = _ROUNDING * np.maximum(np.maximum(np.abs(above), np.abs(below)), 1.0) / (2 * np.diag(steps))
+    deviations = totals - total / n_subjects
+    se, error = (
+        float(np.sqrt(n_subjects / (n_subjects - 1) * np.sum(influence**2)))
+        for influence in (deviations @ gradient, np.abs(deviations) @ rounding)
+    )
+    return se if se > error else 0.0

@@ -138,7 +138,7 @@ def mean_iou_pooled(
         return mean_iou_per_image(PixelCounts(*np.split(sums, 3, axis=-1)))
 
     totals = totals_by_subject(columns, subject_codes(subjects, np.full(n, True)))
-    return subject_interval(totals, mean_iou, n=n, level=level, resamples=resamples, seed=seed)
+    return subject_interval(totals, mean_iou, n=n, level=level, resamples=resamples, seed=seed, bounds=(0.0, 1.0))
 
 
 def pooled_dice(
@@ -264,7 +264,7 @@ def _pooled(columns: np.ndarray, subjects: ArrayLike | None, *, level: float, re
     if n and columns[:, 1].sum() == 0:
         return Estimate.null(NullReason.BOTH_EMPTY, n)
     totals = totals_by_subject(columns, subject_codes(subjects, np.full(n, True)))
-    return subject_interval(totals, _quotient, n=n, level=level, resamples=resamples, seed=seed)
+    return subject_interval(totals, _quotient, n=n, level=level, resamples=resamples, seed=seed, bounds=(0.0, 1.0))
 
 
 def _quotient(sums: np.ndarray) -> np.ndarray:

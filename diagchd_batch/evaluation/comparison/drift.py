@@ -42,7 +42,9 @@ def _drift_row(rows: RowBuilder, units: Units, second: Rater, first: Rater, poin
     difference = second_score - first_score
     n = len(difference)
     totals = totals_by_subject(np.stack([difference, np.ones(n)], axis=1), subject)
-    mean = subject_interval(totals, lambda sums: sums[..., 0] / sums[..., 1], n=n, **rows.settings.bootstrap)
+    mean = subject_interval(
+        totals, lambda sums: sums[..., 0] / sums[..., 1], n=n, bounds=(-1.0, 1.0), **rows.settings.bootstrap
+    )
     return {
         "operating_point": point,
         "n_units": n,

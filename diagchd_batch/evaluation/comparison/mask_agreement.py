@@ -65,7 +65,11 @@ def mask_rows(
     same = np.stack([np.trace(pairs.counts, axis1=1, axis2=2), pairs.counts.sum(axis=(1, 2))], axis=1)
     _, codes = np.unique(subject, return_inverse=True)
     share = subject_interval(
-        totals_by_subject(same.astype(np.float64), codes), lambda sums: sums[..., 0] / sums[..., 1], n=n, **options
+        totals_by_subject(same.astype(np.float64), codes),
+        lambda sums: sums[..., 0] / sums[..., 1],
+        n=n,
+        bounds=(0.0, 1.0),
+        **options,
     )
     yield here.with_columns(n_units=n, n_excluded=0).estimate("pixel_agreement", share)
 

@@ -128,7 +128,7 @@ def other_prevalence_rows(rows: RowBuilder, units: Units, rater: Rater, prevalen
         values: tuple[Estimate, ...] = predictive_values_at(table, prevalence)
         if len(cells) < table.n:
             values = tuple(
-                subject_interval(cells, implied, n=table.n, **rows.settings.bootstrap)
+                subject_interval(cells, implied, n=table.n, bounds=(0.0, 1.0), **rows.settings.bootstrap)
                 if value.value is not None
                 else value
                 for value, implied in zip(values, _implied_at(prevalence), strict=True)

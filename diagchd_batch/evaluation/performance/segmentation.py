@@ -4,6 +4,7 @@ They are computed from the pixel counts and distances in the score tables, as de
 one quantity of all images is in memory at a time.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -215,7 +216,7 @@ def _measure_rows(rows: RowBuilder, endpoint: str, images: _Images, cohort: _Coh
         n_excluded=n_excluded,
         excluded_reasons=f"without_value={n_excluded}" if n_excluded else None,
     )
-    yield of_studies.estimate(f"{endpoint}_mean", _interval(rows, images.of_studies, _quotient))
+    yield of_studies.estimate(f"{endpoint}_mean", _interval(rows, images.of_studies, _quotient, endpoint))
     if endpoint.endswith("penalised"):
         return
     of_images = _with_exclusions(rows, cohort, images.distribution.n, why_not)
@@ -229,7 +230,7 @@ def _measure_rows(rows: RowBuilder, endpoint: str, images: _Images, cohort: _Coh
 def _image_mean_row(rows: RowBuilder, endpoint: str, images: _Images, cohort: _Cohort, why_not: str) -> Row:
     """Estimate the mean over images, with an interval that takes subjects as independent."""
     here = _with_exclusions(rows, cohort, images.distribution.n, why_not).with_columns(n_subjects=len(images.of_images))
-    return here.estimate(endpoint, _interval(rows, images.of_images, _quotient))
+    return here.estimate(endpoint, _interval(rows, images.of_images, _quotient, endpoint))
 
 
 def _pooled_rows(rows: RowBuilder, database: CohortDatabase, cohort: _Cohort) -> Iterator[Row]:
@@ -248,15 +249,15 @@ def _pooled_rows(rows: RowBuilder, database: CohortDatabase, cohort: _Cohort) ->
         shared[class_], pixels[class_] = totals["shared"], totals["pixels"]
         here = _with_exclusions(rows.with_columns(class_=class_, n_subjects=n_subjects), cohort, cohort.n_usable, "")
         columns = np.stack([shared[class_], pixels[class_]], axis=1)
-        yield here.estimate("dice_pooled", _interval(rows, columns, _pooled_mean(2.0, 0.0)))
-        yield here.estimate("iou_pooled", _interval(rows, columns, _pooled_mean(1.0, 1.0)))
+        yield here.estimate("dice_pooled", _interval(rows, columns, _pooled_mean(2.0, 0.0), "dice"))
+        yield here.estimate("iou_pooled", _interval(rows, columns, _pooled_mean(1.0, 1.0), "iou"))
         yield here.count("n_both_empty", float(totals["both_empty"].sum()))
         yield here.count("n_one_empty", float(totals["one_empty"].sum()))
     for name, classes in MEANS_OVER.items():
         here = _with_exclusions(rows.with_columns(class_=name, n_subjects=n_subjects), cohort, cohort.n_usable, "")
         columns = np.stack([sums[class_] for class_ in classes for sums in (shared, pixels)], axis=1)
-        yield here.estimate("dice_pooled", _interval(rows, columns, _pooled_mean(2.0, 0.0)))
-        yield here.estimate("iou_pooled", _interval(rows, columns, _pooled_mean(1.0, 1.0)))
+        yield here.estimate("dice_pooled", _interval(rows, columns, _pooled_mean(2.0, 0.0), "dice"))
+        yield here.estimate("iou_pooled", _interval(rows, columns, _pooled_mean(1.0, 1.0), "iou"))
 
 
 def _pooled_mean(factor: float, less: float) -> TotalsStatistic:
@@ -277,8 +278,9 @@ def _pooled_mean(factor: float, less: float) -> TotalsStatistic:
     return mean
 
 
-def _interval(rows: RowBuilder, totals: np.ndarray, statistic: TotalsStatistic) -> Estimate:
-    return subject_interval(totals, statistic, n=len(totals), **rows.settings.bootstrap)
+def _interval(rows: RowBuilder, totals: np.ndarray, statistic: TotalsStatistic, endpoint: str) -> Estimate:
+    bounds = (0.0, 1.0 if endpoint.startswith(("dice", "iou")) else math.inf)  # the others are distances
+    return subject_interval(totals, statistic, n=len(totals), bounds=bounds, **rows.settings.bootstrap)
 
 
 def _quotient(sums: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ has several units, pass `subjects`: the interval then comes from the subject boo
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -131,7 +131,9 @@ def cohen_kappa_of_ratings(
         return _kappa_of_tables(tables, disagreement).reshape(totals.shape[:-1])
 
     totals = totals_by_subject(cells, of_units)
-    return subject_interval(totals, kappa, n=estimate.n, level=level, resamples=resamples, seed=seed)
+    return subject_interval(
+        totals, kappa, n=estimate.n, level=level, resamples=resamples, seed=seed, bounds=(-1.0, 1.0)
+    )
 
 
 def fleiss_kappa(
@@ -327,8 +329,9 @@ def _chance_corrected(
         return Estimate.null(NullReason.CONSTANT_RATINGS, n)
     totals = totals_by_subject(columns, of_units)
     clustered = len(totals) < n
+    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "bounds": (-1.0, 1.0)}
     if clustered:
-        return subject_interval(totals, coefficient, n=n, level=level, resamples=resamples, seed=seed)
+        return subject_interval(totals, coefficient, n=n, **options)
     if n == 1:
         return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS)
 
@@ -342,7 +345,7 @@ def _chance_corrected(
     if interval == "t":
         half = float(stats.t.ppf((1 + level) / 2, n - 1)) * se
         return Estimate(value, se, max(-1.0, value - half), min(1.0, value + half), n, method="student_t")
-    bootstrap = subject_interval(totals, coefficient, n=n, level=level, resamples=resamples, seed=seed)
+    bootstrap = subject_interval(totals, coefficient, n=n, **options)
     return Estimate(
         value,
         se,

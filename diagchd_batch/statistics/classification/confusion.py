@@ -5,6 +5,7 @@ for each reader, and ten thousand resamples. They give NaN where they are undefi
 result.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -140,6 +141,25 @@ def lr_negative(counts: np.ndarray) -> np.ndarray:
 def _ratio_of_rates(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     usable = ~np.isnan(numerator) & ~np.isnan(denominator)
     return np.where(usable, _ratio(np.where(usable, numerator, 0), np.where(usable, denominator, 0)), np.nan)
+
+
+def rate_bounds(name: str) -> tuple[float, float]:
+    """Return the least and the greatest value of a rate.
+
+    Args:
+        name: A name of `RATES`.
+    """
+    return -1.0 if name == "mcc" else 0.0, math.inf if name in ("lr_positive", "lr_negative") else 1.0
+
+
+def difference_bounds(name: str) -> tuple[float, float]:
+    """Return the least and the greatest difference of two values of a rate.
+
+    Args:
+        name: A name of `RATES`.
+    """
+    low, high = rate_bounds(name)
+    return low - high, high - low
 
 
 #: Every rate by its name in the tables.

@@ -89,7 +89,7 @@ def _compare(right: np.ndarray, a: np.ndarray, b: np.ndarray, subjects: np.ndarr
 
     columns = np.stack([a & right, a, b & right, b], axis=1).astype(np.float64)
     totals = totals_by_subject(columns, subjects)
-    interval = linearised_estimate(totals, _difference, n=n, level=level)
+    interval = linearised_estimate(totals, _difference, n=n, level=level, bounds=(-1.0, 1.0))
     pooled = (value_a * n_a + value_b * n_b) / (n_a + n_b)
     score = (totals[:, 0] - pooled * totals[:, 1]) / n_a - (totals[:, 2] - pooled * totals[:, 3]) / n_b
     if n_subjects < n:
@@ -104,8 +104,8 @@ def _compare(right: np.ndarray, a: np.ndarray, b: np.ndarray, subjects: np.ndarr
     return Comparison(
         difference=difference,
         se=interval.se,
-        low=None if interval.low is None else max(interval.low, -1.0),
-        high=None if interval.high is None else min(interval.high, 1.0),
+        low=interval.low,
+        high=interval.high,
         n=n,
         method=interval.method,
         null_reason=interval.null_reason,

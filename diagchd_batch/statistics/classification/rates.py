@@ -22,6 +22,8 @@ from diagchd_batch.statistics.classification.confusion import (
     TP,
     Rate,
     confusion_cells,
+    difference_bounds,
+    rate_bounds,
 )
 from diagchd_batch.statistics.classification.predictive_values import paired_predictive_values
 from diagchd_batch.statistics.classification.proportions import (
@@ -116,7 +118,8 @@ def rate_of_cells(
         return proportion(int(hits.sum()), int(units.sum()), method, level)
     if name in ("lr_positive", "lr_negative") and not clustered:
         return _likelihood_ratio(name, cells.sum(axis=0), level)
-    return subject_interval(cells, rate, n=n, level=level, resamples=resamples, seed=seed)
+    bounds = rate_bounds(name)
+    return subject_interval(cells, rate, n=n, level=level, resamples=resamples, seed=seed, bounds=bounds)
 
 
 def compare_rates(
@@ -167,7 +170,8 @@ def compare_rates(
     if name in PROPORTION_CELLS:
         units = {"sensitivity": truth == 1, "specificity": truth == 0, "accuracy": np.full(n, True)}[name]
         return _compare_correctness((a == truth)[units], (b == truth)[units], codes[units], codes.max() + 1 < n, level)
-    return _compare_by_bootstrap(rate, truth, a, b, codes, level=level, resamples=resamples, seed=seed)
+    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
+    return _compare_by_bootstrap(rate, truth, a, b, codes, bounds=difference_bounds(name), **options)
 
 
 def _rate(name: str) -> Rate:
@@ -216,6 +220,7 @@ def _compare_by_bootstrap(
     b: np.ndarray,
     codes: np.ndarray,
     *,
+    bounds: tuple[float, float],
     level: float,
     resamples: int,
     seed: int,
@@ -233,7 +238,14 @@ def _compare_by_bootstrap(
         return rate(totals[..., :4]) - rate(totals[..., 4:])
 
     interval = subject_interval(
-        np.hstack([cells_a, cells_b]), difference, n=n, level=level, resamples=resamples, seed=seed, difference=True
+        np.hstack([cells_a, cells_b]),
+        difference,
+        n=n,
+        level=level,
+        resamples=resamples,
+        seed=seed,
+        difference=True,
+        bounds=bounds,
     )
     return Comparison(
         difference=value_a - value_b,

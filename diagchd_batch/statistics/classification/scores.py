@@ -1,6 +1,7 @@
 """Scores against the reference standard: AUC, average precision and Brier score with their intervals."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -96,7 +97,8 @@ def _brier(
     def mean(sums: np.ndarray) -> np.ndarray:
         return sums[..., 0] / sums[..., 1]
 
-    return subject_interval(totals, mean, n=len(truth), level=level, resamples=resamples, seed=seed)
+    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
+    return subject_interval(totals, mean, n=len(truth), bounds=(0.0, 1.0), **options)
 
 
 def _average_precision_logit(value: float, n: int, n_positive: int, n_subjects: int, level: float) -> Estimate:

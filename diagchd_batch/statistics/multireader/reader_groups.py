@@ -1,6 +1,5 @@
 """The readers as a group: their majority, and the mean and pooled value of any rate."""
 
-import math
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -9,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from diagchd_batch.errors import StatisticsError
-from diagchd_batch.statistics.classification.confusion import RATES, confusion_cells
+from diagchd_batch.statistics.classification.confusion import RATES, confusion_cells, difference_bounds, rate_bounds
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.inputs import as_binary, as_reads, complete, subject_codes
 from diagchd_batch.statistics.multireader.random_readers import (
@@ -131,9 +130,9 @@ def readers_rate(
         return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=1)
     if random_readers:
         result = one_sample(contributions(whole), contributions(whole - totals), level)
-        return one_sample_estimate(value, result, n, n_subjects, _bounds(name))
+        return one_sample_estimate(value, result, n, n_subjects, rate_bounds(name))
     columns, mean = _of_columns(totals, lambda cells: contributions(cells).mean(axis=-1))
-    return subject_interval(columns, mean, n=n, level=level, resamples=resamples, seed=seed)
+    return subject_interval(columns, mean, n=n, level=level, resamples=resamples, seed=seed, bounds=rate_bounds(name))
 
 
 def model_versus_readers_rate(
@@ -195,16 +194,15 @@ def model_versus_readers_rate(
         result = one_sample(difference(whole), difference(whole - totals), level)
         if result == NullReason.ZERO_VARIANCE and np.array_equal(of_model, reads, equal_nan=True):
             result = NullReason.IDENTICAL_CALLS
-        low, high = _bounds(name)
-        return one_sample_comparison(result, n, bound=high - low, **head)
+        return one_sample_comparison(result, n, bound=difference_bounds(name)[1], **head)
     columns, mean = _of_columns(totals, lambda cells: difference(cells).mean(axis=-1))
     options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
-    interval = subject_interval(columns, mean, n=n, difference=True, **options)
+    interval = subject_interval(columns, mean, n=n, difference=True, bounds=difference_bounds(name), **options)
     if interval.low is None:
         counted = {"resamples": interval.resamples, "degenerate_resamples": interval.degenerate_resamples}
         return Comparison.null(interval.null_reason or NullReason.ZERO_VARIANCE, n, **counted, **head)
     se = linearised_standard_error(columns, mean)
-    if se is None or se <= 1e-12:  # with very few subjects the resamples can spread although the values do not
+    if not se:  # with very few subjects the resamples can spread although the values do not
         return Comparison.null(NullReason.TOO_FEW_SUBJECTS, n, **head)
     return Comparison(
         se=interval.se,
@@ -218,11 +216,6 @@ def model_versus_readers_rate(
         degenerate_resamples=interval.degenerate_resamples,
         **head,
     )
-
-
-def _bounds(name: str) -> tuple[float, float]:
-    """Return the least and greatest value of a rate."""
-    return -1.0 if name == "mcc" else 0.0, math.inf if name in ("lr_positive", "lr_negative") else 1.0
 
 
 def _reader_totals(truth: np.ndarray, reads: np.ndarray, codes: np.ndarray) -> np.ndarray:
