@@ -34,6 +34,7 @@ class Format(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
+    JSONL = "jsonl"
     PARQUET = "parquet"
 
 
@@ -102,7 +103,7 @@ def _by_ending(out: Path | None) -> Format:
         return Format.TABLE
     if ending not in list(Format):
         raise UsageError(
-            f"--out {out}: end the name with .csv, .json, .parquet or .txt, or name the format with --format"
+            f"--out {out}: end the name with .csv, .json, .jsonl, .parquet or .txt, or name the format with --format"
         )
     return Format(ending)
 
@@ -144,7 +145,7 @@ def _print_table(rows: "pa.RecordBatchReader", file: Any) -> None:
         shown += ([_shown(value) for value in row] for row in row_values(batch.slice(0, left)))
         left -= batch.num_rows
         if left < 0:
-            say(f"these are the first {_MAX_TABLE_ROWS:,} rows; --format csv, json or parquet gives all")
+            say(f"these are the first {_MAX_TABLE_ROWS:,} rows; --format csv, json, jsonl or parquet gives all")
             break
     is_terminal = file.isatty()
     console = Console(file=file, width=None if is_terminal else 10_000, no_color=not is_terminal)

@@ -7,6 +7,8 @@ from diagchd_batch.results.columns.scores import SCHEMA_VERSION
 SCHEMA_VERSION_KEY = b"diagchd_batch.schema_version"
 RUN_ID_KEY = b"diagchd_batch.run_id"
 SHARD_METADATA_KEY = b"diagchd_batch.shard"
+DATA_KEY = b"diagchd_batch.data"
+SIMULATED = b"SIMULATED"
 
 
 def table_metadata(
@@ -28,7 +30,7 @@ def table_metadata(
         "diagchd_batch.fingerprint": fingerprint,
     }
     if simulated:
-        values["diagchd_batch.data"] = "SIMULATED"
+        values[DATA_KEY.decode()] = SIMULATED.decode()
     return {key.encode(): value.encode() for key, value in values.items()}
 
 

@@ -13,8 +13,9 @@ from diagchd_batch.errors import ItemError, RunFault, StorageFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.results.datasets import OutputTrees
+from diagchd_batch.results.query.result_schema import data_metadata, with_declarations
 from diagchd_batch.results.query.table_files import TableFiles
-from diagchd_batch.results.query.view_columns import ViewColumn, all_views, describe
+from diagchd_batch.results.query.view_columns import ViewColumn, all_views, declared_fields, describe
 from diagchd_batch.results.query.views import DerivedView, View
 from diagchd_batch.results.run_record import OnDamaged
 
@@ -64,7 +65,17 @@ class QueryDatabase:
                 relation = connection.sql(sql)
                 if relation is None:
                     raise UsageError("this statement has no result; write a SELECT")
-                yield _explaining(relation.to_arrow_reader(_BATCH_ROWS), missing, self._views)
+                reader = relation.to_arrow_reader(_BATCH_ROWS)
+                yield _explaining(reader, self._result_schema(reader.schema, sql, named), missing, self._views)
+
+    def _result_schema(self, result: pa.Schema, sql: str, named: Iterable[View | DerivedView]) -> pa.Schema:
+        """Return the schema of a result, with the descriptions of columns and the mark of simulated data."""
+        declared = {view.name: {field.name: field for field in declared_fields(view, self._views)} for view in named}
+        with memory_database(spills=False) as parser:  # a second statement would end the first one's result
+            described = with_declarations(result, parser, sql, declared)
+        if not any("run_id" in fields for fields in declared.values()):
+            return described
+        return described.with_metadata(data_metadata(simulated=self._table_files.has_simulated_data))
 
     def table(self, sql: str) -> pa.Table:
         """Return the whole result of a statement, as `rows` streams it."""
@@ -168,16 +179,19 @@ def _explained(missing: Sequence[str], known: Iterable[str]) -> Iterator[None]:
         raise _translated(str(error), missing, known) from error
 
 
-def _explaining(reader: pa.RecordBatchReader, missing: Sequence[str], known: Iterable[str]) -> pa.RecordBatchReader:
-    """Return the same batches, with errors of this program where one cannot be computed."""
+def _explaining(
+    reader: pa.RecordBatchReader, schema: pa.Schema, missing: Sequence[str], known: Iterable[str]
+) -> pa.RecordBatchReader:
+    """Return the same batches with this schema, and with errors of this program where one cannot be computed."""
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            yield from reader
+            for batch in reader:
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
         except (OSError, pa.ArrowException) as error:
             raise _translated(str(error), missing, known) from error
 
-    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+    return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def _translated(message: str, missing: Sequence[str], known: Iterable[str]) -> UsageError | RunFault:

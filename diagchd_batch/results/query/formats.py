@@ -74,15 +74,26 @@ def write_json(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
     """
     separator = b"[\n"
     for batch in rows:
-        for row in row_values(batch):
-            line = dict(zip(rows.schema.names, map(plain, row), strict=True))
-            file.write(separator + json_for_console(line).encode())
+        for line in _json_rows(batch):
+            file.write(separator + line)
             separator = b",\n"
     file.write(b"\n]\n" if separator == b",\n" else b"[]\n")
 
 
+def write_json_lines(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
+    """Write rows as one JSON object a line in UTF-8, so that a program can read a row at a time.
+
+    Args:
+        rows: The rows, batch by batch.
+        file: The open file. It stays open.
+    """
+    for batch in rows:
+        for line in _json_rows(batch):
+            file.write(line + b"\n")
+
+
 def write_parquet(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
-    """Write rows as Parquet with the column types of the query.
+    """Write rows as Parquet with the column types of the query, and all metadata of their schema.
 
     Args:
         rows: The rows, batch by batch.
@@ -96,8 +107,14 @@ def write_parquet(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
 FORMATS: Mapping[str, Callable[[pa.RecordBatchReader, BinaryIO], None]] = {
     "csv": write_csv,
     "json": write_json,
+    "jsonl": write_json_lines,
     "parquet": write_parquet,
 }
+
+
+def _json_rows(batch: pa.RecordBatch) -> Iterator[bytes]:
+    for row in row_values(batch):
+        yield json_for_console(dict(zip(batch.schema.names, map(plain, row), strict=True))).encode()
 
 
 def row_values(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:

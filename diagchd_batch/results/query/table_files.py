@@ -78,6 +78,11 @@ class TableFiles:
         self._report_damaged()
         return self._lineages
 
+    @property
+    def has_simulated_data(self) -> bool:
+        """Whether the data of any run are simulated, as far as its record can be read."""
+        return any(record.simulated for record in self._records)
+
     def require_runs(self) -> None:
         """Refuse an output that has nothing of any run, because an empty answer would read as "no failures".
 

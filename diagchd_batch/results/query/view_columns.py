@@ -84,7 +84,7 @@ def describe(known: Mapping[str, View | DerivedView]) -> dict[str, list[ViewColu
             if isinstance(view, DerivedView):
                 connection.execute(f"CREATE VIEW {view.name} AS {view.sql}")
         for view in known.values():
-            fields = {field.name: field for field in _declared(view, known)}
+            fields = {field.name: field for field in declared_fields(view, known)}
             described[view.name] = [
                 ViewColumn(name, kind, fields.get(name, pa.field(name, pa.null())))
                 for name, kind, *_ in connection.execute(f"DESCRIBE {view.name}").fetchall()
@@ -92,12 +92,18 @@ def describe(known: Mapping[str, View | DerivedView]) -> dict[str, list[ViewColu
     return described
 
 
-def _declared(view: View | DerivedView, known: Mapping[str, View | DerivedView]) -> Iterator[pa.Field]:
+def declared_fields(view: View | DerivedView, known: Mapping[str, View | DerivedView]) -> Iterator[pa.Field]:
+    """Yield the fields that declare a view's columns. Of two with one name the later counts.
+
+    Args:
+        view: The view. A column of a derived view is declared in one of the views that it is made of.
+        known: Views by name, with all views that it needs.
+    """
     if isinstance(view, View):
         yield from view.schema
         return
     for name in reversed(view.needs):  # the first view that a derived view is made of counts
-        yield from _declared(known[name], known)
+        yield from declared_fields(known[name], known)
 
 
 def _rows(known: Mapping[str, View | DerivedView]) -> pa.Table:

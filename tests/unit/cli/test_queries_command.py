@@ -63,6 +63,15 @@ def test_json(query: Callable[..., Ended], rows: list[tuple[Any, ...]]) -> None:
     assert [tuple(row.values()) for row in json.loads(ended.printed)] == rows
 
 
+def test_json_lines(query: Callable[..., Ended], rows: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    ended = query(COLUMNS, "--format", "jsonl")
+    assert ended.exit_code == 0, ended.messages
+    assert [tuple(json.loads(line).values()) for line in ended.printed.splitlines()] == rows
+    query(COLUMNS, "--out", str(tmp_path / "rows.jsonl"))
+    assert (tmp_path / "rows.jsonl").read_bytes() == ended.written
+    assert query(COLUMNS.replace("ORDER", "WHERE false ORDER"), "--format", "jsonl").written == b""
+
+
 def test_parquet_to_stdout_and_to_a_file(
     query: Callable[..., Ended], rows: list[tuple[Any, ...]], tmp_path: Path
 ) -> None:
@@ -97,10 +106,14 @@ def test_no_rows(query: Callable[..., Ended], form: str, empty: str) -> None:
 
 def test_values_that_a_format_lacks(query: Callable[..., Ended]) -> None:
     sql = "SELECT 'nan'::DOUBLE AS a, mask_png AS b, TIMESTAMP '2026-01-02 03:04:05' AS c, 10::HUGEINT ** 20 AS d, "
-    ended = query(sql + "MAP {'x': 1} AS e FROM masks WHERE mask_png IS NOT NULL", "--format", "json")
-    (row,) = json.loads(ended.printed)
+    sql += "MAP {'x': 1} AS e FROM masks WHERE mask_png IS NOT NULL"
+    (row,) = json.loads(query(sql, "--format", "json").printed)
+    assert row == json.loads(query(sql, "--format", "jsonl").printed)
     assert row["a"] is None and base64.b64decode(row["b"]) == b"\x89PNG\0picture"
     assert (row["c"], row["d"], row["e"]) == ("2026-01-02T03:04:05", 10**20, {"x": 1})
+    (cells,) = csv.DictReader(io.StringIO(query(sql, "--format", "csv").printed))
+    assert cells["a"] == "" and base64.b64decode(cells["b"]) == b"\x89PNG\0picture"
+    assert (cells["c"], json.loads(cells["e"])) == ("2026-01-02T03:04:05", {"x": 1})
 
 
 def test_the_statement_from_standard_input(query: Callable[..., Ended]) -> None:
@@ -252,7 +265,7 @@ def test_an_ending_of_no_known_format_is_refused(query: Callable[..., Ended], tm
     file = tmp_path / "rows.xlsx"
     ended = query("SELECT 1", "--out", str(file))
     assert ended.exit_code == 2
-    assert ".csv, .json, .parquet" in ended.messages
+    assert ".csv, .json, .jsonl, .parquet" in ended.messages
     assert not file.exists()
     assert query("SELECT 1", "--out", str(file), "--format", "csv").exit_code == 0
 
