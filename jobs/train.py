@@ -1,6 +1,6 @@
 """Trains the bundled weights of a model on generated phantoms, or evaluates them on the gate cohort.
 
-    python jobs/train.py CONFIG               generate, train, write weights.h5 and their digests into the model's card
+    python jobs/train.py CONFIG               generate, train, write the weights and their digests into the model's card
     python jobs/train.py CONFIG --evaluate    score the gate cohort, write evaluation.json beside the card
 
 Run it in the root of the repository. Whatever the configuration's directory already holds is not made again, so an
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # the processes that generate images import this file too and
     from diagchd_batch.statistics.estimate import Estimate
 
 MODELS = Path("configs/models")
+WEIGHTS = "weights/fold-0.h5"
 CLASSES = (0, 1, 2)
 
 
@@ -64,11 +65,12 @@ def make_weights(config: TrainingConfig, config_path: Path) -> None:
     stages = TypeAdapter(dict[str, Stage]).validate_python(config.stages)
     training, validation = arrays(config, config.training), arrays(config, config.validation)
     model = train(config.model, Cohort(**training), Cohort(**validation), stages, config.seed, config.directory)
-    weights = MODELS / config.model / "weights.h5"
+    weights = MODELS / config.model / WEIGHTS
+    weights.parent.mkdir(exist_ok=True)
     save_checkpoint(model, weights, "float16")
     write_card(
         config.model,
-        weights={"file": weights.name, "sha256": file_digest(weights), "size_bytes": weights.stat().st_size},
+        weights={"file": WEIGHTS, "sha256": file_digest(weights), "size_bytes": weights.stat().st_size},
         training_data={
             "description": f"SIMULATED phantoms: {len(training['labels'])} images to train on, "
             f"{len(validation['labels'])} to choose the best epoch; no subject is in both",

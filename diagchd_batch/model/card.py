@@ -46,7 +46,7 @@ class Tensor(_Section):
 class WeightsFile(_Section):
     """One checkpoint of the package."""
 
-    file: str = Field(description="path below the package's directory: weights.h5, or weights/fold-0.h5")
+    file: str = Field(description="path below the package's directory: weights/fold-0.h5")
     sha256: str = Field(pattern=r"[0-9a-f]{64}", description="digest of the file's bytes, in hexadecimal")
     size_bytes: int = Field(gt=0)
 

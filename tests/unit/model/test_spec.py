@@ -56,12 +56,12 @@ def test_bundled_weights_resolve() -> None:
     assert (spec.height, spec.width) == (card.architecture.height, card.architecture.width)
     assert spec.weights_digest == card.weights.sha256
     assert spec.weights == "bundled"
-    assert weights_path(spec).name == "weights.h5"
+    assert weights_path(spec).name == "fold-0.h5"
     assert (spec.precision, spec.chd_threshold) == ("bfloat16", 0.5)
 
 
 def test_a_path_gives_the_file_s_digest(tmp_path: Path) -> None:
-    path = bundled_path("configs/models/diagchd-compact/weights.h5")
+    path = bundled_path("configs/models/diagchd-compact/weights/fold-0.h5")
     mine = tmp_path / "mine.h5"
     mine.write_bytes(path.read_bytes())
     spec = resolve_model("diagchd", str(mine), "float32")
@@ -121,7 +121,7 @@ def test_what_cannot_be_resolved_is_said(
 def test_bundled_weights_that_are_not_the_card_s_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(bundled_path("configs/models/diagchd-compact"), tmp_path / "configs/models/diagchd-compact")
     pointer = b"version https://git-lfs.github.com/spec/v1"
-    (tmp_path / "configs/models/diagchd-compact/weights.h5").write_bytes(pointer)
+    (tmp_path / "configs/models/diagchd-compact/weights/fold-0.h5").write_bytes(pointer)
     monkeypatch.setattr(bundled, "bundled_path", lambda relative: tmp_path / relative)
     with pytest.raises(WeightsError, match="are not those of its card"):
         resolve_model("diagchd-compact", "bundled", "float32")

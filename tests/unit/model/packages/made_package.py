@@ -17,7 +17,7 @@ def make_package(directory: Path, **changes: Any) -> Path:
     card = json.loads((bundled / "card.json").read_text(encoding="utf-8"))
     checkpoint = directory / CHECKPOINT
     checkpoint.parent.mkdir(parents=True)
-    shutil.copyfile(bundled / "weights.h5", checkpoint)
+    shutil.copyfile(bundled / CHECKPOINT, checkpoint)
     data = checkpoint.read_bytes()
     weights = {"file": CHECKPOINT, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
     card |= {"name": "own-model", "weights": [weights]} | changes
