@@ -89,4 +89,4 @@ def print_summary(job: "JobConfig", outcome: "RunOutcome") -> None:
         words = shlex.join([output, "--run-id", outcome.run_id, *private])
         say(f'which files: diagchd-batch query {words} "{UNUSABLE_FILES}"')
     if counts:
-        say(f"check it with: diagchd-batch verify {job.output.uri}")
+        say(f"check it with: {shlex.join(['diagchd-batch', 'verify', *output_arguments(job)])}")

@@ -1,5 +1,6 @@
 """`sample`: the bundled sample cohort and a ready job file, in a new directory."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -29,4 +30,5 @@ def sample(
     if as_json:
         print_json(asdict(made))
         return
-    say(f"the sample lies in {made.cohort}\nscore it with: diagchd-batch submit {made.job_file}")
+    say(f"the sample lies in {made.cohort}")
+    say(f"score it with: {shlex.join(['diagchd-batch', 'submit', str(made.job_file)])}")

@@ -149,7 +149,7 @@ def _resolve_weights(package: ModelPackage, card: ModelCard, weights: str) -> tu
         if "/" in package.location:  # the bundled checkpoints are known to be sound
             refuse_no_checkpoint(path)
         return BUNDLED, file.sha256
-    path = Path(weights)
+    path = Path(weights).expanduser()
     if weights.startswith("seed:"):
         raise ConfigError(
             f"model.weights is {shown_value(weights)}; a seed is a number of up to six digits, such as seed:0"

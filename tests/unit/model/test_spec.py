@@ -69,6 +69,13 @@ def test_a_path_gives_the_file_s_digest(tmp_path: Path) -> None:
     assert spec.weights == str(mine)
 
 
+def test_a_path_may_begin_with_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell expands `~` in a job file or after `--set model.weights=`."""
+    shutil.copyfile(bundled_path("configs/models/diagchd-compact/weights/fold-0.h5"), tmp_path / "mine.h5")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve_model("diagchd", "~/mine.h5", "float32").weights == str(tmp_path / "mine.h5")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
