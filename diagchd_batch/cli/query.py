@@ -52,6 +52,10 @@ def query(
     columns_of: Annotated[
         str | None, typer.Option("--columns", metavar="VIEW", help="Show what the columns of a view mean.")
     ] = None,
+    print_sql: Annotated[
+        bool,
+        typer.Option("--print-sql", help="Print the statements that create the public views in a DuckDB of your own."),
+    ] = False,
     run_id: Annotated[
         str | None,
         typer.Option(
@@ -74,6 +78,11 @@ def query(
     if columns_of is not None:
         _print_columns(columns_of)
         return
+    if print_sql:
+        if output is None or sql is not None or format_ is not None or out is not None:
+            raise UsageError("--print-sql takes an output, and no statement, --format or --out")
+        _print_sql(output, run_id, private_uri)
+        return
     if output is None or sql is None:
         raise UsageError("query needs an output and a statement; `diagchd-batch query --list` shows the views")
     from diagchd_batch.exports.destinations import new_file
@@ -95,6 +104,13 @@ def query(
             _print_table(rows, text)
             text.flush()
             text.detach()
+
+
+def _print_sql(output: str, run_id: str | None, private_uri: str | None) -> None:
+    from diagchd_batch.runs.query import open_tables
+
+    for statement in open_tables(open_workspace(output, private_uri), run_id, on_left_out=say).create_views_sql():
+        print_text(statement)
 
 
 def _by_ending(out: Path | None) -> Format:

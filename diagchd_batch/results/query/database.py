@@ -13,6 +13,7 @@ from diagchd_batch.errors import ItemError, RunFault, StorageFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.results.datasets import OutputTrees
+from diagchd_batch.results.query.create_views import create_views_sql
 from diagchd_batch.results.query.result_schema import data_metadata, with_declarations
 from diagchd_batch.results.query.table_files import TableFiles
 from diagchd_batch.results.query.view_columns import ViewColumn, all_views, declared_fields, describe
@@ -34,7 +35,8 @@ _SCAN_FAILED = "reading the stream registered as"
 class QueryDatabase:
     """Answers SQL statements. Each statement gets a database of its own with the views that it names."""
 
-    def __init__(self, table_files: TableFiles, known: Mapping[str, View | DerivedView]) -> None:
+    def __init__(self, uri: str, table_files: TableFiles, known: Mapping[str, View | DerivedView]) -> None:
+        self._uri = uri
         self._table_files = table_files
         self._views = known
 
@@ -81,6 +83,14 @@ class QueryDatabase:
         """Return the whole result of a statement, as `rows` streams it."""
         with self.rows(sql) as reader:
             return reader.read_all()
+
+    def create_views_sql(self) -> Iterator[str]:
+        """Return the statements that create the public views in a DuckDB database that reads the files itself.
+
+        Raises:
+            UsageError: The output's name has a character that SQL text cannot have.
+        """
+        return create_views_sql(self._uri, self._table_files, self._views)
 
     def _named(self, sql: str) -> list[View | DerivedView]:
         """Return the views whose name is a word of the statement, each after the views that it needs."""
@@ -142,7 +152,7 @@ def open_query(
         UsageError: The output has no such run.
         DamagedRecordError: A record of the lineage of `run_id` cannot be read.
     """
-    return QueryDatabase(TableFiles(output, run_id, on_damaged), all_views(metrics, comparisons))
+    return QueryDatabase(output.storage.uri, TableFiles(output, run_id, on_damaged), all_views(metrics, comparisons))
 
 
 def describe_views(

@@ -109,7 +109,7 @@ class TableFiles:
             table: The table's name.
             schema: The columns.
         """
-        keys = metrics_keys(self._derived_keys(output_layout.metrics_table_prefix(table)), table)
+        keys = self._metrics_keys(table)
         read = derived_dataset if REFERENCE_CALL in schema.names else parquet_files
         return read(self._storage, keys, schema)
 
@@ -148,6 +148,30 @@ class TableFiles:
     def _prefixes(self, prefix: str) -> list[str]:
         """Return where to list the files of the catalog's runs below a prefix that has a directory for each run."""
         return [prefix] if self._is_whole else [output_layout.run_prefix(prefix, run_id) for run_id in self.run_ids]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all runs of the output count, and not those of one lineage."""
+        return self._is_whole
+
+    def has(self, key: str) -> bool:
+        """Return whether the output has this file."""
+        return self._storage.stat(key) is not None
+
+    def keys_of(self, table: str, rows: ds.Dataset) -> list[str]:
+        """Return the keys of the files that a table's rows come from.
+
+        Args:
+            table: The table's name.
+            rows: Its rows, as another method returned them.
+        """
+        if isinstance(rows, ds.FileSystemDataset):
+            _, root = self._storage.arrow()
+            return [path.removeprefix(f"{root}/") for path in rows.files]
+        return self._metrics_keys(table)
+
+    def _metrics_keys(self, table: str) -> list[str]:
+        return metrics_keys(self._derived_keys(output_layout.metrics_table_prefix(table)), table)
 
     def _derived_keys(self, prefix: str) -> Iterator[str]:
         """Return the keys below the prefix of a derived table, and below that of schema version 1's tables."""
