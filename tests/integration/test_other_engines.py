@@ -1,0 +1,159 @@
+"""The lines of docs/other_engines.md that the page calls tested, on two runs, an increment, a comparison and failures.
+
+Engines that are no dependency are tested with -m slow. Where one is not installed its test is skipped, or fails if the
+environment variable REQUIRE_ENGINES is set, as in `.ci/run`.
+"""
+
+import importlib.util
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from diagchd_batch.config.job_file import EvaluationConfig
+from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
+from diagchd_batch.evaluation.comparison.compare import compare_runs
+from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
+from diagchd_batch.evaluation.tables.schemas import TABLES
+from diagchd_batch.results import open_output
+from diagchd_batch.results.columns import add_run, with_run
+from diagchd_batch.results.derived_tables import write_lineage_tables
+from diagchd_batch.results.query.database import open_query
+from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
+from tests.support.queries_page import filled_in
+
+PAGE = Path(__file__).parents[2] / "docs" / "other_engines.md"
+BLOCKS = dict(re.findall(r"<!-- engine: (\w+) -->\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+BY_HAND = {"daft"}
+OPTIONAL = ("fastparquet", "polars", "datafusion", "chdb")
+FIRST, INCREMENT, OTHER = "first", "increment", "2026-other"
+COLUMNS = ("run_id", "subject_id", "study_id", "image_id", "frame", "status", "error_code", "chd_probability")
+
+Row = Mapping[str, Any]
+
+
+def scored(probability: float, class_number: int) -> Row:
+    """Return a frame whose mask tells it from all others."""
+    mask = np.zeros((4, 5), np.uint8)
+    mask[0, :3] = class_number
+    mask[3, class_number] = 2
+    png = io.BytesIO()
+    Image.fromarray(mask).save(png, "PNG")
+    return {"chd_probability": probability, "quality_flags": ["unsure"], "mask_png": png.getvalue()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
+    made = MadeOutput(tmp_path_factory.mktemp("engines"))
+    clip = [scored(0.25, 1), scored(0.375, 2)]
+    first = [MadeStudy("a", [[scored(0.875, 0)]], 1), MadeStudy("b", [[FAILED]], 0), MadeStudy("c", [clip], 0)]
+    made.write_run(first, FIRST)
+    made.write_run([MadeStudy("b", [[scored(0.5, 1)]], 0), MadeStudy("d", [[FAILED]], 1)], INCREMENT, FIRST)
+    made.write_run([MadeStudy("a", [[scored(0.125, 2)]], 1), MadeStudy("b", [[scored(0.75, 0)]], 0)], OTHER)
+    for path in [*made.root.glob("output/predictions/*/*.parquet"), *made.root.glob("output/scores/*/*.parquet")]:
+        table = pq.read_table(path, partitioning=None)
+        pq.write_table(add_run(table, with_run(table.schema)), path)  # as `submit` writes them
+    config = EvaluationConfig(resamples=100)
+    for run_id in (FIRST, INCREMENT, OTHER):
+        write_lineage_tables(made.output, run_id)
+    for run_id in (INCREMENT, OTHER):
+        evaluate_run(made.output, made.private, run_id, config, made.tokens)
+    compare_runs(made.output, made.private, INCREMENT, OTHER, config, made.tokens)
+    return made
+
+
+def arrow_rows(result: Any) -> list[Row]:
+    table = result if isinstance(result, pa.Table) else result.to_arrow_table()
+    if "mask_png" in table.column_names:
+        table = table.set_column(
+            table.column_names.index("mask_png"), "mask_png", table["mask_png"].cast("binary")
+        )  # ClickHouse calls bytes text
+    return [row if "run_id" in row else row | {"run_id": row["run"]} for row in table.to_pylist()]
+
+
+READERS: dict[str, Callable[[Any], list[Row]]] = {
+    "pandas": lambda frame: frame.to_dict("records"),
+    "fastparquet": lambda frame: frame.to_dict("records"),
+    "polars": lambda frame: frame.to_dicts(),
+    "duckdb": arrow_rows,
+    "datafusion": arrow_rows,
+    "chdb": arrow_rows,
+}
+
+
+def engine(name: str) -> Any:
+    return pytest.param(name, marks=pytest.mark.slow) if name in OPTIONAL else name
+
+
+def plain(value: Any) -> Any:
+    """Return a value as Python has it: pandas says NaN for null."""
+    if value is None or value != value:
+        return None
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def picked(rows: list[Row], *columns: str) -> Counter[tuple[Any, ...]]:
+    return Counter(tuple(plain(row[column]) for column in columns) for row in rows)
+
+
+def test_the_page_has_a_block_for_each_engine() -> None:
+    assert set(BLOCKS) == {"decode", *READERS, *BY_HAND}
+
+
+@pytest.mark.parametrize("name", map(engine, READERS))
+def test_the_lines_of_an_engine_give_what_our_own_reader_gives(made: MadeOutput, name: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        message = f"{name} is not installed; install '.[test-engines]'"
+        if os.environ.get("REQUIRE_ENGINES"):
+            pytest.fail(message)
+        pytest.skip(message)
+    found: dict[str, Any] = {}
+    exec(BLOCKS["decode"], found)
+    exec(filled_in(BLOCKS[name], OUTPUT=made.output.uri, RUN_A=INCREMENT), found)
+    rows_of = READERS[name]
+    output = open_output(made.output.uri)
+    own = output.predictions().to_table().to_pylist()
+    assert picked(rows_of(found["predictions"]), *COLUMNS) == picked(own, *COLUMNS)
+
+    counts = {
+        tuple(plain(row[column]) for column in ("run_id", "study_id", "status")): row["size"]
+        for row in rows_of(found["counts"])
+    }
+    assert counts == picked(own, "run_id", "study_id", "status")
+
+    masks = {(row["run_id"], row["image_id"], plain(row["frame"])): row["mask_png"] for row in rows_of(found["masks"])}
+    assert set(masks) == {(row["run_id"], row["image_id"], row["frame"]) for row in own}
+    scored_rows = [row for row in own if row["status"] == "ok"]
+    assert sum(png is not None for png in masks.values()) == len(scored_rows) == 6
+    for row in scored_rows:
+        expected = output.mask(row["image_id"], row["frame"], run_id=row["run_id"])
+        decoded = found["decode"](masks[row["run_id"], row["image_id"], row["frame"]])
+        np.testing.assert_array_equal(decoded, expected)
+    if name == "fastparquet":  # its part of the page opens tables, and goes on as with pandas
+        return
+    pictures = Counter(picture.tobytes() for picture in found["pictures"])
+    assert pictures == Counter(
+        output.mask(row["image_id"], row["frame"], run_id=row["run_id"]).tobytes() for row in scored_rows
+    )
+
+    current = output.current_predictions(INCREMENT).to_pylist()
+    assert len(current) == 5 and {row["run_id"] for row in current} == {FIRST, INCREMENT}
+    assert picked(rows_of(found["current"]), *COLUMNS) == picked(current, *COLUMNS)
+
+    database = open_query(output, TABLES, comparisons=COMPARISON_TABLES)
+    joined = database.table(
+        "SELECT p.*, score, call FROM lineage_predictions AS p "
+        "JOIN study_results AS r ON r.run_id = p.lineage AND r.study_id = p.study_id "
+        f"WHERE lineage = '{INCREMENT}' AND operating_point = 'default'"
+    ).to_pylist()
+    assert len(joined) == 5
+    assert picked(rows_of(found["joined"]), *COLUMNS, "score", "call") == picked(joined, *COLUMNS, "score", "call")
