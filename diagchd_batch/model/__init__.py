@@ -7,6 +7,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from diagchd_batch.model.pinned_settings import pin_settings
+
 if TYPE_CHECKING:
     from diagchd_batch.model.batch_size import choose_batch_size
     from diagchd_batch.model.network import build_network
@@ -17,9 +19,7 @@ if TYPE_CHECKING:
     from diagchd_batch.model.spec import ModelSpec, resolve_model
     from diagchd_batch.model.weights.checkpoints import load_checkpoint, save_checkpoint
 
-# TensorFlow writes many messages to stderr while it loads. Errors are raised as exceptions anyway. This must be set
-# before TensorFlow is imported.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+pin_settings(os.environ)  # every module that computes lies below this package, so Keras is not imported before
 
 __all__ = [
     "ModelSpec",

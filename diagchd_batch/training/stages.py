@@ -24,6 +24,7 @@ from diagchd_batch.model.network import (
     pooled_features,
 )
 from diagchd_batch.model.packages.registry import load_card
+from diagchd_batch.model.pinned_settings import check_keras
 from diagchd_batch.model.weights.checkpoints import load_checkpoint, save_checkpoint
 from diagchd_batch.model.weights.layer_names import CLASSIFIER_PREFIX
 
@@ -94,6 +95,7 @@ def train(
         ConfigError: There is no such model.
         WeightsError: A checkpoint in `directory` does not fit the model.
     """
+    check_keras()
     keras.utils.set_random_seed(seed)
     model = build_network_from_card(load_card(model_name), builder=_TrainingBuilder)
     for number, (name, stage) in enumerate(stages.items()):

@@ -16,6 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from diagchd_batch.errors import UsageError
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
 from diagchd_batch.model.network import CLASSES, build_network_from_card
+from diagchd_batch.model.pinned_settings import check_keras
 from diagchd_batch.model.runtimes.interface import Prediction, Run
 from diagchd_batch.model.runtimes.tensorflow.inference import (
     CpuBuilder,
@@ -45,6 +46,7 @@ def compile_model(spec: ModelSpec, batch_size: int, intra_op_threads: int | None
         RunFault: The checkpoint is no longer the one that `spec` was resolved from.
         UsageError: TensorFlow already runs in this process with another number of threads.
     """
+    check_keras()
     _configure_tensorflow(intra_op_threads)
     network = load_network(spec)
     if tf.config.list_physical_devices("GPU"):

@@ -1,0 +1,81 @@
+"""Settings of another project change no score and stop no run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diagchd_batch.model.pinned_settings import pin_settings
+
+PREDICT = """
+import json, sys
+import numpy as np
+from diagchd_batch.model import Predictor, resolve_model
+from diagchd_batch.training import stages
+model = Predictor(resolve_model("diagchd-compact", "bundled", "float32"), 2, 1)
+images = np.random.default_rng(0).integers(0, 256, (2, 128, 160, 3), np.uint8)
+prediction = model.predict(images)
+import keras
+figures = [prediction.chd_probability_b_f32.tolist(), prediction.label_maps_bhw_u8.sum().item()]
+print(json.dumps([*figures, keras.config.floatx()]))
+"""
+
+
+def predicted(home: Path, **environment: str) -> list[object]:
+    home.mkdir(exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("KERAS", "TF_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", PREDICT],
+        env={**kept, "HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: list[object] = json.loads(done.stdout)
+    return answer
+
+
+def test_what_changes_a_number_is_taken_away_and_the_rest_stays() -> None:
+    environ = {
+        "KERAS_BACKEND": "jax",
+        "KERAS_HOME": "/home/other/.keras",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "XLA_FLAGS": "--xla_gpu_autotune_level=0",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "NVIDIA_TF32_OVERRIDE": "1",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "HOME": "/home/other",
+    }
+    pin_settings(environ)
+    assert environ == {
+        "KERAS_BACKEND": "tensorflow",
+        "KERAS_HOME": "/dev/null/keras",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "HOME": "/home/other",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"floatx": "float16", "epsilon": 1e-2, "backend": "tensorflow", "image_data_format": "channels_first"},
+        {"backend": "theano", "floatx": "float32"},
+    ],
+)
+def test_settings_of_another_project_change_nothing(tmp_path: Path, settings: dict[str, object]) -> None:
+    clean = predicted(tmp_path / "clean")
+    assert not list((tmp_path / "clean").iterdir())  # Keras leaves no file of its own either.
+    (tmp_path / "other" / ".keras").mkdir(parents=True)
+    (tmp_path / "other" / ".keras" / "keras.json").write_text(json.dumps(settings))
+    other = predicted(
+        tmp_path / "other", KERAS_BACKEND="jax", TF_ENABLE_ONEDNN_OPTS="0", TF_ENABLE_AUTO_MIXED_PRECISION="1"
+    )
+    assert other == clean
