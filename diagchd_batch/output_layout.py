@@ -98,6 +98,18 @@ def run_prefix(prefix: str, run_id: str) -> str:
     return f"{prefix}{_run(run_id)}/"
 
 
+def table_glob(key: str, *, all_runs: bool) -> str:
+    """Return a path with wild cards that finds the file of a public table and those that come later.
+
+    Args:
+        key: The file's key, such as that of `predictions_file`.
+        all_runs: Whether files of all runs are found, or only those of the same run.
+    """
+    key = re.sub(r"/compare_to=[^/]+/", "/compare_to=*/", key)
+    key = re.sub(r"/run_id=[^/]+/", "/run_id=*/", key) if all_runs else key
+    return re.sub(r"-\d+\.parquet$", "-[0-9]*.parquet", key)
+
+
 def scores_prefix(run_id: str) -> str:
     """Return the prefix of a run's score files."""
     return run_prefix(SCORES_PREFIX, run_id)

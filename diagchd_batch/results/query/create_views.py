@@ -111,13 +111,12 @@ def _values_sql(table: pa.Table, types: Mapping[str, str]) -> str:
 def _paths(keys: list[str], is_whole: bool) -> list[str]:
     """Return paths with wild cards for the files of all runs, or of some, so that later files are found as well."""
     old_places = (output_layout.METRICS_FILE_V1, output_layout.COMPARISON_FILE_V1)
-    return sorted({key if any(old.fullmatch(key) for old in old_places) else _wild(key, is_whole) for key in keys})
-
-
-def _wild(key: str, is_whole: bool) -> str:
-    key = re.sub(r"/compare_to=[^/]+/", "/compare_to=*/", key)
-    key = re.sub(r"/run_id=[^/]+/", "/run_id=*/", key) if is_whole else key
-    return re.sub(r"-\d+\.parquet$", "-[0-9]*.parquet", key)
+    return sorted(
+        {
+            key if any(old.fullmatch(key) for old in old_places) else output_layout.table_glob(key, all_runs=is_whole)
+            for key in keys
+        }
+    )
 
 
 def _public_table_paths(name: str, stored: TableFiles) -> list[str]:
