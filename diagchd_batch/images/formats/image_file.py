@@ -26,6 +26,28 @@ class FrameGeometry:
         return 3 * self.height * self.width
 
 
+@dataclass(frozen=True, slots=True)
+class FrameMetadata:
+    """What a file says about one of its frames besides the pixels. A format that cannot say it leaves the value None.
+
+    Attributes:
+        time_ms: Milliseconds since the first frame of the clip.
+        pixel_height_mm: Height of a pixel of the upright frame.
+        pixel_width_mm: Width of a pixel of the upright frame.
+        spacing_status: ``ok`` if the size of a pixel is known, else the reason why it is not.
+        sector: The rectangle of the ultrasound image that the file tags: top, left, height and width in pixels.
+        colour_from: ``declared`` if the colours were decoded as the file declares them, ``data`` if the pixel data
+            contradicted the declaration and were followed.
+    """
+
+    time_ms: float | None = None
+    pixel_height_mm: float | None = None
+    pixel_width_mm: float | None = None
+    spacing_status: str | None = None
+    sector: tuple[int, int, int, int] | None = None
+    colour_from: str | None = None
+
+
 class ImageFile(Protocol):
     """An opened image file. Its headers have been read; nothing has been decoded.
 
@@ -39,6 +61,10 @@ class ImageFile(Protocol):
 
     def geometry(self, index: int) -> FrameGeometry:
         """Return the size of a frame from its header. Nothing is decoded."""
+        ...
+
+    def metadata(self, index: int) -> FrameMetadata:
+        """Return what the file says about a frame besides its pixels. Nothing is decoded."""
         ...
 
     def frame(self, index: int) -> np.ndarray:

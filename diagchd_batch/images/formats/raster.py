@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
-from diagchd_batch.images.formats.image_file import FrameGeometry
+from diagchd_batch.images.formats.image_file import FrameGeometry, FrameMetadata
 from diagchd_batch.images.formats.pixel_conversion import grey_values, to_rgb
 from diagchd_batch.images.limits import DecodeLimits
 
@@ -91,6 +91,10 @@ class RasterFile:
         self._seek(index)
         width, height = self._file.size
         return FrameGeometry(height, width)
+
+    def metadata(self, index: int) -> FrameMetadata:
+        """See `ImageFile.metadata`. None of these formats says any of it."""
+        return FrameMetadata()
 
     def frame(self, index: int) -> np.ndarray:
         """See `ImageFile.frame`."""

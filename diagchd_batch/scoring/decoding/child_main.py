@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -56,8 +57,12 @@ def _answer(decoder: InProcessDecoder, request: dict[str, Any], data: bytes) -> 
             return {"n_frames": decoder.open(data)}, b""
         case "frame":
             frame = decoder.frame(request["index"])
-            size = {"source_height": frame.source_height, "source_width": frame.source_width}
-            return size, np.ascontiguousarray(frame.image_hwc_u8).data.cast("B")
+            header = {
+                "source_height": frame.source_height,
+                "source_width": frame.source_width,
+                "metadata": asdict(frame.metadata),
+            }
+            return header, np.ascontiguousarray(frame.image_hwc_u8).data.cast("B")
         case "mask":
             return {}, np.ascontiguousarray(decoder.mask(data, MaskRequest(**request))).data.cast("B")
         case unknown:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from diagchd_batch.images.formats import ImageFile, open_image
+from diagchd_batch.images.formats import FrameMetadata, ImageFile, open_image
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.masks import read_label_mask
 from diagchd_batch.images.resize import resize_labels, resize_to_grid
@@ -37,11 +37,13 @@ class GridFrame:
         image_hwc_u8: uint8 ``[height, width, 3]``, red, green and blue.
         source_height: Rows of the frame in its file, in pixels.
         source_width: Columns of the frame in its file, in pixels.
+        metadata: What the file says about the frame besides its pixels.
     """
 
     image_hwc_u8: np.ndarray
     source_height: int
     source_width: int
+    metadata: FrameMetadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class InProcessDecoder:
             image_hwc_u8 = self._file.frame(index)
             height, width = image_hwc_u8.shape[:2]
             grid = resize_to_grid(image_hwc_u8, self._settings.height, self._settings.width)
-        return GridFrame(grid, height, width)
+        return GridFrame(grid, height, width, self._file.metadata(index))
 
     def mask(self, data: bytes, request: MaskRequest) -> np.ndarray:
         """See `Decoder.mask`."""

@@ -19,7 +19,7 @@ import numpy as np
 from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, GridFrame, MaskRequest
-from diagchd_batch.scoring.decoding.messages import receive, send, settings_to_json
+from diagchd_batch.scoring.decoding.messages import metadata_from_json, receive, send, settings_to_json
 
 T = TypeVar("T")
 
@@ -202,9 +202,10 @@ class IsolatedDecoder:
         child = self._running_child()
         if self._opened_in is not child:
             self._open_in(child)
-        size, pixels = self._ask(child, {"do": "frame", "index": index})
+        header, pixels = self._ask(child, {"do": "frame", "index": index})
         image_hwc_u8 = np.frombuffer(pixels, np.uint8).reshape(self._settings.height, self._settings.width, 3)
-        return GridFrame(image_hwc_u8, size["source_height"], size["source_width"])
+        metadata = metadata_from_json(header["metadata"])
+        return GridFrame(image_hwc_u8, header["source_height"], header["source_width"], metadata)
 
     def _blaming_the_image(self, attempt: Callable[[], T]) -> T:
         """Call `attempt` until it succeeds or the file is blamed for the deaths of its children."""

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
+from diagchd_batch.images.formats import FrameMetadata
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings
 
@@ -43,3 +44,9 @@ def settings_from_json(text: str) -> tuple[DecodeSettings, int]:
     memory_bytes, limits, label_map = (fields.pop(name) for name in ("memory_bytes", "limits", "label_map"))
     settings = DecodeSettings(DecodeLimits(**limits), label_map=label_map and dict(label_map), **fields)
     return settings, memory_bytes
+
+
+def metadata_from_json(fields: dict[str, Any]) -> FrameMetadata:
+    """Return the metadata of a frame from the JSON values of its fields."""
+    sector = fields["sector"]  # JSON has no tuples
+    return FrameMetadata(**fields | {"sector": None if sector is None else tuple(sector)})

@@ -12,7 +12,7 @@ from PIL import Image
 import diagchd_batch
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import REMEDIES
-from diagchd_batch.images.formats import FrameGeometry, open_image, registry
+from diagchd_batch.images.formats import FrameGeometry, FrameMetadata, open_image, registry
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.masks import read_label_mask
 from diagchd_batch.studies.layouts.names import is_image_sql
@@ -30,6 +30,9 @@ class WebpFile:
 
     def geometry(self, index: int) -> FrameGeometry:
         return FrameGeometry(self._file.height, self._file.width)
+
+    def metadata(self, index: int) -> FrameMetadata:
+        return FrameMetadata()
 
     def frame(self, index: int) -> np.ndarray:
         self._file.seek(index)
