@@ -1,5 +1,5 @@
 """Lets `python -m diagchd_batch` run the command line."""
 
-from diagchd_batch.cli.main import main
+from diagchd_batch.cli.main import run_process
 
-main()
+run_process()

@@ -4,7 +4,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import typer
 from typer.core import TyperGroup
@@ -34,6 +34,7 @@ from diagchd_batch.cli.console import fail
 from diagchd_batch.cli.error_exits import errors_as_exit_codes
 from diagchd_batch.escaping import for_console
 from diagchd_batch.exit_codes import ExitCode
+from diagchd_batch.process.ending import end_process
 
 _USAGE_ERROR = cast(type[Exception], typer.BadParameter.__mro__[1])
 """The base of all errors about the command line, which Typer does not export."""
@@ -119,3 +120,14 @@ def main() -> None:
         sys.exit(ExitCode.USAGE)
     with errors_as_exit_codes():
         app()
+
+
+def run_process() -> NoReturn:
+    """Run the command line as this process, which ends with its exit code. This is the program `diagchd-batch`."""
+    try:
+        main()
+    except SystemExit as ended:
+        if not isinstance(ended.code, int):
+            raise
+        end_process(ended.code)
+    end_process(ExitCode.DONE)

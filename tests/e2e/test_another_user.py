@@ -25,7 +25,7 @@ pytestmark = [
 
 OWNER, OTHER = 23456, 34567
 LIBRARIES = Path(np.__file__).parents[1]
-COMMAND = "import sys; from diagchd_batch.cli.main import main; sys.exit(main())"
+COMMAND = "from diagchd_batch.cli.main import run_process; run_process()"
 
 ATTACK = """
 import os, sys, time

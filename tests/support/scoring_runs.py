@@ -91,7 +91,7 @@ class ScoringRun:
         arguments = ["submit", str(self.directory / "job.yaml"), "--json", *named, *settings, *options]
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-c", "from diagchd_batch.cli.main import main; main()", *arguments],
+                [sys.executable, "-c", "from diagchd_batch.cli.main import run_process; run_process()", *arguments],
                 stdout=stdout,
                 stderr=stderr,
                 env=environment,
@@ -169,7 +169,13 @@ class Driver:
 
 def verify(output_uri: str) -> int:
     """Run `diagchd-batch verify` and return its exit code."""
-    command = [sys.executable, "-c", "from diagchd_batch.cli.main import main; main()", "verify", output_uri]
+    command = [
+        sys.executable,
+        "-c",
+        "from diagchd_batch.cli.main import run_process; run_process()",
+        "verify",
+        output_uri,
+    ]
     return subprocess.run(command, cwd=PROJECT, env=os.environ | {"DIAGCHD_ID_KEY": ID_KEY}).returncode
 
 
