@@ -511,7 +511,9 @@ def worklist_prefix(run_id: str) -> str:
 
 
 OutputFileKind = Literal["derived", "table", "run_record", "other", "unknown"]
-PrivateFileKind = Literal["derived", "plan", "plan_head", "sources", "text", "run_record", "other", "unknown"]
+PrivateFileKind = Literal[
+    "derived", "plan", "plan_head", "sources", "text", "run_record", "submission", "other", "unknown"
+]
 
 _DERIVED_PREFIXES = (METRICS_PREFIX, COMPARISONS_PREFIX, "reports/")
 _PRIVATE_RUN_FILES: dict[str, PrivateFileKind] = {
@@ -522,7 +524,8 @@ _PRIVATE_RUN_FILES: dict[str, PrivateFileKind] = {
     "logs": "text",
     "faults": "text",
     "run.json": "run_record",
-    **dict.fromkeys(("attempts", "exports", "heartbeats", "identity.json", "nodes", "stop"), "other"),
+    **dict.fromkeys(("attempts", "heartbeats", "nodes", "stop"), "submission"),
+    **dict.fromkeys(("exports", "identity.json"), "other"),
 }
 _OTHER_PRIVATE_FILES = (ID_KEY, ID_KEY_CHECK, INPUT_ROOT, DELETION_PREFIX, "submitted/")
 
@@ -553,8 +556,8 @@ def kind_of_private_file(key: str) -> PrivateFileKind:
         key: The file's key.
 
     Returns:
-        ``derived``: galleries, worklists and tables of `evaluate`; ``text``: logs and tracebacks; ``unknown``: no file
-        that this program writes.
+        ``derived``: galleries, worklists and tables of `evaluate`; ``text``: logs and tracebacks;
+        ``submission``: what only a submission needs while it lives; ``unknown``: no file that this program writes.
     """
     if SOURCES_FILE.fullmatch(key):
         return "sources"

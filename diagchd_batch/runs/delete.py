@@ -11,6 +11,7 @@ from diagchd_batch.results.deletion.stage_changes import Prepared, prepare_run_d
 from diagchd_batch.results.deletion.subject_search import find_subject
 from diagchd_batch.results.output import Output
 from diagchd_batch.runs.run_lookup import OnNote, ignore_note
+from diagchd_batch.scoring.liveness.heartbeats import LOST_AFTER_S
 from diagchd_batch.scoring.liveness.run_status import live_submissions
 from diagchd_batch.studies.plan.stored_plan import open_plan
 
@@ -160,7 +161,8 @@ def _refuse_live_runs(output: Output) -> None:
     if live:
         raise RunFault(
             f"run {', '.join(live)} of this output is being scored; wait for its end or stop it with "
-            "`diagchd-batch stop`, then delete"
+            "`diagchd-batch stop`, then delete. If its process was killed, this is known "
+            f"{LOST_AFTER_S:.0f} s after its last sign of life: wait, and give the command again"
         )
 
 

@@ -229,6 +229,8 @@ class _SubjectPreparation:
             self._change_rows("private", store, key)
         elif kind == "text":
             self._change_text(store, key)
+        elif kind == "submission":
+            self._of_ended_submission(store, key)
         elif not (kind == "plan_head" and run_id in self._new_plans) and not (
             kind == "run_record" and run_id in self._records
         ):
@@ -252,6 +254,11 @@ class _SubjectPreparation:
     def _old_plan(self, store: Store, key: str, run_id: str) -> None:
         """Remove a file of a plan that is written again, or of one that was not used and names the subject."""
         if run_id in self._new_plans or self._names_subject(store, key, with_own_ids=True):
+            self.removed.append(Removal(tree="private", key=key))
+
+    def _of_ended_submission(self, store: Store, key: str) -> None:
+        """Remove what a submission that was killed has left, if it names the subject. No run of the output is live."""
+        if self._names_subject(store, key, with_own_ids=True):
             self.removed.append(Removal(tree="private", key=key))
 
     def _change_rows(self, tree: Tree, store: Store, key: str) -> None:

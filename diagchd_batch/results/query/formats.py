@@ -57,7 +57,7 @@ def write_csv(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
         file: The open file. It stays open.
     """
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = csv.writer(text)
+    writer = csv.writer(text, lineterminator="\n")  # programs in a pipe would take a CR for a part of the last cell
     writer.writerow(map(for_cell, rows.schema.names))
     for batch in rows:
         writer.writerows(map(_safe_cell, row) for row in row_values(batch))

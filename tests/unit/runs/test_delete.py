@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch import output_layout
+from diagchd_batch.cluster.node_checks.nodes_joining_later import NodeProof
 from diagchd_batch.errors import RunFault, UsageError
+from diagchd_batch.output_layout import node_proof
 from diagchd_batch.results.deletion import apply_changes
 from diagchd_batch.results.deletion.records import DeletionJournal, read_notes
 from diagchd_batch.runs.delete import delete
@@ -227,6 +229,21 @@ def test_a_live_run_is_refused(made: MadeScoredOutput) -> None:
         pytest.raises(RunFault, match="second of this output is being scored"),
     ):
         delete(made.output, subject=SUBJECT, confirmed=True)
+
+
+def test_what_a_killed_submission_left_goes_if_it_names_the_subject(made: MadeScoredOutput) -> None:
+    private = made.output.private
+    of_subject, of_another = made.file(OF_SUBJECT[0], 0), made.file("study-b", 0)
+    NodeProof(versions={}, input_keys=[of_another, of_subject]).write(private, node_proof("first", "killed"))
+    NodeProof(versions={}, input_keys=[of_another]).write(private, node_proof("first", "another"))
+    attempt = output_layout.attempts_prefix("first") + "of-killed"
+    private.replace(attempt, of_subject.encode())
+    deletion = delete(made.output, subject=SUBJECT, confirmed=True).deletion
+    assert deletion is not None
+    assert {node_proof("first", "killed"), attempt} <= set(deletion.removed)
+    assert private.stat(node_proof("first", "killed")) is None
+    assert private.stat(node_proof("first", "another")) is not None
+    assert verify(made.output).ok
 
 
 def test_files_that_are_not_ours_are_searched(made: MadeScoredOutput) -> None:
