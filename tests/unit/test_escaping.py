@@ -59,7 +59,7 @@ def test_an_apostrophe_stands_before_a_formula(text: str) -> None:
 def test_numbers_of_a_query_stay_numbers() -> None:
     file = io.BytesIO()
     write_csv(pa.RecordBatchReader.from_batches(pa.schema([("n", pa.int64())]), [pa.record_batch({"n": [-1]})]), file)
-    assert file.getvalue() == b"n\r\n-1\r\n"
+    assert file.getvalue() == b"n\n-1\n"
 
 
 def test_a_hostile_output_controls_no_command(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_long_tables_say_that_they_are_cut(query: Callable[..., Ended]) -> None:
     assert numbers == [str(n) for n in range(1000)]
 
 
-@pytest.mark.parametrize(("form", "empty"), [("csv", "status\r\n"), ("json", "[]\n")])
+@pytest.mark.parametrize(("form", "empty"), [("csv", "status\n"), ("json", "[]\n")])
 def test_no_rows(query: Callable[..., Ended], form: str, empty: str) -> None:
     assert query("SELECT status FROM predictions WHERE false", "--format", form).printed == empty
 
