@@ -82,6 +82,7 @@ def _pairs(job: "JobConfig", preview: "JobPreview") -> list[tuple[str, Any]]:
         ("model", f"{preview.model.name}, {preview.model.precision}, weights {preview.model.weights_digest[:12]}"),
         ("studies", f"{head.n_studies:,} of {counted(head.n_subjects, 'subject')}"),
         ("images", f"{head.n_images:,} ({size(head.size_bytes)}), {head.n_masks:,} with a reference mask"),
+        ("frames", f"{head.frames} of each image file, unless the manifest names frames; counted when files are read"),
         ("shards", f"{head.n_shards:,} of up to {counted(head.images_per_shard, 'image')}"),
         ("run", _run(preview)),
         ("left to score", counted(preview.images_left, "image")),
@@ -125,6 +126,8 @@ def _as_json(preview: "JobPreview") -> dict[str, Any]:
     )
     return {
         **{name: getattr(head, name) for name in counts.split()},
+        "frame_rule": head.frames,
+        "n_frames": None,  # a plan does not open files, so it cannot know
         "run_id": preview.run_id,
         "builds_on": preview.builds_on,
         "done_shards": preview.done_shards,

@@ -23,6 +23,28 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class FrameSpacing(Section):
+    """The value of `input.frames` that thins out the frames of a file: `{every: N}` or `{max: N}`."""
+
+    every: PositiveInt | None = Field(None, description="Score the frames 0, N, 2N, … of each file.")
+    max: PositiveInt | None = Field(
+        None,
+        description="Score at most N frames of each file: the middle frame of each of N parts of equal length. Files "
+        "with N frames or fewer are scored whole.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "FrameSpacing":
+        if (self.every is None) == (self.max is None):
+            raise ValueError("give either every: N or max: N")
+        return self
+
+    @property
+    def rule(self) -> str:
+        """The rule in the form that plans and fingerprints hold (`images.frames.FrameRule`)."""
+        return f"max {self.max}" if self.every is None else f"every {self.every}"
+
+
 class InputConfig(Section):
     """The block `input`: where the archive lies, and how its studies are found."""
 
@@ -32,8 +54,10 @@ class InputConfig(Section):
         "diagchd: IMAGE/<label>/… with MASK/<label>/…"
     )
     manifest: str | None = Field(None, description="The manifest (CSV or Parquet), for layout manifest.")
-    frames: Literal["all", "first", "middle"] = Field(
-        "all", description="Which frames of a multi-frame file are scored if the manifest names none."
+    frames: Literal["all", "first", "middle"] | FrameSpacing = Field(
+        "all",
+        description="Which frames of a multi-frame file are scored if the manifest names none: all, first, middle, "
+        "{every: N} (every N-th frame from the first one on) or {max: N} (at most N, spread evenly).",
     )
     label_map: dict[int, Annotated[int, Field(ge=0, le=2)]] | None = Field(
         None, description="Grey value in the masks → class (0 background, 1 septum, 2 heart); default: 0, 1 and 2."
@@ -45,6 +69,11 @@ class InputConfig(Section):
         if (self.layout == "manifest") != (self.manifest is not None):
             raise ValueError("input.manifest and layout: manifest go together; give both or neither")
         return self
+
+    @property
+    def frame_rule(self) -> str:
+        """The rule of `frames` in the form that plans and fingerprints hold (`images.frames.FrameRule`)."""
+        return self.frames if isinstance(self.frames, str) else self.frames.rule
 
 
 class ModelConfig(Section):

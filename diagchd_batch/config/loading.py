@@ -166,7 +166,7 @@ def problem_lines(error: ValidationError) -> Iterator[str]:
 
 
 def _is_union_branch(part: int | str) -> bool:
-    return isinstance(part, str) and ("[" in part or part in {"int", "float", "constrained-int", "constrained-float"})
+    return isinstance(part, str) and ("[" in part or part in {"int", "float", "constrained-int", "constrained-float", "FrameSpacing"})
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:

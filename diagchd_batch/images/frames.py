@@ -1,25 +1,48 @@
 """The choice of the frames of a file that are scored."""
 
-from typing import Literal
+import re
 
-FrameRule = Literal["all", "first", "middle"]
+from diagchd_batch.errors import UsageError
+
+FrameRule = str
+"""``all``, ``first``, ``middle``, ``every N`` or ``max N``. Plans, records and fingerprints hold it in this form, and
+`InputConfig.frame_rule` makes it."""
+
+_COUNTED_RULE = re.compile(r"(every|max) ([1-9][0-9]{0,18})")
 
 
 def chosen_frames(rule: FrameRule, frames: tuple[int, ...] | None, n_frames: int) -> tuple[int, ...]:
     """Return the frames of one file that are scored.
 
     Args:
-        rule: The rule of the run: all frames, the first or the middle one. Of an even number of frames, the later of
-            the two in the middle is taken.
+        rule: The rule of the run. ``all`` chooses every frame, ``first`` the first one, and ``middle`` the middle one;
+            of an even number of frames it takes the later of the two in the middle. ``every N`` chooses the frames 0,
+            N, 2N and so on. ``max N`` cuts a file with more than N frames into N parts of equal length and takes the
+            middle frame of each: frame floor((2i + 1) · n_frames / 2N) for i from 0 to N − 1. So ``max 1`` is
+            ``middle``, and the first and last moments of a clip, which often show a moving probe, are not preferred.
         frames: Frame indices that the manifest names for this file; None if it names none. They take precedence over
             the rule, and they are returned even if the file does not have them (`frame_not_found`).
         n_frames: Number of frames in the file.
 
     Returns:
         Frame indices counted from 0, in ascending order and without repetition.
+
+    Raises:
+        UsageError: This version of the program does not know the rule.
     """
     if frames is not None:
         return tuple(sorted(set(frames)))
+    if rule == "first":
+        return (0,)
+    if rule == "middle":
+        return (n_frames // 2,)
     if rule == "all":
         return tuple(range(n_frames))
-    return (0,) if rule == "first" else (n_frames // 2,)
+    if (match := _COUNTED_RULE.fullmatch(rule)) is None:
+        raise UsageError(f"the rule for frames is {rule!r}, which this version does not know; use the latest version")
+    n = int(match[2])
+    if match[1] == "every":
+        return tuple(range(0, n_frames, n))
+    if n >= n_frames:
+        return tuple(range(n_frames))
+    return tuple((2 * part + 1) * n_frames // (2 * n) for part in range(n))

@@ -145,7 +145,7 @@ def rescore(
     images, unusable = _usable_images(output, plan, archive, rows)
     limits = DecodeLimits(max_pixels=config.limits.max_pixels, max_file_bytes=config.limits.max_file_bytes)
     settings = DecodeSettings(limits, spec.height, spec.width, config.input.label_map)
-    reader = FileReader(archive, config.input.frames, config.limits.max_file_bytes)
+    reader = FileReader(archive, config.input.frame_rule, config.limits.max_file_bytes)
     found: list[dict[str, Any]] = []
     if images:
         model = load_model(spec, identity.batch_size, identity.intra_op_threads)

@@ -71,6 +71,9 @@ _IDENTITY = (
     Column("source_frames", _COUNT, "number of frames in the file", Presence.OPENED, repeats=True, minimum=1),
     _category("status", "`ok` or `failed`", Presence.ALWAYS, nullable=False),
     _category("error_code", "why the frame or file failed", Presence.FAILED),
+    Column("frame_time_ms", pa.float64(), "time of the frame in its clip, from the first frame on",
+           Presence.WHERE_KNOWN, unit="milliseconds", minimum=0, since=3,
+           null_when="stills, clips whose file says no times, and failed rows"),
 )  # fmt: skip
 
 _MEASURES = (

@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from diagchd_batch import output_layout
-from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.process.cores import available_cores
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import committed_shards
@@ -56,8 +55,7 @@ def checked_shards(
     """
     committed = committed_shards(storage, record.run_id)
     sources = _source_keys(private, record.run_id)
-    frame_rule: FrameRule = plan.head.frames  # type: ignore[assignment]
-    expected = Expectations(record.model.height, record.model.width, record.model.chd_threshold, frame_rule)
+    expected = Expectations(record.model.height, record.model.width, record.model.chd_threshold, plan.head.frames)
     metadata = table_metadata(run_id=record.run_id, fingerprint=record.fingerprint, simulated=record.simulated)
     check = ShardCheck(storage, private, record.run_id, expected, metadata)
     n_workers = workers or min(8, available_cores())

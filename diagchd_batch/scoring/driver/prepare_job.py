@@ -223,7 +223,7 @@ class Job:
             batch_size=self.identity.batch_size,
             intra_op_threads=self.identity.intra_op_threads,
             decoder_threads=_decoder_threads(self.actors),
-            frame_rule=self.config.input.frames,
+            frame_rule=self.config.input.frame_rule,
             label_map=self.config.input.label_map,
             limits=self.config.limits,
             simulated=self.config.input.simulated,

@@ -46,6 +46,7 @@ def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_thresho
         "quality_flags": list(quality_flags(label_map, probability)),
         "source_height": frame.decoded.source_height,
         "source_width": frame.decoded.source_width,
+        "frame_time_ms": frame.decoded.metadata.time_ms,
         "mask_png": encode_mask(label_map),
     }
     if frame.reference is not None:

@@ -65,7 +65,7 @@ def write_draft(
 
     Args:
         database: An inventory, as `open_inventory` gives it.
-        frames: The rule for files whose frames the manifest does not name: ``all``, ``first`` or ``middle``.
+        frames: The rule for files whose frames the manifest does not name (`images.frames.FrameRule`).
         shard_setting: The images per shard that the job file asks for.
         directory: An empty local directory.
 

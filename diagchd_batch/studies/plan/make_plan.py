@@ -204,7 +204,7 @@ def draft_plan(
         if select:
             select(database)
         try:
-            head = write_draft(database, config.frames, shards.images_per_shard, directory)
+            head = write_draft(database, config.frame_rule, shards.images_per_shard, directory)
         except OSError as error:
             raise RunFault(
                 f"the plan's draft cannot be written to a temporary directory ({os.strerror(error.errno or 0)}); "

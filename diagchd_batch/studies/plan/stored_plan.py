@@ -41,7 +41,7 @@ class PlanHead(JsonRecord):
     format: int = PLAN_FORMAT
     digest: str  # SHA-256 over all rows of images and studies
     created_by: str  # version of the package
-    frames: str  # the rule for files whose frames the manifest does not name: all, first or middle
+    frames: str  # the rule for files whose frames the manifest does not name (images.frames.FrameRule)
     images_per_shard: int
     n_studies: int  # with at least one planned image
     n_subjects: int

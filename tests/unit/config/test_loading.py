@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.loading import load_job
 from diagchd_batch.errors import ConfigError
 
@@ -102,6 +103,25 @@ def test_byte_order_mark_and_yaml_values_in_overrides(job_file: Callable[[str], 
     assert job.cluster.actors.max == "auto"
 
 
+@pytest.mark.parametrize(
+    ("override", "rule"),
+    [
+        ("input.frames=middle", "middle"),
+        ("input.frames={every: 5}", "every 5"),
+        ("input.frames.max=12", "max 12"),
+    ],
+)
+def test_frames_are_a_word_or_a_spacing(job_file: Callable[[str], Path], override: str, rule: str) -> None:
+    job = load_job(job_file(MINIMAL), [override])
+    assert job.input.frame_rule == rule
+    assert JobConfig.model_validate(job.model_dump(mode="json")) == job  # as records keep it
+
+
+def test_a_misspelled_spacing_is_named_with_the_nearest_key(job_file: Callable[[str], Path]) -> None:
+    with pytest.raises(ConfigError, match=r"input\.frames\.evry: unknown key; did you mean every\?"):
+        load_job(job_file(MINIMAL), ["input.frames={evry: 3}"])
+
+
 def test_label_map_keys_are_grey_values(job_file: Callable[[str], Path]) -> None:
     job = load_job(job_file(MINIMAL.replace("layout: tree", "layout: tree, label_map: {0: 0, 127: 1, 255: 2}")))
     assert job.input.label_map == {0: 0, 127: 1, 255: 2}
@@ -115,6 +135,9 @@ def test_label_map_keys_are_grey_values(job_file: Callable[[str], Path]) -> None
         ("evaluation.prevalence=0.1", "\n  evaluation.prevalence: a list belongs here (got 0.1)"),
         ("evaluation.operating_points=[{name: a, threshold: 0.5}]", "operating_points.0.chosen_on: is missing"),
         ("model.=x", "--set model.=x: expected key=value"),
+        ("input.frames=last", "\n  input.frames: should be 'all', 'first' or 'middle', or a block of keys belongs here"),
+        ("input.frames={every: 3, max: 2}", "or give either every: N or max: N"),
+        ("input.frames={}", "or give either every: N or max: N"),
     ],
 )
 def test_reasons_are_in_a_job_files_words_one_line_a_key(

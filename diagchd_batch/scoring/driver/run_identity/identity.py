@@ -76,7 +76,7 @@ def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: Limi
         "width": model.width,
         "precision": model.precision,
         "runtime": model.runtime,
-        "frames": input_config.frames,
+        "frames": input_config.frame_rule,
         "max_pixels": limits.max_pixels,
         "max_file_bytes": limits.max_file_bytes,
         SCORING_VERSION_FIELD: SCORING_VERSION,
@@ -94,7 +94,7 @@ def input_fields(config: InputConfig, first_root: str | None = None) -> dict[str
         "uri": first_root or normalize_uri(config.uri),
         "layout": config.layout,
         MANIFEST_FIELD: manifest_digest(config),
-        "frames": config.frames,
+        "frames": config.frame_rule,
         "label_map": None if config.label_map is None else sorted(map(list, config.label_map.items())),
         "simulated": config.simulated,
     }

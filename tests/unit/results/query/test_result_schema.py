@@ -8,7 +8,7 @@ import pytest
 
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results import open_output
-from diagchd_batch.results.columns import PREDICTIONS
+from diagchd_batch.results.columns import PREDICTIONS, SCHEMA_VERSION
 from diagchd_batch.results.query.database import QueryDatabase, open_query
 from diagchd_batch.table_format.declared_columns import DESCRIPTION, NULL_WHEN
 from tests.support.command_line import diagchd_batch
@@ -99,7 +99,7 @@ def test_a_parquet_result_says_that_data_are_simulated(made: MadeOutput, tmp_pat
 
     whole = metadata("whole.parquet", "FROM predictions")
     assert whole.metadata[MARK] == b"SIMULATED"
-    assert whole.metadata[b"diagchd_batch.schema_version"] == b"2"
+    assert whole.metadata[b"diagchd_batch.schema_version"] == str(SCHEMA_VERSION).encode()
     assert described(whole) == {*PREDICTIONS.names, "run_id"}
     assert metadata("one.parquet", "SELECT 1 AS n FROM current", "--run-id", RUN_ID).metadata[MARK] == b"SIMULATED"
     assert MARK not in metadata("real.parquet", "FROM predictions", "--run-id", "real").metadata

@@ -10,6 +10,7 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_fingerprint, fingerprint
+from diagchd_batch.config.fingerprint import fingerprint
 from diagchd_batch.config.job_file import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError
@@ -99,6 +100,19 @@ def test_new_run_counts_up_and_is_then_the_one_that_is_resumed(registry: RunRegi
 def test_whatever_changes_a_score_is_another_run(registry: RunRegistry, changes: dict[str, Any]) -> None:
     other = fingerprint_fields(replace(SPEC, **changes), INPUT, LimitsConfig())
     assert _claim(registry).identity.run_id != _claim(registry, other).identity.run_id
+
+
+@pytest.mark.parametrize(
+    "frames, recorded",
+    [("all", "all"), ("first", "first"), ("middle", "middle"), ({"every": 3}, "every 3"), ({"max": 2}, "max 2")],
+)
+def test_the_rule_for_frames_is_part_of_the_fingerprint(frames: Any, recorded: str) -> None:
+    """The three words are recorded as runs of earlier versions recorded them, so their fingerprints are the same."""
+    config = InputConfig.model_validate({"uri": "archive", "layout": "tree", "frames": frames})
+    fields = fingerprint_fields(SPEC, config, LimitsConfig())
+    assert fields == {**FIELDS, "frames": recorded}
+    assert input_fields(config) == {**INPUTS, "frames": recorded}
+    assert (fingerprint(fields) == fingerprint(FIELDS)) == (frames == "all")
 
 
 def test_what_does_not_change_a_score_is_the_same_run(registry: RunRegistry) -> None:
