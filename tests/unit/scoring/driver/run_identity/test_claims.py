@@ -10,7 +10,6 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_fingerprint, fingerprint
-from diagchd_batch.config.fingerprint import fingerprint
 from diagchd_batch.config.job_file import InputConfig, LimitsConfig
 from diagchd_batch.errors import FingerprintMismatchError, RunFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError
