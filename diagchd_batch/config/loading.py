@@ -24,6 +24,9 @@ _PLAIN = {
 }
 """pydantic's error types → a message in the words of a job file."""
 
+_UNION_BRANCHES = {"int", "float", "constrained-int", "constrained-float", "FrameSpacing"}
+"""What pydantic adds to the location of a problem within a union. It is no key of a job file."""
+
 _SHOWN_CHARACTERS = 120
 _SHOWN_PROBLEMS = 20
 
@@ -166,7 +169,7 @@ def problem_lines(error: ValidationError) -> Iterator[str]:
 
 
 def _is_union_branch(part: int | str) -> bool:
-    return isinstance(part, str) and ("[" in part or part in {"int", "float", "constrained-int", "constrained-float", "FrameSpacing"})
+    return isinstance(part, str) and ("[" in part or part in _UNION_BRANCHES)
 
 
 def _nearest(location: tuple[int | str, ...]) -> str:

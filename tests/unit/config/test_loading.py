@@ -135,7 +135,7 @@ def test_label_map_keys_are_grey_values(job_file: Callable[[str], Path]) -> None
         ("evaluation.prevalence=0.1", "\n  evaluation.prevalence: a list belongs here (got 0.1)"),
         ("evaluation.operating_points=[{name: a, threshold: 0.5}]", "operating_points.0.chosen_on: is missing"),
         ("model.=x", "--set model.=x: expected key=value"),
-        ("input.frames=last", "\n  input.frames: should be 'all', 'first' or 'middle', or a block of keys belongs here"),
+        ("input.frames=last", "\n  input.frames: should be 'all', 'first' or 'middle', or a block of keys belongs"),
         ("input.frames={every: 3, max: 2}", "or give either every: N or max: N"),
         ("input.frames={}", "or give either every: N or max: N"),
     ],

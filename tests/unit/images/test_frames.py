@@ -38,7 +38,7 @@ def test_an_even_spread_has_no_frame_twice_and_gaps_that_differ_by_one_at_most()
         for n in range(1, 40):
             frames = chosen_frames(f"max {n}", None, n_frames)
             assert len(frames) == min(n, n_frames)
-            assert 0 <= frames[0] and frames[-1] < n_frames
+            assert frames[0] >= 0 and frames[-1] < n_frames
             gaps = {after - before for before, after in itertools.pairwise(frames)}
             assert not gaps or (min(gaps) >= 1 and max(gaps) - min(gaps) <= 1), (n, n_frames, frames)
 
