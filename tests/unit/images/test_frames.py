@@ -65,6 +65,6 @@ def test_an_unknown_rule_is_refused(rule: str) -> None:
     ],
 )
 def test_what_the_job_file_says_is_a_rule(frames: str | FrameSpacing, rule: str) -> None:
-    config = InputConfig(uri="archive", layout="tree", frames=frames)  # type: ignore[arg-type]
+    config = InputConfig(uri="archive", layout="tree", frames=frames)
     assert config.frame_rule == rule
     assert chosen_frames(config.frame_rule, None, 6)

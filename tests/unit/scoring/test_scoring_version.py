@@ -86,7 +86,7 @@ def score(config: InputConfig, directory: Path, precision: str) -> list[dict[str
         batch_size=2,
         intra_op_threads=1,
         decoder_threads=1,
-        frame_rule=config.frames,
+        frame_rule=config.frame_rule,
         label_map=config.label_map,
         limits=LimitsConfig(),
         simulated=True,
