@@ -11,6 +11,7 @@ class FailureCode(StrEnum):
     ARCHIVED = "archived"
     UNREADABLE = "unreadable"
     UNSUPPORTED_FORMAT = "unsupported_format"
+    NOT_AN_IMAGE = "not_an_image"
     DECODE_ERROR = "decode_error"
     TOO_LARGE = "too_large"
     EMPTY_IMAGE = "empty_image"
@@ -34,6 +35,8 @@ REMEDIES: dict[FailureCode, str] = {
     FailureCode.UNREADABLE: "the file could not be read (a broken link, a directory, an I/O error); check the storage",
     FailureCode.UNSUPPORTED_FORMAT: "its content is of no format that is read, whatever its name says; convert it to "
     "8-bit grey or RGB, or take it out",
+    FailureCode.NOT_AN_IMAGE: "a DICOM object without a picture (a report, a DICOMDIR, a presentation state, a "
+    "segmentation); nothing to do, or take it out",
     FailureCode.DECODE_ERROR: "the image is damaged or truncated; fetch it again from the archive",
     FailureCode.TOO_LARGE: "over limits.max_pixels or limits.max_file_bytes; raise the limit if the image is genuine",
     FailureCode.EMPTY_IMAGE: "the file is empty or the picture has no pixels; fetch it again from the archive",

@@ -4,12 +4,13 @@ What others need to know of formats (names for messages, suffixes of files) foll
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.formats.dicom import DicomReader
 from diagchd_batch.images.formats.image_file import ImageFile, ImageReader
 from diagchd_batch.images.formats.raster import RasterReader
 from diagchd_batch.images.limits import DecodeLimits
 
-READERS: tuple[ImageReader, ...] = (RasterReader(),)
-"""All readers. The first one that recognises a file opens it."""
+READERS: tuple[ImageReader, ...] = (DicomReader(), RasterReader())
+"""All readers. The first one that recognises a file opens it. The preamble of a DICOM file may look like a TIFF."""
 
 
 def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
@@ -23,7 +24,7 @@ def open_image(data: bytes, limits: DecodeLimits) -> ImageFile:
         The opened file. Its pixels are decoded frame by frame.
 
     Raises:
-        ItemError: `empty_image`, `unsupported_format`, `too_large` or `decode_error`.
+        ItemError: `empty_image`, `not_an_image`, `unsupported_format`, `too_large` or `decode_error`.
     """
     if not data:
         raise ItemError(FailureCode.EMPTY_IMAGE, "the file has no bytes")

@@ -81,7 +81,7 @@ def test_the_limits_hold_for_every_reader(webp_registered: None) -> None:
 
 
 def test_the_message_about_other_content_names_every_format(webp_registered: None) -> None:
-    with pytest.raises(ItemError, match="not that of a PNG, JPEG, TIFF, BMP or WebP file"):
+    with pytest.raises(ItemError, match="not that of a DICOM, PNG, JPEG, TIFF, BMP or WebP file"):
         open_image(b"study_id,uri\n", LIMITS)
 
 
@@ -95,7 +95,7 @@ def test_formats_are_named_by_their_readers_only() -> None:
     package = Path(diagchd_batch.__file__).parent
     suffix = re.compile("|".join(rf"[\"'|(]\.?{end[1:]}[\"'|)]" for end in registry.image_suffixes() if end != ".png"))
     named = [path for path in package.rglob("*.py") if suffix.search(path.read_text(encoding="utf-8"))]
-    assert [path.parent for path in named] == [package / "images" / "formats"] * len(named)
+    assert all(path.is_relative_to(package / "images" / "formats") for path in named)
     assert not any(name in text for name in ("JPEG", "TIFF", "BMP") for text in REMEDIES.values())
 
 

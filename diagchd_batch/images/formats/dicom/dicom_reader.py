@@ -1,0 +1,70 @@
+"""The `ImageReader` of DICOM, and which objects are no images."""
+
+from pydicom.uid import UID
+
+from diagchd_batch.errors import ItemError
+from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.formats.dicom.byte_ranges import ByteRanges
+from diagchd_batch.images.formats.dicom.dicom_file import DicomFile
+from diagchd_batch.images.formats.dicom.header_parser import DicomHeader, looks_like_dicom, read_header
+from diagchd_batch.images.limits import DecodeLimits
+
+_IMAGE_WORDS = ("Image Storage", "Photography", "Multi-frame")
+_PIXELS_BUT_NO_PICTURE = (
+    "Segmentation Storage",
+    "RT Dose Storage",
+    "Parametric Map Storage",
+    "Real World Value Mapping Storage",
+    "Raw Data Storage",
+)
+
+
+class DicomReader:
+    """The `ImageReader` of DICOM. It also opens files that are read by ranges."""
+
+    formats: tuple[str, ...] = ("DICOM",)
+    suffixes: tuple[str, ...] = (".dcm", ".dicom")
+
+    def recognizes(self, data: bytes) -> bool:
+        """See `ImageReader.recognizes`. The first 64 KiB of a file are enough."""
+        return looks_like_dicom(data)
+
+    def open(self, data: bytes, limits: DecodeLimits) -> DicomFile:
+        """See `ImageReader.open`."""
+        return self.open_ranges(data, limits)
+
+    def open_ranges(self, file: bytes | ByteRanges, limits: DecodeLimits) -> DicomFile:
+        """Return an opened file, of which only the header and the frames that are asked for are read.
+
+        Args:
+            file: The whole file, or access to its parts.
+            limits: Bounds that are checked before anything is decoded.
+
+        Raises:
+            ItemError: As `ImageReader.open` says, and `not_an_image` for an object without pixels.
+        """
+        header = read_header(file, limits.max_file_bytes)
+        kind = object_without_picture(header)
+        if kind is not None:
+            raise ItemError(FailureCode.NOT_AN_IMAGE, f"the DICOM object is no image but: {kind}")
+        if header.pixels is None:
+            raise ItemError(FailureCode.DECODE_ERROR, "the DICOM file ends before its pixels")
+        if header.pixels.tag != 0x7FE00010:
+            raise ItemError(FailureCode.UNSUPPORTED_FORMAT, "pixels in floating point; export them as 8-bit grey")
+        return DicomFile(header, header.pixels, limits)
+
+
+def object_without_picture(header: DicomHeader) -> str | None:
+    """Return the kind of an object that holds no picture, such as a report or a DICOMDIR; None for an image.
+
+    Segmentations, dose and parametric maps have pixels, but no picture that a model could score.
+    """
+    sop_class = header.sop_class
+    name = sop_class.name if sop_class else ""
+    if name in _PIXELS_BUT_NO_PICTURE:
+        return name
+    if header.pixels is not None or "Rows" in header.dataset or any(word in name for word in _IMAGE_WORDS):
+        return None
+    if not sop_class:
+        return None
+    return name if UID(sop_class).is_valid and name != sop_class else "an object of an unknown class"
