@@ -16,7 +16,7 @@ from PIL import Image
 from dataset.phantom.cohort.seeds import Split
 from dataset.phantom.cohort.special_cases import SpecialCases, choose_special_cases, special_image
 from dataset.phantom.cohort.studies import PREVALENCE, Study, draw_cohort
-from dataset.phantom.cohort.tables import image_name, write_tables
+from dataset.phantom.cohort.tables import damaged_file, image_name, write_tables
 from dataset.phantom.generation import generate_study_image
 
 SAMPLE_SEED, SAMPLE_STUDIES = 2055, 64
@@ -43,11 +43,16 @@ def write_images(study: Study, directory: Path, special: SpecialCases) -> None:
             Image.fromarray(pixels).save(target, quality=JPEG_QUALITY)
         else:
             Image.fromarray(pixels).save(target, optimize=True)
+    if special.damaged == study.index:
+        damaged = directory / damaged_file(study)
+        damaged.parent.mkdir(exist_ok=True)
+        whole = target.read_bytes()
+        damaged.write_bytes(whole[: len(whole) // 2])
 
 
 def cohort_files(directory: Path) -> list[Path]:
     """Return all files of a cohort except its digests and its README, sorted by name."""
-    names = ("images/*", "masks/*", "*.csv")
+    names = ("damaged/*", "images/*", "masks/*", "*.csv")
     return sorted(path for pattern in names for path in directory.glob(pattern))
 
 

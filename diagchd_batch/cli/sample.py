@@ -32,3 +32,4 @@ def sample(
         return
     say(f"the sample lies in {made.cohort}")
     say(f"score it with: {shlex.join(['diagchd-batch', 'submit', str(made.job_file)])}")
+    say("one file of it is damaged on purpose: the run ends with exit code 3, done with failed inputs")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from diagchd_batch.exit_codes import ExitCode
 from tests.support.checkers.html_pages import HtmlPage
 from tests.support.scoring_runs import PROJECT
 from tests.support.servers_and_hosts.browser import CHROMIUM, Browser
@@ -19,9 +20,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")
 
 
-def _run(*command: str) -> str:
+# One file of the sample is damaged on purpose.
+_SUBMIT = ("-m", "diagchd_batch", "submit", "configs/sample.yaml", "--set")
+
+
+def _run(*command: str, exit_code: int = 0) -> str:
     done = subprocess.run([sys.executable, *command], cwd=PROJECT, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == exit_code, f"{command}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
@@ -33,7 +38,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def told(output: Path) -> str:
     """Return what `submit` prints."""
-    return _run("-m", "diagchd_batch", "submit", "configs/sample.yaml", "--set", f"output.uri={output}")
+    return _run(*_SUBMIT, f"output.uri={output}", exit_code=ExitCode.FAILED_INPUTS)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +70,7 @@ def test_the_same_run_gives_the_same_bytes(report: Path, output: Path) -> None:
     assert report.read_bytes() == written
     _run("-m", "diagchd_batch", "report", str(output))
     assert report.read_bytes() == written
-    again = _run("-m", "diagchd_batch", "submit", "configs/sample.yaml", "--set", f"output.uri={output}", "--json")
+    again = _run(*_SUBMIT, f"output.uri={output}", "--json", exit_code=ExitCode.FAILED_INPUTS)
     assert json.loads(again)["report"] == str(report)
 
 
@@ -82,7 +87,7 @@ def test_all_there_and_nothing_identified(report: Path) -> None:
         "mean of the readers",
         "majority",
     ]
-    own_names = [path.stem for path in (PROJECT / "dataset/sample/images").iterdir()]
+    own_names = [path.stem for name in ("damaged", "images") for path in (PROJECT / "dataset/sample" / name).iterdir()]
     assert len(own_names) > 100
     assert not [name for name in own_names if name in text]
     assert "data:image" not in text

@@ -14,6 +14,8 @@ from dataset.phantom.rendering.images import render_abdomen, render_phantom
 class SpecialCases:
     """The special studies and images. Studies are given by index, images by (study index, image)."""
 
+    damaged: int | None = None
+    """The study with one more file, which ends in the middle, as after a broken transfer. It is no `Study.images`."""
     unreadable: tuple[int, int] | None = None
     wrong_view: tuple[int, int] | None = None
     without_reference: int | None = None
@@ -24,7 +26,7 @@ class SpecialCases:
 def choose_special_cases(studies: list[Study]) -> SpecialCases:
     """Choose the special cases among subjects with one study, so that twins and repeat scans stay complete.
 
-    The studies of the unreadable image and of the wrong view also have good images.
+    The studies of the damaged file, of the unreadable image and of the wrong view also have good images.
 
     Raises:
         ValueError: There are too few studies.
@@ -33,9 +35,10 @@ def choose_special_cases(studies: list[Study]) -> SpecialCases:
     single = [study for study in studies if seen.count(study.subject) == 1]
     several = [study for study in single if study.images > 1]
     once = [study for study in single if study.images == 1]
-    if len(several) < 2 or len(once) < 2:
+    if len(several) < 3 or len(once) < 2:
         raise ValueError(f"{len(studies)} studies are too few for the special cases; ask for at least 32")
     return SpecialCases(
+        damaged=several[2].index,
         unreadable=(several[0].index, 1),
         wrong_view=(several[1].index, 1),
         without_reference=once[0].index,

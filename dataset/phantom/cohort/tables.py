@@ -35,6 +35,11 @@ def image_name(study: Study, image: int) -> str:
     return f"{study.study_id}-{image + 1}"
 
 
+def damaged_file(study: Study) -> str:
+    """Return the path of a study's damaged file, relative to the cohort's directory."""
+    return f"damaged/{image_name(study, study.images)}.{study.device.suffix}"
+
+
 def case_difficulty(study: Study) -> float:
     """Return the readers' ``case_i``: how far a study lies towards disease among studies with its label.
 
@@ -50,16 +55,22 @@ def case_difficulty(study: Study) -> float:
 
 
 def manifest_rows(study: Study, special: SpecialCases) -> Iterator[Row]:
-    """Yield one row per image, with URIs relative to the cohort's directory."""
+    """Yield one row per image file, with URIs relative to the cohort's directory."""
     reason = special.excluded.get(study.index, "")
+    files = []
     for image in range(study.images):
         usable = (study.index, image) not in (special.unreadable, special.wrong_view)
+        mask = f"masks/{image_name(study, image)}.png" if usable else ""
+        files.append((f"images/{image_name(study, image)}.{study.device.suffix}", mask))
+    if special.damaged == study.index:
+        files.append((damaged_file(study), ""))
+    for uri, mask in files:
         yield {
             "study_id": study.study_id,
-            "uri": f"images/{image_name(study, image)}.{study.device.suffix}",
+            "uri": uri,
             "subject_id": study.subject_id,
             "fetus": study.fetus,
-            "mask_uri": f"masks/{image_name(study, image)}.png" if usable else "",
+            "mask_uri": mask,
             "label": "" if study.index == special.without_reference else study.disease.label,
             "include": int(not reason),
             "exclude_reason": reason,

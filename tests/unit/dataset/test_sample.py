@@ -86,12 +86,18 @@ def test_manifest_and_reference_agree_and_point_at_files() -> None:
     assert {row["study_id"] for row in manifest} == set(reference)
     for row in manifest:
         assert row["label"] == reference[row["study_id"]]["label"]
+        if row["uri"].startswith("damaged/"):
+            continue
         with Image.open(SAMPLE / row["uri"]) as image:
             if row["mask_uri"]:
                 with Image.open(SAMPLE / row["mask_uri"]) as mask:
                     assert mask.size == image.size and mask.mode == "L"
                     assert set(np.unique(mask)) <= {0, 1, 2}  # type: ignore[call-overload]
-    stored = {path.relative_to(SAMPLE).as_posix() for name in ("images", "masks") for path in (SAMPLE / name).iterdir()}
+    stored = {
+        path.relative_to(SAMPLE).as_posix()
+        for name in ("damaged", "images", "masks")
+        for path in (SAMPLE / name).iterdir()
+    }
     assert stored == {row[column] for row in manifest for column in ("uri", "mask_uri")} - {""}
 
 
@@ -102,7 +108,7 @@ def test_awkward_cases_are_there(studies: list[Study]) -> None:
         by_subject[row["subject_id"]].add((row["study_id"], row["fetus"]))
     fetuses = [sorted(fetus for _, fetus in seen) for seen in by_subject.values()]
     assert ["1", "2"] in fetuses and ["1", "1"] in fetuses
-    assert sum(not row["mask_uri"] for row in manifest) == 2  # the unreadable image and the wrong view
+    assert sum(not row["mask_uri"] for row in manifest) == 3  # the damaged file, the unreadable image, the wrong view
     assert {row["exclude_reason"] for row in manifest if row["include"] == "0"} == {"consent withdrawn"}
     assert sum(not row["label"] for row in _rows("reference.csv")) == 1
     assert Counter(row["status"] for row in reads)["indeterminate"] >= 1
@@ -115,6 +121,16 @@ def test_awkward_cases_are_there(studies: list[Study]) -> None:
             votes[row["study_id"]].append(int(row["call"]))
     usable = {row["study_id"] for row in manifest if row["label"] and row["include"] == "1"}
     assert any(2 * sum(calls) == len(calls) for study, calls in votes.items() if study in usable)
+
+
+def test_the_damaged_file_is_half_of_a_good_one_and_cannot_be_decoded(studies: list[Study]) -> None:
+    (row,) = (row for row in _rows("studies.csv") if row["uri"].startswith("damaged/"))
+    of_study = [other["uri"] for other in _rows("studies.csv") if other["study_id"] == row["study_id"]]
+    whole, half = (SAMPLE / of_study[-2]).read_bytes(), (SAMPLE / row["uri"]).read_bytes()
+    assert half == whole[: len(whole) // 2]
+    with pytest.raises(OSError), Image.open(SAMPLE / row["uri"]) as image:
+        image.load()
+    assert row["include"] == "1"
 
 
 def test_reads_are_one_per_reader_session_and_study() -> None:
