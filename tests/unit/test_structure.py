@@ -162,6 +162,8 @@ OTHER_FOLDERS = sorted(
     {path.parent for name in ("dataset", "tests/support") for path in (PACKAGE.parent / name).rglob("*.py")}
 )
 
+TEST_FOLDERS = sorted({path.parent for path in (PACKAGE.parent / "tests").rglob("*.py")})
+
 
 def _names(folder: Path) -> list[str]:
     """Return the names of a package's modules and sub-packages."""
@@ -175,6 +177,12 @@ def test_no_folder_has_too_many_modules_and_no_two_names_are_nearly_equal(folder
     assert folder in LISTS_OF_COMMANDS or n_modules <= MAX_MODULES
     for one, other in itertools.combinations(_names(folder), 2):
         assert not _nearly_equal(one, other), f"{folder.name}/{one} and {folder.name}/{other}"
+
+
+@pytest.mark.parametrize("folder", TEST_FOLDERS, ids=lambda path: str(path.relative_to(PACKAGE.parent)))
+def test_no_folder_of_tests_has_too_many_modules(folder: Path) -> None:
+    # tests/unit/cli mirrors a plain list of commands.
+    assert folder.name == "cli" or len(list(folder.glob("*.py"))) <= MAX_MODULES
 
 
 def _nearly_equal(one: str, other: str) -> bool:

@@ -24,7 +24,7 @@ from diagchd_batch.results.shard_writer import ShardWriter
 from tests.unit.results.made_run import make_run
 from tools.column_tables import PAGE, with_tables
 
-KEPT = Path(__file__).parents[2] / "data" / "output_f4f89d0" / "output"
+KEPT = Path(__file__).parents[3] / "data" / "output_f4f89d0" / "output"
 KEPT_SHARDS = sorted((KEPT / "scores").rglob("*.parquet"))
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # No module of the package may be imported before the column is declared.
     from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
 
-sys.path.insert(0, str(Path(__file__).parents[3]))
+sys.path.insert(0, str(Path(__file__).parents[4]))
 
 DECLARATIONS = "diagchd_batch.results.columns.scores"
 MARKER = b"_MEASURES = (\n"

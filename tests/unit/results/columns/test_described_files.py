@@ -14,7 +14,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.results.columns import PREDICTION_COLUMNS, SCORE_COLUMNS, Column
 from tests.unit.results.made_run import RUN_ID, MadeRun, make_run
 
-KEPT = Path(__file__).parents[2] / "data" / "output_f4f89d0" / "output"
+KEPT = Path(__file__).parents[3] / "data" / "output_f4f89d0" / "output"
 
 
 @pytest.fixture(scope="module")
