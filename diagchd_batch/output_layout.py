@@ -273,6 +273,7 @@ PLAN_STUDIES = re.compile(rf"{RUNS_PREFIX}{_RUN}/plan/(?P<plan_digest>[^/]+)/{PL
 SOURCES_FILE = re.compile(
     rf"{RUNS_PREFIX}{_RUN}/sources/shard-(?P<shard>{_NUMBER})\.(?P<attempt>[^/]+){_PRIVATE_TABLE}"
 )
+IDENTIFYING_VALUES_FILE = re.compile(SOURCES_FILE.pattern.replace("/sources/", "/identifying_values/"))
 ATTEMPT_MARKER = re.compile(
     rf"{RUNS_PREFIX}{_RUN}/attempts/shard-(?P<shard>{_NUMBER})/(?P<attempt>[^/]+)\.(?P<state>open|closed)\.json"
 )
@@ -353,6 +354,16 @@ def sources_file(run_id: str, shard: int, attempt: str) -> str:
         attempt: The attempt's name.
     """
     return f"{sources_prefix(run_id)}shard-{shard:05d}.{attempt}{PRIVATE_TABLE_SUFFIX}"
+
+
+def identifying_values_prefix(run_id: str) -> str:
+    """Return the prefix of what a run's files say about patients."""
+    return private_run(run_id) + "identifying_values/"
+
+
+def identifying_values_file(run_id: str, shard: int, attempt: str) -> str:
+    """Return the key of what the files of a shard say about patients. The arguments are those of `sources_file`."""
+    return f"{identifying_values_prefix(run_id)}shard-{shard:05d}.{attempt}{PRIVATE_TABLE_SUFFIX}"
 
 
 def attempts_prefix(run_id: str, shard: int | None = None) -> str:
@@ -512,7 +523,7 @@ def worklist_prefix(run_id: str) -> str:
 
 OutputFileKind = Literal["derived", "table", "run_record", "other", "unknown"]
 PrivateFileKind = Literal[
-    "derived", "plan", "plan_head", "sources", "text", "run_record", "submission", "other", "unknown"
+    "derived", "plan", "plan_head", "table", "text", "run_record", "submission", "other", "unknown"
 ]
 
 _DERIVED_PREFIXES = (METRICS_PREFIX, COMPARISONS_PREFIX, "reports/")
@@ -556,11 +567,12 @@ def kind_of_private_file(key: str) -> PrivateFileKind:
         key: The file's key.
 
     Returns:
-        ``derived``: galleries, worklists and tables of `evaluate`; ``text``: logs and tracebacks;
-        ``submission``: what only a submission needs while it lives; ``unknown``: no file that this program writes.
+        ``derived``: galleries, worklists and tables of `evaluate`; ``table``: what attempts at shards recorded;
+        ``text``: logs and tracebacks; ``submission``: what only a submission needs while it lives; ``unknown``: no file
+        that this program writes.
     """
-    if SOURCES_FILE.fullmatch(key):
-        return "sources"
+    if SOURCES_FILE.fullmatch(key) or IDENTIFYING_VALUES_FILE.fullmatch(key):
+        return "table"
     if key.startswith(_DERIVED_PREFIXES):
         return "derived"
     if key.startswith("faults/"):

@@ -7,9 +7,12 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagchd_batch.output_layout import shard_file, sources_file
+from diagchd_batch.output_layout import identifying_values_file, shard_file, sources_file
 from diagchd_batch.results.columns import SOURCE_COLUMNS, SOURCES, parquet_options
 from diagchd_batch.storage import Store
+
+IDENTIFYING_VALUES_KEY = b"diagchd_batch.identifying_values"
+"""Metadata key of a sources file: its attempt also wrote a file of identifying values. Earlier versions did not."""
 
 SCORES_DIGEST_KEY = b"diagchd_batch.scores_sha256"
 """Metadata key of a sources file: the digest of the shard file that its attempt made."""
@@ -68,6 +71,8 @@ def record_sources(
         metadata: The metadata of the run's tables (`columns.table_metadata`).
     """
     stamped = {**metadata, SCORES_DIGEST_KEY: file_sha256(scores).encode()}
+    if private.stat(identifying_values_file(run_id, shard, attempt)) is not None:
+        stamped[IDENTIFYING_VALUES_KEY] = b"recorded"
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=SOURCES.with_metadata(stamped))
     # In memory, because URIs name patients and a worker that is killed would leave a temporary file behind.
     file = pa.BufferOutputStream()

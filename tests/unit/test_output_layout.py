@@ -32,6 +32,11 @@ KEYS = [
     (layout.PLAN_PART, layout.plan_part, {"run_id": RUN, "plan_digest": "d" * 16, "part": 3}),
     (layout.PLAN_STUDIES, layout.plan_studies, {"run_id": RUN, "plan_digest": "d" * 16}),
     (layout.SOURCES_FILE, layout.sources_file, {"run_id": RUN, "shard": 7, "attempt": "a-1.b"}),
+    (
+        layout.IDENTIFYING_VALUES_FILE,
+        layout.identifying_values_file,
+        {"run_id": RUN, "shard": 7, "attempt": "a-1.b"},
+    ),
     (layout.ATTEMPT_MARKER, layout.attempt_marker, {"run_id": RUN, "shard": 7, "attempt": "a-1.b", "state": "open"}),
     (layout.ATTEMPT_MARKER, layout.attempt_marker, {"run_id": RUN, "shard": 7, "attempt": "a", "state": "closed"}),
     (layout.HEARTBEAT_FILE, layout.heartbeat_file, {"run_id": RUN, "name": "worker-a-1.b"}),

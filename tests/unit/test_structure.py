@@ -223,6 +223,7 @@ SAME_MEANING = {
     "evaluate": "metrics from results",
     "flow": "from planned to analysed studies",
     "formats": "file formats: of images, and of query results",
+    "identifying_values": "what files say about patients: how it is kept, and its columns",
     "headline": "the rows that stand first",
     "lineage": "a run and those that it continues",
     "local": "a directory of this machine",

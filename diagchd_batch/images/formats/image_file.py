@@ -1,10 +1,12 @@
 """The protocol of image readers: what a format must offer so that its files can be scored."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from diagchd_batch.images.identifying import IdentifyingValue
 from diagchd_batch.images.limits import DecodeLimits
 
 
@@ -75,6 +77,13 @@ class ImageFile(Protocol):
         """Return the grey values of a frame, upright and as stored, without scaling: integers [height, width].
 
         Colour with red = green = blue counts as grey. Other colour, and floating point, is `unsupported_format`.
+        """
+        ...
+
+    def identifying_values(self) -> Iterator[IdentifyingValue]:
+        """Yield the texts of the headers and metadata that can tell who the patient is. Nothing is decoded.
+
+        `images.identifying.collect` takes them. An exception of any kind means that the rest cannot be read.
         """
         ...
 

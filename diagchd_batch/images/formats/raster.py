@@ -19,6 +19,8 @@ from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.formats.image_file import FrameGeometry, FrameMetadata
 from diagchd_batch.images.formats.pixel_conversion import grey_values, to_rgb
+from diagchd_batch.images.identifying import IdentifyingValue
+from diagchd_batch.images.identifying.picture_texts import texts_of_picture, texts_of_png
 from diagchd_batch.images.limits import DecodeLimits
 
 T = TypeVar("T")
@@ -73,18 +75,19 @@ class RasterReader:
             file = pillow_class(io.BytesIO(data))
             pages = _full_size_pages(file, limits) if isinstance(file, TiffImageFile) else [0]
         _check_pixels(file, limits)
-        return RasterFile(file, pages, limits)
+        return RasterFile(file, pages, limits, data)
 
 
 class RasterFile:
     """The `ImageFile` of a raster format. A TIFF has one frame per full-size page; every other file has one frame."""
 
-    def __init__(self, file: PilImageFile, pages: list[int], limits: DecodeLimits) -> None:
-        """Wrap a file that Pillow has opened; `pages` are the pages that are frames."""
+    def __init__(self, file: PilImageFile, pages: list[int], limits: DecodeLimits, data: bytes) -> None:
+        """Wrap a file that Pillow has opened; `pages` are the pages that are frames, `data` the whole file."""
         self.n_frames = len(pages)
         self._file = file
         self._pages = pages
         self._limits = limits
+        self._data = data
 
     def geometry(self, index: int) -> FrameGeometry:
         """See `ImageFile.geometry`."""
@@ -103,6 +106,11 @@ class RasterFile:
     def grey_values(self, index: int) -> np.ndarray:
         """See `ImageFile.grey_values`."""
         return self._decode(index, grey_values)
+
+    def identifying_values(self) -> Iterator[IdentifyingValue]:
+        """See `ImageFile.identifying_values`."""
+        yield from texts_of_png(self._data)
+        yield from texts_of_picture(self._file)
 
     def _decode(self, index: int, convert: Callable[[Image.Image], T]) -> T:
         self._seek(index)

@@ -225,7 +225,7 @@ class _SubjectPreparation:
             self._derived("private", store, key)
         elif kind == "plan":
             self._old_plan(store, key, run_id)
-        elif kind == "sources":
+        elif kind == "table":
             self._change_rows("private", store, key)
         elif kind == "text":
             self._change_text(store, key)

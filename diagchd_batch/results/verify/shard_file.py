@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from diagchd_batch.errors import ItemError
-from diagchd_batch.output_layout import shard_file
+from diagchd_batch.output_layout import SOURCES_FILE, identifying_values_file, shard_file
 from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
 from diagchd_batch.results.columns import (
     MASK_COLUMNS,
@@ -27,7 +27,8 @@ from diagchd_batch.results.columns import (
     with_run,
 )
 from diagchd_batch.results.columns.declaration import arrow_schema
-from diagchd_batch.results.commit import SCORES_DIGEST_KEY
+from diagchd_batch.results.columns.identifying_values import IDENTIFYING_VALUES
+from diagchd_batch.results.commit import IDENTIFYING_VALUES_KEY, SCORES_DIGEST_KEY
 from diagchd_batch.results.shard_writer import ROWS_PER_GROUP
 from diagchd_batch.results.verify.findings import REMEDIES, RESTORE, Problem, ProblemKind
 from diagchd_batch.results.verify.row_checks import Expectations, RowAudit
@@ -140,6 +141,7 @@ class ShardCheck:
                 recorded = (file.schema_arrow.metadata or {}).get(SCORES_DIGEST_KEY)
                 n_read += 1
                 if recorded == digest.encode():
+                    self._check_identifying_values(key, file.schema_arrow.metadata, findings)
                     return file.read(columns=["image_id", "uri", "sha256"], use_threads=False)
             except (ItemError, pa.ArrowException) as error:
                 findings.add_for_file(ProblemKind.MISSING_SOURCES, f"a sources file of it cannot be read: {error}")
@@ -149,6 +151,22 @@ class ShardCheck:
         elif not keys:
             findings.add_for_file(ProblemKind.MISSING_SOURCES, "the private tree has no sources file of it")
         return None
+
+    def _check_identifying_values(
+        self, sources_key: str, metadata: Mapping[bytes, bytes], findings: "_Findings"
+    ) -> None:
+        """Check the file of identifying values of the attempt that won, if the attempt wrote one."""
+        match = SOURCES_FILE.fullmatch(sources_key)
+        if match is None or IDENTIFYING_VALUES_KEY not in metadata:
+            return
+        key = identifying_values_file(self.run_id, findings.shard, match["attempt"])
+        try:
+            schema = pq.read_schema(io.BytesIO(self.private.read(key)))
+            problem = "" if schema.equals(IDENTIFYING_VALUES) else "does not have the columns of such a file"
+        except (ItemError, pa.ArrowException) as error:
+            problem = f"cannot be read: {error}"
+        if problem:
+            findings.add_for_file(ProblemKind.MISSING_SOURCES, f"{key} in the private tree {problem}")
 
 
 def _with_all_columns(rows: pa.Table) -> pa.Table:

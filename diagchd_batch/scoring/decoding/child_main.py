@@ -65,6 +65,9 @@ def _answer(decoder: InProcessDecoder, request: dict[str, Any], data: bytes) -> 
             return header, np.ascontiguousarray(frame.image_hwc_u8).data.cast("B")
         case "mask":
             return {}, np.ascontiguousarray(decoder.mask(data, MaskRequest(**request))).data.cast("B")
+        case "identifying_values":
+            found = decoder.identifying_values(data if request["of_mask"] else None)
+            return {"values": found.values, "complete": found.complete}, b""
         case unknown:
             raise ValueError(f"unknown request {unknown!r}")
 

@@ -9,6 +9,8 @@ import numpy as np
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.frames import FrameRule, chosen_frames
+from diagchd_batch.images.identifying import CollectedValues
+from diagchd_batch.images.identifying.values import NOTHING_COLLECTED
 from diagchd_batch.results.columns import REFERENCE_OK
 from diagchd_batch.scoring.decoding.in_process import Decoder, GridFrame, MaskRequest
 from diagchd_batch.sources import ObjectInfo
@@ -62,12 +64,14 @@ class SourceRecord:
         sha256: SHA-256 of the file's bytes, in hexadecimal; None if it could not be read.
         mask_sha256: The same for the mask file; None if there is none.
         errors: Texts of the errors that the file or its mask gave. They may name files.
+        collected: What the image and its mask say about the patient in their headers.
     """
 
     image: PlannedImage
     sha256: str | None = None
     mask_sha256: str | None = None
     errors: list[str] = field(default_factory=list)
+    collected: list[CollectedValues] = field(default_factory=list)
 
     def row(self) -> dict[str, str | None]:
         """Return the row of the table of sources (`results.columns.SOURCES`)."""
@@ -107,6 +111,7 @@ class FileReader:
             n_frames = decoder.open(data)
         except ItemError as error:
             source.errors.append(str(error))
+            source.collected.append(NOTHING_COLLECTED)
             yield FrameInput(image, None, None, error=error.code)
         else:
             del data  # the decoder holds it
@@ -121,6 +126,8 @@ class FileReader:
                 else:
                     reference = mask.reference(decoder, decoded, frame, lone_frame=len(frames) == 1)
                     yield FrameInput(image, frame, n_frames, decoded, reference=reference)
+            source.collected.append(_identifying_values(decoder))
+            mask.collect(decoder)
         yield source
 
     def read_mask(self, image: PlannedImage) -> tuple[bytes, str]:
@@ -170,6 +177,11 @@ class _Mask:
             self._source.errors.append(str(error))
             return Reference(error.code.value)
 
+    def collect(self, decoder: Decoder) -> None:
+        """Add to the source what the mask file says about the patient, if it was read."""
+        if self._data is not None:
+            self._source.collected.append(_identifying_values(decoder, self._data))
+
     def _read_once(self) -> bytes:
         if self._failure is not None:
             raise ItemError(self._failure, "the mask failed for an earlier frame")
@@ -180,3 +192,10 @@ class _Mask:
                 self._failure = error.code
                 raise
         return self._data
+
+
+def _identifying_values(decoder: Decoder, mask: bytes | None = None) -> CollectedValues:
+    try:
+        return decoder.identifying_values(mask)
+    except ItemError:
+        return NOTHING_COLLECTED

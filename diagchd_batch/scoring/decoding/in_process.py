@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from diagchd_batch.images.formats import FrameMetadata, ImageFile, open_image
+from diagchd_batch.images.identifying import CollectedValues, collect
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.masks import read_label_mask
 from diagchd_batch.images.resize import resize_labels, resize_to_grid
@@ -89,6 +90,17 @@ class Decoder(Protocol):
         """
         ...
 
+    def identifying_values(self, mask: bytes | None = None) -> CollectedValues:
+        """Return the texts in a file's headers and metadata that can tell who the patient is.
+
+        Args:
+            mask: The bytes of a mask file; None for the file that was opened last.
+
+        Raises:
+            ItemError: The file cannot be opened.
+        """
+        ...
+
     def close(self) -> None:
         """Release the file, and the process of the decoder if it has one."""
         ...
@@ -141,6 +153,13 @@ class InProcessDecoder:
                 lone_frame=request.lone_frame,
             )
             return resize_labels(label_map_hw_u8, settings.height, settings.width)
+
+    def identifying_values(self, mask: bytes | None = None) -> CollectedValues:
+        """See `Decoder.identifying_values`."""
+        file = self._file if mask is None else open_image(mask, self._settings.limits)
+        if file is None:
+            raise ValueError("no file is open")
+        return collect(file.identifying_values())
 
     def close(self) -> None:
         """See `Decoder.close`."""

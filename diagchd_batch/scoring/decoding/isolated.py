@@ -18,6 +18,8 @@ import numpy as np
 
 from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.identifying import CollectedValues, IdentifyingValue
+from diagchd_batch.images.identifying.values import NOTHING_COLLECTED
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, GridFrame, MaskRequest
 from diagchd_batch.scoring.decoding.messages import metadata_from_json, receive, send, settings_to_json
 
@@ -184,6 +186,17 @@ class IsolatedDecoder:
                 self._wait_after(killed)
             else:
                 return np.frombuffer(values, np.uint8).reshape(self._settings.height, self._settings.width)
+
+    def identifying_values(self, mask: bytes | None = None) -> CollectedValues:
+        """See `Decoder.identifying_values`. A file whose child dies has none, and is not blamed for it."""
+        try:
+            child = self._running_child()
+            if mask is None and self._opened_in is not child:
+                self._open_in(child)
+            answer, _ = self._ask(child, {"do": "identifying_values", "of_mask": mask is not None}, mask or b"")
+        except (_ChildError, _KilledError):
+            return NOTHING_COLLECTED
+        return CollectedValues(tuple(IdentifyingValue(*pair) for pair in answer["values"]), answer["complete"])
 
     def close(self) -> None:
         """See `Decoder.close`."""

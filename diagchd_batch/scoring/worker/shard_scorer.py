@@ -9,9 +9,11 @@ from contextlib import closing, suppress
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, StorageFault
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.identifying.values import NOTHING_COLLECTED
 from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
 from diagchd_batch.results.columns import STATUS_OK, shard_metadata, table_metadata
 from diagchd_batch.results.commit import commit_shard, record_sources
+from diagchd_batch.results.identifying_values import ShardValues
 from diagchd_batch.results.shard_writer import ShardWriter
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, SourceRecord
@@ -124,9 +126,13 @@ class ShardScorer:
         shard, run_id = reference.shard, self._settings.run_id
         images = self._plan.read_shard(reference)
         sources: list[SourceRecord] = []
+        identifying = ShardValues()
         counts: Counter[str] = Counter()
 
         def on_source(source: SourceRecord) -> None:
+            for collected in source.collected:
+                identifying.add(source.image.study_id, collected)
+            source.collected.clear()
             sources.append(source)
             self.images_done[shard] = len(sources)
 
@@ -157,6 +163,7 @@ class ShardScorer:
                     writer.write([row])
             if not attempt.isolated:
                 lease.release()  # the next shard may be scored while this one is committed
+            identifying.record(self._private, run_id, shard, attempt.attempt, self._metadata)
             record_sources(
                 self._private, run_id, shard, attempt.attempt, scores, (s.row() for s in sources), self._metadata
             )
@@ -244,4 +251,4 @@ def _nodes(deaths: Sequence[Attempt]) -> list[str]:
 def _shard_crashed(image: PlannedImage) -> Iterator[FrameInput | SourceRecord]:
     """Yield a failed frame for an image of a shard that is blamed, without touching the file."""
     yield FrameInput(image, None, None, error=FailureCode.SHARD_CRASHED)
-    yield SourceRecord(image, errors=[FailureCode.SHARD_CRASHED.value])
+    yield SourceRecord(image, errors=[FailureCode.SHARD_CRASHED.value], collected=[NOTHING_COLLECTED])

@@ -11,10 +11,12 @@ import numpy as np
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import InputConfig, ShardsConfig
+from diagchd_batch.images.identifying import CollectedValues, IdentifyingValue
 from diagchd_batch.results.columns import CLASSES, shard_metadata, table_metadata
 from diagchd_batch.results.commit import commit_shard, record_sources
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.derived_tables import write_lineage_tables
+from diagchd_batch.results.identifying_values import ShardValues
 from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.results.output import Output, open_output
 from diagchd_batch.results.run_record import PlanRecord, write_run_record
@@ -120,6 +122,12 @@ class MadeScoredOutput:
             }
             for image in images
         ]
+        values = ShardValues()
+        for image in images:
+            author = IdentifyingValue("PNG Author", f"author of {image.uri}")
+            values.add(image.study_id, CollectedValues((author,), complete=image.uri not in self.broken))
+        for attempt in ("first", "late"):
+            values.record(output.private, plan.run_id, shard, attempt, metadata)
         with tempfile.TemporaryFile() as local:
             with ShardWriter(local, shard_metadata(metadata, shard)) as writer:
                 writer.write(self.row(image) for image in images)

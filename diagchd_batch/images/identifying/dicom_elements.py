@@ -1,0 +1,146 @@
+"""Elements of a DICOM data set that can tell who the patient is, after PS3.15 Annex E."""
+
+import csv
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.charset import convert_encodings, decode_bytes, default_encoding
+from pydicom.datadict import DicomDictionary  # type: ignore[attr-defined]
+from pydicom.dataelem import DataElement, RawDataElement
+
+from diagchd_batch.images.identifying.values import IdentifyingValue
+
+MAX_DEPTH = 16
+"""Sequences that are nested deeper are not read."""
+
+MAX_BINARY_BYTES = 1_024
+"""Longer binary values are not read. They are pictures, certificates and documents."""
+
+REGISTERED_UIDS = "1.2.840.10008."
+"""UIDs of the standard itself, such as those of transfer syntaxes and kinds of objects, identify nobody."""
+
+_FREE_TEXT = frozenset(("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
+_DATES_AND_TIMES = frozenset(("DA", "DT", "TM"))  # the profile's options treat all of them, not only those it lists
+_IN_CHARACTER_SET = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT", "UN"))
+_ONE_VALUE = frozenset(("LT", "ST", "UR", "UT"))
+_BINARY = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
+_DELIMITERS = {0x5C, 0x0A, 0x0C, 0x0D, 0x09, 0x3D, 0x5E}
+_PIXEL_GROUP = 0x7FE0
+_PRINTED = re.compile(rb"[\x20-\x7e]{6,}")  # shorter runs are everywhere in binary data
+
+
+@cache
+def confidential_elements() -> dict[int, str]:
+    """Return the elements that table E.1-1 of PS3.15 lists singly: keyword by tag.
+
+    The rows of the table that stand for many elements are in `is_confidential`.
+    """
+    text = files("diagchd_batch.images.identifying").joinpath("confidential_elements.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    return {int(row["tag"], 16): row["keyword"] for row in rows}
+
+
+def is_confidential(tag: int) -> bool:
+    """Return whether table E.1-1 has an element: by itself, or as private element, curve data or overlay."""
+    group, element = tag >> 16, tag & 0xFFFF
+    in_overlay = group & 0xFF00 == 0x6000 and element in (0x3000, 0x4000)
+    return group % 2 == 1 or group & 0xFF00 == 0x5000 or in_overlay or tag in confidential_elements()
+
+
+def identifying_elements(dataset: Dataset) -> Iterator[IdentifyingValue]:
+    """Yield the values of a data set that `privacy check` looks for.
+
+    These are the elements of table E.1-1, private elements, all UIDs but those of the standard, all dates and times,
+    and all free text, in sequences too. Pixel data and long binary values are not read.
+
+    Args:
+        dataset: The data set. Its file meta information, if it has any, is read, too.
+
+    Yields:
+        Values with the keyword of their element, or with its tag if it is private.
+    """
+    meta = getattr(dataset, "file_meta", None)
+    if meta is not None:
+        yield from _elements(meta, [default_encoding], 0)
+    yield from _elements(dataset, [default_encoding], 0)
+
+
+def _elements(dataset: Dataset, inherited: list[str], depth: int) -> Iterator[IdentifyingValue]:
+    encodings = _encodings(dataset, inherited)
+    for tag in list(dataset.keys()):
+        if tag.group == _PIXEL_GROUP:
+            continue
+        element = dataset.get_item(tag)
+        vr, keyword = _meaning(element)
+        if vr == "SQ":
+            if depth < MAX_DEPTH:
+                for item in dataset[tag].value or ():
+                    yield from _elements(item, encodings, depth + 1)
+        elif vr == "UI" or vr in _FREE_TEXT or vr in _DATES_AND_TIMES or is_confidential(tag):
+            kind = f"private element ({tag.group:04X},{tag.element:04X})" if tag.is_private else keyword or f"{tag}"
+            for text in _texts(element, vr, encodings):
+                if not (vr == "UI" and text.startswith(REGISTERED_UIDS)):
+                    yield IdentifyingValue(kind, text)
+
+
+def _encodings(dataset: Dataset, inherited: list[str]) -> list[str]:
+    stated = dataset.get("SpecificCharacterSet")
+    if not stated:
+        return inherited
+    try:
+        return convert_encodings(stated)
+    except (LookupError, ValueError):
+        return inherited
+
+
+def _meaning(element: RawDataElement | DataElement) -> tuple[str, str]:
+    """Return an element's value representation and keyword, without decoding its value."""
+    known: Any = DicomDictionary.get(int(element.tag))
+    stated = element.VR or (known[0] if known else "UN")
+    return stated.split(" ")[0], known[4] if known else ""
+
+
+def _texts(element: RawDataElement | DataElement, vr: str, encodings: list[str]) -> Iterator[str]:
+    value = element.value
+    if value is None:
+        return
+    if isinstance(value, bytes):  # as it stands in the file: decoding by pydicom takes many times longer
+        if vr in _BINARY or vr == "UN":
+            if len(value) <= MAX_BINARY_BYTES:
+                yield from _texts_in_binary(value, encodings)
+            return
+        if vr in ("AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"):
+            return
+        text = _text(value, encodings if vr in _IN_CHARACTER_SET else [default_encoding])
+        yield from _separated(text, vr)
+    else:
+        for item in value if isinstance(value, (list, tuple)) or hasattr(value, "append") else (value,):
+            yield from _separated(str(item), vr)
+
+
+def _texts_in_binary(value: bytes, encodings: list[str]) -> Iterator[str]:
+    """Yield a binary value that is a text as a whole, or else the runs of printable characters in it."""
+    text = _text(value, encodings).strip(" \0")
+    if text.isprintable():
+        yield from text.split("\\")
+    else:
+        yield from (run.decode("ascii") for run in _PRINTED.findall(value))
+
+
+def _separated(text: str, vr: str) -> Iterator[str]:
+    values = text.splitlines() if vr in _ONE_VALUE else text.split("\\")
+    for value in values:
+        yield value.strip(" \0")
+
+
+def _text(value: bytes, encodings: list[str]) -> str:
+    try:
+        if len(encodings) == 1:
+            return value.decode(encodings[0])  # pydicom would warn about bytes that are not text
+        return decode_bytes(value, encodings, _DELIMITERS)
+    except (LookupError, UnicodeError):
+        return value.decode("latin-1")
