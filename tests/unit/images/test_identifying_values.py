@@ -4,12 +4,14 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 from pydicom import Dataset
+from pydicom.data import get_testdata_file
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import dcmwrite
@@ -222,6 +224,14 @@ def test_elements_of_a_dicom_object(syntax: UID) -> None:
     assert {tuple(value) for value in collect(identifying_elements(_dataset())).values} >= DICOM_VALUES - {
         ("private element (0011,1003)", "hidden name")
     }
+
+
+def test_elements_of_a_dicom_file_that_is_scored() -> None:
+    path = get_testdata_file("examples_ybr_color.dcm")
+    assert isinstance(path, str)
+    found = _found(Path(path).read_bytes())
+    uid = "1.2.840.114340.3.8251017118051.1.20160503.120850.2171"
+    assert {("StudyInstanceUID", uid), ("PerformedProcedureStepID", "SONOPPS0002171")} <= found
 
 
 def test_the_list_of_confidential_elements_is_that_of_the_standard() -> None:

@@ -1,5 +1,7 @@
 """An opened DICOM file, whose frames are read and decoded one by one."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from diagchd_batch.errors import ItemError
@@ -12,6 +14,8 @@ from diagchd_batch.images.formats.dicom.header_parser import DicomHeader, PixelE
 from diagchd_batch.images.formats.dicom.pixel_description import PALETTE, describe_pixels
 from diagchd_batch.images.formats.dicom.samples import Samples, check_syntax, decode_samples, follows_data
 from diagchd_batch.images.formats.image_file import FrameGeometry, FrameMetadata
+from diagchd_batch.images.identifying import IdentifyingValue
+from diagchd_batch.images.identifying.dicom_elements import identifying_elements
 from diagchd_batch.images.limits import DecodeLimits
 
 
@@ -85,6 +89,10 @@ class DicomFile:
         if not (np.array_equal(grey, rgb_hwc_u8[:, :, 1]) and np.array_equal(grey, rgb_hwc_u8[:, :, 2])):
             raise ItemError(FailureCode.UNSUPPORTED_FORMAT, "the picture is in colour, not grey; export it as grey")
         return grey
+
+    def identifying_values(self) -> Iterator[IdentifyingValue]:
+        """See `ImageFile.identifying_values`. Elements behind the pixels are not read."""
+        return identifying_elements(self._header.dataset)
 
     def _samples(self, index: int) -> Samples:
         samples = decode_samples(
