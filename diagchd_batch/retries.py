@@ -15,7 +15,11 @@ LONGEST_WAIT_S = 20.0
 _jittered_wait_s = tenacity.wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
 
 
-def call_with_retries(operation: Callable[[], T], retry_limit_s: Callable[[BaseException], float]) -> T:
+def call_with_retries(
+    operation: Callable[[], T],
+    retry_limit_s: Callable[[BaseException], float],
+    asked_wait_s: Callable[[BaseException], float] = lambda error: 0.0,
+) -> T:
     """Call `operation` until it succeeds or its failure is not worth another attempt.
 
     Waits are cut to the time that is left, so that the last attempt begins at the time limit and not before it.
@@ -24,6 +28,8 @@ def call_with_retries(operation: Callable[[], T], retry_limit_s: Callable[[BaseE
         operation: Called without arguments, at least once.
         retry_limit_s: Returns, for an exception that `operation` raised, how many seconds after the first attempt it is
             still retried. 0 means that it is not retried at all.
+        asked_wait_s: Returns, for such an exception, how many seconds a server asked to be left alone. The wait is at
+            least that long, unless the time limit comes first.
 
     Returns:
         What `operation` returned.
@@ -45,10 +51,15 @@ def call_with_retries(operation: Callable[[], T], retry_limit_s: Callable[[BaseE
     def left_s(state: tenacity.RetryCallState) -> float:
         return limit_s(state) - (state.seconds_since_start or 0.0)
 
+    def wait_s(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked_s = 0.0 if error is None else asked_wait_s(error)
+        return min(max(_jittered_wait_s(state), asked_s), left_s(state))
+
     retrying = tenacity.Retrying(
         retry=is_retried,
         stop=lambda state: left_s(state) <= 0,
-        wait=lambda state: min(_jittered_wait_s(state), left_s(state)),
+        wait=wait_s,
         retry_error_callback=lambda state: state.outcome and state.outcome.result(),  # raises the last exception
     )
     try:

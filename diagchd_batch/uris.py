@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.wording import shortened
 
 _REMOTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+DICOMWEB_SCHEMES = ("dicomweb+https", "dicomweb+http")
+"""The schemes of DICOMweb servers. Only their URIs have a query, which filters the studies."""
 
 
 def normalize_uri(uri: str) -> str:
@@ -20,11 +23,12 @@ def normalize_uri(uri: str) -> str:
             working directory, so normalise it before it is sent to another machine.
 
     Returns:
-        An absolute path for local files, else ``scheme://host[/path]``; without a slash at the end.
+        An absolute path for local files, else ``scheme://host[/path]``; without a slash at the end. A DICOMweb URI
+        keeps its query, in the order of its keys.
 
     Raises:
         ConfigError: The URI is empty, names no bucket or host, has a ``.`` or ``..`` part, or holds a user, a password
-            or a query, which the message does not show.
+            or a query that it must not have. The message does not show them.
     """
     if uri.startswith("file:"):
         parts = urlsplit(uri)
@@ -36,6 +40,8 @@ def normalize_uri(uri: str) -> str:
         uri = unquote(uri.removeprefix("file:").removeprefix("//").removeprefix("localhost"))
     elif remote := _REMOTE.fullmatch(uri):
         scheme, location = remote.groups()
+        if scheme.lower() in DICOMWEB_SCHEMES:
+            return _normalize_dicomweb_uri(scheme.lower(), location)
         host, _, path = location.partition("/")
         path, scheme = path.rstrip("/"), scheme.lower()
         if set(host) & set("@?#"):
@@ -52,6 +58,44 @@ def normalize_uri(uri: str) -> str:
     if not uri or "\0" in uri:
         raise ConfigError("an empty URI names no place; write a directory or s3://bucket/prefix")
     return str(Path(uri).expanduser().absolute())
+
+
+def _normalize_dicomweb_uri(scheme: str, location: str) -> str:
+    """Return the one form of a DICOMweb URI: lower-case host, and a query that is sorted by its keys."""
+    location, _, query = location.partition("?")
+    host, _, path = location.partition("/")
+    if set(host) & set("@#") or "#" in path + query:
+        raise ConfigError(
+            f"a URI that begins with {scheme}:// holds a user, a password or a fragment: write "
+            f"{scheme}://host/dicom-web, and give credentials in the environment (see docs/dicom.md)"
+        )
+    path = path.rstrip("/")
+    if not host or (path and not is_key(path)):
+        raise ConfigError(f"a URI that begins with {scheme}:// is not complete; write {scheme}://host/dicom-web")
+    place = f"{scheme}://{host.lower()}/{path}".rstrip("/")
+    filters = sorted(parse_qsl(query, keep_blank_values=True))
+    return f"{place}?{urlencode(filters)}" if filters else place
+
+
+def is_dicomweb_uri(uri: str) -> bool:
+    """Return whether a normalised URI is that of a DICOMweb server."""
+    return scheme_of(uri) in DICOMWEB_SCHEMES
+
+
+def without_query(uri: str) -> str:
+    """Return a normalised URI without the filters of a DICOMweb URI. Other URIs are returned as they are."""
+    return uri.partition("?")[0] if is_dicomweb_uri(uri) else uri
+
+
+def with_query_of(uri: str, place: str) -> str:
+    """Return `place` with the filters of the DICOMweb URI `uri`.
+
+    Args:
+        uri: A normalised URI.
+        place: Another normalised URI, without a query.
+    """
+    query = uri.partition("?")[2] if is_dicomweb_uri(uri) else ""
+    return f"{place}?{query}" if query else place
 
 
 def scheme_of(uri: str) -> str:

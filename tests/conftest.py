@@ -3,7 +3,11 @@
 import hypothesis
 import pytest
 
-pytest_plugins = ["tests.support.servers_and_hosts.radosgw", "tests.support.servers_and_hosts.ray_cluster"]
+pytest_plugins = [
+    "tests.support.servers_and_hosts.radosgw",
+    "tests.support.servers_and_hosts.ray_cluster",
+    "tests.support.servers_and_hosts.orthanc",
+]
 
 # Every run tries the same examples. They have no deadline, because an example can be slow on a busy machine.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)

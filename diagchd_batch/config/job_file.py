@@ -45,10 +45,32 @@ class FrameSpacing(Section):
         return f"max {self.max}" if self.every is None else f"every {self.every}"
 
 
+class DicomwebConfig(Section):
+    """The block `input.dicomweb`: how gently a PACS is read.
+
+    Credentials do not belong in a job file. They are named by environment variables (see docs/dicom.md).
+    """
+
+    max_requests_in_flight: PositiveInt = Field(
+        4, description="Largest number of requests that the whole run has open at a time."
+    )
+    max_requests_per_second: PositiveFloat = Field(
+        10.0, description="Largest number of requests that the whole run begins in one second."
+    )
+    allow_plaintext: bool = Field(
+        False,
+        description="Whether dicomweb+http:// may reach other machines, so that pictures and names of patients, and "
+        "credentials, cross the network unencrypted.",
+    )
+
+
 class InputConfig(Section):
     """The block `input`: where the archive lies, and how its studies are found."""
 
-    uri: str = Field(description="Directory or s3://bucket/prefix below which all images and masks lie.")
+    uri: str = Field(
+        description="Directory or s3://bucket/prefix below which all images and masks lie, or the address of a PACS "
+        "(dicomweb+https://host/dicom-web?ModalitiesInStudy=US)."
+    )
     layout: Literal["manifest", "tree", "diagchd"] = Field(
         description="manifest: a table names the images; tree: one directory per study; "
         "diagchd: IMAGE/<label>/… with MASK/<label>/…"
@@ -63,6 +85,9 @@ class InputConfig(Section):
         None, description="Grey value in the masks → class (0 background, 1 septum, 2 heart); default: 0, 1 and 2."
     )
     simulated: bool = Field(False, description="Whether the images are simulated. Every table and report then says so.")
+    dicomweb: DicomwebConfig = Field(
+        DicomwebConfig(), description="How gently a PACS is read, if input.uri names one. It changes no result."
+    )
 
     @model_validator(mode="after")
     def _manifest_goes_with_layout(self) -> "InputConfig":
@@ -74,6 +99,15 @@ class InputConfig(Section):
     def frame_rule(self) -> str:
         """The rule of `frames` in the form that plans and fingerprints hold (`images.frames.FrameRule`)."""
         return self.frames if isinstance(self.frames, str) else self.frames.rule
+
+    @model_validator(mode="after")
+    def _layouts_of_directories_need_directories(self) -> "InputConfig":
+        if self.layout in ("tree", "diagchd") and self.uri.lower().startswith("dicomweb+"):
+            raise ValueError(
+                f"input.layout: {self.layout} finds studies by directories, and a PACS has none; write layout: dicom, "
+                "or name the instances in a manifest"
+            )
+        return self
 
 
 class ModelConfig(Section):

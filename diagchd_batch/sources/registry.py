@@ -2,15 +2,21 @@
 
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from diagchd_batch.config.job_file import DicomwebConfig
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.sources.source import Source
 from diagchd_batch.uris import normalize_uri, scheme_of
 from diagchd_batch.wording import shortened
 
+if TYPE_CHECKING:
+    from diagchd_batch.sources.dicomweb.request_limit import RequestLimit
+
 SOURCES: dict[str, str] = {
+    "dicomweb+http": "diagchd_batch.sources.dicomweb.source:DicomwebSource",
+    "dicomweb+https": "diagchd_batch.sources.dicomweb.source:DicomwebSource",
     "file": "diagchd_batch.sources.local.source:LocalSource",
     "s3": "diagchd_batch.sources.s3.source:S3Source",
 }
@@ -28,25 +34,38 @@ class SourceOptions:
     Attributes:
         object_timeout_s: Seconds for which the transient failures of one object are retried.
         max_connections: Largest number of requests at the same time from one process. Local disks ignore it.
+        dicomweb: How a PACS may be read. Other sources ignore it.
+        request_limit: What the requests to a PACS share with other processes; None for a limit of this source alone.
     """
 
     object_timeout_s: float = 300.0
     max_connections: int = 32
+    dicomweb: DicomwebConfig = field(default_factory=DicomwebConfig)
+    request_limit: "RequestLimit | None" = None
 
 
-def open_source(uri: str, *, object_timeout_s: float = 300.0, max_connections: int = 32) -> Source:
+def open_source(
+    uri: str,
+    *,
+    object_timeout_s: float = 300.0,
+    max_connections: int = 32,
+    dicomweb: DicomwebConfig = DicomwebConfig(),
+    request_limit: "RequestLimit | None" = None,
+) -> Source:
     """Return the source at `uri`. Nothing is contacted before the source is used.
 
     Args:
-        uri: A path, ``file:///directory`` or ``s3://bucket/prefix``.
+        uri: A path, ``file:///directory``, ``s3://bucket/prefix`` or ``dicomweb+https://host/path?filters``.
         object_timeout_s: Seconds for which the transient failures of one object are retried.
         max_connections: Largest number of requests at the same time from one process. Local disks ignore it.
+        dicomweb: How a PACS may be read (`input.dicomweb`). Other sources ignore it.
+        request_limit: What the requests to a PACS share with other processes; None for a limit of this source alone.
 
     Raises:
         ConfigError: The URI is malformed, or no source is registered for its scheme.
     """
     uri = normalize_uri(uri)
-    return class_for(uri, SOURCES)(uri, SourceOptions(object_timeout_s, max_connections))
+    return class_for(uri, SOURCES)(uri, SourceOptions(object_timeout_s, max_connections, dicomweb, request_limit))
 
 
 def class_for(uri: str, registry: Mapping[str, str]) -> Any:

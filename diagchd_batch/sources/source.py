@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +108,26 @@ class Source(Protocol):
 
         Raises:
             ItemError: The object cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class HeaderSource(Protocol):
+    """A source that tells the headers of its DICOM objects without their being read one by one, such as a PACS."""
+
+    def list_headers(
+        self, progress: Callable[[int], None] | None = None
+    ) -> Iterator[tuple[ObjectInfo, "Dataset", str | None]]:
+        """Yield the header of every object, in no particular order.
+
+        Args:
+            progress: Called from time to time with the number of objects seen so far.
+
+        Yields:
+            The object, its attributes without pixels, and its transfer syntax if the source tells it.
+
+        Raises:
+            StorageFault: The source as a whole cannot be used.
         """
         ...

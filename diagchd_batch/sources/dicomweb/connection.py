@@ -1,0 +1,230 @@
+"""Requests to one DICOMweb server: the run's limit, retries, and errors that say what to do and name no patient.
+
+The module uses `requests` and not `DICOMwebClient` of dicomweb-client (0.61), for these reasons. The client parses an
+instance into a data set, so its bytes, and with them the digest, are lost. It waits for a whole body with no limit of
+time or size. It repeats a request for four statuses only: not for a cut body, a reset connection or status 500, not
+until a time limit, and it ignores Retry-After. It follows redirects. It logs UIDs, which are identifiers. It keeps the
+warning of a server that more results exist to its log.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, NoReturn, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from diagchd_batch.errors import StorageFault
+from diagchd_batch.retries import call_with_retries
+from diagchd_batch.sources.dicomweb.address import DicomwebAddress
+from diagchd_batch.sources.dicomweb.credentials import Credentials, read_credentials
+from diagchd_batch.sources.dicomweb.errors import (
+    REMEDIES,
+    REQUEST_ERRORS,
+    CutBodyError,
+    Failure,
+    Kind,
+    RequestFailedError,
+    classify,
+    classify_status,
+)
+from diagchd_batch.sources.dicomweb.request_limit import RequestLimit
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 60.0
+CHUNK_BYTES = 256 << 10
+DICOM_JSON = "application/dicom+json, application/json"
+
+_MAX_JSON_BYTES = 256 << 20
+_WITH_BODY = (200, 206)
+_NO_RESULT = 204
+
+
+class DicomwebConnection:
+    """One process's connection to a server. Any thread may use it, and a forked child makes its own."""
+
+    def __init__(
+        self, address: DicomwebAddress, limit: RequestLimit, object_timeout_s: float, max_connections: int
+    ) -> None:
+        """Prepare the connection. Nothing is contacted.
+
+        Args:
+            address: The server.
+            limit: What all requests of the run share.
+            object_timeout_s: Seconds for which failed requests are retried.
+            max_connections: Largest number of connections that are kept open.
+        """
+        self.address = address
+        self.object_timeout_s = object_timeout_s
+        self._limit = limit
+        self._max_connections = max_connections
+        self._timeouts_s = (min(CONNECT_TIMEOUT_S, object_timeout_s), min(READ_TIMEOUT_S, object_timeout_s))
+        self._reset()
+
+    def _reset(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._opened: tuple[requests.Session, Credentials] | None = None
+
+    def get(
+        self,
+        path: str,
+        accept: str,
+        consume: Callable[[requests.Response, float], T],
+        params: Sequence[tuple[str, str]] = (),
+        timeout_s: float | None = None,
+    ) -> T | None:
+        """Return what `consume` makes of the answer to a GET request.
+
+        The request is repeated while it fails for a passing reason. If the server refuses the credentials, they are
+        read again, because a token may have been renewed, and the request is repeated once if they changed.
+
+        Args:
+            path: The path below the base URL.
+            accept: The media types that are asked for.
+            consume: Called with an answer whose body was not read, and with the deadline, as `time.monotonic` counts.
+            params: The query.
+            timeout_s: Seconds for which transient failures are retried; `object_timeout_s` by default.
+
+        Returns:
+            What `consume` returned, or None if the server says that there is nothing (status 204).
+
+        Raises:
+            RequestFailedError: The failure is permanent, or the time is up.
+        """
+        limit_s = self.object_timeout_s if timeout_s is None else timeout_s
+        renewed = False
+
+        def attempt() -> T | None:
+            nonlocal renewed
+            opened = self._open()
+            failure = None
+            with self._limit.slot():
+                try:
+                    with closing(self._send(opened, path, accept, params)) as answer:
+                        if answer.status_code == _NO_RESULT:
+                            return None
+                        if answer.status_code in _WITH_BODY:
+                            return consume(answer, time.monotonic() + limit_s)
+                        failure = classify_status(answer.status_code, answer.headers.get("Retry-After"))
+                except REQUEST_ERRORS as error:
+                    failure = classify(error)
+            if failure.kind is Kind.CREDENTIALS and not renewed:
+                renewed = True
+                if self._renew(opened):
+                    return attempt()
+            raise RequestFailedError(failure)
+
+        def retry_limit_s(error: BaseException) -> float:
+            transient = isinstance(error, RequestFailedError) and error.failure.kind is Kind.TRANSIENT
+            return limit_s if transient else 0.0
+
+        def asked_wait_s(error: BaseException) -> float:
+            return error.failure.wait_s if isinstance(error, RequestFailedError) else 0.0
+
+        return call_with_retries(attempt, retry_limit_s, asked_wait_s)
+
+    def get_json(
+        self, path: str, params: Sequence[tuple[str, str]] = (), timeout_s: float | None = None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Return the data sets of a DICOM JSON answer, and whether the server warns that it has more.
+
+        Raises:
+            RequestFailedError: The failure is permanent, or the time is up.
+        """
+
+        def consume(answer: requests.Response, deadline_s: float) -> tuple[list[dict[str, Any]], bool]:
+            if "json" not in answer.headers.get("Content-Type", "").lower():
+                raise RequestFailedError(Failure(Kind.NOT_DICOMWEB, "no JSON"))
+            body = bytearray()
+            for chunk in read_body(answer, deadline_s):
+                body += chunk
+                if len(body) > _MAX_JSON_BYTES:
+                    raise RequestFailedError(Failure(Kind.OTHER, "an answer of more than 256 MiB"))
+            try:
+                found = json.loads(body) if body.strip() else []
+            except ValueError:
+                raise CutBodyError("the JSON has no end") from None
+            found = [found] if isinstance(found, dict) else found  # some servers send a lone data set without a list
+            if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+                raise RequestFailedError(Failure(Kind.NOT_DICOMWEB, "no list of data sets"))
+            return found, "additional" in answer.headers.get("Warning", "").lower()
+
+        return self.get(path, DICOM_JSON, consume, params, timeout_s) or ([], False)
+
+    def raise_fault(self, failure: Failure) -> NoReturn:
+        """Raise the fault of a request that failed.
+
+        Args:
+            failure: What the server or the connection answered.
+
+        Raises:
+            StorageFault: Always. The message says what to do, and names no UID because faults are written to logs.
+        """
+        text = REMEDIES.get(failure.kind, "refuses a request: look the code up in the server's documentation")
+        if failure.kind is Kind.TRANSIENT:
+            text += f" (retried for {self.object_timeout_s:g} s)"
+        raise StorageFault(f"{self.address.place} {text} [{failure.code}]") from None
+
+    def _send(
+        self, opened: tuple[requests.Session, Credentials], path: str, accept: str, params: Sequence[tuple[str, str]]
+    ) -> requests.Response:
+        session, credentials = opened
+        return session.get(
+            self.address.base_url + path,
+            params=list(params),
+            headers={"Accept": accept},
+            auth=credentials.auth,
+            cert=credentials.client_certificate,
+            # Given with each request, because a variable such as REQUESTS_CA_BUNDLE would replace the session's own.
+            verify=credentials.ca_file or True,
+            timeout=self._timeouts_s,
+            allow_redirects=False,
+            stream=True,
+        )
+
+    def _open(self) -> tuple[requests.Session, Credentials]:
+        if self._process != os.getpid():  # after a fork, sockets and perhaps a held lock belong to the parent
+            self._reset()
+        with self._lock:
+            if self._opened is None:
+                session = requests.Session()
+                session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+                # Images are compressed already; for the server to compress them again would load it for nothing.
+                session.headers["Accept-Encoding"] = "identity"
+                adapter = HTTPAdapter(pool_connections=1, pool_maxsize=self._max_connections)
+                session.mount("https://", adapter)
+                session.mount("http://", adapter)
+                self._opened = session, read_credentials()
+            return self._opened
+
+    def _renew(self, refused: tuple[requests.Session, Credentials]) -> bool:
+        """Read the credentials again, and return whether they changed: accounts are locked after wrong passwords."""
+        with self._lock:
+            if self._opened is refused:
+                self._opened = refused[0], read_credentials()
+            return self._opened is None or self._opened[1] != refused[1]
+
+
+def read_body(answer: requests.Response, deadline_s: float) -> Iterator[bytes]:
+    """Yield the body of an answer in chunks.
+
+    Args:
+        answer: The answer.
+        deadline_s: When an unfinished body is given up, as `time.monotonic` counts.
+
+    Raises:
+        Exception: One of `REQUEST_ERRORS`; a body that is shorter than its stated length is one of them.
+    """
+    for chunk in answer.iter_content(CHUNK_BYTES):
+        yield chunk
+        # A body that arrives in small drops never reaches the time-out of a single read.
+        if time.monotonic() >= deadline_s:
+            raise TimeoutError
