@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from diagchd_batch.config.job_file import JobConfig, LimitsConfig
+from diagchd_batch.config.job_file import DicomwebConfig, JobConfig, LimitsConfig
 from diagchd_batch.config.overlapping_uris import refuse_private_in_output
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.results.output import Output, open_output
@@ -39,6 +39,7 @@ class Workspace(Output):
         private_uri: str | None = None,
         *,
         input_uri: str | None = None,
+        dicomweb: DicomwebConfig = DicomwebConfig(),
         environ: Mapping[str, str] | None = None,
         object_timeout_s: float = DEFAULT_OBJECT_TIMEOUT_S,
     ) -> "Workspace":
@@ -48,6 +49,7 @@ class Workspace(Output):
             uri: The output: a path or ``s3://bucket/prefix``.
             private_uri: Where the private tree lies, if not in ``_private/`` of the output.
             input_uri: The archive, for commands that read it.
+            dicomweb: How the archive may be read if it is a PACS.
             environ: The environment variables; this process's by default.
             object_timeout_s: Seconds after which retries of one object end.
 
@@ -57,7 +59,9 @@ class Workspace(Output):
         """
         refuse_private_in_output(uri, private_uri)
         opened = open_output(uri, private_uri, object_timeout_s=object_timeout_s)
-        archive = None if input_uri is None else open_source(input_uri, object_timeout_s=object_timeout_s)
+        archive = (
+            None if input_uri is None else open_source(input_uri, object_timeout_s=object_timeout_s, dicomweb=dicomweb)
+        )
         return cls(opened.storage, opened.private, archive, os.environ if environ is None else environ)
 
     @classmethod
@@ -72,6 +76,7 @@ class Workspace(Output):
             config.output.uri,
             config.output.private_uri,
             input_uri=config.input.uri,
+            dicomweb=config.input.dicomweb,
             environ=environ,
             object_timeout_s=config.limits.object_timeout_s,
         )
@@ -83,12 +88,13 @@ class Workspace(Output):
         return self.input
 
     def with_short_timeout(self, limits: LimitsConfig) -> "Workspace":
-        """Return the same places with a time-out for work that must not wait: monitoring, and a run's last words."""
-        input_uri = None if self.input is None else self.input.uri
+        """Return the output with a time-out for work that must not wait: monitoring, and a run's last words.
+
+        Such work does not read the archive, so `input` is None.
+        """
         return self.open(
             self.storage.uri,
             self.private.uri,
-            input_uri=input_uri,
             environ=self.environ,
             object_timeout_s=short_timeout_s(limits.object_timeout_s),
         )

@@ -13,7 +13,7 @@ from contextlib import suppress
 from diagchd_batch.config.job_file import EvaluationConfig, JobConfig
 from diagchd_batch.errors import ConfigError, DiagchdBatchError
 from diagchd_batch.output_layout import PRIVATE, PRIVATE_V1
-from diagchd_batch.uris import is_local_path, normalize_uri
+from diagchd_batch.uris import is_local_path, normalize_uri, without_query
 
 _UNNAMED = "an unforeseen fault"
 
@@ -105,6 +105,9 @@ def _forms(uri: str) -> set[str]:
     forms = {uri} if "/" in uri else set()  # without a slash it could be an ordinary word
     with suppress(ConfigError):
         forms.add(normalize_uri(uri))
+    # A PACS is named without its filters in messages, and a library could name it as the URL that it asks.
+    forms |= {without_query(form) for form in forms}
+    forms |= {form.removeprefix("dicomweb+") for form in forms}
     forms |= {os.path.realpath(form) for form in forms if is_local_path(form)}
     forms |= {json.dumps(form)[1:-1] for form in forms} | {repr(form)[1:-1] for form in forms}
     return {form.rstrip("/") or "/" for form in forms}

@@ -252,7 +252,9 @@ def _calls_per_s(call: Callable[[], Any], min_seconds: float) -> float:
 
 
 def _decode_images_per_s(settings: RunSettings, images: list[PlannedImage]) -> tuple[float, list[FrameInput]]:
-    reader = FileReader(open_source(settings.input_uri), settings.frame_rule, settings.limits.max_file_bytes)
+    reader = FileReader(
+        open_source(settings.input_uri, dicomweb=settings.dicomweb), settings.frame_rule, settings.limits.max_file_bytes
+    )
     decode_settings = DecodeSettings(settings.decode_limits, settings.model.height, settings.model.width, None)
     decoder = InProcessDecoder(decode_settings, ByteBudget(PIXEL_BYTES_IN_FLIGHT))
     began_s = time.perf_counter()

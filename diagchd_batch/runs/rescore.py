@@ -141,7 +141,11 @@ def rescore(
     rows = _committed(output, record.run_id, sample)
     plan = open_plan(output.private, record.run_id)
     root = InputRoot.read(output.private, output_layout.INPUT_ROOT)
-    archive = open_source(root.current if root else config.input.uri, object_timeout_s=config.limits.object_timeout_s)
+    archive = open_source(
+        root.current if root else config.input.uri,
+        object_timeout_s=config.limits.object_timeout_s,
+        dicomweb=config.input.dicomweb,
+    )
     images, unusable = _usable_images(output, plan, archive, rows)
     limits = DecodeLimits(max_pixels=config.limits.max_pixels, max_file_bytes=config.limits.max_file_bytes)
     settings = DecodeSettings(limits, spec.height, spec.width, config.input.label_map)

@@ -12,13 +12,13 @@ from diagchd_batch.uris import normalize_uri, scheme_of
 from diagchd_batch.wording import shortened
 
 if TYPE_CHECKING:
-    from diagchd_batch.sources.dicomweb.request_limit import RequestLimit
+    from diagchd_batch.sources.request_limit import RequestLimit
 
 SOURCES: dict[str, str] = {
-    "dicomweb+http": "diagchd_batch.sources.dicomweb.source:DicomwebSource",
-    "dicomweb+https": "diagchd_batch.sources.dicomweb.source:DicomwebSource",
     "file": "diagchd_batch.sources.local.source:LocalSource",
     "s3": "diagchd_batch.sources.s3.source:S3Source",
+    "dicomweb+https": "diagchd_batch.sources.dicomweb.source:DicomwebSource",
+    "dicomweb+http": "diagchd_batch.sources.dicomweb.source:DicomwebSource",
 }
 """The class of each scheme, as ``module:class``.
 

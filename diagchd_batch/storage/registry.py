@@ -45,4 +45,4 @@ def open_store(
         ConfigError: The URI is malformed, or no store is registered for its scheme.
     """
     uri = normalize_uri(uri)
-    return class_for(uri, STORES)(uri, StoreOptions(object_timeout_s, max_connections, owner_only))
+    return class_for(uri, STORES)(uri, StoreOptions(object_timeout_s, max_connections, owner_only=owner_only))

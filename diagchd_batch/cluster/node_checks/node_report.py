@@ -1,7 +1,7 @@
 """What a node reports about itself before work begins. Imports nothing that a node may lack."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from diagchd_batch.cluster.node_checks.python_requirements import unsuitable_node
 
@@ -20,6 +20,7 @@ class NodeProbe:
         input_key: The key of one object of the archive, or None if it is empty.
         answer_suffix: What the node appends to the key of the driver's file to name its own file beside it.
         versions: The driver's `package_versions`.
+        dicomweb: How the archive may be read if it is a PACS: the block `input.dicomweb`.
     """
 
     trees: "dict[str, tuple[str, str, bytes]]"
@@ -27,6 +28,7 @@ class NodeProbe:
     input_key: "str | None"
     answer_suffix: str
     versions: "dict[str, str]"
+    dicomweb: "dict[str, Any]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def probe_node(probe: NodeProbe) -> NodeReport:
     if problem := unsuitable_node():
         return NodeReport(problem)
     from diagchd_batch.cluster.node_checks.package_versions import version_differences
+    from diagchd_batch.config.job_file import DicomwebConfig
     from diagchd_batch.errors import DiagchdBatchError, ItemError
     from diagchd_batch.sources import open_source
     from diagchd_batch.storage import open_store
@@ -70,7 +73,8 @@ def probe_node(probe: NodeProbe) -> NodeReport:
             else:
                 unshared.append(setting)
         if probe.input_key is not None:
-            archive = open_source(probe.input_uri, object_timeout_s=SHORT_TIMEOUT_S)
+            dicomweb = DicomwebConfig(**probe.dicomweb)
+            archive = open_source(probe.input_uri, object_timeout_s=SHORT_TIMEOUT_S, dicomweb=dicomweb)
             if not _has(archive, probe.input_key):
                 unshared.append("input.uri")
     except DiagchdBatchError as error:

@@ -46,7 +46,7 @@ def check_nodes(config: JobConfig) -> None:
         trees["output.private_uri"] = output.private
     token = secrets.token_hex(8)
     key, content = f"{output_layout.RUNS_PREFIX}{_DIRECTORY}/{token}", token.encode()
-    archive = open_source(config.input.uri)
+    archive = open_source(config.input.uri, dicomweb=config.input.dicomweb)
     first = next(iter(archive.list()), None)
     probe = NodeProbe(
         {setting: (tree.uri, key, content) for setting, tree in trees.items()},
@@ -54,6 +54,7 @@ def check_nodes(config: JobConfig) -> None:
         None if first is None else first.key,
         "",
         package_versions(),
+        config.input.dicomweb.model_dump(),
     )
     try:
         for tree in trees.values():

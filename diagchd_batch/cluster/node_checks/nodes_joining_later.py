@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from diagchd_batch import output_layout
 from diagchd_batch.cluster.node_checks.package_versions import package_versions, version_differences
+from diagchd_batch.config.job_file import DicomwebConfig
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.sources import Source, open_source
@@ -32,6 +33,7 @@ class RunPlaces:
         output_uri: The output.
         private_uri: The private tree.
         object_timeout_s: Seconds that storage is waited for.
+        dicomweb: How the archive may be read if it is a PACS.
     """
 
     run_id: str
@@ -40,6 +42,7 @@ class RunPlaces:
     output_uri: str
     private_uri: str
     object_timeout_s: float
+    dicomweb: DicomwebConfig
 
 
 class NodeProof(JsonRecord):
@@ -94,7 +97,7 @@ def late_node_problem(places: RunPlaces) -> str:
     """
     private = open_store(places.private_uri, object_timeout_s=places.object_timeout_s, owner_only=True)
     output = open_store(places.output_uri, object_timeout_s=places.object_timeout_s)
-    inputs = open_source(places.input_uri, object_timeout_s=places.object_timeout_s)
+    inputs = open_source(places.input_uri, object_timeout_s=places.object_timeout_s, dicomweb=places.dicomweb)
     proof = NodeProof.read(private, output_layout.node_proof(places.run_id, places.submission))
     if proof is None:
         return _unshared("the private tree")

@@ -5,7 +5,8 @@ import sys
 
 PYTHON_FROM = (3, 11)
 PACKAGES = (
-    *("boto3", "duckdb", "h5py", "jinja2", "keras", "numpy", "pandas", "PIL", "pyarrow", "pydantic", "ray", "rich"),
+    *("boto3", "dicomweb_client", "duckdb", "h5py", "highdicom", "imagecodecs", "jinja2", "jpeg_ls", "keras", "numpy"),
+    *("openjpeg", "pandas", "PIL", "pyarrow", "pydantic", "pydicom", "pylibjpeg", "ray", "requests", "rich", "rle"),
     *("scipy", "sklearn", "statsmodels", "tenacity", "tensorflow", "typer", "yaml"),
 )
 """The import names of this package's dependencies. The package itself is sent with each job."""

@@ -59,12 +59,12 @@ class RunPictures:
         self._output, self._run_id = output, run_id
         self._plan: Plan = open_plan(output.private, run_id)
         self._limits = DecodeLimits(max_pixels=job.limits.max_pixels, max_file_bytes=job.limits.max_file_bytes)
-        self._input_uri = job.input.uri
+        self._input_config = job.input
 
     @cached_property
     def _input(self) -> Source:
         """The run's input. Raises StorageFault if it cannot be reached."""
-        storage = open_source(self._input_uri)
+        storage = open_source(self._input_config.uri, dicomweb=self._input_config.dicomweb)
         storage.probe()
         return storage
 

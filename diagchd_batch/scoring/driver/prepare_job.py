@@ -230,6 +230,7 @@ class Job:
             has_masks=plan.n_masks > 0,
             until_s=self._until_s,
             has_node_proof=True,
+            dicomweb=self.config.input.dicomweb,
             min_memory_bytes=self._min_memory_bytes,
         )
 

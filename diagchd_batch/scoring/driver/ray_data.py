@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from diagchd_batch.cluster.node_checks.excluded_nodes import ExcludedNodes
+from diagchd_batch.cluster.request_permits import start_permits
 from diagchd_batch.errors import RunFault
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan
 from diagchd_batch.scoring.liveness.progress_events import ShardSummary
@@ -17,6 +18,7 @@ from diagchd_batch.scoring.worker.ray_entry import OUTCOME, ShardActor
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.worker_process import read_outcomes
 from diagchd_batch.studies.plan.planned_images import ShardReference
+from diagchd_batch.uris import is_dicomweb_uri
 
 SHARDS_IN_FLIGHT_PER_ACTOR = 2
 TICK_S = 1.0
@@ -53,7 +55,9 @@ def run_shards(
     """
     outcomes: queue.Queue[Any] = queue.Queue()
     excluded = ExcludedNodes(actors.cpus, actors.gpus, on_excluded) if on_excluded else None
-    dataset = _dataset(settings, shards, actors, excluded.reports if excluded else None)
+    # Ray ends an actor that nobody refers to, so this one lives until the function returns.
+    permits = start_permits(settings.dicomweb) if is_dicomweb_uri(settings.input_uri) else None
+    dataset = _dataset(settings, shards, actors, excluded.reports if excluded else None, permits)
     # Ray's iterator blocks without a time limit, so it gets a thread, and signals and ticks stay in this one
     threading.Thread(target=_follow, args=(dataset, outcomes), name="ray-data", daemon=True).start()
     next_tick_s = time.monotonic()
@@ -86,7 +90,9 @@ def _follow(dataset: Any, outcomes: queue.Queue[Any]) -> None:
         outcomes.put(error)
 
 
-def _dataset(settings: RunSettings, shards: Sequence[ShardReference], actors: ActorPlan, reports: Any) -> Any:
+def _dataset(
+    settings: RunSettings, shards: Sequence[ShardReference], actors: ActorPlan, reports: Any, permits: Any
+) -> Any:
     import ray.data
 
     # never start more actors than there are shards
@@ -104,7 +110,7 @@ def _dataset(settings: RunSettings, shards: Sequence[ShardReference], actors: Ac
         dataset = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
     return dataset.map_batches(
         ShardActor,
-        fn_constructor_kwargs={"settings": pickle.dumps(settings), "reports": reports},
+        fn_constructor_kwargs={"settings": pickle.dumps(settings), "reports": reports, "permits": permits},
         batch_size=1,
         num_cpus=actors.cpus,
         num_gpus=actors.gpus,

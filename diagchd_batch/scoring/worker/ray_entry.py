@@ -22,18 +22,19 @@ class ShardActor:
         reports: The driver's `NodeReports`, if nodes may join during the run. An actor on a node that cannot work
             reports it there and ends itself, so that Ray starts it on another node. Without it the problem is a fault
             that ends the run.
+        permits: The driver's actor that hands out the permits of requests to a PACS; None for other archives.
     """
 
-    def __init__(self, settings: bytes, reports: Any = None) -> None:
+    def __init__(self, settings: bytes, reports: Any = None, permits: Any = None) -> None:
         self._problem = unsuitable_node()
         if not self._problem:
-            self._problem = self._start(settings, may_leave=reports is not None)
+            self._problem = self._start(settings, permits, may_leave=reports is not None)
         if self._problem and reports is not None:
             from diagchd_batch.cluster.node_checks.excluded_nodes import leave_node
 
             leave_node(reports, self._problem)
 
-    def _start(self, pickled: bytes, *, may_leave: bool) -> str:
+    def _start(self, pickled: bytes, permits: Any, *, may_leave: bool) -> str:
         """Make the worker, and return why this node cannot run it, if so."""
         settings = pickle.loads(pickled)
         if may_leave and settings.min_memory_bytes:
@@ -43,7 +44,11 @@ class ShardActor:
                 return problem
         from diagchd_batch.scoring.worker.worker_process import ShardWorker
 
-        self._worker = ShardWorker(settings)
+        if permits is not None:
+            from diagchd_batch.cluster.request_permits import RemotePermits
+
+            permits = RemotePermits(permits)
+        self._worker = ShardWorker(settings, permits)
         return self._worker.node_problem
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -1,9 +1,9 @@
 """The settings of a worker: small, fixed for one submission, and free of the identifier key and of the plan."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from diagchd_batch.cluster.node_checks.nodes_joining_later import RunPlaces
-from diagchd_batch.config.job_file import LimitsConfig
+from diagchd_batch.config.job_file import DicomwebConfig, LimitsConfig
 from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.model.spec import ModelSpec
@@ -32,6 +32,7 @@ class RunSettings:
         until_s: The Unix time by which every shard must have ended, or None.
         has_node_proof: Whether a worker checks that its node sees the driver's places
             (`cluster.node_checks.nodes_joining_later`).
+        dicomweb: How the archive may be read if it is a PACS.
         min_memory_bytes: The memory that an actor must have for a batch, or 0 if that is not checked.
     """
 
@@ -52,6 +53,7 @@ class RunSettings:
     has_masks: bool
     until_s: float | None = None
     has_node_proof: bool = False
+    dicomweb: DicomwebConfig = field(default_factory=DicomwebConfig)
     min_memory_bytes: int = 0
 
     @property
@@ -64,6 +66,7 @@ class RunSettings:
             self.output_uri,
             self.private_uri,
             self.limits.object_timeout_s,
+            self.dicomweb,
         )
 
     @property

@@ -26,6 +26,7 @@ from diagchd_batch.scoring.liveness.stall_watchdog import StallWatchdog
 from diagchd_batch.scoring.worker.pipeline import Model, ModelLease, ShardPipeline
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.sources import open_source
+from diagchd_batch.sources.request_limit import RequestLimit
 from diagchd_batch.storage import open_store
 from diagchd_batch.storage.timeouts import short_timeout_s
 from diagchd_batch.studies.plan.planned_images import PlannedImage, ShardReference
@@ -51,13 +52,16 @@ class ShardScorer:
         images_done: For each shard in progress, the number of image files read so far. May be read at any time.
     """
 
-    def __init__(self, settings: RunSettings, model: Model, worker: Worker) -> None:
+    def __init__(
+        self, settings: RunSettings, model: Model, worker: Worker, request_limit: RequestLimit | None = None
+    ) -> None:
         """Open the storages and the plan of a run.
 
         Args:
             settings: The settings of the run's current submission.
             model: The model that scores; a `Predictor`, or anything else that implements the protocol.
             worker: This process, as attempt markers name it.
+            request_limit: What the requests to a PACS share with the run's other workers; None if there are no others.
 
         Raises:
             StorageFault: A storage or the plan cannot be read.
@@ -66,7 +70,13 @@ class ShardScorer:
         self._model = model
         timeout_s = settings.limits.object_timeout_s
         connections = 2 * settings.decoder_threads + 2
-        self._input = open_source(settings.input_uri, object_timeout_s=timeout_s, max_connections=connections)
+        self._input = open_source(
+            settings.input_uri,
+            object_timeout_s=timeout_s,
+            max_connections=connections,
+            dicomweb=settings.dicomweb,
+            request_limit=request_limit,
+        )
         self._output = open_store(settings.output_uri, object_timeout_s=timeout_s)
         self._private = open_store(settings.private_uri, object_timeout_s=timeout_s, owner_only=True)
         self._plan = open_plan(self._private, settings.run_id)

@@ -21,6 +21,7 @@ from diagchd_batch.scoring.liveness.shard_attempts import Worker
 from diagchd_batch.scoring.liveness.stop_conditions import Ending, StopConditions
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
+from diagchd_batch.sources.request_limit import Permits, RequestLimit
 from diagchd_batch.storage import open_store
 from diagchd_batch.storage.timeouts import short_timeout_s
 from diagchd_batch.studies.plan.planned_images import ShardReference
@@ -29,12 +30,16 @@ from diagchd_batch.studies.plan.planned_images import ShardReference
 class ShardWorker:
     """Made once per worker; called with a shard reference as a batch of one row, several calls at a time.
 
+    Args:
+        settings: The submission.
+        permits: What hands out the permits of requests to a PACS, for all workers of the run.
+
     Attributes:
         node_problem: Why this node cannot work on the run, with the remedy; empty if it can. A worker with a problem
             must not be called.
     """
 
-    def __init__(self, settings: RunSettings) -> None:
+    def __init__(self, settings: RunSettings, permits: Permits | None = None) -> None:
         self._settings = settings
         patience_s = short_timeout_s(settings.limits.object_timeout_s)
         self._private = open_store(settings.private_uri, object_timeout_s=patience_s, owner_only=True)
@@ -63,7 +68,8 @@ class ShardWorker:
             model = Predictor(settings.model, settings.batch_size, settings.intra_op_threads)
             self._devices = list(model.devices)
             self._heartbeat.beat()  # a short run may end before the next one, and its record would name no device
-            self._scorer = ShardScorer(settings, model, self._worker)
+            limit = None if permits is None else RequestLimit(permits)
+            self._scorer = ShardScorer(settings, model, self._worker, limit)
         except Exception as error:
             fault = self._fault(error)
             self._start_fault = fault | {"message": f"node {self._worker.node}: {fault['message']}"}

@@ -83,7 +83,13 @@ def is_uid(text: str) -> bool:
 
 
 def instance_key(study: str, series: str, instance: str) -> str:
-    """Return the key of an instance from its three UIDs."""
+    """Return the key of an instance.
+
+    Args:
+        study: UID of the study.
+        series: UID of the series.
+        instance: UID of the instance.
+    """
     return f"studies/{study}/series/{series}/instances/{instance}"
 
 

@@ -33,7 +33,7 @@ from diagchd_batch.sources.dicomweb.errors import (
     classify,
     classify_status,
 )
-from diagchd_batch.sources.dicomweb.request_limit import RequestLimit
+from diagchd_batch.sources.request_limit import RequestLimit
 
 T = TypeVar("T")
 
@@ -135,6 +135,11 @@ class DicomwebConnection:
         self, path: str, params: Sequence[tuple[str, str]] = (), timeout_s: float | None = None
     ) -> tuple[list[dict[str, Any]], bool]:
         """Return the data sets of a DICOM JSON answer, and whether the server warns that it has more.
+
+        Args:
+            path: The path below the base URL.
+            params: The query.
+            timeout_s: Seconds for which transient failures are retried; `object_timeout_s` by default.
 
         Raises:
             RequestFailedError: The failure is permanent, or the time is up.

@@ -10,11 +10,11 @@ from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources.dicomweb.address import parse_address, uids_of, url_path
 from diagchd_batch.sources.dicomweb.connection import DicomwebConnection, read_body
 from diagchd_batch.sources.dicomweb.errors import CutBodyError, Failure, Kind, RequestFailedError
-from diagchd_batch.sources.dicomweb.listing import headers_by_study, keys_by_study
 from diagchd_batch.sources.dicomweb.multipart import Part, boundary_of, content_start, split_parts
-from diagchd_batch.sources.dicomweb.request_limit import PermitBook, RequestLimit
 from diagchd_batch.sources.dicomweb.search import has_instance
+from diagchd_batch.sources.dicomweb.study_listing import headers_by_study, keys_by_study
 from diagchd_batch.sources.registry import SourceOptions
+from diagchd_batch.sources.request_limit import PermitBook, RequestLimit
 from diagchd_batch.sources.source import ObjectInfo
 from diagchd_batch.uris import check_key, check_prefix
 

@@ -1,7 +1,8 @@
 """A real PACS for tests: Debian's Orthanc with DICOMweb on loopback, started once per test session.
 
 `pacs` is a server of the session; every test empties it first. Tests that use it are skipped with a reason if Orthanc
-or dcmtk is not installed. Orthanc keeps its files in a directory of its own, so that it can be killed and started again.
+or dcmtk is not installed. Orthanc keeps its files in a directory of its own, so that it can be killed and started
+again.
 """
 
 import base64

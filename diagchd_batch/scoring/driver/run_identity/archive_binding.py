@@ -12,11 +12,11 @@ from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.results.lineage import newest_runs
 from diagchd_batch.scoring.driver.run_identity.identity import read_identity
 from diagchd_batch.storage import Store
-from diagchd_batch.uris import normalize_uri
+from diagchd_batch.uris import normalize_uri, without_query
 
 
 class InputRoot(JsonRecord):
-    """Where an output's archive lies.
+    """Where an output's archive lies. The filters of a PACS are no part of it, because they name no other archive.
 
     Attributes:
         first: The URI of the first run. It stands for the archive in the identity of every run, so that run ids and
@@ -45,7 +45,7 @@ def resolve_input_root(output: Store, private: Store, uri: str, *, moved: bool) 
         ConfigError: The output is bound to another root, and the archive was not declared as moved.
         DamagedRecordError: The recorded root cannot be read.
     """
-    uri = normalize_uri(uri)
+    uri = without_query(normalize_uri(uri))
     bound = InputRoot.read(private, output_layout.INPUT_ROOT) or _root_of_newest_run(output, private)
     if bound is None:
         return InputRoot(first=uri, current=uri)
@@ -86,7 +86,7 @@ def _root_of_newest_run(output: Store, private: Store) -> InputRoot | None:
     for record in newest_runs(output, on_damaged=lambda *_: None):
         identity = read_identity(private, record.run_id)
         if identity is not None:
-            uri = identity.input_fields["uri"]
+            uri = without_query(identity.input_fields["uri"])
             return InputRoot(first=uri, current=uri)
     return None
 

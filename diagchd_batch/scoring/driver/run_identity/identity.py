@@ -13,7 +13,7 @@ from diagchd_batch.results.run_record import Selection
 from diagchd_batch.scoring.scoring_version import SCORING_VERSION
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.layouts.manifest import manifest_digest
-from diagchd_batch.uris import normalize_uri
+from diagchd_batch.uris import normalize_uri, with_query_of
 
 SCORING_VERSION_FIELD = "scoring_version"
 """The name of the scoring version among the fingerprint fields."""
@@ -90,8 +90,9 @@ def input_fields(config: InputConfig, first_root: str | None = None) -> dict[str
         config: The input block.
         first_root: Where the output's first run found the archive (`InputRoot.first`), if it was moved since.
     """
+    uri = normalize_uri(config.uri)
     return {
-        "uri": first_root or normalize_uri(config.uri),
+        "uri": with_query_of(uri, first_root) if first_root else uri,
         "layout": config.layout,
         MANIFEST_FIELD: manifest_digest(config),
         "frames": config.frame_rule,

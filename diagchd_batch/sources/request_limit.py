@@ -29,11 +29,21 @@ class Permits(Protocol):
     """What hands out permits."""
 
     def take(self, holder: str, n_held: int) -> float:
-        """Return 0 if the holder gets one more permit, else the seconds after which it should ask again."""
+        """Return 0 if the holder gets one more permit, else the seconds after which it should ask again.
+
+        Args:
+            holder: A token of the process that asks.
+            n_held: The number of permits that it has.
+        """
         ...
 
     def renew(self, holder: str, n_held: int) -> None:
-        """Note that the holder lives, and how many permits it has."""
+        """Note that a holder lives.
+
+        Args:
+            holder: A token of the process.
+            n_held: The number of permits that it has.
+        """
         ...
 
 

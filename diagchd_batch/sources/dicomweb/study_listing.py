@@ -50,7 +50,7 @@ def headers_by_study(
     Raises:
         RequestFailedError: The server cannot be searched, or does not send metadata.
     """
-    from diagchd_batch.sources.dicomweb.metadata import study_headers
+    from diagchd_batch.sources.dicomweb.study_headers import study_headers
 
     def headers(study: tuple[str, int | None]) -> "list[tuple[ObjectInfo, Dataset, str | None]]":
         try:
