@@ -8,6 +8,7 @@ from diagchd_batch.evaluation.comparison.compare import ComparisonSummary, compa
 from diagchd_batch.report import write_report
 from diagchd_batch.report.report_data import is_evaluated
 from diagchd_batch.results.datasets import damage_as_fault
+from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.runs.run_lookup import named_run, submitted_evaluation
 from diagchd_batch.workspace import Workspace
 
@@ -42,6 +43,7 @@ def compare(
     """
     if first == second:
         raise UsageError("a run compared with itself shows nothing; name two runs, the earlier one first")
+    refuse_unfinished_deletion(workspace.private)
     for run_id in (first, second):
         named_run(workspace, run_id)
     config = config or submitted_evaluation(workspace, second)

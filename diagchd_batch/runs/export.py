@@ -45,6 +45,7 @@ def share(
     Raises:
         UsageError: The output holds no such run, the run was not evaluated, or the destination cannot be used.
     """
+    refuse_unfinished_deletion(workspace.private)
     record = chosen_run(workspace, run_id, on_note)
     return export_shareable(workspace, record, open_store(destination), min_cell, forget_earlier=forget_earlier)
 

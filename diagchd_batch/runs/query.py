@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISONS
 from diagchd_batch.evaluation.tables.schemas import TABLES as METRICS
+from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import QueryDatabase, describe_views, left_out, open_query
 from diagchd_batch.results.query.view_columns import ViewColumn
@@ -30,7 +31,9 @@ def open_tables(output: Output, run_id: str | None, on_left_out: Callable[[str],
 
     Raises:
         UsageError: The output holds no such run.
+        RunFault: A deletion of the output is not finished.
     """
+    refuse_unfinished_deletion(output.private)
     database = open_query(
         output, METRICS, run_id, on_damaged=lambda *damage: on_left_out(left_out(*damage)), comparisons=COMPARISONS
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from diagchd_batch.report import write_report
 from diagchd_batch.report.gallery import write_gallery
+from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.runs.run_lookup import OnNote, ignore_note, latest_finished_run
 from diagchd_batch.workspace import Workspace
 
@@ -36,6 +37,7 @@ def report(
         UsageError: The output holds no such run, or the run was not evaluated.
         StorageFault: The gallery's images cannot be read because the input is gone.
     """
+    refuse_unfinished_deletion(workspace.private)
     run_id = run_id or latest_finished_run(workspace, on_note).run_id
     key = write_report(workspace.storage, run_id)
     return Report(run_id, key, write_gallery(workspace, run_id, gallery) if gallery else None)

@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from diagchd_batch import output_layout
-from diagchd_batch.errors import RunFault
+from diagchd_batch.errors import ItemError, RunFault
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.storage import Store
 
@@ -99,13 +100,21 @@ def has_unfinished_deletion(private: Store) -> bool:
 def refuse_unfinished_deletion(private: Store) -> None:
     """Refuse an output of which a deletion is not finished, because its tables do not fit together.
 
+    Whoever may read the tables but not the private tree cannot know of it and is not refused.
+
     Args:
         private: The private tree.
 
     Raises:
         RunFault: A deletion is not finished.
     """
-    if has_unfinished_deletion(private):
+    try:
+        is_unfinished = has_unfinished_deletion(private)
+    except ItemError as error:
+        if error.code is not FailureCode.ACCESS_DENIED:
+            raise
+        return
+    if is_unfinished:
         raise RunFault(
             "a deletion of this output is not finished, so its tables do not fit together; finish it with "
             "`diagchd-batch delete OUTPUT --yes`"

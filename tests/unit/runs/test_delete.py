@@ -14,7 +14,8 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.cluster.node_checks.nodes_joining_later import NodeProof
-from diagchd_batch.errors import RunFault, UsageError
+from diagchd_batch.errors import ItemError, RunFault, UsageError
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.output_layout import node_proof
 from diagchd_batch.results.deletion import apply_changes
 from diagchd_batch.results.deletion.records import DeletionJournal, read_notes
@@ -351,3 +352,46 @@ def test_a_deletion_that_another_one_overtook_changes_nothing(
         delete(made.output, subject=SUBJECT, confirmed=True)
     assert files(made.uri) == expected[0]
     assert verify(made.output).ok
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("verify",),
+        ("query", "FROM predictions"),
+        ("report",),
+        ("compare", "first", "second"),
+        ("evaluate",),
+        ("export", "shareable", "elsewhere"),
+        ("export", "worklist"),
+        ("show", "study-b"),
+    ],
+    ids=" ".join,
+)
+def test_an_unfinished_deletion_is_refused_by_every_command_that_reads_tables(
+    made: MadeScoredOutput, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made.output.private.replace(output_layout.DELETION_JOURNAL, b"{}")
+    name, *arguments = command
+    if name == "export":
+        name, arguments = f"{name} {arguments[0]}", arguments[1:]
+    ended = diagchd_batch(*name.split(), made.uri, *arguments)
+    assert ended.exit_code == 1, ended.messages
+    assert "a deletion of this output is not finished" in ended.messages
+    assert "delete OUTPUT --yes" in ended.messages
+
+
+def test_whoever_may_not_enter_the_private_tree_can_query(
+    made: MadeScoredOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = LocalStore.stat
+
+    def denied(store: LocalStore, key: str) -> Any:
+        if key == output_layout.DELETION_JOURNAL:
+            raise ItemError(FailureCode.ACCESS_DENIED, key)
+        return original(store, key)
+
+    monkeypatch.setattr(LocalStore, "stat", denied)
+    ended = diagchd_batch("query", made.uri, "SELECT count(*) FROM predictions")
+    assert ended.exit_code == 0, ended.messages
