@@ -5,7 +5,7 @@ from typing import Literal
 
 from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.results.datasets import holds_no_run
-from diagchd_batch.results.deletion.apply_changes import apply, decide, unfinished_deletion
+from diagchd_batch.results.deletion.apply_changes import apply, decide, unfinished_deletion, withdraw
 from diagchd_batch.results.deletion.records import DeletionNote
 from diagchd_batch.results.deletion.stage_changes import Prepared, prepare_run_deletion, prepare_subject_deletion
 from diagchd_batch.results.deletion.subject_search import find_subject
@@ -109,6 +109,7 @@ def _finish_earlier(output: Output, confirmed: bool, on_note: OnNote) -> Deletio
             "an earlier deletion of this output was interrupted; give the command again with --yes, which finishes it "
             "before it does anything else"
         )
+    _refuse_live_runs(output)
     note = apply(output, journal)
     on_note(f"an earlier deletion was interrupted and is finished now: {note.kind}, runs {', '.join(note.run_ids)}")
     return note
@@ -136,8 +137,13 @@ def _delete(output: Output, run_id: str | None, subject: str | None, confirmed: 
         prepared = prepare_subject_deletion(output, records, plans, found, stage=confirmed)
         _refuse_what_stays(prepared)
     if confirmed:
-        _refuse_live_runs(output)
-        apply(output, decide(output, prepared))
+        journal = decide(output, prepared)
+        try:
+            _refuse_live_runs(output)  # a run that began meanwhile and has not seen the journal shows by its heartbeat
+        except RunFault:
+            withdraw(output)
+            raise
+        apply(output, journal)
     return Deletion(
         done=confirmed,
         kind=prepared.note.kind,

@@ -34,9 +34,18 @@ def decide(output: OutputTrees, prepared: Prepared) -> DeletionJournal:
         raise RunFault("another deletion of this output began meanwhile; give the command again")
     if output.storage.stat(output_layout.deletion_note(journal.number)) is not None:
         # What was prepared does not know what the other deletion removed.
-        output.private.delete(output_layout.DELETION_JOURNAL)
+        withdraw(output)
         raise _overtaken()
     return journal
+
+
+def withdraw(output: OutputTrees) -> None:
+    """Take back the decision of a deletion of which nothing has been done yet.
+
+    Args:
+        output: The output.
+    """
+    output.private.delete(output_layout.DELETION_JOURNAL)
 
 
 def unfinished_deletion(output: OutputTrees) -> DeletionJournal | None:

@@ -16,6 +16,7 @@ from diagchd_batch.process.interrupts import RunInterrupted, interruptible
 from diagchd_batch.results.compaction import compact_predictions
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.results.datasets import committed_shards
+from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.scoring.driver.failure_monitor import FailureMonitor
@@ -117,6 +118,8 @@ def run_job(
         if log:
             log.keep(job.short_timeout.private, job.run_id, job.submission)
         with Heartbeat(job.short_timeout.private, job.run_id, driver_name(job.submission), DriverBeat):
+            # A deletion that was decided before this heartbeat shows now; one that is decided later sees the heartbeat.
+            refuse_unfinished_deletion(job.private)
             return _run(job, job.plan(progress.listed), cluster, progress, command, derive, conclude)
 
 

@@ -18,7 +18,7 @@ from diagchd_batch.errors import ItemError, RunFault, UsageError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.output_layout import node_proof
 from diagchd_batch.results.deletion import apply_changes
-from diagchd_batch.results.deletion.records import DeletionJournal, read_notes
+from diagchd_batch.results.deletion.records import DeletionJournal, DeletionNote, read_notes
 from diagchd_batch.runs.delete import delete
 from diagchd_batch.runs.verify import verify
 from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, Heartbeat, driver_name
@@ -38,6 +38,10 @@ STUDIES = [
     ("alone", "subject-e", 1),
     ("excluded-of-ada", SUBJECT, 1),
 ]
+
+
+_NOTE_OF_NOTHING = DeletionNote(deleted_on="2026-01-01", kind="subject", run_ids=(), n_rows=0)
+_JOURNAL_OF_NOTHING = DeletionJournal(number=0, note=_NOTE_OF_NOTHING, replaced=(), removed=()).to_json()
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +234,38 @@ def test_a_live_run_is_refused(made: MadeScoredOutput) -> None:
         pytest.raises(RunFault, match="second of this output is being scored"),
     ):
         delete(made.output, subject=SUBJECT, confirmed=True)
+
+
+def test_a_run_that_begins_while_a_deletion_is_prepared_wins(
+    made: MadeScoredOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = made.output.private
+    run = Heartbeat(private, "second", driver_name("begins"), DriverBeat, dict)
+
+    def decided_late(output: Any, prepared: Any) -> DeletionJournal:
+        run.beat()
+        return apply_changes.decide(output, prepared)
+
+    before = made.output.scores().to_table()
+    monkeypatch.setattr("diagchd_batch.runs.delete.decide", decided_late)
+    with pytest.raises(RunFault, match="second of this output is being scored"):
+        delete(made.output, subject=SUBJECT, confirmed=True)
+    assert private.stat(output_layout.DELETION_JOURNAL) is None
+    assert made.output.scores().to_table() == before
+    run.beat(ended=True)
+    monkeypatch.undo()
+    assert delete(made.output, subject=SUBJECT, confirmed=True).deletion
+
+
+def test_an_interrupted_deletion_is_not_finished_while_a_run_lives(made: MadeScoredOutput) -> None:
+    private = made.output.private
+    private.replace(output_layout.DELETION_JOURNAL, _JOURNAL_OF_NOTHING)
+    run = Heartbeat(private, "second", driver_name("lives"), DriverBeat, dict)
+    run.beat()
+    with pytest.raises(RunFault, match="second of this output is being scored"):
+        delete(made.output, confirmed=True)
+    run.beat(ended=True)
+    assert delete(made.output, confirmed=True).finished_earlier
 
 
 def test_what_a_killed_submission_left_goes_if_it_names_the_subject(made: MadeScoredOutput) -> None:

@@ -250,3 +250,19 @@ def test_a_resumed_run_keeps_the_threshold_of_its_calls(config: JobConfig, monke
     assert verify_run(output.storage, output.private, open_plan(output.private, run_id), run_id).problems == []
     rows = output.predictions(run_id).to_table().to_pylist()
     assert [row["chd_call"] for row in rows] == [row["chd_probability"] >= 0.5 for row in rows]
+
+
+def test_a_deletion_that_was_decided_while_the_run_was_prepared_is_seen(
+    config: JobConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = prepare_job.PreparedJob.claim
+
+    def claimed_late(prepared: prepare_job.PreparedJob) -> prepare_job.Job:
+        prepared.workspace.private.replace(output_layout.DELETION_JOURNAL, b"{}")
+        return original(prepared)
+
+    monkeypatch.setattr(prepare_job.PreparedJob, "claim", claimed_late)
+    monkeypatch.setattr(ray_run, "run_shards", score_here)
+    with pytest.raises(RunFault, match="a deletion of this output is not finished"):
+        submit(config)
+    assert open_output(config.output.uri).run_ids() == []
