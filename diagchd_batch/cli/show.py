@@ -96,7 +96,8 @@ def _result_pairs(result: "ShownResult", has_private: bool) -> list[tuple[str, o
         ("file", result.uri or ("not in the plan" if has_private else _NOT_AT_HAND)),
     ]
     if has_private:
-        pairs += [("SHA-256", result.source.get("sha256") or "not recorded")]
+        part = " of its chosen frames" if result.source.get("digest_of") == "frames" else ""
+        pairs += [(f"SHA-256{part}", result.source.get("sha256") or "not recorded")]
         pairs += [(name, result.source[name]) for name in ("mask_uri", "mask_sha256") if result.source.get(name)]
     if values["status"] == "ok":
         call = "CHD" if values["chd_call"] else "no CHD"

@@ -10,7 +10,7 @@ class DecodeLimits:
     Attributes:
         max_pixels: Pixels of one frame (height times width), as its header declares them.
         max_file_bytes: Bytes of the file.
-        max_frames: Pages of a TIFF.
+        max_frames: Pages of a TIFF, or frames of a DICOM loop.
     """
 
     max_pixels: int = 50_000_000

@@ -15,9 +15,12 @@ from diagchd_batch.config.fingerprint import current_form, differences
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ItemError, RunFault, UsageError
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.formats import open_image
+from diagchd_batch.images.formats.image_file import PartsFile
+from diagchd_batch.images.frames import FrameRule, chosen_frames
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.process.native_stderr import native_stderr_silenced
-from diagchd_batch.results.columns import SCORES, STATUS_OK
+from diagchd_batch.results.columns import DIGEST_OF_FRAMES, SCORES, STATUS_OK
 from diagchd_batch.results.datasets import damage_as_fault, parquet_files, read_scores, shard_of
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.mask_codec import decode_mask
@@ -26,7 +29,7 @@ from diagchd_batch.results.run_record import PrivateRunRecord, read_private_run_
 from diagchd_batch.runs.run_lookup import OnNote, chosen_run, ignore_note
 from diagchd_batch.runs.show import recorded_sources
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
-from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, SourceRecord
+from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, SourceRecord, digest_of_frames
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder
 from diagchd_batch.scoring.driver.run_identity.archive_binding import InputRoot
 from diagchd_batch.scoring.driver.run_identity.identity import Identity, fingerprint_fields, read_identity
@@ -146,8 +149,8 @@ def rescore(
         object_timeout_s=config.limits.object_timeout_s,
         dicomweb=config.input.dicomweb,
     )
-    images, unusable = _usable_images(output, plan, archive, rows)
     limits = DecodeLimits(max_pixels=config.limits.max_pixels, max_file_bytes=config.limits.max_file_bytes)
+    images, unusable = _usable_images(output, plan, archive, rows, config.input.frame_rule, limits)
     settings = DecodeSettings(limits, spec.height, spec.width, config.input.label_map)
     reader = FileReader(archive, config.input.frame_rule, config.limits.max_file_bytes)
     found: list[dict[str, Any]] = []
@@ -218,7 +221,12 @@ def _committed(output: Output, run_id: str, sample: dict[Place, int]) -> dict[Pl
 
 
 def _usable_images(
-    output: Output, plan: Plan, archive: Source, rows: dict[Place, dict[str, Any]]
+    output: Output,
+    plan: Plan,
+    archive: Source,
+    rows: dict[Place, dict[str, Any]],
+    frame_rule: FrameRule,
+    limits: DecodeLimits,
 ) -> tuple[list[PlannedImage], list[Difference]]:
     """Return the images to score, each with the frames that were drawn, and the frames whose file has changed.
 
@@ -232,12 +240,12 @@ def _usable_images(
     for reference in plan.shards():
         if reference.shard not in frames:
             continue
-        digests = {row["image_id"]: row["sha256"] for row in recorded_sources(output, plan.run_id, reference.shard)}
+        sources = {row["image_id"]: row for row in recorded_sources(output, plan.run_id, reference.shard)}
         for image in plan.read_shard(reference):
             drawn = frames[reference.shard].get(image.image_id)
             if drawn is None:
                 continue
-            if problem := _problem_of_source(archive, image, digests.get(image.image_id)):
+            if problem := _problem_of_source(archive, image, sources.get(image.image_id, {}), frame_rule, limits):
                 unusable += [Difference(image.image_id, frame, problem) for frame in drawn]
                 continue
             drawn_image = replace(image, frames=tuple(sorted(drawn)), mask_uri=None)
@@ -247,9 +255,18 @@ def _usable_images(
     return images, unusable
 
 
-def _problem_of_source(archive: Source, image: PlannedImage, sha256: str | None) -> str | None:
+def _problem_of_source(
+    archive: Source, image: PlannedImage, recorded: dict[str, Any], frame_rule: FrameRule, limits: DecodeLimits
+) -> str | None:
+    """Return why the file is not the one that was scored, or None if it is."""
+    sha256 = recorded.get("sha256")
     try:
-        found = hashlib.sha256(archive.read(image.uri)).hexdigest()
+        data = archive.read(image.uri)
+        found = hashlib.sha256(data).hexdigest()
+        if recorded.get("digest_of") == DIGEST_OF_FRAMES:
+            file = open_image(data, limits)
+            frames = chosen_frames(frame_rule, image.frames, file.n_frames)
+            found = digest_of_frames(file, frames) if isinstance(file, PartsFile) else ""
     except ItemError as error:
         return "the file is gone" if error.code is FailureCode.NOT_FOUND else f"the file cannot be read ({error.code})"
     if sha256 is None:

@@ -40,7 +40,7 @@ Row = dict[str, Any]
 
 _TOKEN = re.compile(r"(?P<kind>[isp])-[0-9a-f]{16}")
 _ID_COLUMNS = {"i": "image_id", "s": "study_id", "p": "subject_id"}
-_SOURCE_FIELDS = ("sha256", "mask_uri", "mask_sha256", "error")
+_SOURCE_FIELDS = ("sha256", "digest_of", "mask_uri", "mask_sha256", "error")
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ class ShownResult:
         current_in: The lineages, by their newest run, in which the row counts.
         superseded_in: The lineages in which a later run, or a better row of the frame, replaces it.
         uri: The file, from the private tree; None where the private tree is not at hand.
-        source: What the attempt that was committed recorded of the file: ``sha256`` of its raw bytes, ``mask_uri``,
-            ``mask_sha256`` and ``error``, the full text of a failure. Empty where the private tree is not at hand.
+        source: What the attempt that was committed recorded of the file: ``sha256`` of what ``digest_of`` names,
+            ``mask_uri``, ``mask_sha256`` and ``error``, the full text of a failure. Empty if the private tree is not
+            at hand.
     """
 
     run_id: str
@@ -292,7 +293,7 @@ def _add_source(output: Output, plan: Plan, result: ShownResult) -> None:
     result.uri = next((image.uri for image in images if image.image_id == image_id), None)
     for recorded in recorded_sources(output, result.run_id, result.shard):
         if recorded["image_id"] == image_id:
-            result.source = {name: recorded[name] for name in _SOURCE_FIELDS if recorded[name] is not None}
+            result.source = {name: recorded[name] for name in _SOURCE_FIELDS if recorded.get(name) is not None}
 
 
 def recorded_sources(output: Output, run_id: str, shard: int) -> list[Row]:

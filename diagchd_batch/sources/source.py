@@ -131,3 +131,24 @@ class HeaderSource(Protocol):
             StorageFault: The source as a whole cannot be used.
         """
         ...
+
+
+@runtime_checkable
+class VersionedRanges(Protocol):
+    """A `Source` that tells with each range which version of the object the bytes are from.
+
+    From such a source, a part of an object can be read and still be known to be from the version that was planned.
+    """
+
+    def read_range_versioned(self, key: str, start: int, length: int) -> tuple[bytes, ObjectInfo]:
+        """Return a range of an object's bytes, with the size and version of the object that they are from.
+
+        Args:
+            key: The object's key.
+            start: Offset of the first byte, from 0.
+            length: The number of bytes, at least 1.
+
+        Raises:
+            ItemError: The object cannot be read. The code is `source_changed` if it was written to during the read.
+        """
+        ...

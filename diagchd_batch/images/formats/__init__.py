@@ -1,6 +1,19 @@
 """Readers of image files, chosen by content: `open_image(data, limits)` returns an `ImageFile`, whatever the format."""
 
+from diagchd_batch.images.formats.byte_ranges import ByteRanges, BytesInMemory, RangedFile
 from diagchd_batch.images.formats.image_file import FrameGeometry, FrameMetadata, ImageFile, ImageReader
-from diagchd_batch.images.formats.registry import format_names, image_suffixes, open_image
+from diagchd_batch.images.formats.registry import format_names, image_suffixes, is_read_in_parts, open_image
 
-__all__ = ["FrameGeometry", "FrameMetadata", "ImageFile", "ImageReader", "format_names", "image_suffixes", "open_image"]
+__all__ = [
+    "ByteRanges",
+    "BytesInMemory",
+    "FrameGeometry",
+    "FrameMetadata",
+    "ImageFile",
+    "ImageReader",
+    "RangedFile",
+    "format_names",
+    "image_suffixes",
+    "is_read_in_parts",
+    "open_image",
+]

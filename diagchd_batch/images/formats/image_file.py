@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from diagchd_batch.images.formats.byte_ranges import ByteRanges
 from diagchd_batch.images.identifying import IdentifyingValue
 from diagchd_batch.images.limits import DecodeLimits
 
@@ -53,13 +54,19 @@ class FrameMetadata:
 class ImageFile(Protocol):
     """An opened image file. Its headers have been read; nothing has been decoded.
 
-    One instance must not be shared among threads. Any number of files can be open in different threads.
+    One instance must not be shared among threads, unless its `concurrent_frames` says otherwise. Any number of files
+    can be open in different threads.
 
     All methods take a frame index that is counted from 0 and raise `ItemError`: `frame_not_found`, `too_large`,
     `decode_error` or `unsupported_format`. MemoryError passes through, because it says nothing about the file.
+
+    Attributes:
+        n_frames: Number of frames in the file.
+        concurrent_frames: Whether several threads may call the methods at once.
     """
 
     n_frames: int
+    concurrent_frames: bool
 
     def geometry(self, index: int) -> FrameGeometry:
         """Return the size of a frame from its header. Nothing is decoded."""
@@ -88,6 +95,10 @@ class ImageFile(Protocol):
         ...
 
 
+HEAD_BYTES = 64 << 10
+"""The first bytes of a file, which are enough to recognise its format."""
+
+
 class ImageReader(Protocol):
     """A reader of one or more formats. It is registered in `READERS`.
 
@@ -100,7 +111,11 @@ class ImageReader(Protocol):
     suffixes: tuple[str, ...]
 
     def recognizes(self, data: bytes) -> bool:
-        """Return whether the content of a file is in one of the formats. A file's name says nothing."""
+        """Return whether the content of a file is in one of the formats. A file's name says nothing.
+
+        Args:
+            data: The whole file, or at least its first `HEAD_BYTES`.
+        """
         ...
 
     def open(self, data: bytes, limits: DecodeLimits) -> ImageFile:
@@ -115,5 +130,32 @@ class ImageReader(Protocol):
 
         Raises:
             ItemError: `empty_image`, `unsupported_format`, `too_large` or `decode_error`.
+        """
+        ...
+
+
+@runtime_checkable
+class PartsReader(ImageReader, Protocol):
+    """An `ImageReader` of files of which only the header and the frames that are asked for need to be read."""
+
+    def open_parts(self, file: ByteRanges, limits: DecodeLimits) -> "PartsFile":
+        """Return an opened file that `recognizes` accepted, of which only the header was read. See `ImageReader.open`.
+
+        Args:
+            file: Access to the parts of the file.
+            limits: Bounds that are checked before anything is decoded.
+        """
+        ...
+
+
+@runtime_checkable
+class PartsFile(ImageFile, Protocol):
+    """An `ImageFile` that knows where the bytes of each frame are."""
+
+    def stored_bytes(self, index: int) -> bytes:
+        """Return the bytes of a frame as the file has them, compressed or not.
+
+        Raises:
+            ItemError: The file does not hold them (`decode_error`), or has no such frame (`frame_not_found`).
         """
         ...

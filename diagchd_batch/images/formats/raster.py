@@ -81,6 +81,8 @@ class RasterReader:
 class RasterFile:
     """The `ImageFile` of a raster format. A TIFF has one frame per full-size page; every other file has one frame."""
 
+    concurrent_frames = False
+
     def __init__(self, file: PilImageFile, pages: list[int], limits: DecodeLimits, data: bytes) -> None:
         """Wrap a file that Pillow has opened; `pages` are the pages that are frames, `data` the whole file."""
         self.n_frames = len(pages)

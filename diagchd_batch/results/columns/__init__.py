@@ -26,10 +26,12 @@ from diagchd_batch.results.columns.scores import (
     WHOLE_HEART,
     score_columns_of_version,
 )
-from diagchd_batch.results.columns.sources import SOURCE_COLUMNS, SOURCES
+from diagchd_batch.results.columns.sources import DIGEST_OF_FILE, DIGEST_OF_FRAMES, SOURCE_COLUMNS, SOURCES
 
 __all__ = [
     "CLASSES",
+    "DIGEST_OF_FILE",
+    "DIGEST_OF_FRAMES",
     "MASK_COLUMNS",
     "PREDICTIONS",
     "PREDICTION_COLUMNS",

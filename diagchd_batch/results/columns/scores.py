@@ -90,6 +90,16 @@ _MEASURES = (
         "source_height", _COUNT, "height of the frame as it was read", unit="source pixels", repeats=True, minimum=1
     ),
     Column("source_width", _COUNT, "width of the frame as it was read", unit="source pixels", repeats=True, minimum=1),
+    Column(
+        "colour_from",
+        _TEXT,
+        "what decided how the colours are stored: `declared` by the file's header, or `data`, "
+        "if the pixels contradicted it",
+        Presence.WHERE_KNOWN,
+        repeats=True,
+        since=3,
+        null_when="failed rows, and formats other than DICOM",
+    ),
 )
 
 _USABLE = Presence.USABLE_REFERENCE

@@ -1,21 +1,29 @@
 """Reads planned image files and decodes their frames for the model. Failures of a file become codes."""
 
 import hashlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.formats import RangedFile, is_read_in_parts
+from diagchd_batch.images.formats.image_file import HEAD_BYTES, PartsFile
 from diagchd_batch.images.frames import FrameRule, chosen_frames
 from diagchd_batch.images.identifying import CollectedValues
 from diagchd_batch.images.identifying.values import NOTHING_COLLECTED
-from diagchd_batch.results.columns import REFERENCE_OK
+from diagchd_batch.results.columns import DIGEST_OF_FILE, DIGEST_OF_FRAMES, REFERENCE_OK
 from diagchd_batch.scoring.decoding.in_process import Decoder, GridFrame, MaskRequest
-from diagchd_batch.sources import ObjectInfo
+from diagchd_batch.sources import ObjectInfo, VersionedRanges
 from diagchd_batch.sources import Source as ImageSource
 from diagchd_batch.studies.plan.planned_images import PlannedImage
+
+PARTS_FROM_BYTES = 1 << 20
+"""A smaller file is read at once. A few requests for its parts would take longer."""
 
 _MAX_ERROR_CHARACTERS = 2_000
 
@@ -61,7 +69,9 @@ class SourceRecord:
 
     Attributes:
         image: The planned image file.
-        sha256: SHA-256 of the file's bytes, in hexadecimal; None if it could not be read.
+        sha256: SHA-256 of the bytes that `digest_of` names, in hexadecimal; None if they could not be read.
+        digest_of: ``file``, or ``frames`` if only a part of the file was read: then the bytes of its chosen frames,
+            as they are stored, one after the other.
         mask_sha256: The same for the mask file; None if there is none.
         errors: Texts of the errors that the file or its mask gave. They may name files.
         collected: What the image and its mask say about the patient in their headers.
@@ -69,6 +79,7 @@ class SourceRecord:
 
     image: PlannedImage
     sha256: str | None = None
+    digest_of: str | None = None
     mask_sha256: str | None = None
     errors: list[str] = field(default_factory=list)
     collected: list[CollectedValues] = field(default_factory=list)
@@ -79,6 +90,7 @@ class SourceRecord:
             "image_id": self.image.image_id,
             "uri": self.image.uri,
             "sha256": self.sha256,
+            "digest_of": self.digest_of,
             "mask_uri": self.image.mask_uri,
             "mask_sha256": self.mask_sha256,
             "error": "; ".join(dict.fromkeys(self.errors))[:_MAX_ERROR_CHARACTERS] or None,
@@ -88,8 +100,27 @@ class SourceRecord:
 class FileReader:
     """Reads image files and expands them to frames."""
 
-    def __init__(self, storage: ImageSource, frame_rule: FrameRule, max_file_bytes: int) -> None:
+    def __init__(
+        self,
+        storage: ImageSource,
+        frame_rule: FrameRule,
+        max_file_bytes: int,
+        frame_threads: Executor | None = None,
+        frames_ahead: int = 0,
+    ) -> None:
+        """Prepare a reader.
+
+        Args:
+            storage: Where the files are.
+            frame_rule: Which frames of a file are read, if the plan does not name them.
+            max_file_bytes: The largest file that is read.
+            frame_threads: Threads that decode several frames of one file at once, for formats that allow it. If it
+                is None, each file is decoded in the thread that reads it.
+            frames_ahead: The number of frames of one file that `frame_threads` decode ahead.
+        """
         self._storage = storage
+        self._frame_threads = frame_threads
+        self._frames_ahead = frames_ahead
         self._frame_rule = frame_rule
         self._max_file_bytes = max_file_bytes
 
@@ -107,28 +138,92 @@ class FileReader:
         """
         source = SourceRecord(image)
         try:
-            data, source.sha256 = self._read_planned(image.uri, image.size_bytes, image.etag, image.modified_ns)
-            n_frames = decoder.open(data)
+            n_frames, frames, digest = self._open(image, decoder, source)
         except ItemError as error:
             source.errors.append(str(error))
             source.collected.append(NOTHING_COLLECTED)
             yield FrameInput(image, None, None, error=error.code)
         else:
-            del data  # the decoder holds it
             mask = _Mask(self, source)
-            frames = chosen_frames(self._frame_rule, image.frames, n_frames)
-            for frame in frames:
-                try:
-                    decoded = decoder.frame(frame)
-                except ItemError as error:
-                    source.errors.append(str(error))
-                    yield FrameInput(image, frame, n_frames, error=error.code)
+            for frame, decoded in zip(frames, self._decoded(decoder, frames, digest), strict=True):
+                if isinstance(decoded, ItemError):
+                    source.errors.append(str(decoded))
+                    yield FrameInput(image, frame, n_frames, error=decoded.code)
                 else:
                     reference = mask.reference(decoder, decoded, frame, lone_frame=len(frames) == 1)
                     yield FrameInput(image, frame, n_frames, decoded, reference=reference)
+            if digest is not None:
+                source.sha256 = digest.hexdigest()
             source.collected.append(_identifying_values(decoder))
             mask.collect(decoder)
         yield source
+
+    def _open(
+        self, image: PlannedImage, decoder: Decoder, source: SourceRecord
+    ) -> tuple[int, tuple[int, ...], "hashlib._Hash | None"]:
+        """Open a file, and read all of it unless only a part is needed.
+
+        Returns:
+            The number of its frames, those that are chosen and, if only a part is read, the digest of their bytes,
+            which is filled when they are decoded.
+        """
+        if decoder.opens_parts and self._may_need_a_part(image):
+            n_frames = decoder.open(self._parts_of(image))
+            frames = chosen_frames(self._frame_rule, image.frames, n_frames)
+            if len(frames) < n_frames:
+                source.digest_of = DIGEST_OF_FRAMES
+                return n_frames, frames, hashlib.sha256()
+        data, source.sha256 = self._read_planned(image.uri, image.size_bytes, image.etag, image.modified_ns)
+        source.digest_of = DIGEST_OF_FILE
+        n_frames = decoder.open(data)
+        return n_frames, chosen_frames(self._frame_rule, image.frames, n_frames), None
+
+    def _may_need_a_part(self, image: PlannedImage) -> bool:
+        """Return whether it is worth while to look at the beginning of a file before all of it is read."""
+        if self._frame_rule == "all" and image.frames is None:
+            return False
+        if not PARTS_FROM_BYTES <= (image.size_bytes or 0) <= self._max_file_bytes:
+            return False
+        if not isinstance(self._storage, VersionedRanges):
+            return False
+        return is_read_in_parts(self._parts_of(image).read(0, HEAD_BYTES))
+
+    def _parts_of(self, image: PlannedImage) -> RangedFile:
+        """Return access to the parts of a file. A read raises ItemError if the file has changed since planning."""
+        storage = self._storage
+        assert isinstance(storage, VersionedRanges) and image.size_bytes is not None
+        planned = ObjectInfo(image.uri, image.size_bytes, image.etag, image.modified_ns)
+
+        def fetch(start: int, length: int) -> bytes:
+            data, found = storage.read_range_versioned(image.uri, start, length)
+            if found != planned:
+                raise ItemError(FailureCode.SOURCE_CHANGED, f"{image.uri}: planned as {planned}, found as {found}")
+            return data
+
+        return RangedFile(image.size_bytes, fetch)
+
+    def _decoded(
+        self, decoder: Decoder, frames: Sequence[int], digest: "hashlib._Hash | None"
+    ) -> Iterator[GridFrame | ItemError]:
+        """Yield the frames in order, or the error of each. Several are decoded at once where the format allows it."""
+        if self._frame_threads is None or not decoder.concurrent_frames or len(frames) == 1 or digest is not None:
+            for frame in frames:
+                yield _frame_or_error(decoder, frame)
+                if digest is not None:
+                    with suppress(ItemError):
+                        digest.update(decoder.stored_bytes(frame))
+            return
+        ahead: deque[Future[GridFrame | ItemError]] = deque()
+        try:
+            for frame in frames:
+                ahead.append(self._frame_threads.submit(_frame_or_error, decoder, frame))
+                if len(ahead) > self._frames_ahead:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
 
     def read_mask(self, image: PlannedImage) -> tuple[bytes, str]:
         """Return the bytes of an image's mask file, and their SHA-256 in hexadecimal.
@@ -156,6 +251,27 @@ class FileReader:
         if found != planned:
             raise ItemError(FailureCode.SOURCE_CHANGED, f"{key}: planned as {planned}, found as {found}")
         return data, hashlib.sha256(data).hexdigest()
+
+
+def digest_of_frames(file: PartsFile, frames: Sequence[int]) -> str:
+    """Return the SHA-256 of the bytes of some frames as they are stored, in hexadecimal.
+
+    Args:
+        file: The file.
+        frames: Numbers of the frames, from 0. Frames that the file does not hold are left out.
+    """
+    digest = hashlib.sha256()
+    for frame in frames:
+        with suppress(ItemError):
+            digest.update(file.stored_bytes(frame))
+    return digest.hexdigest()
+
+
+def _frame_or_error(decoder: Decoder, frame: int) -> GridFrame | ItemError:
+    try:
+        return decoder.frame(frame)
+    except ItemError as error:
+        return error
 
 
 class _Mask:

@@ -5,7 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
-from diagchd_batch.images.formats import FrameMetadata, ImageFile, open_image
+from diagchd_batch.images.formats import ByteRanges, FrameMetadata, ImageFile, open_image
+from diagchd_batch.images.formats.image_file import PartsFile
 from diagchd_batch.images.identifying import CollectedValues, collect
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.masks import read_label_mask
@@ -65,10 +66,29 @@ class MaskRequest:
 
 
 class Decoder(Protocol):
-    """Decodes one file at a time, for one thread. Its methods raise ItemError if the file is at fault."""
+    """Decodes one file at a time, for one thread. Its methods raise ItemError if the file is at fault.
 
-    def open(self, data: bytes) -> int:
-        """Open another file and return the number of its frames."""
+    Attributes:
+        opens_parts: Whether `open` also takes access to the parts of a file.
+    """
+
+    opens_parts: bool
+
+    @property
+    def concurrent_frames(self) -> bool:
+        """Whether several threads may call `frame` at once for the file that was opened last."""
+        ...
+
+    def open(self, data: bytes | ByteRanges) -> int:
+        """Open another file and return the number of its frames.
+
+        Args:
+            data: The whole file, or access to its parts if the decoder opens parts.
+        """
+        ...
+
+    def stored_bytes(self, index: int) -> bytes:
+        """Return the bytes of frame `index` (from 0) of a file that was opened in parts, as the file has them."""
         ...
 
     def frame(self, index: int) -> GridFrame:
@@ -109,6 +129,8 @@ class Decoder(Protocol):
 class InProcessDecoder:
     """A `Decoder` in the calling thread."""
 
+    opens_parts = True
+
     def __init__(self, settings: DecodeSettings, budget: ByteBudget) -> None:
         """Prepare a decoder.
 
@@ -120,11 +142,26 @@ class InProcessDecoder:
         self._budget = budget
         self._file: ImageFile | None = None
 
-    def open(self, data: bytes) -> int:
+    @property
+    def concurrent_frames(self) -> bool:
+        """See `Decoder`."""
+        return self._file is not None and self._file.concurrent_frames
+
+    def open(self, data: bytes | ByteRanges) -> int:
         """See `Decoder.open`."""
         self._file = None
         self._file = open_image(data, self._settings.limits)
         return self._file.n_frames
+
+    def stored_bytes(self, index: int) -> bytes:
+        """See `Decoder.stored_bytes`.
+
+        Raises:
+            ValueError: No file is open that was opened in parts.
+        """
+        if not isinstance(self._file, PartsFile):
+            raise ValueError("no file is open in parts")
+        return self._file.stored_bytes(index)
 
     def frame(self, index: int) -> GridFrame:
         """See `Decoder.frame`.
@@ -132,13 +169,14 @@ class InProcessDecoder:
         Raises:
             ValueError: No file is open.
         """
-        if self._file is None:
+        file = self._file
+        if file is None:
             raise ValueError("no file is open")
-        with self._budget.borrow(self._file.geometry(index).decoded_bytes):
-            image_hwc_u8 = self._file.frame(index)
+        with self._budget.borrow(file.geometry(index).decoded_bytes):
+            image_hwc_u8 = file.frame(index)
             height, width = image_hwc_u8.shape[:2]
             grid = resize_to_grid(image_hwc_u8, self._settings.height, self._settings.width)
-        return GridFrame(grid, height, width, self._file.metadata(index))
+        return GridFrame(grid, height, width, file.metadata(index))
 
     def mask(self, data: bytes, request: MaskRequest) -> np.ndarray:
         """See `Decoder.mask`."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.formats import ByteRanges
 from diagchd_batch.images.identifying import CollectedValues, IdentifyingValue
 from diagchd_batch.images.identifying.values import NOTHING_COLLECTED
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, GridFrame, MaskRequest
@@ -134,6 +135,9 @@ class IsolatedDecoder:
     children are killed repeatedly, RunFault names the node.
     """
 
+    opens_parts = False
+    concurrent_frames = False
+
     def __init__(
         self,
         settings: DecodeSettings,
@@ -161,8 +165,9 @@ class IsolatedDecoder:
         self._kills = 0
         self._verdict: ItemError | None = None
 
-    def open(self, data: bytes) -> int:
+    def open(self, data: bytes | ByteRanges) -> int:
         """See `Decoder.open`."""
+        assert isinstance(data, bytes), "the child gets whole files"
         self._data, self._opened_in, self._verdict = data, None, None
         self._deaths = self._kills = 0
         return self._blaming_the_image(lambda: self._open_in(self._running_child()))
@@ -170,6 +175,14 @@ class IsolatedDecoder:
     def frame(self, index: int) -> GridFrame:
         """See `Decoder.frame`."""
         return self._blaming_the_image(lambda: self._frame(index))
+
+    def stored_bytes(self, index: int) -> bytes:
+        """See `Decoder.stored_bytes`. No file is opened in parts.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("no file is open in parts")
 
     def mask(self, data: bytes, request: MaskRequest) -> np.ndarray:
         """See `Decoder.mask`."""

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from diagchd_batch.config.job_file import LimitsConfig
 from diagchd_batch.errors import ItemError, RunFault, StorageFault
+from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.results.columns import STATUS_OK
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan
 from diagchd_batch.scoring.liveness.heartbeats import WorkerBeats, read_worker_beats
@@ -112,7 +113,8 @@ class FailureMonitor:
         self._moved_s = time.monotonic()
 
     def _refuse_failures(self) -> None:
-        total = self._outcomes.total()
+        # A folder of DICOM files has reports and presentation states among its images, and nothing is wrong with it.
+        total = self._outcomes.total() - self._outcomes[FailureCode.NOT_AN_IMAGE]
         failed = total - self._outcomes[STATUS_OK]
         limit = self._limits.max_failed_fraction
         if total >= FAILURES_JUDGED_FROM and failed > limit * total:

@@ -47,6 +47,7 @@ def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_thresho
         "source_height": frame.decoded.source_height,
         "source_width": frame.decoded.source_width,
         "frame_time_ms": frame.decoded.metadata.time_ms,
+        "colour_from": frame.decoded.metadata.colour_from,
         "mask_png": encode_mask(label_map),
     }
     if frame.reference is not None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 from diagchd_batch import output_layout
@@ -35,6 +36,9 @@ from diagchd_batch.studies.plan.stored_plan import open_plan
 PIXEL_BYTES_IN_FLIGHT = 512 << 20
 """Limit on the bytes of decoded pixels before their resize, over all decoders of a worker. A larger frame is decoded
 alone."""
+
+FRAMES_AHEAD_PER_THREAD = 2
+"""For each decoder thread, the number of frames of one loop that are decoded ahead."""
 
 MIN_NODES_TO_BLAME_SHARD = 2
 """A shard is blamed for the deaths of its workers only if they died on at least this many nodes."""
@@ -83,7 +87,13 @@ class ShardScorer:
         self._metadata = table_metadata(
             run_id=settings.run_id, fingerprint=settings.fingerprint, simulated=settings.simulated
         )
-        self._reader = FileReader(self._input, settings.frame_rule, settings.limits.max_file_bytes)
+        self._reader = FileReader(
+            self._input,
+            settings.frame_rule,
+            settings.limits.max_file_bytes,
+            ThreadPoolExecutor(settings.decoder_threads, thread_name_prefix="frames"),
+            FRAMES_AHEAD_PER_THREAD * settings.decoder_threads,
+        )
         self._decode_settings = DecodeSettings(
             settings.decode_limits, settings.model.height, settings.model.width, settings.label_map
         )

@@ -124,6 +124,20 @@ class LocalSource:
 
         return self._with_file(key, read_part)
 
+    def read_range_versioned(self, key: str, start: int, length: int) -> tuple[bytes, ObjectInfo]:
+        """See `VersionedRanges.read_range_versioned`."""
+
+        def read_part(file: BinaryIO) -> tuple[bytes, ObjectInfo]:
+            before = os.fstat(file.fileno())
+            file.seek(start)
+            data = file.read(min(length, max(0, before.st_size - start)))
+            after = os.fstat(file.fileno())
+            if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                raise ItemError(FailureCode.SOURCE_CHANGED, f"{key}: it was written to while it was read")
+            return data, _info(key, before)
+
+        return self._with_file(key, read_part)
+
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
 

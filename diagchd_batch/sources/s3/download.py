@@ -18,6 +18,7 @@ class Download:
     Attributes:
         key: The object's key below the prefix, for messages.
         etag: Entity tag of the object that the bytes belong to; None before the first answer.
+        object_bytes: Size of the object, of which only a part may be read; None before the first answer.
         received: The bytes so far.
     """
 
@@ -43,6 +44,7 @@ class Download:
         """
         self.key = key
         self.etag: str | None = None
+        self.object_bytes: int | None = None
         self.received = bytearray()
         self._location = location
         self._deadline_s = time.monotonic() + timeout_s
@@ -76,6 +78,7 @@ class Download:
                 raise StorageFault("the S3 server ignores the Range header; it cannot be read from safely")
             self.etag = etag_of(answer)
             size_bytes = len(self.received) + answer["ContentLength"]
+            self.object_bytes = _whole_size(answer)
             self._check_size(size_bytes)
             try:
                 while chunk := body.read(CHUNK_BYTES):
@@ -93,3 +96,9 @@ class Download:
             raise ItemError(
                 FailureCode.TOO_LARGE, f"{self.key}: {size_bytes} bytes, over the limit of {self._max_bytes}"
             )
+
+
+def _whole_size(answer: dict[str, Any]) -> int:
+    """Return the size of the object, from an answer with all or with a part of it."""
+    size = answer.get("ContentRange", "").rpartition("/")[2]
+    return int(size) if size.isdigit() else answer["ContentLength"]

@@ -84,6 +84,13 @@ class S3Source:
         self._download(download)
         return bytes(download.received)
 
+    def read_range_versioned(self, key: str, start: int, length: int) -> tuple[bytes, ObjectInfo]:
+        """See `VersionedRanges.read_range_versioned`."""
+        location = self._prefix.locate(key)
+        download = Download(location, key, self.options.object_timeout_s, start=start, length=length)
+        self._download(download)
+        return bytes(download.received), ObjectInfo(key, download.object_bytes, download.etag)
+
     def _download(self, download: Download) -> None:
         try:
             self._prefix.request(download.attempt)

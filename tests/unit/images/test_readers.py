@@ -24,6 +24,8 @@ LIMITS = DecodeLimits()
 class WebpFile:
     """A reader of still or animated WebP files, as a contributor would add it."""
 
+    concurrent_frames = False
+
     def __init__(self, data: bytes) -> None:
         self._file = Image.open(io.BytesIO(data))
         self.n_frames: int = self._file.n_frames  # type: ignore[attr-defined]

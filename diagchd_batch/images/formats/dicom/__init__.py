@@ -7,16 +7,13 @@ Everything that needs elements of a file (the index, calibration, exports) calls
 import logging
 import warnings
 
-from diagchd_batch.images.formats.dicom.byte_ranges import BytesInMemory, RangedFile
 from diagchd_batch.images.formats.dicom.dicom_reader import DicomReader
 from diagchd_batch.images.formats.dicom.element_values import number_of, value_of
 from diagchd_batch.images.formats.dicom.header_parser import DicomHeader, looks_like_dicom, read_header
 
 __all__ = [
-    "BytesInMemory",
     "DicomHeader",
     "DicomReader",
-    "RangedFile",
     "looks_like_dicom",
     "number_of",
     "read_header",

@@ -4,7 +4,7 @@ from pydicom.uid import UID
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
-from diagchd_batch.images.formats.dicom.byte_ranges import ByteRanges
+from diagchd_batch.images.formats.byte_ranges import ByteRanges, BytesInMemory
 from diagchd_batch.images.formats.dicom.dicom_file import DicomFile
 from diagchd_batch.images.formats.dicom.header_parser import DicomHeader, looks_like_dicom, read_header
 from diagchd_batch.images.limits import DecodeLimits
@@ -26,22 +26,18 @@ class DicomReader:
     suffixes: tuple[str, ...] = (".dcm", ".dicom")
 
     def recognizes(self, data: bytes) -> bool:
-        """See `ImageReader.recognizes`. The first 64 KiB of a file are enough."""
+        """See `ImageReader.recognizes`."""
         return looks_like_dicom(data)
 
     def open(self, data: bytes, limits: DecodeLimits) -> DicomFile:
         """See `ImageReader.open`."""
-        return self.open_ranges(data, limits)
+        return self.open_parts(BytesInMemory(data), limits)
 
-    def open_ranges(self, file: bytes | ByteRanges, limits: DecodeLimits) -> DicomFile:
-        """Return an opened file, of which only the header and the frames that are asked for are read.
-
-        Args:
-            file: The whole file, or access to its parts.
-            limits: Bounds that are checked before anything is decoded.
+    def open_parts(self, file: ByteRanges, limits: DecodeLimits) -> DicomFile:
+        """See `PartsReader.open_parts`.
 
         Raises:
-            ItemError: As `ImageReader.open` says, and `not_an_image` for an object without pixels.
+            ItemError: As `ImageReader.open` says, and `not_an_image` for an object without a picture.
         """
         header = read_header(file, limits.max_file_bytes)
         kind = object_without_picture(header)

@@ -12,11 +12,8 @@ from pydicom.valuerep import VR
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
-from diagchd_batch.images.formats.dicom.byte_ranges import ByteRanges, BytesInMemory
+from diagchd_batch.images.formats.byte_ranges import ByteRanges, BytesInMemory
 from diagchd_batch.images.formats.dicom.element_values import text_of
-
-HEAD_BYTES = 64 << 10
-"""The first bytes of a file, by which DICOM is recognised. Most headers are shorter."""
 
 MAX_HEADER_BYTES = 32 << 20
 """The largest header that is parsed, without elements that are skipped because they are larger than `MAX_VALUE`."""
