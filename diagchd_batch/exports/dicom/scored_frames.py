@@ -1,0 +1,87 @@
+"""The frames that an export is about: what the run says of each, and the object that it was read from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+
+from diagchd_batch.images.resize import resize_labels
+from diagchd_batch.results.run_record import RunRecord
+
+MAKER = "diagchd-batch"
+
+
+@dataclass(frozen=True)
+class ScoredFrame:
+    """The results of one frame.
+
+    Attributes:
+        frame: Number of the frame, from 0.
+        labels: Class numbers at the pixels of the source frame, uint8 [height, width].
+        chd_probability: Probability of congenital heart disease.
+        quality_flags: Names of the quality flags that were raised.
+        areas_mm2: Areas by class name, where the size of a pixel is known.
+        septum_length_mm: Length of the septum, where the size of a pixel is known.
+    """
+
+    frame: int
+    labels: np.ndarray
+    chd_probability: float
+    quality_flags: tuple[str, ...] = ()
+    areas_mm2: Mapping[str, float] = field(default_factory=dict)
+    septum_length_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class ScoringModel:
+    """What scored: the model of a run, as objects name it.
+
+    Attributes:
+        run_id: The run.
+        name: The model's name.
+        weights_digest: SHA-256 of its weights.
+        software_version: Version of this program that scored.
+        scored_at: When the run began, in UTC. All dates of objects are made of it, so that they never change.
+        simulated: Whether the input is simulated.
+    """
+
+    run_id: str
+    name: str
+    weights_digest: str
+    software_version: str
+    scored_at: datetime
+    simulated: bool
+
+    @classmethod
+    def of_run(cls, record: RunRecord) -> "ScoringModel":
+        """Return the model that a run's record names.
+
+        Args:
+            record: The run's record.
+        """
+        return cls(
+            record.run_id,
+            record.model.name,
+            record.model.weights_digest,
+            record.package_version,
+            record.started_at.astimezone(UTC),
+            record.simulated,
+        )
+
+
+def labels_at_source(label_map_hw_u8: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a label map at the pixels of the frame that it was predicted from.
+
+    The model's grid samples the frame by nearest neighbour. This samples the grid in the same way, so each pixel of the
+    frame gets the class of the cell that its centre lies in.
+
+    Args:
+        label_map_hw_u8: Class numbers at the model's grid, uint8 [rows, columns].
+        height: Rows of the source frame.
+        width: Columns of the source frame.
+
+    Returns:
+        Class numbers, uint8 [height, width].
+    """
+    return resize_labels(label_map_hw_u8, height, width)
