@@ -1,4 +1,4 @@
-"""`export`: what may be given to others, and what the clinic works through."""
+"""`export`: what may be given to others, what the clinic works through, and what goes back to where images are read."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -7,9 +7,23 @@ import typer
 
 from diagchd_batch.cli.console import print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption, open_workspace
+from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
 
-app = typer.Typer(no_args_is_help=True, help="Export aggregates that may be shared, or the clinic's worklist.")
+app = typer.Typer(no_args_is_help=True, help="Export aggregates that may be shared, the clinic's worklist, or masks.")
+
+StudyOption = Annotated[
+    list[str], typer.Option("--study", metavar="TOKEN", help="Only this study (s-…). Repeatable.", show_default=False)
+]
+WhereOption = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="SQL",
+        help="Only studies with a row of the view `current` that meets this, such as 'chd_probability > 0.9'.",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
@@ -92,3 +106,89 @@ def worklist(
         ]
     )
     say("these files hold the studies' own ids; keep them where such data belong")
+
+
+@app.command()
+def dicom(
+    output: OutputArgument,
+    destination: Annotated[str, typer.Argument(metavar="DEST", help="A folder.", show_default=False)],
+    run_id: RunIdOption = None,
+    study: StudyOption = [],  # noqa: B006 - typer needs a list, and never changes it
+    where: WhereOption = None,
+    secondary_capture: Annotated[
+        bool, typer.Option("--secondary-capture", help="Also write pictures of the frames with the outlines.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
+    private_uri: PrivateUriOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write masks and measurements as DICOM objects of the studies that were scored. IDENTIFIED. Research use only.
+
+    Each scored frame becomes a Segmentation, and each image a Structured Report. What is there already is not written
+    again.
+
+    Example: diagchd-batch export dicom out/pacs for-the-pacs --where 'chd_probability > 0.9'
+    """
+    from diagchd_batch.exports.chosen_images import StudyChoice
+    from diagchd_batch.runs.export import write_dicom
+
+    done = write_dicom(
+        open_workspace(output, private_uri),
+        destination,
+        run_id,
+        choice=StudyChoice(tuple(study), where),
+        captures=secondary_capture,
+        dry_run=dry_run,
+        on_note=say,
+    )
+    if as_json:
+        print_json(asdict(done))
+    else:
+        print_pairs(
+            [
+                ("to", done.destination),
+                ("studies", f"{done.n_studies:,}"),
+                ("images", f"{done.n_images:,}"),
+                *((f"new {kind}", f"{n:,}") for kind, n in sorted(done.n_stored.items())),
+                ("there already", f"{done.n_there:,}"),
+            ]
+        )
+    for source in done.unusable:
+        say(f"no objects for image {source.image_id} of study {source.study_id}: {source.code}")
+    for stored in done.failed:
+        say(f"not stored: {stored.identity.shown}: {stored.reason}")
+    if dry_run:
+        say("this was a dry run; nothing was written")
+    else:
+        say("these objects name patients; keep them where such data belong. They are for research, not for diagnosis")
+    if done.failed:
+        raise typer.Exit(ExitCode.FAILED)
+    if done.unusable:
+        raise typer.Exit(ExitCode.FAILED_INPUTS)
+
+
+@app.command()
+def png(
+    output: OutputArgument,
+    destination: Annotated[str, typer.Argument(metavar="DEST", help="A directory or s3://…", show_default=False)],
+    run_id: RunIdOption = None,
+    study: StudyOption = [],  # noqa: B006 - typer needs a list, and never changes it
+    where: WhereOption = None,
+    private_uri: PrivateUriOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write predicted masks as PNG files of class numbers (0 background, 1 septum, 2 heart), named by tokens.
+
+    A file has the size of the frame that it belongs to. Pseudonymised: no picture, no name of a file.
+
+    Example: diagchd-batch export png out/sample masks --where 'len(quality_flags) > 0'
+    """
+    from diagchd_batch.exports.chosen_images import StudyChoice
+    from diagchd_batch.runs.export import write_label_pngs
+
+    choice = StudyChoice(tuple(study), where)
+    done = write_label_pngs(open_workspace(output, private_uri), destination, run_id, choice=choice, on_note=say)
+    if as_json:
+        print_json({**asdict(done), "destination": destination})
+        return
+    print_pairs([("masks", f"{done.n_written:,} written"), ("there already", f"{done.n_there:,}"), ("in", destination)])

@@ -7,13 +7,15 @@ patients, never enters a directory that is given away, and no file is lost that 
 
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
 from diagchd_batch.json_records import DamagedRecordError, JsonRecord
 from diagchd_batch.storage import Store
@@ -30,6 +32,8 @@ class ExportKind(StrEnum):
 
     SHAREABLE = "shareable"
     WORKLIST = "worklist"
+    DICOM = "dicom"
+    LABEL_PNGS = "label_pngs"
 
 
 class ExportMarker(JsonRecord):
@@ -84,6 +88,30 @@ def check_destination(destination: Store, kind: ExportKind) -> None:
     _earlier_export(destination, kind)
 
 
+def claim_growing(destination: Store, kind: ExportKind, own_name: re.Pattern[str], *, write: bool) -> None:
+    """Check that an export that adds file after file may be written to a destination, and mark it.
+
+    Such an export never replaces a file: whoever writes creates each file only if it is absent.
+
+    Args:
+        destination: An empty or new directory, or one that holds an export of this kind and nothing else.
+        kind: The kind of export.
+        own_name: Matches the whole name of each file that this kind of export writes.
+        write: Whether to mark it. A dry run only checks.
+
+    Raises:
+        UsageError: The destination holds anything else.
+    """
+    held = {info.key for info in destination.list()}
+    if not held:
+        if write:
+            ExportMarker(kind=kind, files={}).write(destination, MARKER)
+        return
+    _read_marker(destination, kind, held)
+    if any(own_name.fullmatch(key) is None for key in held - {MARKER}):
+        raise _other_files(destination)
+
+
 def _earlier_export(destination: Store, kind: ExportKind) -> Mapping[str, tuple[str, ...]]:
     """Return the files of an earlier export of this kind with their digests; nothing for an empty directory.
 
@@ -93,6 +121,20 @@ def _earlier_export(destination: Store, kind: ExportKind) -> Mapping[str, tuple[
     held = {info.key for info in destination.list()}
     if not held:
         return {}
+    marker = _read_marker(destination, kind, held)
+    if held - {MARKER} - marker.files.keys():
+        raise _other_files(destination)
+    for name, digests in marker.files.items():
+        if name in held and hashlib.sha256(destination.read(name)).hexdigest() not in digests:
+            raise UsageError(
+                f"{name} in {destination.uri} has changed since it was exported, and the change would be lost; name an "
+                "empty or new directory"
+            )
+    return marker.files
+
+
+def _read_marker(destination: Store, kind: ExportKind, held: Collection[str]) -> ExportMarker:
+    """Return the marker of a destination that holds files. Raises UsageError unless it is one of this kind."""
     if MARKER not in held:
         raise UsageError(
             f"{destination.uri} holds other files, which an export would overwrite or which would be given away with "
@@ -107,18 +149,14 @@ def _earlier_export(destination: Store, kind: ExportKind) -> Mapping[str, tuple[
             f"{destination.uri} holds an export of kind {marker.kind}, and this one is of kind {kind}; name another "
             "directory, because exports of different kinds are for different people"
         )
-    if held - {MARKER} - marker.files.keys():
-        raise UsageError(
-            f"{destination.uri} holds other files beside an earlier export; move them away, or name an empty or new "
-            "directory"
-        )
-    for name, digests in marker.files.items():
-        if name in held and hashlib.sha256(destination.read(name)).hexdigest() not in digests:
-            raise UsageError(
-                f"{name} in {destination.uri} has changed since it was exported, and the change would be lost; name an "
-                "empty or new directory"
-            )
-    return marker.files
+    return marker
+
+
+def _other_files(destination: Store) -> UsageError:
+    return UsageError(
+        f"{destination.uri} holds other files beside an earlier export; move them away, or name an empty or new "
+        "directory"
+    )
 
 
 @contextmanager
@@ -183,6 +221,39 @@ def check_private(destination: Store, output: Store, private: Store) -> None:
     """
     if not _is_within(destination.uri, private.uri):
         check_apart(destination, output)
+
+
+def check_outside_shareable_trees(destination: Store) -> None:
+    """Check that a directory for identified data lies in no output's tables, and in nothing that is given away.
+
+    Args:
+        destination: A local directory, which need not exist.
+
+    Raises:
+        UsageError: A directory above it, or the directory itself, is an output or a shareable export. The private tree
+            of an output is allowed.
+    """
+    path = Path(destination.uri).resolve()
+    for above in (path, *path.parents):
+        inside = path.relative_to(above).parts[:1]
+        if _is_output(above) and inside not in ((output_layout.PRIVATE,), (output_layout.PRIVATE_V1,)):
+            raise UsageError(
+                f"{destination.uri} lies in the output {above}, whose tables may be read by others; export to another "
+                "place, or to the private tree"
+            )
+        marker = above / MARKER
+        if marker.is_file() and f'"{ExportKind.SHAREABLE}"' in marker.read_text(encoding="utf-8", errors="replace"):
+            raise UsageError(
+                f"{destination.uri} lies in {above}, which is an export that is given away; name another place"
+            )
+
+
+def _is_output(path: Path) -> bool:
+    """Return whether a directory is an output: it has a run, or a private tree."""
+    prefixes = (output_layout.RUNS_PREFIX, output_layout.SCORES_PREFIX)
+    has_run = any(next((path / prefix).glob("run_id=*"), None) for prefix in prefixes)
+    trees = (output_layout.PRIVATE, output_layout.PRIVATE_V1)
+    return has_run or any((path / tree / output_layout.ID_KEY_CHECK).exists() for tree in trees)
 
 
 def _is_within(uri: str, other: str) -> bool:

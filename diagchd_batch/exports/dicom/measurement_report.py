@@ -4,7 +4,6 @@ import copy
 import warnings
 from collections.abc import Iterator, Sequence
 
-import highdicom
 from highdicom import sr
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
@@ -126,7 +125,9 @@ def _groups(model: ScoringModel, source: SourceObject, scored: ScoredFrame) -> I
     evaluations = [sr.QualitativeEvaluation(_INTENDED_USE, _RESEARCH)]
     if model.simulated:
         evaluations.append(sr.QualitativeEvaluation(_INPUT, _SIMULATED))
-    evaluations += [sr.QualitativeEvaluation(_FLAG, own_code(flag, QUALITY_FLAGS[flag])) for flag in scored.quality_flags]
+    evaluations += [
+        sr.QualitativeEvaluation(_FLAG, own_code(flag, QUALITY_FLAGS[flag])) for flag in scored.quality_flags
+    ]
     frame_numbers = [scored.frame + 1] if source.is_multiframe else None
     yield sr.MeasurementsAndQualitativeEvaluations(
         _tracking(model, source, scored, "frame"),

@@ -8,6 +8,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.uid import UID
 from pydicom.valuerep import DA, DT, TM
 
 from diagchd_batch.exports.dicom.derived_uids import device_uid
@@ -19,16 +20,14 @@ SIMULATED = "SIMULATED"
 CODING_SCHEME = "99DIAGCHD"
 """Designator of the codes that no public scheme has."""
 
-_IMPLEMENTATION_CLASS_UID = "2.25.184736593158826437230714437259911853297"
+_IMPLEMENTATION_CLASS_UID = UID("2.25.184736593158826437230714437259911853297")
 _IMPLEMENTATION_VERSION = "DIAGCHD_BATCH"
 _LONGEST_TEXT = 64
 
 
 def coding_scheme() -> CodingSchemeIdentificationItem:
     """Return what an object says about the scheme of our own codes."""
-    return CodingSchemeIdentificationItem(
-        CODING_SCHEME, name="Codes of diagchd-batch", responsible_organization=MAKER
-    )
+    return CodingSchemeIdentificationItem(CODING_SCHEME, name="Codes of diagchd-batch", responsible_organization=MAKER)
 
 
 def own_code(value: str, meaning: str) -> CodedConcept:

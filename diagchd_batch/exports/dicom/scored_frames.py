@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
-from diagchd_batch.images.resize import resize_labels
+from diagchd_batch.exports.chosen_images import labels_at_source
+from diagchd_batch.results.columns import CLASSES
 from diagchd_batch.results.run_record import RunRecord
 
 MAKER = "diagchd-batch"
@@ -70,18 +72,18 @@ class ScoringModel:
         )
 
 
-def labels_at_source(label_map_hw_u8: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return a label map at the pixels of the frame that it was predicted from.
-
-    The model's grid samples the frame by nearest neighbour. This samples the grid in the same way, so each pixel of the
-    frame gets the class of the cell that its centre lies in.
+def scored_frame(row: Mapping[str, Any]) -> ScoredFrame:
+    """Return the results of a frame.
 
     Args:
-        label_map_hw_u8: Class numbers at the model's grid, uint8 [rows, columns].
-        height: Rows of the source frame.
-        width: Columns of the source frame.
-
-    Returns:
-        Class numbers, uint8 [height, width].
+        row: A row of `chosen_images`. Rows of earlier schema versions have no millimetres.
     """
-    return resize_labels(label_map_hw_u8, height, width)
+    areas = {name: row.get(f"{name}_area_mm2") for name in CLASSES}
+    return ScoredFrame(
+        row["frame"],
+        labels_at_source(row),
+        row["chd_probability"],
+        tuple(row["quality_flags"] or ()),
+        {name: area for name, area in areas.items() if area is not None},
+        row.get("septum_length_mm"),
+    )

@@ -4,8 +4,8 @@ import warnings
 
 import highdicom
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 from highdicom.sr import CodedConcept
+from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
@@ -24,12 +24,23 @@ _LINE_SHARE = 1 / 300
 """Width of an outline as a share of the frame's smaller side."""
 
 _TEXT_SHARE = 1 / 32
-_SMALLEST_TEXT_PX = 10
+_SMALLEST_TEXT_PX = 8
 _BAND = (20, 20, 20)
 _TEXT = (235, 235, 235)
 
 _ANY_ORIENTATION = ("L", "F")
 """highdicom wants one. The source's replaces it, which may be empty."""
+
+
+def capture_uid(model: ScoringModel, source: SourceObject, frame: int) -> str:
+    """Return the UID of the capture of a frame.
+
+    Args:
+        model: What scored.
+        source: The object that holds the frame.
+        frame: Number of the frame, from 0.
+    """
+    return derived_uid(model.run_id, source.sop_instance_uid, frame, ObjectKind.CAPTURE)
 
 
 def secondary_capture(
@@ -54,7 +65,7 @@ def secondary_capture(
             coordinate_system=highdicom.CoordinateSystemNames.PATIENT,
             series_instance_uid=derived_uid(model.run_id, source.series_uid, ObjectKind.CAPTURE),
             series_number=SERIES_NUMBER,
-            sop_instance_uid=derived_uid(model.run_id, source.sop_instance_uid, scored.frame, ObjectKind.CAPTURE),
+            sop_instance_uid=capture_uid(model, source, scored.frame),
             instance_number=source.instance_number(scored.frame),
             manufacturer=MAKER,
             manufacturer_model_name=model.name,
@@ -119,13 +130,16 @@ def _border(area: np.ndarray, width_px: int) -> np.ndarray:
 
 def _band(model: ScoringModel, scored: ScoredFrame, width: int, side: int) -> np.ndarray:
     size = max(_SMALLEST_TEXT_PX, round(side * _TEXT_SHARE))
-    font = ImageFont.load_default(size)
     lines = [
         f"{mark(model)}: not for diagnosis",
         f"{model.name}, probability of CHD {scored.chd_probability:.3f}",
         *([f"flags: {', '.join(scored.quality_flags)}"] if scored.quality_flags else []),
     ]
+    font = ImageFont.load_default(size)
     pad = size // 2
+    while size > _SMALLEST_TEXT_PX and max(map(font.getlength, lines)) + 2 * pad > width:
+        size -= 1
+        font = ImageFont.load_default(size)
     step = round(size * 1.35)
     band = Image.new("RGB", (width, step * (len(lines) + 1) + 2 * pad), _BAND)
     draw = ImageDraw.Draw(band)

@@ -14,6 +14,9 @@ from diagchd_batch.failure_codes import FailureCode
 
 _PREAMBLE = 128
 _SEXES = ("M", "F", "O")
+_DAMAGE = (InvalidDicomError, ValueError, LookupError, OSError, AttributeError, TypeError, NotImplementedError)
+"""What pydicom raises for damaged files."""
+
 _NEEDED = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
 _NOT_OF_ONE_FRAME = (
     "NumberOfFrames",
@@ -88,8 +91,8 @@ class SourceObject:
     def as_single_frame(self, height: int, width: int) -> Dataset:
         """Return a header of an image of one frame, of the same patient, study and series, with the same UID.
 
-        highdicom makes no segmentation of one frame of an old multi-frame image, because that has no frame of reference.
-        So it gets this header instead, and `refer_to_frame` mends the references afterwards.
+        highdicom makes no segmentation of one frame of a multi-frame image that has no frame of reference, as
+        ultrasound mostly has. So it gets this header instead, and `refer_to_frame` mends the references afterwards.
 
         Args:
             height: Rows of the frame.
@@ -135,7 +138,15 @@ def _read_header(data: bytes) -> Dataset:
         header = copy.deepcopy(header)
         header.remove_private_tags()
         header.decode()
-    except (InvalidDicomError, ValueError, LookupError, OSError, AttributeError, TypeError, NotImplementedError) as error:
+    except (
+        InvalidDicomError,
+        ValueError,
+        LookupError,
+        OSError,
+        AttributeError,
+        TypeError,
+        NotImplementedError,
+    ) as error:
         raise ItemError(FailureCode.DECODE_ERROR, f"the header cannot be read: {error}") from error
     return header
 

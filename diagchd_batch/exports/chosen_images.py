@@ -1,0 +1,158 @@
+"""The images of chosen studies, with the rows that count and their masks."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from diagchd_batch import output_layout
+from diagchd_batch.errors import UsageError
+from diagchd_batch.evaluation.tables.schemas import TABLES
+from diagchd_batch.images.resize import resize_labels
+from diagchd_batch.results.columns import SCORES
+from diagchd_batch.results.datasets import damage_as_fault, parquet_files
+from diagchd_batch.results.mask_codec import decode_mask
+from diagchd_batch.results.output import Output
+from diagchd_batch.results.query.database import QueryDatabase, open_query
+from diagchd_batch.wording import counted, shown_value
+
+Row = dict[str, Any]
+
+_STUDY_TOKEN = re.compile(r"s-[0-9a-f]{16}")
+_SHOWN_TOKENS = 5
+
+# Studies that the latest plan excludes, for instance because consent was withdrawn, are left out, as in the worklist.
+_FRAMES = """
+WITH own AS (SELECT lineage, study_id, n_images = 0 AS excluded FROM lineage_studies)
+SELECT current.* FROM current LEFT JOIN own USING (lineage, study_id)
+WHERE status = 'ok' AND excluded IS NOT TRUE AND {condition}
+ORDER BY run_id, shard, study_id, image_id, frame
+"""
+
+
+@dataclass(frozen=True)
+class StudyChoice:
+    """Which studies of a run are exported.
+
+    Attributes:
+        tokens: Tokens of studies; empty for no restriction.
+        where: An SQL condition on the view `current`. Studies with a row that meets it are chosen, with all frames.
+    """
+
+    tokens: tuple[str, ...] = ()
+    where: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError if a token is none, or both ways of choosing are used."""
+        if self.tokens and self.where:
+            raise UsageError("--study and --where both choose studies; give one of them")
+        for token in self.tokens:
+            if not _STUDY_TOKEN.fullmatch(token):
+                raise UsageError(
+                    f"{shown_value(token)} is no token of a study (s- and 16 digits); `diagchd-batch show` finds the "
+                    "token of a study by its own id"
+                )
+
+    @property
+    def condition(self) -> str:
+        """The condition in SQL."""
+        if self.tokens:
+            return f"study_id IN ({', '.join(repr(token) for token in self.tokens)})"
+        if self.where:
+            return f"study_id IN (SELECT study_id FROM current WHERE (\n{self.where}\n))"
+        return "true"
+
+
+@dataclass(frozen=True)
+class ChosenImage:
+    """An image of a chosen study.
+
+    Attributes:
+        run_id: The run that scored it.
+        shard: The shard that holds its rows.
+        study_id: The token of its study.
+        image_id: Its token.
+        rows: The rows of its scored frames, in the order of frames, with `mask_png`.
+    """
+
+    run_id: str
+    shard: int
+    study_id: str
+    image_id: str
+    rows: Sequence[Row]
+
+
+def chosen_images(output: Output, run_id: str, choice: StudyChoice) -> Iterator[ChosenImage]:
+    """Yield the scored images of the chosen studies, shard by shard.
+
+    If the run continues others, each frame's latest result counts, from whichever run it is.
+
+    Args:
+        output: The output, with its private tree, which says what is excluded.
+        run_id: The newest run.
+        choice: The studies.
+
+    Yields:
+        The images that have a scored frame.
+
+    Raises:
+        UsageError: No scored frame is chosen, or a token that was named has none.
+        RunFault: A table cannot be read.
+    """
+    database = open_query(output, TABLES, run_id)
+    sql = _FRAMES.format(condition=choice.condition)
+    _refuse_missing(database, sql, run_id, choice)
+    with database.rows(sql) as batches:
+        for (of_run, shard), rows in groupby(_rows(batches), lambda row: (row["run_id"], row["shard"])):
+            yield from _with_masks(output, of_run, shard, list(rows))
+
+
+def _refuse_missing(database: QueryDatabase, sql: str, run_id: str, choice: StudyChoice) -> None:
+    found = set(database.table(f"SELECT DISTINCT study_id FROM ({sql})")["study_id"].to_pylist())
+    if not found:
+        raise UsageError(
+            f"run {run_id} has no scored frame in the chosen studies; `diagchd-batch query` shows what the run has"
+        )
+    if missing := sorted(set(choice.tokens) - found):
+        shown = ", ".join(missing[:_SHOWN_TOKENS])
+        raise UsageError(
+            f"run {run_id} has no scored frame in {counted(len(missing), 'study')} of --study ({shown}); omit them. "
+            "`diagchd-batch show TOKEN` says what is known of a study"
+        )
+
+
+def _rows(batches: pa.RecordBatchReader) -> Iterator[Row]:
+    for batch in batches:
+        yield from batch.to_pylist()
+
+
+def _with_masks(output: Output, run_id: str, shard: int, rows: list[Row]) -> Iterator[ChosenImage]:
+    image_ids = sorted({row["image_id"] for row in rows})
+    with damage_as_fault(run_id):
+        table = parquet_files(output.storage, [output_layout.shard_file(run_id, shard)], SCORES).to_table(
+            columns=["image_id", "frame", "mask_png"], filter=ds.field("image_id").isin(image_ids)
+        )
+    masks = {(row["image_id"], row["frame"]): row["mask_png"] for row in table.to_pylist()}
+    for image_id, of_image in groupby(rows, lambda row: row["image_id"]):
+        with_masks = [{**row, "mask_png": masks[image_id, row["frame"]]} for row in of_image]
+        yield ChosenImage(run_id, shard, with_masks[0]["study_id"], image_id, with_masks)
+
+
+def labels_at_source(row: Mapping[str, Any]) -> np.ndarray:
+    """Return the mask of a row at the pixels of the frame that it was predicted from.
+
+    The model's grid samples the frame by nearest neighbour. This samples the grid in the same way, so each pixel of the
+    frame gets the class of the cell that its centre lies in.
+
+    Args:
+        row: A row of `chosen_images`.
+
+    Returns:
+        Class numbers, uint8 [height, width].
+    """
+    return resize_labels(decode_mask(row["mask_png"]), row["source_height"], row["source_width"])
