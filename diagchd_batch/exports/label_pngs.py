@@ -1,7 +1,7 @@
 """Writes `export png`: the predicted masks as PNG files, named by tokens. Pseudonymised."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from diagchd_batch.errors import UsageError
@@ -26,19 +26,13 @@ class LabelPngExport:
     n_there: int = 0
 
 
-def export_label_pngs(
-    images: Iterable[ChosenImage],
-    destination: Store,
-    output: Store,
-    on_progress: Callable[[LabelPngExport], object] = lambda done: None,
-) -> LabelPngExport:
+def export_label_pngs(images: Iterable[ChosenImage], destination: Store, output: Store) -> LabelPngExport:
     """Write a PNG file for each scored frame: 8-bit grey, class numbers, with the size of the frame as it was read.
 
     Args:
         images: The images.
         destination: Where the files go: an empty or new place, or one that an earlier export of this kind wrote.
         output: The output that the images belong to.
-        on_progress: Called after each image.
 
     Returns:
         How many files were written.
@@ -55,7 +49,6 @@ def export_label_pngs(
                 done.n_written += 1
             else:
                 done.n_there += 1
-        on_progress(done)
     return done
 
 

@@ -1,6 +1,5 @@
 """`export`: aggregates that may be shared, the clinic's worklist, objects for a PACS, and masks as pictures."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -100,7 +99,6 @@ def write_dicom(
     captures: bool = False,
     dry_run: bool = False,
     on_note: OnNote = ignore_note,
-    on_progress: "Callable[[DicomExport], object]" = lambda done: None,
 ) -> "DicomExport":
     """Write results as DICOM objects of the studies that they belong to. The objects are identified.
 
@@ -112,7 +110,6 @@ def write_dicom(
         captures: Whether to write Secondary Captures with the outlines, too.
         dry_run: Only find out what would be written.
         on_note: Receives a sentence for each run that is left out because its record is damaged.
-        on_progress: Called after each image.
 
     Returns:
         What was written, and what could not be.
@@ -140,7 +137,6 @@ def write_dicom(
         FolderDestination(destination, workspace, dry_run=dry_run),
         captures=captures,
         dry_run=dry_run,
-        on_progress=on_progress,
     )
 
 

@@ -1,6 +1,6 @@
 """The export of chosen studies to a folder or a PACS."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from diagchd_batch.errors import ItemError, UsageError
@@ -56,7 +56,6 @@ def export_studies(
     *,
     captures: bool,
     dry_run: bool,
-    on_progress: Callable[[DicomExport], object],
 ) -> DicomExport:
     """Make the objects of images, and store those that are not there yet.
 
@@ -67,7 +66,6 @@ def export_studies(
         destination: Where to.
         captures: Whether to make Secondary Captures, too.
         dry_run: Make the objects and store none.
-        on_progress: Called after each image.
 
     Returns:
         What was done. Objects that failed and files that cannot be used are in it, and end nothing.
@@ -104,7 +102,6 @@ def export_studies(
         studies.add(image.study_id)
         done.n_images += 1
         done.n_studies = len(studies)
-        on_progress(done)
     return done
 
 

@@ -93,7 +93,7 @@ def finish(dataset: Dataset, model: ScoringModel, source: SourceObject) -> None:
     """
     scored_at = _local(model.scored_at, source)
     date, time = DA(scored_at.strftime("%Y%m%d")), TM(scored_at.strftime("%H%M%S"))
-    for keyword in ("InstanceCreationDate", "ContentDate", "SeriesDate", "StructureSetDate"):
+    for keyword in ("InstanceCreationDate", "ContentDate", "SeriesDate", "DateOfSecondaryCapture"):
         if keyword in dataset or keyword == "SeriesDate":
             setattr(dataset, keyword, date)
             setattr(dataset, keyword.replace("Date", "Time"), time)

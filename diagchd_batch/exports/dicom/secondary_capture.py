@@ -76,6 +76,7 @@ def secondary_capture(
             transfer_syntax_uid=ExplicitVRLittleEndian,
             contributing_equipment=equipment(model),
         )
+    dataset.copy_patient_and_study_information(header)
     _add_derivation(dataset, model, source)
     source.refer_to_frame(dataset, scored.frame)
     finish(dataset, model, source)
@@ -91,7 +92,7 @@ def _add_derivation(dataset: Dataset, model: ScoringModel, source: SourceObject)
         CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
     ]
     dataset.PatientOrientation = source.header.get("PatientOrientation") or ""
-    dataset.Laterality = ""  # of an organ that is there once
+    dataset.BodyPartExamined = "HEART"  # without it, the side of the body would be required
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.SourceImageSequence = [reference]
     dataset.DerivationDescription = f"{mark(model)}. Outlines of the predicted mask, drawn on the source image."
