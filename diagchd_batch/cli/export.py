@@ -127,7 +127,7 @@ def dicom(
     Each scored frame becomes a Segmentation, and each image a Structured Report. What is there already is not written
     again.
 
-    Example: diagchd-batch export dicom out/pacs for-the-pacs --where 'chd_probability > 0.9'
+    Example: diagchd-batch export dicom out/pacs for-the-pacs --where chd_call
     """
     from diagchd_batch.exports.chosen_images import StudyChoice
     from diagchd_batch.runs.export import write_dicom
@@ -181,7 +181,7 @@ def png(
 
     A file has the size of the frame that it belongs to. Pseudonymised: no picture, no name of a file.
 
-    Example: diagchd-batch export png out/sample masks --where 'len(quality_flags) > 0'
+    Example: diagchd-batch export png out/sample masks --where chd_call
     """
     from diagchd_batch.exports.chosen_images import StudyChoice
     from diagchd_batch.runs.export import write_label_pngs

@@ -114,15 +114,15 @@ def chosen_images(output: Output, run_id: str, choice: StudyChoice) -> Iterator[
 
 def _refuse_missing(database: QueryDatabase, sql: str, run_id: str, choice: StudyChoice) -> None:
     found = set(database.table(f"SELECT DISTINCT study_id FROM ({sql})")["study_id"].to_pylist())
-    if not found:
-        raise UsageError(
-            f"run {run_id} has no scored frame in the chosen studies; `diagchd-batch query` shows what the run has"
-        )
     if missing := sorted(set(choice.tokens) - found):
         shown = ", ".join(missing[:_SHOWN_TOKENS])
         raise UsageError(
             f"run {run_id} has no scored frame in {counted(len(missing), 'study')} of --study ({shown}); omit them. "
             "`diagchd-batch show TOKEN` says what is known of a study"
+        )
+    if not found:
+        raise UsageError(
+            f"run {run_id} has no scored frame in the chosen studies; `diagchd-batch query` shows what the run has"
         )
 
 

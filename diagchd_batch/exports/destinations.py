@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
@@ -235,8 +235,9 @@ def check_outside_shareable_trees(destination: Store) -> None:
     """
     path = Path(destination.uri).resolve()
     for above in (path, *path.parents):
-        inside = path.relative_to(above).parts[:1]
-        if _is_output(above) and inside not in ((output_layout.PRIVATE,), (output_layout.PRIVATE_V1,)):
+        if _is_private_tree(above):
+            return
+        if _has_run(above):
             raise UsageError(
                 f"{destination.uri} lies in the output {above}, whose tables may be read by others; export to another "
                 "place, or to the private tree"
@@ -244,16 +245,23 @@ def check_outside_shareable_trees(destination: Store) -> None:
         marker = above / MARKER
         if marker.is_file() and f'"{ExportKind.SHAREABLE}"' in marker.read_text(encoding="utf-8", errors="replace"):
             raise UsageError(
-                f"{destination.uri} lies in {above}, which is an export that is given away; name another place"
+                f"{destination.uri} lies in {above}, an export that is given away; export to another place"
             )
 
 
-def _is_output(path: Path) -> bool:
-    """Return whether a directory is an output: it has a run, or a private tree."""
-    prefixes = (output_layout.RUNS_PREFIX, output_layout.SCORES_PREFIX)
-    has_run = any(next((path / prefix).glob("run_id=*"), None) for prefix in prefixes)
-    trees = (output_layout.PRIVATE, output_layout.PRIVATE_V1)
-    return has_run or any((path / tree / output_layout.ID_KEY_CHECK).exists() for tree in trees)
+def _is_private_tree(path: Path) -> bool:
+    in_output = path.name in (output_layout.PRIVATE, output_layout.PRIVATE_V1) and _has_run(path.parent)
+    return in_output or (path / output_layout.ID_KEY_CHECK).exists()
+
+
+def _has_run(path: Path) -> bool:
+    """Return whether a directory is an output that has a run."""
+    for prefix in (output_layout.RUNS_PREFIX, output_layout.SCORES_PREFIX):
+        with suppress(OSError):
+            names = [entry.name for entry in (path / prefix).iterdir()]
+            if any(output_layout.RUN_DIRECTORY.fullmatch(f"{prefix}{name}/") for name in names):
+                return True
+    return False
 
 
 def _is_within(uri: str, other: str) -> bool:

@@ -218,6 +218,7 @@ SAME_MEANING = {
     "database": "temporary DuckDB tables",
     "definitions": "what each figure of a table means",
     "derived_tables": "the Parquet tables of runs and lineages",
+    "dicom": "the format DICOM",
     "document": "an HTML file",
     "errors": "exceptions, and how others' become ours",
     "evaluate": "metrics from results",

@@ -9,7 +9,7 @@ from diagchd_batch.exports.dicom.destination import Destination, NewObject, Outc
 from diagchd_batch.exports.dicom.image_objects import objects_of_image
 from diagchd_batch.exports.dicom.scored_frames import ScoringModel
 from diagchd_batch.exports.dicom.scored_sources import ScoredSources
-from diagchd_batch.exports.dicom.source_object import is_dicom
+from diagchd_batch.images.formats.dicom import DicomReader
 
 _MAX_BATCH_BYTES = 32 << 20
 
@@ -79,7 +79,7 @@ def export_studies(
     for image in images:
         try:
             data, limits = sources.read(image)
-            if not is_dicom(data):
+            if not DicomReader().recognizes(data):
                 raise UsageError(
                     f"image {image.image_id} of study {image.study_id} is no DICOM object, so there is no study in a "
                     "PACS that its results belong to; choose other studies with --study or --where, or write its masks "

@@ -39,11 +39,11 @@ class FolderDestination:
         claim_growing(self._store, ExportKind.DICOM, _OWN_NAME, write=not dry_run)
 
     def has(self, identity: ObjectIdentity) -> bool:
-        """Return False: `store` compares contents."""
+        """See `Destination.has`. The answer is False, because `store` compares contents."""
         return False
 
     def store(self, objects: Sequence[NewObject], *, dry_run: bool) -> list[Stored]:
-        """Create each file unless it is there. See `Destination.store`."""
+        """See `Destination.store`. Each file is created unless it is there."""
         return [self._store_one(new, dry_run) for new in objects]
 
     def _store_one(self, new: NewObject, dry_run: bool) -> Stored:

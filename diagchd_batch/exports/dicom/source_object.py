@@ -12,7 +12,6 @@ from pydicom.valuerep import DA, TM
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
 
-_PREAMBLE = 128
 _SEXES = ("M", "F", "O")
 _DAMAGE = (InvalidDicomError, ValueError, LookupError, OSError, AttributeError, TypeError, NotImplementedError)
 """What pydicom raises for damaged files."""
@@ -27,18 +26,6 @@ _NOT_OF_ONE_FRAME = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
 )
-
-
-def is_dicom(data: bytes) -> bool:
-    """Return whether a file's content is a DICOM object, with or without a preamble.
-
-    Args:
-        data: The whole file.
-    """
-    if data[_PREAMBLE : _PREAMBLE + 4] == b"DICM":
-        return True
-    # Without a preamble the file begins with an element of group 2 or 8, in either byte order.
-    return data[:4] in (b"\x02\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x08\x00\x16\x00")
 
 
 class SourceObject:
