@@ -109,6 +109,7 @@ def test_the_report_has_every_measurement_of_every_frame() -> None:
     without_mm = replace(scored, frame=3, chd_probability=0.25, quality_flags=(), areas_mm2={}, septum_length_mm=None)
     data = file_bytes(measurement_report(MODEL, source, [without_mm, scored]))
     content = highdicom.sr.srread(io.BytesIO(data)).content
+    assert isinstance(content, highdicom.sr.MeasurementReport)
     probabilities = [
         measurement.value
         for group in content.get_image_measurement_groups()
