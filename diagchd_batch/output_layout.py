@@ -278,6 +278,9 @@ ATTEMPT_MARKER = re.compile(
     rf"{RUNS_PREFIX}{_RUN}/attempts/shard-(?P<shard>{_NUMBER})/(?P<attempt>[^/]+)\.(?P<state>open|closed)\.json"
 )
 HEARTBEAT_FILE = re.compile(rf"{RUNS_PREFIX}{_RUN}/heartbeats/(?P<name>[^/]+)\.json")
+HEADER_INDEX_PREFIX = "header_index/"
+HEADER_INDEX_HEAD = re.compile(rf"{HEADER_INDEX_PREFIX}head-(?P<number>{_NUMBER})\.json")
+HEADER_INDEX_PART = re.compile(rf"{HEADER_INDEX_PREFIX}part-(?P<part>{_NUMBER})\.(?P<build>[0-9a-f]{{16}})\.pq")
 LOG_PART = re.compile(rf"{RUNS_PREFIX}{_RUN}/logs/(?P<name>[^/]+)/part-(?P<part>{_NUMBER})\.log")
 
 
@@ -446,6 +449,16 @@ def log_part(run_id: str, name: str, part: int) -> str:
     return logs_prefix(run_id) + f"{name}/part-{part:05d}.log"
 
 
+def header_index_head(number: int) -> str:
+    """Return the key of one state of the index of headers. The one with the highest number counts."""
+    return f"{HEADER_INDEX_PREFIX}head-{number:05d}.json"
+
+
+def header_index_part(build: str, part: int) -> str:
+    """Return the key of one table of the index of headers. The name of its build has 16 hex digits."""
+    return f"{HEADER_INDEX_PREFIX}part-{part:05d}.{build}{PRIVATE_TABLE_SUFFIX}"
+
+
 def submitted_job(name: str) -> str:
     """Return the key of a job file on its way to the driver that a cluster starts for it."""
     return f"submitted/{name}.json"
@@ -538,7 +551,7 @@ _PRIVATE_RUN_FILES: dict[str, PrivateFileKind] = {
     **dict.fromkeys(("attempts", "heartbeats", "nodes", "stop"), "submission"),
     **dict.fromkeys(("exports", "identity.json"), "other"),
 }
-_OTHER_PRIVATE_FILES = (ID_KEY, ID_KEY_CHECK, INPUT_ROOT, DELETION_PREFIX, "submitted/")
+_OTHER_PRIVATE_FILES = (ID_KEY, ID_KEY_CHECK, INPUT_ROOT, DELETION_PREFIX, HEADER_INDEX_PREFIX, "submitted/")
 
 
 def kind_of_output_file(key: str) -> OutputFileKind:
@@ -577,8 +590,7 @@ def kind_of_private_file(key: str) -> PrivateFileKind:
         return "derived"
     if key.startswith("faults/"):
         return "text"
-    match = RUN_DIRECTORY.fullmatch(key)
-    if match and match["prefix"] == RUNS_PREFIX:
+    if (match := RUN_DIRECTORY.fullmatch(key)) and match["prefix"] == RUNS_PREFIX:
         return _PRIVATE_RUN_FILES.get(key.split("/")[2], "unknown")
     return "other" if key.startswith(_OTHER_PRIVATE_FILES) else "unknown"
 

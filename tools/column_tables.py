@@ -14,6 +14,7 @@ from diagchd_batch.failure_codes import REMEDIES
 from diagchd_batch.results.columns import PREDICTIONS, SCORES, SOURCES
 from diagchd_batch.results.columns.lineages import LINEAGES, SUPERSEDED
 from diagchd_batch.results.columns.run_records import RUNS
+from diagchd_batch.studies.header_index.header_columns import HEADERS
 from diagchd_batch.studies.plan.plan_columns import PLAN_IMAGES, PLAN_STUDIES
 from diagchd_batch.table_format.declared_columns import DESCRIPTION, NULL_WHEN, RANGE, SINCE, UNIT
 
@@ -21,7 +22,12 @@ PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
 
 RESULTS: dict[str, pa.Schema] = {"scores": SCORES, "predictions": PREDICTIONS}
 LINEAGE: dict[str, pa.Schema] = {"runs": RUNS, "lineages": LINEAGES, "superseded": SUPERSEDED}
-IDENTIFIED: dict[str, pa.Schema] = {"plan": PLAN_IMAGES, "studies": PLAN_STUDIES, "sources": SOURCES}
+IDENTIFIED: dict[str, pa.Schema] = {
+    "plan": PLAN_IMAGES,
+    "studies": PLAN_STUDIES,
+    "sources": SOURCES,
+    "headers": HEADERS,
+}
 
 
 def column_table(schema: pa.Schema) -> str:

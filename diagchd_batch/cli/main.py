@@ -17,6 +17,7 @@ from diagchd_batch.cli import (
     delete,
     evaluate,
     export,
+    index,
     info,
     list_runs,
     logs,
@@ -89,6 +90,7 @@ def _root(
 
 for command in (
     plan,
+    index,
     submit,
     verify,
     status,

@@ -2,20 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
-
-import pyarrow as pa
 
 from diagchd_batch.config.job_file import InputConfig
 from diagchd_batch.errors import ConfigError, InputError
 from diagchd_batch.images.formats import image_suffixes
-from diagchd_batch.sources import ObjectInfo, Source
+from diagchd_batch.sources import Source
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.layouts import LAYOUTS
 from diagchd_batch.studies.layouts.names import IS_HIDDEN, is_image_sql
 from diagchd_batch.studies.scratch_database import ScratchDatabase, scratch_database
-
-INSERT_ROWS = 16_384
 
 Progress = Callable[[int], None]
 """Is called with the number of objects listed so far."""
@@ -105,27 +100,12 @@ def open_inventory(
         RunFault: Disk space or memory runs out.
     """
     with scratch_database(max_memory_bytes) as database:
-        _insert_listing(database, storage.list(progress=progress))
+        database.insert_listing(storage.list(progress=progress))
         rows_called = LAYOUTS[config.layout](database, config)
         _refuse_contradictions(database, rows_called)
         _refuse_nothing_to_do(database, config, may_exclude_all=may_exclude_all)
         _add_tokens(database, pseudonymizer)
         yield database
-
-
-def _insert_listing(database: ScratchDatabase, objects: Iterator[ObjectInfo]) -> None:
-    while batch := list(islice(objects, INSERT_ROWS)):
-        database.insert(
-            "listing",
-            pa.record_batch(
-                {
-                    "key": pa.array([item.key for item in batch], pa.string()),
-                    "size_bytes": pa.array([item.size_bytes for item in batch], pa.int64()),
-                    "etag": pa.array([item.etag for item in batch], pa.string()),
-                    "modified_ns": pa.array([item.modified_ns for item in batch], pa.int64()),
-                }
-            ),
-        )
 
 
 def _refuse_contradictions(database: ScratchDatabase, rows_called: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import duckdb
@@ -10,7 +11,9 @@ from duckdb.func import ARROW, SPECIAL
 
 from diagchd_batch.errors import RunFault
 from diagchd_batch.process.memory_database import memory_database
+from diagchd_batch.sources import ObjectInfo
 
+INSERT_ROWS = 16_384
 OUTPUT_BATCH_ROWS = 16_384
 
 _TABLES = """
@@ -62,6 +65,34 @@ class ScratchDatabase:
             self._connection.execute(f"INSERT INTO {table} BY NAME {select} FROM rows_to_insert {where}")
         finally:
             self._connection.unregister("rows_to_insert")
+
+    def create_table(self, name: str, schema: pa.Schema) -> None:
+        """Create an empty table.
+
+        Args:
+            name: The table's name.
+            schema: Its columns.
+        """
+        self._connection.register("rows_to_insert", schema.empty_table())
+        try:
+            self._connection.execute(f"CREATE TABLE {name} AS FROM rows_to_insert")
+        finally:
+            self._connection.unregister("rows_to_insert")
+
+    def insert_listing(self, objects: Iterator[ObjectInfo]) -> None:
+        """Append objects to table `listing`.
+
+        Args:
+            objects: The objects of a source. They are not held in memory.
+        """
+        while batch := list(islice(objects, INSERT_ROWS)):
+            columns = {
+                "key": pa.array([item.key for item in batch], pa.string()),
+                "size_bytes": pa.array([item.size_bytes for item in batch], pa.int64()),
+                "etag": pa.array([item.etag for item in batch], pa.string()),
+                "modified_ns": pa.array([item.modified_ns for item in batch], pa.int64()),
+            }
+            self.insert("listing", pa.record_batch(columns))
 
     def add_text_function(self, name: str, function: Callable[[str], str]) -> None:
         """Make a Python function callable from SQL.

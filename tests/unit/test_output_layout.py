@@ -40,6 +40,8 @@ KEYS = [
     (layout.ATTEMPT_MARKER, layout.attempt_marker, {"run_id": RUN, "shard": 7, "attempt": "a-1.b", "state": "open"}),
     (layout.ATTEMPT_MARKER, layout.attempt_marker, {"run_id": RUN, "shard": 7, "attempt": "a", "state": "closed"}),
     (layout.HEARTBEAT_FILE, layout.heartbeat_file, {"run_id": RUN, "name": "worker-a-1.b"}),
+    (layout.HEADER_INDEX_HEAD, layout.header_index_head, {"number": 12}),
+    (layout.HEADER_INDEX_PART, layout.header_index_part, {"build": "0a1b2c3d4e5f6071", "part": 3}),
     (layout.LOG_PART, layout.log_part, {"run_id": RUN, "name": "0123-a", "part": 12}),
 ]
 OTHER_PATTERNS = {layout.RUN_DIRECTORY, layout.NODE_MARK}

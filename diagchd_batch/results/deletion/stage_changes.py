@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from diagchd_batch.process.scratch_files import scratch_file
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY, file_sha256, stored_sha256
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import OutputTrees
+from diagchd_batch.results.deletion.indexed_headers import IndexedSubject, find_in_index
 from diagchd_batch.results.deletion.records import (
     DeletionNote,
     Removal,
@@ -227,6 +229,8 @@ class _SubjectPreparation:
             self._old_plan(store, key, run_id)
         elif kind == "table":
             self._change_rows("private", store, key)
+        elif output_layout.HEADER_INDEX_PART.fullmatch(key):
+            self._change_headers(store, key)
         elif kind == "text":
             self._change_text(store, key)
         elif kind == "submission":
@@ -244,6 +248,16 @@ class _SubjectPreparation:
         elif not self._names_subject(store, key, with_own_ids=True):
             return
         self.removed.append(Removal(tree=tree, key=key))
+
+    def _change_headers(self, store: Store, key: str) -> None:
+        """Write a table of the index of headers again without the subject's objects, planned or not."""
+        with opened_table(store, key) as file, scratch_file() as out:
+            if sum(lost.num_rows for lost in write_without(file, self._indexed_subject.rows, out)):
+                self._add("private", key, out)
+
+    @cached_property
+    def _indexed_subject(self) -> IndexedSubject:
+        return find_in_index(self._output.private, self._subject)
 
     def _change_plan(self, run_id: str, plan: Plan) -> None:
         new = plan_without(self._output.private, plan, self._subject, self._add)

@@ -21,6 +21,7 @@ from diagchd_batch.results.lineage import (
 from diagchd_batch.results.metrics_tables import REFERENCE_CALL, comparison_keys, derived_dataset, metrics_keys
 from diagchd_batch.results.run_record import OnDamaged, RunRecord, read_run_records
 from diagchd_batch.storage import Store
+from diagchd_batch.studies.header_index.stored_index import newest_head, stored_headers
 from diagchd_batch.studies.plan.stored_plan import open_plan
 
 
@@ -87,9 +88,10 @@ class TableFiles:
         """Refuse an output that has nothing of any run, because an empty answer would read as "no failures".
 
         Raises:
-            UsageError: The output holds neither a run nor a score file.
+            UsageError: The output holds no run, no score file and no index of headers.
         """
-        if not self.run_ids and next(iter(self._storage.list(output_layout.SCORES_PREFIX)), None) is None:
+        has_scores = next(iter(self._storage.list(output_layout.SCORES_PREFIX)), None) is not None
+        if not self.run_ids and not has_scores and newest_head(self._private) is None:
             raise holds_no_run(self._storage.uri)
 
     def files(self, prefix: str, pattern: re.Pattern[str], schema: pa.Schema) -> ds.Dataset:
@@ -144,6 +146,13 @@ class TableFiles:
         """Return what each attempt at a shard recorded about the files that it read."""
         prefixes = [output_layout.sources_prefix(run_id) for run_id in self._planned_runs()]
         return _dataset(self._private, prefixes, output_layout.SOURCES_FILE, schema)
+
+    def header_rows(self) -> ds.Dataset:
+        """Return the index of headers, which belongs to the archive and not to a run. It may be empty."""
+        rows = stored_headers(self._private)
+        if not rows.files:
+            self._planned_runs()  # in another private tree the index would seem to be empty
+        return rows
 
     def _prefixes(self, prefix: str) -> list[str]:
         """Return where to list the files of the catalog's runs below a prefix that has a directory for each run."""

@@ -16,6 +16,7 @@ from diagchd_batch.results.datasets import COMPARE_TO, RUN_ID
 from diagchd_batch.results.lineage import latest_rows_sql, lineage_rows
 from diagchd_batch.results.query.runs_table import run_rows
 from diagchd_batch.results.query.table_files import TableFiles
+from diagchd_batch.studies.header_index.header_columns import HEADERS
 from diagchd_batch.studies.plan.plan_columns import PLAN_IMAGES, PLAN_STUDIES
 from diagchd_batch.table_format.declared_columns import DESCRIPTION, DeclaredColumn, arrow_schema
 
@@ -160,6 +161,13 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
         "the files that each attempt at a shard read: URI, SHA-256, full text of errors (identified)",
         _per_run(SOURCES),
         lambda stored: stored.source_files(SOURCES),
+        private=True,
+    ),
+    View(
+        "headers",
+        "the index of headers: what each DICOM file of the archive says about itself (identified)",
+        HEADERS,
+        lambda stored: stored.header_rows(),
         private=True,
     ),
 )

@@ -20,7 +20,7 @@ class ObjectKind(StrEnum):
 
 _TEXT, _BIG, _INT = pa.string(), pa.int64(), pa.int32()
 _NO_DICOM = "files that are no DICOM, and headers that do not say it"
-_NO_IMAGE = "objects that are no image"
+_NO_NUMBER = "objects that are no image, and headers whose number cannot be used"
 
 
 def _said(name: str, kind: pa.DataType, description: str, unit: str = "") -> DeclaredColumn:
@@ -34,7 +34,7 @@ HEADER_COLUMNS = (
     DeclaredColumn("etag", _TEXT, "entity tag in S3", null_when="objects that are not in S3"),
     DeclaredColumn("modified_ns", _BIG, "modification time on a disk", unit="nanoseconds since 1970, UTC",
                    null_when="objects that are not on a disk"),
-    DeclaredColumn("kind", _TEXT, "what the object is: not_an_image is DICOM of a SOP class without pixels to score, "
+    DeclaredColumn("kind", _TEXT, "what the object is: not_an_image is DICOM without a picture, such as a report, "
                    "unreadable is a damaged header, not_read is an object that the storage refused",
                    nullable=False, values=tuple(ObjectKind)),
     _said("study_uid", _TEXT, "Study Instance UID (0020,000D)"),
@@ -43,9 +43,9 @@ HEADER_COLUMNS = (
     _said("sop_class_uid", _TEXT, "SOP Class UID (0008,0016)"),
     _said("modality", _TEXT, "Modality (0008,0060), such as US"),
     DeclaredColumn("n_frames", _INT, "Number of Frames (0028,0008); 1 where an image does not say it", minimum=1,
-                   null_when=f"{_NO_IMAGE}, and headers whose number cannot be used"),
-    DeclaredColumn("rows", _INT, "Rows (0028,0010), the height", unit="pixels", minimum=1, null_when=_NO_IMAGE),
-    DeclaredColumn("columns", _INT, "Columns (0028,0011), the width", unit="pixels", minimum=1, null_when=_NO_IMAGE),
+                   null_when=_NO_NUMBER),
+    DeclaredColumn("rows", _INT, "Rows (0028,0010), the height", unit="pixels", minimum=1, null_when=_NO_NUMBER),
+    DeclaredColumn("columns", _INT, "Columns (0028,0011), the width", unit="pixels", minimum=1, null_when=_NO_NUMBER),
     _said("transfer_syntax_uid", _TEXT, "Transfer Syntax UID (0002,0010)"),
     _said("photometric_interpretation", _TEXT, "Photometric Interpretation (0028,0004)"),
     _said("manufacturer", _TEXT, "Manufacturer (0008,0070)"),

@@ -9,8 +9,10 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import MediaStorageDirectoryStorage, ParametricMapStorage, SegmentationStorage
+from pydicom.uid import UID, MediaStorageDirectoryStorage
 
+from diagchd_batch.images.formats.dicom import BytesInMemory, DicomHeader
+from diagchd_batch.images.formats.dicom.dicom_reader import object_without_picture
 from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.studies.header_index.header_columns import HEADERS, ObjectKind
 
@@ -37,14 +39,6 @@ _TEXT_TAGS = {
 _NUMBER_TAGS = {"n_frames": Tag("NumberOfFrames"), "rows": Tag("Rows"), "columns": Tag("Columns")}
 _DATE_TAGS = {"study_date": Tag("StudyDate")}
 
-WANTED_TAGS: tuple[BaseTag, ...] = tuple(
-    sorted({_CHARACTER_SET, *_TEXT_TAGS.values(), *_NUMBER_TAGS.values(), *_DATE_TAGS.values()})
-)
-"""The elements that a row is made of."""
-
-_WITHOUT_PICTURE = {SegmentationStorage, ParametricMapStorage}
-"""SOP classes of objects that have rows and columns but no picture."""
-
 _MAX_NUMBER = 2**31 - 1
 _MAX_TEXT = 1024
 
@@ -66,8 +60,7 @@ def row_of_attributes(dataset: Dataset, info: ObjectInfo, transfer_syntax_uid: s
     """Return the row of a DICOM object. It never raises, whatever the values are.
 
     Args:
-        dataset: The object's attributes, as `pydicom` reads them from a file or from the JSON of DICOMweb. Only the
-            elements `WANTED_TAGS` are looked at.
+        dataset: The object's attributes, as `pydicom` reads them from a file or from the JSON of DICOMweb.
         info: The object, as the listing has it, or with the key by which its source reads it.
         transfer_syntax_uid: The transfer syntax, if it is known.
 
@@ -92,7 +85,7 @@ def row_of_attributes(dataset: Dataset, info: ObjectInfo, transfer_syntax_uid: s
     row = empty_row(info, ObjectKind.IMAGE)
     row |= read(_TEXT_TAGS, _text) | read(_NUMBER_TAGS, _number) | read(_DATE_TAGS, _date)
     row["transfer_syntax_uid"] = transfer_syntax_uid
-    row["kind"] = str(_kind(row))
+    row["kind"] = str(_kind(dataset, row))
     if row["kind"] == ObjectKind.IMAGE:
         if row["n_frames"] is None and not _has(dataset, _NUMBER_TAGS["n_frames"]):
             row["n_frames"] = 1
@@ -102,11 +95,12 @@ def row_of_attributes(dataset: Dataset, info: ObjectInfo, transfer_syntax_uid: s
     return row
 
 
-def _kind(row: Row) -> ObjectKind:
+def _kind(dataset: Dataset, row: Row) -> ObjectKind:
+    """Return what the object is, as the reader of images decides it."""
     if row["sop_class_uid"] == MediaStorageDirectoryStorage:
         return ObjectKind.DICOMDIR
-    has_picture = row["rows"] and row["columns"] and row["sop_class_uid"] not in _WITHOUT_PICTURE
-    return ObjectKind.IMAGE if has_picture else ObjectKind.NOT_AN_IMAGE
+    header = DicomHeader(dataset, UID(row["transfer_syntax_uid"] or ""), BytesInMemory(b""), None)
+    return ObjectKind.IMAGE if object_without_picture(header) is None else ObjectKind.NOT_AN_IMAGE
 
 
 def _has(dataset: Dataset, tag: BaseTag) -> bool:

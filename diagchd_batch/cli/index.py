@@ -1,0 +1,81 @@
+"""`index`: makes the index of the archive's DICOM headers, or brings it up to date."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from diagchd_batch.cli.console import duration, moment, print_json, print_pairs, say
+from diagchd_batch.cli.options import ConfigArgument, JsonOption, SetOption
+from diagchd_batch.exit_codes import ExitCode
+from diagchd_batch.wording import counted
+
+if TYPE_CHECKING:
+    from diagchd_batch.studies.header_index.update_index import IndexUpdate
+
+_TERMINAL_INTERVAL_S = 2.0
+_LOG_INTERVAL_S = 10.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command()(index)
+
+
+def index(
+    config: ConfigArgument,
+    overrides: SetOption = [],  # noqa: B006
+    as_json: JsonOption = False,
+) -> None:
+    """Read the DICOM headers of the archive into an index in the private tree, or bring the index up to date.
+
+    Only headers that are new or have changed are read. The same command again goes on after an interruption.
+
+    Exit codes: 0 done, 1 failed (resumable), 2 usage or configuration, 3 done with headers that cannot be read,
+    130/143 interrupted (resumable).
+
+    Example: diagchd-batch index job.yaml
+    """
+    from diagchd_batch.config.loading import load_job
+    from diagchd_batch.process.interrupts import RunInterrupted
+    from diagchd_batch.runs.index import IndexMessages, index_archive
+
+    job = load_job(config, overrides, os.environ)
+    interval_s = _TERMINAL_INTERVAL_S if sys.stderr.isatty() else _LOG_INTERVAL_S
+    try:
+        update = index_archive(job, os.environ, IndexMessages(say, interval_s))
+    except RunInterrupted as interruption:
+        say(f"interrupted ({interruption}); what was read stays, and the same command goes on")
+        raise typer.Exit(interruption.exit_code) from None
+    if as_json:
+        print_json(_as_json(update))
+    else:
+        print_pairs(_pairs(update))
+    raise typer.Exit(ExitCode.FAILED_INPUTS if update.head.counts.n_failed else ExitCode.DONE)
+
+
+def _pairs(update: "IndexUpdate") -> list[tuple[str, Any]]:
+    counts = update.head.counts
+    speed = f", {update.headers_per_s:,.0f} headers/s" if update.headers_per_s else ""
+    pairs: list[tuple[str, Any]] = [
+        ("objects", f"{counts.n_objects:,}"),
+        ("new", f"{counts.n_new:,}"),
+        ("changed", f"{counts.n_changed:,}"),
+        ("vanished", f"{counts.n_vanished:,}"),
+        ("headers read", f"{counts.n_read:,} in {duration(update.seconds)}{speed}"),
+    ]
+    if counts.n_taken_over:
+        pairs.append(("taken over", f"{counted(counts.n_taken_over, 'header')} that an interrupted update had read"))
+    pairs += [(f"kind {kind}", f"{n:,}") for kind, n in counts.kinds.items()]
+    pairs.append(("as of", moment(update.head.updated_at)))
+    return pairs
+
+
+def _as_json(update: "IndexUpdate") -> dict[str, Any]:
+    return {
+        **update.head.counts.model_dump(),
+        "updated_at": update.head.updated_at,
+        "seconds": round(update.seconds, 3),
+        "headers_per_s": update.headers_per_s and round(update.headers_per_s, 1),
+    }
