@@ -6,7 +6,6 @@ of the function that makes the key.
 """
 
 import re
-from typing import Literal
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.wording import shown_value
@@ -534,68 +533,8 @@ def worklist_prefix(run_id: str) -> str:
     return private_run(run_id) + "worklist/"
 
 
-OutputFileKind = Literal["derived", "table", "run_record", "other", "unknown"]
-PrivateFileKind = Literal[
-    "derived", "plan", "plan_head", "table", "text", "run_record", "submission", "other", "unknown"
-]
-
-_DERIVED_PREFIXES = (METRICS_PREFIX, COMPARISONS_PREFIX, "reports/")
-_PRIVATE_RUN_FILES: dict[str, PrivateFileKind] = {
-    "evaluation": "derived",
-    "worklist": "derived",
-    "plan": "plan",
-    "plan.json": "plan_head",
-    "logs": "text",
-    "faults": "text",
-    "run.json": "run_record",
-    **dict.fromkeys(("attempts", "heartbeats", "nodes", "stop"), "submission"),
-    **dict.fromkeys(("exports", "identity.json"), "other"),
-}
-_OTHER_PRIVATE_FILES = (ID_KEY, ID_KEY_CHECK, INPUT_ROOT, DELETION_PREFIX, HEADER_INDEX_PREFIX, "submitted/")
-
-
-def kind_of_output_file(key: str) -> OutputFileKind:
-    """Return what a file of the output's public tree is.
-
-    Args:
-        key: The file's key.
-
-    Returns:
-        ``derived``: metrics, comparisons and reports; ``table``: another Parquet table; ``unknown``: no file that this
-        program writes.
-    """
-    if key.startswith(_DERIVED_PREFIXES):
-        return "derived"
-    if RUN_RECORD.fullmatch(key):
-        return "run_record"
-    if not any(pattern.fullmatch(key) for pattern in _patterns()):
-        return "other" if key.startswith(RUNS_PREFIX) else "unknown"
-    return "table" if key.endswith(".parquet") else "other"
-
-
-def kind_of_private_file(key: str) -> PrivateFileKind:
-    """Return what a file of the private tree is.
-
-    Args:
-        key: The file's key.
-
-    Returns:
-        ``derived``: galleries, worklists and tables of `evaluate`; ``table``: what attempts at shards recorded;
-        ``text``: logs and tracebacks; ``submission``: what only a submission needs while it lives; ``unknown``: no file
-        that this program writes.
-    """
-    if SOURCES_FILE.fullmatch(key) or IDENTIFYING_VALUES_FILE.fullmatch(key):
-        return "table"
-    if key.startswith(_DERIVED_PREFIXES):
-        return "derived"
-    if key.startswith("faults/"):
-        return "text"
-    if (match := RUN_DIRECTORY.fullmatch(key)) and match["prefix"] == RUNS_PREFIX:
-        return _PRIVATE_RUN_FILES.get(key.split("/")[2], "unknown")
-    return "other" if key.startswith(_OTHER_PRIVATE_FILES) else "unknown"
-
-
-def _patterns() -> list[re.Pattern[str]]:
+def patterns() -> list[re.Pattern[str]]:
+    """Return the pattern of each kind of file whose name has a number or a run id."""
     return [value for value in globals().values() if isinstance(value, re.Pattern) and value is not RUN_DIRECTORY]
 
 
@@ -606,7 +545,7 @@ def run_ids_in(key: str) -> set[str]:
         key: The key.
     """
     found = {part.partition("=")[2] for part in key.split("/")[:-1] if part.startswith(("run_id=", "compare_to="))}
-    for pattern in _patterns():
+    for pattern in patterns():
         if match := pattern.fullmatch(key):
             found |= {value for name, value in match.groupdict().items() if name in ("run_id", "other_run_id")}
     return found

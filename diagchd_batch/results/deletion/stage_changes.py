@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
+from diagchd_batch.output_file_kinds import kind_of_output_file, kind_of_private_file
 from diagchd_batch.process.scratch_files import scratch_file
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY, file_sha256, stored_sha256
 from diagchd_batch.results.counts import RowCounter, RunCounts
@@ -212,7 +213,7 @@ class _SubjectPreparation:
             self._change_record(run_id)
 
     def _public(self, store: Store, key: str) -> None:
-        kind = output_layout.kind_of_output_file(key)
+        kind = kind_of_output_file(key)
         if kind == "derived":
             self._derived("output", store, key)
         elif kind == "table":
@@ -222,7 +223,7 @@ class _SubjectPreparation:
 
     def _private(self, store: Store, key: str) -> None:
         (run_id, *_) = output_layout.run_ids_in(key) or ("",)
-        kind = output_layout.kind_of_private_file(key)
+        kind = kind_of_private_file(key)
         if kind == "derived":
             self._derived("private", store, key)
         elif kind == "plan":

@@ -93,7 +93,8 @@ def encoded(dataset: Dataset, syntax: str = ExplicitVRLittleEndian, tail: bytes 
         ("liver_1frame.dcm", {"kind": "not_an_image", "sop_class_uid": "1.2.840.10008.5.1.4.1.1.66.4"}),
         ("DICOMDIR", {"kind": "dicomdir"}),
         ("rtplan.dump", {"kind": "not_dicom", "error": None}),
-        ("badVR.dcm", {"kind": "not_an_image", "n_frames": None, "error": "(0028,0008) has a value that cannot be used"}),
+        ("badVR.dcm", {"kind": "not_an_image", "n_frames": None,
+                       "error": "(0028,0008) has a value that cannot be used"}),
     ],
 )  # fmt: skip
 def test_files_of_other_tools(name: str, expected: dict[str, Any]) -> None:
