@@ -454,7 +454,12 @@ def header_index_head(number: int) -> str:
 
 
 def header_index_part(build: str, part: int) -> str:
-    """Return the key of one table of the index of headers. The name of its build has 16 hex digits."""
+    """Return the key of one table of the index of headers. It counts if the newest head names it.
+
+    Args:
+        build: The 16 hex digits that name the build, so that two builds at once never write the same file.
+        part: The table's number in its build, from 0.
+    """
     return f"{HEADER_INDEX_PREFIX}part-{part:05d}.{build}{PRIVATE_TABLE_SUFFIX}"
 
 

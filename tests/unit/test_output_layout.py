@@ -93,7 +93,7 @@ PARTS_OF_KEYS = re.compile(
 """What a text has that makes a key, recognises one or takes one apart."""
 
 
-KNOWS_KEYS = ("output_layout.py", "output_file_kinds.py")
+KNOWS_KEYS = ("output_layout.py", "file_kinds.py")
 
 
 def _texts(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ import diagchd_batch
 PACKAGE = Path(diagchd_batch.__file__).parent
 LAYERS = [
     {"bundled_files", "exit_codes", "failure_codes", "wording"},
-    {"escaping", "errors", "output_file_kinds", "output_layout", "process", "retries", "table_format", "uris"},
+    {"escaping", "errors", "output_layout", "process", "retries", "table_format", "uris"},
     {"config", "json_records", "sources", "storage"},
     {"images", "model", "results", "statistics", "studies", "workspace"},
     {"cluster", "evaluation", "exports", "report", "scoring", "training"},

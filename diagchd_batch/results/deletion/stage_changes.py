@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
-from diagchd_batch.output_file_kinds import kind_of_output_file, kind_of_private_file
 from diagchd_batch.process.scratch_files import scratch_file
 from diagchd_batch.results.commit import SCORES_DIGEST_KEY, file_sha256, stored_sha256
 from diagchd_batch.results.counts import RowCounter, RunCounts
 from diagchd_batch.results.datasets import OutputTrees
+from diagchd_batch.results.deletion.file_kinds import kind_of_output_file, kind_of_private_file
 from diagchd_batch.results.deletion.indexed_headers import IndexedSubject, find_in_index
 from diagchd_batch.results.deletion.records import (
     DeletionNote,

@@ -11,7 +11,8 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, MediaStorageDirectoryStorage
 
-from diagchd_batch.images.formats.dicom import BytesInMemory, DicomHeader
+from diagchd_batch.images.formats.byte_ranges import BytesInMemory
+from diagchd_batch.images.formats.dicom import DicomHeader
 from diagchd_batch.images.formats.dicom.dicom_reader import object_without_picture
 from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.studies.header_index.header_columns import HEADERS, ObjectKind

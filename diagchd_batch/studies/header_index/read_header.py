@@ -2,8 +2,8 @@
 
 from diagchd_batch.errors import DiagchdBatchError, ItemError
 from diagchd_batch.failure_codes import FailureCode
-from diagchd_batch.images.formats.dicom import BytesInMemory, RangedFile, looks_like_dicom, read_header
-from diagchd_batch.images.formats.dicom.byte_ranges import ByteRanges
+from diagchd_batch.images.formats.byte_ranges import ByteRanges, BytesInMemory, RangedFile
+from diagchd_batch.images.formats.dicom import looks_like_dicom, read_header
 from diagchd_batch.sources import ObjectInfo, Source
 from diagchd_batch.studies.header_index.header_columns import ObjectKind
 from diagchd_batch.studies.header_index.header_row import Row, empty_row, row_of_attributes

@@ -73,7 +73,12 @@ class IndexProgress(Protocol):
         ...
 
     def reading(self, n_done: int, n_wanted: int) -> None:
-        """`n_done` of the `n_wanted` headers that have to be read are read."""
+        """Receive how many headers are read.
+
+        Args:
+            n_done: Headers that are read.
+            n_wanted: Headers that have to be read, those included.
+        """
         ...
 
 
@@ -110,6 +115,9 @@ def update_index(
         read_chunks: Reads headers, such as `read_many.threaded_reader(source)` does.
         progress: Receives how far the update is.
         max_memory_bytes: The memory that the scratch database may use before it spills to disk.
+
+    Returns:
+        The head of the index as it is now, and what was done.
 
     Raises:
         StorageFault: The archive or the private tree cannot be used.

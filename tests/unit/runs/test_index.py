@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diagchd_batch.output_file_kinds import kind_of_private_file
+from diagchd_batch.results.deletion.file_kinds import kind_of_private_file
 from diagchd_batch.results.deletion.indexed_headers import find_in_index
 from diagchd_batch.results.deletion.subject_search import Subject
 from diagchd_batch.runs.index import IndexMessages
