@@ -253,8 +253,16 @@ class EvaluationConfig(Section):
         "measurement (gestational age, maternal age, BMI, …): others are taken for levels or left out, because they "
         "can be hospital numbers or dates.",
     )
+    image_score: Literal["mean", "max", "median", "top_k"] = Field(
+        "mean",
+        description="How the probabilities of an image's frames are combined to the image's score; top_k: the mean of "
+        "the evaluation.top_k highest. Images with one frame have its probability.",
+    )
+    top_k: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        3, description="Number of frames that image_score: top_k takes the mean of; all, if an image has fewer."
+    )
     study_score: Literal["mean", "max", "median"] = Field(
-        "mean", description="How the scores of a study's frames are combined to the study's score."
+        "mean", description="How the scores of a study's images are combined to the study's score."
     )
     operating_points: list[OperatingPoint] = Field(
         [OperatingPoint(name="default", threshold=0.5, chosen_on="model card")],

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset
 
 from diagchd_batch.errors import RunFault
-from diagchd_batch.evaluation.study_score import STUDY_SCORE_SQL
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.lineage import latest_rows_sql
@@ -25,7 +25,7 @@ MEMORY_LIMIT_BYTES = 1_200_000_000
 
 _BATCH_ROWS = 65_536
 
-_NOT_LOADED = {"subject_id", "study_id", "source_frames", "shard", "chd_call", "quality_flags"}
+_NOT_LOADED = {"subject_id", "study_id", "frame_time_ms", "shard", "chd_call", "quality_flags"}
 _FRAME_COLUMNS = ", ".join(name for name in PREDICTIONS.names if name not in _NOT_LOADED)
 _READ_COLUMNS = f"study_id, len(quality_flags) > 0 AS flagged, {_FRAME_COLUMNS}"
 
@@ -51,7 +51,13 @@ class CohortDatabase:
 
     Args:
         memory_limit_bytes: Memory limit of the database.
+
+    Attributes:
+        has_clips: Whether any file has several frames. Without clips a row of `frames` is an image, and the costly
+            grouping of frames by image is left out.
     """
+
+    has_clips: bool = False
 
     def __init__(self, memory_limit_bytes: int = MEMORY_LIMIT_BYTES) -> None:
         self._database = memory_database(spills=True, max_memory_bytes=memory_limit_bytes)
@@ -140,10 +146,30 @@ class CohortDatabase:
         self._one_run = len(lineage) == 1
         self._load_planned(lineage)
         self._load_frames(lineage)
+        self.has_clips = bool(self.scalar("SELECT coalesce(max(source_frames) > 1, false) FROM frames"))
         pa.default_memory_pool().release_unused()  # leave the memory to the statistics' arrays
 
-    def scored_studies(self, study_score: str) -> str:
-        """Return SQL for `planned` with the counts, the score and the source resolution of each study's frames."""
+    def scored_images(self, definition: ScoreDefinition) -> str:
+        """Return SQL for the image files with the columns `study`, `subject`, `image_id` and `score`.
+
+        The score is float64, and null if no frame of the file was scored.
+
+        Args:
+            definition: How frames make an image's score.
+        """
+        if not self.has_clips:
+            return "(SELECT study, subject, image_id, CAST(chd_probability AS DOUBLE) AS score FROM frames)"
+        return (
+            f"(SELECT study, min(subject) AS subject, image_id, {definition.image_sql} AS score "
+            "FROM frames GROUP BY study, image_id)"
+        )
+
+    def scored_studies(self, definition: ScoreDefinition) -> str:
+        """Return SQL for `planned` with the counts, the score and the source resolution of each study's frames.
+
+        Args:
+            definition: How frames make a study's score.
+        """
         # Counting distinct images is slow, and for one run the plan has the number.
         images = "CAST(NULL AS BIGINT)" if self._one_run else "count(DISTINCT image_id)"
         return f"""(
@@ -158,11 +184,12 @@ class CohortDatabase:
                        count(*) FILTER (status = 'ok') AS n_frames_ok,
                        count(*) FILTER (status <> 'ok') AS n_frames_failed,
                        count(*) FILTER (flagged) AS n_frames_flagged,
-                       {STUDY_SCORE_SQL[study_score]} AS score,
                        min(error_code) AS error_code,
                        max({{pixels: CAST(source_height AS BIGINT) * source_width, height: source_height,
                              width: source_width}}) FILTER (status = 'ok') AS source
                 FROM frames GROUP BY study
+            ) USING (study) LEFT JOIN (
+                SELECT study, {definition.study_sql} AS score FROM {self.scored_images(definition)} GROUP BY study
             ) USING (study)
         )"""
 

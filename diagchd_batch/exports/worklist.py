@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagchd_batch.errors import UsageError
-from diagchd_batch.evaluation.study_score import STUDY_SCORE_SQL
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.exports.destinations import ExportKind, check_private, write_export
 from diagchd_batch.exports.spreadsheets import to_csv
 from diagchd_batch.results.output import Output
@@ -38,15 +38,20 @@ _FAILED_COLUMNS = ("study_id", "subject_id", "fetus", "token", "error_codes", "f
 _STUDIES = """
 WITH own AS (
     SELECT lineage, study_id, source_study_id, source_subject_id, fetus, n_images = 0 AS excluded FROM lineage_studies
+),
+scored AS (
+    SELECT lineage, study_id, {study_score} AS score
+    FROM (SELECT lineage, study_id, {image_score} AS score FROM current GROUP BY lineage, study_id, image_id)
+    GROUP BY lineage, study_id
 )
 SELECT source_study_id AS study_id, source_subject_id AS subject_id, fetus, current.study_id AS token,
-       {score} AS chd_probability,
+       max(score) AS chd_probability,
        count(*) FILTER (status = 'ok') AS frames_scored,
        count(*) FILTER (chd_call) AS frames_called_chd,
        count(*) FILTER (status <> 'ok') AS frames_failed,
        array_to_string(list_sort(list_distinct(flatten(list(quality_flags)))), ' ') AS quality_flags,
        array_to_string(list_sort(list_distinct(list(error_code))), ' ') AS error_codes
-FROM current LEFT JOIN own USING (lineage, study_id)
+FROM current LEFT JOIN own USING (lineage, study_id) LEFT JOIN scored USING (lineage, study_id)
 WHERE excluded IS NOT TRUE
 GROUP BY source_study_id, source_subject_id, fetus, current.study_id
 HAVING {condition}
@@ -69,7 +74,7 @@ def export_worklist(output: Output, record: RunRecord, destination: Store) -> Wo
 
     `worklist.csv` holds the scored studies, the highest score first. `failed.csv` holds the studies without a single
     scored frame. Studies that the latest plan excludes are in neither. A study's score and call are those of the
-    evaluation, with the job's `evaluation.study_score` and the model card's threshold.
+    evaluation, with the job's `evaluation.image_score` and `study_score` and the model card's threshold.
 
     Args:
         output: The output that holds the run, with its private tree.
@@ -85,11 +90,18 @@ def export_worklist(output: Output, record: RunRecord, destination: Store) -> Wo
             output's pseudonymised tables or holds anything but an earlier worklist.
     """
     check_private(destination, output.storage, output.private)
-    study_score = str(record.config.get("evaluation", {}).get("study_score", "mean"))
+    definition = ScoreDefinition.of(record.config.get("evaluation", {}))
     database = open_query(output, {}, record.run_id)
     scored, failed = (
-        _CountedRows(_studies(database, _STUDIES.format(score=STUDY_SCORE_SQL[study_score], condition=condition)))
-        for condition in ("count(chd_probability) > 0", "count(chd_probability) = 0")
+        _CountedRows(
+            _studies(
+                database,
+                _STUDIES.format(
+                    image_score=definition.image_sql, study_score=definition.study_sql, condition=condition
+                ),
+            )
+        )
+        for condition in ("count(score) > 0", "count(score) = 0")
     )
     called = _CountedRows(_ranked(scored, record.model.chd_threshold), lambda row: row["chd_call"] == "positive")
     files = {SCORED: to_csv(called, _SCORED_COLUMNS), FAILED: to_csv(failed, _FAILED_COLUMNS)}

@@ -110,7 +110,9 @@ _PUBLIC_CONFIG: dict[str, Any] = {
     "shards": True,
     "cluster": True,
     "limits": True,
-    "evaluation": {"study_score", "operating_points", "prevalence", "resamples", "seed", "disclose"},
+    "evaluation": {
+        *("image_score", "top_k", "study_score", "operating_points", "prevalence", "resamples", "seed", "disclose")
+    },
     "disclosure": True,
 }
 """The public settings of a job file, named one by one so that a new setting is private until somebody decides."""

@@ -19,6 +19,7 @@ from diagchd_batch.evaluation.match_user_tables import (
 )
 from diagchd_batch.evaluation.operating_points import choose_headline
 from diagchd_batch.evaluation.readers.reads import Reads, reads_table
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate, all_covariates, diagnoses
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.schemas import TABLES
@@ -80,10 +81,11 @@ def evaluate_run(
     lineage = resolve_lineage(output, run_id)
     matching, names = Matching(), DisplayNames(pseudonymizer, disclose=config.disclose)
     points, headline = choose_headline(config.operating_points)
+    definition = ScoreDefinition.of(config.model_dump())
     with CohortDatabase() as database:
         database.load([run_tables(output, private, record.run_id) for record in lineage])
         match_reference(database, read_reference(config.reference) if config.reference else None, matching)
-        create_results(database, names, config.study_score)
+        create_results(database, names, definition)
         reads = None
         if config.readers:
             reads = match_readers(database, read_readers(config.readers), names, matching)
@@ -95,8 +97,8 @@ def evaluate_run(
         flow = [*flow_rows(database), *results.flow, *table_rows(matching.n_unmatched, notes)]
         writer = _Writer(output, private, lineage[-1])
         for name, rows in {**results.tables, "flow": flow}.items():
-            writer.write(name, metrics_table(name, rows))
-        writer.write("study_results", study_results(database, points))
+            writer.write(name, metrics_table(name, rows, definition=definition))
+        writer.write("study_results", study_results(database, points, definition))
         writer.write("reads", reads_table(database, reads, results.majority))
         writer.remove_others()
         writer.write_private("unmatched", _UNMATCHED, [{"table": t, "id": i} for t, i in matching.unmatched])

@@ -33,6 +33,7 @@ from diagchd_batch.evaluation.readers.readers_mean import (
     readers_mean_rows,
 )
 from diagchd_batch.evaluation.readers.reads import Reads
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups.cohort_characteristics import characteristic_rows
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate
 from diagchd_batch.evaluation.subgroups.subgroup_rows import interaction_rows, lesion_rows, level_rows
@@ -128,7 +129,8 @@ def analyse(
         The rows by table.
     """
     config = analysis.config
-    rows = RowBuilder(Settings(config.study_score, config.resamples, config.seed, config.proportion_interval))
+    definition = ScoreDefinition.of(config.model_dump())
+    rows = RowBuilder(Settings(definition, config.resamples, config.seed, config.proportion_interval))
     results = Results()
     for table in ("estimates", "comparisons", "cross_tabulation", "curves", "calibration", "worst_cases"):
         results.add(table, [])

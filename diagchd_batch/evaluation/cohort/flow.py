@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from diagchd_batch.config.job_file import OperatingPoint
 from diagchd_batch.evaluation.database import CohortDatabase
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.units_and_raters import REASONS, WITHOUT_REFERENCE, Rater, Units
@@ -28,13 +29,13 @@ _COUNTS = (
 )
 
 
-def create_results(database: CohortDatabase, names: DisplayNames, study_score: str) -> None:
+def create_results(database: CohortDatabase, names: DisplayNames, definition: ScoreDefinition) -> None:
     """Create the table `results`: the scored studies with label, status and, if excluded or failed, the reason.
 
     Args:
         database: A database with the tables `frames`, `planned` and `labels`.
         names: Gives the reasons to show.
-        study_score: How frames make a study's score, a key of `study_score.STUDY_SCORE_SQL`.
+        definition: How frames make a study's score.
     """
     own = [row["reason"] for row in database.rows("SELECT DISTINCT unnest(exclude_reasons) AS reason FROM planned")]
     shown = names.numbered("reason", [reason for reason in own if reason])
@@ -47,7 +48,7 @@ def create_results(database: CohortDatabase, names: DisplayNames, study_score: s
                            WHEN 'excluded' THEN coalesce(reason_names.shown, 'not specified') END AS reason
         FROM (
             SELECT scored.*, label, {_STATUS} AS status
-            FROM {database.scored_studies(study_score)} AS scored JOIN labels USING (study)
+            FROM {database.scored_studies(definition)} AS scored JOIN labels USING (study)
         ) AS studies
         LEFT JOIN reason_names ON reason_names.own = list_min(exclude_reasons)
         """
@@ -120,24 +121,39 @@ def table_rows(n_unmatched: dict[str, int], notes: Sequence[str]) -> Iterator[Ro
         yield {"step": _TABLES_STEP + 1, "name": "left_out", "note": note}
 
 
-def study_results(database: CohortDatabase, points: Sequence[OperatingPoint]) -> pa.RecordBatchReader:
+_POINTS = pa.schema(
+    [
+        ("operating_point", pa.string()),
+        ("threshold", pa.float64()),
+        ("study_score", pa.string()),
+        ("image_score", pa.string()),
+        ("top_k", pa.int64()),
+    ]
+)
+
+
+def study_results(
+    database: CohortDatabase, points: Sequence[OperatingPoint], definition: ScoreDefinition
+) -> pa.RecordBatchReader:
     """Stream the table `study_results`: one row for each study and operating point, ordered by the studies' tokens.
 
     Args:
         database: A database with the table `results`.
         points: The operating points.
+        definition: How frames made the studies' scores.
 
     Returns:
         Batches with schema `STUDY_RESULTS`.
     """
-    table = pa.table({"operating_point": [p.name for p in points], "threshold": [p.threshold for p in points]})
-    database.register("operating_points", table)
+    rows = [{"operating_point": p.name, "threshold": p.threshold, **definition.columns} for p in points]
+    database.register("operating_points", pa.Table.from_pylist(rows, _POINTS))
     return database.stream(
         """
         SELECT study_id, subject_id, status, n_images, n_frames_ok, n_frames_failed, error_code, operating_point, score,
                CASE WHEN status IN ('analysed', 'without_reference')
                     THEN CASE WHEN score >= threshold THEN 'positive' ELSE 'negative' END END AS call,
-               CAST(label AS TINYINT) AS reference_label, source_resolution, n_frames_flagged
+               CAST(label AS TINYINT) AS reference_label, source_resolution, n_frames_flagged,
+               study_score, image_score, top_k
         FROM results CROSS JOIN operating_points ORDER BY study, operating_point
         """
     )

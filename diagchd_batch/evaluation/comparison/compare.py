@@ -20,6 +20,7 @@ from diagchd_batch.evaluation.comparison.schemas import TABLES
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.match_user_tables import Matching, match_reference
 from diagchd_batch.evaluation.operating_points import choose_headline, model_rater, point_columns
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate, all_covariates
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.multiplicity import adjust_within_families
@@ -92,7 +93,8 @@ def compare_runs(
     """
     lineages = resolve_lineage(output, first), resolve_lineage(output, second)
     points, headline = choose_headline(config.operating_points)
-    rows = RowBuilder(Settings(config.study_score, config.resamples, config.seed), definitions=DEFINITIONS)
+    definition = ScoreDefinition.of(config.model_dump())
+    rows = RowBuilder(Settings(definition, config.resamples, config.seed), definitions=DEFINITIONS)
     with CohortDatabase() as database:
         _load_both(database, output, private, lineages, config)
         covariates, notes = _load_annotations(database, DisplayNames(pseudonymizer, disclose=config.disclose), config)
@@ -127,7 +129,7 @@ def compare_runs(
             *database.rows(_FLOW),
             *({"name": "left_out", "note": note} for note in notes),
         ]
-    n_rows = _write(output, lineages[1][-1], first, tables)
+    n_rows = _write(output, lineages[1][-1], first, tables, definition)
     return ComparisonSummary(
         first,
         second,
@@ -156,7 +158,7 @@ def _load_both(
             "incoming_first",
             other.stream(
                 f"SELECT study_id, score AS first_score, {_REASON} AS first_reason "
-                f"FROM {other.scored_studies(config.study_score)} ORDER BY study"
+                f"FROM {other.scored_studies(ScoreDefinition.of(config.model_dump()))} ORDER BY study"
             ),
         )
         database.execute("CREATE TABLE first_studies AS SELECT * FROM incoming_first")
@@ -168,7 +170,7 @@ def _load_annotations(
 ) -> tuple[list[Covariate], list[str]]:
     matching = Matching()
     match_reference(database, read_reference(config.reference) if config.reference else None, matching)
-    create_results(database, names, config.study_score)
+    create_results(database, names, ScoreDefinition.of(config.model_dump()))
     covariates, notes = all_covariates(database, config, names, matching)
     notes += [
         f"{count} studies of {table} are not in the second run"
@@ -254,13 +256,17 @@ def _study_and_subject_numbers(database: CohortDatabase, pairs: MaskPairs) -> tu
 
 
 def _write(
-    output: Store, record: RunRecord, first: str, tables: Mapping[str, Sequence[dict[str, Any]]]
+    output: Store,
+    record: RunRecord,
+    first: str,
+    tables: Mapping[str, Sequence[dict[str, Any]]],
+    definition: ScoreDefinition,
 ) -> dict[str, int]:
     metadata = table_metadata(run_id=record.run_id, fingerprint=record.fingerprint, simulated=record.simulated)
     n_rows = {}
     for name, schema in TABLES.items():
         rows = [{key: value for key, value in row.items() if key != "step"} for row in tables.get(name, [])]
         key = output_layout.comparison_file(record.run_id, first, name)
-        n_rows[name] = write_table(output, key, metrics_table(name, rows, schema), schema, metadata)
+        n_rows[name] = write_table(output, key, metrics_table(name, rows, schema, definition), schema, metadata)
     remove_other_comparison(output, record.run_id, first, n_rows.keys())
     return n_rows

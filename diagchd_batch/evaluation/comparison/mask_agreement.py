@@ -1,9 +1,14 @@
-"""Rows of `comparison_masks` and `comparison_mask_cases`: how far the masks of two runs agree."""
+"""Rows of `comparison_masks` and `comparison_mask_cases`: how far the masks of two runs agree.
+
+A clip is one image. Its value is the mean of its frames' values, except for pooled pixels.
+"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS
 from diagchd_batch.evaluation.comparison.mask_pairs import MaskPairs
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.results.columns import CLASSES
@@ -15,6 +20,14 @@ WORST_MASKS = 20
 """Number of frames in `comparison_mask_cases`."""
 
 _CLASSES = {**{name: (place,) for place, name in enumerate(CLASSES)}, "whole_heart": (1, 2)}
+
+_CLIP_VALUE = " (a clip's value is the mean of its frames' values)"
+_CLIP_DEFINITIONS = {
+    name: text.replace("over frames", f"over images{_CLIP_VALUE}").replace("of a frame", f"of an image{_CLIP_VALUE}")
+    for name, text in DEFINITIONS.items()
+    if name.startswith("mask_dice_")
+}
+"""Definitions for runs with clips."""
 
 
 def mask_rows(
@@ -32,7 +45,8 @@ def mask_rows(
     Yields:
         Rows of `comparison_masks`.
     """
-    n = len(study)
+    image = _images_of_clips(pairs)
+    n = len(study) if image is None else int(image.max(initial=-1)) + 1
     here = rows.with_columns(
         unit="image",
         cluster="subject",
@@ -43,16 +57,18 @@ def mask_rows(
         comparator_kind="run",
         comparator=runs[1],
     )
+    if image is not None:
+        here = replace(here, definitions={**rows.definitions, **_CLIP_DEFINITIONS})
     options = rows.settings.bootstrap
     for name, classes in _CLASSES.items():
         counts = pairs.pixel_counts(classes)
         values = dice(counts)
-        shown = distribution(values)
+        shown = distribution(values if image is None else _means_of_images(values, image, n))
         exclusions = {"n_excluded": shown.n_undefined} | (
             {"excluded_reasons": f"both_empty={shown.n_undefined}"} if shown.n_undefined else {}
         )
         of_class = here.with_columns(class_=name, n_units=shown.n, **exclusions)
-        mean = mean_of_studies(values, None, subject, **options)
+        mean = mean_of_studies(values, image, subject, **options)
         yield of_class.estimate("mask_dice_mean", mean)
         n_studies = len(np.unique(study[~np.isnan(values)]))
         of_studies = of_class.with_columns(unit="study", n_units=n_studies)
@@ -74,8 +90,22 @@ def mask_rows(
     yield here.with_columns(n_units=n, n_excluded=0).estimate("pixel_agreement", share)
 
 
+def _images_of_clips(pairs: MaskPairs) -> np.ndarray | None:
+    """Return each frame's image as a number from 0, int64 [frames]; None if no image has several frames."""
+    tokens, image = np.unique(pairs.image_id, return_inverse=True)
+    return image if len(tokens) < len(image) else None
+
+
+def _means_of_images(values: np.ndarray, image: np.ndarray, n: int) -> np.ndarray:
+    """Return the mean of the frames' values of each image, float64 [n], NaN where no frame has one."""
+    known = ~np.isnan(values)
+    counts = np.bincount(image[known], minlength=n)
+    sums = np.bincount(image[known], weights=values[known], minlength=n)
+    return np.divide(sums, counts, out=np.full(n, np.nan), where=counts > 0)
+
+
 def mask_case_rows(pairs: MaskPairs) -> Iterator[Row]:
-    """Select the frames with the lowest Dice of septum and heart together.
+    """Select the images with the lowest Dice of septum and heart together. A clip is listed once, by its worst frame.
 
     Args:
         pairs: The frames with a mask in both runs.
@@ -85,7 +115,9 @@ def mask_case_rows(pairs: MaskPairs) -> Iterator[Row]:
     """
     values = dice(pairs.pixel_counts(_CLASSES["whole_heart"]))
     known = np.flatnonzero(~np.isnan(values))
-    order = known[np.lexsort((pairs.frame[known], pairs.image_id[known], values[known]))][:WORST_MASKS]
+    order = known[np.lexsort((pairs.frame[known], pairs.image_id[known], values[known]))]
+    _, first = np.unique(pairs.image_id[order], return_index=True)
+    order = order[np.sort(first)][:WORST_MASKS]
     for rank, place in enumerate(order, start=1):
         yield {
             "rank": rank,

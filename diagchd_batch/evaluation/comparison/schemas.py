@@ -9,6 +9,7 @@ from diagchd_batch.evaluation.tables.schemas import (
     FIGURES,
     OPERATING_POINT,
     REFERENCE_LABEL,
+    SCORE_DEFINITION_SINCE_3,
     STUDY_ID,
     SUBJECT_ID,
     UNDEFINED_WHEN,
@@ -35,6 +36,7 @@ FLIPS: Columns = (
     text("second_call", "call in the second run", values=_CALLS),
     REFERENCE_LABEL,
     flag("second_is_right", "whether the second run agrees with the label", "studies without a reference label"),
+    *SCORE_DEFINITION_SINCE_3,
 )
 
 DRIFT: Columns = (
@@ -56,6 +58,7 @@ DRIFT: Columns = (
     count("resamples", "number of bootstrap resamples", _NO_INTERVAL),
     count("seed", "seed of the bootstrap", _NO_INTERVAL),
     text("definition", "the definition of the figure in one line"),
+    *SCORE_DEFINITION_SINCE_3,
 )
 
 MASK_CASES: Columns = (

@@ -1,4 +1,7 @@
-"""Accuracy by image. Images of one subject are correlated, so inference clusters on the subject."""
+"""Accuracy by image file. Images of one subject are correlated, so inference clusters on the subject.
+
+A clip is one image, whose score its frames make as `evaluation.image_score` says.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,17 +11,18 @@ from diagchd_batch.config.job_file import OperatingPoint
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.operating_points import model_rater, point_columns
 from diagchd_batch.evaluation.performance.accuracy import auc_and_brier_rows, call_rows
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
 from diagchd_batch.statistics.classification import estimate_rate
 
-_NOT_ENTERED = "CASE WHEN frames.status <> 'ok' THEN 'failed' WHEN label IS NULL THEN 'without_reference' END"
+_NOT_ENTERED = "CASE WHEN score IS NULL THEN 'failed' WHEN label IS NULL THEN 'without_reference' END"
 
 
 def image_rows(
     rows: RowBuilder, database: CohortDatabase, model: str, points: Sequence[OperatingPoint]
 ) -> Iterator[Row]:
-    """Evaluate every scored frame against its study's reference label.
+    """Evaluate every scored image against its study's reference label.
 
     Args:
         rows: Columns that all rows share.
@@ -29,7 +33,7 @@ def image_rows(
     Yields:
         Rows of `estimates`: counts, rates and scores, and the figures of the original's own evaluation by class.
     """
-    units, score = _load(database)
+    units, score = _load(database, rows.settings.score)
     if not len(units):
         return
     no_reason = np.zeros(len(units), dtype=np.int8)
@@ -42,14 +46,15 @@ def image_rows(
     yield from _original_rows(rows.with_columns(analysis_set="original"), units, original)
 
 
-def _load(database: CohortDatabase) -> tuple[Units, np.ndarray]:
+def _load(database: CohortDatabase, definition: ScoreDefinition) -> tuple[Units, np.ndarray]:
+    images = database.scored_images(definition)
     other_exclusions = database.rows(
-        f"SELECT {_NOT_ENTERED} AS reason, count(*) AS n FROM frames JOIN labels USING (study) "
+        f"SELECT {_NOT_ENTERED} AS reason, count(*) AS n FROM {images} JOIN labels USING (study) "
         f"WHERE {_NOT_ENTERED} IS NOT NULL GROUP BY reason ORDER BY reason"
     )
     columns = database.arrays(
-        "SELECT subject, CAST(label AS DOUBLE) AS truth, CAST(chd_probability AS DOUBLE) AS score "
-        f"FROM frames JOIN labels USING (study) WHERE {_NOT_ENTERED} IS NULL ORDER BY study, score"
+        f"SELECT subject, CAST(label AS DOUBLE) AS truth, score FROM {images} JOIN labels USING (study) "
+        f"WHERE {_NOT_ENTERED} IS NULL ORDER BY study, score"
     )
     units = Units("image", columns["subject"], columns["truth"], {row["reason"]: row["n"] for row in other_exclusions})
     return units, columns["score"].astype(np.float64)

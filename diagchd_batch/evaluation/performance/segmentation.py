@@ -1,16 +1,21 @@
 """Rows of `estimates` about segmentation: overlap and surface distances of predicted and reference masks.
 
+A clip is one image. Its value is the mean of its frames' values, so that a clip with masks of 120 frames counts as much
+as a still. Figures over pooled pixels pool those of all frames. Intervals take subjects as independent.
+
 They are computed from the pixel counts and distances in the score tables, as defined in `statistics.segmentation`. Only
 one quantity of all images is in memory at a time.
 """
 
 import math
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from diagchd_batch.evaluation.database import CohortDatabase
+from diagchd_batch.evaluation.tables.definitions import DEFINITIONS
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.results.columns import CLASSES, SURFACE_CLASSES
 from diagchd_batch.statistics.estimate import Estimate, NullReason
@@ -47,8 +52,8 @@ class _Cohort:
 
     Attributes:
         subject: int64 [planned studies], each study's subject.
-        n_usable: Number of frames with a usable reference mask.
-        excluded: Numbers of the other frames by reason.
+        n_usable: Number of images with a usable reference mask of any frame.
+        excluded: Numbers of the other images by reason.
     """
 
     subject: np.ndarray
@@ -67,12 +72,19 @@ def segmentation_rows(rows: RowBuilder, database: CohortDatabase, model: str) ->
     Yields:
         Rows of `estimates`. There are none, and no view, if no frame has a usable reference mask.
     """
-    n_usable = database.scalar(f"SELECT count(*) FROM frames WHERE {_USABLE}")
+    n = "count(DISTINCT image_id)" if database.has_clips else "count(*)"
+    n_usable = database.scalar(f"SELECT {n} FROM frames WHERE {_USABLE}")
     if not n_usable:
         return
     _create_overlap_view(database)
+    if database.has_clips:
+        database.execute(
+            "CREATE TABLE masked_images AS SELECT image_id, row_number() OVER (ORDER BY image_id) - 1 AS image "
+            "FROM (SELECT DISTINCT image_id FROM overlap)"
+        )
+        rows = replace(rows, definitions={**_clip_definitions(), **rows.definitions})
     subject = database.arrays("SELECT subject FROM planned ORDER BY study")["subject"]
-    cohort = _Cohort(subject, n_usable, _excluded_frames(database))
+    cohort = _Cohort(subject, n_usable, _excluded_images(database))
     here = rows.with_columns(analysis_set="segmentation", subject_kind="model", subject=model, cluster="subject")
     for endpoint, class_, column in _measures():
         images = _Images.load(database, column, subject)
@@ -81,6 +93,13 @@ def segmentation_rows(rows: RowBuilder, database: CohortDatabase, model: str) ->
     original = here.with_columns(analysis_set="original", class_="all_classes")
     for endpoint, column in _ORIGINAL.items():
         yield _image_mean_row(original, endpoint, _Images.load(database, column, subject), cohort, "undefined")
+
+
+def _clip_definitions() -> dict[str, str]:
+    """Return the definitions of the figures over images for a cohort with clips."""
+    over_images = re.compile(r"(dice|iou|hd95|assd|one_hot|soft_dice|segmentation_loss)_(?!pooled)")
+    note = "; a clip's value is the mean of its frames' values"
+    return {name: text + note for name, text in DEFINITIONS.items() if over_images.match(name)}
 
 
 def _measures() -> Iterator[tuple[str, str, str]]:
@@ -136,12 +155,18 @@ def _pixels(class_: str) -> tuple[str, str, str]:
     return f"{class_}_px", f"reference_px_{class_}", f"intersection_px_{class_}"
 
 
-def _excluded_frames(database: CohortDatabase) -> dict[str, int]:
-    """Count the frames without a usable reference mask by reason."""
-    reasons = database.rows(
-        "SELECT CASE WHEN status <> 'ok' THEN 'failed' ELSE coalesce(reference_status, 'without_mask') END AS reason, "
-        f"count(*) AS n FROM frames WHERE NOT coalesce({_USABLE}, false) GROUP BY reason ORDER BY reason"
+def _excluded_images(database: CohortDatabase) -> dict[str, int]:
+    """Count the images without a usable reference mask by reason. A clip counts under its first reason by alphabet."""
+    of_frames = (
+        "(SELECT image_id, CASE WHEN status <> 'ok' THEN 'failed' ELSE coalesce(reference_status, 'without_mask') END "
+        f"AS reason FROM frames WHERE NOT coalesce({_USABLE}, false))"
     )
+    if database.has_clips:
+        usable = f"SELECT image_id FROM frames WHERE {_USABLE}"
+        of_frames = (
+            f"(SELECT min(reason) AS reason FROM {of_frames} WHERE image_id NOT IN ({usable}) GROUP BY image_id)"
+        )
+    reasons = database.rows(f"SELECT reason, count(*) AS n FROM {of_frames} GROUP BY reason ORDER BY reason")
     return {row["reason"]: row["n"] for row in reasons}
 
 
@@ -161,8 +186,11 @@ class _Images:
 
     @staticmethod
     def load(database: CohortDatabase, column: str, subject: np.ndarray) -> "_Images":
-        values = database.arrays(f"SELECT study, {column} AS value FROM overlap WHERE {column} IS NOT NULL")
-        study, value = values["study"], values["value"].astype(np.float64)
+        if database.has_clips:
+            study, value = _means_of_images(database, column)
+        else:
+            values = database.arrays(f"SELECT study, {column} AS value FROM overlap WHERE {column} IS NOT NULL")
+            study, value = values["study"], values["value"].astype(np.float64)
         by_study = np.stack(
             [np.bincount(study, weights=weights, minlength=len(subject)) for weights in (_summable(value), None)],
             axis=1,
@@ -173,6 +201,20 @@ class _Images:
         return _Images(
             distribution(value), _subject_totals(by_study[some], subject[some]), _subject_totals(means, subject[some])
         )
+
+
+def _means_of_images(database: CohortDatabase, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the study of each image with a value, int64 [images], and the mean of its frames' values, float64."""
+    frames = database.arrays(
+        f"SELECT study, image, {column} AS value FROM overlap JOIN masked_images USING (image_id) "
+        f"WHERE {column} IS NOT NULL"
+    )
+    image, value = frames["image"].astype(np.int64), frames["value"].astype(np.float64)
+    n = np.bincount(image)
+    sums = np.bincount(image, weights=_summable(value))
+    study = np.zeros(len(n), dtype=np.int64)
+    study[image] = frames["study"]
+    return study[n > 0], sums[n > 0] / n[n > 0]
 
 
 def _summable(values: np.ndarray) -> np.ndarray:
@@ -237,12 +279,17 @@ def _pooled_rows(rows: RowBuilder, database: CohortDatabase, cohort: _Cohort) ->
     """Pool the pixels of all images: Dice and IoU by class, and their means over classes."""
     shared, pixels = {}, {}
     n_subjects = 0
+    images = "overlap"
+    if database.has_clips:
+        counts = [name for class_ in CLASSES for name in _pixels(class_)] + [f"intersection_px_{WHOLE_HEART}"]
+        sums = ", ".join(f"sum({name}) AS {name}" for name in counts)
+        images = f"(SELECT subject, {sums} FROM overlap GROUP BY subject, image_id)"
     for class_ in (*CLASSES, WHOLE_HEART):
         predicted, reference, both = _pixels(class_)
         totals = database.arrays(
             f"SELECT CAST(sum({both}) AS DOUBLE) AS shared, CAST(sum({predicted} + {reference}) AS DOUBLE) AS pixels, "
             f"count(*) FILTER ({predicted} + {reference} = 0) AS both_empty, "
-            f"count(*) FILTER (({predicted} = 0) <> ({reference} = 0)) AS one_empty FROM overlap "
+            f"count(*) FILTER (({predicted} = 0) <> ({reference} = 0)) AS one_empty FROM {images} "
             "GROUP BY subject ORDER BY subject"
         )
         n_subjects = len(totals["shared"])

@@ -35,7 +35,7 @@ def worst_study_rows(database: CohortDatabase, threshold: float) -> Iterator[Row
 
 
 def worst_image_rows(database: CohortDatabase) -> Iterator[Row]:
-    """Select the images with the lowest mean Dice of septum and heart.
+    """Select the images with the lowest mean Dice of septum and heart. A clip is listed once, with its worst frame.
 
     Args:
         database: A database with the view `overlap`, which `segmentation_rows` creates.
@@ -43,10 +43,11 @@ def worst_image_rows(database: CohortDatabase) -> Iterator[Row]:
     Yields:
         At most `WORST_CASES` rows, the worst first.
     """
+    once = "QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY dice_foreground, frame) = 1 "
     found = database.rows(
         "SELECT study_id, image_id, frame, dice_foreground AS value, CAST(label AS TINYINT) AS reference_label "
         "FROM overlap JOIN planned USING (study) JOIN labels USING (study) WHERE dice_foreground IS NOT NULL "
-        f"ORDER BY dice_foreground, image_id, frame LIMIT {WORST_CASES}"
+        f"{once if database.has_clips else ''}ORDER BY dice_foreground, image_id, frame LIMIT {WORST_CASES}"
     )
     for rank, row in enumerate(found, start=1):
         definition = "image's mean Dice of septum and heart"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.tables.definitions import DEFINITIONS
 from diagchd_batch.evaluation.units_and_raters import CompleteCases, Rater, Units
 from diagchd_batch.statistics.classification.proportions import IntervalMethod
@@ -26,13 +27,13 @@ class Settings:
     """Settings that all figures of an evaluation share.
 
     Attributes:
-        study_score: How frames make a study's score.
+        score: How frames make a study's score.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap.
         proportion_interval: The interval of single proportions.
     """
 
-    study_score: str
+    score: ScoreDefinition
     resamples: int
     seed: int
     proportion_interval: IntervalMethod = "wilson"
@@ -162,7 +163,7 @@ class RowBuilder:
     def _row(self, endpoint: str, result: Estimate | Comparison) -> Row:
         resampled = result.resamples is not None or _is_random(result)
         return {
-            "study_score": self.settings.study_score,
+            **self.settings.score.columns,
             "role": EXPLORATORY,
             "headline": False,
             **self.common,

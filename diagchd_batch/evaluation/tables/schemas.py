@@ -7,6 +7,7 @@ No table holds a NaN, a time stamp or an identifier of the user's own. A quantit
 `null_reason` says why.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -111,13 +112,28 @@ ANALYSIS_SETS = {
 }
 """What each `analysis_set` is made of."""
 
+SCORE_DEFINITION: Columns = (
+    text("study_score", "how the scores of a study's images make the study's score", values=("mean", "max", "median")),
+    text("image_score", "how the probabilities of an image's frames make the image's score; `top_k` is the mean of the "
+         "highest", "tables of schema versions before 3, which gave every frame of a study the same weight",
+         values=("mean", "max", "median", "top_k"), since=3),
+    count("top_k", "number of frames that enter `top_k`", "other image scores", since=3),
+)  # fmt: skip
+"""How frames make a study's score: columns of `FIGURES`."""
+
+SCORE_DEFINITION_SINCE_3: Columns = tuple(
+    replace(column, since=3, null_when="" if column.name == "image_score" else column.null_when)
+    for column in SCORE_DEFINITION
+)
+"""The same for tables that state the definition since schema version 3."""
+
 FIGURES: Columns = (
     text("analysis_set", "which units count: " + "; ".join(f"`{name}`: {what}" for name, what in ANALYSIS_SETS.items())
          + "; `original`: as the original's own evaluation counts"),
     text("unit", "what is counted", values=("study", "image")),
     text("cluster", "`subject`: subjects have several of the row's units, and methods for clustered data were used; "
          "`none`: one unit for each subject", values=("subject", "none")),
-    text("study_score", "how frames make a study's score", values=("mean", "max", "median")),
+    *SCORE_DEFINITION,
     text("operating_point", "name of the operating point", _NO_OPERATING_POINT),
     number("threshold", "probability from which a unit is called positive", _NO_OPERATING_POINT, minimum=0, maximum=1),
     flag("optimistic", "whether the threshold was chosen on the cohort evaluated here", _NO_OPERATING_POINT),
@@ -190,6 +206,7 @@ STUDY_RESULTS: Columns = (
     text("source_resolution", "width and height of the study's frames; `mixed` if they differ",
          "studies without a scored frame", unit="source pixels"),
     count("n_frames_flagged", "frames with at least one quality flag"),
+    *SCORE_DEFINITION_SINCE_3,
 )  # fmt: skip
 
 READS: Columns = (
@@ -258,6 +275,7 @@ CURVES: Columns = (
     number("y", "sensitivity, precision, or net benefit", UNDEFINED_WHEN),
     number("reference_y", "net benefit of calling every unit positive", "other curves than `decision`"),
     text("definition", "the definition of the curve in one line"),
+    *SCORE_DEFINITION_SINCE_3,
 )  # fmt: skip
 
 CALIBRATION: Columns = (
@@ -275,6 +293,7 @@ CALIBRATION: Columns = (
     number("ci_high", "upper limit of the 95 % interval of `observed`", UNDEFINED_WHEN, minimum=0, maximum=1),
     text("ci_method", "method of the interval", "there is no interval"),
     NULL_REASON,
+    *SCORE_DEFINITION_SINCE_3,
 )
 
 WORST_CASES: Columns = (
@@ -287,6 +306,7 @@ WORST_CASES: Columns = (
     number("value", "the study's score, or the image's Dice coefficient", minimum=0, maximum=1),
     REFERENCE_LABEL,
     text("definition", "the definition of the list in one line"),
+    *SCORE_DEFINITION_SINCE_3,
 )  # fmt: skip
 
 METRICS = arrow_schema(FIGURES)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
@@ -17,13 +18,16 @@ UNDEFINED = "undefined"
 """`null_reason` of a figure that is no finite number although its method gave no reason."""
 
 
-def metrics_table(name: str, rows: Iterable[Row], schema: pa.Schema | None = None) -> pa.Table:
+def metrics_table(
+    name: str, rows: Iterable[Row], schema: pa.Schema | None = None, definition: ScoreDefinition | None = None
+) -> pa.Table:
     """Return rows as a table. Numbers that are not finite become null.
 
     Args:
         name: The table's name, for messages and to look the schema up.
         rows: The rows. Columns that a row lacks are null.
         schema: The schema; by default that of `tables.schemas.TABLES`.
+        definition: How frames make a study's score. Tables with columns for it state it in every row.
 
     Raises:
         KeyError: A row has a column that the schema lacks. Arrow would drop it silently.
@@ -31,10 +35,11 @@ def metrics_table(name: str, rows: Iterable[Row], schema: pa.Schema | None = Non
     schema = schema or TABLES[name]
     known = set(schema.names)
     checked = []
+    stated = definition.columns if definition is not None and "image_score" in known else {}
     for row in rows:
         if unknown := row.keys() - known:
             raise KeyError(f"table {name} has no column {', '.join(sorted(unknown))}")
-        checked.append(_finite(row, "null_reason" in known))
+        checked.append({**stated, **_finite(row, "null_reason" in known)})
     return pa.Table.from_pylist(checked, schema)
 
 

@@ -77,7 +77,7 @@ def _against(other: str, found: dict[str, list[Row]]) -> tuple[list[Table], list
             masks,
             [("class", lambda row: words(row["class"] or "all classes"))],
             _MASKS,
-            n="frames",
+            n="images",
         ),
         Table(
             f"Frames whose masks differ most from those of {other}{_first(cases)}",

@@ -29,6 +29,14 @@ _FURTHER: tuple[Measure, ...] = (
     ("npv_pooled", "pooled NPV"),
     ("prevalence", "prevalence"),
 )
+_STATISTICS = {
+    "mean": "mean",
+    "max": "maximum",
+    "median": "median",
+    "top_k": "mean of the {top_k} highest",
+}
+"""How scores are combined → in words."""
+
 _KINDS = ("model", "reader", "readers_mean", "majority")
 
 
@@ -70,8 +78,8 @@ def headline(data: ReportData) -> Section:
 
 def _introduction(data: ReportData, row: Row, compared: list[Row]) -> Iterator[str]:
     yield (
-        f"The unit of analysis is the study. Its score is the {words(row['study_score'])} of its frames' probabilities "
-        f"of CHD. {_threshold(data, row)} Analysis set: {ANALYSIS_SETS[row['analysis_set']]}."
+        f"The unit of analysis is the study. {_score(row)} {_threshold(data, row)} "
+        f"Analysis set: {ANALYSIS_SETS[row['analysis_set']]}."
     )
     if row["optimistic"]:
         yield "These figures are optimistic, because the threshold was chosen on this cohort."
@@ -96,6 +104,18 @@ def _introduction(data: ReportData, row: Row, compared: list[Row]) -> Iterator[s
             f"({interval(primary['ci_low'], primary['ci_high'])}), p {p_value(primary['p'])}; "
             f"{words(primary['conclusion'])}."
         )
+
+
+def _score(row: Row) -> str:
+    """Return the definition of a study's score in a sentence."""
+    study_score = _STATISTICS[row["study_score"]]
+    if row.get("image_score") is None:  # an evaluation of schema version 1 or 2
+        return f"Its score is the {study_score} of its frames' probabilities of CHD."
+    image_score = _STATISTICS[row["image_score"]].format(top_k=row["top_k"])
+    return (
+        f"Its score is the {study_score} of its images' scores. An image's score is the {image_score} of its frames' "
+        "probabilities of CHD."
+    )
 
 
 def _limits(figure: KeyFigure) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 
 from diagchd_batch.evaluation.readers.aided_and_unaided import two_arm_rows
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.tables.rows import RowBuilder, Settings
 from diagchd_batch.evaluation.units_and_raters import EXCLUDED, INDETERMINATE, Rater, Units
 
@@ -28,9 +29,8 @@ def arm(seed: int) -> ReaderStudy:
 
 
 def test_a_call_without_a_score_does_not_enter_the_comparison_of_scores() -> None:
-    rows = {
-        row["endpoint"]: row for row in two_arm_rows(RowBuilder(Settings("mean", 100, 1)), arm(1), arm(2), ("a", "b"))
-    }
+    builder = RowBuilder(Settings(ScoreDefinition(), 100, 1))
+    rows = {row["endpoint"]: row for row in two_arm_rows(builder, arm(1), arm(2), ("a", "b"))}
     assert rows["sensitivity"]["n_units"] == N - 2
     assert rows["sensitivity"]["excluded_reasons"] == "excluded=1; indeterminate=1"
     assert rows["roc_auc"]["n_units"] == N - 3

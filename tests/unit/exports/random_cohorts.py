@@ -13,6 +13,7 @@ from diagchd_batch.evaluation.performance.accuracy import auc_and_brier_rows, ca
 from diagchd_batch.evaluation.performance.calibration import calibration_rows
 from diagchd_batch.evaluation.performance.cross_tabulation import cross_rows
 from diagchd_batch.evaluation.performance.curves import curve_rows
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups import covariate_levels as covariates_module
 from diagchd_batch.evaluation.subgroups.cohort_characteristics import characteristic_rows
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate
@@ -99,7 +100,7 @@ def metrics_of(
     points = points or config.operating_points
     units = Units("study", cohort.subject, cohort.truth)
     models = [model_rater("made", cohort.score, np.zeros(len(cohort.truth), dtype=np.int8), point) for point in points]
-    rows = RowBuilder(Settings("mean", 100, 1))
+    rows = RowBuilder(Settings(ScoreDefinition(), 100, 1))
     here, model = rows.with_columns(**point_columns(points[0])), models[0]
     estimates: list[dict[str, Any]] = []
     for point, at_point in zip(points, models, strict=True):

@@ -17,12 +17,16 @@ from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 CHILD = "0a1b2c3d-4e5f6071-2"
 
 
-def worklist(made: MadeOutput, run_id: str = RUN_ID, study_score: str = "mean") -> dict[str, dict[str, str]]:
+def worklist(
+    made: MadeOutput, run_id: str = RUN_ID, study_score: str = "mean", image_score: str = "mean"
+) -> dict[str, dict[str, str]]:
     """Export the worklist and return the rows of `worklist.csv` by token."""
     record = read_run_record(made.output, run_id)
     assert record is not None
-    record = record.model_copy(update={"config": {"evaluation": {"study_score": study_score}}})
-    destination = made.root / f"worklist of {run_id} by {study_score}"
+    record = record.model_copy(
+        update={"config": {"evaluation": {"study_score": study_score, "image_score": image_score}}}
+    )
+    destination = made.root / f"worklist of {run_id} by {study_score} and {image_score}"
     export_worklist(open_output(made.output.uri), record, open_store(str(destination), owner_only=True))
     with (Path(destination) / SCORED).open(encoding="utf-8", newline="") as file:
         return {row["token"]: row for row in csv.DictReader(file)}
@@ -39,16 +43,22 @@ def frames_around_the_threshold() -> list[tuple[float, float]]:
     return pairs
 
 
+@pytest.mark.parametrize("image_score", ["mean", "max", "median", "top_k"])
 @pytest.mark.parametrize("study_score", ["mean", "max", "median"])
-def test_scores_and_calls_are_those_of_the_evaluation(tmp_path: Path, study_score: str) -> None:
+def test_scores_and_calls_are_those_of_the_evaluation(tmp_path: Path, study_score: str, image_score: str) -> None:
     made = MadeOutput(tmp_path)
     rng = np.random.default_rng(5)
     frames = [*frames_around_the_threshold(), *(tuple(rng.random(3).tolist()) for _ in range(20))]
-    made.write_run([MadeStudy(f"{place}", [list(values)], place % 2) for place, values in enumerate(frames)])
-    config = EvaluationConfig(resamples=100, study_score=study_score)
+    made.write_run(
+        [
+            MadeStudy(f"{place}", [list(values), *([value] for value in values)][: 1 + place % 3], place % 2)
+            for place, values in enumerate(frames)
+        ]
+    )
+    config = EvaluationConfig(resamples=100, study_score=study_score, image_score=image_score)
     evaluate_run(made.output, made.private, RUN_ID, config, made.tokens)
     evaluated = {row["study_id"]: row for row in made.metrics("study_results")}
-    listed = worklist(made, study_score=study_score)
+    listed = worklist(made, study_score=study_score, image_score=image_score)
     assert listed.keys() == evaluated.keys()
     assert {token: row["chd_call"] for token, row in listed.items()} == {
         token: row["call"] for token, row in evaluated.items()

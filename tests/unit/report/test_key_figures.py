@@ -19,7 +19,8 @@ def _figures(made: MadeOutput, studies: list[MadeStudy], **config: Any) -> dict[
 def test_are_of_studies_at_the_headline_threshold_and_of_images_for_masks(tmp_path: Path) -> None:
     scores = [0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9]
     studies = [
-        MadeStudy(f"s{n}", [[overlap(0.5, p), overlap(0.5, p)]], int(n in (3, 5, 6, 7))) for n, p in enumerate(scores)
+        MadeStudy(f"s{n}", [[overlap(0.5, p)], [overlap(0.5, p)] * 3], int(n in (3, 5, 6, 7)))
+        for n, p in enumerate(scores)
     ]
     points = [OperatingPoint(name=name, threshold=t, chosen_on="card") for name, t in (("first", 0.5), ("all", 0.0))]
     figures = _figures(MadeOutput(tmp_path), studies, operating_points=points)
@@ -30,7 +31,7 @@ def test_are_of_studies_at_the_headline_threshold_and_of_images_for_masks(tmp_pa
     assert figures["sensitivity"].endswith("), 3 of 4 diseased studies")  # The denominator is not all 8 studies.
     assert figures["specificity"].startswith("0.750 (")
     assert figures["specificity"].endswith("), 3 of 4 healthy studies")
-    assert figures["mean IoU"] == "0.333, 16 images"  # Each Dice is 1/2, so there is no interval.
+    assert figures["mean IoU"] == "0.333, 16 images"  # A clip is one image. Each Dice is 1/2, so there is no interval.
 
 
 def test_what_a_run_has_no_value_of_is_left_out(tmp_path: Path) -> None:

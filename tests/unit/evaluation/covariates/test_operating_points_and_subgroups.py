@@ -102,10 +102,10 @@ def test_levels_partition_the_cohort_and_missing_is_a_level(
     }
 
 
-def test_study_score_is_the_mean_the_largest_or_the_median_of_the_frames(
+def test_study_score_is_the_mean_the_largest_or_the_median_of_the_images(
     made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
 ) -> None:
-    made.write_run([MadeStudy("a", [[0.1, 0.2], [0.9]], 1), MadeStudy("b", [[0.4]], 0)])
+    made.write_run([MadeStudy("a", [[0.1], [0.2], [0.9]], 1), MadeStudy("b", [[0.4]], 0)])
     for rule, expected in {"mean": 0.4, "max": 0.9, "median": 0.2}.items():
         evaluate(made, study_score=rule)
         row = pick(made.metrics("study_results"), study_id=made.tokens.study("a"))
