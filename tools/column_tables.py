@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISONS
+from diagchd_batch.evaluation.tables.private_schemas import PRIVATE_TABLES
 from diagchd_batch.evaluation.tables.schemas import TABLES as METRICS
 from diagchd_batch.failure_codes import REMEDIES
 from diagchd_batch.results.columns import PREDICTIONS, SCORES, SOURCES
@@ -27,6 +28,7 @@ IDENTIFIED: dict[str, pa.Schema] = {
     "studies": PLAN_STUDIES,
     "sources": SOURCES,
     "headers": HEADERS,
+    **PRIVATE_TABLES,
 }
 
 

@@ -22,6 +22,7 @@ from diagchd_batch.evaluation.readers.reads import Reads, reads_table
 from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate, all_covariates, diagnoses
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
+from diagchd_batch.evaluation.tables.private_schemas import NAMES, PRIVATE_TABLES
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
 from diagchd_batch.evaluation.units_and_raters import Units
@@ -101,8 +102,8 @@ def evaluate_run(
         writer.write("study_results", study_results(database, points, definition))
         writer.write("reads", reads_table(database, reads, results.majority))
         writer.remove_others()
-        writer.write_private("unmatched", _UNMATCHED, [{"table": t, "id": i} for t, i in matching.unmatched])
-        writer.write_private("names", _NAMES, [dict(zip(_NAMES.names, row, strict=True)) for row in names.renamed()])
+        writer.write_private("unmatched", [{"table": t, "id": i} for t, i in matching.unmatched])
+        writer.write_private("names", [dict(zip(NAMES.names, row, strict=True)) for row in names.renamed()])
     return EvaluationSummary(
         run_id, tuple(record.run_id for record in lineage), writer.n_rows, matching.n_unmatched, tuple(notes)
     )
@@ -124,10 +125,6 @@ def run_tables(output: Store, private: Store, run_id: str) -> RunTables:
     return RunTables(run_id, rows, open_plan(private, run_id).studies())
 
 
-_UNMATCHED = pa.schema([("table", pa.string()), ("id", pa.string())])
-_NAMES = pa.schema([("kind", pa.string()), ("name_in_tables", pa.string()), ("own_name", pa.string())])
-
-
 class _Writer:
     """Writes a run's tables and counts their rows."""
 
@@ -145,7 +142,8 @@ class _Writer:
     def remove_others(self) -> None:
         remove_other_metrics(self._output, self._run_id, self.n_rows.keys())
 
-    def write_private(self, name: str, schema: pa.Schema, rows: Sequence[dict[str, str]]) -> None:
+    def write_private(self, name: str, rows: Sequence[dict[str, str]]) -> None:
+        schema = PRIVATE_TABLES[name]
         key = output_layout.private_evaluation_file(self._run_id, name)
         write_table(self._private, key, pa.Table.from_pylist(list(rows), schema), schema, self._metadata)
         suffix = output_layout.PRIVATE_TABLE_SUFFIX_V1
