@@ -1,23 +1,27 @@
 """`export`: aggregates that may be shared, the clinic's worklist, objects for a PACS, and masks as pictures."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from diagchd_batch import output_layout
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.loading import parse_job
 from diagchd_batch.errors import UsageError
-from diagchd_batch.exports.chosen_images import StudyChoice, chosen_images
+from diagchd_batch.exports.chosen_images import ChosenImage, StudyChoice, chosen_images
 from diagchd_batch.exports.label_pngs import LabelPngExport, export_label_pngs
 from diagchd_batch.exports.shareable import ShareableSummary, export_shareable
 from diagchd_batch.exports.worklist import WorklistSummary, export_worklist
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.run_record import read_private_run_record
+from diagchd_batch.runs.rescore import digest_as_recorded
 from diagchd_batch.runs.run_lookup import OnNote, chosen_run, ignore_note
 from diagchd_batch.runs.show import recorded_sources
 from diagchd_batch.scoring.driver.run_identity.archive_binding import InputRoot
 from diagchd_batch.sources import Source, open_source
 from diagchd_batch.storage import open_store
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 from diagchd_batch.uris import is_local_path, join_uri
 from diagchd_batch.workspace import Workspace
 
@@ -128,12 +132,11 @@ def write_dicom(
     record = chosen_run(workspace, run_id, on_note)
     if not is_local_path(destination):
         raise UsageError(f"{destination} is no folder, and DICOM objects name patients; name a folder on this machine")
+    inputs = _RunInputs(workspace)
     return export_studies(
         chosen_images(workspace, record.run_id, choice),
         {of_run.run_id: ScoringModel.of_run(of_run) for of_run in workspace.runs(on_damaged=lambda *_: None)},
-        ScoredSources(
-            workspace, lambda of_run: _archive(workspace, of_run), lambda *shard: _digests(workspace, *shard)
-        ),
+        ScoredSources(workspace, inputs.archive, inputs.has_scored_bytes),
         FolderDestination(destination, workspace, dry_run=dry_run),
         captures=captures,
         dry_run=dry_run,
@@ -169,22 +172,45 @@ def write_label_pngs(
     return export_label_pngs(images, open_store(destination), workspace.storage)
 
 
-def _archive(workspace: Workspace, run_id: str) -> tuple[Source, DecodeLimits]:
-    """Return the archive that a run read, and its limits."""
-    record = read_private_run_record(workspace.private, run_id)
-    if record is None:
-        raise UsageError(
-            f"the private tree holds no record of run {run_id}, so its files are not known; name that tree with "
-            "--private-uri"
+class _RunInputs:
+    """What the runs of an output read."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._job_of = lru_cache(maxsize=None)(self._read_job)
+        self._sources_of = lru_cache(maxsize=1)(self._read_sources)
+
+    def archive(self, run_id: str) -> tuple[Source, DecodeLimits]:
+        """Return the archive that a run read, and its limits."""
+        job = self._job_of(run_id)
+        root = InputRoot.read(self._workspace.private, output_layout.INPUT_ROOT)
+        uri = root.current if root else job.input.uri
+        archive = open_source(uri, object_timeout_s=job.limits.object_timeout_s, dicomweb=job.input.dicomweb)
+        archive.probe()
+        return archive, _decode_limits(job)
+
+    def has_scored_bytes(self, image: ChosenImage, planned: PlannedImage, data: bytes) -> bool | None:
+        """Return whether these are the bytes that were scored; None if none are recorded."""
+        recorded = self._sources_of(image.run_id, image.shard).get(image.image_id, {})
+        if not recorded.get("sha256"):
+            return None
+        job = self._job_of(image.run_id)
+        return recorded["sha256"] == digest_as_recorded(
+            data, recorded, planned, job.input.frame_rule, _decode_limits(job)
         )
-    job = parse_job(record.full_config, f"the job file in the private record of run {run_id}")
-    root = InputRoot.read(workspace.private, output_layout.INPUT_ROOT)
-    archive = open_source(root.current if root else job.input.uri, object_timeout_s=job.limits.object_timeout_s)
-    archive.probe()
-    return archive, DecodeLimits(max_pixels=job.limits.max_pixels, max_file_bytes=job.limits.max_file_bytes)
+
+    def _read_job(self, run_id: str) -> JobConfig:
+        record = read_private_run_record(self._workspace.private, run_id)
+        if record is None:
+            raise UsageError(
+                f"the private tree holds no record of run {run_id}, so its files are not known; name that tree with "
+                "--private-uri"
+            )
+        return parse_job(record.full_config, f"the job file in the private record of run {run_id}")
+
+    def _read_sources(self, run_id: str, shard: int) -> dict[str, dict[str, Any]]:
+        return {row["image_id"]: row for row in recorded_sources(self._workspace, run_id, shard)}
 
 
-def _digests(workspace: Workspace, run_id: str, shard: int) -> dict[str, str]:
-    """Return the digests of the files of a shard that were read whole."""
-    rows = recorded_sources(workspace, run_id, shard)
-    return {row["image_id"]: row["sha256"] for row in rows if row["sha256"]}
+def _decode_limits(job: JobConfig) -> DecodeLimits:
+    return DecodeLimits(max_pixels=job.limits.max_pixels, max_file_bytes=job.limits.max_file_bytes)

@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock, local
 from typing import Any
@@ -261,17 +261,34 @@ def _problem_of_source(
     """Return why the file is not the one that was scored, or None if it is."""
     sha256 = recorded.get("sha256")
     try:
-        data = archive.read(image.uri)
-        found = hashlib.sha256(data).hexdigest()
-        if recorded.get("digest_of") == DIGEST_OF_FRAMES:
-            file = open_image(data, limits)
-            frames = chosen_frames(frame_rule, image.frames, file.n_frames)
-            found = digest_of_frames(file, frames) if isinstance(file, PartsFile) else ""
+        found = digest_as_recorded(archive.read(image.uri), recorded, image, frame_rule, limits)
     except ItemError as error:
         return "the file is gone" if error.code is FailureCode.NOT_FOUND else f"the file cannot be read ({error.code})"
     if sha256 is None:
         return "no digest of what was scored is recorded"
     return None if found == sha256 else "the file has other bytes than those that were scored"
+
+
+def digest_as_recorded(
+    data: bytes, recorded: Mapping[str, Any], image: PlannedImage, frame_rule: FrameRule, limits: DecodeLimits
+) -> str:
+    """Return the digest that a file has now of what the recorded digest is of: the whole file, or its chosen frames.
+
+    Args:
+        data: The whole file.
+        recorded: The image's row of the sources.
+        image: The image in the plan.
+        frame_rule: The run's rule for frames.
+        limits: The run's limits.
+
+    Raises:
+        ItemError: The file cannot be opened any more.
+    """
+    if recorded.get("digest_of") != DIGEST_OF_FRAMES:
+        return hashlib.sha256(data).hexdigest()
+    file = open_image(data, limits)
+    frames = chosen_frames(frame_rule, image.frames, file.n_frames)
+    return digest_of_frames(file, frames) if isinstance(file, PartsFile) else ""
 
 
 def _scored(

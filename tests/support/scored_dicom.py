@@ -1,6 +1,7 @@
 """An archive of DICOM objects on disk, and an output with the results of a run over it, without a model."""
 
 import csv
+import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from pydicom.dataset import Dataset
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import InputConfig, ShardsConfig
+from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.quality import quality_flags
-from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, table_metadata
+from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES, table_metadata
+from diagchd_batch.results.commit import SCORES_DIGEST_KEY
 from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.results.run_record import write_run_record
+from diagchd_batch.runs.rescore import digest_as_recorded
 from diagchd_batch.sources import open_source
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -88,6 +92,7 @@ def scored_dicom(
     simulated: bool = True,
     run_id: str = RUN_ID,
     values: Mapping[str, object] | None = None,
+    digest_of: str | None = None,
 ) -> ScoredDicom:
     """Write an archive, and an output that scored it.
 
@@ -99,6 +104,7 @@ def scored_dicom(
         simulated: Whether the run says that its input is simulated.
         run_id: The run.
         values: Values of columns of the scores, for all rows.
+        digest_of: What the recorded digests of the files are of: ``file`` or ``frames``. By default none are recorded.
     """
     archive = root / "archive"
     rows = [(study, f"{study}/{name}", data) for study, files in studies.items() for name, data in files.items()]
@@ -115,6 +121,7 @@ def scored_dicom(
     plan = freeze_plan(source, ShardsConfig(images_per_shard=2), open_source(str(archive)), private, run_id, tokens)
     metadata = table_metadata(run_id=run_id, fingerprint=FINGERPRINT, simulated=simulated)
     predictions: list[dict[str, Any]] = []
+    limits = DecodeLimits(max_pixels=1 << 26, max_file_bytes=1 << 30)
     for reference in plan.shards():
         scores = [
             {**row, **(values or {})}
@@ -122,6 +129,20 @@ def scored_dicom(
             for row in _image_rows(image, (archive / image.uri).read_bytes(), frames)
         ]
         _put(output, output_layout.shard_file(run_id, reference.shard), scores, SCORES.with_metadata(metadata))
+        if digest_of is not None:
+            scored = Path(output.uri) / output_layout.shard_file(run_id, reference.shard)
+            images = plan.read_shard(reference)
+            _put_sources(private, run_id, reference.shard, scored, [
+                {
+                    "image_id": image.image_id,
+                    "uri": image.uri,
+                    "sha256": digest_as_recorded(
+                        (archive / image.uri).read_bytes(), {"digest_of": digest_of}, image, source.frame_rule, limits
+                    ),
+                    "digest_of": digest_of,
+                }
+                for image in images
+            ])  # fmt: skip
         predictions += [
             {name: value for name, value in row.items() if name not in MASK_COLUMNS} | {"shard": reference.shard}
             for row in scores
@@ -168,6 +189,16 @@ def _frame_row(identity: dict[str, str], frame: int, n_frames: int, size: tuple[
         "source_width": size[1],
         "mask_png": encode_mask(labels),
     }
+
+
+def _put_sources(private: Store, run_id: str, shard: int, scored: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    digest = hashlib.sha256(scored.read_bytes()).hexdigest().encode()
+    _put(
+        private,
+        output_layout.sources_file(run_id, shard, "attempt"),
+        rows,
+        SOURCES.with_metadata({SCORES_DIGEST_KEY: digest}),
+    )
 
 
 def _put(store: Store, key: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:

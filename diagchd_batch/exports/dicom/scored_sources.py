@@ -1,7 +1,6 @@
 """Reads the files that were scored again, and refuses those that have changed since."""
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 
 from diagchd_batch.errors import ItemError, RunFault
@@ -20,20 +19,20 @@ class ScoredSources:
     Args:
         output: The output, with its private tree.
         archive_of: Returns the archive of a run, and the limits that it was read with.
-        digests_of: Returns the recorded digests of the files of a shard of a run: image id → SHA-256 of the whole file.
-            A file without a digest counts as unchanged if it has the version that was planned.
+        has_scored_bytes: Returns whether a file, given with its row of the plan and its bytes, has the bytes that were
+            scored; None if these are not recorded. Then it is unchanged if it has the version that was planned.
     """
 
     def __init__(
         self,
         output: Output,
         archive_of: Callable[[str], tuple[Source, DecodeLimits]],
-        digests_of: Callable[[str, int], Mapping[str, str]],
+        has_scored_bytes: Callable[[ChosenImage, PlannedImage, bytes], bool | None],
     ) -> None:
         self._output = output
         self._archive_of = lru_cache(maxsize=None)(archive_of)
-        self._digests_of = lru_cache(maxsize=1)(digests_of)  # images come shard by shard
-        self._planned_of = lru_cache(maxsize=1)(self._read_planned)
+        self._has_scored_bytes = has_scored_bytes
+        self._planned_of = lru_cache(maxsize=1)(self._read_planned)  # images come shard by shard
 
     def read(self, image: ChosenImage) -> tuple[bytes, DecodeLimits]:
         """Return a whole file, and the limits for decoding it.
@@ -53,11 +52,9 @@ class ScoredSources:
             )
         archive, limits = self._archive_of(image.run_id)
         data, found = archive.read_versioned(planned.uri, max_bytes=limits.max_file_bytes)
-        recorded = self._digests_of(image.run_id, image.shard).get(image.image_id)
-        if recorded is None:
+        unchanged = self._has_scored_bytes(image, planned, data)
+        if unchanged is None:
             unchanged = found == ObjectInfo(planned.uri, planned.size_bytes, planned.etag, planned.modified_ns)
-        else:
-            unchanged = hashlib.sha256(data).hexdigest() == recorded
         if not unchanged:
             raise ItemError(FailureCode.SOURCE_CHANGED, f"{planned.uri} is not the file that was scored")
         return data, limits

@@ -273,3 +273,17 @@ def test_excluded_studies_are_left_out(tmp_path: Path) -> None:
     done = summary(made, tmp_path / "dest", "--run-id", child)
     assert {path.parent.name for path in objects(tmp_path / "dest")} == {made.tokens.study("B")}
     assert {path.parent.parent.name for path in objects(tmp_path / "dest")} == {RUN_ID} and done["n_studies"] == 1
+
+
+@pytest.mark.parametrize("digest_of", ["file", "frames"])
+def test_what_was_scored_is_told_by_its_digest_and_not_by_its_date(tmp_path: Path, digest_of: str) -> None:
+    made = scored_dicom(tmp_path, {"A": {"clip.dcm": example(CLIP)}}, frames=[15], digest_of=digest_of)
+    path = made.archive / "A/clip.dcm"
+    os.utime(path, (1, 1))
+    assert summary(made, tmp_path / "dest")["n_stored"] == {"seg": 1, "sr": 1}
+    dataset = pydicom.dcmread(path)
+    frames = list(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=30))
+    dataset.PixelData = pydicom.encaps.encapsulate(list(reversed(frames)))
+    dataset.save_as(path)
+    ended = export(made, tmp_path / "another")
+    assert ended.exit_code == 3 and "source_changed" in ended.messages
