@@ -1,11 +1,13 @@
 """`plan`: what a submit would do."""
 
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diagchd_batch.cli.console import duration, print_json, print_pairs, say, size
+from diagchd_batch.cli.archive_objects import object_pairs, subject_pairs
+from diagchd_batch.cli.console import duration, moment, print_json, print_pairs, say, size
 from diagchd_batch.cli.options import (
     ConfigArgument,
     InputMovedOption,
@@ -100,9 +102,10 @@ def _pairs(job: "JobConfig", preview: "JobPreview") -> list[tuple[str, Any]]:
         pairs.append(("missing", f"{note}, {head.n_missing_masks:,} of them masks; each will be a failed row"))
     if head.n_unlisted:
         pairs.append(("not in the manifest", f"{counted(head.n_unlisted, 'image file')} below input.uri"))
-    if not head.subjects_given:
-        without = counted(head.n_studies_without_subject, "study")
-        pairs.append(("subjects", f"not given for {without}: each study counts as one subject"))
+    pairs += [*subject_pairs(head), *object_pairs(head)]
+    if preview.headers_listed_at is not None:
+        age = duration((datetime.now(UTC) - preview.headers_listed_at).total_seconds())
+        pairs.append(("index", f"as of {moment(preview.headers_listed_at)}, {age} ago; submit brings it up to date"))
     for name, match in preview.matches.items():
         text = f"{counted(match.n_matched, 'study')} matched, {match.n_without_row:,} without a row"
         if match.unmatched_ids:
@@ -122,12 +125,14 @@ def _as_json(preview: "JobPreview") -> dict[str, Any]:
     head = preview.head
     counts = (
         "n_studies n_subjects n_images n_masks size_bytes n_shards images_per_shard n_excluded n_excluded_studies "
-        "n_missing n_missing_masks n_unlisted subjects_given"
+        "n_missing n_missing_masks n_unlisted subjects_given n_studies_without_subject n_studies_by_mother"
     )
     return {
         **{name: getattr(head, name) for name in counts.split()},
         "frame_rule": head.frames,
         "n_frames": None,  # a plan does not open files, so it cannot know
+        "objects": head.objects and head.objects.model_dump(),
+        "headers_listed_at": preview.headers_listed_at,
         "run_id": preview.run_id,
         "builds_on": preview.builds_on,
         "done_shards": preview.done_shards,

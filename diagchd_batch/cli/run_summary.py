@@ -3,6 +3,7 @@
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from diagchd_batch.cli.archive_objects import object_pairs
 from diagchd_batch.cli.console import print_pairs, say
 from diagchd_batch.wording import counted
 
@@ -53,7 +54,7 @@ def print_summary(job: "JobConfig", outcome: "RunOutcome") -> None:
         outcome: How the run ended.
     """
     from diagchd_batch.failure_codes import REMEDIES, FailureCode
-    from diagchd_batch.runs.submit import key_figures, report_uri
+    from diagchd_batch.runs.submit import key_figures, plan_head, report_uri
 
     counts = outcome.counts
     pairs: list[tuple[str, Any]] = [("run", outcome.run_id)]
@@ -65,6 +66,8 @@ def print_summary(job: "JobConfig", outcome: "RunOutcome") -> None:
         pairs.append(("", "there is nothing to score since then, so no run was begun"))
     if outcome.ending:
         pairs.append(("left", f"{counted(outcome.n_images_left, 'image')}; the same command goes on"))
+    if head := plan_head(job, outcome.run_id):
+        pairs += object_pairs(head)
     if counts:
         scored = f"{counted(counts.n_ok, 'frame')} of {counted(counts.n_images, 'image')}"
         pairs.append(("scored", f"{scored}, {counts.n_chd_calls:,} called CHD"))

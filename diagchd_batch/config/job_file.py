@@ -1,8 +1,10 @@
 """The job file, as pydantic models. Their field descriptions are the documentation that `config schema` prints."""
 
-from typing import Annotated, Literal
+import re
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Auto = Literal["auto"]
 LARGEST_INTEGER = 2**63 - 1
@@ -64,6 +66,77 @@ class DicomwebConfig(Section):
     )
 
 
+_DICOM_DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})", re.ASCII)
+
+
+def _calendar_date(value: Any) -> date:
+    """Return a date that is written as 2019-12-31 or, as in DICOM, 20191231. Other numbers are no dates."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    written = _DICOM_DATE.fullmatch(str(value)) if isinstance(value, str | int) else None
+    if written is None:
+        raise ValueError("write a date as 2019-12-31")
+    return date(*map(int, written.groups()))
+
+
+CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
+Pattern = Annotated[str, Field(min_length=1, max_length=64, pattern=r"\S")]
+Patterns = Annotated[tuple[Pattern, ...], Field(min_length=1)]
+
+
+class DateRange(Section):
+    """The block `input.filter.study_date`: the first and the last date of the studies that are kept."""
+
+    first: CalendarDate | None = Field(None, description="First date, such as 2019-01-01; default: no limit.")
+    last: CalendarDate | None = Field(None, description="Last date, which is included; default: no limit.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "DateRange":
+        if self.first is None and self.last is None:
+            raise ValueError("input.filter.study_date needs first, last or both")
+        if self.first and self.last and self.last < self.first:
+            raise ValueError(f"input.filter.study_date.last ({self.last}) is before first ({self.first})")
+        return self
+
+
+class FrameCountRange(Section):
+    """The block `input.filter.number_of_frames`: how many frames the kept objects have."""
+
+    min: PositiveInt = Field(1, description="Smallest number of frames; 2 leaves single pictures out.")
+    max: PositiveInt | None = Field(
+        None, description="Largest number of frames; 1 leaves clips out. The default is no limit."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "FrameCountRange":
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"input.filter.number_of_frames.max ({self.max}) is below min ({self.min})")
+        if self.max is None and self.min == 1:
+            raise ValueError("input.filter.number_of_frames keeps everything; give min, max or both")
+        return self
+
+
+class ObjectFilter(Section):
+    """The block `input.filter`: which DICOM objects are planned. An object must pass every key that is given.
+
+    A list holds texts, of which one must match the whole value. Upper and lower case are equal, `*` stands for any
+    characters and `?` for one. An object without the value is left out.
+    """
+
+    modality: Patterns | None = Field(None, description="Modality (0008,0060), such as [US].")
+    manufacturer: Patterns | None = Field(None, description='Manufacturer (0008,0070), such as ["GE*", "Philips*"].')
+    study_date: DateRange | None = Field(None, description="Study Date (0008,0020), from first to last.")
+    body_part: Patterns | None = Field(None, description="Body Part Examined (0018,0015), such as [HEART, FETUS].")
+    series_description: Patterns | None = Field(None, description='Series Description (0008,103E), such as ["*4CH*"].')
+    number_of_frames: FrameCountRange | None = Field(None, description="Number of Frames (0028,0008); 1 if absent.")
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "ObjectFilter":
+        if not self.model_dump(exclude_none=True):
+            raise ValueError(f"input.filter holds no filter; give one of {', '.join(type(self).model_fields)}")
+        return self
+
+
 class InputConfig(Section):
     """The block `input`: where the archive lies, and how its studies are found."""
 
@@ -71,11 +144,14 @@ class InputConfig(Section):
         description="Directory or s3://bucket/prefix below which all images and masks lie, or the address of a PACS "
         "(dicomweb+https://host/dicom-web?ModalitiesInStudy=US)."
     )
-    layout: Literal["manifest", "tree", "diagchd"] = Field(
+    layout: Literal["manifest", "tree", "diagchd", "dicom"] = Field(
         description="manifest: a table names the images; tree: one directory per study; "
-        "diagchd: IMAGE/<label>/… with MASK/<label>/…"
+        "diagchd: IMAGE/<label>/… with MASK/<label>/…; dicom: studies and patients as the DICOM headers name them"
     )
     manifest: str | None = Field(None, description="The manifest (CSV or Parquet), for layout manifest.")
+    filter: ObjectFilter | None = Field(
+        None, description="Which objects are planned, by their headers; for layout dicom. The default is all images."
+    )
     frames: Literal["all", "first", "middle"] | FrameSpacing = Field(
         "all",
         description="Which frames of a multi-frame file are scored if the manifest names none: all, first, middle, "
@@ -93,6 +169,15 @@ class InputConfig(Section):
     def _manifest_goes_with_layout(self) -> "InputConfig":
         if (self.layout == "manifest") != (self.manifest is not None):
             raise ValueError("input.manifest and layout: manifest go together; give both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _filter_needs_headers(self) -> "InputConfig":
+        if self.filter is not None and self.layout != "dicom":
+            raise ValueError(
+                f"input.filter needs layout: dicom, because layout {self.layout} reads no headers when it plans; "
+                "remove the filter, or change the layout"
+            )
         return self
 
     @property

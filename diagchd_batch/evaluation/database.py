@@ -43,8 +43,8 @@ class CohortDatabase:
     """A temporary database with the tables `planned` and `frames`. Use it as a context manager.
 
     `planned` has one row for each study of the inventory: `study`, its number from 0 in the order of tokens; `subject`,
-    likewise; `study_id`, `subject_id`, `source_study_id`, `manifest_label`, `included`, `exclude_reasons` and
-    `planned_images`.
+    likewise; `study_id`, `subject_id`, `source_study_id`, `accession_number`, `manifest_label`, `included`,
+    `exclude_reasons` and `planned_images`.
 
     `frames` has one row for each frame or failed file: the columns of `predictions` with `study` and `subject` in place
     of their tokens, and `flagged`, whether it has a quality flag.
@@ -202,8 +202,8 @@ class CohortDatabase:
         for generation, run in enumerate(lineage):
             self.register(f"plan_{generation}", run.studies)
             parts.append(
-                f"SELECT {generation} AS generation, study_id, subject_id, source_study_id, label, n_images, "
-                f"exclude_reasons FROM plan_{generation}"
+                f"SELECT {generation} AS generation, study_id, subject_id, source_study_id, accession_number, label, "
+                f"n_images, exclude_reasons FROM plan_{generation}"
             )
         self.execute(
             f"""
@@ -212,7 +212,8 @@ class CohortDatabase:
                    dense_rank() OVER (ORDER BY subject_id) - 1 AS subject, *
             FROM (
                 SELECT study_id, {latest("subject_id")} AS subject_id, {latest("source_study_id")} AS source_study_id,
-                       {latest("label")} AS manifest_label, {latest("n_images")} AS planned_images,
+                       {latest("accession_number")} AS accession_number, {latest("label")} AS manifest_label,
+                       {latest("n_images")} AS planned_images,
                        {latest("n_images")} > 0 AS included, {latest("exclude_reasons")} AS exclude_reasons
                 FROM ({" UNION ALL ".join(parts)}) GROUP BY study_id
             )

@@ -11,6 +11,7 @@ from diagchd_batch.errors import InputError
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.readers.reads import Reads
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
+from diagchd_batch.studies.tables.evaluation_inputs import COVARIATES, READERS, REFERENCE, name_by_study_id
 
 _READERS_AS_STANDARD = ("majority", "reader", "panel")
 """Words in a label's `method` that say that it was made of readers' calls."""
@@ -38,7 +39,7 @@ def match_reference(database: CohortDatabase, reference: pd.DataFrame | None, ma
         matching: Records unmatched study ids.
 
     Raises:
-        InputError: The reference table contradicts the manifest.
+        InputError: The reference table contradicts the manifest, or names studies by ambiguous accession numbers.
     """
     if reference is None:
         database.execute(
@@ -46,7 +47,8 @@ def match_reference(database: CohortDatabase, reference: pd.DataFrame | None, ma
             "CAST(NULL AS VARCHAR) AS method FROM planned"
         )
         return
-    _match(database, "reference", reference[["study_id", "label", "diagnosis", "method"]], matching)
+    named = name_by_study_id(reference, REFERENCE, _planned_studies(database))
+    _match(database, "reference", named[["study_id", "label", "diagnosis", "method"]], matching)
     wrong = database.scalar("SELECT count(*) FROM reference JOIN planned USING (study) WHERE label <> manifest_label")
     if wrong:
         raise InputError(
@@ -77,8 +79,12 @@ def match_readers(database: CohortDatabase, readers: pd.DataFrame, names: Displa
         readers: The readers' table as `read_readers` returns it.
         names: Gives the names to show.
         matching: Records unmatched study ids.
+
+    Raises:
+        InputError: The table names studies by ambiguous accession numbers.
     """
-    _match(database, "reads", readers.drop(columns="row_in_file"), matching)
+    named = name_by_study_id(readers, READERS, _planned_studies(database))
+    _match(database, "reads", named.drop(columns="row_in_file"), matching)
     columns = database.arrays(
         "SELECT study, reader, coalesce(session, '') AS session, coalesce(arm, '') AS arm, status, "
         "CAST(call AS DOUBLE) AS call, CAST(score AS DOUBLE) AS score FROM reads ORDER BY study, reader, session, arm"
@@ -104,11 +110,19 @@ def match_covariates(database: CohortDatabase, covariates: pd.DataFrame, matchin
 
     Returns:
         The user's names of the columns c0, c1, …
+
+    Raises:
+        InputError: The table names studies by ambiguous accession numbers.
     """
+    covariates = name_by_study_id(covariates, COVARIATES, _planned_studies(database))
     own = [name for name in covariates.columns if name not in ("study_id", "row_in_file")]
     renamed = covariates[["study_id", *own]].rename(columns={name: f"c{place}" for place, name in enumerate(own)})
     _match(database, "covariates", renamed, matching)
     return own
+
+
+def _planned_studies(database: CohortDatabase) -> pa.Table:
+    return database.table("SELECT source_study_id, accession_number FROM planned ORDER BY study")
 
 
 def _match(database: CohortDatabase, table: str, frame: pd.DataFrame, matching: Matching) -> None:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pandas as pd
 import pyarrow as pa
@@ -20,12 +21,15 @@ from diagchd_batch.scoring.driver.run_identity.identity import fingerprint_field
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits
 from diagchd_batch.sources.checks import check_readable
+from diagchd_batch.studies.header_index.planned_headers import headers_for
+from diagchd_batch.studies.header_index.stored_index import newest_head
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.make_plan import preview_plan
 from diagchd_batch.studies.plan.stored_plan import PlanHead, open_plan
 from diagchd_batch.studies.tables.evaluation_inputs import (
     StudyMatch,
     match_studies,
+    name_by_study_id,
     read_covariates,
     read_readers,
     read_reference,
@@ -47,6 +51,7 @@ class JobPreview:
         done_images: Images of those shards.
         images_per_s: The speed to expect; None if it is not known.
         images_per_s_source: Where that speed comes from.
+        headers_listed_at: When the archive was listed for the index of headers; None if the layout needs none.
         matches: The name of each evaluation table → how its studies match the plan's.
     """
 
@@ -58,6 +63,7 @@ class JobPreview:
     done_images: int
     images_per_s: float | None
     images_per_s_source: str | None
+    headers_listed_at: datetime | None
     matches: Mapping[str, StudyMatch]
 
     @property
@@ -109,8 +115,15 @@ def preview_job(
     select = selection_of(begun, workspace.storage, workspace.private) if begun else None
     pseudonymizer = Pseudonymizer(key or secrets.token_bytes(32))
     preview = preview_plan(
-        config.input, config.shards, workspace.archive, pseudonymizer, select=select, progress=on_listed
+        config.input,
+        config.shards,
+        workspace.archive,
+        pseudonymizer,
+        headers=headers_for(config.input, workspace.private),
+        select=select,
+        progress=on_listed,
     )
+    index = newest_head(workspace.private) if config.input.layout == "dicom" else None
     matches = {} if select else _match_evaluation_files(config.evaluation, preview.studies)
     done: set[int] = set()
     head = preview.head
@@ -127,6 +140,7 @@ def preview_job(
         done_images=sum(size.n_images for shard, size in enumerate(head.shards) if shard in done),
         images_per_s=images_per_s,
         images_per_s_source="the latest run with this fingerprint" if images_per_s else None,
+        headers_listed_at=index[1].updated_at if index else None,
         matches=matches,
     )
 
@@ -167,7 +181,10 @@ def _earlier_speed(workspace: Workspace, digest: str) -> float | None:
 
 
 def _match_evaluation_files(config: EvaluationConfig, studies: pa.Table) -> dict[str, StudyMatch]:
-    tables = read_evaluation_files(config)
+    tables = {
+        name: name_by_study_id(table, f"evaluation.{name}", studies)
+        for name, table in read_evaluation_files(config).items()
+    }
     if "reference" in tables:
         refuse_contradicting_labels(tables["reference"], studies)
     return {name: match_studies(table, studies) for name, table in tables.items()}

@@ -27,6 +27,7 @@ from diagchd_batch.results.datasets import (
     shard_of,
 )
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
+from diagchd_batch.results.deletion.subject_search import is_own_id
 from diagchd_batch.results.lineage import latest_rows_sql, newest_lineages, without_lineages_through
 from diagchd_batch.results.metrics_tables import read_metrics
 from diagchd_batch.results.output import Output
@@ -193,8 +194,9 @@ def _tokens(name: str, plans: Iterable[Plan], *, has_private: bool) -> tuple[str
     found: dict[str, set[str]] = {"image_id": set(), "study_id": set(), "subject_id": set()}
     for plan in plans:
         studies = plan.studies().read_all()
-        for column, source in (("study_id", "source_study_id"), ("subject_id", "source_subject_id")):
-            found[column] |= set(studies.filter(pc.equal(studies[source], name))[column].to_pylist())
+        found["study_id"] |= set(studies.filter(pc.equal(studies["source_study_id"], name))["study_id"].to_pylist())
+        is_subject = is_own_id(studies["source_subject_id"], name)
+        found["subject_id"] |= set(studies.filter(is_subject)["subject_id"].to_pylist())
         for batch in plan.images(["image_id", "uri"]):
             is_meant = pc.or_(pc.equal(batch["uri"], name), pc.ends_with(batch["uri"], f"/{name}"))
             found["image_id"] |= set(batch.filter(is_meant)["image_id"].to_pylist())

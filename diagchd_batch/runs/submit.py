@@ -25,6 +25,7 @@ from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.run_job import RunOutcome, run_job
 from diagchd_batch.scoring.liveness.driver_log import DriverLog
 from diagchd_batch.scoring.liveness.progress_events import RunProgress
+from diagchd_batch.studies.plan.stored_plan import PlanHead
 from diagchd_batch.uris import join_uri
 from diagchd_batch.workspace import Workspace
 
@@ -160,6 +161,16 @@ def report_uri(config: JobConfig, run_id: str) -> str | None:
     key = output_layout.report_file(run_id)
     there = Workspace.of_job(config).storage.stat(key)
     return join_uri(config.output.uri, key) if there else None
+
+
+def plan_head(config: JobConfig, run_id: str) -> PlanHead | None:
+    """Return the numbers of a run's plan, or None if the run has no plan.
+
+    Args:
+        config: The job file.
+        run_id: The run's id.
+    """
+    return PlanHead.read(Workspace.of_job(config).private, output_layout.plan_head(run_id))
 
 
 def key_figures(config: JobConfig, run_id: str) -> list[KeyFigure]:

@@ -35,6 +35,14 @@ class Pseudonymizer:
         """Return the token of the image with key `uri` below `input.uri`."""
         return self._token("i", "image", uri)
 
+    def study_of_uid(self, study_instance_uid: str) -> str:
+        """Return the token of a DICOM study. It is the same wherever the study lies: on a disk, in S3 or in a PACS."""
+        return self._token("s", "study instance uid", study_instance_uid)
+
+    def image_of_uid(self, sop_instance_uid: str) -> str:
+        """Return the token of a DICOM object. It is the same wherever the object lies."""
+        return self._token("i", "sop instance uid", sop_instance_uid)
+
     def reader(self, reader_id: str) -> str:
         """Return the token of a reader."""
         return self._token("r", "reader", reader_id)

@@ -1,19 +1,24 @@
 """The inventory: the images that the input block names, joined to the listing of the storage, checked, with tokens."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+
+import pyarrow as pa
 
 from diagchd_batch.config.job_file import InputConfig
 from diagchd_batch.errors import ConfigError, InputError
 from diagchd_batch.images.formats import image_suffixes
 from diagchd_batch.sources import Source
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.layouts import LAYOUTS
+from diagchd_batch.studies.layouts import LAYOUTS, dicom
 from diagchd_batch.studies.layouts.names import IS_HIDDEN, is_image_sql
 from diagchd_batch.studies.scratch_database import ScratchDatabase, scratch_database
 
 Progress = Callable[[int], None]
 """Is called with the number of objects listed so far."""
+
+Headers = Callable[[], Iterable[pa.RecordBatch]]
+"""Returns the rows of the index of headers (`header_index.header_columns.HEADERS`)."""
 
 # Values that must be equal in all rows with the same key: (key, value, the message if they differ). A null agrees with
 # every value. Text is compared by its hash, because DuckDB cannot spill the minimum and maximum of text to disk.
@@ -39,20 +44,25 @@ _AGREEMENTS = (
 _DERIVED = """
 CREATE TABLE studies AS
 SELECT CASE WHEN subject IS NULL THEN subject_of_study_token(study) ELSE subject_token(subject) END AS subject_id,
-    study_token(study) AS study_id, subject AS source_subject_id, study AS source_study_id, fetus, label,
-    exclude_reasons
+    CASE WHEN has_study_uid THEN study_uid_token(study) ELSE study_token(study) END AS study_id,
+    subject AS source_subject_id, study AS source_study_id, fetus, label, exclude_reasons, subject_from,
+    accession_number
 FROM (
     SELECT study, any_value(subject) AS subject, any_value(fetus) AS fetus, any_value(label) AS label,
+        any_value(has_study_uid) AS has_study_uid, any_value(subject_from) AS subject_from,
+        any_value(accession_number) AS accession_number,
         coalesce(list(excluded_because ORDER BY row) FILTER (excluded_because IS NOT NULL), []) AS exclude_reasons
     FROM entries GROUP BY study
 );
 CREATE TABLE images AS
-SELECT studies.subject_id, studies.study_id, image_token(file.uri) AS image_id, file.uri, file.frames,
+SELECT studies.subject_id, studies.study_id,
+    CASE WHEN file.sop_uid IS NULL THEN image_token(file.uri) ELSE sop_uid_token(file.sop_uid) END AS image_id,
+    file.uri, file.frames,
     image.size_bytes, image.etag, image.modified_ns,
     file.mask_uri, mask.size_bytes AS mask_size_bytes, mask.etag AS mask_etag, mask.modified_ns AS mask_modified_ns,
     image.key IS NULL AS is_missing, file.mask_uri IS NOT NULL AND mask.key IS NULL AS mask_is_missing
 FROM (
-    SELECT uri, any_value(study) AS study, any_value(mask_uri) AS mask_uri,
+    SELECT uri, any_value(study) AS study, any_value(mask_uri) AS mask_uri, any_value(sop_uid) AS sop_uid,
         list(frame ORDER BY frame) FILTER (frame IS NOT NULL) AS frames
     FROM entries WHERE excluded_because IS NULL GROUP BY uri
 ) AS file
@@ -77,6 +87,7 @@ def open_inventory(
     storage: Source,
     pseudonymizer: Pseudonymizer,
     *,
+    headers: Headers | None = None,
     progress: Progress | None,
     max_memory_bytes: int,
     may_exclude_all: bool = False,
@@ -85,8 +96,9 @@ def open_inventory(
 
     Args:
         config: The input block of the job file.
-        storage: The source at `input.uri`. It is listed once.
+        storage: The source at `input.uri`. It is listed once, unless the layout takes the objects from the index.
         pseudonymizer: Makes the tokens.
+        headers: The index of headers, for layout `dicom`; other layouts ignore it.
         progress: Is called with the number of objects listed so far.
         max_memory_bytes: The memory that the database may use before it spills to disk.
         may_exclude_all: Whether a manifest may exclude every row, as a correction of an earlier run does.
@@ -100,7 +112,11 @@ def open_inventory(
         RunFault: Disk space or memory runs out.
     """
     with scratch_database(max_memory_bytes) as database:
-        database.insert_listing(storage.list(progress=progress))
+        if config.layout == "dicom":
+            assert headers is not None, "layout dicom plans from the index of headers"
+            dicom.insert_headers(database, headers())
+        else:
+            database.insert_listing(storage.list(progress=progress))
         rows_called = LAYOUTS[config.layout](database, config)
         _refuse_contradictions(database, rows_called)
         _refuse_nothing_to_do(database, config, may_exclude_all=may_exclude_all)
@@ -138,6 +154,8 @@ def _add_tokens(database: ScratchDatabase, pseudonymizer: Pseudonymizer) -> None
     database.add_text_function("subject_token", pseudonymizer.subject)
     database.add_text_function("subject_of_study_token", pseudonymizer.subject_of_study)
     database.add_text_function("image_token", pseudonymizer.image)
+    database.add_text_function("study_uid_token", pseudonymizer.study_of_uid)
+    database.add_text_function("sop_uid_token", pseudonymizer.image_of_uid)
     database.execute(_DERIVED)
     for tokens in _TOKENS:
         if database.row(f"SELECT token FROM ({tokens}) GROUP BY token HAVING count(*) > 1 LIMIT 1"):

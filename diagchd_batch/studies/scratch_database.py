@@ -21,7 +21,10 @@ CREATE TABLE listing (key VARCHAR, size_bytes BIGINT, etag VARCHAR, modified_ns 
 CREATE TABLE entries (
     row BIGINT,               -- the line or row of the manifest; a number if there is no manifest
     study VARCHAR, subject VARCHAR, fetus VARCHAR, uri VARCHAR, frame INTEGER, mask_uri VARCHAR, label TINYINT,
-    excluded_because VARCHAR  -- null: included
+    excluded_because VARCHAR, -- null: included
+    has_study_uid BOOLEAN,    -- whether study is a Study Instance UID
+    sop_uid VARCHAR,          -- null: the image is told by its key
+    subject_from VARCHAR, accession_number VARCHAR
 );
 """
 
@@ -46,6 +49,10 @@ class ScratchDatabase:
         """Return the first row of the result, or None if it has no rows."""
         rows = self._connection.execute(sql).fetchall()
         return rows[0] if rows else None
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return all rows of a small result."""
+        return self._connection.execute(sql).fetchall()
 
     def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Yield the result in batches. Execute nothing else before it has been read to the end."""

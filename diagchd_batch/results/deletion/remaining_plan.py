@@ -114,6 +114,9 @@ class _Change:
             "n_studies_without_subject": sum(
                 row["source_subject_id"] is None and row["study_id"] in planned for row in studies
             ),
+            "n_studies_by_mother": sum(
+                row.get("subject_from") == "mother" and row["study_id"] in planned for row in studies
+            ),
             "n_missing": sum(row["size_bytes"] is None for row in images),
             "n_missing_masks": sum(row["mask_uri"] is not None and row["mask_size_bytes"] is None for row in images),
         }

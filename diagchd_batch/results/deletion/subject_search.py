@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results.deletion.row_removal import row_groups
+from diagchd_batch.studies.layouts.dicom import ISSUER_SEPARATOR
 from diagchd_batch.studies.plan.stored_plan import Plan
 from diagchd_batch.wording import shown_value
 
@@ -113,7 +114,8 @@ def find_subject(plans: Iterable[Plan], name: str) -> Subject:
 
     Args:
         plans: The plans of all runs.
-        name: The subject's token (``p-…``) or own id. Where a manifest names no subjects, it is the study's own id.
+        name: The subject's token (``p-…``) or own id, which may lack the issuer of a PatientID. Where the input names
+            no subjects, it is the study's own id.
 
     Raises:
         UsageError: No plan has such a subject, or two subjects could be meant.
@@ -123,17 +125,18 @@ def find_subject(plans: Iterable[Plan], name: str) -> Subject:
     for plan in plans:
         studies = plan.studies().read_all()
         by_study = pc.and_(pc.is_null(studies["source_subject_id"]), pc.equal(studies["source_study_id"], name))
-        by_subject = pc.or_(pc.equal(studies["subject_id"], name), _is(studies["source_subject_id"], name))
+        own_ids = studies["source_subject_id"]
+        by_subject = pc.or_(pc.equal(studies["subject_id"], name), is_own_id(own_ids, name))
         subjects |= set(studies.filter(pc.or_(by_subject, by_study))["subject_id"].to_pylist())
     if not subjects:
         raise UsageError(
-            f"no plan of this output has a subject {shown_value(name)}; give the subject's own id as in the manifest, "
-            "its token (p-…), or the study's own id if the manifest names no subjects"
+            f"no plan of this output has a subject {shown_value(name)}; give the subject's own id as in the manifest "
+            "(PatientID^^^Issuer in layout dicom), its token (p-…), or the study's own id if no subject is named"
         )
     if len(subjects) > 1:
         raise UsageError(
-            f"{shown_value(name)} is the id of a subject and of a study without one; name one of the tokens: "
-            f"{', '.join(sorted(subjects))}"
+            f"{shown_value(name)} is the id of a subject and of a study without one, or of patients of several "
+            f"issuers; name one of the tokens: {', '.join(sorted(subjects))}"
         )
     return _all_of(plans, subjects)
 
@@ -163,8 +166,18 @@ def _all_of(plans: list[Plan], subjects: set[str]) -> Subject:
     )
 
 
-def _is(column: pa.ChunkedArray, value: str) -> pa.ChunkedArray:
-    return pc.fill_null(pc.equal(column, value), False)
+def is_own_id(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """Return which own ids of subjects are `name`, or are the PatientID `name` with an issuer.
+
+    Args:
+        column: Own ids of subjects, or nulls.
+        name: What a user calls a subject.
+
+    Returns:
+        Booleans without nulls.
+    """
+    found = pc.or_(pc.equal(column, name), pc.starts_with(column, f"{name}{ISSUER_SEPARATOR}"))
+    return pc.fill_null(found, False)
 
 
 def _is_text(type_: pa.DataType) -> bool:

@@ -30,6 +30,7 @@ from diagchd_batch.scoring.liveness.stop_conditions import StopConditions
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.sources import Source
 from diagchd_batch.storage import Store
+from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Progress
 from diagchd_batch.studies.plan.make_plan import PlanDraft, draft_plan, freeze_plan
@@ -109,6 +110,7 @@ class PreparedJob:
             self.config.shards,
             self.workspace.archive,
             self.pseudonymizer,
+            headers=headers_for(self.config.input, self.workspace.private),
             select=selection_of(self.target.identity, self.workspace.storage, self.workspace.private),
             progress=progress,
         )
@@ -198,6 +200,7 @@ class Job:
             self.private,
             self.run_id,
             self.pseudonymizer,
+            headers=headers_for(self.config.input, self.private),
             select=selection_of(self.identity, self.output, self.private),
             progress=progress,
         )

@@ -31,6 +31,7 @@ from diagchd_batch.scoring.liveness.left_node_marks import remove_left_node_mark
 from diagchd_batch.scoring.liveness.progress_events import RunProgress, RunStart, ShardSummary
 from diagchd_batch.scoring.liveness.run_status import outcomes_so_far
 from diagchd_batch.scoring.liveness.stop_conditions import Ending, RunEnding
+from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.plan.make_plan import count_new_images
 from diagchd_batch.studies.plan.planned_images import ShardReference
 from diagchd_batch.studies.plan.stored_plan import Plan
@@ -252,6 +253,7 @@ def _repeat(job: Job, progress: RunProgress) -> RunOutcome:
         job.input,
         lineage_plans(job.run_id, job.output, job.private),
         job.pseudonymizer,
+        headers=headers_for(job.config.input, job.private),
         progress=progress.listed,
     )
     return RunOutcome(

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch import __version__, output_layout
 from diagchd_batch.studies.inventory import count_unlisted
+from diagchd_batch.studies.layouts.object_counts import ObjectCounts
 from diagchd_batch.studies.plan.digest import TableDigest
 from diagchd_batch.studies.plan.sharding import ShardSize, images_per_shard, pack_studies
 from diagchd_batch.studies.plan.stored_plan import PLAN_IMAGES, PLAN_STUDIES, SHARDS_PER_PART, PlanHead
@@ -40,6 +41,8 @@ _COUNTS = {
     "n_excluded_studies": "SELECT count(*) FROM studies ANTI JOIN included_studies USING (study_id)",
     "n_studies_without_subject": """
         SELECT count(*) FROM studies SEMI JOIN study_images USING (study_id) WHERE source_subject_id IS NULL""",
+    "n_studies_by_mother": """
+        SELECT count(*) FROM studies SEMI JOIN study_images USING (study_id) WHERE subject_from = 'mother'""",
     "n_missing": "SELECT count(*) FROM images WHERE is_missing",
     "n_missing_masks": "SELECT count(*) FROM images WHERE mask_is_missing",
 }
@@ -56,7 +59,11 @@ def part_file(directory: Path, part: int) -> Path:
 
 
 def write_draft(
-    database: ScratchDatabase, frames: str, shard_setting: int | Literal["auto"], directory: Path
+    database: ScratchDatabase,
+    frames: str,
+    shard_setting: int | Literal["auto"],
+    directory: Path,
+    objects: ObjectCounts | None = None,
 ) -> PlanHead:
     """Write the plan's parts and its studies to `directory`.
 
@@ -68,6 +75,7 @@ def write_draft(
         frames: The rule for files whose frames the manifest does not name (`images.frames.FrameRule`).
         shard_setting: The images per shard that the job file asks for.
         directory: An empty local directory.
+        objects: What became of the archive's objects, in layout `dicom`.
 
     Returns:
         The head of the plan.
@@ -89,6 +97,7 @@ def write_draft(
         frames=frames,
         images_per_shard=limit,
         n_unlisted=count_unlisted(database),
+        objects=objects,
         shards=tuple(shards),
         **counts,
     )

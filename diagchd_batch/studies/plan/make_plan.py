@@ -16,7 +16,8 @@ from diagchd_batch.process.scratch_files import scratch_directory
 from diagchd_batch.sources import Source
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
-from diagchd_batch.studies.inventory import Progress, open_inventory
+from diagchd_batch.studies.inventory import Headers, Progress, open_inventory
+from diagchd_batch.studies.layouts.dicom import count_objects
 from diagchd_batch.studies.plan.draft_files import part_file, write_draft
 from diagchd_batch.studies.plan.selection import Select, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan, PlanHead, open_plan
@@ -73,6 +74,7 @@ def freeze_plan(
     run_id: str,
     pseudonymizer: Pseudonymizer,
     *,
+    headers: Headers | None = None,
     select: Select | None = None,
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
@@ -89,6 +91,7 @@ def freeze_plan(
         private: The private tree of the output.
         run_id: The run.
         pseudonymizer: Makes the tokens.
+        headers: The index of headers, for layout `dicom`.
         select: Reduces the inventory to the images to plan; without it, all images are planned.
         progress: Is called with the number of objects listed so far.
         max_memory_bytes: The memory that the inventory may use before it spills to disk.
@@ -104,6 +107,7 @@ def freeze_plan(
             shards,
             input_storage,
             pseudonymizer,
+            headers=headers,
             select=select,
             progress=progress,
             max_memory_bytes=max_memory_bytes,
@@ -118,6 +122,7 @@ def preview_plan(
     input_storage: Source,
     pseudonymizer: Pseudonymizer,
     *,
+    headers: Headers | None = None,
     select: Select | None = None,
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
@@ -132,6 +137,7 @@ def preview_plan(
         shards,
         input_storage,
         pseudonymizer,
+        headers=headers,
         select=select,
         progress=progress,
         max_memory_bytes=max_memory_bytes,
@@ -145,6 +151,7 @@ def count_new_images(
     plans: Sequence[Plan],
     pseudonymizer: Pseudonymizer,
     *,
+    headers: Headers | None = None,
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> int:
@@ -155,6 +162,7 @@ def count_new_images(
         input_storage: The source at `input.uri`.
         plans: The plans of a lineage, the oldest first.
         pseudonymizer: Makes the tokens, with the key that the plans were made with.
+        headers: The index of headers, for layout `dicom`.
         progress: Is called with the number of objects listed so far.
         max_memory_bytes: The memory that the inventory may use before it spills to disk.
 
@@ -166,6 +174,7 @@ def count_new_images(
         config,
         input_storage,
         pseudonymizer,
+        headers=headers,
         progress=progress,
         max_memory_bytes=max_memory_bytes,
         may_exclude_all=True,
@@ -182,6 +191,7 @@ def draft_plan(
     input_storage: Source,
     pseudonymizer: Pseudonymizer,
     *,
+    headers: Headers | None = None,
     select: Select | None = None,
     progress: Progress | None = None,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
@@ -196,6 +206,7 @@ def draft_plan(
             config,
             input_storage,
             pseudonymizer,
+            headers=headers,
             progress=progress,
             max_memory_bytes=max_memory_bytes,
             may_exclude_all=select is not None,
@@ -204,7 +215,8 @@ def draft_plan(
         if select:
             select(database)
         try:
-            head = write_draft(database, config.frame_rule, shards.images_per_shard, directory)
+            objects = count_objects(database, config) if config.layout == "dicom" else None
+            head = write_draft(database, config.frame_rule, shards.images_per_shard, directory, objects)
         except OSError as error:
             raise RunFault(
                 f"the plan's draft cannot be written to a temporary directory ({os.strerror(error.errno or 0)}); "

@@ -47,6 +47,11 @@ STUDY_COLUMNS = (
                    minimum=0, maximum=1, null_when="the input has no label"),
     _always("n_images", _BIG, "image files in the inventory; 0: the whole study is excluded", 0),
     _always("exclude_reasons", pa.list_(_TEXT), "why rows of the manifest are excluded, one reason for each row"),
+    DeclaredColumn("subject_from", _TEXT, "what the subject's own id is: a PatientID, or the name of the mother",
+                   values=("patient_id", "mother"),
+                   null_when="layouts other than dicom, and studies that are their own subject"),
+    DeclaredColumn("accession_number", _TEXT, "Accession Number of the study",
+                   null_when="layouts other than dicom, and studies without one"),
 )  # fmt: skip
 
 PLAN_IMAGES = arrow_schema(IMAGE_COLUMNS)

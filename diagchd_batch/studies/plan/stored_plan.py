@@ -14,6 +14,7 @@ from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.sources.seekable_file import SeekableFile
 from diagchd_batch.storage import Store
+from diagchd_batch.studies.layouts.object_counts import ObjectCounts
 from diagchd_batch.studies.plan.digest import TableDigest
 from diagchd_batch.studies.plan.plan_columns import PLAN_IMAGES as PLAN_IMAGES
 from diagchd_batch.studies.plan.plan_columns import PLAN_STUDIES as PLAN_STUDIES
@@ -54,6 +55,8 @@ class PlanHead(JsonRecord):
     n_missing: int  # planned images and masks that were not listed
     n_missing_masks: int
     n_unlisted: int  # image files below input.uri that no row names
+    n_studies_by_mother: int = 0  # planned studies without a PatientID, whose subject is the mother
+    objects: ObjectCounts | None = None  # what became of the archive's objects, in layout dicom
     shards: tuple[ShardSize, ...]
 
     @property
@@ -145,7 +148,8 @@ class Plan:
 
     def _study_batches(self) -> Iterator[pa.RecordBatch]:
         with self._open(self._studies_key(), WHOLE_READ_AHEAD_BYTES) as file:
-            yield from file.iter_batches(columns=PLAN_STUDIES.names, use_threads=False)
+            for batch in file.iter_batches(columns=PLAN_STUDIES.names, use_threads=False):
+                yield _with_later_columns(batch)
 
     def _part_key(self, part: int) -> str:
         return output_layout.plan_part(self.run_id, self.head.digest, part, self.head.table_suffix)
@@ -173,6 +177,15 @@ class Plan:
                 yield file
         except (pa.ArrowException, ItemError) as error:
             raise RunFault(f"the plan of run {self.run_id} cannot be read: {key}: {error}") from error
+
+
+def _with_later_columns(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows of studies with nulls in the columns that the plan's version did not have."""
+    columns = [
+        batch[field.name] if field.name in batch.schema.names else pa.nulls(batch.num_rows, field.type)
+        for field in PLAN_STUDIES
+    ]
+    return pa.record_batch(columns, schema=PLAN_STUDIES)
 
 
 def _extent(row_group: pq.RowGroupMetaData) -> tuple[int, int]:

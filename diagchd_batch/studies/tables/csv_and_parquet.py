@@ -31,7 +31,7 @@ _PARQUET_MAGIC = b"PAR1"
 _MISSPELT_FROM = (
     0.8  # similarity from 0 to 1; subject is taken for subject_id, but study_date is not taken for study_id
 )
-_TEXT_ONLY = {"study_id", "subject_id", "reader", "uri"}
+_TEXT_ONLY = {"study_id", "study_uid", "accession_number", "subject_id", "reader", "uri"}
 
 Value = TypeVar("Value")
 
@@ -71,10 +71,17 @@ class TableBatch:
 
 @dataclass(frozen=True, slots=True)
 class TableColumns:
-    """The columns that a table must and may have. Their names match in any case; other columns keep theirs."""
+    """The columns that a table must and may have. Their names match in any case; other columns keep theirs.
+
+    Attributes:
+        required: Columns that the table must have.
+        optional: Columns that it may have.
+        one_of: Columns of which it must have at least one; no columns, if there is no such choice.
+    """
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
 
 
 def read_table(uri: str, source: str, columns: TableColumns) -> Iterator[TableBatch]:
@@ -131,22 +138,26 @@ def _open_file(uri: str, source: str) -> io.BufferedReader:
 
 def _header(names: Sequence[str], source: str, columns: TableColumns) -> list[str]:
     known = {*columns.required, *columns.optional}
+    named = {*known, *columns.one_of}
     header = [name.strip() for name in names]
-    header = [name.casefold() if name.casefold() in known else name for name in header]
+    header = [name.casefold() if name.casefold() in named else name for name in header]
     missing = [name for name in columns.required if name not in header]
+    if columns.one_of and not set(columns.one_of) & set(header):
+        missing.insert(0, " or ".join(columns.one_of))
     if missing:
+        least = ", ".join([*(columns.one_of[:1]), *columns.required])
         raise InputError(
-            f"{source}: no column {missing[0]}; the first line names the columns, at least "
-            f"{', '.join(columns.required)}, with commas, semicolons or tabs between them"
+            f"{source}: no column {missing[0]}; the first line names the columns, at least {least}, with commas, "
+            "semicolons or tabs between them"
         )
     # This message comes after the check of the required names, because a first line without them may be the row of a
     # patient. It shows no name that the program does not know, because a log may keep it.
     twice = [name for name, count in Counter(header).items() if count > 1 and name]
     if twice:
         numbers = [str(number) for number, name in enumerate(header, 1) if name == twice[0]]
-        name = f"are called {twice[0]}" if twice[0] in known else "have the same name"
+        name = f"are called {twice[0]}" if twice[0] in named else "have the same name"
         raise InputError(f"{source}: columns {' and '.join(numbers)} {name}; keep one")
-    for name in set(header) - known:  # a misspelt column would be ignored silently
+    for name in set(header) - named:  # a misspelt column would be ignored silently
         meant = get_close_matches(name.casefold(), known - set(header), n=1, cutoff=_MISSPELT_FROM)
         if meant:
             raise InputError(f"{source}: column {name} is not known; is {meant[0]} meant? Rename it, or remove it")

@@ -36,9 +36,13 @@ _RESERVED_READERS = frozenset(["model", "reference", "readers", "readers_mean", 
 _BETWEEN_ARMS = " − "
 """Stands between the two arms in the names of their differences."""
 
-_REFERENCE_COLUMNS = TableColumns(("study_id", "label"), ("diagnosis", "method"))
-_READERS_COLUMNS = TableColumns(("study_id", "reader", "status", "call"), ("session", "arm", "score"))
-_COVARIATES_COLUMNS = TableColumns(("study_id",), tuple(GESTATIONAL_AGE))
+STUDY_COLUMNS = ("study_id", "study_uid", "accession_number")
+"""The columns that may name a row's study. The first of them that a table has does; `study_uid` is the own id of a
+study in layout dicom."""
+
+_REFERENCE_COLUMNS = TableColumns(("label",), ("diagnosis", "method"), STUDY_COLUMNS)
+_READERS_COLUMNS = TableColumns(("reader", "status", "call"), ("session", "arm", "score"), STUDY_COLUMNS)
+_COVARIATES_COLUMNS = TableColumns((), tuple(GESTATIONAL_AGE), STUDY_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,14 @@ def read_reference(uri: str) -> pd.DataFrame:
         uri: A CSV or Parquet file on disk or on S3.
 
     Returns:
-        One row per study, with the columns study_id, label (Int8; 0, 1 or missing), diagnosis, method and row_in_file.
+        One row per study, with the columns study_id (or accession_number), label (Int8; 0, 1 or missing), diagnosis,
+        method and row_in_file.
 
     Raises:
         InputError: A cell is invalid, or a study has two rows.
     """
     table = _read(uri, REFERENCE, _REFERENCE_COLUMNS, _reference_rows)
-    _refuse_second_rows(table, REFERENCE, ["study_id"])
+    _refuse_second_rows(table, REFERENCE, [])
     return table.astype({"label": "Int8"})
 
 
@@ -74,15 +79,16 @@ def read_readers(uri: str) -> pd.DataFrame:
         uri: A CSV or Parquet file on disk or on S3.
 
     Returns:
-        One row per read, with the columns study_id, reader, session (empty if not given), arm, status (one of
-        `STATUSES`), call (Int8; 0 or 1, missing unless the status is ``read``), score (float64) and row_in_file.
+        One row per read, with the columns study_id (or accession_number), reader, session (empty if not given), arm,
+        status (one of `STATUSES`), call (Int8; 0 or 1, missing unless the status is ``read``), score (float64) and
+        row_in_file.
 
     Raises:
         InputError: A cell is invalid, a reader has two rows for the same session and study, or a reader or an arm has
             a name that the metrics tables use themselves.
     """
     table = _read(uri, READERS, _READERS_COLUMNS, _reader_rows)
-    _refuse_second_rows(table, READERS, ["reader", "session", "study_id"])
+    _refuse_second_rows(table, READERS, ["reader", "session"])
     return table.astype({"call": "Int8", "score": "float64"})
 
 
@@ -93,16 +99,57 @@ def read_covariates(uri: str) -> pd.DataFrame:
         uri: A CSV or Parquet file on disk or on S3.
 
     Returns:
-        One row per study, with the columns study_id, gestational_age_days (float64; only if the table has a column of
-        `GESTATIONAL_AGE`), the other columns of the table as strings (None if empty), and row_in_file.
+        One row per study, with the columns study_id (or accession_number), gestational_age_days (float64; only if the
+        table has a column of `GESTATIONAL_AGE`), the other columns of the table as strings (None if empty), and
+        row_in_file.
 
     Raises:
         InputError: A cell is invalid, a study has two rows, two columns give the gestational age, or a column has a
             name that the metrics tables use themselves.
     """
     table = _read(uri, COVARIATES, _COVARIATES_COLUMNS, _covariate_rows)
-    _refuse_second_rows(table, COVARIATES, ["study_id"])
+    _refuse_second_rows(table, COVARIATES, [])
     return table
+
+
+def name_by_study_id(table: pd.DataFrame, source: str, studies: pa.Table) -> pd.DataFrame:
+    """Return a table whose rows name their studies by the studies' own ids.
+
+    Args:
+        table: A table as the functions of this module read it.
+        source: The table's name in messages, such as `REFERENCE`.
+        studies: The studies of the inventory, with columns ``source_study_id`` and ``accession_number``.
+
+    Returns:
+        The table itself, if it has the column study_id. Otherwise the table with that column in place of
+        accession_number. A row whose accession number the inventory lacks has the id ``accession_number N``, which no
+        study has.
+
+    Raises:
+        InputError: A row's accession number belongs to several studies, or no study has an accession number. The
+            message names rows, and no identifier.
+    """
+    if "accession_number" not in table or "study_id" in table:
+        return table
+    known = studies.select(["source_study_id", "accession_number"]).to_pandas().dropna(subset="accession_number")
+    if known.empty:
+        raise InputError(
+            f"{source} names studies by accession_number, but no study of the inventory has an accession number, which "
+            "only layout dicom reads from the headers; name the studies by study_id"
+        )
+    is_ambiguous = known["accession_number"].duplicated(keep=False)
+    wrong = table[table["accession_number"].isin(known.loc[is_ambiguous, "accession_number"])]
+    if len(wrong):
+        raise InputError(
+            f"{source}, {wrong['row_in_file'].iloc[0]}: the accession number belongs to several studies "
+            f"({counted(len(wrong), 'such row')} in all); name the studies of this table by study_uid"
+        )
+    ids = table["accession_number"].map(known[~is_ambiguous].set_index("accession_number")["source_study_id"])
+    ids = ids.where(ids.notna(), "accession_number " + table["accession_number"])
+    place = int(table.columns.get_loc("accession_number"))
+    renamed = table.drop(columns="accession_number")
+    renamed.insert(place, "study_id", ids)
+    return renamed
 
 
 def match_studies(table: pd.DataFrame, studies: pa.Table) -> StudyMatch:
@@ -157,7 +204,7 @@ def _read(
 
 def _reference_rows(batch: TableBatch) -> dict[str, list[Any]]:
     return {
-        "study_id": batch.parse("study_id", cell_parsing.identifier),
+        **_study(batch),
         "label": batch.parse("label", cell_parsing.binary),
         "diagnosis": batch.parse("diagnosis", cell_parsing.text),
         "method": batch.parse("method", cell_parsing.text),
@@ -166,7 +213,7 @@ def _reference_rows(batch: TableBatch) -> dict[str, list[Any]]:
 
 def _reader_rows(batch: TableBatch) -> dict[str, list[Any]]:
     rows: dict[str, list[Any]] = {
-        "study_id": batch.parse("study_id", cell_parsing.identifier),
+        **_study(batch),
         "reader": batch.parse("reader", cell_parsing.identifier),
         "session": batch.parse("session", str),
         "arm": batch.parse("arm", cell_parsing.text),
@@ -207,16 +254,28 @@ def _covariate_rows(batch: TableBatch) -> dict[str, list[Any]]:
             f"{COVARIATES}: the metrics tables use the name {reserved[0]} for figures of their own; rename the column, "
             f"for example to {reserved[0]}_given"
         )
-    rows: dict[str, list[Any]] = {"study_id": batch.parse("study_id", cell_parsing.identifier)}
+    rows = _study(batch)
     for name in given:
         rows["gestational_age_days"] = batch.parse(name, GESTATIONAL_AGE[name])
     for name in batch.cells:
-        if name and name not in rows and name not in given:
+        if name and name not in rows and name not in given and name != _study_column(batch):
             rows[name] = batch.parse(name, cell_parsing.text)
     return rows
 
 
+def _study_column(batch: TableBatch) -> str:
+    return next(name for name in STUDY_COLUMNS if name in batch.cells)
+
+
+def _study(batch: TableBatch) -> dict[str, list[Any]]:
+    """Return the column that names the studies: study_id, under which a study_uid also goes, or accession_number."""
+    column = _study_column(batch)
+    named = "accession_number" if column == "accession_number" else "study_id"
+    return {named: batch.parse(column, cell_parsing.identifier)}
+
+
 def _refuse_second_rows(table: pd.DataFrame, source: str, key: list[str]) -> None:
+    key = [*key, "study_id" if "study_id" in table else "accession_number"]
     second = table.duplicated(key)
     if second.any():
         row = table[second].iloc[0]

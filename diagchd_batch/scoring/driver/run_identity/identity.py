@@ -91,7 +91,9 @@ def input_fields(config: InputConfig, first_root: str | None = None) -> dict[str
         first_root: Where the output's first run found the archive (`InputRoot.first`), if it was moved since.
     """
     uri = normalize_uri(config.uri)
+    chosen = {} if config.filter is None else {"filter": config.filter.model_dump(mode="json", exclude_none=True)}
     return {
+        **chosen,  # only where there is a filter, so that the digests of runs without one stay what they were
         "uri": with_query_of(uri, first_root) if first_root else uri,
         "layout": config.layout,
         MANIFEST_FIELD: manifest_digest(config),

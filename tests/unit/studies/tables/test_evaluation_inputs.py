@@ -8,7 +8,11 @@ import pytest
 from diagchd_batch.errors import InputError
 from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES
 from diagchd_batch.studies.tables.evaluation_inputs import (
+    COVARIATES,
+    READERS,
+    REFERENCE,
     match_studies,
+    name_by_study_id,
     read_covariates,
     read_readers,
     read_reference,
@@ -132,3 +136,63 @@ def test_covariates_keep_their_own_names_and_values(archive: Archive) -> None:
 def test_gestational_age_of_doubtful_unit_is_refused(archive: Archive, text: str, expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         read_covariates(archive.write_table(text))
+
+
+def dicom_studies(accession_numbers: dict[str, str | None]) -> pa.Table:
+    rows = [
+        {"subject_id": "p", "study_id": f"s-{uid}", "source_study_id": uid, "accession_number": number, "n_images": 1}
+        | {"exclude_reasons": []}
+        for uid, number in accession_numbers.items()
+    ]
+    return pa.Table.from_pylist(rows, PLAN_STUDIES)
+
+
+TABLES: list[tuple[Callable[[str], pd.DataFrame], str, str, str]] = [
+    (read_reference, REFERENCE, "label", "1"),
+    (read_readers, READERS, "reader,status,call", "R1,read,1"),
+    (read_covariates, COVARIATES, "site", "North"),
+]
+
+
+@pytest.mark.parametrize(("read", "source", "columns", "cells"), TABLES)
+def test_studies_may_be_named_by_uid_or_accession_number(
+    archive: Archive, read: Callable[[str], pd.DataFrame], source: str, columns: str, cells: str
+) -> None:
+    known = dicom_studies({"1.2": "A1", "1.3": "A2", "1.4": None, "1.5": "A5", "1.6": "A5"})
+    by_uid = read(archive.write_table(f"STUDY_UID,{columns}\n1.2,{cells}\n1.9,{cells}\n"))
+    match = match_studies(name_by_study_id(by_uid, source, known), known)
+    assert (match.n_matched, match.unmatched_ids) == (1, ("1.9",))
+    assert "study_uid" not in by_uid
+    by_number = read(archive.write_table(f"{columns},accession_number\n{cells},A2\n{cells},A9\n"))
+    named = name_by_study_id(by_number, source, known)
+    assert list(named["study_id"]) == ["1.3", "accession_number A9"]
+    assert "accession_number" not in named
+    match = match_studies(named, known)
+    assert (match.n_matched, match.n_without_row) == (1, 4)
+
+
+@pytest.mark.parametrize(("read", "source", "columns", "cells"), TABLES)
+def test_ambiguous_accession_numbers_are_refused_without_showing_them(
+    archive: Archive, read: Callable[[str], pd.DataFrame], source: str, columns: str, cells: str
+) -> None:
+    known = dicom_studies({"1.2": "A1", "1.5": "CANARY", "1.6": "CANARY"})
+    table = read(archive.write_table(f"accession_number,{columns}\nA1,{cells}\nCANARY,{cells}\n"))
+    with pytest.raises(
+        InputError, match=rf"{source}, line 3: .*several studies \(1 such row in all\).*study_uid"
+    ) as no:
+        name_by_study_id(table, source, known)
+    assert "CANARY" not in str(no.value)
+    with pytest.raises(InputError, match=rf"{source} names studies by accession_number, but .* name .* by study_id"):
+        name_by_study_id(table, source, studies({"a": None}))
+
+
+@pytest.mark.parametrize(("read", "source", "columns", "cells"), TABLES)
+def test_a_table_needs_one_column_that_names_studies_and_study_id_comes_first(
+    archive: Archive, read: Callable[[str], pd.DataFrame], source: str, columns: str, cells: str
+) -> None:
+    with pytest.raises(InputError, match=r"no column study_id or study_uid or accession_number; .* least study_id"):
+        read(archive.write_table(f"{columns}\n{cells}\n"))
+    table = read(archive.write_table(f"accession_number,study_id,{columns}\nA1,a,{cells}\nA1,b,{cells}\n"))
+    assert list(name_by_study_id(table, source, studies({"a": None}))["study_id"]) == ["a", "b"]
+    with pytest.raises(InputError, match=r"line 2 and line 3: two rows of the same .*accession_number"):
+        read(archive.write_table(f"accession_number,{columns}\nA1,{cells}\nA1,{cells}\n"))
