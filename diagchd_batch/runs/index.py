@@ -47,7 +47,7 @@ def needs_headers(config: JobConfig) -> bool:
     Args:
         config: The job file.
     """
-    return str(config.input.layout) == "dicom"
+    return config.input.layout == "dicom"
 
 
 class IndexMessages:

@@ -18,6 +18,7 @@ from diagchd_batch.report import write_report
 from diagchd_batch.report.key_figures import KeyFigure, read_key_figures
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.runs.evaluate import evaluate_tables
+from diagchd_batch.runs.index import IndexMessages, index_archive, needs_headers
 from diagchd_batch.runs.plan import read_evaluation_files
 from diagchd_batch.scoring.driver.prepare_job import model_of, requested_input_root, requested_run
 from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
@@ -136,6 +137,10 @@ def _score_evaluate_report(
     def report(run_id: str) -> None:
         write_report(Workspace.of_job(config, environ).storage, run_id)
 
+    if needs_headers(config):
+        # An output of another archive is refused before its index is touched.
+        requested_input_root(Workspace.of_job(config, environ), options.request)
+        index_archive(config, environ, IndexMessages(progress.message))
     outcome = run_job(
         config,
         cluster,

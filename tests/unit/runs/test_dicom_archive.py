@@ -8,19 +8,20 @@ import pytest
 from pydicom.uid import UID
 
 from diagchd_batch.config.job_file import JobConfig
+from diagchd_batch.errors import ConfigError, UsageError
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import Selection
 from diagchd_batch.results.verify.one_run import verify_run
+from diagchd_batch.runs import submit
 from diagchd_batch.runs.delete import delete
-from diagchd_batch.runs.evaluate import evaluate_tables
-from diagchd_batch.runs.index import index_archive
 from diagchd_batch.runs.plan import preview_job
 from diagchd_batch.runs.show import show
+from diagchd_batch.runs.submit import SubmitOptions
 from diagchd_batch.scoring.driver import ray_data
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
-from diagchd_batch.scoring.driver.run_job import RunOutcome, run_job
-from diagchd_batch.studies.plan.stored_plan import PlanHead, open_plan
+from diagchd_batch.scoring.driver.run_job import RunOutcome
+from diagchd_batch.studies.plan.stored_plan import open_plan
 from diagchd_batch.workspace import Workspace
 from tests.support.dicom_archives import dicom_file, ultrasound_header
 from tests.unit.scoring.driver.test_run_job import OneMachine, Silent, score_here
@@ -87,16 +88,8 @@ class Archive:
         path.write_bytes(data)
 
     def submit(self, selection: Selection = "all") -> RunOutcome:
-        index_archive(self.config, {}, Silent())
-        return run_job(
-            self.config,
-            OneMachine(),
-            Silent(),
-            environ={},
-            command=["submit"],
-            request=RunRequest(selection=selection),
-            derive=lambda run: evaluate_tables(self.output, run, self.config.evaluation),  # type: ignore[arg-type]
-        )
+        options = SubmitOptions(self.config, {}, ["submit"], RunRequest(selection=selection), None)
+        return submit.submit_here(options, Silent()).outcome
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return open_query(self.output, TABLES).table(sql).to_pylist()
@@ -109,6 +102,7 @@ class Archive:
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Archive]:
     monkeypatch.setattr(ray_data, "run_shards", score_here)
+    monkeypatch.setattr(submit, "LocalCluster", lambda *_: OneMachine())
     return lambda **settings: Archive(tmp_path, **settings)
 
 
@@ -118,8 +112,7 @@ def test_a_folder_of_dicom_files_is_scored_as_its_headers_say(archive: Callable[
     assert outcome.counts is not None
     assert (outcome.counts.n_images, outcome.counts.n_ok, dict(outcome.counts.failures)) == (5, 4, {"decode_error": 1})
     assert made.problems(outcome.run_id) == []
-    head = PlanHead.read(made.output.private, f"runs/run_id={outcome.run_id}/plan.json")
-    assert head is not None
+    head = open_plan(made.output.private, outcome.run_id).head
     assert head.objects is not None
     assert head.objects.not_planned == {"not DICOM": 2, "Comprehensive SR Storage": 1, "DICOMDIR": 1}
     assert (head.objects.n_copies, head.objects.n_unreadable) == (1, 1)
@@ -131,6 +124,7 @@ def test_a_folder_of_dicom_files_is_scored_as_its_headers_say(archive: Callable[
         "file:damaged.dcm": None,
     }
     preview = preview_job(made.config, {})
+    assert preview.headers_listed_at is not None
     assert (preview.run_id, preview.images_left, preview.head.objects) == (outcome.run_id, 0, head.objects)
     assert (preview.matches["reference"].n_matched, len(preview.matches["reference"].unmatched_ids)) == (2, 1)
     labels = made.rows("SELECT source_study_id, reference_label FROM study_results JOIN studies USING (study_id)")
@@ -140,6 +134,20 @@ def test_a_folder_of_dicom_files_is_scored_as_its_headers_say(archive: Callable[
     }
 
 
+def test_a_plan_needs_the_index_which_submit_makes(archive: Callable[..., Archive]) -> None:
+    made = archive()
+    with pytest.raises(UsageError, match=r"does not have yet; make it with `diagchd-batch index CONFIG`"):
+        preview_job(made.config, {})
+    made.submit()
+    another = made.config.model_dump() | {"input": {"uri": str(made.root / "deep"), "layout": "dicom"}}
+    made.config = JobConfig.model_validate(another)
+    n_indexed = len(made.rows("SELECT * FROM headers"))
+    with pytest.raises(ConfigError, match="--input-moved"):
+        made.submit()
+    assert len(made.rows("SELECT * FROM headers")) == n_indexed > 1
+
+
+@pytest.mark.slow
 def test_only_new_objects_are_scored_again_whatever_their_files_are_called(archive: Callable[..., Archive]) -> None:
     made = archive()
     first = made.submit()
@@ -173,6 +181,7 @@ def test_a_subject_is_shown_and_deleted_by_its_patient_id(archive: Callable[...,
     assert not made.rows("SELECT * FROM headers WHERE patient_id = '4711'")
 
 
+@pytest.mark.slow
 def test_filters_are_part_of_what_a_run_is(archive: Callable[..., Archive]) -> None:
     made = archive()
     whole = made.submit()
