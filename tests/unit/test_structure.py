@@ -217,7 +217,6 @@ SAME_MEANING = {
     "curves": "ROC and other curves",
     "database": "temporary DuckDB tables",
     "definitions": "what each figure of a table means",
-    "dicom": "files of the DICOM standard",
     "derived_tables": "the Parquet tables of runs and lineages",
     "dicom": "the format DICOM",
     "document": "an HTML file",
