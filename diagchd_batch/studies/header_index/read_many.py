@@ -1,6 +1,5 @@
 """Reads many headers at once: the rows of a chunk of objects, and chunks in several threads."""
 
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,7 +43,7 @@ def threaded_reader(source: Source, n_threads: int = READER_THREADS) -> ReadChun
 
     def read(chunks: Iterable[Sequence[ObjectInfo]]) -> Iterator[pa.Table]:
         waiting: deque[Future[pa.Table]] = deque()
-        with _quiet_pydicom(), ThreadPoolExecutor(n_threads, "headers") as pool:
+        with ThreadPoolExecutor(n_threads, "headers") as pool:
             try:
                 for chunk in chunks:
                     waiting.append(pool.submit(read_chunk, source, chunk))
@@ -57,11 +56,3 @@ def threaded_reader(source: Source, n_threads: int = READER_THREADS) -> ReadChun
                     future.cancel()
 
     return read
-
-
-class _quiet_pydicom(warnings.catch_warnings):  # noqa: N801 - a context manager
-    """Hide what `pydicom` warns of in damaged headers, since a row says it, and a warning may repeat a value."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.filterwarnings("ignore", module="pydicom")

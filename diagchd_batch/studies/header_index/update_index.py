@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
 from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
-from diagchd_batch.sources import ObjectInfo, Source
+from diagchd_batch.sources import HeaderSource, ObjectInfo, Source
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.header_index.header_columns import HEADERS, ObjectKind
+from diagchd_batch.studies.header_index.header_row import row_of_attributes
 from diagchd_batch.studies.header_index.read_many import OBJECTS_PER_CHUNK, ReadChunks
 from diagchd_batch.studies.header_index.stored_index import (
     IndexCounts,
@@ -51,6 +52,11 @@ CREATE TABLE headers AS SELECT stored.* EXCLUDE (is_indexed) FROM stored JOIN kn
 CREATE TABLE wanted AS
 SELECT row_number() OVER (ORDER BY key) - 1 AS number, * FROM listing ANTI JOIN known USING (key);
 """
+_NAMES = ", ".join(f'"{name}"' for name in HEADERS.names)
+_TOLD = f"""
+CREATE TABLE headers AS SELECT DISTINCT ON (key) {_NAMES} FROM told;
+INSERT INTO listing SELECT key, size_bytes, etag, modified_ns FROM headers;
+"""
 _COUNTS = {
     "n_objects": "SELECT count(*) FROM listing",
     "n_new": "SELECT count(*) FROM listing ANTI JOIN indexed USING (key)",
@@ -61,8 +67,15 @@ _COUNTS = {
     "n_vanished": "SELECT count(*) FROM indexed ANTI JOIN listing USING (key)",
     "n_taken_over": "SELECT count(*) FROM known WHERE NOT is_indexed",
 }
+_COUNTS_OF_TOLD = _COUNTS | {
+    "n_changed": f"""
+        SELECT count(*) FROM (SELECT {_NAMES} FROM headers EXCEPT SELECT {_NAMES} FROM stored WHERE is_indexed)
+        SEMI JOIN indexed USING (key)
+    """,
+    "n_taken_over": "SELECT 0",
+}
 _INDEXED = "CREATE TABLE indexed AS SELECT DISTINCT key FROM stored WHERE is_indexed"
-_ALL_ROWS = f"""SELECT {", ".join(f'"{name}"' for name in HEADERS.names)} FROM headers ORDER BY key"""
+_ALL_ROWS = f"SELECT {_NAMES} FROM headers ORDER BY key"
 
 
 class IndexProgress(Protocol):
@@ -109,6 +122,8 @@ def update_index(
     What has been read is committed from time to time. The same call after a kill reads only the rest. If two updates
     work at once, both end with a whole index, and the later one counts.
 
+    A source that tells the headers by itself is asked for all of them each time, because it knows no versions.
+
     Args:
         source: The archive.
         private: The private tree of the output.
@@ -129,9 +144,12 @@ def update_index(
         update = _Update(private, database)
         update.load()
         updated_at = datetime.now(UTC)
-        database.insert_listing(source.list(progress=progress.listed))
-        database.execute(_COMPARED)
-        update.read(read_chunks, progress)
+        if isinstance(source, HeaderSource):
+            update.receive(source, progress)
+        else:
+            database.insert_listing(source.list(progress=progress.listed))
+            database.execute(_COMPARED)
+            update.read(read_chunks, progress)
         head, is_changed = update.commit(updated_at)
     return IndexUpdate(head, is_changed, time.monotonic() - began_s)
 
@@ -145,6 +163,7 @@ class _Update:
         self._build = secrets.token_hex(8)
         self._n_parts = 0
         self._n_read = 0
+        self._is_told = False  # whether the source told the headers
         self._removable: set[str] = set()  # the tables that this update has taken over, and its own that no head names
 
     def load(self) -> None:
@@ -159,6 +178,17 @@ class _Update:
                 self._database.insert("stored", batch.append_column("is_indexed", flags))
             self._removable.add(key)
         self._database.execute(_INDEXED)
+
+    def receive(self, source: HeaderSource, progress: IndexProgress) -> None:
+        """Take the headers that the source tells."""
+        self._is_told = True
+        self._database.create_table("told", HEADERS)
+        told = source.list_headers(progress.listed)
+        rows = (row_of_attributes(attributes, info, syntax) for info, attributes, syntax in told)
+        while some := list(islice(rows, COMMIT_ROWS)):
+            self._database.insert("told", pa.RecordBatch.from_pylist(some, HEADERS))
+            self._n_read += len(some)
+        self._database.execute(_TOLD)
 
     def read(self, read_chunks: ReadChunks, progress: IndexProgress) -> None:
         """Read the headers that are wanted, and commit them from time to time."""
@@ -231,7 +261,9 @@ class _Update:
     def _differs(self, base: IndexHead) -> bool:
         """Return whether the rows are others than those of the newest head, which another update may have made."""
         counts = self._counts()
-        if counts.n_new or counts.n_changed or counts.n_vanished or counts.n_read or counts.n_taken_over:
+        if counts.n_new or counts.n_changed or counts.n_vanished or counts.n_taken_over:
+            return True
+        if counts.n_read and not self._is_told:
             return True
         return not set(base.parts) <= self._removable
 
@@ -250,7 +282,8 @@ class _Update:
                 self._private.delete(output_layout.header_index_head(old))
 
     def _counts(self) -> IndexCounts:
-        numbers = {name: self._count(sql) for name, sql in _COUNTS.items()}
+        counts = _COUNTS_OF_TOLD if self._is_told else _COUNTS
+        numbers = {name: self._count(sql) for name, sql in counts.items()}
         kinds: dict[str, int] = {}
         for batch in self._database.stream("SELECT kind, count(*) AS n FROM headers GROUP BY kind ORDER BY kind"):
             kinds |= {row["kind"]: row["n"] for row in batch.to_pylist()}

@@ -5,7 +5,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pytest
@@ -229,3 +229,36 @@ def test_an_empty_archive_has_an_empty_index(tmp_path: Path) -> None:
     update_index.update_index(source, private, read_many.threaded_reader(source), Quiet())
     assert stored_headers(private).to_table().num_rows == 0
     assert newest_head(private) is not None
+
+
+class TellingSource:
+    """A source that tells its headers, like a PACS, and knows no versions."""
+
+    uri = "dicomweb+https://pacs.test/dicom-web"
+
+    def __init__(self, *headers: Any) -> None:
+        self.headers = list(headers)
+
+    def list_headers(self, progress: Callable[[int], None] | None = None) -> Iterator[tuple[ObjectInfo, Any, str]]:
+        for number, dataset in enumerate(self.headers):
+            if progress:
+                progress(number)
+            yield ObjectInfo(f"instances/{dataset.SOPInstanceUID}"), dataset, "1.2.840.10008.1.2.1"
+
+
+def test_headers_that_a_source_tells_are_taken_and_compared(archive: Archive) -> None:
+    source = TellingSource(*(ultrasound_header(number) for number in range(5)))
+    archive.source = cast(Source, source)
+    first = archive.update().head
+    assert archive.read == []
+    assert (first.counts.n_objects, first.counts.n_new, first.counts.kinds) == (5, 5, {"image": 5})
+    again = archive.update()
+    assert not again.is_changed and again.head.parts == first.parts
+    source.headers = [*source.headers[1:], ultrasound_header(4), ultrasound_header(9)]
+    source.headers[0].SeriesDescription = "4CH"
+    counts = archive.update().head.counts
+    assert (counts.n_new, counts.n_changed, counts.n_vanished) == (1, 1, 1)
+    rows = {row["sop_uid"]: row for row in archive.rows()}
+    assert sorted(rows) == ["1.2.3.1", "1.2.3.2", "1.2.3.3", "1.2.3.4", "1.2.3.9"]
+    assert rows["1.2.3.1"]["series_description"] == "4CH"
+    assert rows["1.2.3.9"]["patient_id"] == "PATIENT-9"
