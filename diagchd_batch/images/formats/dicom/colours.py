@@ -35,7 +35,7 @@ def colours_to_rgb(samples: Samples) -> np.ndarray:
     return values
 
 
-def palette_table(dataset: Dataset, bits: int) -> np.ndarray:
+def palette_table(dataset: Dataset, bits: int, *, is_big_endian: bool) -> np.ndarray:
     """Return the colour of each index of a palette: uint8 [2 ** bits, 3].
 
     Tables of 16 bits are cut to their high byte, unless none of their values has one.
@@ -43,11 +43,14 @@ def palette_table(dataset: Dataset, bits: int) -> np.ndarray:
     Args:
         dataset: The header.
         bits: Bits of an index.
+        is_big_endian: Whether the words of the tables have their high byte first.
 
     Raises:
         ItemError: The palette is missing or damaged (`decode_error`).
     """
     try:
+        if is_big_endian:
+            dataset = _with_swapped_words(dataset)
         colours = apply_color_lut(np.arange(1 << bits, dtype=np.uint16), dataset)
     except MemoryError:
         raise
@@ -56,3 +59,14 @@ def palette_table(dataset: Dataset, bits: int) -> np.ndarray:
     if colours.dtype != np.uint8 and colours.max() > 255:
         colours = colours >> 8
     return colours[:, :3].astype(np.uint8)
+
+
+def _with_swapped_words(dataset: Dataset) -> Dataset:
+    """Return a palette whose words have their low byte first, as pydicom takes them."""
+    palette = Dataset()
+    palette.update({element.tag: element for element in dataset.group_dataset(0x0028)})
+    palette.set_original_encoding(False, True)
+    for element in palette:
+        if element.VR == "OW" and isinstance(element.value, bytes):
+            element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
+    return palette

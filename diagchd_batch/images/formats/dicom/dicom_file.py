@@ -72,7 +72,9 @@ class DicomFile:
         indices = _masked(samples)
         if samples.meaning == PALETTE:
             if self._palette is None:
-                self._palette = palette_table(self._header.dataset, samples.bits)
+                self._palette = palette_table(
+                    self._header.dataset, samples.bits, is_big_endian=self._header.is_big_endian
+                )
             return self._palette[indices]
         grey = self._grey_table(index, samples)[indices]
         if samples.meaning == "MONOCHROME1":

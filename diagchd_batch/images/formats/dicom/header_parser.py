@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 
 from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import VR
@@ -172,7 +173,9 @@ def _parse(ranges: ByteRanges, max_inflated_bytes: int) -> DicomHeader:
         stop_when=lambda tag, vr, length: tag > _LAST_HEADER_TAG,
         defer_size=MAX_VALUE_BYTES,
     )
-    dataset.file_meta = meta  # type: ignore[assignment]
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.update(meta)
+    dataset.file_meta.TransferSyntaxUID = syntax  # by which pydicom knows the order of bytes
     if "SOPClassUID" not in dataset and "MediaStorageSOPClassUID" in meta:  # a DICOMDIR has it in its meta alone
         dataset.SOPClassUID = text_of(meta, "MediaStorageSOPClassUID")
     endian = ">" if syntax == ExplicitVRBigEndian else "<"

@@ -23,7 +23,10 @@ from diagchd_batch.images.formats.dicom.pixel_description import (
 )
 
 _HTJ2K = frozenset({"1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203"})
-_CODECS = frozenset({*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes}) | _HTJ2K
+_PROGRESSIVE_JPEG = frozenset({"1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55"})  # retired, but in archives
+_CODECS = (
+    frozenset({*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes}) | _HTJ2K | _PROGRESSIVE_JPEG
+)
 _RLE_HEADER_BYTES = 64
 
 
@@ -177,8 +180,10 @@ def _decode_jpeg(data: bytes, description: PixelDescription) -> Samples:
     meaning, follows = _meaning_in_codestream(stream, description)
     if stream.is_jpegls:
         values = _call(imagecodecs.jpegls_decode, data)
-    elif stream.is_lossless or stream.samples == 1:
+    elif stream.samples == 1:
         values = _call(imagecodecs.jpeg8_decode, data)
+    elif stream.is_lossless:  # the codec converts nothing, so it must be told that both are the same
+        values = _call(imagecodecs.jpeg8_decode, data, colorspace="RGB", outcolorspace="RGB")
     else:
         kind = "YCBCR" if meaning == YBR else "RGB"
         values = _call(imagecodecs.jpeg8_decode, data, colorspace=kind, outcolorspace="RGB")

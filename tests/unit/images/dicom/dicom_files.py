@@ -4,17 +4,27 @@ import io
 import shutil
 import subprocess
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage
 
+PYDICOM_FILES = Path(pydicom.__file__).parent / "data"
+"""The files that come with pydicom. Its own functions would try to fetch others from the network."""
+
 HTJ2K = UID("1.2.840.10008.1.2.4.201")
+
+
+def pydicom_file(name: str) -> Path:
+    """Return the path of a file that comes with pydicom."""
+    return next(PYDICOM_FILES.rglob(name))
 
 
 def header(height: int, width: int, **elements: Any) -> Dataset:
@@ -88,10 +98,12 @@ def padded(data: bytes) -> bytes:
 
 
 def compressed(
-    dataset: Dataset, frames: list[bytes], syntax: UID, *, with_table: bool = True, fragments: int = 1
+    dataset: Dataset, frames: Sequence[bytes | bytearray], syntax: UID, *, with_table: bool = True, fragments: int = 1
 ) -> bytes:
     """Return a file with frames that are compressed already."""
-    dataset.PixelData = encapsulate(frames, fragments_per_frame=fragments, has_bot=with_table)
+    dataset.PixelData = encapsulate(
+        [bytes(frame) for frame in frames], fragments_per_frame=fragments, has_bot=with_table
+    )
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
     return written(dataset, syntax)
