@@ -70,15 +70,28 @@ def scan_convert(beams: Array, view: View, pixels: Pixels) -> tuple[Array, NDArr
         Grey values, float64 [rows, columns], which are 0 outside the sector; and bool [rows, columns], true in the
         sector.
     """
-    dz = pixels.z_mm + view.probe_radius_mm
-    radius = np.sqrt(pixels.x_mm**2 + dz**2) - view.probe_radius_mm
-    angle = np.arctan2(pixels.x_mm, dz)
-    sector = (radius >= 0) & (radius <= view.depth_mm) & (np.abs(angle) <= view.half_angle)
+    radius, angle, sector = _beam_coordinates(view, pixels)
     sample = radius[sector] / view.depth_mm * (beams.shape[0] - 1)
     beam = (angle[sector] / view.half_angle + 1.0) * 0.5 * (beams.shape[1] - 1)
     grey = np.zeros(sector.shape)
     grey[sector] = ndimage.map_coordinates(beams, np.stack([sample, beam]), order=1, mode="nearest")
     return grey, sector
+
+
+def _beam_coordinates(view: View, pixels: Pixels) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return depth along the beam in mm, angle of the beam in radians, and whether a pixel lies in the sector."""
+    dz = pixels.z_mm + view.probe_radius_mm
+    radius = np.sqrt(pixels.x_mm**2 + dz**2) - view.probe_radius_mm
+    angle = np.arctan2(pixels.x_mm, dz)
+    return radius, angle, (radius >= 0) & (radius <= view.depth_mm) & (np.abs(angle) <= view.half_angle)
+
+
+def sector_box(view: View, device: Device) -> tuple[int, int, int, int]:
+    """Return the smallest rectangle of a device's picture that holds the sector: top, left, height, width in pixels."""
+    pixels = pixel_positions(view, device, np.arange(device.height), np.arange(device.width))
+    _, _, sector = _beam_coordinates(view, pixels)
+    rows, columns = (np.flatnonzero(sector.any(axis=axis)) for axis in (1, 0))
+    return int(rows[0]), int(columns[0]), int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
 
 
 def draw_frame(grey: Array, pixels: Pixels, view: View, device: Device) -> None:
