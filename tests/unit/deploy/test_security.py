@@ -1,11 +1,15 @@
 """Patient data require pods without privileges, with a read-only root, secrets by reference and a closed network."""
 
+import inspect
 import ipaddress
 import re
 from typing import Any
 
 import pytest
 
+from diagchd_batch.errors import ConfigError
+from diagchd_batch.sources.dicomweb import credentials
+from diagchd_batch.sources.dicomweb.credentials import read_credentials
 from tests.support.checkers.kubernetes_schemas import read_manifests
 from tests.unit.deploy.manifests import KUBERAY, PROGRAM_LABEL, cluster_spec, manifest, pod_templates
 
@@ -88,6 +92,32 @@ def test_identifier_key_goes_to_the_driver_alone() -> None:
             assert ("DIAGCHD_ID_KEY" in named) == (role == "head")
             if role == "head":
                 assert "secretKeyRef" in named["DIAGCHD_ID_KEY"]["valueFrom"]
+
+
+@pytest.mark.parametrize(("role", "template"), RAY_TEMPLATES)
+def test_files_for_a_pacs_are_a_secret_that_the_group_alone_may_read(role: str, template: dict[str, Any]) -> None:
+    """Every Ray pod may read from the PACS. Without the Secret the pods start as well."""
+    pod = template["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    (container,) = pod["containers"]
+    (mount,) = [one for one in container["volumeMounts"] if one["mountPath"] == "/etc/diagchd-batch-pacs"]
+    assert mount["readOnly"] is True
+    assert volumes[mount["name"]]["secret"] == {
+        "secretName": "diagchd-batch-pacs",
+        "optional": True,
+        "defaultMode": 0o440,
+    }
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+
+
+def test_variables_for_a_pacs_are_those_that_the_program_reads() -> None:
+    lines = (KUBERAY / "environment.env").read_text().splitlines()
+    offered = dict(line.removeprefix("# ").split("=") for line in lines if line.startswith("# DIAGCHD_DICOMWEB_"))
+    assert all(value.startswith("/etc/diagchd-batch-pacs/") for name, value in offered.items() if name.endswith("FILE"))
+    with pytest.raises(ConfigError):  # each is looked at: there are no such files here
+        read_credentials({name: offered[name] for name in offered if "TOKEN" not in name})
+    read = inspect.getsource(credentials)
+    assert all(name.removeprefix(credentials.PREFIX).removesuffix("_FILE") in read for name in offered)
 
 
 @pytest.mark.parametrize(("role", "template"), TEMPLATES)
@@ -204,6 +234,15 @@ def test_prometheus_reads_metrics_and_nothing_else() -> None:
     for node in (HEAD, WORKER):
         assert _may_receive(node, 8080, STRANGER, "monitoring")
         assert not _may_receive(node, 8265, STRANGER, "monitoring")
+
+
+def test_a_pacs_is_reached_by_ray_nodes_alone_and_nothing_beside_it() -> None:
+    for node in (HEAD, WORKER):
+        assert _may_reach_address(node, 8443, "192.0.2.10")
+        assert not _may_reach_address(node, 8443, "192.0.2.11")
+        assert not _may_reach_address(node, 104, "192.0.2.10")
+    for labels in (SUBMITTER, NIGHTLY):
+        assert not _may_reach_address(labels, 8443, "192.0.2.10")
 
 
 def test_what_reaches_the_outside() -> None:
