@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.dicom_studies import DicomStudies, write_studies
+from tests.support.dicom_archives import CANARY_UID, Loops, write_loops
 from tests.support.scoring_runs import ScoringRun, verify
 from tests.support.servers_and_hosts.fault_proxy import Fault, FaultProxy
 from tests.support.servers_and_hosts.orthanc import Orthanc
@@ -19,20 +19,20 @@ N_STUDIES = 20
 
 
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory: pytest.TempPathFactory) -> DicomStudies:
-    return write_studies(tmp_path_factory.mktemp("archive"), N_STUDIES)
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Loops:
+    return write_loops(tmp_path_factory.mktemp("archive"), N_STUDIES)
 
 
 @pytest.fixture(scope="module")
-def rows_of_files(studies: DicomStudies, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def rows_of_files(studies: Loops, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Return the rows of a run over the files on disk."""
-    run = run_over(str(studies.directory), studies, tmp_path_factory.mktemp("files"))
+    run = run_over(str(studies.directory), tmp_path_factory.mktemp("files"))
     assert run.finish().exit_code == 0
     return run.rows()
 
 
 @pytest.fixture
-def filled(pacs: Orthanc, studies: DicomStudies) -> Orthanc:
+def filled(pacs: Orthanc, studies: Loops) -> Orthanc:
     pacs.store(studies.paths)
     return pacs
 
@@ -43,10 +43,9 @@ def proxy(filled: Orthanc) -> Iterator[FaultProxy]:
         yield running
 
 
-def run_over(uri: str, studies: DicomStudies, directory: Path, **overrides: object) -> ScoringRun:
-    manifest = studies.write_manifest(directory / "manifest.csv")
-    settings = {"input.layout": "manifest", "input.manifest": manifest, "cluster.cpus_per_actor": 1}
-    return ScoringRun(directory / "run", uri, settings | {"input.dicomweb.max_requests_per_second": 200} | overrides)
+def run_over(uri: str, directory: Path, **overrides: object) -> ScoringRun:
+    settings = {"input.layout": "dicom", "cluster.cpus_per_actor": 1, "input.dicomweb.max_requests_per_second": 200}
+    return ScoringRun(directory / "run", uri, settings | overrides)
 
 
 def reads(proxy: FaultProxy) -> int:
@@ -61,14 +60,14 @@ def check(run: ScoringRun, expected: list[dict[str, Any]]) -> None:
     for path in run.output.rglob("*"):
         if path.is_file() and "_private" not in path.parts:
             assert b"CANARY" not in path.read_bytes()
-            assert b"1.2.826.0.1.3680043.8.498.77" not in path.read_bytes()
+            assert CANARY_UID.encode() not in path.read_bytes()
 
 
 def test_a_pacs_gives_the_results_of_its_files_and_all_workers_together_keep_to_the_limit(
-    proxy: FaultProxy, studies: DicomStudies, rows_of_files: list[dict[str, Any]], tmp_path: Path
+    proxy: FaultProxy, studies: Loops, rows_of_files: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     limits = {"input.dicomweb.max_requests_per_second": 5, "cluster.actors.min": 2}
-    run = run_over(f"dicomweb+{proxy.url}/dicom-web", studies, tmp_path, **limits)
+    run = run_over(f"dicomweb+{proxy.url}/dicom-web", tmp_path, **limits)
     with run.started() as driver:
         driver.wait_until(lambda: reads(proxy))
         began_s, n_before = time.monotonic(), len(proxy.requests)
@@ -80,10 +79,10 @@ def test_a_pacs_gives_the_results_of_its_files_and_all_workers_together_keep_to_
 
 
 def test_a_run_whose_credentials_are_withdrawn_resumes_with_a_pacs_that_fails_slows_down_and_cuts_bodies(
-    proxy: FaultProxy, studies: DicomStudies, rows_of_files: list[dict[str, Any]], tmp_path: Path
+    proxy: FaultProxy, studies: Loops, rows_of_files: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     withdrawn = proxy.add(Fault(status=401, key_contains="/series/", skip=20))
-    run = run_over(f"dicomweb+{proxy.url}/dicom-web", studies, tmp_path)
+    run = run_over(f"dicomweb+{proxy.url}/dicom-web", tmp_path)
     ending = run.finish()
     assert ending.exit_code == 1
     assert "refuses the credentials" in ending.messages
@@ -101,9 +100,9 @@ def test_a_run_whose_credentials_are_withdrawn_resumes_with_a_pacs_that_fails_sl
 
 
 def test_a_pacs_that_is_killed_and_started_again_does_not_end_the_run(
-    filled: Orthanc, studies: DicomStudies, rows_of_files: list[dict[str, Any]], tmp_path: Path
+    filled: Orthanc, studies: Loops, rows_of_files: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    run = run_over(filled.uri, studies, tmp_path, **{"input.dicomweb.max_requests_per_second": 10})
+    run = run_over(filled.uri, tmp_path, **{"input.dicomweb.max_requests_per_second": 10})
     with run.started() as driver:
         driver.wait_until(run.committed)
         filled.kill()
@@ -115,9 +114,9 @@ def test_a_pacs_that_is_killed_and_started_again_does_not_end_the_run(
 
 
 def test_a_study_that_is_deleted_between_plan_and_read_is_not_found(
-    filled: Orthanc, proxy: FaultProxy, studies: DicomStudies, rows_of_files: list[dict[str, Any]], tmp_path: Path
+    filled: Orthanc, proxy: FaultProxy, studies: Loops, rows_of_files: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    run = run_over(f"dicomweb+{proxy.url}/dicom-web", studies, tmp_path)
+    run = run_over(f"dicomweb+{proxy.url}/dicom-web", tmp_path)
     with run.started() as driver:
         with proxy.held(key_contains="/series/"):
             driver.wait_until(lambda: reads(proxy))
