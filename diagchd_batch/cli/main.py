@@ -22,6 +22,7 @@ from diagchd_batch.cli import (
     list_runs,
     logs,
     plan,
+    privacy,
     query,
     report,
     sample,
@@ -109,6 +110,7 @@ for command in (
 ):
     command.register(app)
 app.add_typer(export.app, name="export")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(config.app, name="config")
 
 

@@ -13,6 +13,23 @@ LARGEST_INTEGER = 2**63 - 1
 LARGEST_NUMBER = 1e9
 """The largest number of seconds (30 years) and of cores. The waits of Python take no much larger one."""
 
+ALLOWED_KINDS = (
+    "Manufacturer",
+    "ManufacturerModelName",
+    "SoftwareVersions",
+    "Modality",
+    "BodyPartExamined",
+    "ImplementationClassUID",
+    "ImplementationVersionName",
+    "PrivateCreator",
+    "CodeValue",
+    "CodeMeaning",
+    "CodingSchemeDesignator",
+    *(f"{family} {name}" for family in ("EXIF", "TIFF") for name in ("Make", "Model", "Software")),
+    "PNG Software",
+)
+"""Kinds of values that tell what made a picture and not whose it is. A job file may have another list."""
+
 PositiveInt = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 PositiveFloat = Annotated[float, Field(gt=0, le=LARGEST_NUMBER, allow_inf_nan=False)]
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
@@ -226,6 +243,11 @@ class OutputConfig(Section):
         description="Where identified data go (key, plan, sources): a place apart from output.uri and input.uri; "
         "default: _private/ below output.uri.",
     )
+    privacy_check: bool = Field(
+        False,
+        description="Whether submit searches the output for identifiers at its end, as privacy check does. If it finds "
+        "any, it ends with exit code 1, and the run is kept.",
+    )
 
 
 class ShardsConfig(Section):
@@ -395,6 +417,15 @@ class DisclosureConfig(Section):
     )
 
 
+class PrivacyConfig(Section):
+    """The block `privacy`: what `privacy check` does not search for."""
+
+    allowed: list[str] = Field(
+        list(ALLOWED_KINDS),
+        description="Kinds of values that may stand in tables and reports: DICOM keywords, or names such as EXIF Make.",
+    )
+
+
 class JobConfig(Section):
     """The whole job file."""
 
@@ -409,3 +440,4 @@ class JobConfig(Section):
         EvaluationConfig(), description="The tables of labels and reads, and the settings of the statistics."
     )
     disclosure: DisclosureConfig = Field(DisclosureConfig(), description="What export shareable withholds.")
+    privacy: PrivacyConfig = Field(PrivacyConfig(), description="What privacy check does not search for.")

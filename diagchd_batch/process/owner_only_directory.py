@@ -64,6 +64,23 @@ def remove_leftovers(base: Path) -> None:
                     _remove_if_left(Path(entry.path))
 
 
+def directories_of_this_user() -> list[Path]:
+    """Return the directories that processes of this user made below `temporary_base()` and that are still there.
+
+    Raises:
+        RunFault: There is no directory that is safe from other users.
+    """
+    found = []
+    with suppress(OSError), os.scandir(temporary_base()) as entries:
+        for entry in entries:
+            if _NAME.fullmatch(entry.name):
+                with suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+                        found.append(Path(entry.path))
+    return sorted(found)
+
+
 def _remove_if_left(path: Path) -> None:
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():

@@ -1,7 +1,7 @@
 """`submit`: scores a cohort, evaluates it and reports on it, on this machine or on a cluster."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from diagchd_batch import output_layout
@@ -20,6 +20,7 @@ from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.runs.evaluate import evaluate_tables
 from diagchd_batch.runs.index import IndexMessages, index_archive, needs_headers
 from diagchd_batch.runs.plan import read_evaluation_files
+from diagchd_batch.runs.privacy_check import check_output
 from diagchd_batch.scoring.driver.prepare_job import model_of, requested_input_root, requested_run
 from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
@@ -28,10 +29,15 @@ from diagchd_batch.scoring.liveness.driver_log import DriverLog
 from diagchd_batch.scoring.liveness.progress_events import RunProgress
 from diagchd_batch.studies.plan.stored_plan import PlanHead
 from diagchd_batch.uris import join_uri
+from diagchd_batch.wording import counted
 from diagchd_batch.workspace import Workspace
 
 _REPORTED_EXIT_CODES = set(ExitCode) - {ExitCode.DONE, ExitCode.FAILED_INPUTS}
 """The exit codes of a driver that tell more than Ray's own status does."""
+
+
+MAX_FINDINGS_SHOWN = 20
+"""The places of identifiers that `submit` shows. `privacy check` shows all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +159,30 @@ def _score_evaluate_report(
         conclude=report,
         log=log,
     )
+    if config.output.privacy_check and outcome.exit_code in (ExitCode.DONE, ExitCode.FAILED_INPUTS) and outcome.counts:
+        outcome = _after_privacy_check(config, environ, outcome, progress)
     return Submission(outcome, tuple(notes))
+
+
+def _after_privacy_check(
+    config: JobConfig, environ: Mapping[str, str], outcome: RunOutcome, progress: RunProgress
+) -> RunOutcome:
+    """Return the outcome, with exit code 1 if the output shows an identifier. The run itself is kept as it is."""
+    progress.message("searching the output for identifiers")
+    report = check_output(Workspace.of_job(config, environ), allowed=config.privacy.allowed)
+    for note in report.notes:
+        progress.message(f"privacy check: {note}")
+    for finding in report.findings[:MAX_FINDINGS_SHOWN]:
+        progress.message(f"privacy check: {finding.kind}: {finding.file}: {finding.place}")
+    for reason in report.unsearched[:MAX_FINDINGS_SHOWN]:
+        progress.message(f"privacy check: not searched: {reason}")
+    if report.ok:
+        return outcome
+    progress.message(
+        f"privacy check: {counted(report.n_findings, 'place')} with identifiers; do not share this output before "
+        "`diagchd-batch privacy check` finds none. The run is kept"
+    )
+    return replace(outcome, exit_code=ExitCode.FAILED)
 
 
 def report_uri(config: JobConfig, run_id: str) -> str | None:

@@ -20,7 +20,7 @@ LAYERS = [
     {"escaping", "errors", "output_layout", "process", "retries", "table_format", "uris"},
     {"config", "json_records", "sources", "storage"},
     {"images", "model", "results", "statistics", "studies", "workspace"},
-    {"cluster", "evaluation", "exports", "report", "scoring", "training"},
+    {"cluster", "evaluation", "exports", "privacy", "report", "scoring", "training"},
     {"runs"},
     {"cli"},
 ]

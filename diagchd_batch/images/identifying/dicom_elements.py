@@ -11,6 +11,7 @@ from pydicom import Dataset
 from pydicom.charset import convert_encodings, decode_bytes, default_encoding
 from pydicom.datadict import DicomDictionary  # type: ignore[attr-defined]
 from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.tag import BaseTag
 
 from diagchd_batch.images.identifying.values import IdentifyingValue
 
@@ -81,10 +82,16 @@ def _elements(dataset: Dataset, inherited: list[str], depth: int) -> Iterator[Id
                 for item in dataset[tag].value or ():
                     yield from _elements(item, encodings, depth + 1)
         elif vr == "UI" or vr in _FREE_TEXT or vr in _DATES_AND_TIMES or is_confidential(tag):
-            kind = f"private element ({tag.group:04X},{tag.element:04X})" if tag.is_private else keyword or f"{tag}"
+            kind = _private_kind(tag) if tag.is_private else keyword or f"{tag}"
             for text in _texts(element, vr, encodings):
                 if not (vr == "UI" and text.startswith(REGISTERED_UIDS)):
                     yield IdentifyingValue(kind, text)
+
+
+def _private_kind(tag: BaseTag) -> str:
+    if tag.is_private_creator:
+        return "PrivateCreator"
+    return f"private element ({tag.group:04X},{tag.element:04X})"
 
 
 def _encodings(dataset: Dataset, inherited: list[str]) -> list[str]:

@@ -202,7 +202,7 @@ DICOM_VALUES = {
     ("ImageComments", "line two"),
     ("ReferencedSOPInstanceUID", "1.2.276.0.99.5"),
     ("PersonName", "Inner^Person"),
-    ("private element (0011,0010)", "HOUSE"),
+    ("PrivateCreator", "HOUSE"),
     ("private element (0011,1001)", "private words"),
     ("private element (0011,1002)", "bytes that are text"),
     ("private element (0011,1003)", "hidden name"),
