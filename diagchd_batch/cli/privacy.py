@@ -37,7 +37,7 @@ def check(
     private_uri: PrivateUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search tables, reports, logs and records for the identifiers that the private tree knows. Exit 1 if one is there.
+    """Search tables, reports and records for the identifiers that the private tree knows. Exit 1 if one is there.
 
     It looks for what stands in the headers of the images (DICOM elements, PNG text, EXIF, XMP), names of files and
     directories, and the ids and names of your tables. It prints where one was found, and never the value. Pixels are

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError
 from diagchd_batch.privacy.known_values import known_values
 from diagchd_batch.privacy.own_vocabulary import own_texts
@@ -85,7 +84,7 @@ def check_privacy(
     also: Sequence[Store] = (),
     on_file: Callable[[int], object] = lambda n_files: None,
 ) -> PrivacyReport:
-    """Search the public tree of an output, its logs and what a local Ray has on this machine's disk.
+    """Search the public tree of an output, and what local Rays of this user have on this machine's disk.
 
     Args:
         output: The output. Its private tree must be readable.
@@ -104,9 +103,6 @@ def check_privacy(
     search = _Search(index, report, on_file)
     for key in _public_keys(output):
         search.file(output.storage, key, key)
-    for info in output.private.list(output_layout.RUNS_PREFIX):
-        if output_layout.LOG_PART.fullmatch(info.key):
-            search.file(output.private, info.key, f"{info.key} (private tree, shown by `logs`)")
     for store in also:
         for key in sorted(info.key for info in store.list()):
             search.file(store, key, join_uri(store.uri, key))

@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
@@ -32,7 +33,19 @@ _KINDS_OF_COLUMNS = {
     "source_subject_id": "subject id",
     "source_study_id": "study id",
     "fetus": "fetus",
-    "exclude_reasons": "exclusion reason",
+}
+_EXCLUSION_REASONS = {"exclude_reasons": "exclusion reason"}
+_KINDS_IN_HEADER_INDEX = {
+    "key": PATH,
+    "study_uid": "StudyInstanceUID",
+    "series_uid": "SeriesInstanceUID",
+    "sop_uid": "SOPInstanceUID",
+    "study_date": "StudyDate",
+    "patient_id": "PatientID",
+    "issuer_of_patient_id": "IssuerOfPatientID",
+    "mother_id": "PatientMotherBirthName",
+    "accession_number": "AccessionNumber",
+    "series_description": "SeriesDescription",
 }
 _JOB_LOCATIONS = (("input", "uri"), ("input", "manifest"), ("evaluation", "reference"), ("evaluation", "readers"))
 _JOB_LOCATIONS += (("evaluation", "covariates"),)
@@ -107,8 +120,18 @@ class _Gathering:
             if match := output_layout.IDENTIFYING_VALUES_FILE.fullmatch(info.key):
                 self._with_headers.add(match["run_id"])
                 self._headers(info.key)
-            elif output_layout.PLAN_PART.fullmatch(info.key) or output_layout.PLAN_STUDIES.fullmatch(info.key):
-                self._columns(info.key, _KINDS_OF_COLUMNS)
+            elif output_layout.PLAN_PART.fullmatch(info.key):
+                self._columns(_opened(self._private, info.key), _KINDS_OF_COLUMNS)
+            elif match := output_layout.PLAN_STUDIES.fullmatch(info.key):
+                file = _opened(self._private, info.key)
+                self._columns(file, _KINDS_OF_COLUMNS)
+                # The evaluation may show reasons, and then says which it does not show.
+                if not self._has_names(match["run_id"]):
+                    self._columns(file, _EXCLUSION_REASONS)
+        for info in self._private.list(output_layout.HEADER_INDEX_PREFIX):
+            if output_layout.HEADER_INDEX_PART.fullmatch(info.key):
+                with suppress(RunFault):  # a damaged part of the index is read again from the archive
+                    self._columns(_opened(self._private, info.key), _KINDS_IN_HEADER_INDEX)
         run_ids = sorted({*self._output.run_ids(), *self._output.planned_run_ids()})
         if run_ids and not self._output.planned_run_ids():
             raise RunFault(
@@ -126,12 +149,18 @@ class _Gathering:
         for batch in file.iter_batches(BATCH_ROWS, columns=["kind", "value"]):
             self._insert(batch)
 
-    def _columns(self, key: str, kinds: dict[str, str]) -> None:
-        file = _opened(self._private, key)
+    def _columns(self, file: pq.ParquetFile, kinds: dict[str, str]) -> None:
         for column in kinds.keys() & set(file.schema_arrow.names):
             for batch in file.iter_batches(BATCH_ROWS, columns=[column]):
                 values = batch.column(0)
+                if pa.types.is_date(values.type):
+                    values = pc.strftime(values, "%Y%m%d")  # as DICOM writes it
                 self._add(kinds[column], values.flatten() if pa.types.is_list(values.type) else values)
+
+    def _has_names(self, run_id: str) -> bool:
+        suffixes = (output_layout.PRIVATE_TABLE_SUFFIX, output_layout.PRIVATE_TABLE_SUFFIX_V1)
+        keys = (output_layout.private_evaluation_file(run_id, "names", suffix) for suffix in suffixes)
+        return any(self._private.stat(key) is not None for key in keys)
 
     def _names(self, run_id: str) -> None:
         """Add the own names of readers and covariates that tables replace, and ids that match no study."""

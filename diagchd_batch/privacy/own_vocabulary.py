@@ -6,6 +6,7 @@ from pathlib import Path
 
 import diagchd_batch
 from diagchd_batch.bundled_files import bundled_path
+from diagchd_batch.evaluation.tables.display_names import PUBLIC_WORDS
 from diagchd_batch.privacy.value_index import SearchedText
 
 _SUFFIXES = {".py", ".j2", ".css"}
@@ -17,7 +18,8 @@ _GROUPED_DIGITS = re.compile(r"(?<=\d)_(?=\d)")
 def own_texts() -> tuple[SearchedText, ...]:
     """Return each module, template and bundled model card, ready to be searched.
 
-    Names of columns, codes, words of reports and default settings are among them. Comments and docstrings are left out.
+    Names of columns, codes, words of reports and default settings are among them, and the words that every table may
+    show. Comments and docstrings are left out.
     """
     package = Path(diagchd_batch.__file__).parent
     texts = []
@@ -27,4 +29,5 @@ def own_texts() -> tuple[SearchedText, ...]:
             texts.append(_GROUPED_DIGITS.sub("", _REMARKS.sub("", text) if path.suffix == ".py" else text))
     for path in sorted(bundled_path("configs/models").glob("*/card.json")):
         texts.append(path.read_text(encoding="utf-8"))
-    return tuple(SearchedText(text.split("\n"), are_fields=False) for text in texts)
+    words = SearchedText([word.replace("_", " ") for word in sorted(PUBLIC_WORDS)], are_fields=True)
+    return (words, *(SearchedText(text.split("\n"), are_fields=False) for text in texts))

@@ -19,6 +19,9 @@ import numpy as np
 from diagchd_batch.privacy.spellings import WORD, Spelling, normalized
 
 _SHORT_NUMBER, _NUMBER, _VOCABULARY = 1, 2, 4
+_NEW_BEGINNINGS = 1 << 20
+"""Beginnings that are collected before those that are there twice are dropped. Values of one archive begin alike."""
+
 FIELD_END = "\0"
 
 
@@ -85,6 +88,7 @@ class ValueIndexBuilder:
     _kinds: "array[int]" = field(default_factory=lambda: array("H"))
     _flags: "array[int]" = field(default_factory=lambda: array("B"))
     _numbers: dict[str, int] = field(default_factory=dict)
+    _n_distinct: int = 0
 
     def add(self, spelling: Spelling) -> None:
         """Add a spelling."""
@@ -92,17 +96,23 @@ class ValueIndexBuilder:
         self._values.append(hash(text))
         for end in spelling.words[:-1]:
             self._beginnings.append(hash(text[:end]))
+        if len(self._beginnings) > _NEW_BEGINNINGS + 2 * self._n_distinct:
+            self._beginnings = _python_array(np.unique(np.asarray(self._beginnings, np.int64)))
+            self._n_distinct = len(self._beginnings)
         # The kind of a private element has its tag, so a hostile archive could name more kinds than there are numbers.
         number = self._numbers.setdefault(spelling.kind, len(self._numbers)) if len(self._numbers) < 65_000 else 0
         self._kinds.append(number)
         self._flags.append(_SHORT_NUMBER * spelling.is_short_number | _NUMBER * spelling.is_number)
 
     def build(self) -> "ValueIndex":
-        """Return the index of what was added."""
+        """Return the index of what was added. The builder is empty afterwards, so that its memory is free."""
         values, first = np.unique(np.asarray(self._values, np.int64), return_index=True)
+        self._values = array("q")
         kinds = np.asarray(self._kinds, np.uint16)[first]
         flags = np.asarray(self._flags, np.uint8)[first]
+        self._kinds, self._flags = array("H"), array("B")
         beginnings = np.unique(np.asarray(self._beginnings, np.int64))
+        self._beginnings = array("q")
         return ValueIndex(values, kinds, flags, beginnings, list(self._numbers))
 
 
@@ -177,7 +187,7 @@ def _places(table: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _python_array(values: np.ndarray) -> "array[int]":
     result = array("q")
-    result.frombytes(values.tobytes())
+    result.frombytes(memoryview(values).cast("B"))
     return result
 
 

@@ -50,7 +50,7 @@ def test_the_output_is_the_first_argument_and_the_run_an_option(words: tuple[str
     assert "--output" not in options and "run_id" not in arguments
     if "output" in arguments:
         assert arguments[0] == "output"
-        assert "--run-id" in options or words in (("compare",), ("list",))
+        assert "--run-id" in options or words in (("compare",), ("list",), ("privacy", "check"))
 
 
 WITHOUT_JSON = {

@@ -219,11 +219,10 @@ def test_an_identifier_in_the_name_of_a_file_is_found_and_not_repeated(output: O
     assert (finding.file, finding.place) == (f"reports/run_id={RUN_ID}/[…].html", "the name of the file")
 
 
-def test_lines_that_logs_prints_are_searched_and_the_rest_of_the_private_tree_is_not(output: Output) -> None:
-    output.private.replace(output_layout.log_part(RUN_ID, "driver", 0), f"scored {NAME}".encode())
-    output.private.replace(output_layout.fault_file(RUN_ID, "worker"), NAME.encode())
-    (finding,) = _checked(output).findings
-    assert (finding.kind, finding.place) == ("PatientName", "line 1")
+def test_the_private_tree_is_not_searched(output: Output) -> None:
+    output.private.replace(output_layout.log_part(RUN_ID, "driver", 0), NAME.encode())
+    output.private.replace(output_layout.gallery_file(RUN_ID), NAME.encode())
+    assert _checked(output).ok
 
 
 @pytest.mark.parametrize("text", [f"Pre{STUDY}", f"{STUDY}s", "visit-of", "120231224", "0.20231224", "20231224.5"])
