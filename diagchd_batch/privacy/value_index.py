@@ -187,7 +187,7 @@ def _places(table: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _python_array(values: np.ndarray) -> "array[int]":
     result = array("q")
-    result.frombytes(memoryview(values).cast("B"))
+    result.frombytes(values.view(np.uint8))  # type: ignore[arg-type]  # a buffer, without another copy
     return result
 
 
