@@ -112,6 +112,7 @@ def score_every_other(archive: Path, output: Path, first: int) -> None:
         intra_op_threads=identity.intra_op_threads,
         decoder_threads=2,
         frame_rule="all",
+        region="whole",
         label_map=None,
         limits=LimitsConfig(),
         simulated=False,

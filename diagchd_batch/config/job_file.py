@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Auto = Literal["auto"]
+RegionRule = Literal["whole", "tagged", "found"]
 LARGEST_INTEGER = 2**63 - 1
 """The largest whole number of the tables and of the random generators."""
 
@@ -173,6 +174,12 @@ class InputConfig(Section):
         "all",
         description="Which frames of a multi-frame file are scored if the manifest names none: all, first, middle, "
         "{every: N} (every N-th frame from the first one on) or {max: N} (at most N, spread evenly).",
+    )
+    region: RegionRule = Field(
+        "whole",
+        description="Which part of a frame is scored. whole: all of it; tagged: the ultrasound region in the file's "
+        "header, and where there is none, as found; found: the ultrasound image that is found in the pixels, and where "
+        "none is found, the whole frame.",
     )
     label_map: dict[int, Annotated[int, Field(ge=0, le=2)]] | None = Field(
         None, description="Grey value in the masks → class (0 background, 1 septum, 2 heart); default: 0, 1 and 2."

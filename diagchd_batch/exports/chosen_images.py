@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.tables.schemas import TABLES
-from diagchd_batch.images.resize import resize_labels
+from diagchd_batch.images.regions.frame_region import labels_on_source, recorded_region
 from diagchd_batch.results.columns import SCORES
 from diagchd_batch.results.datasets import damage_as_fault, parquet_files
 from diagchd_batch.results.mask_codec import decode_mask
@@ -146,8 +146,8 @@ def _with_masks(output: Output, run_id: str, shard: int, rows: list[Row]) -> Ite
 def labels_at_source(row: Mapping[str, Any]) -> np.ndarray:
     """Return the mask of a row at the pixels of the frame that it was predicted from.
 
-    The model's grid samples the frame by nearest neighbour. This samples the grid in the same way, so each pixel of the
-    frame gets the class of the cell that its centre lies in.
+    The model's grid samples the scored region of the frame by nearest neighbour. This samples the grid in the same way,
+    so each pixel of the region gets the class of the cell that its centre lies in. Pixels outside are background.
 
     Args:
         row: A row of `chosen_images`.
@@ -155,4 +155,5 @@ def labels_at_source(row: Mapping[str, Any]) -> np.ndarray:
     Returns:
         Class numbers, uint8 [height, width].
     """
-    return resize_labels(decode_mask(row["mask_png"]), row["source_height"], row["source_width"])
+    height, width = row["source_height"], row["source_width"]
+    return labels_on_source(decode_mask(row["mask_png"]), recorded_region(row), height, width)

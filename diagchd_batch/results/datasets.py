@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, UsageError
@@ -20,6 +22,9 @@ RUN_ID = DeclaredColumn("run_id", pa.string(), "id of the run").field
 
 COMPARE_TO = DeclaredColumn("compare_to", pa.string(), "id of the first run, which run `run_id` is compared with").field
 """The column that a table of comparisons has besides, from the name of the directory below that of the run."""
+
+_FOOTER_END_BYTES = 8
+"""A Parquet file ends with the length of its footer in four bytes, and four letters."""
 
 
 @dataclass
@@ -168,6 +173,41 @@ def parquet_files(
         partitioning=ds.partitioning(pa.schema(from_path), flavor="hive"),
         partition_base_dir=root,
     )
+
+
+def rows_of_study(storage: Store, key: str, study_id: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of one study in a score file, and read only what is needed for that.
+
+    pyarrow reads the last 64 KiB of a file for the footer, and the whole footer again if it is longer. Here the footer
+    is read once, and then the row groups that can have rows of the study.
+
+    Args:
+        storage: The tree that has the file.
+        key: The key of the file.
+        study_id: The token of the study.
+        columns: The columns to read, `study_id` among them.
+    """
+    filesystem, root = storage.arrow()
+    with filesystem.open_input_file(f"{root}/{key}") as source:
+        file = pq.ParquetFile(source, metadata=_footer(source))
+        groups = [group for group in range(file.num_row_groups) if _may_have(file.metadata.row_group(group), study_id)]
+        rows: list[dict[str, Any]] = file.read_row_groups(groups, columns=list(columns)).to_pylist()
+    return [row for row in rows if row["study_id"] == study_id]
+
+
+def _footer(source: pa.NativeFile) -> pq.FileMetaData:
+    """Read a Parquet file's footer, whose length is in the eight bytes at the end of the file."""
+    size = source.size()
+    source.seek(max(0, size - _FOOTER_END_BYTES))
+    length = int.from_bytes(source.read(4), "little") + _FOOTER_END_BYTES
+    source.seek(max(0, size - length))
+    return pq.read_metadata(pa.BufferReader(source.read()))
+
+
+def _may_have(group: pq.RowGroupMetaData, study_id: str) -> bool:
+    names = [group.column(place).path_in_schema for place in range(group.num_columns)]
+    statistics = group.column(names.index("study_id")).statistics
+    return statistics is None or not statistics.has_min_max or statistics.min <= study_id <= statistics.max
 
 
 def _numbered(storage: Store, prefix: str, pattern: re.Pattern[str]) -> list[tuple[int, str]]:

@@ -10,8 +10,7 @@ import pyarrow.dataset as ds
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, UsageError
 from diagchd_batch.json_records import DamagedRecordError
-from diagchd_batch.results.columns import SCORES
-from diagchd_batch.results.datasets import OutputTrees, parquet_files, predictions_keys, read_predictions, read_scores
+from diagchd_batch.results.datasets import OutputTrees, predictions_keys, read_predictions, read_scores, rows_of_study
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.run_record import RunRecord, read_run_records
 from diagchd_batch.storage import Store, open_store
@@ -109,9 +108,8 @@ class Output(OutputTrees):
             raise UsageError(f"image {image_id} is scored in several runs; name one of them: {runs}")
         row = rows[0]
         key = output_layout.shard_file(row["run_id"], row["shard"])
-        in_study = wanted & (ds.field("study_id") == row["study_id"])  # leaves out row groups of other studies
-        stored = parquet_files(self.storage, [key], SCORES).to_table(columns=["mask_png"], filter=in_study)
-        pngs = stored["mask_png"].to_pylist()
+        stored = rows_of_study(self.storage, key, row["study_id"], ["study_id", "image_id", "frame", "mask_png"])
+        pngs = [one["mask_png"] for one in stored if (one["image_id"], one["frame"]) == (image_id, frame)]
         if len(pngs) != 1 or pngs[0] is None:
             reason = row["error_code"] or "run verify on this output"
             raise UsageError(f"frame {frame} of image {image_id} has no mask in run {row['run_id']}: {reason}")

@@ -105,7 +105,7 @@ class PrivateRunRecord(RunRecord):
 
 _PUBLIC_CONFIG: dict[str, Any] = {
     "version": True,
-    "input": {"layout", "frames", "label_map", "simulated"},
+    "input": {"layout", "frames", "region", "label_map", "simulated"},
     "model": {"name", "precision", "batch_size"},
     "shards": True,
     "cluster": True,

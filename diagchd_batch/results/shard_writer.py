@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.results.columns import RUN_COLUMN, SCORE_COLUMNS, SCORES, add_run, parquet_options, with_run
 
-ROWS_PER_GROUP = 48
-"""Rows of a row group. A reader of one mask fetches one group: 0.26 MB in all, of a shard of 512 images at 3.6 kB a
-mask. With fewer rows the file's footer, which names the place of every group, would outgrow what is saved."""
+ROWS_PER_GROUP = 40
+"""Rows of a row group. A reader of one mask fetches the footer and one group: 0.25 MB of a shard of 512 images at 3.6
+kB a mask. With fewer rows the footer, which names the place of every group, would outgrow what is saved."""
 
 
 class ShardWriter:

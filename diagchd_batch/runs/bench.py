@@ -312,6 +312,7 @@ def _scratch_run(model: Model, n_images: int, decoder_threads: int) -> Iterator[
             intra_op_threads=0,
             decoder_threads=decoder_threads,
             frame_rule="all",
+            region="whole",
             label_map=None,
             limits=LimitsConfig(),
             simulated=True,

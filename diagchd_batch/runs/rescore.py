@@ -151,7 +151,7 @@ def rescore(
     )
     limits = DecodeLimits(max_pixels=config.limits.max_pixels, max_file_bytes=config.limits.max_file_bytes)
     images, unusable = _usable_images(output, plan, archive, rows, config.input.frame_rule, limits)
-    settings = DecodeSettings(limits, spec.height, spec.width, config.input.label_map)
+    settings = DecodeSettings(limits, spec.height, spec.width, config.input.label_map, config.input.region)
     reader = FileReader(archive, config.input.frame_rule, config.limits.max_file_bytes)
     found: list[dict[str, Any]] = []
     if images:

@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
+from diagchd_batch.images.regions.frame_region import Box, box_around, labels_on_box, recorded_region
 from diagchd_batch.images.resize import resize_labels
 from diagchd_batch.results.columns import CLASSES
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.statistics.segmentation import PixelCounts
 from diagchd_batch.storage import Store
 
-_COLUMNS = ["study_id", "image_id", "frame", "mask_png"]
+_REGION_COLUMNS = ["source_height", "source_width", "region_top", "region_left", "region_height", "region_width"]
+_COLUMNS = ["study_id", "image_id", "frame", "mask_png", *_REGION_COLUMNS]
 _DECODERS = 4
 _N = len(CLASSES)
 
@@ -76,7 +78,8 @@ def compare_masks(storage: Store, first: Sequence[ShardRange], second: Sequence[
     """Count the pixels of every frame that has a mask in both runs.
 
     Shards hold contiguous ranges of studies, so only overlapping files have to be read together. Masks on different
-    grids are compared on the finer one.
+    grids are compared on the finer one. Masks of different regions of a frame are compared on the rectangle around both
+    regions; outside its own region a mask is background.
 
     Args:
         storage: The output.
@@ -109,8 +112,26 @@ def _confusion(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.bincount(_N * first.astype(np.int64).ravel() + second.ravel(), minlength=_N * _N)
 
 
-def _confusion_of_pngs(pngs: tuple[bytes, bytes]) -> np.ndarray:
-    return _confusion(*(decode_mask(png) for png in pngs))
+@dataclass(frozen=True)
+class _StoredMask:
+    """A mask as it is stored: the token of its study, its PNG, and the region of the frame that it covers."""
+
+    study_id: str
+    png: bytes
+    region: Box
+
+
+def _confusion_of_stored(pair: tuple[_StoredMask, _StoredMask]) -> np.ndarray:
+    first, second = (decode_mask(mask.png) for mask in pair)
+    regions = pair[0].region, pair[1].region
+    if regions[0] != regions[1]:
+        around = box_around(*regions)
+        height, width = max(first.shape, second.shape, key=lambda shape: shape[0] * shape[1])
+        first, second = (
+            labels_on_box(mask, region, around, height, width)
+            for mask, region in zip((first, second), regions, strict=True)
+        )
+    return _confusion(first, second)
 
 
 _Columns = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -126,10 +147,10 @@ def _pairs(storage: Store, first: Sequence[ShardRange], second: Sequence[ShardRa
             others = [shard for shard in second[:until] if shard.last_study >= low]
             ours, theirs = files.masks(group), files.masks(others)
             shared = sorted(ours.keys() & theirs.keys())
-            tables = list(decoders.map(_confusion_of_pngs, [(ours[key][1], theirs[key][1]) for key in shared]))
+            tables = list(decoders.map(_confusion_of_stored, [(ours[key], theirs[key]) for key in shared]))
             if shared:
                 yield (
-                    _tokens([ours[key][0] for key in shared]),
+                    _tokens([ours[key].study_id for key in shared]),
                     _tokens([image for image, _ in shared]),
                     np.array([frame for _, frame in shared], dtype=np.int64),
                     np.stack(tables).reshape(-1, _N, _N),
@@ -153,24 +174,23 @@ class _Files:
 
     def __init__(self, storage: Store) -> None:
         self._filesystem, self._root = storage.arrow()
-        self._kept: dict[ShardRange, dict[FrameKey, tuple[str, bytes]]] = {}
+        self._kept: dict[ShardRange, dict[FrameKey, _StoredMask]] = {}
 
-    def masks(self, shards: Sequence[ShardRange]) -> dict[FrameKey, tuple[str, bytes]]:
-        """Return (image, frame) → (study, PNG) of the frames with a mask. The latest generation counts."""
-        found: dict[FrameKey, tuple[str, bytes]] = {}
+    def masks(self, shards: Sequence[ShardRange]) -> dict[FrameKey, _StoredMask]:
+        """Return the masks by image and frame. The latest generation counts."""
+        found: dict[FrameKey, _StoredMask] = {}
         for shard in sorted(shards, key=lambda shard: shard.generation):
             found |= self._read(shard)
         self._kept = {shard: masks for shard, masks in self._kept.items() if shard in shards}
         return found
 
-    def _read(self, shard: ShardRange) -> dict[FrameKey, tuple[str, bytes]]:
+    def _read(self, shard: ShardRange) -> dict[FrameKey, _StoredMask]:
         if shard not in self._kept:
             path = f"{self._root}/{output_layout.shard_file(shard.run_id, shard.shard)}"
-            table = pq.ParquetFile(self._filesystem.open_input_file(path)).read(_COLUMNS)
-            studies, images, frames, masks = (table[name].to_pylist() for name in _COLUMNS)
+            rows = pq.ParquetFile(self._filesystem.open_input_file(path)).read(_COLUMNS).to_pylist()
             self._kept[shard] = {
-                (image, frame): (study, mask)
-                for study, image, frame, mask in zip(studies, images, frames, masks, strict=True)
-                if mask is not None
+                (row["image_id"], row["frame"]): _StoredMask(row["study_id"], row["mask_png"], recorded_region(row))
+                for row in rows
+                if row["mask_png"] is not None
             }
         return self._kept[shard]

@@ -1,9 +1,10 @@
 """Reads the pictures of cases: the source frame, decoded as for scoring, and its masks."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow.dataset as ds
@@ -15,6 +16,7 @@ from diagchd_batch.errors import ItemError, UsageError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.formats import open_image
 from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.images.regions.frame_region import crop, recorded_region
 from diagchd_batch.report.gallery.cases import Case
 from diagchd_batch.results.columns import SCORES
 from diagchd_batch.results.datasets import parquet_files
@@ -25,6 +27,9 @@ from diagchd_batch.sources import ObjectInfo, Source, open_source
 from diagchd_batch.studies.plan.planned_images import PlannedImage, ShardReference
 from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
 
+_REGION_COLUMNS = ["source_height", "source_width", "region_top", "region_left", "region_height", "region_width"]
+_COLUMNS = ["image_id", "frame", "mask_png", "reference_png", *_REGION_COLUMNS]
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -32,7 +37,7 @@ class Picture:
 
     Attributes:
         file_key: The key of the image file in the input. It is identified.
-        png: The source frame as PNG, or None if it could not be read.
+        png: The scored region of the source frame as PNG, or None if it could not be read.
         problem: Why the frame could not be read, or None.
         predicted: The predicted label map, uint8 [rows, columns] at the model's grid, or None.
         reference: The reference label map at the same grid, or None.
@@ -85,23 +90,28 @@ class RunPictures:
         planned = {image.image_id: image for image in self._plan.read_shard(self._shards[shard])}
         wanted = ds.field("image_id").isin([case.image_id for case in cases])
         scores = parquet_files(self._output.storage, [output_layout.shard_file(self._run_id, shard)], SCORES)
-        rows = scores.to_table(columns=["image_id", "frame", "mask_png", "reference_png"], filter=wanted).to_pylist()
-        masks = {(row["image_id"], row["frame"]): (row["mask_png"], row["reference_png"]) for row in rows}
+        found = scores.to_table(columns=_COLUMNS, filter=wanted).to_pylist()
+        rows = {(row["image_id"], row["frame"]): row for row in found}
         pictures = {}
         for case in cases:
             image = planned[case.image_id]
-            predicted, reference = (png and decode_mask(png) for png in masks[case.image_id, case.frame])
+            row = rows[case.image_id, case.frame]
+            predicted, reference = (png and decode_mask(png) for png in (row["mask_png"], row["reference_png"]))
             try:
-                png, problem = self._source_png(image, case.frame), None
+                png, problem = self._source_png(image, case.frame, row), None
             except ItemError as error:
                 png, problem = None, f"the source cannot be shown: {error.code.value}"
             pictures[case.image_id, case.frame] = Picture(image.uri, png, problem, predicted, reference)
         return pictures
 
-    def _source_png(self, image: PlannedImage, frame: int) -> bytes:
+    def _source_png(self, image: PlannedImage, frame: int, row: Mapping[str, Any]) -> bytes:
+        """Return the scored region of a frame, so that the masks lie over it."""
         data, found = self._input.read_versioned(image.uri, max_bytes=self._limits.max_file_bytes)
         if found != ObjectInfo(image.uri, image.size_bytes, image.etag, image.modified_ns):
             raise ItemError(FailureCode.SOURCE_CHANGED, f"{image.uri} changed after planning")
         buffer = io.BytesIO()
-        Image.fromarray(open_image(data, self._limits).frame(frame)).save(buffer, "PNG")
+        pixels = open_image(data, self._limits).frame(frame)
+        if row["source_height"] is not None:  # of a frame that could be scored
+            pixels = crop(pixels, recorded_region(row))
+        Image.fromarray(pixels).save(buffer, "PNG")
         return buffer.getvalue()

@@ -13,6 +13,10 @@ from diagchd_batch.table_format.declared_columns import DeclaredColumn, arrow_sc
 __all__ = ["Column", "Presence", "StoredMasks", "arrow_schema", "parquet_options"]
 
 
+_ROWS_PER_PAGE = 20_000
+"""Parquet's writer begins a new page after so many rows at the latest."""
+
+
 class Presence(StrEnum):
     """The rows in which a column has a value. `verify` holds every row to it."""
 
@@ -92,6 +96,8 @@ class Column(DeclaredColumn):
             return f"{self.name} is {value}, less than {self.minimum:g}"
         if self.maximum is not None and not value <= self.maximum:
             return f"{self.name} is {value}, more than {self.maximum:g}"
+        if self.values and value not in self.values:
+            return f"{self.name} is {value}, which is none of {', '.join(self.values)}"
         return None
 
 
@@ -99,7 +105,8 @@ def parquet_options(columns: Sequence[Column], rows_per_group: int) -> dict[str,
     """Return the settings of `pyarrow.parquet.ParquetWriter` for a table with these columns.
 
     Page checksums let a reader notice damaged bytes. Bloom filters and the page index let engines that know them skip
-    row groups and pages without the value that is looked for.
+    row groups and pages without the value that is looked for. Row groups of a single page need no page index, and it
+    would lengthen the footer.
 
     Args:
         columns: The table's columns.
@@ -111,6 +118,6 @@ def parquet_options(columns: Sequence[Column], rows_per_group: int) -> dict[str,
         "use_dictionary": [column.parquet_path for column in columns if column.in_dictionary],
         "write_statistics": [column.parquet_path for column in columns if column.compressed],
         "bloom_filter_options": {column.parquet_path: bloom_filter for column in columns if column.looked_up},
-        "write_page_index": True,
+        "write_page_index": rows_per_group > _ROWS_PER_PAGE,
         "write_page_checksum": True,
     }

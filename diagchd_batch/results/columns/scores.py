@@ -12,6 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from diagchd_batch.images.regions.frame_region import RegionSource
+from diagchd_batch.images.spacing.spacing_status import SpacingStatus
 from diagchd_batch.results.columns.declaration import Column, Presence, StoredMasks, arrow_schema
 
 CLASSES = ("background", "septum", "heart")
@@ -76,6 +78,37 @@ _IDENTITY = (
            null_when="stills, clips whose file says no times, and failed rows"),
 )  # fmt: skip
 
+_CALIBRATED = "failed rows, and rows whose `spacing_status` is not `ok`"
+
+_REGION = (
+    Column("region_top", _COUNT, "first row of the part of the frame that was scored", unit="source pixels",
+           repeats=True, minimum=0, since=3),
+    Column("region_left", _COUNT, "first column of that part", unit="source pixels", repeats=True, minimum=0, since=3),
+    Column("region_height", _COUNT, "height of that part", unit="source pixels", repeats=True, minimum=1, since=3),
+    Column("region_width", _COUNT, "width of that part", unit="source pixels", repeats=True, minimum=1, since=3),
+    Column("region_source", _TEXT, "how that part was determined: the `whole` frame, `tagged` in the file's header, or "
+           "`found` in the pixels", repeats=True, values=tuple(source.value for source in RegionSource), since=3),
+)  # fmt: skip
+
+_MILLIMETRES = (
+    Column("spacing_status", _TEXT, "`ok` if the size of a pixel is known and holds for the mask, or why not",
+           repeats=True, values=tuple(status.value for status in SpacingStatus), since=3),
+    *[
+        Column(f"pixel_{side}_mm", pa.float64(), f"{side} of a source pixel", unit="mm", minimum=0, repeats=True,
+               presence=Presence.WHERE_KNOWN, null_when=_CALIBRATED, since=3)
+        for side in ("height", "width")
+    ],
+    *[
+        Column(f"{name}_area_mm2", _NUMBER, f"area of {of_what} in the predicted mask", unit="mm²", minimum=0,
+               presence=Presence.WHERE_KNOWN, null_when=_CALIBRATED, since=3)
+        for name, of_what in (("heart", "class heart, which is the heart without its septum,"),
+                              ("septum", "class septum"), ("whole_heart", "septum and heart together"))
+    ],
+    Column("septum_length_mm", _NUMBER, "maximum Feret diameter of the largest piece of the septum in the predicted "
+           "mask", unit="mm", minimum=0, presence=Presence.WHERE_KNOWN,
+           null_when=f"{_CALIBRATED}, or whose mask has no septum", since=3),
+)  # fmt: skip
+
 _MEASURES = (
     Column("chd_probability", _NUMBER, "probability of congenital heart disease", minimum=0, maximum=1),
     Column("chd_call", pa.bool_(), "whether the probability reaches the model card's threshold"),
@@ -100,9 +133,12 @@ _MEASURES = (
         since=3,
         null_when="failed rows, and formats other than DICOM",
     ),
+    *_REGION,
+    *_MILLIMETRES,
 )
 
 _USABLE = Presence.USABLE_REFERENCE
+_WITHOUT_REFERENCE = "failed rows, and rows without a usable reference mask"
 
 _REFERENCE = (
     _category("reference_status", "`ok`, or why the reference mask cannot be used", Presence.WITH_REFERENCE),
@@ -126,6 +162,13 @@ _REFERENCE = (
     *[
         Column(f"assd_source_px_{name}", _NUMBER, f"mean of the surface distances of {name}", _USABLE,
                unit="source pixels")
+        for name in SURFACE_CLASSES
+    ],
+    *[
+        Column(f"{metric}_mm_{name}", _NUMBER, f"{what} of the surface distances of {name}", _USABLE, unit="mm",
+               minimum=0, null_when=f"{_WITHOUT_REFERENCE}, whose `spacing_status` is not `ok`, whose reference lies "
+               "outside the calibrated region, or where one of the masks lacks the class", since=3)
+        for metric, what in (("hd95", "95th percentile"), ("assd", "mean"))
         for name in SURFACE_CLASSES
     ],
 )  # fmt: skip

@@ -79,7 +79,7 @@ class RowAudit:
         self._null_if_scored = _names(columns, Presence.FAILED)
         self._null_if_failed = _names(columns, Presence.SCORED, Presence.WITH_REFERENCE, Presence.USABLE_REFERENCE)
         self._null_without_reference = _names(columns, Presence.USABLE_REFERENCE)
-        self._ranged = [column for column in columns if column.minimum is not None or column.maximum is not None]
+        self._ranged = [column for column in columns if column.range]
         self._recounted = [column for column in columns if column.recount is not None]
 
     def add(self, batch: pa.RecordBatch) -> None:

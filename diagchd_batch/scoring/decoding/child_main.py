@@ -61,6 +61,7 @@ def _answer(decoder: InProcessDecoder, request: dict[str, Any], data: bytes) -> 
                 "source_height": frame.source_height,
                 "source_width": frame.source_width,
                 "metadata": asdict(frame.metadata),
+                "region": asdict(frame.region),
             }
             return header, np.ascontiguousarray(frame.image_hwc_u8).data.cast("B")
         case "mask":

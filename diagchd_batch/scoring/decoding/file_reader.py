@@ -287,7 +287,7 @@ class _Mask:
         if self._source.image.mask_uri is None:
             return None
         try:
-            request = MaskRequest(decoded.source_height, decoded.source_width, frame, lone_frame)
+            request = MaskRequest(decoded.source_height, decoded.source_width, decoded.region.box, frame, lone_frame)
             return Reference(REFERENCE_OK, decoder.mask(self._read_once(), request))
         except ItemError as error:
             self._source.errors.append(str(error))

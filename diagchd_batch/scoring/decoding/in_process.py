@@ -10,6 +10,8 @@ from diagchd_batch.images.formats.image_file import PartsFile
 from diagchd_batch.images.identifying import CollectedValues, collect
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.masks import read_label_mask
+from diagchd_batch.images.regions.frame_region import Box, FrameRegion, RegionRule, crop
+from diagchd_batch.images.regions.scored_region import scored_region
 from diagchd_batch.images.resize import resize_labels, resize_to_grid
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 
@@ -23,12 +25,14 @@ class DecodeSettings:
         height: Rows of the model's grid.
         width: Columns of the model's grid.
         label_map: Grey value in a mask -> class 0, 1 or 2; None if the values are the classes.
+        region: Which part of a frame is resized to the grid.
     """
 
     limits: DecodeLimits
     height: int
     width: int
     label_map: dict[int, int] | None
+    region: RegionRule = "whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,14 @@ class GridFrame:
         source_height: Rows of the frame in its file, in pixels.
         source_width: Columns of the frame in its file, in pixels.
         metadata: What the file says about the frame besides its pixels.
+        region: The part of the frame that was resized to the grid.
     """
 
     image_hwc_u8: np.ndarray
     source_height: int
     source_width: int
     metadata: FrameMetadata
+    region: FrameRegion
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +61,14 @@ class MaskRequest:
     Attributes:
         source_height: Rows of the image; the mask must have the same.
         source_width: Columns of the image; the mask must have the same.
+        region: Top, left, height and width of the part of the frame that is on the grid.
         frame: The number of the image's frame, from 0.
         lone_frame: Whether it is the only chosen frame of the image. A mask file with one frame then belongs to it.
     """
 
     source_height: int
     source_width: int
+    region: Box
     frame: int
     lone_frame: bool
 
@@ -175,8 +183,10 @@ class InProcessDecoder:
         with self._budget.borrow(file.geometry(index).decoded_bytes):
             image_hwc_u8 = file.frame(index)
             height, width = image_hwc_u8.shape[:2]
-            grid = resize_to_grid(image_hwc_u8, self._settings.height, self._settings.width)
-        return GridFrame(grid, height, width, file.metadata(index))
+            metadata = file.metadata(index)
+            region = scored_region(image_hwc_u8, metadata.sector, self._settings.region)
+            grid = resize_to_grid(crop(image_hwc_u8, region.box), self._settings.height, self._settings.width)
+        return GridFrame(grid, height, width, metadata, region)
 
     def mask(self, data: bytes, request: MaskRequest) -> np.ndarray:
         """See `Decoder.mask`."""
@@ -190,7 +200,7 @@ class InProcessDecoder:
                 frame=request.frame,
                 lone_frame=request.lone_frame,
             )
-            return resize_labels(label_map_hw_u8, settings.height, settings.width)
+            return resize_labels(crop(label_map_hw_u8, request.region), settings.height, settings.width)
 
     def identifying_values(self, mask: bytes | None = None) -> CollectedValues:
         """See `Decoder.identifying_values`."""

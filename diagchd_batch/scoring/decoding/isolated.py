@@ -22,7 +22,13 @@ from diagchd_batch.images.formats import ByteRanges
 from diagchd_batch.images.identifying import CollectedValues, IdentifyingValue
 from diagchd_batch.images.identifying.values import NOTHING_COLLECTED
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, GridFrame, MaskRequest
-from diagchd_batch.scoring.decoding.messages import metadata_from_json, receive, send, settings_to_json
+from diagchd_batch.scoring.decoding.messages import (
+    metadata_from_json,
+    receive,
+    region_from_json,
+    send,
+    settings_to_json,
+)
 
 T = TypeVar("T")
 
@@ -231,7 +237,8 @@ class IsolatedDecoder:
         header, pixels = self._ask(child, {"do": "frame", "index": index})
         image_hwc_u8 = np.frombuffer(pixels, np.uint8).reshape(self._settings.height, self._settings.width, 3)
         metadata = metadata_from_json(header["metadata"])
-        return GridFrame(image_hwc_u8, header["source_height"], header["source_width"], metadata)
+        region = region_from_json(header["region"])
+        return GridFrame(image_hwc_u8, header["source_height"], header["source_width"], metadata, region)
 
     def _blaming_the_image(self, attempt: Callable[[], T]) -> T:
         """Call `attempt` until it succeeds or the file is blamed for the deaths of its children."""

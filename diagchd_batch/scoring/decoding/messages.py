@@ -7,6 +7,7 @@ from typing import Any
 
 from diagchd_batch.images.formats import FrameMetadata
 from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.images.regions.frame_region import FrameRegion, RegionSource
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings
 
 
@@ -50,3 +51,8 @@ def metadata_from_json(fields: dict[str, Any]) -> FrameMetadata:
     """Return the metadata of a frame from the JSON values of its fields."""
     sector = fields["sector"]  # JSON has no tuples
     return FrameMetadata(**fields | {"sector": None if sector is None else tuple(sector)})
+
+
+def region_from_json(fields: dict[str, Any]) -> FrameRegion:
+    """Return the region of a frame from the JSON values of its fields."""
+    return FrameRegion(**fields | {"source": RegionSource(fields["source"])})

@@ -227,6 +227,7 @@ class Job:
             intra_op_threads=self.identity.intra_op_threads,
             decoder_threads=_decoder_threads(self.actors),
             frame_rule=self.config.input.frame_rule,
+            region=self.config.input.region,
             label_map=self.config.input.label_map,
             limits=self.config.limits,
             simulated=self.config.input.simulated,

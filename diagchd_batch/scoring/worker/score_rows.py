@@ -1,10 +1,19 @@
 """Computes the columns of a score file (`results.columns.scores`): from a frame and its prediction to its row."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from diagchd_batch.images.formats import FrameMetadata
 from diagchd_batch.images.quality import quality_flags
+from diagchd_batch.images.spacing.heart_measurements import (
+    GridSpacing,
+    lies_in_calibrated_region,
+    measure_heart,
+    spacing_on_grid,
+)
+from diagchd_batch.images.spacing.spacing_status import RegionCalibration, SpacingStatus
 from diagchd_batch.images.surface_distance import surface_distances
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.results.columns import CLASSES, STATUS_FAILED, STATUS_OK, SURFACE_CLASSES, WHOLE_HEART
@@ -38,6 +47,8 @@ def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_thresho
     label_map = prediction.label_maps_bhw_u8[slot]
     probability = float(prediction.chd_probability_b_f32[slot])
     pixels = np.bincount(label_map.ravel(), minlength=len(CLASSES))
+    region = frame.decoded.region
+    spacing = spacing_on_grid(_calibration(frame.decoded.metadata), region, label_map)
     row = _identity(frame) | {
         "status": STATUS_OK,
         "chd_probability": probability,
@@ -48,12 +59,14 @@ def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_thresho
         "source_width": frame.decoded.source_width,
         "frame_time_ms": frame.decoded.metadata.time_ms,
         "colour_from": frame.decoded.metadata.colour_from,
+        **{f"region_{name}": value for name, value in asdict(region).items()},
+        **_millimetres(spacing, label_map),
         "mask_png": encode_mask(label_map),
     }
     if frame.reference is not None:
         row["reference_status"] = frame.reference.status
         if frame.reference.label_map_hw_u8 is not None:
-            row |= _comparison(frame, prediction, slot, frame.reference.label_map_hw_u8)
+            row |= _comparison(frame, prediction, slot, frame.reference.label_map_hw_u8, spacing)
     return row
 
 
@@ -67,13 +80,31 @@ def _identity(frame: FrameInput) -> Row:
     }
 
 
-def _comparison(frame: FrameInput, prediction: Prediction, slot: int, reference: np.ndarray) -> Row:
-    """Compare the predicted mask with the reference mask: areas in grid pixels, distances in source pixels."""
+def _calibration(metadata: FrameMetadata) -> RegionCalibration:
+    status = metadata.spacing_status or SpacingStatus.NOT_IN_FORMAT
+    return RegionCalibration(metadata.pixel_height_mm, metadata.pixel_width_mm, SpacingStatus(status), metadata.sector)
+
+
+def _millimetres(spacing: GridSpacing, label_map: np.ndarray) -> Row:
+    """Measure the predicted mask in millimetres, where they are known."""
+    row: Row = {"spacing_status": spacing.status.value}
+    if spacing.source_pixel_mm is None or spacing.grid_pixel_mm is None:
+        return row
+    row["pixel_height_mm"], row["pixel_width_mm"] = spacing.source_pixel_mm
+    return row | asdict(measure_heart(label_map, spacing.grid_pixel_mm))
+
+
+def _comparison(
+    frame: FrameInput, prediction: Prediction, slot: int, reference: np.ndarray, spacing: GridSpacing
+) -> Row:
+    """Compare the predicted mask with the reference mask: areas in grid pixels, distances in source pixels and mm."""
     assert frame.decoded is not None
     label_map = prediction.label_maps_bhw_u8[slot]
     losses, dices = prediction.seg_loss_b_f32, prediction.soft_dice_b_f32
-    height, width = label_map.shape
-    source_pixels_per_grid_pixel = (frame.decoded.source_height / height, frame.decoded.source_width / width)
+    source_pixels_per_grid_pixel = frame.decoded.region.source_pixels_per_grid_pixel(*label_map.shape)
+    grid_pixel_mm = spacing.grid_pixel_mm
+    if not lies_in_calibrated_region(_calibration(frame.decoded.metadata), frame.decoded.region, reference):
+        grid_pixel_mm = None
     row: Row = {
         "seg_loss": None if losses is None else float(losses[slot]),
         "soft_dice": None if dices is None else float(dices[slot]),
@@ -90,4 +121,8 @@ def _comparison(frame: FrameInput, prediction: Prediction, slot: int, reference:
         distances = surface_distances(predicted_areas[name], reference_areas[name], source_pixels_per_grid_pixel)
         row[f"hd95_source_px_{name}"] = distances.hd95
         row[f"assd_source_px_{name}"] = distances.assd
+        if grid_pixel_mm is not None:
+            distances = surface_distances(predicted_areas[name], reference_areas[name], grid_pixel_mm)
+            row[f"hd95_mm_{name}"] = distances.hd95
+            row[f"assd_mm_{name}"] = distances.assd
     return row

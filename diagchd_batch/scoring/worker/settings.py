@@ -6,6 +6,7 @@ from diagchd_batch.cluster.node_checks.nodes_joining_later import RunPlaces
 from diagchd_batch.config.job_file import DicomwebConfig, LimitsConfig
 from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.images.regions.frame_region import RegionRule
 from diagchd_batch.model.spec import ModelSpec
 
 
@@ -25,6 +26,7 @@ class RunSettings:
         intra_op_threads: Threads of one operation of the model. Resolved once for the run, for the same reason.
         decoder_threads: Threads that read and decode files. May differ between submissions.
         frame_rule: Which frames of a multi-frame file are scored if the manifest names none.
+        region: Which part of a frame is scored.
         label_map: Grey value in the reference masks -> class 0, 1 or 2; None if the values are the classes.
         limits: The limits of the job.
         simulated: Whether the images are simulated.
@@ -47,6 +49,7 @@ class RunSettings:
     intra_op_threads: int
     decoder_threads: int
     frame_rule: FrameRule
+    region: RegionRule
     label_map: dict[int, int] | None
     limits: LimitsConfig
     simulated: bool

@@ -95,7 +95,7 @@ class ShardScorer:
             FRAMES_AHEAD_PER_THREAD * settings.decoder_threads,
         )
         self._decode_settings = DecodeSettings(
-            settings.decode_limits, settings.model.height, settings.model.width, settings.label_map
+            settings.decode_limits, settings.model.height, settings.model.width, settings.label_map, settings.region
         )
         self._attempts = AttemptLog(
             self._private,

@@ -153,10 +153,11 @@ def scored_row(image: PlannedImage, frame: int, n_frames: int, seed: int) -> Row
 
 def _made_up_values() -> Row:
     """Return a value for each column that scored rows must have, so that a new column needs no change here."""
-    return {
+    scored = [column for column in SCORE_COLUMNS if column.presence is Presence.SCORED]
+    return {column.name: column.values[0] for column in scored if column.values} | {
         column.name: pa.scalar(column.minimum or 0).cast(column.type).as_py()
-        for column in SCORE_COLUMNS
-        if column.presence is Presence.SCORED and pa.types.is_primitive(column.type)
+        for column in scored
+        if pa.types.is_primitive(column.type)
     }
 
 

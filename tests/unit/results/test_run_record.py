@@ -34,7 +34,8 @@ JOB = {
 def test_public_configuration_has_settings_and_no_place_or_name() -> None:
     public = public_config(JobConfig.model_validate(JOB))
     assert CANARY not in str(public)
-    assert public["input"] == {"layout": "manifest", "frames": "all", "label_map": {"127": 1}, "simulated": False}
+    settings = {"layout": "manifest", "frames": "all", "region": "whole", "label_map": {"127": 1}, "simulated": False}
+    assert public["input"] == settings
     assert public["limits"]["max_pixels"] == 50_000_000
     assert public["model"] == {"name": "diagchd", "precision": "float32", "batch_size": "auto"}
 

@@ -77,6 +77,7 @@ def make_run(
         intra_op_threads=1,
         decoder_threads=3,
         frame_rule="all",
+        region="whole",
         label_map=None,
         limits=LimitsConfig(**limits),
         simulated=False,

@@ -87,6 +87,7 @@ def score(config: InputConfig, directory: Path, precision: str) -> list[dict[str
         intra_op_threads=1,
         decoder_threads=1,
         frame_rule=config.frame_rule,
+        region=config.region,
         label_map=config.label_map,
         limits=LimitsConfig(),
         simulated=True,

@@ -17,6 +17,7 @@ from diagchd_batch.images.formats.image_file import FrameGeometry, FrameMetadata
 from diagchd_batch.images.identifying import IdentifyingValue
 from diagchd_batch.images.identifying.dicom_elements import identifying_elements
 from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.images.spacing.ultrasound_regions import region_calibration
 
 
 class DicomFile:
@@ -38,6 +39,7 @@ class DicomFile:
         if self.n_frames > limits.max_frames:
             raise ItemError(FailureCode.TOO_LARGE, f"more than {limits.max_frames} frames")
         self._times_ms = frame_times_ms(header.dataset, self.n_frames)
+        self._calibration = region_calibration(header.dataset)
         self._grey_tables: dict[tuple[int, Window | None], np.ndarray] = {}
         self._palette: np.ndarray | None = None
         self._follows_data: dict[int, bool] = {}
@@ -52,6 +54,10 @@ class DicomFile:
         self._check(index)
         return FrameMetadata(
             time_ms=None if self._times_ms is None else self._times_ms[index],
+            pixel_height_mm=self._calibration.pixel_height_mm,
+            pixel_width_mm=self._calibration.pixel_width_mm,
+            spacing_status=self._calibration.spacing_status.value,
+            sector=self._calibration.sector,
             colour_from="data" if self._contradicts(index) else "declared",
         )
 

@@ -18,6 +18,10 @@ from diagchd_batch.uris import normalize_uri, with_query_of
 SCORING_VERSION_FIELD = "scoring_version"
 """The name of the scoring version among the fingerprint fields."""
 
+REGION_FIELD = "region"
+"""The name of `input.region` among the fingerprint fields. A run that scored whole frames has no such field."""
+WHOLE_FRAME = "whole"
+
 MANIFEST_FIELD = "manifest_sha256"
 """The name of the manifest's digest among the input fields."""
 
@@ -68,7 +72,7 @@ def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: Limi
     Returns:
         Field name → JSON value.
     """
-    return {
+    fields = {
         "weights_digest": model.weights_digest,
         "architecture": model.architecture,
         "preprocessing": model.preprocessing,
@@ -81,6 +85,9 @@ def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: Limi
         "max_file_bytes": limits.max_file_bytes,
         SCORING_VERSION_FIELD: SCORING_VERSION,
     }
+    if input_config.region != WHOLE_FRAME:  # the runs before the key existed, which scored whole frames, lack the field
+        fields[REGION_FIELD] = input_config.region
+    return fields
 
 
 def input_fields(config: InputConfig, first_root: str | None = None) -> dict[str, Any]:

@@ -58,7 +58,8 @@ def test_gives_the_same_pixels_as_in_process(decoder: IsolatedDecoder) -> None:
     ours, theirs = _frame(decoder, data), _frame(in_process, data)
     assert np.array_equal(ours.image_hwc_u8, theirs.image_hwc_u8)
     assert (ours.source_height, ours.source_width) == (70, 90)
-    request = MaskRequest(HEIGHT, WIDTH, 0, True)
+    assert ours.region == theirs.region
+    request = MaskRequest(HEIGHT, WIDTH, (0, 0, HEIGHT, WIDTH), 0, True)
     mask = png(255, mode="L")
     assert np.array_equal(decoder.mask(mask, request), in_process.mask(mask, request))
     assert decoder.open(tiff([1, 2, 3])) == 3
@@ -110,7 +111,7 @@ def test_kills_from_outside_are_the_machines_fault_not_the_files(decoder: Isolat
     with pytest.raises(RunFault, match=r"killed 4 times on node .* \(SIGKILL\).*memory is used up.*more memory"):
         _frame(decoder, trap(KILLED))
     with pytest.raises(RunFault, match="killed 4 times"):
-        decoder.mask(trap(KILLED, mode="L"), MaskRequest(*KILLED, 0, True))
+        decoder.mask(trap(KILLED, mode="L"), MaskRequest(*KILLED, (0, 0, *KILLED), 0, True))
     assert _frame(decoder, png(9)).image_hwc_u8[0, 0, 0] == 9
 
 
@@ -139,7 +140,7 @@ def test_waiting_after_a_kill_is_no_stall(decoder: IsolatedDecoder, monkeypatch:
 def test_a_mask_that_kills_is_unreadable_and_its_image_goes_on(decoder: IsolatedDecoder) -> None:
     decoder.open(tiff([5, 6]))
     with pytest.raises(ItemError) as error:
-        decoder.mask(trap(KILLER, mode="L"), MaskRequest(*KILLER, 0, True))
+        decoder.mask(trap(KILLER, mode="L"), MaskRequest(*KILLER, (0, 0, *KILLER), 0, True))
     assert error.value.code == FailureCode.MASK_UNREADABLE
     assert decoder.frame(1).image_hwc_u8[0, 0, 0] == 6
 

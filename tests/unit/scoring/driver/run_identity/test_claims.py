@@ -101,6 +101,15 @@ def test_whatever_changes_a_score_is_another_run(registry: RunRegistry, changes:
     assert _claim(registry).identity.run_id != _claim(registry, other).identity.run_id
 
 
+@pytest.mark.parametrize("region", ["tagged", "found"])
+def test_the_scored_region_is_part_of_the_fingerprint_unless_it_is_the_whole_frame(region: str) -> None:
+    """Earlier versions scored whole frames and recorded nothing, so their fingerprints stay."""
+    config = InputConfig.model_validate({"uri": "archive", "layout": "tree", "region": region})
+    assert fingerprint_fields(SPEC, config, LimitsConfig()) == {**FIELDS, "region": region}
+    assert "region" not in FIELDS
+    assert input_fields(config) == input_fields(config.model_copy(update={"region": "whole"}))
+
+
 @pytest.mark.parametrize(
     "frames, recorded",
     [("all", "all"), ("first", "first"), ("middle", "middle"), ({"every": 3}, "every 3"), ({"max": 2}, "max 2")],
