@@ -29,8 +29,9 @@ def summary_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
         job: The run's job file.
         outcome: How the run ended.
     """
-    from diagchd_batch.runs.submit import report_uri
+    from diagchd_batch.runs.submit import plan_head, report_uri
 
+    head = plan_head(job, outcome.run_id)
     return {
         "run_id": outcome.run_id,
         "exit_code": outcome.exit_code,
@@ -42,6 +43,7 @@ def summary_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
         "nothing_selected": outcome.nothing_selected,
         "ending": outcome.ending,
         "n_images_left": outcome.n_images_left,
+        "objects": head.objects.model_dump() if head and head.objects else None,
         "report": report_uri(job, outcome.run_id),
     }
 

@@ -4,6 +4,7 @@ import hashlib
 import multiprocessing
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.errors import InputError
 from diagchd_batch.storage import open_store
+from diagchd_batch.studies.header_index.planned_headers import headers_for
+from diagchd_batch.studies.header_index.read_many import threaded_reader
+from diagchd_batch.studies.header_index.update_index import update_index
 from diagchd_batch.studies.identifier_key import load_or_create_key
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.layouts.manifest import manifest_digest
@@ -18,6 +22,7 @@ from diagchd_batch.studies.plan.make_plan import freeze_plan
 from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
 from diagchd_batch.studies.tables.evaluation_inputs import read_reference
 from diagchd_batch.uris import join_uri
+from tests.support.dicom_archives import write_archive
 
 pytestmark = pytest.mark.s3
 
@@ -98,3 +103,33 @@ def test_manifest_digest_and_absence(bucket: str) -> None:
     gone = config.model_copy(update={"manifest": join_uri(bucket, "archive/gone.csv")})
     with pytest.raises(InputError, match="the file does not exist"):
         manifest_digest(gone)
+
+
+def _plan_of_headers(uri: str, private_uri: str) -> set[tuple[str, str, str]]:
+    """Index and plan an archive of DICOM files, and return the tokens of its images, studies and subjects."""
+    source, private = open_store(uri), open_store(private_uri, owner_only=True)
+    update_index(source, private, threaded_reader(source), _Silent())
+    config = InputConfig(uri=uri, layout="dicom")
+    tokens = Pseudonymizer(b"a key for tests, 32 bytes long..")
+    plan = freeze_plan(config, ShardsConfig(), source, private, "run", tokens, headers=headers_for(config, private))
+    rows = [row for reference in plan.shards() for row in plan.read_shard(reference)]
+    assert plan.head.n_missing == 0
+    return {(row.image_id, row.study_id, row.subject_id) for row in rows}
+
+
+class _Silent:
+    def listed(self, n_objects: int) -> None:
+        pass
+
+    def reading(self, n_done: int, n_wanted: int) -> None:
+        pass
+
+
+def test_dicom_objects_have_one_token_on_disk_and_on_s3(s3_uri: str, tmp_path: Path) -> None:
+    write_archive(tmp_path / "archive", 12)
+    in_s3 = open_store(join_uri(s3_uri, "elsewhere"))
+    for number, path in enumerate(sorted((tmp_path / "archive").rglob("*.dcm"))):
+        in_s3.create(f"renamed/{number}", path.read_bytes())
+    on_disk = _plan_of_headers(str(tmp_path / "archive"), str(tmp_path / "private"))
+    assert len(on_disk) == 12
+    assert _plan_of_headers(in_s3.uri, join_uri(s3_uri, "private")) == on_disk
