@@ -27,7 +27,7 @@ def object_pairs(head: "PlanHead") -> list[tuple[str, Any]]:
         left_out = f"{n_studies} left out by input.filter.{key}, and {counted(n_images, 'image')} in all"
         pairs.append(("filtered", left_out))
     if objects.n_copies:
-        copies = f"{counted(objects.n_copies, 'object')} not planned, whose SOP Instance UID a planned one has"
+        copies = f"{counted(objects.n_copies, 'object')} not planned: another with the same SOP Instance UID is"
         if objects.n_differing:
             copies += f"; copies of {counted(objects.n_differing, 'UID')} differ, and the largest one is planned"
         pairs.append(("found twice", copies))

@@ -99,7 +99,7 @@ def _calendar_date(value: Any) -> date:
 
 CalendarDate = Annotated[date, BeforeValidator(_calendar_date)]
 Pattern = Annotated[str, Field(min_length=1, max_length=64, pattern=r"\S")]
-Patterns = Annotated[tuple[Pattern, ...], Field(min_length=1)]
+Patterns = Annotated[list[Pattern], Field(min_length=1)]
 
 
 class DateRange(Section):

@@ -38,7 +38,7 @@ def test_what_is_not_planned_is_said_with_its_reason() -> None:
         ("filtered", "0 studies left out by input.filter.number_of_frames, and 1 image in all"),
         (
             "found twice",
-            "3 objects not planned, whose SOP Instance UID a planned one has; copies of 1 UID differ, and the largest "
+            "3 objects not planned: another with the same SOP Instance UID is; copies of 1 UID differ, and the largest "
             "one is planned",
         ),
         (

@@ -48,7 +48,7 @@ def test_the_schema_describes_every_block_and_every_key(block: type[Section]) ->
         ({}, "input.filter holds no filter; give one of modality, "),
         ({"modality": []}, "at least 1 item"),
         ({"modality": [" "]}, "should match pattern"),
-        ({"modality": "US"}, "valid tuple"),
+        ({"modality": "US"}, "valid list"),
         ({"maker": ["GE"]}, "Extra inputs"),
         ({"study_date": {}}, "study_date needs first, last or both"),
         ({"study_date": {"first": "2020-02-01", "last": "2020-01-31"}}, "is before first"),
