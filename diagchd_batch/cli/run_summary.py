@@ -29,9 +29,9 @@ def summary_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
         job: The run's job file.
         outcome: How the run ended.
     """
-    from diagchd_batch.runs.submit import plan_head, report_uri
+    from diagchd_batch.runs.submit import plan_of_headers, report_uri
 
-    head = plan_head(job, outcome.run_id)
+    head = plan_of_headers(job, outcome.run_id)
     return {
         "run_id": outcome.run_id,
         "exit_code": outcome.exit_code,
@@ -56,7 +56,7 @@ def print_summary(job: "JobConfig", outcome: "RunOutcome") -> None:
         outcome: How the run ended.
     """
     from diagchd_batch.failure_codes import REMEDIES, FailureCode
-    from diagchd_batch.runs.submit import key_figures, plan_head, report_uri
+    from diagchd_batch.runs.submit import key_figures, plan_of_headers, report_uri
 
     counts = outcome.counts
     pairs: list[tuple[str, Any]] = [("run", outcome.run_id)]
@@ -68,7 +68,7 @@ def print_summary(job: "JobConfig", outcome: "RunOutcome") -> None:
         pairs.append(("", "there is nothing to score since then, so no run was begun"))
     if outcome.ending:
         pairs.append(("left", f"{counted(outcome.n_images_left, 'image')}; the same command goes on"))
-    if head := plan_head(job, outcome.run_id):
+    if head := plan_of_headers(job, outcome.run_id):
         pairs += object_pairs(head)
     if counts:
         scored = f"{counted(counts.n_ok, 'frame')} of {counted(counts.n_images, 'image')}"

@@ -197,13 +197,15 @@ def report_uri(config: JobConfig, run_id: str) -> str | None:
     return join_uri(config.output.uri, key) if there else None
 
 
-def plan_head(config: JobConfig, run_id: str) -> PlanHead | None:
-    """Return the numbers of a run's plan, or None if the run has no plan.
+def plan_of_headers(config: JobConfig, run_id: str) -> PlanHead | None:
+    """Return the numbers of a run's plan if it was made from the index of headers, or None.
 
     Args:
         config: The job file.
         run_id: The run's id.
     """
+    if not needs_headers(config):
+        return None
     return PlanHead.read(Workspace.of_job(config).private, output_layout.plan_head(run_id))
 
 

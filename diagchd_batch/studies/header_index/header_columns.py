@@ -42,7 +42,7 @@ HEADER_COLUMNS = (
     _said("sop_uid", _TEXT, "SOP Instance UID (0008,0018)"),
     _said("sop_class_uid", _TEXT, "SOP Class UID (0008,0016)"),
     _said("modality", _TEXT, "Modality (0008,0060), such as US"),
-    DeclaredColumn("n_frames", _INT, "Number of Frames (0028,0008); 1 where an image does not say it", minimum=1,
+    DeclaredColumn("n_frames", _BIG, "Number of Frames (0028,0008); 1 where an image does not say it", minimum=1,
                    null_when=_NO_NUMBER),
     DeclaredColumn("rows", _INT, "Rows (0028,0010), the height", unit="pixels", minimum=1, null_when=_NO_NUMBER),
     DeclaredColumn("columns", _INT, "Columns (0028,0011), the width", unit="pixels", minimum=1, null_when=_NO_NUMBER),

@@ -24,7 +24,7 @@ ISSUER_SEPARATOR = "^^^"
 COLUMNS = {
     "key": "VARCHAR", "size_bytes": "BIGINT", "etag": "VARCHAR", "modified_ns": "BIGINT", "kind": "VARCHAR",
     "study_uid": "VARCHAR", "sop_uid": "VARCHAR", "sop_class_uid": "VARCHAR", "modality": "VARCHAR",
-    "n_frames": "INTEGER", "manufacturer": "VARCHAR", "study_date": "DATE", "patient_id": "VARCHAR",
+    "n_frames": "BIGINT", "manufacturer": "VARCHAR", "study_date": "DATE", "patient_id": "VARCHAR",
     "issuer_of_patient_id": "VARCHAR", "mother_id": "VARCHAR", "accession_number": "VARCHAR", "body_part": "VARCHAR",
     "series_description": "VARCHAR",
 }  # fmt: skip

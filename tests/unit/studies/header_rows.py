@@ -11,7 +11,7 @@ BATCH_ROWS = 10_000
 
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("key", "etag", "kind", "study_uid", "sop_uid", "sop_class_uid", "modality")]
-    + [("size_bytes", pa.int64()), ("modified_ns", pa.int64()), ("n_frames", pa.int32()), ("study_date", pa.date32())]
+    + [("size_bytes", pa.int64()), ("modified_ns", pa.int64()), ("n_frames", pa.int64()), ("study_date", pa.date32())]
     + [(name, pa.string()) for name in ("manufacturer", "patient_id", "issuer_of_patient_id", "mother_id")]
     + [(name, pa.string()) for name in ("accession_number", "body_part", "series_description", "error")]
 )
