@@ -111,13 +111,16 @@ def worklist(
 @app.command()
 def dicom(
     output: OutputArgument,
-    destination: Annotated[str, typer.Argument(metavar="DEST", help="A folder.", show_default=False)],
+    destination: Annotated[
+        str, typer.Argument(metavar="DEST", help="A folder, or a PACS: dicomweb+https://host/path.", show_default=False)
+    ],
     run_id: RunIdOption = None,
     study: StudyOption = [],  # noqa: B006 - typer needs a list, and never changes it
     where: WhereOption = None,
     secondary_capture: Annotated[
         bool, typer.Option("--secondary-capture", help="Also write pictures of the frames with the outlines.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Send to a PACS; default: say what would be sent.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
     private_uri: PrivateUriOption = None,
     as_json: JsonOption = False,
@@ -125,20 +128,21 @@ def dicom(
     """Write masks and measurements as DICOM objects of the studies that were scored. IDENTIFIED. Research use only.
 
     Each scored frame becomes a Segmentation, and each image a Structured Report. What is there already is not written
-    again.
+    again. A PACS is sent to with --yes only, and every object is read back and compared.
 
     Example: diagchd-batch export dicom out/pacs for-the-pacs --where chd_call
     """
     from diagchd_batch.exports.chosen_images import StudyChoice
-    from diagchd_batch.runs.export import write_dicom
+    from diagchd_batch.runs.export import is_pacs, write_dicom
 
+    needs_yes = is_pacs(destination) and not yes
     done = write_dicom(
         open_workspace(output, private_uri),
         destination,
         run_id,
         choice=StudyChoice(tuple(study), where),
         captures=secondary_capture,
-        dry_run=dry_run,
+        dry_run=dry_run or needs_yes,
         on_note=say,
     )
     if as_json:
@@ -157,7 +161,9 @@ def dicom(
         say(f"no objects for image {source.image_id} of study {source.study_id}: {source.code}")
     for stored in done.failed:
         say(f"not stored: {stored.identity.shown}: {stored.reason}")
-    if dry_run:
+    if needs_yes:
+        say("nothing was sent to the PACS; add --yes to send these objects")
+    elif dry_run:
         say("this was a dry run; nothing was written")
     else:
         say("these objects name patients; keep them where such data belong. They are for research, not for diagnosis")

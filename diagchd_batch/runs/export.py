@@ -22,10 +22,11 @@ from diagchd_batch.scoring.driver.run_identity.archive_binding import InputRoot
 from diagchd_batch.sources import Source, open_source
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.plan.planned_images import PlannedImage
-from diagchd_batch.uris import is_local_path, join_uri
+from diagchd_batch.uris import DICOMWEB_SCHEMES, is_local_path, join_uri, scheme_of, without_query
 from diagchd_batch.workspace import Workspace
 
 if TYPE_CHECKING:
+    from diagchd_batch.exports.dicom.destination import Destination
     from diagchd_batch.exports.dicom.export_studies import DicomExport
 
 
@@ -108,7 +109,7 @@ def write_dicom(
 
     Args:
         workspace: The output that holds the run. Its private tree must be readable.
-        destination: A folder outside every output, or in the private tree.
+        destination: A folder outside every output, or in the private tree; or a PACS, ``dicomweb+https://host/path``.
         run_id: The run; the latest finished one by default.
         choice: The studies; all of them by default.
         captures: Whether to write Secondary Captures with the outlines, too.
@@ -124,20 +125,17 @@ def write_dicom(
         StorageFault: The archive or the destination cannot be reached.
     """
     from diagchd_batch.exports.dicom.export_studies import export_studies
-    from diagchd_batch.exports.dicom.folder import FolderDestination
     from diagchd_batch.exports.dicom.scored_frames import ScoringModel
     from diagchd_batch.exports.dicom.scored_sources import ScoredSources
 
     refuse_unfinished_deletion(workspace.private)
     record = chosen_run(workspace, run_id, on_note)
-    if not is_local_path(destination):
-        raise UsageError(f"{destination} is no folder, and DICOM objects name patients; name a folder on this machine")
     inputs = _RunInputs(workspace)
     return export_studies(
         chosen_images(workspace, record.run_id, choice),
         {of_run.run_id: ScoringModel.of_run(of_run) for of_run in workspace.runs(on_damaged=lambda *_: None)},
         ScoredSources(workspace, inputs.archive, inputs.has_scored_bytes),
-        FolderDestination(destination, workspace, dry_run=dry_run),
+        _dicom_destination(workspace, destination, dry_run=dry_run),
         captures=captures,
         dry_run=dry_run,
     )
@@ -170,6 +168,30 @@ def write_label_pngs(
     record = chosen_run(workspace, run_id, on_note)
     images = chosen_images(workspace, record.run_id, choice)
     return export_label_pngs(images, open_store(destination), workspace.storage)
+
+
+def _dicom_destination(workspace: Workspace, destination: str, *, dry_run: bool) -> "Destination":
+    if is_pacs(destination):
+        from diagchd_batch.exports.dicom.pacs import PacsDestination
+
+        return PacsDestination(destination)
+    if not is_local_path(destination):
+        raise UsageError(
+            f"{without_query(destination)} is neither a folder nor a PACS, and DICOM objects name patients; name a "
+            "folder of this machine or dicomweb+https://host/path"
+        )
+    from diagchd_batch.exports.dicom.folder import FolderDestination
+
+    return FolderDestination(destination, workspace, dry_run=dry_run)
+
+
+def is_pacs(destination: str) -> bool:
+    """Return whether a destination of `write_dicom` is a PACS and no folder.
+
+    Args:
+        destination: The destination.
+    """
+    return scheme_of(destination) in DICOMWEB_SCHEMES
 
 
 class _RunInputs:

@@ -76,39 +76,40 @@ def export_studies(
     """
     done = DicomExport(destination.uri, dry_run)
     studies: set[str] = set()
+    batch: list[NewObject] = []
     for image in images:
         try:
             data, limits = sources.read(image)
-            if not DicomReader().recognizes(data):
-                raise UsageError(
-                    f"image {image.image_id} of study {image.study_id} is no DICOM object, so there is no study in a "
-                    "PACS that its results belong to; choose other studies with --study or --where, or write its masks "
-                    "as pictures with `diagchd-batch export png`"
-                )
-            batch: list[NewObject] = []
+            _refuse_other_formats(image, data)
             for planned in objects_of_image(models[image.run_id], image, data, limits, captures=captures):
                 if destination.has(planned.identity):
                     done.n_there += 1
                     continue
                 batch.append(NewObject(planned.identity, planned.make()))
-                size = sum(len(new.data) for new in batch)
-                if len(batch) >= destination.max_batch or size >= _MAX_BATCH_BYTES:
+                if len(batch) >= destination.max_batch or sum(len(new.data) for new in batch) >= _MAX_BATCH_BYTES:
                     _store(batch, destination, done)
-                    batch = []
-            _store(batch, destination, done)
         except ItemError as error:
             done.unusable.append(UnusableSource(image.study_id, image.image_id, error.code.value))
             continue
         studies.add(image.study_id)
         done.n_images += 1
-        done.n_studies = len(studies)
+    done.n_studies = len(studies)
+    _store(batch, destination, done)
     return done
 
 
+def _refuse_other_formats(image: ChosenImage, data: bytes) -> None:
+    if not DicomReader().recognizes(data):
+        raise UsageError(
+            f"image {image.image_id} of study {image.study_id} is no DICOM object, so there is no study in a PACS that "
+            "its results belong to; choose other studies with --study or --where, or write its masks as pictures with "
+            "`diagchd-batch export png`"
+        )
+
+
 def _store(batch: list[NewObject], destination: Destination, done: DicomExport) -> None:
-    if not batch:
-        return
-    for stored in destination.store(batch, dry_run=done.dry_run):
+    """Store a batch and empty it."""
+    for stored in destination.store(batch, dry_run=done.dry_run) if batch else ():
         if stored.outcome is Outcome.STORED:
             kind = stored.identity.kind.value
             done.n_stored[kind] = done.n_stored.get(kind, 0) + 1
@@ -116,3 +117,4 @@ def _store(batch: list[NewObject], destination: Destination, done: DicomExport) 
             done.n_there += 1
         else:
             done.failed.append(stored)
+    batch.clear()

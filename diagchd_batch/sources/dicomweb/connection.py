@@ -11,8 +11,9 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn, TypeVar
 
@@ -44,7 +45,17 @@ DICOM_JSON = "application/dicom+json, application/json"
 
 _MAX_JSON_BYTES = 256 << 20
 _WITH_BODY = (200, 206)
+_OF_STORED = (200, 202, 409)
 _NO_RESULT = 204
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    params: Sequence[tuple[str, str]] = ()
+    body: bytes | None = None
 
 
 class DicomwebConnection:
@@ -99,6 +110,36 @@ class DicomwebConnection:
         Raises:
             RequestFailedError: The failure is permanent, or the time is up.
         """
+        return self._exchange(_Request("GET", path, {"Accept": accept}, params), _WITH_BODY, consume, timeout_s)
+
+    def post(
+        self, path: str, body: bytes, content_type: str, consume: Callable[[requests.Response, float], T]
+    ) -> T | None:
+        """Return what `consume` makes of the answer to a POST request that stores instances (STOW-RS).
+
+        It is repeated like a GET request: a server that is sent an instance twice keeps one.
+
+        Args:
+            path: The path below the base URL.
+            body: The body.
+            content_type: Its media type.
+            consume: Called with an answer whose body was not read, and with the deadline, as `time.monotonic` counts.
+                The status says whether all instances were stored (200), some (202) or none (409).
+
+        Raises:
+            RequestFailedError: The failure is permanent, or the time is up.
+        """
+        request = _Request("POST", path, {"Accept": DICOM_JSON, "Content-Type": content_type}, body=body)
+        return self._exchange(request, _OF_STORED, consume, None)
+
+    def _exchange(
+        self,
+        request: _Request,
+        with_body: Collection[int],
+        consume: Callable[[requests.Response, float], T],
+        timeout_s: float | None,
+    ) -> T | None:
+        """Send a request until it succeeds or is not worth another attempt. See `get`."""
         limit_s = self.object_timeout_s if timeout_s is None else timeout_s
         renewed = False
 
@@ -108,10 +149,10 @@ class DicomwebConnection:
             failure = None
             with self._limit.slot():
                 try:
-                    with closing(self._send(opened, path, accept, params)) as answer:
+                    with closing(self._send(opened, request)) as answer:
                         if answer.status_code == _NO_RESULT:
                             return None
-                        if answer.status_code in _WITH_BODY:
+                        if answer.status_code in with_body:
                             return consume(answer, time.monotonic() + limit_s)
                         failure = classify_status(answer.status_code, answer.headers.get("Retry-After"))
                 except REQUEST_ERRORS as error:
@@ -178,14 +219,14 @@ class DicomwebConnection:
             text += f" (retried for {self.object_timeout_s:g} s)"
         raise StorageFault(f"{self.address.place} {text} [{failure.code}]") from None
 
-    def _send(
-        self, opened: tuple[requests.Session, Credentials], path: str, accept: str, params: Sequence[tuple[str, str]]
-    ) -> requests.Response:
+    def _send(self, opened: tuple[requests.Session, Credentials], request: _Request) -> requests.Response:
         session, credentials = opened
-        return session.get(
-            self.address.base_url + path,
-            params=list(params),
-            headers={"Accept": accept},
+        return session.request(
+            request.method,
+            self.address.base_url + request.path,
+            params=list(request.params),
+            data=request.body,
+            headers=request.headers,
             auth=credentials.auth,
             cert=credentials.client_certificate,
             # Given with each request, because a variable such as REQUESTS_CA_BUNDLE would replace the session's own.
