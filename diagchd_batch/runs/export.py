@@ -26,8 +26,8 @@ from diagchd_batch.uris import DICOMWEB_SCHEMES, is_local_path, join_uri, scheme
 from diagchd_batch.workspace import Workspace
 
 if TYPE_CHECKING:
-    from diagchd_batch.exports.dicom.destination import Destination
     from diagchd_batch.exports.dicom.export_studies import DicomExport
+    from diagchd_batch.exports.dicom.storing.destination import Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def write_dicom(
         StorageFault: The archive or the destination cannot be reached.
     """
     from diagchd_batch.exports.dicom.export_studies import export_studies
-    from diagchd_batch.exports.dicom.scored_frames import ScoringModel
+    from diagchd_batch.exports.dicom.objects.scored_frames import ScoringModel
     from diagchd_batch.exports.dicom.scored_sources import ScoredSources
 
     refuse_unfinished_deletion(workspace.private)
@@ -172,7 +172,7 @@ def write_label_pngs(
 
 def _dicom_destination(workspace: Workspace, destination: str, *, dry_run: bool) -> "Destination":
     if is_pacs(destination):
-        from diagchd_batch.exports.dicom.pacs import PacsDestination
+        from diagchd_batch.exports.dicom.storing.pacs import PacsDestination
 
         return PacsDestination(destination)
     if not is_local_path(destination):
@@ -180,7 +180,7 @@ def _dicom_destination(workspace: Workspace, destination: str, *, dry_run: bool)
             f"{without_query(destination)} is neither a folder nor a PACS, and DICOM objects name patients; name a "
             "folder of this machine or dicomweb+https://host/path"
         )
-    from diagchd_batch.exports.dicom.folder import FolderDestination
+    from diagchd_batch.exports.dicom.storing.folder import FolderDestination
 
     return FolderDestination(destination, workspace, dry_run=dry_run)
 

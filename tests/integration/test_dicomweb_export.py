@@ -8,7 +8,7 @@ from typing import Any
 import pydicom
 import pytest
 
-from diagchd_batch.exports.dicom.dataset_differences import differences
+from diagchd_batch.exports.dicom.storing.dataset_differences import differences
 from diagchd_batch.sources import open_source
 from diagchd_batch.sources.dicomweb.address import instance_key
 from tests.support.command_line import Ended, diagchd_batch

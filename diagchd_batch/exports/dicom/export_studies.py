@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from diagchd_batch.errors import ItemError, UsageError
 from diagchd_batch.exports.chosen_images import ChosenImage
-from diagchd_batch.exports.dicom.destination import Destination, NewObject, Outcome, Stored
 from diagchd_batch.exports.dicom.image_objects import objects_of_image
-from diagchd_batch.exports.dicom.scored_frames import ScoringModel
+from diagchd_batch.exports.dicom.objects.scored_frames import ScoringModel
 from diagchd_batch.exports.dicom.scored_sources import ScoredSources
+from diagchd_batch.exports.dicom.storing.destination import Destination, NewObject, Outcome, Stored
 from diagchd_batch.images.formats.dicom import DicomReader
 
 _MAX_BATCH_BYTES = 32 << 20

@@ -9,13 +9,13 @@ from pydicom.dataset import Dataset
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.exports.chosen_images import ChosenImage, Row
-from diagchd_batch.exports.dicom.derived_uids import ObjectKind, derived_uid
-from diagchd_batch.exports.dicom.destination import ObjectIdentity
-from diagchd_batch.exports.dicom.measurement_report import measurement_report, report_uid
-from diagchd_batch.exports.dicom.scored_frames import ScoringModel, scored_frame
-from diagchd_batch.exports.dicom.secondary_capture import capture_uid, secondary_capture
-from diagchd_batch.exports.dicom.segmentation import segmentation, segmentation_uid
-from diagchd_batch.exports.dicom.source_object import SourceObject
+from diagchd_batch.exports.dicom.objects.derived_uids import ObjectKind, derived_uid
+from diagchd_batch.exports.dicom.objects.measurement_report import measurement_report, report_uid
+from diagchd_batch.exports.dicom.objects.scored_frames import ScoringModel, scored_frame
+from diagchd_batch.exports.dicom.objects.secondary_capture import capture_uid, secondary_capture
+from diagchd_batch.exports.dicom.objects.segmentation import segmentation, segmentation_uid
+from diagchd_batch.exports.dicom.objects.source_object import SourceObject
+from diagchd_batch.exports.dicom.storing.destination import ObjectIdentity
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.formats import open_image
 from diagchd_batch.images.limits import DecodeLimits

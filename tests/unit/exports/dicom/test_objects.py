@@ -14,11 +14,11 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from diagchd_batch.exports.dicom.measurement_report import measurement_report
-from diagchd_batch.exports.dicom.scored_frames import ScoredFrame, ScoringModel
-from diagchd_batch.exports.dicom.secondary_capture import rendered, secondary_capture
-from diagchd_batch.exports.dicom.segmentation import segmentation
-from diagchd_batch.exports.dicom.source_object import SourceObject
+from diagchd_batch.exports.dicom.objects.measurement_report import measurement_report
+from diagchd_batch.exports.dicom.objects.scored_frames import ScoredFrame, ScoringModel
+from diagchd_batch.exports.dicom.objects.secondary_capture import rendered, secondary_capture
+from diagchd_batch.exports.dicom.objects.segmentation import segmentation
+from diagchd_batch.exports.dicom.objects.source_object import SourceObject
 from tests.support.scored_dicom import CLIP, STILL, drawn_mask, example, file_bytes
 
 MODEL = ScoringModel(

@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
-from diagchd_batch.exports.dicom.dataset_differences import differences
+from diagchd_batch.exports.dicom.storing.dataset_differences import differences
 from tests.support.command_line import Ended, diagchd_batch
 from tests.support.scored_dicom import CLIP, STILL, ScoredDicom, example, file_bytes, scored_dicom
 from tests.unit.exports.dicom.fake_pacs import FakePacs

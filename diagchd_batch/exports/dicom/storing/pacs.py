@@ -10,8 +10,8 @@ import requests
 
 from diagchd_batch.config.job_file import DicomwebConfig
 from diagchd_batch.errors import ItemError, UsageError
-from diagchd_batch.exports.dicom.dataset_differences import differences
-from diagchd_batch.exports.dicom.destination import NewObject, ObjectIdentity, Outcome, Stored
+from diagchd_batch.exports.dicom.storing.dataset_differences import differences
+from diagchd_batch.exports.dicom.storing.destination import NewObject, ObjectIdentity, Outcome, Stored
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources import open_source
 from diagchd_batch.sources.dicomweb.address import instance_key, parse_address

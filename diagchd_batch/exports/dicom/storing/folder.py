@@ -9,7 +9,7 @@ from diagchd_batch.exports.destinations import (
     check_private,
     claim_growing,
 )
-from diagchd_batch.exports.dicom.destination import NewObject, ObjectIdentity, Outcome, Stored
+from diagchd_batch.exports.dicom.storing.destination import NewObject, ObjectIdentity, Outcome, Stored
 from diagchd_batch.results.output import Output
 from diagchd_batch.storage import open_store
 

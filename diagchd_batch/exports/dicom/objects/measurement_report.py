@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
-from diagchd_batch.exports.dicom.derived_uids import ObjectKind, derived_uid, device_uid
-from diagchd_batch.exports.dicom.research_marks import (
+from diagchd_batch.exports.dicom.objects.derived_uids import ObjectKind, derived_uid, device_uid
+from diagchd_batch.exports.dicom.objects.research_marks import (
     RESEARCH,
     SIMULATED,
     coding_scheme,
@@ -19,9 +19,9 @@ from diagchd_batch.exports.dicom.research_marks import (
     own_code,
     series_description,
 )
-from diagchd_batch.exports.dicom.scored_frames import MAKER, ScoredFrame, ScoringModel
-from diagchd_batch.exports.dicom.segmentation import SEGMENTS, segmentation_uid
-from diagchd_batch.exports.dicom.source_object import SourceObject
+from diagchd_batch.exports.dicom.objects.scored_frames import MAKER, ScoredFrame, ScoringModel
+from diagchd_batch.exports.dicom.objects.segmentation import SEGMENTS, segmentation_uid
+from diagchd_batch.exports.dicom.objects.source_object import SourceObject
 from diagchd_batch.images.quality import QUALITY_FLAGS
 from diagchd_batch.results.columns import CLASSES
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from diagchd_batch.exports.dicom.derived_uids import ObjectKind
+from diagchd_batch.exports.dicom.objects.derived_uids import ObjectKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 from scipy import ndimage
 
-from diagchd_batch.exports.dicom.derived_uids import ObjectKind, derived_uid
-from diagchd_batch.exports.dicom.research_marks import equipment, finish, mark, series_description
-from diagchd_batch.exports.dicom.scored_frames import MAKER, ScoredFrame, ScoringModel
-from diagchd_batch.exports.dicom.segmentation import SEGMENTS
-from diagchd_batch.exports.dicom.source_object import SourceObject
+from diagchd_batch.exports.dicom.objects.derived_uids import ObjectKind, derived_uid
+from diagchd_batch.exports.dicom.objects.research_marks import equipment, finish, mark, series_description
+from diagchd_batch.exports.dicom.objects.scored_frames import MAKER, ScoredFrame, ScoringModel
+from diagchd_batch.exports.dicom.objects.segmentation import SEGMENTS
+from diagchd_batch.exports.dicom.objects.source_object import SourceObject
 from diagchd_batch.results.columns import CLASSES
 
 SERIES_NUMBER = 9303

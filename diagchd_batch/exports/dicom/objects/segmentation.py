@@ -8,10 +8,10 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from diagchd_batch.exports.dicom.derived_uids import ObjectKind, derived_uid
-from diagchd_batch.exports.dicom.research_marks import equipment, finish, mark, series_description
-from diagchd_batch.exports.dicom.scored_frames import MAKER, ScoredFrame, ScoringModel
-from diagchd_batch.exports.dicom.source_object import SourceObject
+from diagchd_batch.exports.dicom.objects.derived_uids import ObjectKind, derived_uid
+from diagchd_batch.exports.dicom.objects.research_marks import equipment, finish, mark, series_description
+from diagchd_batch.exports.dicom.objects.scored_frames import MAKER, ScoredFrame, ScoringModel
+from diagchd_batch.exports.dicom.objects.source_object import SourceObject
 from diagchd_batch.results.columns import CLASSES
 
 SEGMENTS = (

@@ -11,9 +11,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UID
 from pydicom.valuerep import DA, DT, TM
 
-from diagchd_batch.exports.dicom.derived_uids import device_uid
-from diagchd_batch.exports.dicom.scored_frames import MAKER, ScoringModel
-from diagchd_batch.exports.dicom.source_object import SourceObject
+from diagchd_batch.exports.dicom.objects.derived_uids import device_uid
+from diagchd_batch.exports.dicom.objects.scored_frames import MAKER, ScoringModel
+from diagchd_batch.exports.dicom.objects.source_object import SourceObject
 
 RESEARCH = "RESEARCH USE ONLY"
 SIMULATED = "SIMULATED"

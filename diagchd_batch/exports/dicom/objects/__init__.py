@@ -1,0 +1,1 @@
+"""The objects: what is in each, and which UID it has."""

@@ -1,0 +1,1 @@
+"""Where objects go: a folder or a PACS."""
