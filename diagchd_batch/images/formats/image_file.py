@@ -150,7 +150,13 @@ class PartsReader(ImageReader, Protocol):
 
 @runtime_checkable
 class PartsFile(ImageFile, Protocol):
-    """An `ImageFile` that knows where the bytes of each frame are."""
+    """An `ImageFile` that knows where the bytes of each frame are.
+
+    Attributes:
+        has_frame_offsets: Whether a frame can be found without passing those before it.
+    """
+
+    has_frame_offsets: bool
 
     def stored_bytes(self, index: int) -> bytes:
         """Return the bytes of a frame as the file has them, compressed or not.

@@ -170,7 +170,7 @@ class FileReader:
         if decoder.opens_parts and self._may_need_a_part(image):
             n_frames = decoder.open(self._parts_of(image))
             frames = chosen_frames(self._frame_rule, image.frames, n_frames)
-            if len(frames) < n_frames:
+            if len(frames) < n_frames and decoder.has_frame_offsets:
                 source.digest_of = DIGEST_OF_FRAMES
                 return n_frames, frames, hashlib.sha256()
         data, source.sha256 = self._read_planned(image.uri, image.size_bytes, image.etag, image.modified_ns)

@@ -95,6 +95,11 @@ class Decoder(Protocol):
         """
         ...
 
+    @property
+    def has_frame_offsets(self) -> bool:
+        """Whether a frame of the file that was opened last can be found without passing those before it."""
+        ...
+
     def stored_bytes(self, index: int) -> bytes:
         """Return the bytes of frame `index` (from 0) of a file that was opened in parts, as the file has them."""
         ...
@@ -154,6 +159,11 @@ class InProcessDecoder:
     def concurrent_frames(self) -> bool:
         """See `Decoder`."""
         return self._file is not None and self._file.concurrent_frames
+
+    @property
+    def has_frame_offsets(self) -> bool:
+        """See `Decoder`."""
+        return isinstance(self._file, PartsFile) and self._file.has_frame_offsets
 
     def open(self, data: bytes | ByteRanges) -> int:
         """See `Decoder.open`."""

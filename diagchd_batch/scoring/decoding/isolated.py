@@ -143,6 +143,7 @@ class IsolatedDecoder:
 
     opens_parts = False
     concurrent_frames = False
+    has_frame_offsets = False
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class DicomFile:
         self._description = describe_pixels(header, limits)
         self._frames = locate_frames(header, pixels, self._description)
         self.n_frames = self._frames.n_frames
+        self.has_frame_offsets = self._frames.has_frame_offsets
         if self.n_frames > limits.max_frames:
             raise ItemError(FailureCode.TOO_LARGE, f"more than {limits.max_frames} frames")
         self._times_ms = frame_times_ms(header.dataset, self.n_frames)

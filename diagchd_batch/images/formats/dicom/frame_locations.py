@@ -12,7 +12,8 @@ from diagchd_batch.images.formats.dicom.pixel_description import SUBSAMPLED, Pix
 
 _ITEM = 0xFFFEE000
 _SEQUENCE_END = 0xFFFEE0DD
-_MAX_FRAGMENTS = 200_000
+MAX_FRAGMENTS = 200_000
+"""The largest number of fragments of a file that are looked at."""
 
 # What a frame begins with: JPEG and JPEG-LS, or JPEG 2000.
 _FRAME_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51")
@@ -27,10 +28,12 @@ class FrameLocations(Protocol):
     Attributes:
         n_frames: Number of frames that the file has or claims to have.
         is_subsampled: Whether the frames are uncompressed and hold the colours of two neighbours once.
+        has_frame_offsets: Whether a frame can be found without passing those before it.
     """
 
     n_frames: int
     is_subsampled: bool
+    has_frame_offsets: bool
 
     def read(self, index: int) -> bytes:
         """Return the bytes of a frame, counted from 0.
@@ -67,7 +70,10 @@ class UncompressedFrames:
     Attributes:
         n_frames: See `FrameLocations`.
         is_subsampled: See `FrameLocations`. Files that declare it often store RGB.
+        has_frame_offsets: See `FrameLocations`.
     """
+
+    has_frame_offsets = True
 
     def __init__(self, header: DicomHeader, pixels: PixelElement, description: PixelDescription) -> None:
         assert pixels.length is not None
@@ -107,6 +113,7 @@ class EncapsulatedFrames:
     Attributes:
         n_frames: See `FrameLocations`.
         is_subsampled: See `FrameLocations`.
+        has_frame_offsets: See `FrameLocations`.
     """
 
     is_subsampled = False
@@ -125,6 +132,7 @@ class EncapsulatedFrames:
             self.n_frames = description.n_frames
         if len(self._offsets) != self.n_frames:
             self._offsets = []
+        self.has_frame_offsets = bool(self._offsets) or self.n_frames == 1
 
     def read(self, index: int) -> bytes:
         """See `FrameLocations.read`."""
@@ -142,7 +150,7 @@ class EncapsulatedFrames:
         table, code = value_of(header.dataset, "ExtendedOffsetTable"), "Q"
         if not isinstance(table, bytes) or not table:
             # A table has four bytes for each frame, and a longer one is not read. It would be no table.
-            table, code = (self._body.read(start, length) if length <= 4 * _MAX_FRAGMENTS else b""), "I"
+            table, code = (self._body.read(start, length) if length <= 4 * MAX_FRAGMENTS else b""), "I"
         size = struct.calcsize(code)
         offsets = list(struct.unpack(f"<{len(table) // size}{code}", table[: len(table) // size * size]))
         ascending = all(before < after for before, after in pairwise(offsets))
@@ -156,7 +164,7 @@ class EncapsulatedFrames:
         is_last = index + 1 == len(self._offsets)
         end = self._body.size_bytes if is_last else self._first + self._offsets[index + 1]
         spans: list[Span] = []
-        while position < end and len(spans) < _MAX_FRAGMENTS:
+        while position < end and len(spans) < MAX_FRAGMENTS:
             tag, length = self._item(position)
             if tag == _SEQUENCE_END and is_last:
                 break
@@ -179,7 +187,7 @@ class EncapsulatedFrames:
         spans: list[Span] = []
         starts: list[bool] = []
         position = self._first
-        while len(spans) < _MAX_FRAGMENTS:
+        while len(spans) < MAX_FRAGMENTS:
             tag, length = self._item(position)
             if tag != _ITEM or length == UNDEFINED_LENGTH:
                 break

@@ -120,8 +120,8 @@ def written(dataset: Dataset, syntax: UID = ExplicitVRLittleEndian, *, preamble:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if "PixelData" in dataset and not syntax.is_encapsulated:
-            dataset["PixelData"].VR = "OW" if dataset.BitsAllocated == 16 else "OB"
-        if syntax == "1.2.840.10008.1.2.2" and "PixelData" in dataset and dataset.BitsAllocated == 16:
+            dataset["PixelData"].VR = "OW" if dataset.get("BitsAllocated") == 16 else "OB"
+        if syntax == "1.2.840.10008.1.2.2" and "PixelData" in dataset and dataset.get("BitsAllocated") == 16:
             dataset.PixelData = np.frombuffer(dataset.PixelData, np.uint16).byteswap().tobytes()
         dataset.save_as(
             buffer,
