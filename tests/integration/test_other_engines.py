@@ -1,13 +1,17 @@
 """The lines of docs/other_engines.md that the page calls tested, on two runs, an increment, a comparison and failures.
 
 Engines that are no dependency are tested with -m slow. Where one is not installed its test is skipped, or fails if the
-environment variable REQUIRE_ENGINES is set, as in `.ci/run`.
+environment variable REQUIRE_ENGINES is set, as in `.ci/run`. Engines that need other versions than this package run in
+the interpreter that ENGINES_APART names, which has what tests/support/engines_apart.txt lists.
 """
 
 import importlib.util
 import io
 import os
+import pickle
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,13 +32,31 @@ from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import add_run, with_run
 from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.results.query.database import open_query
+from tests.support.engines_apart import engines_apart, missing_engine
 from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
 from tests.support.queries_page import filled_in
 
 PAGE = Path(__file__).parents[2] / "docs" / "other_engines.md"
 BLOCKS = dict(re.findall(r"<!-- engine: (\w+) -->\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
-BY_HAND = {"daft"}
-OPTIONAL = ("fastparquet", "polars", "datafusion", "chdb")
+OPTIONAL = ("fastparquet", "polars", "datafusion", "chdb", "daft", "ray")
+APART = ("daft", "ray")
+"""Engines that run in a process of their own. Ray has this interpreter, daft that of `ENGINES_APART`."""
+
+_KEEP_RESULTS = """
+import os, pathlib, pickle
+
+def rows(value):
+    if hasattr(value, "to_arrow"):  # daft
+        return value.to_arrow().to_pylist()
+    return value.take_all() if hasattr(value, "take_all") else value  # Ray Data
+
+names = ("predictions", "counts", "current", "joined", "masks", "pictures")
+found = {name: rows(globals()[name]) for name in names if name in globals()}
+pathlib.Path(FILE).write_bytes(pickle.dumps(found))
+if "ray" not in globals():
+    os._exit(0)  # threads of daft can crash the interpreter's end
+"""
+
 FIRST, INCREMENT, OTHER = "first", "increment", "2026-other"
 COLUMNS = ("run_id", "subject_id", "study_id", "image_id", "frame", "status", "error_code", "chd_probability")
 
@@ -87,6 +109,8 @@ READERS: dict[str, Callable[[Any], list[Row]]] = {
     "duckdb": arrow_rows,
     "datafusion": arrow_rows,
     "chdb": arrow_rows,
+    "daft": list,
+    "ray": lambda rows: [{"run_id": row["run"], **row, "size": row.get("count()")} for row in rows],
 }
 
 
@@ -106,19 +130,31 @@ def picked(rows: list[Row], *columns: str) -> Counter[tuple[Any, ...]]:
 
 
 def test_the_page_has_a_block_for_each_engine() -> None:
-    assert set(BLOCKS) == {"decode", *READERS, *BY_HAND}
+    assert set(BLOCKS) == {"decode", *READERS}
+
+
+def run_lines(name: str, output: str, directory: Path) -> dict[str, Any]:
+    """Run the page's lines of an engine and return the variables that they set."""
+    found: dict[str, Any] = {}
+    exec(BLOCKS["decode"], found)
+    lines = filled_in(BLOCKS[name], OUTPUT=output, RUN_A=INCREMENT)
+    if name not in APART:
+        exec(lines, found)
+        return found
+    kept = directory / "found.pickle"
+    python = engines_apart() if name == "daft" else sys.executable
+    program = BLOCKS["decode"] + lines + _KEEP_RESULTS.replace("FILE", repr(str(kept)))
+    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
+    done = subprocess.run([python, "-c", program], capture_output=True, text=True, env=environment, cwd=directory)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return found | pickle.loads(kept.read_bytes())
 
 
 @pytest.mark.parametrize("name", map(engine, READERS))
-def test_the_lines_of_an_engine_give_what_our_own_reader_gives(made: MadeOutput, name: str) -> None:
-    if importlib.util.find_spec(name) is None:
-        message = f"{name} is not installed; install '.[test-engines]'"
-        if os.environ.get("REQUIRE_ENGINES"):
-            pytest.fail(message)
-        pytest.skip(message)
-    found: dict[str, Any] = {}
-    exec(BLOCKS["decode"], found)
-    exec(filled_in(BLOCKS[name], OUTPUT=made.output.uri, RUN_A=INCREMENT), found)
+def test_the_lines_of_an_engine_give_what_our_own_reader_gives(made: MadeOutput, name: str, tmp_path: Path) -> None:
+    if name not in APART and importlib.util.find_spec(name) is None:
+        missing_engine(name, "install '.[test-engines]'")
+    found = run_lines(name, made.output.uri, tmp_path)
     rows_of = READERS[name]
     output = open_output(made.output.uri)
     own = output.predictions().to_table().to_pylist()
@@ -140,10 +176,14 @@ def test_the_lines_of_an_engine_give_what_our_own_reader_gives(made: MadeOutput,
         np.testing.assert_array_equal(decoded, expected)
     if name == "fastparquet":  # its part of the page opens tables, and goes on as with pandas
         return
+    if name == "ray":  # its rows that count are taken with another engine
+        found["pictures"] = [row["mask"] for row in found["pictures"]]
     pictures = Counter(picture.tobytes() for picture in found["pictures"])
     assert pictures == Counter(
         output.mask(row["image_id"], row["frame"], run_id=row["run_id"]).tobytes() for row in scored_rows
     )
+    if name == "ray":
+        return
 
     current = output.current_predictions(INCREMENT).to_pylist()
     assert len(current) == 5 and {row["run_id"] for row in current} == {FIRST, INCREMENT}
