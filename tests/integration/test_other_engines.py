@@ -2,7 +2,7 @@
 
 Engines that are no dependency are tested with -m slow. Where one is not installed its test is skipped, or fails if the
 environment variable REQUIRE_ENGINES is set, as in `.ci/run`. Engines that need other versions than this package run in
-the interpreter that ENGINES_APART names, which has what tests/support/engines_apart.txt lists.
+the interpreter that ENGINES_APART names, which has what tests/support/queries/engines_apart.txt lists.
 """
 
 import importlib.util
@@ -32,9 +32,9 @@ from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import add_run, with_run
 from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.results.query.database import open_query
-from tests.support.engines_apart import engines_apart, missing_engine
 from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
-from tests.support.queries_page import filled_in
+from tests.support.queries.engines_apart import engines_apart, missing_engine
+from tests.support.queries.queries_page import filled_in
 
 PAGE = Path(__file__).parents[2] / "docs" / "other_engines.md"
 BLOCKS = dict(re.findall(r"<!-- engine: (\w+) -->\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))

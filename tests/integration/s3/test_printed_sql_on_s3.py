@@ -14,8 +14,8 @@ from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.storage import open_store
 from tests.support.command_line import diagchd_batch
-from tests.support.engines_apart import engines_apart
 from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
+from tests.support.queries.engines_apart import engines_apart
 
 pytestmark = [pytest.mark.s3, pytest.mark.slow]
 

@@ -16,7 +16,7 @@ from diagchd_batch.errors import RunFault
 from diagchd_batch.results.derived_tables import write_lineage_tables, write_run_table
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import read_run_record, write_run_record
-from tests.support.queries_page import file_statements, filled_in, pandas_blocks
+from tests.support.queries.queries_page import file_statements, filled_in, pandas_blocks
 from tests.unit.results.made_lineage import MadeLineage
 from tests.unit.results.made_run import MadePlan, run_record
 

@@ -23,7 +23,7 @@ from diagchd_batch.results.columns import SOURCES
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from tests.support.evaluated_runs import FAILED, RUN_ID, MadeOutput, MadeStudy
-from tests.support.queries_page import PAGE, file_statements, filled_in, statements
+from tests.support.queries.queries_page import PAGE, file_statements, filled_in, statements
 
 LATER = "aaaaaaaa-4e5f6071-1"
 DIGEST = "abcdef" + "0" * 58

@@ -26,7 +26,7 @@ from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from tests.support.evaluated_runs import MadeOutput, MadeStudy
-from tests.support.queries_page import file_statements, filled_in, pandas_blocks, statements
+from tests.support.queries.queries_page import file_statements, filled_in, pandas_blocks, statements
 
 OTHER_DIGEST = "abcdef" + "0" * 58
 

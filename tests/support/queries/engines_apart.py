@@ -19,5 +19,5 @@ def engines_apart() -> str:
         return python
     missing_engine(
         "an engine",
-        "make a virtual environment from tests/support/engines_apart.txt and set ENGINES_APART to its Python",
+        "make a virtual environment from tests/support/queries/engines_apart.txt and set ENGINES_APART to its Python",
     )
