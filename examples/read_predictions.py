@@ -14,12 +14,13 @@ arguments = parser.parse_args()
 output = open_output(arguments.output)
 
 # One row is a frame, or a file that failed. `predictions()` is a pyarrow data set, so pass the columns that you need.
-columns = ["run_id", "study_id", "status", "error_code", "chd_probability", "quality_flags"]
+columns = ["run_id", "study_id", "image_id", "status", "error_code", "chd_probability", "quality_flags"]
 frames = output.predictions().to_table(columns=columns).to_pandas()
 print(f"{len(frames)} frames of {frames['study_id'].nunique()} studies")
 
 scored = frames[frames["status"] == "ok"]
-studies = scored.groupby("study_id")["chd_probability"].agg(["mean", "max", "count"])
+images = scored.groupby(["study_id", "image_id"])["chd_probability"].mean()  # a clip counts as much as a still
+studies = images.groupby("study_id").agg(["mean", "max", "count"])
 print("\nThe five studies with the highest mean probability:")
 print(studies.sort_values("mean", ascending=False).head(5).round(3).to_string())
 

@@ -79,8 +79,12 @@ def choose_cases(
         )
 
         def frames(condition: str, order: str, *values: object) -> list[Case]:
+            """Return the first frames in an order, one of each image, so that a clip does not fill a group."""
             found = connection.sql(
-                f"SELECT * FROM frames WHERE {condition} ORDER BY {order}, image_id, frame LIMIT {n:d}", params=values
+                f"SELECT * FROM frames WHERE {condition} "
+                f"QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY {order}, frame) = 1 "
+                f"ORDER BY {order}, image_id, frame LIMIT {n:d}",
+                params=values,
             )
             rows = found.to_arrow_table().to_pylist()
             return [Case(**{**row, "flags": tuple(row["flags"] or ())}) for row in rows]

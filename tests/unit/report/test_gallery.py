@@ -73,6 +73,15 @@ def test_worst_best_and_flagged(made: MadeOutput) -> None:
     assert set(groups) == {"Lowest Dice", "Highest Dice", "Flagged"}
 
 
+def test_a_clip_is_shown_once_in_a_group(made: MadeOutput) -> None:
+    loop = [{**overlap(share), "quality_flags": ["unsure"]} for share in (0.3, 0.2, 0.4, 0.9)]
+    made.write_run([MadeStudy("loop", [loop]), MadeStudy("still", [[overlap(0.5)]])])
+    groups = _cases(made)
+    assert [(case.frame, round(case.dice, 2)) for case in groups["Lowest Dice"]] == [(1, 0.2), (0, 0.5)]
+    assert [(case.frame, round(case.dice, 2)) for case in groups["Highest Dice"]] == [(3, 0.9), (0, 0.5)]
+    assert [case.frame for case in groups["Flagged"]] == [0]
+
+
 def test_a_wrong_call_is_shown_by_the_frame_that_speaks_most_for_it(made: MadeOutput) -> None:
     made.write_run([MadeStudy("s", [[0.7, 0.9, 0.8], [0.1]])])
     worst = [
