@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from diagchd_batch import output_layout
-from diagchd_batch.errors import UsageError
+from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.evaluation.tables.schemas import TABLES
-from diagchd_batch.images.regions.frame_region import labels_on_source, recorded_region
+from diagchd_batch.images.regions.frame_region import labels_on_source
 from diagchd_batch.results.columns import SCORES
 from diagchd_batch.results.datasets import damage_as_fault, parquet_files
 from diagchd_batch.results.mask_codec import decode_mask
@@ -146,14 +146,20 @@ def _with_masks(output: Output, run_id: str, shard: int, rows: list[Row]) -> Ite
 def labels_at_source(row: Mapping[str, Any]) -> np.ndarray:
     """Return the mask of a row at the pixels of the frame that it was predicted from.
 
-    The model's grid samples the scored region of the frame by nearest neighbour. This samples the grid in the same way,
-    so each pixel of the region gets the class of the cell that its centre lies in. Pixels outside are background.
-
     Args:
         row: A row of `chosen_images`.
 
     Returns:
-        Class numbers, uint8 [height, width].
+        Class numbers, uint8 [height, width]. Outside the part of the frame that was scored it is background.
+
+    Raises:
+        RunFault: The row does not fit together.
     """
     height, width = row["source_height"], row["source_width"]
-    return labels_on_source(decode_mask(row["mask_png"]), recorded_region(row), height, width)
+    region = (0, 0, height, width)  # rows before schema version 3 have none
+    if row["region_height"] is not None:
+        region = (row["region_top"], row["region_left"], row["region_height"], row["region_width"])
+    try:
+        return labels_on_source(decode_mask(row["mask_png"]), region, height, width)
+    except ValueError as error:
+        raise RunFault(f"a row of image {row['image_id']} is damaged ({error}); run `diagchd-batch verify`") from error
