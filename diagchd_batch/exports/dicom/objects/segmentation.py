@@ -51,16 +51,17 @@ def segmentation(model: ScoringModel, source: SourceObject, scored: ScoredFrame)
         model.name, codes.DCM.ArtificialIntelligence, model.software_version, source=MAKER
     )
     descriptions = []
-    for number, (name, kind, _) in enumerate(SEGMENTS, start=1):
+    for number, (name, kind, colour) in enumerate(SEGMENTS, start=1):
         description = highdicom.seg.SegmentDescription(
             number,
-            name,
+            "heart without septum" if name == "heart" else name,
             codes.SCT.AnatomicalStructure,
             kind,
             highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm,
             tracking_uid=derived_uid(model.run_id, source.sop_instance_uid, scored.frame, name),
             tracking_id=f"{name} of frame {scored.frame + 1}",
+            display_color=highdicom.color.CIELabColor.from_rgb(*colour),
         )
         descriptions.append(description)
     with warnings.catch_warnings():

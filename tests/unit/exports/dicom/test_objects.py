@@ -90,7 +90,8 @@ def test_the_segments_are_the_mask_and_refer_to_the_frame() -> None:
             else read.get_pixels_by_source_instance([source.sop_instance_uid], combine_segments=True)
         )
         assert np.array_equal(labels[0], scored.labels)
-        assert [read.get_segment_description(number).segment_label for number in (1, 2)] == ["septum", "heart"]
+        labels_of_segments = [read.get_segment_description(number).segment_label for number in (1, 2)]
+        assert labels_of_segments == ["septum", "heart without septum"]
         reference = read.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
         assert reference.ReferencedSOPClassUID == source.sop_class_uid
         assert reference.get("ReferencedFrameNumber") == (18 if source.is_multiframe else None)
