@@ -35,6 +35,7 @@ from diagchd_batch.studies.tables.evaluation_inputs import (
     read_reference,
     refuse_contradicting_labels,
 )
+from diagchd_batch.uris import is_dicomweb_uri
 from diagchd_batch.workspace import Workspace
 
 
@@ -51,6 +52,7 @@ class JobPreview:
         done_images: Images of those shards.
         images_per_s: The speed to expect; None if it is not known.
         images_per_s_source: Where that speed comes from.
+        most_images_per_s: The speed that the limit of requests to a PACS allows; None for other archives.
         headers_listed_at: When the archive was listed for the index of headers; None if the layout needs none.
         matches: The name of each evaluation table → how its studies match the plan's.
     """
@@ -63,6 +65,7 @@ class JobPreview:
     done_images: int
     images_per_s: float | None
     images_per_s_source: str | None
+    most_images_per_s: float | None
     headers_listed_at: datetime | None
     matches: Mapping[str, StudyMatch]
 
@@ -131,18 +134,24 @@ def preview_job(
         # A run that is resumed keeps the plan that it began with.
         head, done = open_plan(workspace.private, found.run_id).head, committed_shards(workspace.storage, found.run_id)
     images_per_s = _earlier_speed(workspace, fingerprint(fingerprint_fields(model, config.input, config.limits)))
-    return JobPreview(
+    preview_without_speed = JobPreview(
         model=model,
         head=head,
         run_id=found.run_id if found else None,
         builds_on=begun.parent_run_id if begun else None,
         done_shards=len(done),
         done_images=sum(size.n_images for shard, size in enumerate(head.shards) if shard in done),
-        images_per_s=images_per_s,
-        images_per_s_source="the latest run with this fingerprint" if images_per_s else None,
+        images_per_s=None,
+        images_per_s_source=None,
+        most_images_per_s=config.input.dicomweb.max_requests_per_second
+        if is_dicomweb_uri(workspace.archive.uri)
+        else None,
         headers_listed_at=index[1].updated_at if index else None,
         matches=matches,
     )
+    if images_per_s is None:
+        return preview_without_speed
+    return _with_speed(preview_without_speed, images_per_s, "the latest run with this fingerprint")
 
 
 def with_measured_speed(preview: JobPreview) -> JobPreview:
@@ -151,6 +160,14 @@ def with_measured_speed(preview: JobPreview) -> JobPreview:
 
     images_per_s, device = measure_model(preview.model)
     source = f"one actor on this machine's {device}"
+    return _with_speed(preview, images_per_s, source)
+
+
+def _with_speed(preview: JobPreview, images_per_s: float, source: str) -> JobPreview:
+    """Return the preview with a speed, or with that which the limit of requests allows if it is lower."""
+    most = preview.most_images_per_s
+    if most is not None and most < images_per_s:
+        images_per_s, source = most, "input.dicomweb.max_requests_per_second"
     return replace(preview, images_per_s=images_per_s, images_per_s_source=source)
 
 

@@ -25,12 +25,16 @@ class StopConditions:
         run_id: The run.
         submission: The submission. A stop is requested of one submission alone, so that the next one resumes.
         until_s: The deadline in Unix time, or None.
+        least_s_per_image: Seconds that an image takes at least, as the limit of requests to a PACS has it.
     """
 
-    def __init__(self, private: Store, run_id: str, submission: str, until_s: float | None) -> None:
+    def __init__(
+        self, private: Store, run_id: str, submission: str, until_s: float | None, least_s_per_image: float = 0.0
+    ) -> None:
         self._private = private
         self._stop_key = output_layout.stop_request(run_id, submission)
         self._until_s = until_s
+        self._least_s_per_image = least_s_per_image
         self._lock = threading.Lock()
         self._stop_asked = False
         self._images = 0
@@ -45,12 +49,13 @@ class StopConditions:
     def refusal(self, n_images: int) -> Ending | None:
         """Return the reason not to start a shard of `n_images` images, or None.
 
-        A shard that would finish after the deadline, judged by earlier shards, is refused.
+        A shard that would finish after the deadline, judged by earlier shards and by the limit of requests, is refused.
         """
         if ending := self.closed():
             return ending
         with self._lock:
-            expected_s = n_images * self._seconds / self._images if self._images else 0.0
+            measured_s = self._seconds / self._images if self._images else 0.0
+        expected_s = n_images * max(measured_s, self._least_s_per_image)
         if self._until_s is not None and time.time() + expected_s > self._until_s:
             return Ending.DEADLINE
         return None

@@ -8,6 +8,7 @@ from diagchd_batch.images.frames import FrameRule
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.regions.frame_region import RegionRule
 from diagchd_batch.model.spec import ModelSpec
+from diagchd_batch.uris import is_dicomweb_uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,11 @@ class RunSettings:
             self.limits.object_timeout_s,
             self.dicomweb,
         )
+
+    @property
+    def least_s_per_image(self) -> float:
+        """Seconds that an image takes at least: a PACS gives one for a request, and requests are limited."""
+        return 1.0 / self.dicomweb.max_requests_per_second if is_dicomweb_uri(self.input_uri) else 0.0
 
     @property
     def decode_limits(self) -> DecodeLimits:

@@ -46,7 +46,9 @@ class ShardWorker:
         self._worker = Worker.this_process()
         self._scorer: ShardScorer | None = None
         self._start_fault: dict[str, Any] | None = None
-        self._gate = StopConditions(self._private, settings.run_id, settings.submission, settings.until_s)
+        self._gate = StopConditions(
+            self._private, settings.run_id, settings.submission, settings.until_s, settings.least_s_per_image
+        )
         self._devices: list[str] = []
         self._began_s: float | None = None  # at the first shard
         self._images = 0

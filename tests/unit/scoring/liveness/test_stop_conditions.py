@@ -48,6 +48,17 @@ def test_only_shards_that_end_in_time_begin(clock: Clock, private: Store) -> Non
     assert (gate.closed(), gate.refusal(125), gate.refusal(126)) == (None, None, Ending.DEADLINE)
 
 
+def test_the_limit_of_requests_to_a_pacs_counts_before_and_beside_what_was_measured(
+    clock: Clock, private: Store
+) -> None:
+    gate = StopConditions(private, "run", "now", 1100.0, least_s_per_image=0.5)
+    assert (gate.refusal(200), gate.refusal(201)) == (None, Ending.DEADLINE)
+    gate.note(100, 10.0)
+    assert (gate.refusal(200), gate.refusal(201)) == (None, Ending.DEADLINE)
+    gate.note(100, 190.0)  # The mean is 1 s per image.
+    assert (gate.refusal(100), gate.refusal(101)) == (None, Ending.DEADLINE)
+
+
 def test_at_the_deadline_nothing_begins_even_if_nothing_is_known(clock: Clock, private: Store) -> None:
     gate = StopConditions(private, "run", "now", 1000.0)
     assert gate.closed() is gate.refusal(0) is Ending.DEADLINE
