@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_fingerprint, fingerprint
-from diagchd_batch.config.job_file import EvaluationConfig, JobConfig
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards
@@ -25,7 +25,7 @@ from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.header_index.stored_index import newest_head
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.make_plan import preview_plan
-from diagchd_batch.studies.plan.stored_plan import PlanHead, open_plan
+from diagchd_batch.studies.plan.stored_plan import Plan, PlanHead, open_plan
 from diagchd_batch.studies.tables.evaluation_inputs import (
     StudyMatch,
     match_studies,
@@ -33,6 +33,7 @@ from diagchd_batch.studies.tables.evaluation_inputs import (
     read_covariates,
     read_readers,
     read_reference,
+    refuse_accession_numbers,
     refuse_contradicting_labels,
 )
 from diagchd_batch.uris import is_dicomweb_uri
@@ -127,7 +128,7 @@ def preview_job(
         progress=on_listed,
     )
     index = newest_head(workspace.private) if config.input.layout == "dicom" else None
-    matches = {} if select else _match_evaluation_files(config.evaluation, preview.studies)
+    matches = {} if select else _match_evaluation_files(config, preview.studies)
     done: set[int] = set()
     head = preview.head
     if found is not None and workspace.private.stat(output_layout.plan_head(found.run_id)) is not None:
@@ -171,12 +172,14 @@ def _with_speed(preview: JobPreview, images_per_s: float, source: str) -> JobPre
     return replace(preview, images_per_s=images_per_s, images_per_s_source=source)
 
 
-def read_evaluation_files(config: EvaluationConfig) -> dict[str, pd.DataFrame]:
+def read_evaluation_files(job: JobConfig) -> dict[str, pd.DataFrame]:
     """Return the rows of each evaluation table that the job names.
 
     Raises:
-        InputError: A table has a row that cannot be used.
+        InputError: A table has a row that cannot be used, or names studies by accession numbers in a layout without
+            them.
     """
+    config = job.evaluation
     tables = {}
     if config.reference:
         tables["reference"] = read_reference(config.reference)
@@ -184,7 +187,26 @@ def read_evaluation_files(config: EvaluationConfig) -> dict[str, pd.DataFrame]:
         tables["readers"] = read_readers(config.readers)
     if config.covariates:
         tables["covariates"] = read_covariates(config.covariates)
+    for name, table in tables.items():
+        refuse_accession_numbers(table, f"evaluation.{name}", job.input.layout)
     return tables
+
+
+def check_study_names(job: JobConfig, plan: Plan) -> None:
+    """Check that the evaluation tables name the studies of a plan unambiguously, before anything is scored.
+
+    Args:
+        job: The job file.
+        plan: The plan of the run.
+
+    Raises:
+        InputError: An accession number of a table belongs to several studies.
+    """
+    tables = {name: table for name, table in read_evaluation_files(job).items() if "study_id" not in table}
+    if tables:
+        studies = plan.studies().read_all()
+        for name, table in tables.items():
+            name_by_study_id(table, f"evaluation.{name}", studies)
 
 
 def _earlier_speed(workspace: Workspace, digest: str) -> float | None:
@@ -197,7 +219,7 @@ def _earlier_speed(workspace: Workspace, digest: str) -> float | None:
     return max(speeds)[1] if speeds else None
 
 
-def _match_evaluation_files(config: EvaluationConfig, studies: pa.Table) -> dict[str, StudyMatch]:
+def _match_evaluation_files(config: JobConfig, studies: pa.Table) -> dict[str, StudyMatch]:
     tables = {
         name: name_by_study_id(table, f"evaluation.{name}", studies)
         for name, table in read_evaluation_files(config).items()

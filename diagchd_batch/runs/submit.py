@@ -19,7 +19,7 @@ from diagchd_batch.report.key_figures import KeyFigure, read_key_figures
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.runs.evaluate import evaluate_tables
 from diagchd_batch.runs.index import IndexMessages, index_archive, needs_headers
-from diagchd_batch.runs.plan import read_evaluation_files
+from diagchd_batch.runs.plan import check_study_names, read_evaluation_files
 from diagchd_batch.runs.privacy_check import check_output
 from diagchd_batch.scoring.driver.prepare_job import model_of, requested_input_root, requested_run
 from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
@@ -85,7 +85,7 @@ def check_job(config: JobConfig) -> None:
         InputError: A reference, readers or covariates file cannot be used.
     """
     refuse_overlapping_places(config)
-    read_evaluation_files(config.evaluation)
+    read_evaluation_files(config)
 
 
 def submit_here(options: SubmitOptions, progress: RunProgress) -> Submission:
@@ -155,6 +155,7 @@ def _score_evaluate_report(
         command=options.command,
         request=options.request,
         until=options.until,
+        check_plan=lambda plan: check_study_names(config, plan),
         derive=evaluate,
         conclude=report,
         log=log,

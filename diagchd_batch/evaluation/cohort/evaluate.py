@@ -35,6 +35,7 @@ from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.stored_plan import open_plan
 from diagchd_batch.studies.tables.evaluation_inputs import read_readers, read_reference
+from diagchd_batch.wording import counted
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def evaluate_run(
         diagnosis, further_notes = diagnoses(database, names)
         analysis = _cohort(database, config, lineage[-1].model.name, reads, covariates, diagnosis)
         results = analyse(analysis, database, points, headline, _primary_comparator(config, names))
-        notes = [*_left_out(analysis), *notes, *further_notes, *results.notes]
+        notes = [*_filtered(private, run_id), *_left_out(analysis), *notes, *further_notes, *results.notes]
         flow = [*flow_rows(database), *results.flow, *table_rows(matching.n_unmatched, notes)]
         writer = _Writer(output, private, lineage[-1])
         for name, rows in {**results.tables, "flow": flow}.items():
@@ -173,6 +174,13 @@ def _cohort(
         covariates=tuple(covariates),
         diagnosis=diagnosis,
     )
+
+
+def _filtered(private: Store, run_id: str) -> list[str]:
+    """Return notes on the studies that filters of the job file kept out of the plan."""
+    objects = open_plan(private, run_id).head.objects
+    left_out = objects.left_out_studies if objects else {}
+    return [f"input.filter.{key} left out {counted(n, 'study')} before planning" for key, n in left_out.items()]
 
 
 def _left_out(analysis: Analysis) -> list[str]:

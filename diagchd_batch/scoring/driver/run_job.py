@@ -76,6 +76,7 @@ def run_job(
     command: Sequence[str],
     request: RunRequest = RunRequest(),
     until: datetime | None = None,
+    check_plan: Callable[[Plan], None] | None = None,
     derive: Callable[[str], None] | None = None,
     conclude: Callable[[str], None] | None = None,
     log: DriverLog | None = None,
@@ -92,6 +93,7 @@ def run_job(
         command: The words of the command, for the record.
         request: What the command line says about the run.
         until: When the last shard must have ended; None for no deadline.
+        check_plan: Gets the frozen plan, and raises what would stop the run after it was scored.
         derive: Gets the run id once the predictions are there, and makes what must exist before the run is finished.
         conclude: Gets the run id once the run's record is final, and makes what is made from the record.
         log: The driver's log, which is kept in the private tree once the run is claimed.
@@ -121,7 +123,10 @@ def run_job(
         with Heartbeat(job.short_timeout.private, job.run_id, driver_name(job.submission), DriverBeat):
             # A deletion that was decided before this heartbeat shows now; one that is decided later sees the heartbeat.
             refuse_unfinished_deletion(job.private)
-            return _run(job, job.plan(progress.listed), cluster, progress, command, derive, conclude)
+            plan = job.plan(progress.listed)
+            if check_plan:
+                check_plan(plan)
+            return _run(job, plan, cluster, progress, command, derive, conclude)
 
 
 def _run(

@@ -112,6 +112,24 @@ def read_covariates(uri: str) -> pd.DataFrame:
     return table
 
 
+def refuse_accession_numbers(table: pd.DataFrame, source: str, layout: str) -> None:
+    """Refuse a table that names studies by accession number, unless the layout knows these numbers.
+
+    Args:
+        table: A table as the functions of this module read it.
+        source: The table's name in messages, such as `REFERENCE`.
+        layout: The layout of the job's input.
+
+    Raises:
+        InputError: The layout is not ``dicom``.
+    """
+    if layout != "dicom" and "study_id" not in table:
+        raise InputError(
+            f"{source} names studies by accession_number, which only layout dicom reads from headers, and the job has "
+            f"layout {layout}; name the studies by study_id"
+        )
+
+
 def name_by_study_id(table: pd.DataFrame, source: str, studies: pa.Table) -> pd.DataFrame:
     """Return a table whose rows name their studies by the studies' own ids.
 
@@ -132,11 +150,6 @@ def name_by_study_id(table: pd.DataFrame, source: str, studies: pa.Table) -> pd.
     if "accession_number" not in table or "study_id" in table:
         return table
     known = studies.select(["source_study_id", "accession_number"]).to_pandas().dropna(subset="accession_number")
-    if known.empty:
-        raise InputError(
-            f"{source} names studies by accession_number, but no study of the inventory has an accession number, which "
-            "only layout dicom reads from the headers; name the studies by study_id"
-        )
     is_ambiguous = known["accession_number"].duplicated(keep=False)
     wrong = table[table["accession_number"].isin(known.loc[is_ambiguous, "accession_number"])]
     if len(wrong):

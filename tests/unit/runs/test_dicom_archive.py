@@ -8,7 +8,7 @@ import pytest
 from pydicom.uid import UID
 
 from diagchd_batch.config.job_file import JobConfig
-from diagchd_batch.errors import ConfigError, UsageError
+from diagchd_batch.errors import ConfigError, InputError, UsageError
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import Selection
@@ -90,6 +90,10 @@ class Archive:
     def submit(self, selection: Selection = "all") -> RunOutcome:
         options = SubmitOptions(self.config, {}, ["submit"], RunRequest(selection=selection), None)
         return submit.submit_here(options, Silent()).outcome
+
+    def change_input(self, **changes: Any) -> None:
+        changed = self.config.model_dump() | {"input": self.config.input.model_dump() | changes}
+        self.config = JobConfig.model_validate(changed)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         return open_query(self.output, TABLES).table(sql).to_pylist()
@@ -185,9 +189,24 @@ def test_a_subject_is_shown_and_deleted_by_its_patient_id(archive: Callable[...,
 def test_filters_are_part_of_what_a_run_is(archive: Callable[..., Archive]) -> None:
     made = archive()
     whole = made.submit()
-    made.config = made.config.model_validate(
-        made.config.model_dump() | {"input": made.config.input.model_dump() | {"filter": {"modality": ["CT", "us"]}}}
-    )
+    made.change_input(filter={"modality": ["CT", "us"]})
     filtered = made.submit()
     assert filtered.run_id != whole.run_id
     assert filtered.counts == whole.counts
+    made.change_input(filter={"modality": ["CT"]})
+    nearly_empty = made.submit()
+    assert nearly_empty.counts is not None
+    assert (nearly_empty.counts.n_images, nearly_empty.counts.n_failed) == (1, 1)  # the file that cannot be read
+    flow = made.rows(f"SELECT note FROM flow WHERE run_id = '{nearly_empty.run_id}' AND name = 'left_out'")
+    assert {"note": "input.filter.modality left out 3 studies before planning"} in flow
+
+
+def test_an_ambiguous_accession_number_is_refused_before_anything_is_scored(archive: Callable[..., Archive]) -> None:
+    made = archive()
+    made.add("another study", image(11, "1.7.9", AccessionNumber="A1"))
+    with pytest.raises(InputError, match=r"evaluation\.reference, line 2: the accession number belongs to several"):
+        made.submit()
+    assert not list(made.output.storage.list("scores"))
+    made.change_input(layout="tree")
+    with pytest.raises(InputError, match="which only layout dicom reads"):
+        made.submit()

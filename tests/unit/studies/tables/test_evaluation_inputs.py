@@ -16,6 +16,7 @@ from diagchd_batch.studies.tables.evaluation_inputs import (
     read_covariates,
     read_readers,
     read_reference,
+    refuse_accession_numbers,
     refuse_contradicting_labels,
 )
 from tests.unit.studies.archives import Archive
@@ -182,8 +183,14 @@ def test_ambiguous_accession_numbers_are_refused_without_showing_them(
     ) as no:
         name_by_study_id(table, source, known)
     assert "CANARY" not in str(no.value)
-    with pytest.raises(InputError, match=rf"{source} names studies by accession_number, but .* name .* by study_id"):
-        name_by_study_id(table, source, studies({"a": None}))
+    named = name_by_study_id(table, source, studies({"a": None}))
+    assert list(named["study_id"]) == ["accession_number A1", "accession_number CANARY"]
+    refuse_accession_numbers(table, source, "dicom")
+    with pytest.raises(
+        InputError, match=rf"{source} names .*, and the job has layout tree; name the studies by study_id"
+    ):
+        refuse_accession_numbers(table, source, "tree")
+    refuse_accession_numbers(read(archive.write_table(f"study_uid,{columns}\n1.2,{cells}\n")), source, "manifest")
 
 
 @pytest.mark.parametrize(("read", "source", "columns", "cells"), TABLES)
