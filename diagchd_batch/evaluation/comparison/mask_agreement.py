@@ -23,7 +23,9 @@ _CLASSES = {**{name: (place,) for place, name in enumerate(CLASSES)}, "whole_hea
 
 _CLIP_VALUE = " (a clip's value is the mean of its frames' values)"
 _CLIP_DEFINITIONS = {
-    name: text.replace("over frames", f"over images{_CLIP_VALUE}").replace("of a frame", f"of an image{_CLIP_VALUE}")
+    name: text.replace("over frames", f"over images{_CLIP_VALUE}")
+    .replace("of a frame", f"of an image{_CLIP_VALUE}")
+    .replace("the frames' mean Dice", f"the images' mean Dice{_CLIP_VALUE}")
     for name, text in DEFINITIONS.items()
     if name.startswith("mask_dice_")
 }
@@ -57,22 +59,26 @@ def mask_rows(
         comparator_kind="run",
         comparator=runs[1],
     )
+    study_of_image, subject_of_image = study, subject
     if image is not None:
         here = replace(here, definitions={**rows.definitions, **_CLIP_DEFINITIONS})
+        _, first_frame = np.unique(image, return_index=True)
+        study_of_image, subject_of_image = study[first_frame], subject[first_frame]
     options = rows.settings.bootstrap
     for name, classes in _CLASSES.items():
         counts = pairs.pixel_counts(classes)
-        values = dice(counts)
-        shown = distribution(values if image is None else _means_of_images(values, image, n))
+        values = dice(counts) if image is None else _means_of_images(dice(counts), image, n)
+        shown = distribution(values)
         exclusions = {"n_excluded": shown.n_undefined} | (
             {"excluded_reasons": f"both_empty={shown.n_undefined}"} if shown.n_undefined else {}
         )
         of_class = here.with_columns(class_=name, n_units=shown.n, **exclusions)
-        mean = mean_of_studies(values, image, subject, **options)
+        mean = mean_of_studies(values, None, subject_of_image, **options)
         yield of_class.estimate("mask_dice_mean", mean)
-        n_studies = len(np.unique(study[~np.isnan(values)]))
+        n_studies = len(np.unique(study_of_image[~np.isnan(values)]))
         of_studies = of_class.with_columns(unit="study", n_units=n_studies)
-        yield of_studies.estimate("mask_dice_of_study_means", mean_of_studies(values, study, subject, **options))
+        mean = mean_of_studies(values, study_of_image, subject_of_image, **options)
+        yield of_studies.estimate("mask_dice_of_study_means", mean)
         yield of_class.estimate("mask_dice_pooled", pooled_dice(counts, subject, **options))
         for endpoint, value in (("minimum", shown.minimum), ("q1", shown.quartile_1), ("median", shown.median)):
             reason = "no_units" if value is None else "description"

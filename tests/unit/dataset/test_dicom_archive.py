@@ -12,7 +12,7 @@ from PIL import Image
 from dataset.dicom_archive import FRAME_TIME_MS, dicom_object, main, render_frames, uid_of, write_archive
 from dataset.phantom import Split, Study, draw_study, generate_study_image
 from dataset.phantom.cohort.studies import image_parameters
-from dataset.phantom.rendering.scanner import DEVICES, sector_box
+from dataset.phantom.rendering.scanner import DEVICES, pixel_positions, sector_box
 from diagchd_batch.images.formats import open_image
 from diagchd_batch.images.limits import DecodeLimits
 
@@ -65,7 +65,13 @@ def test_pixels_are_those_that_were_rendered(archive: Path, device: str) -> None
         for place, frame in enumerate(pixels):
             expected = frame if frame.ndim == 3 else np.repeat(frame[..., np.newaxis], 3, axis=2)
             np.testing.assert_array_equal(opened.frame(place), expected)
-            time_ms = opened.metadata(place).time_ms
+            metadata, parameters = opened.metadata(place), image_parameters(study, image)
+            assert metadata.spacing_status == "ok"
+            assert metadata.sector == sector_box(parameters.view, study.device)
+            corner = np.zeros(1, np.intp)
+            mm_per_pixel = pixel_positions(parameters.view, study.device, corner, corner).mm_per_pixel
+            assert (metadata.pixel_height_mm, metadata.pixel_width_mm) == pytest.approx((mm_per_pixel, mm_per_pixel))
+            time_ms = metadata.time_ms
             assert time_ms == (pytest.approx(FRAME_TIME_MS * place) if is_loop else None)
 
 

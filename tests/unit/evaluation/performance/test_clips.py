@@ -259,3 +259,23 @@ def test_many_frames_of_few_subjects_are_not_many(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.messages
     with (tmp_path / "shared" / "estimates.csv").open(encoding="utf-8", newline="") as file:
         assert [row for row in csv.DictReader(file) if row["value"] or row["n_units"]] == []
+
+
+def test_masks_of_a_loop_count_as_much_as_those_of_a_still(tmp_path: Path) -> None:
+    """The loop's four masks are equal in both runs (Dice 1), the still's are not (Dice 1/2): the mean is 3/4."""
+    one, other = np.zeros((2, 24, 32), np.uint8)
+    one[:2, :8], other[:2, 4:12] = 2, 2  # 16 pixels each, 8 of them shared
+    loop = [{"chd_probability": 0.2, "mask_png": encode_mask(one)}] * 4
+    made = MadeOutput(tmp_path)
+    for run_id, still in ((RUN_ID, one), (SECOND, other)):
+        frame = {"chd_probability": 0.2, "mask_png": encode_mask(still)}
+        made.write_run([MadeStudy("a", [loop, [frame]], 0)], run_id)
+    compare_runs(made.output, made.private, RUN_ID, SECOND, EvaluationConfig(resamples=100), made.tokens)
+    path = Path(made.output.uri) / output_layout.comparison_file(SECOND, RUN_ID, "comparison_masks")
+    rows = [row for row in pq.read_table(path, partitioning=None).to_pylist() if row["class"] == "heart"]
+    figures = {row["endpoint"]: (row["unit"], row["n_units"], row["value"]) for row in rows}
+    assert figures["mask_dice_mean"] == ("image", 2, pytest.approx(0.75))
+    assert figures["mask_dice_of_study_means"] == ("study", 1, pytest.approx(0.75))
+    assert figures["mask_dice_minimum"] == ("image", 2, pytest.approx(0.5))
+    assert figures["mask_dice_pooled"] == ("image", 2, pytest.approx(2 * (4 * 16 + 8) / (2 * 5 * 16)))
+    assert all("clip" in row["definition"] for row in rows if row["endpoint"] != "mask_dice_pooled")
