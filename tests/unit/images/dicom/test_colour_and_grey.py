@@ -10,7 +10,7 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.encaps import get_frame
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom.uid import JPEGBaseline8Bit, JPEGLosslessSV1
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.images.formats import open_image
@@ -88,8 +88,8 @@ def test_pydicoms_own_files_have_the_colours_that_pydicom_finds() -> None:
         n_compared = 0
         for path in sorted(paths):
             dataset = dcmread(path)
-            if dataset.BitsAllocated == 32:
-                continue
+            if dataset.BitsAllocated == 32 or dataset.file_meta.TransferSyntaxUID == JPEGLosslessSV1:
+                continue  # the first are not read, and pydicom has no permissive decoder of the second
             expected = dataset.pixel_array if dataset.get("NumberOfFrames", 1) == 1 else dataset.pixel_array[0]
             found = open_image(path.read_bytes(), LIMITS).frame(0)
             assert np.abs(found.astype(int) - (expected >> (dataset.BitsStored - 8))).max() <= 1, path
