@@ -1,5 +1,8 @@
 """Every identifier of a cohort is a canary. After every command has been used, no canary is outside _private/.
 
+Two searches look for them: that of the tests, which knows only the mark of canaries, and `privacy check`, which knows
+what the program itself has collected. The second must also find every canary that is planted on purpose.
+
 Exclusion reasons and the names of covariate levels are free text, so they are treated as identifiers, too. The tables
 have numbers in their place.
 """
@@ -19,10 +22,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
+import pydicom
 import pytest
 import yaml
 from PIL import Image, PngImagePlugin, TiffImagePlugin
+from pydicom import Dataset
+from pydicom.datadict import dictionary_VR
+from pydicom.dataset import FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage
 
+from diagchd_batch.images.identifying.dicom_elements import confidential_elements
 from tests.support.checkers.canaries import MARK, SECRET, Search, canary
 from tests.support.scoring_runs import PROJECT, TIMEOUT_S, descendants, kill
 
@@ -43,14 +54,36 @@ def _write_picture(path: Path, pixels: np.ndarray, number: int) -> None:
         chunks.add_text("Patient", text)
         chunks.add_text("Comment", text, zip=True)
         picture.save(path, pnginfo=chunks)
+    elif path.suffix == ".dcm":
+        _write_dicom(path, pixels, number)
     elif path.suffix == ".jpg":
         exif = Image.Exif()
         exif[DESCRIPTION] = text
-        picture.save(path, exif=exif, comment=text.encode())
+        xmp = f"<x:xmpmeta><dc:creator>{canary('xmp', number)}</dc:creator></x:xmpmeta>"
+        picture.save(path, exif=exif, comment=text.encode(), xmp=xmp.encode())
     else:
         tags = TiffImagePlugin.ImageFileDirectory_v2()
         tags[DESCRIPTION] = text
         picture.save(path, tiffinfo=tags)
+
+
+def _write_dicom(path: Path, pixels: np.ndarray, number: int) -> None:
+    """Write an object in which every element of PS3.15 table E.1-1 that holds text is a canary, and a private one."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    for tag in confidential_elements():
+        if tag >> 16 != 2 and dictionary_VR(tag) in ("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"):
+            with pydicom.config.disable_value_validation():
+                data.add_new(tag, dictionary_VR(tag), canary(f"element{tag:08x}n", number))
+    data.private_block(0x0011, canary("house"), create=True).add_new(1, "LO", canary("private", number))
+    data.SOPClassUID, data.SOPInstanceUID = UltrasoundImageStorage, f"1.2.276.0.7230010.{7_000_000 + number}"
+    data.StudyInstanceUID = f"1.2.276.0.7230010.{8_000_000 + number}"
+    data.Rows, data.Columns, data.SamplesPerPixel = *pixels.shape[:2], 3
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    data.PhotometricInterpretation, data.PlanarConfiguration = "RGB", 0
+    data.PixelData = pixels.tobytes()
+    dcmwrite(path, data, enforce_file_format=True)
 
 
 class Archive:
@@ -64,7 +97,7 @@ class Archive:
         for number in range(N_STUDIES):
             study = canary("study", number)
             folder = f"{canary('folder', number)}/{canary('sub')}"
-            ending = (".png", ".jpg", ".tif")[number % 3]
+            ending = (".png", ".jpg", ".tif", ".dcm")[number % 4]
             pixels = generator.integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
             image, mask = f"{folder}/{canary('image', number)}{ending}", f"{folder}/{canary('mask', number)}.png"
             _write_picture(root / image, pixels, number)
@@ -310,3 +343,40 @@ def test_ray_keeps_no_identifier_on_the_disk(user: User) -> None:
 def test_secrets_are_nowhere(user: User) -> None:
     for place in (user.output, user.said, user.kept, user.directory / "shared"):
         assert not list(Search([SECRET]).in_tree(place))
+
+
+def test_the_privacy_check_finds_nothing(user: User) -> None:
+    shared = ("--also", str(user.directory / "shared"))
+    result = json.loads(user.give("privacy", "check", str(user.output), *shared, "--json"))
+    assert (result["findings"], result["unsearched"], result["ok"]) == ([], [], True)
+    assert result["n_searched"] > 500
+    assert not list(Search([MARK]).in_tree(user.said))
+
+
+def test_the_privacy_check_finds_every_canary_that_is_planted(user: User) -> None:
+    known = _canaries_of_good_files(user)
+    assert {"element00100010n", "private", "metadata", "xmp", "study", "subject", "reader", "folder"} <= {
+        re.sub(r"\d+$", "", name.removeprefix(MARK)) for name in known
+    }
+    uids = [f"1.2.276.0.7230010.{base + 3}" for base in (7_000_000, 8_000_000)]
+    planted = {f"reports/planted-{number:03d}.txt": text for number, text in enumerate([*sorted(known), *uids])}
+    try:
+        for name, text in planted.items():
+            (user.output / name).write_text(f"one line\nanother with {text}.")
+        found = json.loads(user.give("privacy", "check", str(user.output), "--json", ends_with=(1,)))["findings"]
+    finally:
+        for name in planted:
+            (user.output / name).unlink()
+    assert {finding["place"] for finding in found} == {"line 2"}
+    assert [text for name, text in planted.items() if name not in {finding["file"] for finding in found}] == []
+
+
+def _canaries_of_good_files(user: User) -> set[str]:
+    """Return the canaries of the first study of each format, of the tables, and one of each element."""
+    rows = [row for row in user.archive.studies if int(re.sub(r"\D", "", str(row["study_id"])[len(MARK) :])) < 4]
+    paths = [user.archive.root / str(row[column]) for row in rows for column in ("uri", "mask_uri")]
+    contents = b"".join(path.read_bytes() for path in paths) + repr(rows).encode()
+    names = {match.decode() for match in re.findall(MARK.encode() + rb"[a-z0-9]+", contents)}
+    for file in user.output.glob("_private/runs/*/evaluation/names.pq"):
+        names |= {name for name in pq.ParquetFile(file).read()["own_name"].to_pylist() if MARK in name}
+    return names

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -11,7 +11,6 @@ from pydicom import Dataset
 from pydicom.charset import convert_encodings, decode_bytes, default_encoding
 from pydicom.datadict import DicomDictionary  # type: ignore[attr-defined]
 from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.tag import BaseTag
 
 from diagchd_batch.images.identifying.values import IdentifyingValue
 
@@ -31,6 +30,7 @@ _ONE_VALUE = frozenset(("LT", "ST", "UR", "UT"))
 _BINARY = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
 _DELIMITERS = {0x5C, 0x0A, 0x0C, 0x0D, 0x09, 0x3D, 0x5E}
 _PIXEL_GROUP = 0x7FE0
+_CHARACTER_SET = 0x0008_0005
 _PRINTED = re.compile(rb"[\x20-\x7e]{6,}")  # shorter runs are everywhere in binary data
 
 
@@ -72,43 +72,44 @@ def identifying_elements(dataset: Dataset) -> Iterator[IdentifyingValue]:
 
 def _elements(dataset: Dataset, inherited: list[str], depth: int) -> Iterator[IdentifyingValue]:
     encodings = _encodings(dataset, inherited)
-    for tag in list(dataset.keys()):
-        if tag.group == _PIXEL_GROUP:
-            continue
-        element = dataset.get_item(tag)
-        vr, keyword = _meaning(element)
+    for tag, element in list(dataset.items()):  # as they stand in the file
+        vr, kind = _meaning(int(tag), element.VR)
         if vr == "SQ":
             if depth < MAX_DEPTH:
                 for item in dataset[tag].value or ():
                     yield from _elements(item, encodings, depth + 1)
-        elif vr == "UI" or vr in _FREE_TEXT or vr in _DATES_AND_TIMES or is_confidential(tag):
-            kind = _private_kind(tag) if tag.is_private else keyword or f"{tag}"
+        elif kind:
             for text in _texts(element, vr, encodings):
                 if not (vr == "UI" and text.startswith(REGISTERED_UIDS)):
                     yield IdentifyingValue(kind, text)
 
 
-def _private_kind(tag: BaseTag) -> str:
-    if tag.is_private_creator:
-        return "PrivateCreator"
-    return f"private element ({tag.group:04X},{tag.element:04X})"
+@lru_cache(maxsize=16_384)
+def _meaning(tag: int, stated_vr: str | None) -> tuple[str, str]:
+    """Return the value representation of an element and what its values are called; empty if they are not wanted."""
+    known: Any = DicomDictionary.get(tag)
+    vr = (stated_vr or (known[0] if known else "UN")).split(" ")[0]
+    group, element = tag >> 16, tag & 0xFFFF
+    if group == _PIXEL_GROUP:
+        return "", ""
+    if not (vr in ("SQ", "UI") or vr in _FREE_TEXT or vr in _DATES_AND_TIMES or is_confidential(tag)):
+        return vr, ""
+    if group % 2 == 0:
+        return vr, known[4] if known else f"element ({group:04X},{element:04X})"
+    is_creator = 0x10 <= element <= 0xFF
+    return vr, "PrivateCreator" if is_creator else f"private element ({group:04X},{element:04X})"
 
 
 def _encodings(dataset: Dataset, inherited: list[str]) -> list[str]:
-    stated = dataset.get("SpecificCharacterSet")
+    if _CHARACTER_SET not in dataset:
+        return inherited
+    stated = dataset[_CHARACTER_SET].value
     if not stated:
         return inherited
     try:
         return convert_encodings(stated)
     except (LookupError, ValueError):
         return inherited
-
-
-def _meaning(element: RawDataElement | DataElement) -> tuple[str, str]:
-    """Return an element's value representation and keyword, without decoding its value."""
-    known: Any = DicomDictionary.get(int(element.tag))
-    stated = element.VR or (known[0] if known else "UN")
-    return stated.split(" ")[0], known[4] if known else ""
 
 
 def _texts(element: RawDataElement | DataElement, vr: str, encodings: list[str]) -> Iterator[str]:
