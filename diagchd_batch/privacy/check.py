@@ -15,7 +15,6 @@ from diagchd_batch.privacy.value_index import SearchedText, ValueIndex, ValueInd
 from diagchd_batch.process.owner_only_directory import directories_of_this_user
 from diagchd_batch.results.datasets import OutputTrees
 from diagchd_batch.storage import Store
-from diagchd_batch.uris import join_uri
 
 MAX_FINDINGS_LISTED = 1_000
 MAX_FINDINGS_OF_FILE = 20
@@ -102,12 +101,12 @@ def check_privacy(
     index = _index(output, frozenset(allowed), report)
     search = _Search(index, report, on_file)
     for key in _public_keys(output):
-        search.file(output.storage, key, key)
+        search.file(output.storage, key)
     for store in also:
         for key in sorted(info.key for info in store.list()):
-            search.file(store, key, join_uri(store.uri, key))
-    for path in _ray_files():
-        search.path(path)
+            search.file(store, key, f"{store.uri.rstrip('/')}/")
+    for directory, path in _ray_files():
+        search.local_file(directory, path)
     return report
 
 
@@ -137,14 +136,14 @@ def _public_keys(output: OutputTrees) -> list[str]:
     return sorted(key for key in keys if inside is None or not key.startswith(inside))
 
 
-def _ray_files() -> Iterator[Path]:
-    """Yield the files of local Rays of this user that run, or that a killed process left."""
+def _ray_files() -> Iterator[tuple[Path, Path]]:
+    """Yield the files of local Rays of this user that run, or that a killed process left, with Ray's directory."""
     for directory in directories_of_this_user():
         for folder, _, names in os.walk(directory / "ray"):
             for name in sorted(names):
                 path = Path(folder, name)
                 if path.is_file() and not path.is_symlink():
-                    yield path
+                    yield directory, path
 
 
 class _Search:
@@ -154,27 +153,27 @@ class _Search:
         self._index, self._report, self._on_file = index, report, on_file
         self._seen: set[Finding] = set()
 
-    def file(self, store: Store, key: str, name: str) -> None:
-        """Search one object of a store: its name and its contents."""
-        shown = self._begin(name)
+    def file(self, store: Store, key: str, root: str = "") -> None:
+        """Search one object of a store: its key and its contents. `root` stands before the key in messages."""
+        shown = self._begin(key, root)
         try:
             self._add(shown, self._texts(store, key))
         except (UnreadableError, ItemError) as error:
             reason = str(error) if isinstance(error, UnreadableError) else "it cannot be read"
             self._report.unsearched.append(f"{shown}: {reason}")
 
-    def path(self, path: Path) -> None:
+    def local_file(self, directory: Path, path: Path) -> None:
         """Search a file of a local Ray. A file that its process removes meanwhile is left out."""
         with suppress(OSError):
             data = path.read_bytes()
             self._report.n_bytes += len(data)
             with suppress(UnreadableError):
-                self._add(self._begin(f"{path} (file of a local Ray)"), texts_in(data))
+                self._add(self._begin(str(path.relative_to(directory)), f"local Ray, {directory}/"), texts_in(data))
 
-    def _begin(self, name: str) -> str:
+    def _begin(self, name: str, root: str) -> str:
         self._report.n_files += 1
         self._on_file(self._report.n_files)
-        shown = self._masked(name)
+        shown = root + self._masked(name)
         self._seen.clear()
         self._add(shown, [Text([name], False, lambda part: "the name of the file")])
         return shown
