@@ -13,6 +13,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -47,6 +48,16 @@ class SearchedText:
         for number, part in enumerate(normal):
             self._starts[number] = start
             start += len(part) + 1
+
+    @cached_property
+    def words(self) -> list[tuple[int, int]]:
+        """Where each word begins and ends in `text`."""
+        return [match.span() for match in WORD.finditer(self.text)]
+
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """The hash of each word, int64 [number of words]."""
+        return np.fromiter((hash(self.text[start:end]) for start, end in self.words), np.int64, len(self.words))
 
     def part_at(self, place: int) -> int:
         """Return the number of the line or field, from 0, at an offset in `text`."""
@@ -156,8 +167,7 @@ class ValueIndex:
 
     def _found(self, searched: SearchedText) -> Iterator[tuple[int, int, int]]:
         text = searched.text
-        words = [match.span() for match in WORD.finditer(text)]
-        hashes = np.fromiter((hash(text[start:end]) for start, end in words), np.int64, len(words))
+        words, hashes = searched.words, searched.hashes
         whole, has_whole = _places(self._all_values, hashes)
         _, begins = _places(self._all_beginnings, hashes)
         for number in np.flatnonzero(has_whole | begins):
