@@ -1,4 +1,4 @@
-"""Scores the job that `submit --address` has left in the private tree.
+"""Scores the job that `submit --address` has left in the private tree, or indexes its archive for `index --address`.
 
 Only a cluster starts it, in the working directory that `submit` has sent.
 """
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from diagchd_batch.config.job_file import JobConfig
 
 PRIVATE_URI_FILE = Path("private_uri")
+INDEX_OPTION = "--index"
 
 
 def main() -> int:
@@ -21,7 +22,12 @@ def main() -> int:
     if problem := unsuitable_node():
         print(f"error: the cluster's head: {problem}", file=sys.stderr)
         return 2  # A number, because an older Python cannot import ExitCode.
-    from jobs import score  # imported only now, because a node without the right packages cannot import it
+    # They are imported only now, because a node without the right packages cannot import them.
+    if INDEX_OPTION in sys.argv:
+        from jobs import index
+
+        return index.main(_load)
+    from jobs import score
 
     return score.main(_load)
 

@@ -3,15 +3,26 @@
 import time
 from collections.abc import Callable, Mapping
 
+from diagchd_batch.cluster.existing_cluster import ExistingCluster
+from diagchd_batch.cluster.header_tasks import ray_reader
+from diagchd_batch.cluster.job_api import ClusterJobs
+from diagchd_batch.cluster.node_checks.nodes_at_start import check_nodes
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
+from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.process.interrupts import interruptible
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.scoring.driver.storage_and_limit_checks import check_places
 from diagchd_batch.studies.header_index.read_many import ReadChunks, threaded_reader
+from diagchd_batch.studies.header_index.stored_index import IndexHead, newest_head
 from diagchd_batch.studies.header_index.update_index import IndexProgress, IndexUpdate, update_index
 from diagchd_batch.wording import counted
 from diagchd_batch.workspace import Workspace
+
+_FAULTS = set(ExitCode) - {ExitCode.DONE, ExitCode.FAILED_INPUTS}
+
+SUBMISSION_NAME = "index-of-headers"
+"""Begins the name of a submission of the job API, where that of a run has its run id."""
 
 
 def index_archive(
@@ -39,6 +50,71 @@ def index_archive(
         refuse_unfinished_deletion(workspace.private)
         reader = read_chunks or threaded_reader(workspace.archive)
         return update_index(workspace.archive, workspace.private, reader, progress)
+
+
+def index_on_joined_ray(
+    config: JobConfig, environ: Mapping[str, str], progress: IndexProgress, say: Callable[[str], None]
+) -> IndexUpdate:
+    """Do the same with tasks on the Ray cluster that this process belongs to, once every node has been checked.
+
+    Args:
+        config: The job file.
+        environ: The environment variables, which may hold the identifier key.
+        progress: Receives how far the update is.
+        say: Receives messages while a node is waited for.
+
+    Returns:
+        What the update did.
+
+    Raises:
+        DiagchdBatchError: The errors of `index_archive`, and an error if a node is not suitable.
+        RunInterrupted: SIGINT or SIGTERM arrived. What was read stays.
+    """
+    cluster = ExistingCluster(config.cluster, say)
+    cluster.nodes()
+    check_nodes(config)
+    with cluster.connected():
+        return index_archive(config, environ, progress, ray_reader(Workspace.of_job(config, environ).archive))
+
+
+def index_on_cluster(
+    config: JobConfig,
+    environ: Mapping[str, str],
+    address: str,
+    *,
+    write_log: Callable[[str], None],
+    say: Callable[[str], None],
+) -> tuple[ExitCode, IndexHead | None]:
+    """Update the index on a cluster through its job API, and pass on what the job writes until it ends.
+
+    An update of the same output that is running there is followed instead of starting a second one.
+
+    Args:
+        config: The job file.
+        environ: The environment variables, which may hold the identifier key.
+        address: The cluster's address, such as ``http://head:8265``.
+        write_log: Receives the log piece by piece.
+        say: Receives sentences for the user.
+
+    Returns:
+        The exit code of the command, and the index as it is now if the job succeeded.
+
+    Raises:
+        ConfigError: The cluster refuses this client, or the job file cannot be used there.
+        RunFault: The cluster does not answer.
+    """
+    refuse_overlapping_places(config)
+    jobs = ClusterJobs(address)
+    private = Workspace.of_job(config, environ).private
+    submission_id, attached = jobs.submit(config, private, SUBMISSION_NAME, ["--index"])
+    say(f"{'attached to' if attached else 'submitted'} {submission_id}")
+    status, driver_exit_code = jobs.follow(submission_id, write_log)
+    if status == "SUCCEEDED":
+        found = newest_head(private)
+        head = found[1] if found else None
+        return (ExitCode.FAILED_INPUTS if head and head.counts.n_failed else ExitCode.DONE), head
+    say(f"Ray reports that the job {status.lower()}; the same command goes on")
+    return ExitCode(driver_exit_code) if driver_exit_code in _FAULTS else ExitCode.FAILED, None
 
 
 def needs_headers(config: JobConfig) -> bool:

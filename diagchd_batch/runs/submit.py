@@ -6,6 +6,7 @@ from datetime import datetime
 
 from diagchd_batch import output_layout
 from diagchd_batch.cluster.existing_cluster import ExistingCluster
+from diagchd_batch.cluster.header_tasks import ray_reader
 from diagchd_batch.cluster.job_api import ClusterJobs
 from diagchd_batch.cluster.local_cluster import LocalCluster
 from diagchd_batch.cluster.node_checks.nodes_at_start import check_nodes
@@ -27,6 +28,7 @@ from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.run_job import RunOutcome, run_job
 from diagchd_batch.scoring.liveness.driver_log import DriverLog
 from diagchd_batch.scoring.liveness.progress_events import RunProgress
+from diagchd_batch.studies.header_index.read_many import ReadChunks
 from diagchd_batch.studies.plan.stored_plan import PlanHead
 from diagchd_batch.uris import join_uri
 from diagchd_batch.wording import counted
@@ -127,11 +129,16 @@ def submit_on_joined_ray(options: SubmitOptions, progress: RunProgress, log: Dri
     cluster = ExistingCluster(config.cluster, progress.message)
     cluster.nodes()
     check_nodes(config)
-    return _score_evaluate_report(options, cluster, progress, log)
+    read_chunks = ray_reader(Workspace.of_job(config, options.environ).archive)
+    return _score_evaluate_report(options, cluster, progress, log, read_chunks)
 
 
 def _score_evaluate_report(
-    options: SubmitOptions, cluster: Cluster, progress: RunProgress, log: DriverLog | None = None
+    options: SubmitOptions,
+    cluster: Cluster,
+    progress: RunProgress,
+    log: DriverLog | None = None,
+    read_chunks: ReadChunks | None = None,
 ) -> Submission:
     config, environ = options.config, options.environ
     notes: list[str] = []
@@ -146,7 +153,7 @@ def _score_evaluate_report(
     if needs_headers(config):
         # An output of another archive is refused before its index is touched.
         requested_input_root(Workspace.of_job(config, environ), options.request)
-        index_archive(config, environ, IndexMessages(progress.message))
+        index_archive(config, environ, IndexMessages(progress.message), read_chunks)
     outcome = run_job(
         config,
         cluster,

@@ -23,6 +23,7 @@ import pytest
 
 from diagchd_batch.cluster.job_api import UPLOAD_LIMIT_BYTES
 from diagchd_batch.results import open_output
+from tests.support.dicom_archives import dicom_file, ultrasound_header, write_archive
 from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, descendants, kill, write_cohort
 from tests.support.servers_and_hosts.ray_cluster import wait_until
 
@@ -384,3 +385,25 @@ def test_a_package_too_large_for_ray_is_refused_with_the_remedy_and_leaves_nothi
     assert "Traceback" not in refused.stderr and "submitted" not in refused.stderr
     assert not list(run.output.rglob("submitted/*"))
     assert str(run.output) not in head.get("/api/jobs/")
+
+
+def test_the_index_of_headers_is_made_in_tasks_and_the_job_tells_no_place(head: Head, tmp_path: Path) -> None:
+    archive = tmp_path / "archive-canary-patient-name"
+    run = ScoringRun(tmp_path / "run", archive)
+    write_archive(archive, 600)
+    (archive / "cut.dcm").write_bytes(dicom_file(ultrasound_header(1))[:200])
+    words = ("index", _job_file(run), "--address", head.address, "--json")
+    first = _command(head, *words)
+    assert first.returncode == 3, first.stderr
+    counts = json.loads(first.stdout)
+    assert (counts["n_read"], counts["kinds"]) == (601, {"image": 600, "unreadable": 1})
+    assert "submitted index-of-headers-s1" in first.stderr and "601 headers to read" in first.stderr
+    here = _command(head, "index", _job_file(run), "--json")
+    assert (here.returncode, json.loads(here.stdout)["n_read"]) == (3, 0)
+    assert "canary" not in first.stdout + first.stderr
+
+    (archive / "cut.dcm").unlink()
+    archive.rename(tmp_path / "moved-canary")
+    gone = _command(head, *words)
+    assert gone.returncode == 1, gone.stderr
+    assert "input.uri" in gone.stderr and "canary" not in gone.stderr

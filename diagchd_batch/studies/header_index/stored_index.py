@@ -6,8 +6,8 @@ builds work at once, and a build that is killed leaves tables that no head names
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from typing import ClassVar, Literal
+from datetime import datetime
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -52,7 +52,8 @@ class IndexHead(JsonRecord):
     """`header_index/head-NNNNN.json`: one state of the index.
 
     Attributes:
-        updated_at: When the archive had been listed for it, in UTC.
+        updated_at: When the archive was listed for it, in UTC.
+        seconds: How long the update took.
         parts: The keys of its tables.
         counts: What the update found.
     """
@@ -63,16 +64,24 @@ class IndexHead(JsonRecord):
 
     index_version: Literal[1] = 1
     updated_at: datetime
+    seconds: float
     parts: tuple[str, ...]
     counts: IndexCounts
 
-    def age_s(self, now: datetime | None = None) -> float:
-        """Return the seconds since the archive was listed.
+    @property
+    def headers_per_s(self) -> float | None:
+        """The headers read per second of the whole update; None if none was read."""
+        return self.counts.n_read / self.seconds if self.counts.n_read and self.seconds else None
 
-        Args:
-            now: The moment to count to; the present by default.
-        """
-        return ((now or datetime.now(UTC)) - self.updated_at).total_seconds()
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers of the update as JSON has them. They name nobody."""
+        speed = self.headers_per_s
+        return {
+            **self.counts.model_dump(),
+            "updated_at": self.updated_at.isoformat(),
+            "seconds": self.seconds,
+            "headers_per_s": speed and round(speed, 1),
+        }
 
 
 def head_numbers(private: Store) -> list[int]:

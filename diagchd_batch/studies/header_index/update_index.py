@@ -101,12 +101,6 @@ class IndexUpdate:
 
     head: IndexHead
     is_changed: bool
-    seconds: float
-
-    @property
-    def headers_per_s(self) -> float | None:
-        """The headers read per second of the whole update; None if none was read."""
-        return self.head.counts.n_read / self.seconds if self.head.counts.n_read and self.seconds else None
 
 
 def update_index(
@@ -139,7 +133,6 @@ def update_index(
         RunFault: Disk space or memory runs out.
         DamagedRecordError: The index that is there cannot be read.
     """
-    began_s = time.monotonic()
     with scratch_database(max_memory_bytes) as database:
         update = _Update(private, database)
         update.load()
@@ -150,8 +143,7 @@ def update_index(
             database.insert_listing(source.list(progress=progress.listed))
             database.execute(_COMPARED)
             update.read(read_chunks, progress)
-        head, is_changed = update.commit(updated_at)
-    return IndexUpdate(head, is_changed, time.monotonic() - began_s)
+        return update.commit(updated_at)
 
 
 class _Update:
@@ -160,6 +152,7 @@ class _Update:
     def __init__(self, private: Store, database: ScratchDatabase) -> None:
         self._private = private
         self._database = database
+        self._began_s = time.monotonic()
         self._build = secrets.token_hex(8)
         self._n_parts = 0
         self._n_read = 0
@@ -238,7 +231,7 @@ class _Update:
             self._private.create(key, file)
         return key
 
-    def commit(self, updated_at: datetime) -> tuple[IndexHead, bool]:
+    def commit(self, updated_at: datetime) -> IndexUpdate:
         """Create the next head, and remove the tables that neither it nor the one before names.
 
         Tables of the head before stay, because somebody may be reading them. A build removes only tables that it saw
@@ -251,11 +244,12 @@ class _Update:
             number, base = found if found else (-1, None)
             is_changed = base is None or self._differs(base)
             parts = self._write_all() if base is None or is_changed else base.parts
-            head = IndexHead(updated_at=updated_at, parts=parts, counts=counts)
+            seconds = round(time.monotonic() - self._began_s, 3)
+            head = IndexHead(updated_at=updated_at, seconds=seconds, parts=parts, counts=counts)
             created = head.create(self._private, output_layout.header_index_head(number + 1))
             if created and head_numbers(self._private)[-1] == number + 1:
                 self._remove_old(number, {*parts, *(base.parts if base else ())})
-                return head, is_changed
+                return IndexUpdate(head, is_changed)
             self._removable |= set(parts) if is_changed else set()
 
     def _differs(self, base: IndexHead) -> bool:

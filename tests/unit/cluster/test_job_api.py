@@ -16,6 +16,7 @@ from diagchd_batch.cluster import job_api as client_module
 from diagchd_batch.cluster.job_api import ClusterJobs, cluster_address
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
+from diagchd_batch.runs.index import SUBMISSION_NAME
 from diagchd_batch.storage import Store, open_store
 
 CONFIG = JobConfig.model_validate({"input": {"uri": "/archive", "layout": "tree"}, "output": {"uri": "/out"}})
@@ -226,3 +227,12 @@ def test_headers_of_the_environment_are_sent(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(RunFault):
         ClusterJobs("http://head:8265")
     assert client.call_args.kwargs == {"headers": {"Authorization": "Basic eg=="}}
+
+
+def test_an_update_of_the_index_is_a_submission_of_its_own_and_is_attached_to(
+    jobs: ClusterJobs, api: MemoryApi, private: Store
+) -> None:
+    assert jobs.submit(CONFIG, private, SUBMISSION_NAME, ["--index"]) == (f"{SUBMISSION_NAME}-s1", False)
+    assert api.jobs[f"{SUBMISSION_NAME}-s1"].entrypoint.endswith(" --index")
+    assert jobs.submit(CONFIG, private, SUBMISSION_NAME, ["--index"]) == (f"{SUBMISSION_NAME}-s1", True)
+    assert jobs.submit(CONFIG, private, "run") == ("run-s1", False)
