@@ -91,6 +91,7 @@ class IndexRun:
     """One call of `diagchd-batch index`. `counts` is its output, None if it was killed."""
 
     seconds: float
+    processor_s: float
     peak_memory_mb: float
     counts: dict[str, Any] | None
 
@@ -118,7 +119,7 @@ def run_index(job: Path, private: Path, kill_after: int | None = None) -> IndexR
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         counts = json.loads(out.read()) if process.returncode == 0 else None
-    return IndexRun(seconds, usage.ru_maxrss / 1000, counts)
+    return IndexRun(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, counts)
 
 
 def committed_rows(private: Path) -> int:
@@ -144,7 +145,8 @@ def measure(directory: Path, n_files: int) -> Iterator[str]:
     yield f"{'files':22} {n_files:,} of {len(template()):,} bytes"
     killed = run_index(job, private, kill_after=n_files // 2)
     kept = committed_rows(private)
-    yield f"{'killed (SIGKILL)':22} after {killed.seconds:.1f} s, with {kept:,} headers committed"
+    told = f"after {killed.seconds:.1f} s, {killed.processor_s:.1f} s of processor time"
+    yield f"{'killed (SIGKILL)':22} {told}, with {kept:,} headers committed"
     rest = run_index(job, private)
     assert rest.counts is not None and rest.counts["n_taken_over"] == kept
     assert rest.counts["n_read"] == n_files - kept and rest.counts["kinds"] == {"image": n_files}
@@ -159,7 +161,7 @@ def measure(directory: Path, n_files: int) -> Iterator[str]:
 def _told(run: IndexRun) -> str:
     counts = run.counts or {}
     speed = f", {counts['headers_per_s']:,.0f} headers/s" if counts["headers_per_s"] else ""
-    return f"{counts['n_read']:,} headers read in {run.seconds:.1f} s with the program's start{speed}"
+    return f"{counts['n_read']:,} headers read in {run.seconds:.1f} s{speed}, {run.processor_s:.1f} s of processor time"
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ HEADER_COLUMNS = (
     _said("body_part", _TEXT, "Body Part Examined (0018,0015)"),
     _said("series_description", _TEXT, "Series Description (0008,103E)"),
     DeclaredColumn("has_calibration", pa.bool_(), "whether an ultrasound region (0018,6011) of the file gives a sound "
-                   "size of a pixel", null_when="not known"),
+                   "size of a pixel", null_when="objects that are no image"),
     DeclaredColumn("error", _TEXT, "why the header cannot be read, or which of its values cannot be used",
                    null_when="headers without a problem"),
 )  # fmt: skip

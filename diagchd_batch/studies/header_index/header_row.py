@@ -14,6 +14,7 @@ from pydicom.uid import UID, MediaStorageDirectoryStorage
 from diagchd_batch.images.formats.byte_ranges import BytesInMemory
 from diagchd_batch.images.formats.dicom import DicomHeader
 from diagchd_batch.images.formats.dicom.dicom_reader import object_without_picture
+from diagchd_batch.images.spacing.ultrasound_regions import has_calibration
 from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.studies.header_index.header_columns import HEADERS, ObjectKind
 
@@ -88,6 +89,7 @@ def row_of_attributes(dataset: Dataset, info: ObjectInfo, transfer_syntax_uid: s
     row["transfer_syntax_uid"] = transfer_syntax_uid
     row["kind"] = str(_kind(dataset, row))
     if row["kind"] == ObjectKind.IMAGE:
+        row["has_calibration"] = has_calibration(dataset)
         if row["n_frames"] is None and not _has(dataset, _NUMBER_TAGS["n_frames"]):
             row["n_frames"] = 1
     else:

@@ -85,7 +85,8 @@ def encoded(dataset: Dataset, syntax: str = ExplicitVRLittleEndian, tail: bytes 
         (
             "examples_ybr_color.dcm",
             {"kind": "image", "rows": 240, "columns": 320, "n_frames": 30, "patient_id": "204",
-             "photometric_interpretation": "YBR_FULL_422", "manufacturer": "SonoSite, Inc."},
+             "photometric_interpretation": "YBR_FULL_422", "manufacturer": "SonoSite, Inc.",
+             "has_calibration": False},  # its regions lie outside the picture
         ),
         ("image_dfl.dcm", {"kind": "image", "rows": 512, "columns": 512}),
         ("ExplVR_LitEndNoMeta.dcm", {"kind": "not_an_image", "modality": "RTPLAN"}),
@@ -202,3 +203,16 @@ def test_a_file_on_a_disk(tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     (info,) = source.list()
     assert row_of_object(source, info)["study_uid"] == "1.2"
+
+
+def test_a_sound_region_of_tissue_is_a_calibration() -> None:
+    region = Dataset()
+    region.RegionSpatialFormat, region.RegionDataType, region.RegionFlags = 1, 1, 0
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = 100, 50
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = 700, 550
+    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3
+    region.PhysicalDeltaX = region.PhysicalDeltaY = 0.02
+    assert row_of(encoded(header(SequenceOfUltrasoundRegions=[region])))["has_calibration"] is True
+    assert row_of(encoded(header()))["has_calibration"] is False
+    region.PhysicalUnitsYDirection = 4  # seconds
+    assert row_of(encoded(header(SequenceOfUltrasoundRegions=[region])))["has_calibration"] is False
