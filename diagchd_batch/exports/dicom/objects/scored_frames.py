@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from diagchd_batch.exports.chosen_images import labels_at_source
+from diagchd_batch.images.formats.dicom.dicom_reader import RESULT_MANUFACTURER
 from diagchd_batch.results.columns import CLASSES
 from diagchd_batch.results.run_record import RunRecord
 
-MAKER = "diagchd-batch"
+MAKER = RESULT_MANUFACTURER
+"""The Manufacturer of the objects. Readers of images know by it that an object is a result and no image."""
 
 
 @dataclass(frozen=True)

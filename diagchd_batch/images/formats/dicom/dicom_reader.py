@@ -9,6 +9,10 @@ from diagchd_batch.images.formats.dicom.dicom_file import DicomFile
 from diagchd_batch.images.formats.dicom.header_parser import DicomHeader, looks_like_dicom, read_header
 from diagchd_batch.images.limits import DecodeLimits
 
+RESULT_MANUFACTURER = "diagchd-batch"
+"""Manufacturer (0008,0070) of the objects that `export dicom` makes."""
+
+_MANUFACTURER = 0x00080070
 _IMAGE_WORDS = ("Image Storage", "Photography", "Multi-frame")
 _PIXELS_BUT_NO_PICTURE = (
     "Segmentation Storage",
@@ -53,14 +57,25 @@ class DicomReader:
 def object_without_picture(header: DicomHeader) -> str | None:
     """Return the kind of an object that holds no picture, such as a report or a DICOMDIR; None for an image.
 
-    Segmentations, dose and parametric maps have pixels, but no picture that a model could score.
+    Segmentations, dose and parametric maps have pixels, but no picture that a model could score. Neither has a capture
+    that `export dicom` sent to the archive: it is a result of this program, and scoring it would count its study twice.
     """
     sop_class = header.sop_class
     name = sop_class.name if sop_class else ""
     if name in _PIXELS_BUT_NO_PICTURE:
         return name
+    if _manufacturer(header) == RESULT_MANUFACTURER:
+        return f"{name}, a result of {RESULT_MANUFACTURER}"
     if header.pixels is not None or "Rows" in header.dataset or any(word in name for word in _IMAGE_WORDS):
         return None
     if not sop_class:
         return None
     return name if UID(sop_class).is_valid and name != sop_class else "an object of an unknown class"
+
+
+def _manufacturer(header: DicomHeader) -> str:
+    """Return the manufacturer without converting the element, which may be damaged."""
+    element = header.dataset.get_item(_MANUFACTURER)
+    value = None if element is None else element.value
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+    return text.rstrip(" \0")

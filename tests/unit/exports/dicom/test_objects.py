@@ -14,11 +14,17 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from diagchd_batch.errors import ItemError
 from diagchd_batch.exports.dicom.objects.measurement_report import measurement_report
 from diagchd_batch.exports.dicom.objects.scored_frames import ScoredFrame, ScoringModel
 from diagchd_batch.exports.dicom.objects.secondary_capture import rendered, secondary_capture
 from diagchd_batch.exports.dicom.objects.segmentation import segmentation
 from diagchd_batch.exports.dicom.objects.source_object import SourceObject
+from diagchd_batch.images.formats import open_image
+from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.sources import ObjectInfo
+from diagchd_batch.studies.header_index.header_columns import ObjectKind
+from diagchd_batch.studies.header_index.header_row import row_of_attributes
 from tests.support.scored_dicom import CLIP, STILL, drawn_mask, example, file_bytes
 
 MODEL = ScoringModel(
@@ -245,6 +251,17 @@ def test_a_capture_shows_the_source_with_outlines_and_says_what_is_burned_in() -
     capture = secondary_capture(MODEL, clean, SCORED, frame)
     assert (capture.BurnedInAnnotation, capture.LossyImageCompression) == ("NO", "01")
     assert np.array_equal(capture.pixel_array, picture)
+
+
+def test_a_result_that_lies_in_the_archive_is_not_scored() -> None:
+    source, scored = clip_and_still()["still"]
+    for kind in KINDS:
+        data = file_bytes(made(kind, source, scored))
+        with pytest.raises(ItemError, match="not_an_image"):
+            open_image(data, DecodeLimits(max_pixels=1 << 24, max_file_bytes=1 << 26))
+        dataset = pydicom.dcmread(io.BytesIO(data))
+        row = row_of_attributes(dataset, ObjectInfo("key"), dataset.file_meta.TransferSyntaxUID)
+        assert row["kind"] == ObjectKind.NOT_AN_IMAGE
 
 
 @pytest.mark.parametrize("width", [24, 60, 200])
