@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.loading import load_job
 from diagchd_batch.errors import ConfigError
@@ -156,3 +157,9 @@ def test_a_variable_that_would_change_nothing_is_refused(job_file: Callable[[str
     with pytest.raises(ConfigError, match=f"environment variable {name}.* DIAGCHD_BATCH__"):
         load_job(job_file(MINIMAL), environ={name: "bfloat16"})
     assert load_job(job_file(MINIMAL), environ={"DIAGCHD_BATCH_LOG": "json"}) == load_job(job_file(MINIMAL))
+
+
+@pytest.mark.parametrize("name", ["sample", "dicom"])
+def test_the_ready_job_files_are_valid(name: str) -> None:
+    job = load_job(bundled_path(f"configs/{name}.yaml"))
+    assert job.input.layout == {"sample": "manifest", "dicom": "dicom"}[name]
