@@ -167,8 +167,8 @@ class FileReader:
             The number of its frames, those that are chosen and, if only a part is read, the digest of their bytes,
             which is filled when they are decoded.
         """
-        if decoder.opens_parts and self._may_need_a_part(image):
-            n_frames = decoder.open(self._parts_of(image))
+        if decoder.opens_parts and (parts := self._parts_if_enough(image)) is not None:
+            n_frames = decoder.open(parts)
             frames = chosen_frames(self._frame_rule, image.frames, n_frames)
             if len(frames) < n_frames and decoder.has_frame_offsets:
                 source.digest_of = DIGEST_OF_FRAMES
@@ -178,20 +178,18 @@ class FileReader:
         n_frames = decoder.open(data)
         return n_frames, chosen_frames(self._frame_rule, image.frames, n_frames), None
 
-    def _may_need_a_part(self, image: PlannedImage) -> bool:
-        """Return whether it is worth while to look at the beginning of a file before all of it is read."""
-        if self._frame_rule == "all" and image.frames is None:
-            return False
-        if not PARTS_FROM_BYTES <= (image.size_bytes or 0) <= self._max_file_bytes:
-            return False
-        if not isinstance(self._storage, VersionedRanges):
-            return False
-        return is_read_in_parts(self._parts_of(image).read(0, HEAD_BYTES))
+    def _parts_if_enough(self, image: PlannedImage) -> RangedFile | None:
+        """Return access to the parts of a file, or None if all of it is needed, or as well read at once.
 
-    def _parts_of(self, image: PlannedImage) -> RangedFile:
-        """Return access to the parts of a file. A read raises ItemError if the file has changed since planning."""
+        A read of a part raises ItemError if the file has changed since planning.
+        """
         storage = self._storage
-        assert isinstance(storage, VersionedRanges) and image.size_bytes is not None
+        if self._frame_rule == "all" and image.frames is None:
+            return None
+        if image.size_bytes is None or not PARTS_FROM_BYTES <= image.size_bytes <= self._max_file_bytes:
+            return None
+        if not isinstance(storage, VersionedRanges):
+            return None
         planned = ObjectInfo(image.uri, image.size_bytes, image.etag, image.modified_ns)
 
         def fetch(start: int, length: int) -> bytes:
@@ -200,7 +198,8 @@ class FileReader:
                 raise ItemError(FailureCode.SOURCE_CHANGED, f"{image.uri}: planned as {planned}, found as {found}")
             return data
 
-        return RangedFile(image.size_bytes, fetch)
+        parts = RangedFile(image.size_bytes, fetch)
+        return parts if is_read_in_parts(parts.read(0, HEAD_BYTES)) else None
 
     def _decoded(
         self, decoder: Decoder, frames: Sequence[int], digest: "hashlib._Hash | None"

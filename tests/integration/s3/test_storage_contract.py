@@ -18,6 +18,7 @@ import pytest
 
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.sources import VersionedRanges
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.checks import check_create_if_absent
@@ -123,6 +124,20 @@ def test_ranges(storage: Store) -> None:
     assert storage.read_range("object", 5, 0) == b""
     storage.create("empty", b"")
     assert storage.read_range("empty", 0, 10) == b""
+
+
+def test_ranges_tell_which_version_they_are_from(storage: Store) -> None:
+    assert isinstance(storage, VersionedRanges)
+    storage.create("object", bytes(range(200)))
+    planned = storage.stat("object")
+    assert storage.read_range_versioned("object", 190, 100) == (bytes(range(190, 200)), planned)
+    assert storage.read_range_versioned("object", 0, 5) == (bytes(range(5)), planned)
+    storage.delete("object")
+    storage.create("object", bytes(100))
+    data, found = storage.read_range_versioned("object", 0, 5)
+    assert data == bytes(5) and found == storage.stat("object") != planned
+    assert storage.read_range_versioned("object", 150, 5)[1] != planned, "the object is shorter than planned"
+    assert error_of(storage.read_range_versioned, "missing", 0, 1) is FailureCode.NOT_FOUND
 
 
 def test_too_large_objects_are_refused(storage: Store) -> None:

@@ -30,6 +30,7 @@ from tests.support.trapped_decoder import (
     set_traps,
     trap,
 )
+from tests.unit.images.dicom.dicom_files import colour, written
 from tests.unit.scoring.made_inputs import HEIGHT, WIDTH, png, tiff
 
 SETTINGS = DecodeSettings(DecodeLimits(), HEIGHT, WIDTH, {0: 0, 255: 2})
@@ -64,6 +65,18 @@ def test_gives_the_same_pixels_as_in_process(decoder: IsolatedDecoder) -> None:
     assert np.array_equal(decoder.mask(mask, request), in_process.mask(mask, request))
     assert decoder.open(tiff([1, 2, 3])) == 3
     assert decoder.frame(2).image_hwc_u8[0, 0, 0] == 3
+
+
+def test_a_loop_of_dicom_gives_the_same_frames_as_in_process(decoder: IsolatedDecoder) -> None:
+    loop = np.random.default_rng(4).integers(0, 256, (3, 40, 50, 3), np.uint8)
+    data = written(colour(loop, FrameTime=20))
+    in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
+    assert decoder.open(data) == in_process.open(data) == 3
+    for index in (2, 0):
+        ours, theirs = decoder.frame(index), in_process.frame(index)
+        assert np.array_equal(ours.image_hwc_u8, theirs.image_hwc_u8)
+        assert ours.metadata == theirs.metadata
+        assert (ours.metadata.time_ms, ours.metadata.colour_from) == (20.0 * index, "declared")
 
 
 def test_item_errors_come_through_unchanged(decoder: IsolatedDecoder) -> None:

@@ -88,6 +88,15 @@ def test_failure_limit(n_ok: int, n_failed: int, limit: float, stops: bool) -> N
         monitor.on_summary(summary)
 
 
+def test_objects_that_are_no_images_are_no_failures() -> None:
+    """A folder of DICOM files has reports and presentation states among its images."""
+    monitor, _ = _monitor(max_failed_fraction=0.5)
+    monitor.on_summary(ShardSummary(0, 1000, 100, 900, {"not_an_image": 900}))
+    monitor.on_summary(ShardSummary(1, 1000, 100, 1000, {"not_an_image": 900, "decode_error": 100}))
+    with pytest.raises(RunFault, match="max_failed_fraction"):
+        monitor.on_summary(ShardSummary(2, 101, 0, 101, {"decode_error": 101}))
+
+
 def test_failures_of_earlier_submissions_count() -> None:
     monitor, _ = _monitor({"decode_error": 150})
     with pytest.raises(RunFault):
