@@ -14,6 +14,9 @@ _BEFORE_SCORING_VERSIONS = 1
 _RUNTIME = "runtime"
 _BEFORE_RUNTIMES = "tensorflow"
 """The runtime of the runs that recorded none."""
+_REGION = "region"
+_WHOLE_FRAME = "whole"
+"""The `input.region` of the runs that recorded none, which are all that scored whole frames."""
 
 
 def fingerprint(fields: Mapping[str, Any]) -> str:
@@ -97,3 +100,16 @@ def differences(existing: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[
     """
     names = sorted({*existing, *wanted})
     return {name: (existing.get(name), wanted.get(name)) for name in names if existing.get(name) != wanted.get(name)}
+
+
+def setting_differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that change scores and in which two recorded runs differ.
+
+    Args:
+        first: The fingerprint fields of a run, of whatever version.
+        second: Those of another run.
+
+    Returns:
+        Name of the field → (value of the first run, value of the second run). A value is None where a run lacks it.
+    """
+    return differences(*({_REGION: _WHOLE_FRAME} | current_form(fields) for fields in (first, second)))

@@ -25,7 +25,11 @@ MEMORY_LIMIT_BYTES = 1_200_000_000
 
 _BATCH_ROWS = 65_536
 
-_NOT_LOADED = {"subject_id", "study_id", "frame_time_ms", "shard", "chd_call", "quality_flags"}
+_NOT_LOADED = {
+    *("subject_id", "study_id", "frame_time_ms", "shard", "chd_call", "quality_flags"),
+    *("region_top", "region_left", "region_height", "region_width", "region_source"),
+    *("pixel_height_mm", "pixel_width_mm"),
+}
 _FRAME_COLUMNS = ", ".join(name for name in PREDICTIONS.names if name not in _NOT_LOADED)
 _READ_COLUMNS = f"study_id, len(quality_flags) > 0 AS flagged, {_FRAME_COLUMNS}"
 

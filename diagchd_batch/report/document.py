@@ -8,7 +8,7 @@ from markupsafe import Markup
 from diagchd_batch import output_layout
 from diagchd_batch.model.clinical_warning import trained_on_phantoms
 from diagchd_batch.report.report_data import ReportData, read_report_data
-from diagchd_batch.report.sections import cases, definitions_and_limits, scores
+from diagchd_batch.report.sections import cases, definitions_and_limits, scores, segmentation
 from diagchd_batch.report.sections.agreement import agreement
 from diagchd_batch.report.sections.cohort import cohort
 from diagchd_batch.report.sections.comparison import comparison
@@ -16,7 +16,6 @@ from diagchd_batch.report.sections.flow import flow
 from diagchd_batch.report.sections.headline import headline
 from diagchd_batch.report.sections.reporting_guidelines import reporting
 from diagchd_batch.report.sections.run import run
-from diagchd_batch.report.sections.segmentation import segmentation
 from diagchd_batch.report.sections.subgroups import subgroups
 from diagchd_batch.storage import Store
 
@@ -29,7 +28,8 @@ _SECTIONS = (
     scores.confusion,
     agreement,
     scores.arms,
-    segmentation,
+    segmentation.segmentation,
+    segmentation.measurements,
     subgroups,
     cases.worst_cases,
     cases.quality,

@@ -61,7 +61,12 @@ class MadeOutput:
         self.tokens = Pseudonymizer(KEY)
 
     def write_run(
-        self, studies: Sequence[MadeStudy], run_id: str = RUN_ID, parent: str | None = None, simulated: bool = True
+        self,
+        studies: Sequence[MadeStudy],
+        run_id: str = RUN_ID,
+        parent: str | None = None,
+        simulated: bool = True,
+        fields: Mapping[str, Any] | None = None,
     ) -> str:
         ordered = sorted(studies, key=lambda study: self.tokens.study(study.study_id))
         rows = [
@@ -83,7 +88,10 @@ class MadeOutput:
             PLAN_STUDIES,
         )
         self.private.replace(output_layout.plan_head(run_id), head.to_json())
-        write_run_record(self.output, self.private, run_record(head, run_id, parent, simulated))
+        record = run_record(head, run_id, parent, simulated)
+        if fields is not None:
+            record = record.model_copy(update={"fingerprint_fields": dict(fields)})
+        write_run_record(self.output, self.private, record)
         return run_id
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> str:

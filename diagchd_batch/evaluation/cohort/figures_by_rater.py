@@ -20,6 +20,7 @@ from diagchd_batch.evaluation.performance.calibration import calibration_estimat
 from diagchd_batch.evaluation.performance.cross_tabulation import cross_rows
 from diagchd_batch.evaluation.performance.curves import curve_rows
 from diagchd_batch.evaluation.performance.image_level import image_rows
+from diagchd_batch.evaluation.performance.measurements import measurement_rows
 from diagchd_batch.evaluation.performance.segmentation import segmentation_rows
 from diagchd_batch.evaluation.performance.worst_cases import worst_image_rows, worst_study_rows
 from diagchd_batch.evaluation.readers.agreement import against_majority_rows, agreement_rows
@@ -270,6 +271,7 @@ def _add_subgroups(analysis: Analysis, rows: RowBuilder, headline: OperatingPoin
 def _add_segmentation(analysis: Analysis, rows: RowBuilder, database: CohortDatabase, results: Results) -> None:
     found = list(segmentation_rows(rows, database, analysis.model))
     results.add("estimates", found)
+    results.add("estimates", measurement_rows(rows, database, analysis.model))
     if found:
         results.add("worst_cases", worst_image_rows(database))
     else:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from diagchd_batch import output_layout
+from diagchd_batch.config.fingerprint import setting_differences
 from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import run_tables
 from diagchd_batch.evaluation.cohort.flow import create_results
@@ -40,6 +41,12 @@ _REASON = (
     f"CAST(CASE WHEN NOT included THEN {EXCLUDED} WHEN n_frames_ok + n_frames_failed = 0 THEN {NOT_SCORED} "
     f"WHEN n_frames_ok = 0 THEN {FAILED} ELSE 0 END AS TINYINT)"
 )
+
+_JOB_FILE_KEYS = {"region": "input.region", "frames": "input.frames", "precision": "model.precision"}
+"""Fingerprint field → key of the job file."""
+
+_SHOWN_CHARACTERS = 16
+"""Characters of a value, of which a digest has 64."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,7 @@ def compare_runs(
             notes.append("masks were not compared" if pairs is None else "no frame has a mask in both runs")
         tables["comparison_flow"] = [
             *database.rows(_FLOW),
+            *({"name": "difference", "note": note} for note in _differences(lineages[0][-1], lineages[1][-1])),
             *({"name": "left_out", "note": note} for note in notes),
         ]
     n_rows = _write(output, lineages[1][-1], first, tables, definition)
@@ -138,6 +146,19 @@ def compare_runs(
         sum(row["operating_point"] == headline.name for row in flips),
         tuple(notes),
     )
+
+
+def _differences(first: RunRecord, second: RunRecord) -> list[str]:
+    """Return the settings in which two runs differ, apart from their studies."""
+    found = setting_differences(first.fingerprint_fields, second.fingerprint_fields)
+    return [
+        f"{_JOB_FILE_KEYS.get(name, name)}: {_shown(before)} in the first run, {_shown(after)} in the second"
+        for name, (before, after) in found.items()
+    ]
+
+
+def _shown(value: Any) -> str:
+    return "not recorded" if value is None else str(value)[:_SHOWN_CHARACTERS]
 
 
 def _load_both(

@@ -72,10 +72,10 @@ MASK_CASES: Columns = (
 )  # fmt: skip
 
 FLOW: Columns = (
-    text("name", "the group of studies; `left_out` for a note"),
+    text("name", "the group of studies; `left_out` and `difference` for notes"),
     count("n_studies", "number of studies", "notes"),
     count("n_frames", "number of frames", "groups of studies, and notes"),
-    text("note", "what was left out, and why", "groups of studies"),
+    text("note", "what was left out and why, or a setting in which the runs differ", "groups of studies"),
 )
 
 TABLES: dict[str, pa.Schema] = {

@@ -30,6 +30,8 @@ An image's mean leaves out classes that neither mask has.
 """
 
 _USABLE = "status = 'ok' AND reference_status = 'ok'"
+_CALIBRATED = f"{_USABLE} AND spacing_status = 'ok'"
+_NO_DISTANCE_IN_MM = "mask_empty_or_outside_region"
 _ORIGINAL = {
     "one_hot_mean_iou_per_image": "iou_all_classes",
     "soft_dice_per_image": "finite_soft_dice",
@@ -53,11 +55,13 @@ class _Cohort:
     Attributes:
         subject: int64 [planned studies], each study's subject.
         n_usable: Number of images with a usable reference mask of any frame.
+        n_calibrated: Number of them with such a frame whose pixels have a known size.
         excluded: Numbers of the other images by reason.
     """
 
     subject: np.ndarray
     n_usable: int
+    n_calibrated: int
     excluded: dict[str, int]
 
 
@@ -84,9 +88,10 @@ def segmentation_rows(rows: RowBuilder, database: CohortDatabase, model: str) ->
         )
         rows = replace(rows, definitions={**_clip_definitions(), **rows.definitions})
     subject = database.arrays("SELECT subject FROM planned ORDER BY study")["subject"]
-    cohort = _Cohort(subject, n_usable, _excluded_images(database))
+    n_calibrated = database.scalar(f"SELECT {n} FROM frames WHERE {_CALIBRATED}")
+    cohort = _Cohort(subject, n_usable, n_calibrated, _excluded_images(database))
     here = rows.with_columns(analysis_set="segmentation", subject_kind="model", subject=model, cluster="subject")
-    for endpoint, class_, column in _measures():
+    for endpoint, class_, column in (*_measures(), *(_measures_in_mm() if n_calibrated else ())):
         images = _Images.load(database, column, subject)
         yield from _measure_rows(here.with_columns(class_=class_), endpoint, images, cohort)
     yield from _pooled_rows(here, database, cohort)
@@ -111,6 +116,13 @@ def _measures() -> Iterator[tuple[str, str, str]]:
         yield "hd95_source_px", class_, f"hd95_{class_}"
         yield "hd95_source_px_penalised", class_, f"hd95_penalised_{class_}"
         yield "assd_source_px", class_, f"assd_{class_}"
+
+
+def _measures_in_mm() -> Iterator[tuple[str, str, str]]:
+    """Yield the same for distances in millimetres, which only calibrated frames have."""
+    for class_ in SURFACE_CLASSES:
+        for metric in ("hd95_mm", "assd_mm"):
+            yield metric, class_, f"finite_{metric}_{class_}"
 
 
 def _create_overlap_view(database: CohortDatabase) -> None:
@@ -139,6 +151,7 @@ def _create_overlap_view(database: CohortDatabase) -> None:
             "sqrt(CAST(source_height AS DOUBLE) ** 2 + CAST(source_width AS DOUBLE) ** 2) "
             f"ELSE {_finite(f'hd95_source_px_{class_}')} END AS hd95_penalised_{class_}",
             f"{_finite(f'assd_source_px_{class_}')} AS assd_{class_}",
+            *[f"{_finite(f'{metric}_{class_}')} AS finite_{metric}_{class_}" for metric in ("hd95_mm", "assd_mm")],
         ]
     database.execute(f"CREATE VIEW overlap AS SELECT *, {', '.join(columns)} FROM frames WHERE {_USABLE}")
 
@@ -235,8 +248,12 @@ def _subject_totals(columns: np.ndarray, subject: np.ndarray) -> np.ndarray:
 
 def _with_exclusions(rows: RowBuilder, cohort: _Cohort, n_units: int, why_not: str) -> RowBuilder:
     reasons = dict(cohort.excluded)
-    if cohort.n_usable > n_units:
-        reasons[why_not] = cohort.n_usable - n_units
+    n_possible = cohort.n_usable
+    if why_not == _NO_DISTANCE_IN_MM and cohort.n_calibrated < n_possible:
+        reasons["not_calibrated"] = n_possible - cohort.n_calibrated
+        n_possible = cohort.n_calibrated
+    if n_possible > n_units:
+        reasons[why_not] = n_possible - n_units
     return rows.with_columns(
         unit="image",
         n_units=n_units,
@@ -248,6 +265,8 @@ def _with_exclusions(rows: RowBuilder, cohort: _Cohort, n_units: int, why_not: s
 def _measure_rows(rows: RowBuilder, endpoint: str, images: _Images, cohort: _Cohort) -> Iterator[Row]:
     """Estimate the mean over images with its interval, their distribution, and the mean of the studies' means."""
     why_not = "both_empty" if endpoint in ("dice", "iou") else "both_empty_or_one_empty"
+    if endpoint.endswith("_mm"):
+        why_not = _NO_DISTANCE_IN_MM
     yield _image_mean_row(rows, f"{endpoint}_mean", images, cohort, why_not)
     n_studies = int(images.of_studies[:, 1].sum())
     n_excluded = len(cohort.subject) - n_studies

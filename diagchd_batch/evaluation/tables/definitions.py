@@ -54,6 +54,8 @@ DEFINITIONS = {
     "hd95_source_px_penalised_mean": "as hd95_source_px_mean, with the image's diagonal where one mask is empty",
     "assd_source_px_mean": "mean over units of the average symmetric surface distance in source pixels; one mask "
     "empty: left out",
+    "hd95_mm_mean": "as hd95_source_px_mean, in mm, over images whose pixels have a known size",
+    "assd_mm_mean": "as assd_source_px_mean, in mm, over images whose pixels have a known size",
     "n_both_empty": "images on which neither mask has the class",
     "n_one_empty": "images on which one of the two masks lacks the class",
     # the original's own figures
@@ -85,6 +87,18 @@ for _metric, _name in {
     "iou": "IoU",
     "hd95_source_px": "HD95 in source pixels",
     "assd_source_px": "average symmetric surface distance in source pixels",
+    "hd95_mm": "HD95 in mm",
+    "assd_mm": "average symmetric surface distance in mm",
 }.items():
     for _statistic, _words in _DISTRIBUTION.items():
         DEFINITIONS[f"{_metric}_{_statistic}"] = f"{_words} over images of {_name}, images without a value left out"
+
+for _metric, _name in {
+    "area_mm2": "area of the class in the predicted mask, in mm²",
+    "length_mm": "maximum Feret diameter of the septum's largest piece in the predicted mask, in mm",
+}.items():
+    for _statistic in ("q1", "median", "q3"):
+        DEFINITIONS[f"{_metric}_{_statistic}"] = (
+            f"{_DISTRIBUTION[_statistic]} over images whose pixels have a known size: {_name}; a clip's value is the "
+            "mean of its frames' values"
+        )

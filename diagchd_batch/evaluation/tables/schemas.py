@@ -109,6 +109,7 @@ ANALYSIS_SETS = {
     "indeterminate_right": "as determinate, and failed, indeterminate and undecided results counted as right",
     "agreement": "units with ratings, whether or not they have a reference label",
     "segmentation": "images with a usable reference mask",
+    "measurements": "images whose pixels have a known size, with or without a reference",
 }
 """What each `analysis_set` is made of."""
 

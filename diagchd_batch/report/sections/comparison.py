@@ -54,7 +54,9 @@ def _against(other: str, found: dict[str, list[Row]]) -> tuple[list[Table], list
     changed = [_flip(row) for row in flips[:_SHOWN]]
     cases = found["comparison_mask_cases"]
     masks = [row for row in found["comparison_masks"] if row["unit"] == "image"]
+    settings = [(row["note"],) for row in found["comparison_flow"] if row["name"] == "difference"]
     tables = [
+        *([Table(f"Settings in which this run differs from {other}", ("",), settings)] if settings else []),
         Table(f"Studies of this run and of {other}", ("", "studies"), flow),
         measure_table(
             f"Performance, this run − {other}",

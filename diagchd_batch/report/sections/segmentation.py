@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from diagchd_batch.report.elements import Figure, Section
+from diagchd_batch.report.elements import Figure, Section, Table
 from diagchd_batch.report.figures.intervals import Line, interval_plot
 from diagchd_batch.report.formatting import count, words
 from diagchd_batch.report.measure_tables import Key, Measure, measure_table
@@ -25,6 +25,11 @@ _MEANS: tuple[Measure, ...] = (
     ("iou_pooled", "pooled IoU"),
     ("n_both_empty", "both empty"),
     ("n_one_empty", "one empty"),
+)
+_IN_MM: tuple[Measure, ...] = (("hd95_mm_mean", "HD95, mm"), ("assd_mm_mean", "ASSD, mm"))
+_MEASUREMENTS: tuple[Measure, ...] = (
+    *((f"area_mm2_{part}", f"area, mm²: {words(part)}") for part in ("median", "q1", "q3")),
+    *((f"length_mm_{part}", f"length, mm: {words(part)}") for part in ("median", "q1", "q3")),
 )
 _SPREAD = ("minimum", "q1", "median", "q3", "maximum", "sd")
 _ORIGINAL: tuple[Measure, ...] = (
@@ -79,8 +84,38 @@ def segmentation(data: ReportData) -> Section:
         tables=[
             measure_table("Mean over images, with 95 % intervals over subjects", images, [whose], _MEANS, n="images"),
             measure_table("Mean over studies", studies, [whose], _MEANS, n="studies", folded=True),
+            *_tables_in_mm(images, whose),
             *spread,
             *([of_original] if of_original.rows else []),
+        ],
+    )
+
+
+def _tables_in_mm(images: list[dict[str, Any]], whose: Key) -> list[Table]:
+    """Return the mean distances in millimetres, which only images with a known size of pixels have."""
+    caption = "Mean distances over images whose pixels have a known size, with 95 % intervals over subjects"
+    table = measure_table(caption, images, [whose], _IN_MM, n="calibrated images", excluded=True)
+    return [table] if table.rows else []
+
+
+def measurements(data: ReportData) -> Section | None:
+    """Return the section on areas and lengths in millimetres, or None if no image has a known size of pixels."""
+    rows = data.estimates(analysis_set="measurements", subject_kind="model")
+    if not rows:
+        return None
+    whose: Key = ("class", lambda row: _class(row["class"]))
+    return Section(
+        "measurements",
+        "Measurements",
+        [
+            "Areas and lengths of the predicted masks, over images whose header gives a sound size of a pixel. They "
+            "describe what the model drew on single frames, in whatever phase of the cardiac cycle, and are not "
+            "compared with any reference. The length of the septum is the maximum Feret diameter of its largest piece."
+        ],
+        tables=[
+            measure_table(
+                "Median and quartiles over images", rows, [whose], _MEASUREMENTS, n="calibrated images", excluded=True
+            )
         ],
     )
 

@@ -198,3 +198,26 @@ def test_the_same_runs_give_the_same_bytes(tmp_path: Path) -> None:
     first = [path.read_bytes() for path in paths]
     compare(made)
     assert [path.read_bytes() for path in paths] == first
+
+
+def region_columns(top: int, left: int, height: int, width: int) -> dict[str, int]:
+    return {"region_top": top, "region_left": left, "region_height": height, "region_width": width}
+
+
+def test_masks_of_different_regions_are_compared_on_the_frame(tmp_path: Path) -> None:
+    """The first run scored frames of 300 x 400 pixels whole, the second one their upper left quarter."""
+    made = ComparedRuns(tmp_path)
+    heart, quarter = np.zeros((24, 32), np.uint8), np.zeros((24, 32), np.uint8)
+    heart[:12, :8] = 2
+    quarter[:, :16] = 2  # the same half of the quarter, twice as large on the grid
+    frame = {"chd_probability": 0.4, "source_height": 300, "source_width": 400}
+    whole = {**frame, "mask_png": encode_mask(heart)}
+    cropped = {**frame, "mask_png": encode_mask(quarter), **region_columns(0, 0, 150, 200)}
+    made.write_run([MadeStudy("a", [[whole]])], FIRST, fields={"precision": "float32"})
+    made.write_run([MadeStudy("a", [[cropped]])], SECOND, fields={"precision": "float32", "region": "found"})
+    compare(made)
+    rows = table(made, "comparison_masks")
+    assert pick(rows, endpoint="mask_dice_mean", **{"class": "heart"})["value"] == 1
+    assert pick(rows, endpoint="pixel_agreement")["value"] == 1
+    notes = [row["note"] for row in table(made, "comparison_flow") if row["name"] == "difference"]
+    assert notes == ["input.region: whole in the first run, found in the second"]
