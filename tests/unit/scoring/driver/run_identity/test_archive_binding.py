@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.job_file import JobConfig
+from diagchd_batch.config.job_file import InputConfig, JobConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.results.output import open_output
 from diagchd_batch.runs.plan import preview_job
@@ -17,6 +17,7 @@ from diagchd_batch.scoring.driver.run_identity.archive_binding import (
     move_input_root,
     resolve_input_root,
 )
+from diagchd_batch.scoring.driver.run_identity.identity import input_fields
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.run_job import RunOutcome, run_job
 from diagchd_batch.storage import open_store
@@ -127,3 +128,15 @@ def test_a_damaged_root_is_a_fault_of_the_run(tmp_path: Path) -> None:
     private.replace(output_layout.INPUT_ROOT, b"{")
     with pytest.raises(RunFault, match=r"input_root\.json"):
         resolve_input_root(output, private, "/one", moved=False)
+
+
+def test_other_filters_of_a_pacs_are_another_run_of_the_same_archive(tmp_path: Path) -> None:
+    output, private = open_store(str(tmp_path / "out")), open_store(str(tmp_path / "private"), owner_only=True)
+    pacs, moved = "dicomweb+https://pacs.example.org/dicom-web", "dicomweb+https://new.example.org/dicom-web"
+    bind_input_root(private, resolve_input_root(output, private, f"{pacs}?StudyDate=2023", moved=False))
+    assert resolve_input_root(output, private, f"{pacs}?StudyDate=2024", moved=False).first == pacs
+    with pytest.raises(ConfigError):
+        resolve_input_root(output, private, f"{moved}?StudyDate=2023", moved=False)
+    configs = [InputConfig(uri=f"{host}?StudyDate={year}", layout="dicom") for host in (pacs, moved) for year in (3, 4)]
+    here_3, here_4, moved_3, moved_4 = (input_fields(config, pacs)["uri"] for config in configs)
+    assert (here_3, here_4) == (moved_3, moved_4) == (f"{pacs}?StudyDate=3", f"{pacs}?StudyDate=4")
