@@ -54,7 +54,8 @@ SELECT row_number() OVER (ORDER BY key) - 1 AS number, * FROM listing ANTI JOIN 
 """
 _NAMES = ", ".join(f'"{name}"' for name in HEADERS.names)
 _TOLD = f"""
-CREATE TABLE headers AS SELECT DISTINCT ON (key) {_NAMES} FROM told ORDER BY key, rowid;
+CREATE TABLE headers AS
+SELECT {_NAMES} FROM told QUALIFY row_number() OVER (PARTITION BY key ORDER BY rowid) = 1;
 INSERT INTO listing SELECT key, size_bytes, etag, modified_ns FROM headers;
 """
 _COUNTS = {
