@@ -10,10 +10,11 @@ from typing import Any, Never
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.identifying import CollectedValues, IdentifyingValue
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.scoring.decoding import isolated
 from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
@@ -77,6 +78,23 @@ def test_a_loop_of_dicom_gives_the_same_frames_as_in_process(decoder: IsolatedDe
         assert np.array_equal(ours.image_hwc_u8, theirs.image_hwc_u8)
         assert ours.metadata == theirs.metadata
         assert (ours.metadata.time_ms, ours.metadata.colour_from) == (20.0 * index, "declared")
+
+
+def test_gives_the_same_identifying_values_as_in_process(decoder: IsolatedDecoder) -> None:
+    in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Author", "Ada Lovelace")
+    buffer = io.BytesIO()
+    Image.new("L", (90, 70)).save(buffer, "PNG", pnginfo=chunks)
+    for one in (decoder, in_process):
+        one.open(png(0))
+        assert one.identifying_values() == CollectedValues((), complete=True)
+        of_mask = one.identifying_values(buffer.getvalue())
+        assert of_mask == CollectedValues((IdentifyingValue("PNG Author", "Ada Lovelace"),), complete=True)
+        one.open(buffer.getvalue())
+        assert one.identifying_values() == of_mask
+        with pytest.raises(ItemError):
+            one.identifying_values(b"no image")
 
 
 def test_item_errors_come_through_unchanged(decoder: IsolatedDecoder) -> None:
