@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diagchd_batch.cli.archive_objects import object_pairs, subject_pairs
 from diagchd_batch.cli.console import duration, moment, print_json, print_pairs, say, size
+from diagchd_batch.cli.dicom_object_counts import object_pairs, subject_pairs
 from diagchd_batch.cli.options import (
     ConfigArgument,
     InputMovedOption,

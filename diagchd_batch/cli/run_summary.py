@@ -3,8 +3,8 @@
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from diagchd_batch.cli.archive_objects import object_pairs
 from diagchd_batch.cli.console import print_pairs, say
+from diagchd_batch.cli.dicom_object_counts import object_pairs
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Any
 
 from diagchd_batch.config.job_file import DicomwebConfig
 from diagchd_batch.errors import RunFault
-from diagchd_batch.sources.request_limit import RENEWAL_S, PermitBook
+from diagchd_batch.sources.request_permits import RENEWAL_S, PermitBook
 
 
 class PermitActor(PermitBook):

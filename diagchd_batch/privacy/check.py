@@ -1,6 +1,5 @@
 """Searches everything of an output that others may see for the identifiers that its private tree knows."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,10 +8,10 @@ from pathlib import Path
 from diagchd_batch.errors import ItemError
 from diagchd_batch.privacy.known_values import known_values
 from diagchd_batch.privacy.own_vocabulary import own_texts
-from diagchd_batch.privacy.searched_files import Text, UnreadableError, texts_in, texts_of_table
+from diagchd_batch.privacy.searched_places import public_keys, ray_files
 from diagchd_batch.privacy.spellings import spellings_of
+from diagchd_batch.privacy.texts_of_files import Text, UnreadableError, texts_in, texts_of_table
 from diagchd_batch.privacy.value_index import SearchedText, ValueIndex, ValueIndexBuilder
-from diagchd_batch.process.owner_only_directory import directories_of_this_user
 from diagchd_batch.results.datasets import OutputTrees
 from diagchd_batch.storage import Store
 
@@ -100,12 +99,12 @@ def check_privacy(
     report = PrivacyReport()
     index = _index(output, frozenset(allowed), report)
     search = _Search(index, report, on_file)
-    for key in _public_keys(output):
+    for key in public_keys(output):
         search.file(output.storage, key)
     for store in also:
         for key in sorted(info.key for info in store.list()):
             search.file(store, key, f"{store.uri.rstrip('/')}/")
-    for directory, path in _ray_files():
+    for directory, path in ray_files():
         search.local_file(directory, path)
     return report
 
@@ -126,24 +125,6 @@ def _index(output: OutputTrees, allowed: frozenset[str], report: PrivacyReport) 
     report.n_searched, report.n_short_numbers = counts.searched, counts.short_numbers
     report.n_vocabulary = counts.vocabulary
     return index
-
-
-def _public_keys(output: OutputTrees) -> list[str]:
-    root = output.storage.uri.rstrip("/") + "/"
-    private = output.private.uri.rstrip("/") + "/"
-    inside = private.removeprefix(root) if private.startswith(root) else None
-    keys = (info.key for info in output.storage.list())
-    return sorted(key for key in keys if inside is None or not key.startswith(inside))
-
-
-def _ray_files() -> Iterator[tuple[Path, Path]]:
-    """Yield the files of local Rays of this user that run, or that a killed process left, with Ray's directory."""
-    for directory in directories_of_this_user():
-        for folder, _, names in os.walk(directory / "ray"):
-            for name in sorted(names):
-                path = Path(folder, name)
-                if path.is_file() and not path.is_symlink():
-                    yield directory, path
 
 
 class _Search:

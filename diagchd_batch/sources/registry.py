@@ -12,7 +12,7 @@ from diagchd_batch.uris import normalize_uri, scheme_of
 from diagchd_batch.wording import shortened
 
 if TYPE_CHECKING:
-    from diagchd_batch.sources.request_limit import RequestLimit
+    from diagchd_batch.sources.request_permits import RequestLimit
 
 SOURCES: dict[str, str] = {
     "file": "diagchd_batch.sources.local.source:LocalSource",

@@ -27,7 +27,7 @@ from diagchd_batch.scoring.liveness.stall_watchdog import StallWatchdog
 from diagchd_batch.scoring.worker.pipeline import Model, ModelLease, ShardPipeline
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.sources import open_source
-from diagchd_batch.sources.request_limit import RequestLimit
+from diagchd_batch.sources.request_permits import RequestLimit
 from diagchd_batch.storage import open_store
 from diagchd_batch.storage.timeouts import short_timeout_s
 from diagchd_batch.studies.plan.planned_images import PlannedImage, ShardReference

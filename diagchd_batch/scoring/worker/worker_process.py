@@ -21,7 +21,7 @@ from diagchd_batch.scoring.liveness.shard_attempts import Worker
 from diagchd_batch.scoring.liveness.stop_conditions import Ending, StopConditions
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
-from diagchd_batch.sources.request_limit import Permits, RequestLimit
+from diagchd_batch.sources.request_permits import Permits, RequestLimit
 from diagchd_batch.storage import open_store
 from diagchd_batch.storage.timeouts import short_timeout_s
 from diagchd_batch.studies.plan.planned_images import ShardReference

@@ -34,7 +34,7 @@ from diagchd_batch.sources.dicomweb.errors import (
     classify,
     classify_status,
 )
-from diagchd_batch.sources.request_limit import RequestLimit
+from diagchd_batch.sources.request_permits import RequestLimit
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from diagchd_batch.sources.dicomweb.multipart import Part, boundary_of, content_
 from diagchd_batch.sources.dicomweb.search import has_instance
 from diagchd_batch.sources.dicomweb.study_listing import headers_by_study, keys_by_study
 from diagchd_batch.sources.registry import SourceOptions
-from diagchd_batch.sources.request_limit import PermitBook, RequestLimit
+from diagchd_batch.sources.request_permits import PermitBook, RequestLimit
 from diagchd_batch.sources.source import ObjectInfo
 from diagchd_batch.uris import check_key, check_prefix
 

@@ -14,7 +14,7 @@ from pydicom.uid import UID, MediaStorageDirectoryStorage
 from diagchd_batch.images.formats.byte_ranges import BytesInMemory
 from diagchd_batch.images.formats.dicom import DicomHeader
 from diagchd_batch.images.formats.dicom.dicom_reader import object_without_picture
-from diagchd_batch.images.spacing.ultrasound_regions import has_calibration
+from diagchd_batch.images.spacing.pixel_size import has_calibration
 from diagchd_batch.sources import ObjectInfo
 from diagchd_batch.studies.header_index.header_columns import HEADERS, ObjectKind
 

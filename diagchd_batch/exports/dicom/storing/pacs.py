@@ -18,7 +18,7 @@ from diagchd_batch.sources.dicomweb.address import instance_key, parse_address
 from diagchd_batch.sources.dicomweb.connection import DicomwebConnection, read_body
 from diagchd_batch.sources.dicomweb.errors import Failure, Kind, RequestFailedError
 from diagchd_batch.sources.dicomweb.search import search_instances, value_of
-from diagchd_batch.sources.request_limit import PermitBook, RequestLimit
+from diagchd_batch.sources.request_permits import PermitBook, RequestLimit
 from diagchd_batch.uris import normalize_uri
 from diagchd_batch.wording import shortened
 

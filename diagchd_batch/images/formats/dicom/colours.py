@@ -8,7 +8,7 @@ from pydicom.pixels.processing import apply_color_lut
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.formats.dicom.pixel_description import PARTIAL, YBR
-from diagchd_batch.images.formats.dicom.samples import Samples
+from diagchd_batch.images.formats.dicom.transfer_syntaxes import Samples
 
 # Y from 16 to 235 and Cb and Cr from 16 to 240 to RGB, by ITU-R BT.601 (PS3.3 C.7.6.3.1.2 refers to it).
 _LUMA, _RED_CR, _GREEN_CB, _GREEN_CR, _BLUE_CB = 255 / 219, 1.5960268, 0.3917623, 0.8129676, 2.0172321

@@ -12,12 +12,12 @@ from diagchd_batch.images.formats.dicom.frame_times import frame_times_ms
 from diagchd_batch.images.formats.dicom.grey_values import Window, eight_bit_table, window_of
 from diagchd_batch.images.formats.dicom.header_parser import DicomHeader, PixelElement
 from diagchd_batch.images.formats.dicom.pixel_description import PALETTE, describe_pixels
-from diagchd_batch.images.formats.dicom.samples import Samples, check_syntax, decode_samples, follows_data
+from diagchd_batch.images.formats.dicom.transfer_syntaxes import Samples, check_syntax, decode_samples, follows_data
 from diagchd_batch.images.formats.image_file import FrameGeometry, FrameMetadata
 from diagchd_batch.images.identifying import IdentifyingValue
 from diagchd_batch.images.identifying.dicom_elements import identifying_elements
 from diagchd_batch.images.limits import DecodeLimits
-from diagchd_batch.images.spacing.ultrasound_regions import region_calibration
+from diagchd_batch.images.spacing.pixel_size import region_calibration
 
 
 class DicomFile:

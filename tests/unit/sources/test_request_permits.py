@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from diagchd_batch.sources.request_limit import LEASE_S, PermitBook, RequestLimit
+from diagchd_batch.sources.request_permits import LEASE_S, PermitBook, RequestLimit
 
 
 class Clock:

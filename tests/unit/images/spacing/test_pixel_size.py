@@ -12,8 +12,8 @@ from pydicom.dataelem import RawDataElement
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
+from diagchd_batch.images.spacing.pixel_size import has_calibration, region_calibration
 from diagchd_batch.images.spacing.spacing_status import SPACING_STATUSES, SpacingStatus
-from diagchd_batch.images.spacing.ultrasound_regions import has_calibration, region_calibration
 
 CM, SECONDS = 3, 4
 M_MODE = {"RegionSpatialFormat": 2, "PhysicalUnitsXDirection": SECONDS}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from diagchd_batch.cli.archive_objects import object_pairs, subject_pairs
+from diagchd_batch.cli.dicom_object_counts import object_pairs, subject_pairs
 from diagchd_batch.studies.layouts.object_counts import ObjectCounts
 from diagchd_batch.studies.plan.stored_plan import PlanHead
 

@@ -12,7 +12,7 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, J
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
-from diagchd_batch.images.formats.dicom.codestreams import Codestream, read_jpeg, read_jpeg2000
+from diagchd_batch.images.formats.dicom.codestream_headers import Codestream, read_jpeg, read_jpeg2000
 from diagchd_batch.images.formats.dicom.pixel_description import (
     PARTIAL,
     RGB,
