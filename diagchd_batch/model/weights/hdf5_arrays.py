@@ -30,16 +30,17 @@ _UNCOMPRESSED = "write it without compression (h5repack -f NONE -l CONTI OLD.h5 
 
 
 def refuse_foreign_values(file: h5py.File) -> None:
-    """Refuse a checkpoint that refers to other files, or holds links that do not lead to one object each.
+    """Refuse a checkpoint that refers to other files.
 
     No link is followed before its kind is known, and no shape of a virtual dataset is asked for, because both open
-    other files. Call this before anything else reads the file.
+    other files. Call this before anything else reads the file. Afterwards soft links may be followed: they name objects
+    by paths, and each object that has a path was checked here.
 
     Args:
         file: The open checkpoint.
 
     Raises:
-        WeightsError: The file has a soft or external link, a virtual dataset, external storage, or too many objects.
+        WeightsError: The file has an external link, a virtual dataset, external storage, or too many objects.
     """
     seen: set[int] = set()
     waiting: list[h5py.Group] = [file]
@@ -52,10 +53,10 @@ def refuse_foreign_values(file: h5py.File) -> None:
                 raise WeightsError(
                     f"the values of {place}/… lie in another file; write a checkpoint that holds them itself"
                 )
-            if not isinstance(link, h5py.HardLink):
-                raise WeightsError(f"{place} is a soft link; write a checkpoint that holds each array at its own place")
+            if isinstance(link, h5py.SoftLink):
+                continue
             item = group[name]
-            address = h5py.h5o.get_info(item.id).addr
+            address = address_of(item)
             if address in seen:
                 continue
             seen.add(address)
@@ -67,6 +68,12 @@ def refuse_foreign_values(file: h5py.File) -> None:
                 raise WeightsError(
                     f"the values of {place} lie in another file; write a checkpoint that holds them itself"
                 )
+
+
+def address_of(item: h5py.HLObject) -> int:
+    """Return the place of an object in its file. Two links lead to one object if the places are equal."""
+    address: int = h5py.h5o.get_info(item.id).addr
+    return address
 
 
 def read_array(item: h5py.HLObject, shape: tuple[int, ...]) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from diagchd_batch.errors import WeightsError
 from diagchd_batch.model.weights.file_kind import OWN_FORMAT
-from diagchd_batch.model.weights.hdf5_arrays import float_array, read_array
+from diagchd_batch.model.weights.hdf5_arrays import address_of, float_array, read_array
 
 _VERSION = 1
 
@@ -62,15 +62,26 @@ def read(file: h5py.File, model: keras.Model) -> dict[str, np.ndarray]:
     version = file.attrs[OWN_FORMAT]
     if version != _VERSION:
         raise WeightsError(f"it is of format {version}, this program reads {_VERSION}; update the program")
-    found: dict[str, h5py.Dataset] = {}
-    file.visititems(lambda name, item: found.update({name: item}) if isinstance(item, h5py.Dataset) else None)
     expected = {variable.path: tuple(variable.shape) for variable in model.weights}
+    found = {name: item for name in expected if (item := file.get(name)) is not None}  # this follows links
     if missing := sorted(expected.keys() - found.keys()):
         raise WeightsError(f"{len(missing)} variables are missing, the first is {missing[0]}")
-    if surplus := sorted(found.keys() - expected.keys()):
+    if surplus := _surplus(file, {address_of(item) for item in found.values()}):
         raise WeightsError(f"{len(surplus)} variables are not of this network, the first is {surplus[0]}")
     for name, shape in expected.items():
         float_array(found[name])
         if found[name].shape != shape:
             raise WeightsError(f"{name} has shape {found[name].shape}, the network needs {shape}")
     return {name: read_array(found[name], shape) for name, shape in expected.items()}
+
+
+def _surplus(file: h5py.File, known: set[int]) -> list[str]:
+    """Return the names of arrays whose address is not in `known`."""
+    arrays: list[str] = []
+
+    def note(name: str, item: h5py.HLObject) -> None:
+        if isinstance(item, h5py.Dataset) and address_of(item) not in known:
+            arrays.append(name)
+
+    file.visititems(note)
+    return sorted(arrays)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[A-Za-z]:[\\/]")
 _WHOLE_NUMBER = re.compile(r"(\d{1,9})(\.0*)?", re.ASCII)
-_YES = {"1", "1.0", "true", "yes", "y"}
-_NO = {"0", "0.0", "false", "no", "n"}
+_ZERO_OR_ONE = re.compile(r"([01])(\.0*)?", re.ASCII)
+_YES = {"1", "true", "yes", "y"}
+_NO = {"0", "false", "no", "n"}
 
 
 def text(cell: str) -> str | None:
@@ -66,11 +67,10 @@ def binary(cell: str) -> int | None:
     """
     if not cell:
         return None
-    if cell in ("0", "0.0"):
-        return 0
-    if cell in ("1", "1.0"):
-        return 1
-    raise ValueError("is not 0, 1 or empty")
+    match = _ZERO_OR_ONE.fullmatch(cell)
+    if match is None:
+        raise ValueError("is not 0, 1 or empty")
+    return int(match[1])
 
 
 def frame_number(cell: str) -> int | None:
@@ -93,9 +93,10 @@ def yes_or_no(cell: str) -> bool | None:
     Raises:
         ValueError: The cell holds anything else.
     """
-    folded = cell.casefold()
-    if not folded:
+    if not cell:
         return None
+    match = _ZERO_OR_ONE.fullmatch(cell)
+    folded = match[1] if match else cell.casefold()
     if folded in _YES:
         return True
     if folded in _NO:

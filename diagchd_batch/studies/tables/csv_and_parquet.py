@@ -28,6 +28,9 @@ BATCH_ROWS = 16_384
 DELIMITERS = ",;\t"
 _READ_AHEAD_BYTES = 1_048_576
 _PARQUET_MAGIC = b"PAR1"
+_MAX_CELL_CHARACTERS = 131_072
+_MAX_PARSED_CELL_CHARACTERS = 16 << 20
+"""The longest cell that is parsed. It bounds the memory that a quotation mark without its partner can take."""
 _MISSPELT_FROM = (
     0.8  # similarity from 0 to 1; subject is taken for subject_id, but study_date is not taken for study_id
 )
@@ -77,11 +80,21 @@ class TableColumns:
         required: Columns that the table must have.
         optional: Columns that it may have.
         one_of: Columns of which it must have at least one; no columns, if there is no such choice.
+        others_are_read: Whether other columns have a meaning, as covariates do. If not, they may hold anything.
     """
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
+    others_are_read: bool = False
+
+    def are_read(self, name: str) -> bool:
+        """Return whether the cells of a column have a meaning.
+
+        Args:
+            name: The column's name, in the case of the declared columns.
+        """
+        return self.others_are_read or name in {*self.required, *self.optional, *self.one_of}
 
 
 def read_table(uri: str, source: str, columns: TableColumns) -> Iterator[TableBatch]:
@@ -167,6 +180,8 @@ def _header(names: Sequence[str], source: str, columns: TableColumns) -> list[st
 def _read_csv(file: io.BufferedReader, source: str, columns: TableColumns) -> Iterator[TableBatch]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     line = 1
+    # The limit holds for the whole process. It is only ever raised, so the order of calls does not matter.
+    csv.field_size_limit(max(csv.field_size_limit(), _MAX_PARSED_CELL_CHARACTERS))
     try:
         header_line = text.readline()
         delimiter = max(DELIMITERS, key=lambda candidate: len(next(csv.reader([header_line], delimiter=candidate), [])))
@@ -183,6 +198,8 @@ def _read_csv(file: io.BufferedReader, source: str, columns: TableColumns) -> It
                     f"{source}, line {line}: {counted(len(row), 'cell')}, but the first line names "
                     f"{counted(len(header), 'column')}"
                 )
+            if any(len(cell) > _MAX_CELL_CHARACTERS for cell in row):
+                row = _without_long_cells(row, f"{source}, line {line}", header, columns)
             numbers.append(line)
             rows.append(row)
             if len(rows) == BATCH_ROWS:
@@ -196,6 +213,20 @@ def _read_csv(file: io.BufferedReader, source: str, columns: TableColumns) -> It
         raise InputError(f'{source}, line {line + 1}: {error}; quote cells with " and double any " inside') from None
 
 
+def _without_long_cells(row: list[str], place: str, header: list[str], columns: TableColumns) -> list[str]:
+    """Empty the long cells of columns that are not read, and refuse long cells of the others."""
+    kept = []
+    for number, (name, cell) in enumerate(zip(header, row, strict=True), 1):
+        is_long = len(cell) > _MAX_CELL_CHARACTERS
+        if is_long and columns.are_read(name):
+            raise InputError(
+                f"{place}: field larger than {_MAX_CELL_CHARACTERS:,} characters in column {number}; shorten it, or "
+                'look for a " without its partner'
+            )
+        kept.append("" if is_long else cell)
+    return kept
+
+
 def _csv_batch(source: str, header: list[str], numbers: list[int], rows: list[list[str]]) -> TableBatch:
     cells = {
         name: [cell.strip() for cell in column] for name, column in zip(header, zip(*rows, strict=True), strict=True)
@@ -206,13 +237,20 @@ def _csv_batch(source: str, header: list[str], numbers: list[int], rows: list[li
 def _read_parquet(file: io.BufferedReader, source: str, columns: TableColumns) -> Iterator[TableBatch]:
     try:
         table = pq.ParquetFile(file, pre_buffer=False)  # Arrow's threads must not hold a Python file
-        header = _header(table.schema_arrow.names, source, columns)
-        for name, kind in zip(header, table.schema_arrow.types, strict=True):
+        names = table.schema_arrow.names
+        header = _header(names, source, columns)
+        read = {name: column for name, column in zip(header, names, strict=True) if columns.are_read(name)}
+        for number, (name, kind) in enumerate(zip(header, table.schema_arrow.types, strict=True), 1):
+            if name in read and pa.types.is_nested(kind):
+                raise InputError(
+                    f"{source}: column {number} holds lists, maps or records; store texts or numbers, or remove it"
+                )
             if pa.types.is_floating(kind) and name in _TEXT_ONLY:
                 raise InputError(f"{source}: column {name} holds floating-point numbers; store identifiers as strings")
         first = 1
-        for batch in table.iter_batches(BATCH_ROWS, use_threads=False):
-            cells = {name: _strings(column) for name, column in zip(header, batch.columns, strict=True)}
+        # Columns that are not read may hold values of any type and size, so they stay in the file.
+        for batch in table.iter_batches(BATCH_ROWS, columns=list(read.values()), use_threads=False):
+            cells = {name: _strings(batch.column(column)) for name, column in read.items()}
             rows = range(first, first + batch.num_rows)
             yield TableBatch(source, "row", rows, cells)
             first += batch.num_rows

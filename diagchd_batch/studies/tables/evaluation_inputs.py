@@ -42,7 +42,7 @@ study in layout dicom."""
 
 _REFERENCE_COLUMNS = TableColumns(("label",), ("diagnosis", "method"), STUDY_COLUMNS)
 _READERS_COLUMNS = TableColumns(("reader", "status", "call"), ("session", "arm", "score"), STUDY_COLUMNS)
-_COVARIATES_COLUMNS = TableColumns((), tuple(GESTATIONAL_AGE), STUDY_COLUMNS)
+_COVARIATES_COLUMNS = TableColumns((), tuple(GESTATIONAL_AGE), STUDY_COLUMNS, others_are_read=True)
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,9 @@ def external_link_to_the_group_of_keras(file: h5py.File) -> None:
     file["model_weights"] = h5py.ExternalLink(FIFO, "/")
 
 
-def soft_link(file: h5py.File) -> None:
-    file["elsewhere"] = file[KERNEL]
-    del file[KERNEL]
+def soft_link_to_an_external_link(file: h5py.File) -> None:
+    external_link(file)
+    file.move(KERNEL, "elsewhere")
     file[KERNEL] = h5py.SoftLink("/elsewhere")
 
 
@@ -70,7 +70,7 @@ def external_storage(file: h5py.File) -> None:
     file.create_dataset(KERNEL, shape=shape, dtype="f4", external=[(FIFO, 0, 4 * int(np.prod(shape)))])
 
 
-FOREIGN = [external_link, external_link_to_the_group_of_keras, soft_link, virtual, external_storage]
+FOREIGN = [external_link, external_link_to_the_group_of_keras, soft_link_to_an_external_link, virtual, external_storage]
 
 
 @pytest.mark.parametrize("change", FOREIGN)

@@ -202,6 +202,22 @@ def test_values_in_another_file_are_refused(network: keras.Model, target: keras.
         load_checkpoint(target, tmp_path / "original.h5")
 
 
+def test_links_inside_the_file_are_followed(network: keras.Model, target: keras.Model, tmp_path: Path) -> None:
+    for name in ("model_weights", "model_weights/conv2d_3", "model_weights/conv2d_3/conv2d_3/bias:0"):
+        for hard in (True, False):
+            forge(network, tmp_path / "original.h5")
+            with h5py.File(tmp_path / "original.h5", "a") as file:
+                if hard:
+                    file["elsewhere"] = file[name]
+                else:
+                    file.move(name, "elsewhere")
+                    file[name] = h5py.SoftLink("/elsewhere")
+            for variable in target.weights:
+                variable.assign(variable * 0)
+            load_checkpoint(target, tmp_path / "original.h5")
+            assert same(network, target), (name, hard)
+
+
 def test_an_array_larger_than_memory_is_refused_by_its_shape(
     network: keras.Model, target: keras.Model, tmp_path: Path
 ) -> None:

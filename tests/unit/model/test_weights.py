@@ -11,6 +11,7 @@ import pytest
 from diagchd_batch.errors import WeightsError
 from diagchd_batch.model import build_network, load_checkpoint, save_checkpoint
 from diagchd_batch.model.weights.checkpoints import fill_from_seed
+from diagchd_batch.model.weights.file_kind import refuse_no_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,92 @@ def test_what_does_not_fit_is_named(
     with h5py.File(path, "a") as file:
         change(file)
     with pytest.raises(WeightsError, match=message):
+        load_checkpoint(build_network("diagchd-compact", 32, 32), path)
+
+
+def soft_link(file: h5py.File) -> None:
+    file.move("head_conv/bias", "elsewhere")
+    file["head_conv/bias"] = h5py.SoftLink("/elsewhere")
+
+
+def relative_soft_link(file: h5py.File) -> None:
+    file.move("head_conv/bias", "head_conv/elsewhere")
+    file["head_conv/bias"] = h5py.SoftLink("elsewhere")
+
+
+def soft_link_to_a_group(file: h5py.File) -> None:
+    file.move("head_conv", "a/b/elsewhere")
+    file["head_conv"] = h5py.SoftLink("/a/b/elsewhere")
+
+
+def chain_of_soft_links(file: h5py.File) -> None:
+    soft_link_to_a_group(file)
+    file["a/b/c"] = h5py.SoftLink("elsewhere")
+    del file["head_conv"]
+    file["head_conv"] = h5py.SoftLink("/a/b/c")
+
+
+def hard_link(file: h5py.File) -> None:
+    file["elsewhere"] = file["head_conv/bias"]
+
+
+def hard_link_to_a_group(file: h5py.File) -> None:
+    file["a_second_name"] = file["head_conv"]
+
+
+def circle(file: h5py.File) -> None:
+    file["head_conv/circle"] = file["/"]
+    file["head_conv/soft_circle"] = h5py.SoftLink("/head_conv/soft_circle")
+    file["dangling"] = h5py.SoftLink("/nowhere")
+
+
+LINKS = [
+    soft_link,
+    relative_soft_link,
+    soft_link_to_a_group,
+    chain_of_soft_links,
+    hard_link,
+    hard_link_to_a_group,
+    circle,
+]
+
+
+def test_links_inside_the_file_are_followed(network: keras.Model, tmp_path: Path) -> None:
+    path = tmp_path / "weights.h5"
+    other = build_network("diagchd-compact", 32, 32)
+    for change in LINKS:
+        save_checkpoint(network, path)
+        with h5py.File(path, "a") as file:
+            change(file)
+        for variable in other.weights:
+            variable.assign(variable * 0)
+        refuse_no_checkpoint(path)
+        load_checkpoint(other, path)
+        equal = [(a.numpy() == b.numpy()).all() for a, b in zip(network.weights, other.weights, strict=True)]
+        assert all(equal), change.__name__
+
+
+def test_two_variables_may_share_one_array(network: keras.Model, tmp_path: Path) -> None:
+    path = tmp_path / "weights.h5"
+    save_checkpoint(network, path)
+    one, two = "block1_conv1_bn/beta", "block1_conv1_bn/moving_mean"
+    with h5py.File(path, "a") as file:
+        del file[two]
+        file[two] = file[one]
+    other = build_network("diagchd-compact", 32, 32)
+    load_checkpoint(other, path)
+    values = {variable.path: variable.numpy() for variable in other.weights}
+    assert (values[one] == values[two]).all()
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "/head_conv/bias"])
+def test_a_soft_link_that_leads_nowhere_is_named(network: keras.Model, tmp_path: Path, target: str) -> None:
+    path = tmp_path / "weights.h5"
+    save_checkpoint(network, path)
+    with h5py.File(path, "a") as file:
+        del file["head_conv/bias"]
+        file["head_conv/bias"] = h5py.SoftLink(target)
+    with pytest.raises(WeightsError, match=r"head_conv/bias|does not exist"):
         load_checkpoint(build_network("diagchd-compact", 32, 32), path)
 
 

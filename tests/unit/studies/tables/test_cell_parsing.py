@@ -56,6 +56,8 @@ def test_other_characters_are_taken_as_they_are(cell: str) -> None:
     ("parse", "taken", "refused"),
     [
         (cell_parsing.binary, {"0": 0, "1": 1, "": None, "1.0": 1}, ["2", "CHD", "-1", "0.5", "true"]),
+        (cell_parsing.binary, {"1.00": 1, "0.000": 0, "1.": 1}, ["1.01", "01", "1,0", "١", "1.0\n"]),
+        (cell_parsing.yes_or_no, {"1.00": True, "0.0000": False, "1.0": True}, ["1.01", "10", "0.0.0"]),
         (cell_parsing.frame_number, {"0": 0, "007": 7, "12.0": 12, "": None}, ["-1", "1.5", "a", "1e3", "٣", "9" * 10]),
         (cell_parsing.yes_or_no, {"No": False, "FALSE": False, "0": False, "yes": True, "": None}, ["maybe", "2"]),
         (cell_parsing.finite_number, {"1.5": 1.5, "1,5": 1.5, "-2": -2.0, "": None}, ["nan", "inf", "1,000.5", "x"]),

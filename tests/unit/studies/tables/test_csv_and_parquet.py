@@ -16,6 +16,7 @@ from diagchd_batch.sources.local.source import LocalSource
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.tables.cell_parsing import binary, identifier
 from diagchd_batch.studies.tables.csv_and_parquet import BATCH_ROWS, TableColumns, read_table, table_digest
+from diagchd_batch.studies.tables.evaluation_inputs import read_covariates
 from tests.unit.studies.archives import Archive
 
 COLUMNS = TableColumns(("study_id", "label"), ("note",))
@@ -127,6 +128,51 @@ def test_a_table_without_header_shows_nothing_of_its_first_row(tmp_path: Path) -
 def test_columns_of_ones_own_are_let_be(archive: Archive) -> None:
     path = archive.write_table("study_id,label,study_date,note,notes\na,1,2019,x,y\n")
     assert read(path) == [(2, {"study_id": "a", "label": "1", "study_date": "2019", "note": "x", "notes": "y"})]
+
+
+OWN_COLUMNS = {
+    "list": pa.array([[1.0, 2.0], None]),
+    "fixed_size_list": pa.array([[1, 2], [3, 4]], pa.list_(pa.int8(), 2)),
+    "struct": pa.array([{"study_id": 1}, {"study_id": 2}]),
+    "list_of_structs": pa.array([[{"label": "x"}], []]),
+    "map": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int8())),
+    "bytes": pa.array([b"\xff\xd8", b""]),
+    "fixed_size_bytes": pa.array([b"\xff\xd8", b"\xff\xff"], pa.binary(2)),
+    "duration": pa.array([1, None], pa.duration("s")),
+    "null": pa.nulls(2),
+    "decimal": pa.array([1, 2]).cast(pa.decimal128(24, 2)),
+    "time": pa.array([1, 2], pa.time64("us")),
+    "timestamp": pa.array([1, 2], pa.timestamp("us", "Nowhere/Land")),
+    "dictionary_of_bytes": pa.array([b"\xff", b"\xfe"]).dictionary_encode(),
+    "half": pa.array([1.5, 2.5], pa.float16()),
+}
+
+
+@pytest.mark.parametrize("kind", OWN_COLUMNS)
+def test_columns_of_ones_own_may_have_any_type_in_parquet(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"Label": ["1", "0"], "mine": OWN_COLUMNS[kind], "study_id": ["a", "b"]}), path)
+    assert read(path) == [(1, {"study_id": "a", "label": "1"}), (2, {"study_id": "b", "label": "0"})]
+
+
+@pytest.mark.parametrize("kind", ["list", "fixed_size_list", "struct", "map"])
+def test_columns_that_are_read_may_not_be_nested(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"study_id": ["a", "b"], "label": OWN_COLUMNS[kind]}), path)
+    assert "column 2 holds lists, maps or records" in refused(path)
+    pq.write_table(pa.table({"study_id": ["a", "b"], "site": OWN_COLUMNS[kind]}), path)
+    with pytest.raises(InputError, match=r"evaluation\.covariates: column 2 holds lists, maps or records"):
+        read_covariates(str(path))
+
+
+@pytest.mark.parametrize("n_characters", [131_073, 3_000_000])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_long_cell_of_ones_own_is_let_be(archive: Archive, n_characters: int, quote: str) -> None:
+    long = quote + "x" * n_characters + quote
+    path = archive.write_table(f"study_id,mine,label\na,{long},1\nb,y,0\n")
+    assert [(cells["study_id"], cells["label"]) for _, cells in read(path)] == [("a", "1"), ("b", "0")]
+    with pytest.raises(InputError, match=r"evaluation\.covariates, line 2: field larger than 131,072 characters in"):
+        read_covariates(path)
 
 
 def test_an_absent_optional_column_is_empty_cells(archive: Archive) -> None:
