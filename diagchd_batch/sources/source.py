@@ -1,6 +1,6 @@
 """The protocol of sources: places that images, masks and tables are read from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -150,5 +150,58 @@ class VersionedRanges(Protocol):
 
         Raises:
             ItemError: The object cannot be read. The code is `source_changed` if it was written to during the read.
+        """
+        ...
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """A `Source` that sends single frames of its DICOM objects, such as a PACS."""
+
+    def read_until(
+        self, key: str, is_enough: Callable[[bytes, int | None], bool | None], max_bytes: int | None = None
+    ) -> tuple[bytes, bool]:
+        """Return the first bytes of an object, or all of it.
+
+        Args:
+            key: The object's key.
+            is_enough: Called from time to time with the bytes read so far and the size of the object, None if that is
+                not known. True ends the read, False reads all of the object, and None means that more bytes are needed
+                to tell. Bytes that do not belong to the object may follow its end.
+            max_bytes: The largest size that is read; None for no limit.
+
+        Returns:
+            The bytes, and whether they are the whole object.
+
+        Raises:
+            ItemError: The object cannot be read. See `Source.read`.
+        """
+        ...
+
+    def can_send_frames(self, transfer_syntax: str) -> bool:
+        """Return whether `read_frames` is worth a request. False after the source has often refused the encoding.
+
+        Args:
+            transfer_syntax: UID of the encoding of an object.
+        """
+        ...
+
+    def read_frames(
+        self, key: str, frames: Sequence[int], transfer_syntax: str, max_bytes: int | None = None
+    ) -> dict[int, bytes] | None:
+        """Return frames of a DICOM object as it has them, compressed or not.
+
+        Args:
+            key: The object's key.
+            frames: Numbers of the frames, from 0, in ascending order.
+            transfer_syntax: UID of the encoding of the object.
+            max_bytes: The largest size of all frames together; None for no limit.
+
+        Returns:
+            The bytes of each frame by its number. None if the source does not send them, or not in that encoding; the
+            object may still be readable as a whole.
+
+        Raises:
+            StorageFault: The source as a whole cannot be reached.
         """
         ...

@@ -1,21 +1,36 @@
 """The source for a PACS against a real one: what it lists, reads and refuses, and that files come back unchanged."""
 
+import hashlib
 import io
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import imagecodecs
+import numpy as np
 import pytest
 from pydicom import dcmread, examples
 from pydicom.data import get_testdata_file
 from pydicom.encaps import get_frame
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from diagchd_batch.config.job_file import DicomwebConfig
 from diagchd_batch.errors import DiagchdBatchError, ItemError
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
+from diagchd_batch.scoring.decoding.file_reader import FileReader
+from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder
 from diagchd_batch.sources import HeaderSource, Source, open_source
 from diagchd_batch.sources.checks import check_readable
+from diagchd_batch.sources.dicomweb import connection, frame_requests
+from diagchd_batch.sources.dicomweb import source as dicomweb_source
+from diagchd_batch.studies.plan.planned_images import PlannedImage
 from tests.support.servers_and_hosts.orthanc import Orthanc
+from tests.unit.images.dicom.dicom_files import colour, compressed, written
+from tests.unit.scoring.made_inputs import plan_files
 
 FAST = DicomwebConfig(max_requests_per_second=1000)
 FILES = [
@@ -151,3 +166,50 @@ def test_a_server_that_is_not_there_is_refused_after_the_time_limit(filled: Orth
         other.kill()
         assert "did not answer in time" in refusal(source)
     shutil.rmtree(tmp_path / "other", ignore_errors=True)
+
+
+def long_loop(syntax: UID) -> bytes:
+    """Return a loop of 20 frames of noise, of more than 1 MiB."""
+    noise = np.random.default_rng(3).integers(0, 256, (20, 240, 320, 3), dtype=np.uint8)
+    uids = {"StudyInstanceUID": "2.25.11", "SeriesInstanceUID": "2.25.12", "SOPInstanceUID": "2.25.13"}
+    dataset = colour(noise, "YBR_FULL" if syntax == JPEGBaseline8Bit else "RGB", FrameTime="40", PatientID="A", **uids)
+    if syntax != JPEGBaseline8Bit:
+        return written(dataset, syntax)
+    return compressed(dataset, [imagecodecs.jpeg8_encode(frame, level=95) for frame in noise], syntax)
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_the_middle_frame_of_a_loop_is_transferred_alone(
+    pacs: Orthanc, syntax: UID, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "loop.dcm"
+    path.write_bytes(long_loop(syntax))
+    pacs.upload([path])
+    (info,) = opened(pacs).list()
+    n_bytes = 0
+
+    def counted(*arguments: Any) -> Iterator[bytes]:
+        nonlocal n_bytes
+        for chunk in connection.read_body(*arguments):
+            n_bytes += len(chunk)
+            yield chunk
+
+    monkeypatch.setattr(dicomweb_source, "read_body", counted)
+    monkeypatch.setattr(frame_requests, "read_body", counted)
+
+    def read(source: Source, image: PlannedImage, rule: str = "middle") -> Any:
+        decoder = InProcessDecoder(DecodeSettings(DecodeLimits(), 24, 32, None), ByteBudget(1 << 30))
+        return list(FileReader(source, rule, 1 << 30).read(image, decoder))
+
+    (planned,) = plan_files(tmp_path, {"loop.dcm": path.read_bytes()})
+    in_pacs = replace(planned, uri=info.key, size_bytes=None, etag=None, modified_ns=None)
+    frame, record = read(opened(pacs), in_pacs)
+    assert 0 < n_bytes < path.stat().st_size / 5
+    frame_of_file, record_of_file = read(open_source(str(tmp_path)), planned)
+    assert (record.digest_of, record.sha256) == (record_of_file.digest_of, record_of_file.sha256)
+    assert (frame.frame, frame.error, frame.source_frames) == (10, None, 20)
+    assert (frame_of_file.frame, frame_of_file.decoded.metadata) == (10, frame.decoded.metadata)
+    np.testing.assert_array_equal(frame.decoded.image_hwc_u8, frame_of_file.decoded.image_hwc_u8)
+    n_bytes = 0
+    assert read(opened(pacs), in_pacs, "all")[-1].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert n_bytes > path.stat().st_size

@@ -17,6 +17,7 @@ from diagchd_batch.images.frames import FrameRule, chosen_frames
 from diagchd_batch.images.identifying import CollectedValues
 from diagchd_batch.images.identifying.values import NOTHING_COLLECTED
 from diagchd_batch.results.columns import DIGEST_OF_FILE, DIGEST_OF_FRAMES, REFERENCE_OK
+from diagchd_batch.scoring.decoding.frame_retrieval import FramesOfLoop, retrieve_frames
 from diagchd_batch.scoring.decoding.in_process import Decoder, GridFrame, MaskRequest
 from diagchd_batch.sources import ObjectInfo, VersionedRanges
 from diagchd_batch.sources import Source as ImageSource
@@ -173,7 +174,18 @@ class FileReader:
             if len(frames) < n_frames and decoder.has_frame_offsets:
                 source.digest_of = DIGEST_OF_FRAMES
                 return n_frames, frames, hashlib.sha256()
-        data, source.sha256 = self._read_planned(image.uri, image.size_bytes, image.etag, image.modified_ns)
+        retrieved = None
+        if decoder.opens_parts:
+            retrieved = retrieve_frames(
+                self._storage, image, self._frame_rule, self._max_file_bytes, whole_below_bytes=PARTS_FROM_BYTES
+            )
+        if isinstance(retrieved, FramesOfLoop):
+            source.digest_of = DIGEST_OF_FRAMES
+            return decoder.open(retrieved.file), retrieved.frames, hashlib.sha256()
+        if retrieved is not None:
+            data, source.sha256 = retrieved, hashlib.sha256(retrieved).hexdigest()
+        else:
+            data, source.sha256 = self._read_planned(image.uri, image.size_bytes, image.etag, image.modified_ns)
         source.digest_of = DIGEST_OF_FILE
         n_frames = decoder.open(data)
         return n_frames, chosen_frames(self._frame_rule, image.frames, n_frames), None

@@ -56,6 +56,7 @@ class _Request:
     headers: Mapping[str, str]
     params: Sequence[tuple[str, str]] = ()
     body: bytes | None = None
+    final_statuses: Collection[int] = ()
 
 
 class DicomwebConnection:
@@ -91,6 +92,7 @@ class DicomwebConnection:
         consume: Callable[[requests.Response, float], T],
         params: Sequence[tuple[str, str]] = (),
         timeout_s: float | None = None,
+        final_statuses: Collection[int] = (),
     ) -> T | None:
         """Return what `consume` makes of the answer to a GET request.
 
@@ -103,6 +105,7 @@ class DicomwebConnection:
             consume: Called with an answer whose body was not read, and with the deadline, as `time.monotonic` counts.
             params: The query.
             timeout_s: Seconds for which transient failures are retried; `object_timeout_s` by default.
+            final_statuses: Statuses after which the request is not repeated, whatever they mean elsewhere.
 
         Returns:
             What `consume` returned, or None if the server says that there is nothing (status 204).
@@ -110,7 +113,8 @@ class DicomwebConnection:
         Raises:
             RequestFailedError: The failure is permanent, or the time is up.
         """
-        return self._exchange(_Request("GET", path, {"Accept": accept}, params), _WITH_BODY, consume, timeout_s)
+        request = _Request("GET", path, {"Accept": accept}, params, final_statuses=final_statuses)
+        return self._exchange(request, _WITH_BODY, consume, timeout_s)
 
     def post(
         self, path: str, body: bytes, content_type: str, consume: Callable[[requests.Response, float], T]
@@ -155,6 +159,8 @@ class DicomwebConnection:
                         if answer.status_code in with_body:
                             return consume(answer, time.monotonic() + limit_s)
                         failure = classify_status(answer.status_code, answer.headers.get("Retry-After"))
+                        if answer.status_code in request.final_statuses:
+                            failure = Failure(Kind.OTHER, failure.code)
                 except REQUEST_ERRORS as error:
                     failure = classify(error)
             if failure.kind is Kind.CREDENTIALS and not renewed:
@@ -259,17 +265,18 @@ class DicomwebConnection:
             return self._opened is None or self._opened[1] != refused[1]
 
 
-def read_body(answer: requests.Response, deadline_s: float) -> Iterator[bytes]:
+def read_body(answer: requests.Response, deadline_s: float, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
     """Yield the body of an answer in chunks.
 
     Args:
         answer: The answer.
         deadline_s: When an unfinished body is given up, as `time.monotonic` counts.
+        chunk_bytes: Size of a chunk.
 
     Raises:
         Exception: One of `REQUEST_ERRORS`; a body that is shorter than its stated length is one of them.
     """
-    for chunk in answer.iter_content(CHUNK_BYTES):
+    for chunk in answer.iter_content(chunk_bytes):
         yield chunk
         # A body that arrives in small drops never reaches the time-out of a single read.
         if time.monotonic() >= deadline_s:

@@ -36,6 +36,19 @@ def boundary_of(content_type: str) -> bytes | None:
     return None if boundary is None else boundary.encode("latin-1")
 
 
+def parameter_of(content_type: str, name: str) -> str | None:
+    """Return a parameter of a Content-Type, without quotes, or None if it has none of that name.
+
+    Args:
+        content_type: The header.
+        name: Name of the parameter, such as ``transfer-syntax``.
+    """
+    message = Message()
+    message["Content-Type"] = content_type
+    value = message.get_param(name)
+    return value.strip() if isinstance(value, str) else None
+
+
 def split_parts(body: bytes | bytearray, boundary: bytes) -> Iterator[Part]:
     """Yield the parts of a multipart body.
 

@@ -1,6 +1,6 @@
 """Reading a PACS through DICOMweb."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import requests
@@ -10,6 +10,7 @@ from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources.dicomweb.address import parse_address, uids_of, url_path
 from diagchd_batch.sources.dicomweb.connection import DicomwebConnection, read_body
 from diagchd_batch.sources.dicomweb.errors import CutBodyError, Failure, Kind, RequestFailedError
+from diagchd_batch.sources.dicomweb.frame_requests import FrameRequests
 from diagchd_batch.sources.dicomweb.multipart import Part, boundary_of, content_start, split_parts
 from diagchd_batch.sources.dicomweb.search import has_instance
 from diagchd_batch.sources.dicomweb.study_listing import headers_by_study, keys_by_study
@@ -27,8 +28,13 @@ PROBE_TIMEOUT_S = 30.0
 INSTANCE = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 """Instances are asked for as they are stored: an old server answers 500 where it cannot transcode."""
 
+FIRST_LOOK_BYTES = 128 << 10
+"""Bytes of an instance after which a reader is first asked whether they are enough. A smaller one is read whole."""
+
+_HEAD_CHUNK_BYTES = 64 << 10
 _MULTIPART_EXTRA_BYTES = 64 << 10
 _DICOM = "application/dicom"
+_OF_THE_SERVER = (Kind.CREDENTIALS, Kind.TLS, Kind.REDIRECT)  # failures that no other request would escape
 
 
 class DicomwebSource:
@@ -49,6 +55,7 @@ class DicomwebSource:
         self._connection = DicomwebConnection(
             address, limit, self.options.object_timeout_s, self.options.max_connections
         )
+        self._frame_requests = FrameRequests(self._connection)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.uri, self.options))
@@ -108,20 +115,55 @@ class DicomwebSource:
 
     def read(self, key: str, max_bytes: int | None = None) -> bytes:
         """See `Source.read`."""
+        return self.read_until(key, lambda head, size_bytes: False, max_bytes)[0]
 
-        def consume(answer: requests.Response, deadline_s: float) -> bytes:
+    def read_until(
+        self, key: str, is_enough: Callable[[bytes, int | None], bool | None], max_bytes: int | None = None
+    ) -> tuple[bytes, bool]:
+        """See `FrameSource.read_until`. The answer is cut where enough was read, so little more is transferred."""
+
+        def consume(answer: requests.Response, deadline_s: float) -> tuple[bytes, bool]:
             content_type = answer.headers.get("Content-Type", "")
+            stated = answer.headers.get("Content-Length", "")
+            boundary = boundary_of(content_type)
             body = bytearray()
-            for chunk in read_body(answer, deadline_s):
+            decision: bool | None = None
+            look_at = FIRST_LOOK_BYTES
+            for chunk in read_body(answer, deadline_s, _HEAD_CHUNK_BYTES):
                 body += chunk
                 if max_bytes is not None and len(body) > max_bytes + _MULTIPART_EXTRA_BYTES:
                     raise _too_large(key, max_bytes)
+                if decision is None and len(body) >= look_at:
+                    look_at = 2 * len(body)
+                    start = content_start(body, boundary) if boundary else 0
+                    if start is not None:
+                        head = bytes(memoryview(body)[start:])
+                        decision = is_enough(head, int(stated) - start if stated.isdecimal() else None)
+                        if decision:
+                            return head, False
             (content,) = _parts(content_type, body, 1)
             if max_bytes is not None and len(content.content) > max_bytes:
                 raise _too_large(key, max_bytes)
-            return content.content
+            return content.content, True
 
         return self._retrieve(key, "", INSTANCE, consume)
+
+    def can_send_frames(self, transfer_syntax: str) -> bool:
+        """See `FrameSource.can_send_frames`. Each process of a run remembers what was refused."""
+        return self._frame_requests.are_worthwhile(transfer_syntax)
+
+    def read_frames(
+        self, key: str, frames: Sequence[int], transfer_syntax: str, max_bytes: int | None = None
+    ) -> dict[int, bytes] | None:
+        """See `FrameSource.read_frames`."""
+        try:
+            return self._frame_requests.read(check_key(key), frames, transfer_syntax, max_bytes)
+        except RequestFailedError as error:
+            if error.failure.kind in _OF_THE_SERVER:
+                self._connection.raise_fault(error.failure)
+            if error.failure.kind is Kind.TRANSIENT:
+                self._check_that_it_answers()
+            return None
 
     def read_versioned(self, key: str, max_bytes: int | None = None) -> tuple[bytes, ObjectInfo]:
         """See `Source.read_versioned`. There is no version."""
@@ -160,16 +202,19 @@ class DicomwebSource:
 
     def _raise_read_error(self, key: str, failure: Failure) -> NoReturn:
         """Raise ItemError for this object, or StorageFault if the whole server is out of reach."""
-        if failure.kind in (Kind.CREDENTIALS, Kind.TLS, Kind.REDIRECT):
+        if failure.kind in _OF_THE_SERVER:
             self._connection.raise_fault(failure)
-        try:
-            self._search_once(min(PROBE_TIMEOUT_S, self.options.object_timeout_s))
-        except RequestFailedError as error:
-            self._connection.raise_fault(error.failure)
+        self._check_that_it_answers()
         code = {Kind.NOT_FOUND: FailureCode.NOT_FOUND, Kind.DENIED: FailureCode.ACCESS_DENIED}.get(
             failure.kind, FailureCode.UNREADABLE
         )
         raise ItemError(code, f"{key}: {failure.code} for this object, not for the server") from None
+
+    def _check_that_it_answers(self) -> None:
+        try:
+            self._search_once(min(PROBE_TIMEOUT_S, self.options.object_timeout_s))
+        except RequestFailedError as error:
+            self._connection.raise_fault(error.failure)
 
     def _search_once(self, timeout_s: float) -> None:
         filters = self._connection.address.study_filters
