@@ -10,6 +10,8 @@ import io
 import os
 import pickle
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -32,12 +34,16 @@ from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import add_run, with_run
 from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.results.query.database import open_query
+from tests.support.command_line import diagchd_batch
 from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
 from tests.support.queries.engines_apart import engines_apart, missing_engine
 from tests.support.queries.queries_page import filled_in
 
 PAGE = Path(__file__).parents[2] / "docs" / "other_engines.md"
 BLOCKS = dict(re.findall(r"<!-- engine: (\w+) -->\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL))
+R_BLOCKS = dict(
+    re.findall(r"<!-- engine: ([\w ]+) -->\n```(?:bash|r)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+)
 OPTIONAL = ("fastparquet", "polars", "datafusion", "chdb", "daft", "ray")
 APART = ("daft", "ray")
 """Engines that run in a process of their own. Ray has this interpreter, daft that of `ENGINES_APART`."""
@@ -112,6 +118,17 @@ READERS: dict[str, Callable[[Any], list[Row]]] = {
     "daft": list,
     "ray": lambda rows: [{"run_id": row["run"], **row, "size": row.get("count()")} for row in rows],
 }
+
+
+R_PROGRAM = """
+numbers <- function(values) format(values, digits = 17)
+writeLines(c(
+  paste(counts$run_id, counts$study_id, counts$status, counts$size),
+  paste("joined", joined$run_id, joined$image_id, joined$frame, numbers(joined$score), joined$call),
+  paste("current", current$run_id, current$image_id, current$frame, current$status),
+  vapply(pictures, function(mask) paste("mask", paste(t(mask), collapse = "")), "")
+), "found.txt")
+"""
 
 
 def engine(name: str) -> Any:
@@ -197,3 +214,43 @@ def test_the_lines_of_an_engine_give_what_our_own_reader_gives(made: MadeOutput,
     ).to_pylist()
     assert len(joined) == 5
     assert picked(rows_of(found["joined"]), *COLUMNS, "score", "call") == picked(joined, *COLUMNS, "score", "call")
+
+
+@pytest.mark.slow
+def test_the_lines_of_r_give_what_our_own_reader_gives(made: MadeOutput, tmp_path: Path) -> None:
+    if shutil.which("Rscript") is None:
+        missing_engine("R", "install the packages r-base-core, r-cran-base64enc and r-cran-png")
+    for line in filled_in(R_BLOCKS["shell for R"], OUTPUT=made.output.uri, RUN_A=INCREMENT).splitlines():
+        _, *arguments = shlex.split(line)
+        done = diagchd_batch(*arguments[:-1], str(tmp_path / arguments[-1]))
+        assert done.exit_code == 0, done.messages
+    script = tmp_path / "lines.R"
+    script.write_text(R_BLOCKS["R"] + R_PROGRAM)
+    ran = subprocess.run(["Rscript", "--vanilla", str(script)], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    found = Counter((tmp_path / "found.txt").read_text().splitlines())
+
+    output = open_output(made.output.uri)
+    own = output.predictions().to_table().to_pylist()
+    expected = Counter(
+        f"{run_id} {study_id} {status} {size}"
+        for (run_id, study_id, status), size in picked(own, "run_id", "study_id", "status").items()
+    )
+    for row in output.current_predictions(INCREMENT).to_pylist():
+        frame = "NA" if row["frame"] is None else row["frame"]
+        expected[f"current {row['run_id']} {row['image_id']} {frame} {row['status']}"] += 1
+    for row in own:
+        if row["status"] == "ok":
+            mask = output.mask(row["image_id"], row["frame"], run_id=row["run_id"])
+            expected["mask " + "".join(map(str, mask.ravel()))] += 1
+    joined = [line for line in found if line.startswith("joined")]
+    assert len(joined) == 5
+    assert Counter({line: n for line, n in found.items() if line not in joined}) == expected
+    database = open_query(output, TABLES, comparisons=COMPARISON_TABLES)
+    scores = database.table(
+        "SELECT image_id, score FROM lineage_predictions AS p JOIN study_results AS r USING (study_id) "
+        f"WHERE r.run_id = '{INCREMENT}' AND lineage = '{INCREMENT}' AND operating_point = 'default'"
+    ).to_pylist()
+    assert {(line.split()[2], float(line.split()[4].replace("NA", "nan"))) for line in joined if "NA" not in line} == {
+        (row["image_id"], row["score"]) for row in scores if row["score"] is not None
+    }
