@@ -67,12 +67,14 @@ class KnownValues:
     notes: list[str] = field(default_factory=list)
 
     def values(self, allowed: frozenset[str]) -> Iterator[tuple[str, str]]:
-        """Yield kind and value of every different value whose kind is not allowed.
+        """Yield kind and value of every different value whose kind is not allowed, in a fixed order.
+
+        Several values can have one spelling. It is then reported under the kind of the first of them.
 
         Args:
             allowed: The kinds that may be shown. A value that is also of another kind is yielded.
         """
-        rows = self._database.sql("SELECT DISTINCT kind, value FROM known")
+        rows = self._database.sql("SELECT DISTINCT kind, value FROM known ORDER BY lower(kind), kind, value")
         for batch in rows.to_arrow_reader(BATCH_ROWS):
             for kind, value in zip(batch["kind"].to_pylist(), batch["value"].to_pylist(), strict=True):
                 self.n_values += 1

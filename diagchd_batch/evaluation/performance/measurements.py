@@ -66,7 +66,7 @@ def measurement_rows(rows: RowBuilder, database: CohortDatabase, model: str) -> 
 def _of_images(database: CohortDatabase, column: str, where: str) -> np.ndarray:
     """Return a measurement of every image that has it, in ascending order."""
     if database.has_clips:  # the sum of decimals does not depend on the order in which threads add
-        value, group = f"avg(CAST({column} AS DECIMAL(18, 4)))", "GROUP BY image_id"
+        value, group = f"sum(CAST({column} AS DECIMAL(18, 4))) / count({column})", "GROUP BY image_id"
     else:
         value, group = f"CAST({column} AS DOUBLE)", ""
     values = database.arrays(f"SELECT {value} AS value FROM frames WHERE {where} {group}")["value"]

@@ -209,7 +209,7 @@ def test_an_identifier_is_found_wherever_it_is_planted(output: Output, planted: 
 def test_every_kind_of_identifier_is_found(output: Output, value: str, kind: str) -> None:
     output.storage.replace(f"runs/run_id={RUN_ID}/note.txt", f"- {value}: seen".encode())
     report = _checked(output)
-    assert kind in {finding.kind for finding in report.findings}
+    assert kind in {finding.kind for finding in report.findings}, report.findings
     _shown(report)
 
 
