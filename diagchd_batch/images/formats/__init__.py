@@ -2,7 +2,13 @@
 
 from diagchd_batch.images.formats.byte_ranges import ByteRanges, BytesInMemory, RangedFile
 from diagchd_batch.images.formats.image_file import FrameGeometry, FrameMetadata, ImageFile, ImageReader
-from diagchd_batch.images.formats.registry import format_names, image_suffixes, is_read_in_parts, open_image
+from diagchd_batch.images.formats.registry import (
+    format_names,
+    header_values,
+    image_suffixes,
+    is_read_in_parts,
+    open_image,
+)
 
 __all__ = [
     "ByteRanges",
@@ -13,6 +19,7 @@ __all__ = [
     "ImageReader",
     "RangedFile",
     "format_names",
+    "header_values",
     "image_suffixes",
     "is_read_in_parts",
     "open_image",

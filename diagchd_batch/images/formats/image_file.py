@@ -133,6 +133,15 @@ class ImageReader(Protocol):
         """
         ...
 
+    def identifying_values(self, data: bytes | ByteRanges, limits: DecodeLimits) -> Iterator[IdentifyingValue]:
+        """Yield what `ImageFile.identifying_values` yields, also of a file that `open` refuses.
+
+        Args:
+            data: A file that `recognizes` accepted. It lies in memory, unless the reader is a `PartsReader`.
+            limits: Bounds that are checked before anything is decoded.
+        """
+        ...
+
 
 @runtime_checkable
 class PartsReader(ImageReader, Protocol):

@@ -17,6 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.formats.byte_ranges import ByteRanges
 from diagchd_batch.images.formats.image_file import FrameGeometry, FrameMetadata
 from diagchd_batch.images.formats.pixel_conversion import grey_values, to_rgb
 from diagchd_batch.images.identifying import IdentifyingValue
@@ -76,6 +77,14 @@ class RasterReader:
             pages = _full_size_pages(file, limits) if isinstance(file, TiffImageFile) else [0]
         _check_pixels(file, limits)
         return RasterFile(file, pages, limits, data)
+
+    def identifying_values(self, data: bytes | ByteRanges, limits: DecodeLimits) -> Iterator[IdentifyingValue]:
+        """See `ImageReader.identifying_values`."""
+        assert isinstance(data, bytes), "these formats are read as a whole"
+        pillow_class = _pillow_class(data)
+        assert pillow_class is not None, "only files that this reader recognises are opened"
+        yield from texts_of_png(data)
+        yield from texts_of_picture(pillow_class(io.BytesIO(data)))
 
 
 class RasterFile:

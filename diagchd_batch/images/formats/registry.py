@@ -2,12 +2,15 @@
 
 What others need to know of formats (names for messages, suffixes of files) follows from the readers."""
 
+from collections.abc import Iterator
+
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.formats.byte_ranges import ByteRanges
 from diagchd_batch.images.formats.dicom import DicomReader
 from diagchd_batch.images.formats.image_file import HEAD_BYTES, ImageFile, ImageReader, PartsReader
 from diagchd_batch.images.formats.raster import RasterReader
+from diagchd_batch.images.identifying import IdentifyingValue
 from diagchd_batch.images.limits import DecodeLimits
 
 READERS: tuple[ImageReader, ...] = (DicomReader(), RasterReader())
@@ -50,7 +53,34 @@ def open_image(data: bytes | ByteRanges, limits: DecodeLimits) -> ImageFile:
     for reader in READERS:
         if reader.recognizes(data):
             return reader.open(data, limits)
-    raise ItemError(FailureCode.UNSUPPORTED_FORMAT, f"the content is not that of a {format_names()} file")
+    raise _unrecognised()
+
+
+def header_values(data: bytes | ByteRanges, limits: DecodeLimits) -> Iterator[IdentifyingValue]:
+    """Return the texts in a file's headers that can tell who the patient is, also of one that cannot be opened.
+
+    Args:
+        data: The whole file, or access to its parts.
+        limits: Bounds that are checked before anything is read.
+
+    Returns:
+        What `ImageFile.identifying_values` yields.
+
+    Raises:
+        ItemError: No reader recognises the content (`unsupported_format`).
+    """
+    if not isinstance(data, bytes):
+        if (parts_reader := _parts_reader(data.read(0, HEAD_BYTES))) is not None:
+            return parts_reader.identifying_values(data, limits)
+        data = data.read(0, data.size_bytes)
+    for reader in READERS:
+        if reader.recognizes(data):
+            return reader.identifying_values(data, limits)
+    raise _unrecognised()
+
+
+def _unrecognised() -> ItemError:
+    return ItemError(FailureCode.UNSUPPORTED_FORMAT, f"the content is not that of a {format_names()} file")
 
 
 def _parts_reader(head: bytes) -> PartsReader | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
-from diagchd_batch.images.formats import RangedFile, is_read_in_parts
+from diagchd_batch.images.formats import ByteRanges, RangedFile, is_read_in_parts
 from diagchd_batch.images.formats.image_file import HEAD_BYTES, PartsFile
 from diagchd_batch.images.frames import FrameRule, chosen_frames
 from diagchd_batch.images.identifying import CollectedValues
@@ -142,7 +142,8 @@ class FileReader:
             n_frames, frames, digest = self._open(image, decoder, source)
         except ItemError as error:
             source.errors.append(str(error))
-            source.collected.append(NOTHING_COLLECTED)
+            if not source.collected:
+                source.collected.append(NOTHING_COLLECTED)
             yield FrameInput(image, None, None, error=error.code)
         else:
             mask = _Mask(self, source)
@@ -169,7 +170,7 @@ class FileReader:
             which is filled when they are decoded.
         """
         if decoder.opens_parts and (parts := self._parts_if_enough(image)) is not None:
-            n_frames = decoder.open(parts)
+            n_frames = _opened(decoder, parts, source)
             frames = chosen_frames(self._frame_rule, image.frames, n_frames)
             if len(frames) < n_frames and decoder.has_frame_offsets:
                 source.digest_of = DIGEST_OF_FRAMES
@@ -181,13 +182,13 @@ class FileReader:
             )
         if isinstance(retrieved, FramesOfLoop):
             source.digest_of = DIGEST_OF_FRAMES
-            return decoder.open(retrieved.file), retrieved.frames, hashlib.sha256()
+            return _opened(decoder, retrieved.file, source), retrieved.frames, hashlib.sha256()
         if retrieved is not None:
             data, source.sha256 = retrieved, hashlib.sha256(retrieved).hexdigest()
         else:
             data, source.sha256 = self._read_planned(image.uri, image.size_bytes, image.etag, image.modified_ns)
         source.digest_of = DIGEST_OF_FILE
-        n_frames = decoder.open(data)
+        n_frames = _opened(decoder, data, source)
         return n_frames, chosen_frames(self._frame_rule, image.frames, n_frames), None
 
     def _parts_if_enough(self, image: PlannedImage) -> RangedFile | None:
@@ -276,6 +277,16 @@ def digest_of_frames(file: PartsFile, frames: Sequence[int]) -> str:
         with suppress(ItemError):
             digest.update(file.stored_bytes(frame))
     return digest.hexdigest()
+
+
+def _opened(decoder: Decoder, data: bytes | ByteRanges, source: SourceRecord) -> int:
+    """Open a file and return the number of its frames. If that fails, keep what its headers say about the patient."""
+    try:
+        return decoder.open(data)
+    except ItemError as error:
+        if error.code not in (FailureCode.WORKER_CRASHED, FailureCode.DECODE_TIMEOUT):
+            source.collected.append(_identifying_values(decoder))
+        raise
 
 
 def _frame_or_error(decoder: Decoder, frame: int) -> GridFrame | ItemError:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from diagchd_batch.images.formats import ByteRanges, FrameMetadata, ImageFile, open_image
+from diagchd_batch.images.formats import ByteRanges, FrameMetadata, ImageFile, header_values, open_image
 from diagchd_batch.images.formats.image_file import PartsFile
 from diagchd_batch.images.identifying import CollectedValues, collect
 from diagchd_batch.images.limits import DecodeLimits
@@ -127,10 +127,11 @@ class Decoder(Protocol):
         """Return the texts in a file's headers and metadata that can tell who the patient is.
 
         Args:
-            mask: The bytes of a mask file; None for the file that was opened last.
+            mask: The bytes of a mask file; None for the file that `open` was called with last. Files that cannot be
+                opened also have headers.
 
         Raises:
-            ItemError: The file cannot be opened.
+            ItemError: The file is of no known format.
         """
         ...
 
@@ -154,6 +155,7 @@ class InProcessDecoder:
         self._settings = settings
         self._budget = budget
         self._file: ImageFile | None = None
+        self._refused: bytes | ByteRanges | None = None
 
     @property
     def concurrent_frames(self) -> bool:
@@ -167,8 +169,9 @@ class InProcessDecoder:
 
     def open(self, data: bytes | ByteRanges) -> int:
         """See `Decoder.open`."""
-        self._file = None
+        self._file, self._refused = None, data
         self._file = open_image(data, self._settings.limits)
+        self._refused = None
         return self._file.n_frames
 
     def stored_bytes(self, index: int) -> bytes:
@@ -214,11 +217,13 @@ class InProcessDecoder:
 
     def identifying_values(self, mask: bytes | None = None) -> CollectedValues:
         """See `Decoder.identifying_values`."""
-        file = self._file if mask is None else open_image(mask, self._settings.limits)
-        if file is None:
+        if mask is None and self._file is not None:
+            return collect(self._file.identifying_values())
+        data = self._refused if mask is None else mask
+        if data is None:
             raise ValueError("no file is open")
-        return collect(file.identifying_values())
+        return collect(header_values(data, self._settings.limits))
 
     def close(self) -> None:
         """See `Decoder.close`."""
-        self._file = None
+        self._file = self._refused = None

@@ -212,7 +212,8 @@ class IsolatedDecoder:
         try:
             child = self._running_child()
             if mask is None and self._opened_in is not child:
-                self._open_in(child)
+                with suppress(ItemError):  # the child has the headers of a file that it cannot open
+                    self._open_in(child)
             answer, _ = self._ask(child, {"do": "identifying_values", "of_mask": mask is not None}, mask or b"")
         except (_ChildError, _KilledError):
             return NOTHING_COLLECTED

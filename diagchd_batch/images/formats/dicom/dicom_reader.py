@@ -1,5 +1,7 @@
 """The `ImageReader` of DICOM, and which objects are no images."""
 
+from collections.abc import Iterator
+
 from pydicom.uid import UID
 
 from diagchd_batch.errors import ItemError
@@ -7,6 +9,8 @@ from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.formats.byte_ranges import ByteRanges, BytesInMemory
 from diagchd_batch.images.formats.dicom.dicom_file import DicomFile
 from diagchd_batch.images.formats.dicom.header_parser import DicomHeader, looks_like_dicom, read_header
+from diagchd_batch.images.identifying import IdentifyingValue
+from diagchd_batch.images.identifying.dicom_elements import identifying_elements
 from diagchd_batch.images.limits import DecodeLimits
 
 RESULT_MANUFACTURER = "diagchd-batch"
@@ -52,6 +56,10 @@ class DicomReader:
         if header.pixels.tag != 0x7FE00010:
             raise ItemError(FailureCode.UNSUPPORTED_FORMAT, "pixels in floating point; export them as 8-bit grey")
         return DicomFile(header, header.pixels, limits)
+
+    def identifying_values(self, data: bytes | ByteRanges, limits: DecodeLimits) -> Iterator[IdentifyingValue]:
+        """See `ImageReader.identifying_values`."""
+        yield from identifying_elements(read_header(data, limits.max_file_bytes).dataset)
 
 
 def object_without_picture(header: DicomHeader) -> str | None:
