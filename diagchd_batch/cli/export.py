@@ -32,7 +32,7 @@ def shareable(
     destination: Annotated[str, typer.Argument(metavar="DEST", help="A directory or s3://…", show_default=False)],
     run_id: RunIdOption = None,
     min_cell: Annotated[
-        int | None, typer.Option(min=2, help="Withhold smaller counts; default: the job's disclosure.min_cell.")
+        int | None, typer.Option(min=1, help="Withhold smaller counts; default: the job's disclosure.min_cell.")
     ] = None,
     forget_earlier: Annotated[
         bool, typer.Option("--forget-earlier", help="No earlier export of this lineage of runs was given away.")

@@ -25,14 +25,24 @@ class JsonProgress:
         self._run: str | None = None
         self._workers = 0
         self._last_s = float("-inf")
+        self._n_listed: int | None = None
+        self._n_listed_shown: int | None = None
 
     def listed(self, n_objects: int) -> None:
         """See `RunProgress.listed`."""
+        self._n_listed = n_objects
         if self._due():
-            self._tell("listed", n_objects=n_objects)
+            self._complete_listing()
+
+    def _complete_listing(self) -> None:
+        """Tell the last number of listed objects if it was not due when it came."""
+        if self._n_listed is not None and self._n_listed != self._n_listed_shown:
+            self._tell("listed", n_objects=self._n_listed)
+            self._n_listed_shown = self._n_listed
 
     def started(self, start: RunStart) -> None:
         """See `RunProgress.started`."""
+        self._complete_listing()
         self._run = start.run_id
         self._tell(
             "started",

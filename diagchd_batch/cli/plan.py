@@ -25,6 +25,7 @@ from diagchd_batch.wording import counted
 if TYPE_CHECKING:
     from diagchd_batch.config.job_file import JobConfig
     from diagchd_batch.runs.plan import JobPreview
+    from diagchd_batch.studies.plan.stored_plan import PlanHead
 
 
 def register(app: typer.Typer) -> None:
@@ -97,9 +98,7 @@ def _pairs(job: "JobConfig", preview: "JobPreview") -> list[tuple[str, Any]]:
     if head.n_excluded:
         lost = counted(head.n_excluded_studies, "study")
         pairs.append(("excluded", f"{counted(head.n_excluded, 'row')}; without another image: {lost}"))
-    if head.n_missing:
-        note = f"{counted(head.n_missing, 'file', 'planned')} not there"
-        pairs.append(("missing", f"{note}, {head.n_missing_masks:,} of them masks; each will be a failed row"))
+    pairs += missing_pairs(head)
     if head.n_unlisted:
         pairs.append(("not in the manifest", f"{counted(head.n_unlisted, 'image file')} below input.uri"))
     pairs += [*subject_pairs(head), *object_pairs(head)]
@@ -112,6 +111,21 @@ def _pairs(job: "JobConfig", preview: "JobPreview") -> list[tuple[str, Any]]:
             text += f"; {counted(len(match.unmatched_ids), 'study')} of it not in the inventory"
         pairs.append((f"evaluation.{name}", text))
     pairs.append(("output", job.output.uri))
+    return pairs
+
+
+def missing_pairs(head: "PlanHead") -> list[tuple[str, Any]]:
+    """Return names and values to print of planned files that the listing of the archive lacks.
+
+    Args:
+        head: The plan in numbers.
+    """
+    pairs: list[tuple[str, Any]] = []
+    if head.n_missing:
+        pairs.append(("missing", f"{counted(head.n_missing, 'planned image')} not there; each will be a failed row"))
+    if head.n_missing_masks:
+        note = f"{counted(head.n_missing_masks, 'planned mask')} not there"
+        pairs.append(("missing masks", f"{note}; their images are scored, but not compared with a mask"))
     return pairs
 
 

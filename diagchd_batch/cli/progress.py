@@ -76,6 +76,8 @@ class LineProgress:
         self._counts: _Counts | None = None
         self._last_line_s = float("-inf")
         self._workers = 0
+        self._n_listed: int | None = None
+        self._n_listed_shown: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -83,15 +85,23 @@ class LineProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pass
+        self._complete_listing()
 
     def listed(self, n_objects: int) -> None:
         """See `RunProgress.listed`."""
+        self._n_listed = n_objects
         if self._due():
-            self._write(f"planning: {counted(n_objects, 'object')} listed")
+            self._complete_listing()
+
+    def _complete_listing(self) -> None:
+        """Write the last number of listed objects if it was not due when it came."""
+        if self._n_listed is not None and self._n_listed != self._n_listed_shown:
+            self._write(f"planning: {counted(self._n_listed, 'object')} listed")
+            self._n_listed_shown = self._n_listed
 
     def started(self, start: RunStart) -> None:
         """See `RunProgress.started`."""
+        self._complete_listing()
         self._counts = _Counts(start)
         self._write(_headline(start))
 

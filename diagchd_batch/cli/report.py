@@ -36,7 +36,7 @@ def report(
     Example: diagchd-batch report out/sample --gallery 5 --open
     """
     from diagchd_batch.runs.report import report as write_reports
-    from diagchd_batch.uris import join_uri
+    from diagchd_batch.uris import is_local_path, join_uri, normalize_uri
 
     workspace = open_workspace(output, private_uri)
     done = write_reports(workspace, run_id, gallery=gallery, on_note=say)
@@ -50,5 +50,7 @@ def report(
             print_text(gallery_uri)
     if gallery_uri is not None:
         say("the gallery is identified: pictures can carry names, and it names files")
-    if show and "://" not in output:
-        webbrowser.open((Path(output) / done.key).resolve().as_uri())
+    if show and is_local_path(normalize_uri(output)):
+        webbrowser.open(Path(uri).as_uri())
+    elif show:
+        say("--open was not done: a browser opens local files only. Copy the report here, then open the copy")

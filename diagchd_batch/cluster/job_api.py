@@ -59,16 +59,26 @@ def cluster_address(address: str | None, environ: Mapping[str, str]) -> str | No
 
 
 def check_address(address: str) -> None:
-    """Refuse an address with a user, a password or a query, because addresses appear in messages and process lists.
+    """Refuse an address that must not be shown, or that does not name a dashboard.
+
+    A user, a password or a query must not be shown, and addresses appear in messages and process lists. Ray takes an
+    address without a scheme for that of another of its services, and waits for that until it fails with a traceback.
 
     Raises:
-        ConfigError: It holds one. The message shows nothing of it.
+        ConfigError: The address holds a user, a password or a query, of which the message shows nothing; or it has no
+            scheme.
     """
     if set(address) & set("@?#"):
         raise ConfigError(
             "the cluster's address (--address, RAY_API_SERVER_ADDRESS or RAY_ADDRESS) holds a user, a password or a "
             "query: give only its scheme, host, port and path, such as http://head:8265. For a proxy that asks for a "
             """password, set RAY_JOB_HEADERS to JSON such as {"Authorization": "Basic …"}"""
+        )
+    if "://" not in address and address != "auto":
+        raise ConfigError(
+            f"the cluster's address {shortened(address, 300)!r} (--address, RAY_API_SERVER_ADDRESS or RAY_ADDRESS) "
+            "does not begin with http:// or https://; give the address of the cluster's dashboard, such as "
+            "http://head:8265, or --address local to use this machine"
         )
 
 

@@ -231,6 +231,10 @@ def _names_note(record: RunRecord) -> list[str]:
     return ["Levels of covariates have their own names, because `evaluation.disclose` is true.", ""]
 
 
+def _withheld_counts(min_cell: int) -> str:
+    return "No counts" if min_cell == 1 else "Counts of 1" if min_cell == 2 else f"Counts from 1 to {min_cell - 1}"
+
+
 def _readme(record: RunRecord, summary: ShareableSummary) -> str:
     lines = [
         "# Shareable aggregates" + (" of SIMULATED data" if record.simulated else ""),
@@ -238,7 +242,7 @@ def _readme(record: RunRecord, summary: ShareableSummary) -> str:
         f"Run {record.run_id}, model {record.model.name} ({record.model.precision}), weights "
         f"{record.model.weights_digest}, diagchd-batch {record.package_version}.",
         "",
-        f"Counts from 1 to {summary.min_cell - 1} are withheld. So are all figures that are computed from them, all "
+        f"{_withheld_counts(summary.min_cell)} are withheld. So are all figures that are computed from them, all "
         "counts in any table from which they would follow by adding and subtracting, and how a small group divides, "
         f"even into zeros. Readers are numbered. Numbers have {_SIGNIFICANT_DIGITS} significant digits. Points of "
         "curves are left out and calibration bins are merged until, between any two that remain, there are either at "

@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, UsageError
 from diagchd_batch.json_records import DamagedRecordError
-from diagchd_batch.results.datasets import OutputTrees, predictions_keys, read_predictions, read_scores, rows_of_study
+from diagchd_batch.results.datasets import OutputTrees, holds_no_run, read_predictions, read_scores, rows_of_study
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.run_record import RunRecord, read_run_records
 from diagchd_batch.storage import Store, open_store
@@ -41,14 +41,18 @@ class Output(OutputTrees):
             Schema PREDICTIONS and `run_id`.
 
         Raises:
-            UsageError: The run has no predictions, or none yet.
+            UsageError: The output holds no run, or the run has no predictions, or none yet.
         """
-        if run_id is not None and not predictions_keys(self.storage, run_id):
+        found = read_predictions(self.storage, run_id)
+        if not found.files:
+            if run_id is None:
+                self._refuse_no_run()
+            which = "no run has predictions" if run_id is None else f"run {run_id} has no predictions"
             raise UsageError(
-                f"run {run_id} has no predictions in this output; they are derived when a run ends: "
+                f"{which} in this output; they are derived when a run ends: "
                 "resume it with the command that started it, or read the committed shards with scores()"
             )
-        return read_predictions(self.storage, run_id)
+        return found
 
     def current_predictions(self, run_id: str | None = None) -> pa.Table:
         """Return the rows of a lineage that count: for each frame the latest that is ok, else the latest failure.
@@ -62,8 +66,9 @@ class Output(OutputTrees):
             Schema PREDICTIONS, `run_id`, and `lineage`, the id of the newest run.
 
         Raises:
-            UsageError: The output has no such run.
+            UsageError: The output holds no run, or has no such run.
         """
+        self._refuse_no_run()
         from diagchd_batch.results.query.database import open_query  # only this needs DuckDB
 
         return open_query(self, {}, run_id).table("FROM current")
@@ -75,9 +80,21 @@ class Output(OutputTrees):
             run_id: The run; all runs by default.
 
         Returns:
-            Schema SCORES and `run_id`.
+            Schema SCORES and `run_id`. A run that has begun and committed nothing has no rows.
+
+        Raises:
+            UsageError: The output holds no run, or not the one that was named.
         """
-        return read_scores(self.storage, run_id)
+        found = read_scores(self.storage, run_id)
+        if not found.files:
+            self._refuse_no_run()
+            if run_id is not None and run_id not in self.run_ids():
+                raise UsageError(f"the output holds no run {run_id}; `diagchd-batch list` names those it holds")
+        return found
+
+    def _refuse_no_run(self) -> None:
+        if not self.run_ids():
+            raise holds_no_run(self.storage.uri)
 
     def mask(
         self, image_id: str, frame: int = 0, run_id: str | None = None, *, study_id: str | None = None

@@ -139,16 +139,25 @@ class IndexMessages:
         self._interval_s = interval_s
         self._began_s: float | None = None
         self._said_s = time.monotonic()
+        self._n_listed = 0
+        self._n_listed_said: int | None = None
 
     def listed(self, n_objects: int) -> None:
         """See `IndexProgress.listed`."""
+        self._n_listed = n_objects
         if self._is_due():
-            self._say(f"index: {counted(n_objects, 'object')} listed")
+            self._say_listed()
+
+    def _say_listed(self) -> None:
+        self._say(f"index: {counted(self._n_listed, 'object')} listed")
+        self._n_listed_said = self._n_listed
 
     def reading(self, n_done: int, n_wanted: int) -> None:
         """See `IndexProgress.reading`."""
         if self._began_s is None:
             self._began_s = time.monotonic()
+            if self._n_listed_said not in (None, self._n_listed):
+                self._say_listed()
             self._say(f"index: {counted(n_wanted, 'header')} to read")
         elif n_done and self._is_due():
             per_s = n_done / (time.monotonic() - self._began_s)

@@ -86,8 +86,8 @@ def find_key(private: Store, environ: Mapping[str, str]) -> bytes | None:
         environ: The environment, in which `KEY_VARIABLE` or `KEY_FILE_VARIABLE` may give the key.
 
     Raises:
-        ConfigError: The given key is malformed, is not that of this output, or is missing although the output's key
-            was given from outside.
+        ConfigError: The given key is malformed or is not that of this output, or there is none although the output has
+            identifiers.
     """
     # In this order: another driver may make the key in the meantime, and it stores the key before the check value.
     has_check = private.stat(output_layout.ID_KEY_CHECK) is not None
@@ -96,8 +96,10 @@ def find_key(private: Store, environ: Mapping[str, str]) -> bytes | None:
         return _matching_key(private, found)
     if has_check:
         raise ConfigError(
-            "this output's identifiers were made with a key given from outside, and none is given now; "
-            f"set {KEY_VARIABLE} or {KEY_FILE_VARIABLE} to that key"
+            f"this output's identifier key is lost or not given: {output_layout.ID_KEY} is not in the private tree, "
+            f"and neither {KEY_VARIABLE} nor {KEY_FILE_VARIABLE} is set. If the output made its own key, restore that "
+            "file from a backup; if the key was given from outside, set one of the variables to it. Without the key, "
+            "choose another output.uri and score again"
         )
     return None
 

@@ -129,7 +129,9 @@ def run_state(output: Output, run_id: str) -> RunState:
         n_images=record.plan.n_images if record else None,
         n_ok=outcomes.get(STATUS_OK, 0),
         failures={code: n for code, n in outcomes.items() if code != STATUS_OK},
-        submissions=record.submissions if record else len(drivers),
+        # The record counts submissions that got as far as scoring. Each driver left a heartbeat, but for those of the
+        # first versions.
+        submissions=max(record.submissions if record else 0, len(drivers)),
         attempts=sum(match["state"] == "open" for match in attempts if match),
         workers=sum(len(beat.workers) for beat in beats),
         n_in_flight=n_in_flight,

@@ -52,8 +52,8 @@ class PlanHead(JsonRecord):
     n_excluded: int  # rows that the manifest excludes
     n_excluded_studies: int  # studies without any planned image
     n_studies_without_subject: int  # each of these is its own subject
-    n_missing: int  # planned images and masks that were not listed
-    n_missing_masks: int
+    n_missing: int  # planned images that were not listed
+    n_missing_masks: int  # planned masks that were not listed
     n_unlisted: int  # image files below input.uri that no row names
     n_studies_by_mother: int = 0  # planned studies without a PatientID, whose subject is the mother
     objects: ObjectCounts | None = None  # what became of the archive's objects, in layout dicom

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.job_file import EvaluationConfig
+from diagchd_batch.config.job_file import DisclosureConfig, EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.exports.destinations import MARKER, ExportKind, write_export
 from diagchd_batch.storage import open_store
@@ -53,6 +53,22 @@ def test_shareable_writes_aggregates_and_says_how_many_rows_it_withheld(made: Ma
     assert "study 1" not in everything and not any(made.tokens.study(f"study {i}") in everything for i in range(40))
     analysed = next(row for row in rows_of(destination / "flow.csv") if row["name"] == "failed")
     assert analysed["n_studies"] == ""  # one study failed
+
+
+def test_every_min_cell_of_a_job_file_is_an_option_too(tmp_path: Path) -> None:
+    made = MadeOutput(tmp_path / "output")
+    made.write_run([MadeStudy(f"study {i}", [[0.1 + 0.02 * i]], int(i > 15)) for i in range(40)])
+    evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=100), made.tokens)
+    place = (made.output.uri, str(tmp_path / "shared"), "--run-id", RUN_ID, "--forget-earlier")
+    for min_cell, said in ((2, "Counts of 1 are withheld"), (1, "No counts are withheld")):
+        assert DisclosureConfig(min_cell=min_cell).min_cell == min_cell
+        done = diagchd_batch("export", "shareable", *place, "--min-cell", str(min_cell), "--json")
+        assert done.exit_code == 0, done.messages
+        assert json.loads(done.printed)["min_cell"] == min_cell
+        assert said in (tmp_path / "shared" / "README.md").read_text()
+    assert diagchd_batch("export", "shareable", *place, "--min-cell", "0").exit_code == 2
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        DisclosureConfig(min_cell=0)
 
 
 def test_a_later_export_of_a_lineage_withholds_totals_that_few_studies_changed(tmp_path: Path) -> None:

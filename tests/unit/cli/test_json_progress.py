@@ -12,7 +12,8 @@ from diagchd_batch.scoring.liveness.progress_events import RunStart, ShardSummar
 
 def test_each_event_is_a_line_with_its_run(capsys: pytest.CaptureFixture[str]) -> None:
     log = JsonProgress()
-    log.listed(1000)
+    for n_objects in (1000, 1000):
+        log.listed(n_objects)
     log.message("waiting for a node")
     log.started(RunStart("r", n_images=16, n_shards=2, done_images=8, done_shards=1, resumed=True))
     log.workers(2)
@@ -24,6 +25,15 @@ def test_each_event_is_a_line_with_its_run(capsys: pytest.CaptureFixture[str]) -
     assert [event["run"] for event in events] == [None, None, "r", "r"]
     assert events[-1]["attempt"] == "a-1"
     assert (events[-1]["shard"], events[-1]["failures"]) == (1, {"decode_error": 1})
+
+
+def test_the_number_of_listed_objects_is_completed(capsys: pytest.CaptureFixture[str]) -> None:
+    log = JsonProgress()
+    for n_objects in (2, 30, 46):
+        log.listed(n_objects)
+    log.started(RunStart("r", n_images=16, n_shards=2, done_images=8, done_shards=1, resumed=True))
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [event.get("n_objects") for event in events] == [2, 46, None]
 
 
 def test_the_environment_chooses() -> None:

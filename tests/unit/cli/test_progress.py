@@ -36,6 +36,19 @@ def summary(n_images: int) -> ShardSummary:
     return ShardSummary(shard=0, n_images=n_images, n_ok=n_images, n_failed=0)
 
 
+def test_the_number_of_listed_objects_is_completed(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    display = progress.LineProgress()
+    for n_objects in (2, 30, 46, 46):
+        display.listed(n_objects)
+    display.started(start())
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert ("2 objects listed" in first, "46 objects listed" in second, "run r" in third) == (True, True, True)
+    with progress.LineProgress() as display:  # `plan` starts no run
+        for n_objects in (1, 7):
+            display.listed(n_objects)
+    assert [line.split()[-3] for line in capsys.readouterr().err.splitlines()] == ["1", "7"]
+
+
 def test_the_start_of_workers_is_not_in_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     display = progress.LineProgress()
     display.started(start())

@@ -203,6 +203,13 @@ def test_the_address_that_was_given_wins_over_rays_variables() -> None:
     assert cluster_address(None, {"RAY_ADDRESS": "local"}) is None
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:8265", "127.0.0.1:1", "head", "head:8265/path", "[::1]:8265"])
+def test_an_address_without_a_scheme_is_refused_at_once(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"--address, .* RAY_ADDRESS\) does not begin with http://") as error:
+        ClusterJobs(address)
+    assert address in str(error.value)
+
+
 @pytest.mark.parametrize(
     "address",
     ["http://user:zqxpasswordzqx@head:8265", "zqxpasswordzqx@head:8265", "http://head:8265/?token=zqxpasswordzqx"],

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import MASK_COLUMNS, SCORES
+from diagchd_batch.results.datasets import predictions_keys
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import open_query
 from tests.unit.results.made_run import RUN_ID, MadeRun, label_map, make_run
@@ -130,9 +132,41 @@ def test_an_empty_output_and_an_unknown_run(tmp_path: Path, output: Output) -> N
     (tmp_path / "empty").mkdir()
     empty = open_output(str(tmp_path / "empty"))
     assert empty.runs() == []
-    assert empty.scores().count_rows() == empty.predictions().count_rows() == 0
+    assert empty.run_ids() == []
     with pytest.raises(UsageError, match="no-such-run"):
         output.predictions("no-such-run")
+    with pytest.raises(UsageError, match="holds no run no-such-run"):
+        output.scores("no-such-run")
+
+
+READINGS: dict[str, Callable[[Output], object]] = {
+    "predictions": lambda output: output.predictions(),
+    "current_predictions": lambda output: output.current_predictions(),
+    "scores": lambda output: output.scores(),
+    "scores of a run": lambda output: output.scores(RUN_ID),
+    "mask": lambda output: output.mask("i-0000000000000000"),
+}
+
+
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_place_without_a_run_has_no_rows_to_read(tmp_path: Path, exists: bool, reading: str) -> None:
+    place = tmp_path / "smaple"
+    if exists:
+        place.mkdir()
+    with pytest.raises(UsageError, match="smaple holds no run; name the directory or prefix"):
+        READINGS[reading](open_output(str(place)))
+
+
+def test_a_run_that_has_committed_nothing_has_no_rows_yet(tmp_path: Path) -> None:
+    run = make_run(tmp_path, n_shards=1)
+    for key in (output_layout.shard_file(RUN_ID, 0), *predictions_keys(run.storage, RUN_ID)):
+        run.storage.delete(key)
+    output = open_output(run.storage.uri)
+    assert output.scores().count_rows() == output.scores(RUN_ID).count_rows() == 0
+    for run_id in (None, RUN_ID):
+        with pytest.raises(UsageError, match="they are derived when a run ends"):
+            output.predictions(run_id)
 
 
 def test_private_tree_elsewhere(run: MadeRun, tmp_path: Path) -> None:

@@ -81,6 +81,16 @@ def test_progress_tells_rate_and_remaining_time() -> None:
     assert "headers/s · remaining" in said[2]
 
 
+def test_the_number_of_listed_objects_is_completed() -> None:
+    said: list[str] = []
+    progress = IndexMessages(said.append, interval_s=0)
+    progress.listed(1000)
+    progress._interval_s = 100
+    progress.listed(1046)
+    progress.reading(0, 7)
+    assert said == ["index: 1,000 objects listed", "index: 1,046 objects listed", "index: 7 headers to read"]
+
+
 def test_a_subject_has_all_rows_of_its_studies_and_of_its_patient(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     write_archive(archive, 10)

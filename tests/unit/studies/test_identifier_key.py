@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.identifier_key import WeakKeyWarning, find_key, load_or_create_key
@@ -32,6 +33,15 @@ def test_made_once_then_found_again(private: Store, tmp_path: Path) -> None:
     assert load_or_create_key(private, {}) == find_key(private, {}) == key
     for file in (tmp_path / "private").iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("load", [find_key, load_or_create_key])
+def test_a_lost_key_is_called_lost(private: Store, load: Load) -> None:
+    load_or_create_key(private, {})
+    private.delete(output_layout.ID_KEY)
+    with pytest.raises(ConfigError, match=r"key is lost or not given: .* restore that file from a backup") as error:
+        load(private, {})
+    assert output_layout.ID_KEY in str(error.value)
 
 
 def test_two_outputs_get_two_keys(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.database import CohortDatabase, RunTables
 from diagchd_batch.results.columns import PREDICTIONS
 from diagchd_batch.results.output import Output
+from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import write_run_record
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES
@@ -105,6 +107,8 @@ def _is_ok(runs: list[dict[str, Any]], image_id: str, frame: int, generation: in
     return frame >= 0 and runs[generation][image_id][frame]
 
 
-def test_an_output_without_a_lineage_reads_as_it_is(tmp_path: Path) -> None:
+def test_an_output_without_a_lineage_is_named_and_its_views_are_empty(tmp_path: Path) -> None:
     output = Output(open_store(str(tmp_path)), open_store(str(tmp_path / "private")))
-    assert output.current_predictions().num_rows == 0
+    with pytest.raises(UsageError, match="holds no run"):
+        output.current_predictions()
+    assert open_query(output, {}).table("FROM current").num_rows == 0

@@ -102,6 +102,17 @@ def test_damaged_heartbeats_and_attempts_are_passed_over(living: Output, content
     assert diagchd_batch("list", living.storage.uri).exit_code == 0
 
 
+def test_submissions_that_ended_before_scoring_are_counted(living: Output) -> None:
+    assert run_state(living, RUN_ID).submissions == 1
+    for name in ("two", "three"):
+        with Heartbeat(living.private, RUN_ID, driver_name(name), DriverBeat):
+            pass
+    assert run_state(living, RUN_ID).submissions == 3
+    record = read_private_run_record(living.private, RUN_ID).model_copy(update={"submissions": 5})
+    write_run_record(living.storage, living.private, record)
+    assert run_state(living, RUN_ID).submissions == 5
+
+
 def test_an_unknown_run_is_refused(output: Output) -> None:
     with pytest.raises(UsageError, match="holds no run other"):
         run_state(output, "other")
