@@ -5,9 +5,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.job_file import JobConfig
+from diagchd_batch.config.job_file import DicomwebConfig, JobConfig
 from diagchd_batch.config.loading import parse_job
-from diagchd_batch.errors import UsageError
+from diagchd_batch.errors import ConfigError, UsageError
 from diagchd_batch.exports.chosen_images import ChosenImage, StudyChoice, chosen_images
 from diagchd_batch.exports.label_pngs import LabelPngExport, export_label_pngs
 from diagchd_batch.exports.shareable import ShareableSummary, export_shareable
@@ -135,7 +135,7 @@ def write_dicom(
         chosen_images(workspace, record.run_id, choice),
         {of_run.run_id: ScoringModel.of_run(of_run) for of_run in workspace.runs(on_damaged=lambda *_: None)},
         ScoredSources(workspace, inputs.archive, inputs.has_scored_bytes),
-        _dicom_destination(workspace, destination, dry_run=dry_run),
+        _dicom_destination(workspace, destination, inputs.limits_of_pacs(record.run_id), dry_run=dry_run),
         captures=captures,
         dry_run=dry_run,
     )
@@ -170,11 +170,13 @@ def write_label_pngs(
     return export_label_pngs(images, open_store(destination), workspace.storage)
 
 
-def _dicom_destination(workspace: Workspace, destination: str, *, dry_run: bool) -> "Destination":
+def _dicom_destination(
+    workspace: Workspace, destination: str, gentle: DicomwebConfig, *, dry_run: bool
+) -> "Destination":
     if is_pacs(destination):
         from diagchd_batch.exports.dicom.storing.pacs import PacsDestination
 
-        return PacsDestination(destination)
+        return PacsDestination(destination, gentle)
     if not is_local_path(destination):
         raise UsageError(
             f"{without_query(destination)} is neither a folder nor a PACS, and DICOM objects name patients; name a "
@@ -210,6 +212,13 @@ class _RunInputs:
         archive = open_source(uri, object_timeout_s=job.limits.object_timeout_s, dicomweb=job.input.dicomweb)
         archive.probe()
         return archive, _decode_limits(job)
+
+    def limits_of_pacs(self, run_id: str) -> DicomwebConfig:
+        """Return how gently the run's job treats a PACS; the defaults if its record does not say it."""
+        try:
+            return self._job_of(run_id).input.dicomweb
+        except (ConfigError, UsageError):
+            return DicomwebConfig()
 
     def has_scored_bytes(self, image: ChosenImage, planned: PlannedImage, data: bytes) -> bool | None:
         """Return whether these are the bytes that were scored; None if none are recorded."""

@@ -17,7 +17,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 
 from diagchd_batch import output_layout
-from diagchd_batch.config.job_file import InputConfig, ShardsConfig
+from diagchd_batch.config.job_file import DicomwebConfig, InputConfig, ShardsConfig
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.images.quality import quality_flags
 from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, SOURCES, table_metadata
@@ -93,6 +93,7 @@ def scored_dicom(
     run_id: str = RUN_ID,
     values: Mapping[str, object] | None = None,
     digest_of: str | None = None,
+    dicomweb: Mapping[str, object] | None = None,
 ) -> ScoredDicom:
     """Write an archive, and an output that scored it.
 
@@ -105,6 +106,7 @@ def scored_dicom(
         run_id: The run.
         values: Values of columns of the scores, for all rows.
         digest_of: What the recorded digests of the files are of: ``file`` or ``frames``. By default none are recorded.
+        dicomweb: The block `input.dicomweb` of the run's job.
     """
     archive = root / "archive"
     rows = [(study, f"{study}/{name}", data) for study, files in studies.items() for name, data in files.items()]
@@ -117,7 +119,8 @@ def scored_dicom(
     output = open_store(str(root / "output"))
     private = open_store(str(root / "output" / output_layout.PRIVATE), owner_only=True)
     tokens = Pseudonymizer(KEY)
-    source = InputConfig(uri=str(archive), layout="manifest", manifest=str(manifest))
+    gentle = DicomwebConfig.model_validate(dicomweb or {})
+    source = InputConfig(uri=str(archive), layout="manifest", manifest=str(manifest), dicomweb=gentle)
     plan = freeze_plan(source, ShardsConfig(images_per_shard=2), open_source(str(archive)), private, run_id, tokens)
     metadata = table_metadata(run_id=run_id, fingerprint=FINGERPRINT, simulated=simulated)
     predictions: list[dict[str, Any]] = []

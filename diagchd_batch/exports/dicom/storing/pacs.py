@@ -36,11 +36,12 @@ class PacsDestination:
 
     max_batch = 20
 
-    def __init__(self, uri: str, *, object_timeout_s: float = 300.0) -> None:
+    def __init__(self, uri: str, gentle: DicomwebConfig, *, object_timeout_s: float = 300.0) -> None:
         """Prepare the connection. Nothing is contacted.
 
         Args:
             uri: ``dicomweb+https://host/path``.
+            gentle: The limits on requests. Its permission to read without encryption is none to send.
             object_timeout_s: Seconds for which failed requests are retried.
 
         Raises:
@@ -50,7 +51,6 @@ class PacsDestination:
         uri = normalize_uri(uri)
         if "?" in uri:
             raise UsageError("the address of a PACS that is sent to has no filters; omit everything from '?' on")
-        gentle = DicomwebConfig()
         limit = RequestLimit(PermitBook(gentle.max_requests_in_flight, gentle.max_requests_per_second))
         self._connection = DicomwebConnection(
             parse_address(uri, allow_plaintext=False), limit, object_timeout_s, _MAX_CONNECTIONS

@@ -11,17 +11,21 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
+from diagchd_batch.exports.dicom.storing import pacs as storing_pacs
 from diagchd_batch.exports.dicom.storing.dataset_differences import differences
+from diagchd_batch.sources.request_permits import PermitBook
 from tests.support.command_line import Ended, diagchd_batch
 from tests.support.scored_dicom import CLIP, STILL, ScoredDicom, example, file_bytes, scored_dicom
 from tests.unit.exports.dicom.fake_pacs import FakePacs
 
 STUDIES = {"A": {"clip.dcm": example(CLIP)}, "B": {"still": example(STILL)}}
 
+FAST = {"max_requests_per_second": 10_000.0, "max_requests_in_flight": 7}
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> ScoredDicom:
-    return scored_dicom(tmp_path_factory.mktemp("scored"), STUDIES, frames=[3, 20])
+    return scored_dicom(tmp_path_factory.mktemp("scored"), STUDIES, frames=[3, 20], dicomweb=FAST)
 
 
 @pytest.fixture
@@ -48,12 +52,28 @@ def test_objects_in_the_pacs_are_those_of_a_folder(made: ScoredDicom, pacs: Fake
     assert {data for _, _, data in pacs.objects.values()} == in_folder and pacs.n_stores == 1
 
 
+def test_the_limits_on_requests_are_those_of_the_job(
+    made: ScoredDicom, pacs: FakePacs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[tuple[int, float]] = []
+
+    def recorded(in_flight: int, per_second: float) -> PermitBook:
+        limits.append((in_flight, per_second))
+        return PermitBook(in_flight, 10_000)
+
+    monkeypatch.setattr(storing_pacs, "PermitBook", recorded)
+    sent(made, pacs, "--study", made.tokens.study("B"))
+    sent(scored_dicom(tmp_path, {"B": STUDIES["B"]}), pacs)
+    assert limits == [(7, 10_000.0), (4, 10.0)]
+
+
 def test_nothing_is_sent_without_yes(made: ScoredDicom, pacs: FakePacs) -> None:
-    ended = export(made, pacs.uri)
+    still = ("--study", made.tokens.study("B"))
+    ended = export(made, pacs.uri, *still)
     assert ended.exit_code == 0 and "add --yes" in ended.messages and pacs.n_stores == 0
-    sent(made, pacs, "--study", made.tokens.study("A"))
-    ended = export(made, pacs.uri, "--json")
-    assert json.loads(ended.printed)["n_there"] == 3 and pacs.n_stores == 1
+    sent(made, pacs, *still)
+    ended = export(made, pacs.uri, "--json", *still)
+    assert json.loads(ended.printed)["n_there"] == 2 and pacs.n_stores == 1
 
 
 def test_a_second_export_sends_nothing(made: ScoredDicom, pacs: FakePacs) -> None:
