@@ -20,6 +20,7 @@ from diagchd_batch.cli.options import (
     SetOption,
     run_request,
 )
+from diagchd_batch.sources.source import KEYS_NOT_ADDRESSABLE, LINKS_NOT_FOLLOWED, PATHS_TOO_LONG
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _pairs(job: "JobConfig", preview: "JobPreview") -> list[tuple[str, Any]]:
     if head.n_excluded:
         lost = counted(head.n_excluded_studies, "study")
         pairs.append(("excluded", f"{counted(head.n_excluded, 'row')}; without another image: {lost}"))
-    pairs += missing_pairs(head)
+    pairs += [*missing_pairs(head), *not_listed_pairs(head)]
     if head.n_unlisted:
         pairs.append(("not in the manifest", f"{counted(head.n_unlisted, 'image file')} below input.uri"))
     pairs += [*subject_pairs(head), *object_pairs(head)]
@@ -129,6 +130,27 @@ def missing_pairs(head: "PlanHead") -> list[tuple[str, Any]]:
     return pairs
 
 
+_NOT_LISTED = {
+    LINKS_NOT_FOLLOWED: ("link", "not followed: the directory is listed under another name"),
+    PATHS_TOO_LONG: ("path", "too long to be opened; shorten the names of its directories"),
+    KEYS_NOT_ADDRESSABLE: ("object key", "with a leading slash, or a '.' or '..' part; rename what shall be scored"),
+}
+"""What the listing left out -> the noun, and what follows the number and the noun."""
+
+
+def not_listed_pairs(head: "PlanHead") -> list[tuple[str, Any]]:
+    """Return names and values to print of what the listing of the archive left out. They name nothing.
+
+    Args:
+        head: The plan in numbers.
+    """
+    pairs: list[tuple[str, Any]] = []
+    for kind, n in head.not_listed.items():
+        noun, why = _NOT_LISTED[kind]
+        pairs.append(("left out", f"{counted(n, noun)} {why}"))
+    return pairs
+
+
 def _run(preview: "JobPreview") -> str:
     if preview.run_id:
         return f"{preview.run_id}, {counted(preview.done_images, 'image')} done"
@@ -146,6 +168,7 @@ def _as_json(preview: "JobPreview") -> dict[str, Any]:
         "frame_rule": head.frames,
         "n_frames": None,  # a plan does not open files, so it cannot know
         "objects": head.objects and head.objects.model_dump(),
+        "not_listed": head.not_listed,
         "headers_listed_at": preview.headers_listed_at,
         "run_id": preview.run_id,
         "builds_on": preview.builds_on,

@@ -8,6 +8,16 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 
+LINKS_NOT_FOLLOWED = "links_not_followed"
+"""Links to directories that are listed under their own names, or under another link."""
+
+PATHS_TOO_LONG = "paths_too_long"
+"""Files and directories whose paths the system does not open."""
+
+KEYS_NOT_ADDRESSABLE = "keys_not_addressable"
+"""Objects whose keys begin with a slash below the prefix, or have a ``.`` or ``..`` part."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """One object and its version, as a listing, a `stat` or a read shows them.
@@ -109,6 +119,15 @@ class Source(Protocol):
         Raises:
             ItemError: The object cannot be read.
         """
+        ...
+
+
+@runtime_checkable
+class ListingGaps(Protocol):
+    """A source that counts what its last whole listing left out."""
+
+    def listing_gaps(self) -> dict[str, int]:
+        """Return `LINKS_NOT_FOLLOWED` and the like → how many were left out. Kinds without any are absent."""
         ...
 
 

@@ -8,7 +8,8 @@ import pyarrow as pa
 from diagchd_batch.config.job_file import InputConfig
 from diagchd_batch.errors import ConfigError, InputError
 from diagchd_batch.images.formats import image_suffixes
-from diagchd_batch.sources import Source
+from diagchd_batch.sources import ListingGaps, Source
+from diagchd_batch.sources.source import LINKS_NOT_FOLLOWED
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.layouts import LAYOUTS, dicom
 from diagchd_batch.studies.layouts.names import IS_HIDDEN, is_image_sql
@@ -118,10 +119,22 @@ def open_inventory(
         else:
             database.insert_listing(storage.list(progress=progress))
         rows_called = LAYOUTS[config.layout](database, config)
+        if config.manifest and isinstance(storage, ListingGaps) and storage.listing_gaps().get(LINKS_NOT_FOLLOWED):
+            _list_files_named_by_links(database, storage)
         _refuse_contradictions(database, rows_called)
         _refuse_nothing_to_do(database, config, may_exclude_all=may_exclude_all)
         _add_tokens(database, pseudonymizer)
         yield database
+
+
+def _list_files_named_by_links(database: ScratchDatabase, storage: Source) -> None:
+    """Add the files to the listing that the manifest names by a link to a directory that is listed elsewhere."""
+    keys = database.stream("""
+        SELECT key FROM (SELECT uri AS key FROM entries UNION SELECT mask_uri FROM entries) AS named
+        WHERE key IS NOT NULL AND NOT EXISTS (SELECT 1 FROM listing WHERE listing.key = named.key) ORDER BY key
+    """)
+    names = [key for batch in keys for key in batch["key"].to_pylist()]
+    database.insert_listing(info for key in names if (info := storage.stat(key)) is not None)
 
 
 def _refuse_contradictions(database: ScratchDatabase, rows_called: str | None) -> None:

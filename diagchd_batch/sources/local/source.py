@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO, NoReturn, TypeVar
 from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.retries import call_with_retries
-from diagchd_batch.sources.local.walk import walk
+from diagchd_batch.sources.local.walk import modified_ns, walk
 from diagchd_batch.sources.registry import SourceOptions
 from diagchd_batch.sources.source import ObjectInfo
 from diagchd_batch.uris import check_key, check_prefix
@@ -51,6 +52,7 @@ class LocalSource:
         self.options = SourceOptions() if options is None else options
         self._root = Path(uri)
         self._device: int | None = None
+        self._gaps: Counter[str] = Counter()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.uri, self.options))
@@ -77,13 +79,20 @@ class LocalSource:
 
     def list(self, prefix: str = "", progress: Callable[[int], None] | None = None) -> Iterator[ObjectInfo]:
         """See `Source.list`."""
+        gaps: Counter[str] = Counter()
+        if not prefix:
+            self._gaps = gaps
         seen = 0
-        for seen, info in enumerate(walk(self._root, check_prefix(prefix)), start=1):
+        for seen, info in enumerate(walk(self._root, check_prefix(prefix), gaps), start=1):
             if progress and seen % PROGRESS_EVERY == 0:
                 progress(seen)
             yield info
         if progress:
             progress(seen)
+
+    def listing_gaps(self) -> dict[str, int]:
+        """See `ListingGaps.listing_gaps`."""
+        return dict(self._gaps)
 
     def stat(self, key: str) -> ObjectInfo | None:
         """See `Source.stat`."""
@@ -183,4 +192,4 @@ class LocalSource:
 
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:
-    return ObjectInfo(key, status.st_size, modified_ns=status.st_mtime_ns)
+    return ObjectInfo(key, status.st_size, modified_ns=modified_ns(status))

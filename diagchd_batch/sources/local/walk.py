@@ -1,13 +1,15 @@
 """Walking a directory tree of any size in little memory."""
 
 import errno
+import heapq
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from diagchd_batch.errors import InputError, StorageFault
-from diagchd_batch.sources.source import ObjectInfo
+from diagchd_batch.sources.source import LINKS_NOT_FOLLOWED, PATHS_TOO_LONG, ObjectInfo
 
 TEMPORARY_NAME = re.compile(r"\.tmp-((?P<machine>[0-9a-f]{8})-(?P<pid>[0-9]{1,10})-)?[0-9a-f]{16}")
 """Name of a file that a store has not finished writing. The pattern is exact, so that no file of a user matches it.
@@ -20,28 +22,68 @@ not have them.
 _SYSTEM_DIRECTORIES = {"lost+found"}
 
 
-def walk(root: Path, prefix: str) -> Iterator[ObjectInfo]:
-    """Yield every file below a directory, depth first. One directory is held open per level, and no names.
+def walk(root: Path, prefix: str, gaps: Counter[str]) -> Iterator[ObjectInfo]:
+    """Yield every file below a directory, depth first. One directory is held open per level, and no names of files.
 
-    Links to files and directories are followed, because archives are often gathered by links. A directory that
-    contains itself is not entered again. A link whose target does not exist is listed with size 0, so that an image
-    that was planned is reported as failed instead of being lost.
+    Links to files and directories are followed, because archives are often gathered by links. Links to directories are
+    followed last, those of the fewest levels first and then in the order of their keys, so that equal trees give equal
+    keys. A directory below the root is listed under its own name alone, and one elsewhere under the first link that
+    leads to it. Memory grows with the number of links to directories. A link whose target does not exist is listed with
+    size 0, so that an image that was planned is reported as failed instead of being lost.
 
     Args:
         root: The directory that keys are relative to.
         prefix: Directory below `root` to walk, with a slash at its end; '' for `root`. Nothing is yielded if it does
             not exist.
+        gaps: Receives how many links were not followed (`LINKS_NOT_FOLLOWED`), and how many paths are too long
+            (`PATHS_TOO_LONG`).
+
+    Yields:
+        The files with their sizes and times.
 
     Raises:
         StorageFault: A directory cannot be listed. It is not skipped, because its studies would be lost silently.
         InputError: A name is not valid UTF-8, so no table could hold it.
     """
+    base = os.path.realpath(root / prefix)
+    links: list[tuple[int, str]] = []
+    visited: set[tuple[int, int]] = set()
     try:
-        stack = [_Level(root / prefix, prefix)]
+        start = _Level(root / prefix, prefix)
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise _cannot_list(root, error) from None
+    visited.add(start.identity)
+    yield from _walk_without_links(root, start, links, None, gaps)
+    while links:
+        _, link = heapq.heappop(links)
+        path = root / link
+        if _is_listed(os.path.realpath(path), base):
+            gaps[LINKS_NOT_FOLLOWED] += 1
+            continue
+        below = _enter(root, path, link, gaps)
+        if below and below.identity in visited:
+            below.entries.close()
+            gaps[LINKS_NOT_FOLLOWED] += 1
+        elif below:
+            visited.add(below.identity)
+            yield from _walk_without_links(root, below, links, visited, gaps)
+
+
+def _walk_without_links(
+    root: Path,
+    start: "_Level",
+    links: list[tuple[int, str]],
+    visited: set[tuple[int, int]] | None,
+    gaps: Counter[str],
+) -> Iterator[ObjectInfo]:
+    """Yield the files of a tree, and put its links to directories into the heap `links`.
+
+    Directories in `visited` are left out, and the others are added to it. It is None below the root, where no directory
+    is met twice.
+    """
+    stack = [start]
     try:
         while stack:
             level = stack[-1]
@@ -52,18 +94,40 @@ def walk(root: Path, prefix: str) -> Iterator[ObjectInfo]:
             if entry is None:
                 stack.pop().entries.close()
             elif _is_directory(root, entry):
-                below = _enter(root, entry, f"{level.prefix}{entry.name}/")
-                if below and all(below.identity != above.identity for above in stack):
-                    stack.append(below)
-                elif below:
+                key = f"{level.prefix}{entry.name}/"
+                if entry.is_symlink():
+                    heapq.heappush(links, (key.count("/"), key))
+                    continue
+                below = _enter(root, Path(entry.path), key, gaps)
+                if below and visited is not None and below.identity in visited:
                     below.entries.close()
+                elif below:
+                    if visited is not None:
+                        visited.add(below.identity)
+                    stack.append(below)
             elif not TEMPORARY_NAME.fullmatch(entry.name):
-                info = _describe(root, entry, level.prefix)
+                info = _describe(root, entry, level.prefix, gaps)
                 if info:
                     yield info
     finally:
         for level in stack:
             level.entries.close()
+
+
+def _is_listed(path: str, base: str) -> bool:
+    """Return whether a directory is listed under its own name: it lies below `base`, and not in a hidden directory."""
+    if path == base:
+        return True
+    prefix = base.rstrip("/") + "/"
+    return path.startswith(prefix) and not any(part.startswith(".") for part in path.removeprefix(prefix).split("/"))
+
+
+def modified_ns(status: os.stat_result) -> int:
+    """Return a file's modification time in nanoseconds, within the 64 bits that tables have for it.
+
+    Times before 1677 and after 2262 become the first or the last one.
+    """
+    return max(-(2**63), min(status.st_mtime_ns, 2**63 - 1))
 
 
 class _Level:
@@ -89,20 +153,23 @@ def _is_directory(root: Path, entry: os.DirEntry[str]) -> bool:
     return False
 
 
-def _enter(root: Path, entry: os.DirEntry[str], prefix: str) -> _Level | None:
+def _enter(root: Path, path: Path, prefix: str, gaps: Counter[str]) -> _Level | None:
     try:
-        return _Level(Path(entry.path), prefix)
+        return _Level(path, prefix)
     except (FileNotFoundError, NotADirectoryError):  # it was removed after its name was read
         return None
     except PermissionError as error:
-        if entry.name in _SYSTEM_DIRECTORIES:
+        if path.name in _SYSTEM_DIRECTORIES:
             return None
         raise _cannot_list(root, error) from None
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            gaps[PATHS_TOO_LONG] += 1
+            return None
         raise _cannot_list(root, error) from None
 
 
-def _describe(root: Path, entry: os.DirEntry[str], prefix: str) -> ObjectInfo | None:
+def _describe(root: Path, entry: os.DirEntry[str], prefix: str, gaps: Counter[str]) -> ObjectInfo | None:
     key = prefix + entry.name
     if not _is_utf8(key):
         raise InputError(
@@ -111,12 +178,21 @@ def _describe(root: Path, entry: os.DirEntry[str], prefix: str) -> ObjectInfo | 
         )
     try:
         status = entry.stat()
-    except OSError:  # a link without a target, a circle of links, or a target in a closed directory
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG and not entry.is_symlink():
+            gaps[PATHS_TOO_LONG] += 1
+            return None
+        # A link without a target, a circle of links, or a target in a closed directory.
         try:
-            return ObjectInfo(key, 0, modified_ns=entry.stat(follow_symlinks=False).st_mtime_ns)
+            return ObjectInfo(key, 0, modified_ns=modified_ns(entry.stat(follow_symlinks=False)))
         except FileNotFoundError:  # it was removed after its name was read
             return None
-    return ObjectInfo(key, status.st_size, modified_ns=status.st_mtime_ns)
+        except OSError as link_error:
+            if link_error.errno != errno.ENAMETOOLONG:
+                raise _cannot_list(root, link_error) from None
+            gaps[PATHS_TOO_LONG] += 1
+            return None
+    return ObjectInfo(key, status.st_size, modified_ns=modified_ns(status))
 
 
 def _is_utf8(name: str) -> bool:

@@ -1,16 +1,17 @@
 """Reading a prefix of an S3 bucket."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from diagchd_batch.errors import ItemError, StorageFault
+from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources.registry import SourceOptions
 from diagchd_batch.sources.s3.download import Download
 from diagchd_batch.sources.s3.errors import Failure, Kind
 from diagchd_batch.sources.s3.listing import list_objects
 from diagchd_batch.sources.s3.prefix import RequestFailedError, S3Prefix, etag_of
-from diagchd_batch.sources.source import ObjectInfo
+from diagchd_batch.sources.source import KEYS_NOT_ADDRESSABLE, ObjectInfo
 from diagchd_batch.uris import check_prefix, is_key
 
 PROBE_TIMEOUT_S = 30.0
@@ -24,6 +25,7 @@ class S3Source:
         self.options = SourceOptions() if options is None else options
         self._prefix = S3Prefix(uri, self.options)
         self._readable_key: str | None = None
+        self._gaps: Counter[str] = Counter()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.uri, self.options))
@@ -40,19 +42,24 @@ class S3Source:
     def list(self, prefix: str = "", progress: Callable[[int], None] | None = None) -> Iterator[ObjectInfo]:
         """See `Source.list`."""
         root = self._prefix.root
+        gaps: Counter[str] = Counter()
+        if not prefix:
+            self._gaps = gaps
         seen = 0
         for page in list_objects(self._prefix.list_page, root + check_prefix(prefix)):
             for info in page:
                 key = info.key[len(root) :]
                 if not is_key(key):
-                    raise StorageFault(
-                        f"{self.place}: an object's key has an empty first part, or a '.' or '..' part, so it cannot "
-                        "be addressed below the prefix; rename or remove it"
-                    )
+                    gaps[KEYS_NOT_ADDRESSABLE] += 1
+                    continue
                 yield ObjectInfo(key, info.size_bytes, info.etag)
             seen += len(page)
             if progress:
                 progress(seen)
+
+    def listing_gaps(self) -> dict[str, int]:
+        """See `ListingGaps.listing_gaps`."""
+        return dict(self._gaps)
 
     def stat(self, key: str) -> ObjectInfo | None:
         """See `Source.stat`."""

@@ -64,6 +64,7 @@ def write_draft(
     shard_setting: int | Literal["auto"],
     directory: Path,
     objects: ObjectCounts | None = None,
+    not_listed: dict[str, int] | None = None,
 ) -> PlanHead:
     """Write the plan's parts and its studies to `directory`.
 
@@ -76,6 +77,7 @@ def write_draft(
         shard_setting: The images per shard that the job file asks for.
         directory: An empty local directory.
         objects: What became of the archive's objects, in layout `dicom`.
+        not_listed: What the listing of the archive left out.
 
     Returns:
         The head of the plan.
@@ -98,6 +100,7 @@ def write_draft(
         images_per_shard=limit,
         n_unlisted=count_unlisted(database),
         objects=objects,
+        not_listed=not_listed or {},
         shards=tuple(shards),
         **counts,
     )

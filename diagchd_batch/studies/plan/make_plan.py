@@ -13,7 +13,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.errors import RunFault
 from diagchd_batch.process.scratch_files import scratch_directory
-from diagchd_batch.sources import Source
+from diagchd_batch.sources import ListingGaps, Source
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Headers, Progress, open_inventory
@@ -216,7 +216,8 @@ def draft_plan(
             select(database)
         try:
             objects = count_objects(database, config) if config.layout == "dicom" else None
-            head = write_draft(database, config.frame_rule, shards.images_per_shard, directory, objects)
+            gaps = input_storage.listing_gaps() if isinstance(input_storage, ListingGaps) else {}
+            head = write_draft(database, config.frame_rule, shards.images_per_shard, directory, objects, gaps)
         except OSError as error:
             raise RunFault(
                 f"the plan's draft cannot be written to a temporary directory ({os.strerror(error.errno or 0)}); "

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ConfigDict, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, RunFault
@@ -56,6 +56,9 @@ class PlanHead(JsonRecord):
     n_missing_masks: int  # planned masks that were not listed
     n_unlisted: int  # image files below input.uri that no row names
     n_studies_by_mother: int = 0  # planned studies without a PatientID, whose subject is the mother
+    not_listed: dict[str, int] = Field(
+        default_factory=dict
+    )  # what the listing of the archive left out (sources.ListingGaps)
     objects: ObjectCounts | None = None  # what became of the archive's objects, in layout dicom
     shards: tuple[ShardSize, ...]
 

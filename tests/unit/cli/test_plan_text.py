@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagchd_batch.cli.plan import missing_pairs
+from diagchd_batch.cli.plan import missing_pairs, not_listed_pairs
 from tests.unit.cli.test_dicom_object_counts import head
 
 IMAGES = "1 planned image not there; each will be a failed row"
@@ -22,3 +22,13 @@ def test_missing_images_and_masks_are_said_each_by_itself(
     n_missing: int, n_missing_masks: int, expected: list[tuple[str, str]]
 ) -> None:
     assert missing_pairs(head(n_missing=n_missing, n_missing_masks=n_missing_masks)) == expected
+
+
+def test_what_the_listing_left_out_is_counted_and_not_named() -> None:
+    assert not_listed_pairs(head()) == []
+    left_out = {"links_not_followed": 110, "paths_too_long": 1, "keys_not_addressable": 2}
+    assert not_listed_pairs(head(not_listed=left_out)) == [
+        ("left out", "110 links not followed: the directory is listed under another name"),
+        ("left out", "1 path too long to be opened; shorten the names of its directories"),
+        ("left out", "2 object keys with a leading slash, or a '.' or '..' part; rename what shall be scored"),
+    ]

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from diagchd_batch.errors import InputError, ItemError, StorageFault
 from diagchd_batch.failure_codes import FailureCode
-from diagchd_batch.sources import Source, open_source
+from diagchd_batch.sources import ListingGaps, Source, open_source
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.sources.local import source as local_source
 from tests.support.servers_and_hosts.mounted import mounted
@@ -73,6 +74,104 @@ def test_circles_of_directories_end(source: Source, tmp_path: Path) -> None:
     (tmp_path / "a" / "b" / "up").symlink_to("../..")
     (tmp_path / "a" / "b" / "self").symlink_to(".")
     assert keys(source) == ["a/x"]
+
+
+def gaps(source: Source) -> dict[str, int]:
+    assert isinstance(source, ListingGaps)
+    return source.listing_gaps()
+
+
+def test_directories_that_link_to_each_other_are_walked_once(source: Source, tmp_path: Path) -> None:
+    n = 11
+    for i in range(n):
+        (tmp_path / f"d{i}").mkdir()
+        (tmp_path / f"d{i}" / "image.png").touch()
+        for j in range(n):
+            if i != j:
+                (tmp_path / f"d{i}" / f"to{j}").symlink_to(f"../d{j}")
+    assert keys(source) == sorted(f"d{i}/image.png" for i in range(n))
+    assert gaps(source) == {"links_not_followed": n * (n - 1)}
+
+
+def test_a_real_directory_wins_over_links_to_it(source: Source, tmp_path: Path) -> None:
+    (tmp_path / "real" / "below").mkdir(parents=True)
+    (tmp_path / "real" / "below" / "image.png").touch()
+    (tmp_path / "a-link").symlink_to("real")
+    (tmp_path / "b-link").symlink_to("real/below")
+    (tmp_path / "c-link").symlink_to("b-link")
+    assert keys(source) == ["real/below/image.png"]
+    assert gaps(source) == {"links_not_followed": 3}
+    assert keys(source) == ["real/below/image.png"]
+    assert gaps(source) == {"links_not_followed": 3}, "a second listing counts anew"
+
+
+def test_a_directory_elsewhere_is_listed_under_one_link(tmp_path: Path) -> None:
+    archive, cohort = tmp_path / "archive", tmp_path / "cohort"
+    (archive / "study" / "series").mkdir(parents=True)
+    (archive / "study" / "image.png").touch()
+    (archive / "study" / "series" / "image.png").touch()
+    (archive / "other").mkdir()
+    (archive / "other" / "image.png").touch()
+    (archive / "study" / "see-also").symlink_to("../other")
+    (archive / "other" / "see-also").symlink_to("../study")
+    (cohort / "deep").mkdir(parents=True)
+    (cohort / "deep" / "a").symlink_to(archive / "study")
+    (cohort / "z").symlink_to(archive / "study")
+    (cohort / "series").symlink_to(archive / "study" / "series")
+    (cohort / "image.png").symlink_to(archive / "other" / "image.png")
+    source = open_source(str(cohort))
+    assert keys(source) == ["image.png", "series/image.png", "z/image.png", "z/see-also/image.png"]
+    assert gaps(source) == {"links_not_followed": 2}
+
+
+def test_a_link_into_a_hidden_directory_is_followed(source: Source, tmp_path: Path) -> None:
+    """Layouts leave out hidden directories, so their content is only found under the link."""
+    (tmp_path / ".store" / "x").mkdir(parents=True)
+    (tmp_path / ".store" / "x" / "image.png").touch()
+    (tmp_path / "study").symlink_to(".store/x")
+    assert keys(source) == [".store/x/image.png", "study/image.png"]
+
+
+def test_a_link_to_a_directory_above_does_not_list_the_archive_again(tmp_path: Path) -> None:
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "image.png").touch()
+    (tmp_path / "archive" / "a").mkdir(parents=True)
+    (tmp_path / "archive" / "a" / "image.png").touch()
+    (tmp_path / "archive" / "up").symlink_to("..")
+    linked = tmp_path / "linked-archive"
+    linked.symlink_to("archive")
+    for root in (tmp_path / "archive", linked):
+        assert keys(open_source(str(root))) == ["a/image.png", "up/beside/image.png"]
+
+
+def test_paths_that_are_too_long_cost_only_themselves(source: Source, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "image.png").touch()
+    at = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("x" * 250, dir_fd=at)
+        below = os.open("x" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+        os.close(os.open("y" * 240, os.O_CREAT | os.O_WRONLY, dir_fd=at))
+    os.close(at)
+    found = keys(source)
+    assert "a/image.png" in found and 10 < len(found) < 17
+    assert gaps(source)["paths_too_long"] >= 1
+    shutil.rmtree(tmp_path / ("x" * 250))  # pytest cannot remove it
+
+
+@pytest.mark.parametrize("year", [1000, 1600, 2300, 9000])
+def test_file_times_of_any_year_fit_into_a_table(source: Source, tmp_path: Path, year: int) -> None:
+    (tmp_path / "image.png").write_bytes(b"x")
+    seconds = (year - 1970) * 31_556_952
+    try:
+        os.utime(tmp_path / "image.png", (seconds, seconds))
+    except OSError:
+        pytest.skip("this file system does not hold such times")
+    (listed,) = source.list()
+    assert listed == source.stat("image.png") == source.read_versioned("image.png")[1]
+    assert listed.modified_ns is not None and -(2**63) <= listed.modified_ns < 2**63
 
 
 def test_names_that_are_not_utf8_are_refused_by_the_listing(source: Source, tmp_path: Path) -> None:

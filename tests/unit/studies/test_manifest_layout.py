@@ -39,6 +39,23 @@ def test_a_full_manifest(archive: Archive) -> None:
     assert rows["3"]["exclude_reasons"] == ["no consent"]
 
 
+def test_a_manifest_may_name_files_by_links_that_the_listing_does_not_follow(archive: Archive) -> None:
+    archive.add_files("real/1.png", "real/mask.png", "real/2.png", data=b"12")
+    (archive.root / "link").symlink_to("real")
+    rows = "study_id,uri,mask_uri\na,link/1.png,link/mask.png\nb,real/2.png,link/gone.png\nb,link/gone.png,\n"
+    head = archive.preview(rows).head
+    assert (head.n_images, head.size_bytes, head.n_missing, head.n_missing_masks) == (3, 4, 1, 1)
+    assert head.not_listed == {"links_not_followed": 1}
+
+
+def test_a_path_of_more_than_4096_bytes_is_one_missing_file(archive: Archive) -> None:
+    archive.add_files("a/1.png")
+    (archive.root / "link").symlink_to("a")
+    long = "/".join(["x" * 200] * 30)
+    head = archive.preview(f"study_id,uri\na,a/1.png\na,{long}.png\n").head
+    assert (head.n_images, head.n_missing) == (2, 1)
+
+
 def test_without_subjects_each_study_is_one_and_that_is_said(archive: Archive) -> None:
     preview = archive.preview("study_id,uri,subject_id\na,1.png,\nb,2.png,a\nc,3.png,a\n")
     rows = studies(preview)

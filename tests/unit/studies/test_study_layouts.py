@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.errors import InputError
 from diagchd_batch.studies.plan.make_plan import PlanPreview, preview_plan
+from diagchd_batch.studies.plan.stored_plan import PlanHead
 from tests.unit.studies.archives import PSEUDONYMIZER, Archive, SimulatedListing
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
@@ -80,3 +81,12 @@ def test_diagchd_refuses_contradicting_and_unknown_labels(archive: Archive, keys
     archive.add_files(*keys)
     with pytest.raises(InputError, match=expected):
         archive.preview(layout="diagchd")
+
+
+def test_a_plan_says_how_many_links_were_not_followed(archive: Archive) -> None:
+    archive.add_files("a/1.png", "b/2.png")
+    (archive.root / "a" / "see-also").symlink_to("../b")
+    (archive.root / "b" / "see-also").symlink_to("../a")
+    head = archive.preview().head
+    assert (head.n_images, head.n_studies, head.not_listed) == (2, 2, {"links_not_followed": 2})
+    assert PlanHead.from_json(head.model_dump_json().encode(), "head").not_listed == {"links_not_followed": 2}
