@@ -6,7 +6,7 @@ Keras, through Pillow's `convert`, clips these kinds, which are converted differ
 
 * 16-bit grey is cut to its high byte, as 16-bit colour is. Keras makes everything above 255 white. 12-bit grey is cut
   to its upper 8 bits.
-* 32-bit integers are taken as they are if all lie in 0 … 255. Others are `unsupported_format`.
+* Signed and 32-bit integers are taken as they are if all lie in 0 … 255. Others are `unsupported_format`.
 * 32-bit floating point is taken as 0 … 1 from black to white. Values outside, and NaN, are `unsupported_format`.
 
 Values are never stretched by an image's own minimum and maximum, so a grey value means the same in every frame.
@@ -20,10 +20,6 @@ from diagchd_batch.failure_codes import FailureCode
 
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 _SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
-
-_TIFF_BITS_PER_SAMPLE = 258
-_TIFF_PHOTOMETRIC = 262
-_WHITE_IS_ZERO = 0
 
 
 def to_rgb(picture: Image.Image) -> np.ndarray:
@@ -41,20 +37,70 @@ def to_rgb(picture: Image.Image) -> np.ndarray:
 def grey_values(picture: Image.Image) -> np.ndarray:
     """Return the grey values of a loaded picture as stored, without scaling: integers [height, width].
 
+    1-bit values become 0 and 255. Alpha is left out, and palettes are looked up.
+
     Raises:
         ItemError: The picture is in colour or floating point (`unsupported_format`). Red = green = blue is grey.
     """
     if picture.mode in _SIXTEEN_BIT_MODES or picture.mode == "I":
         return np.asarray(picture)
-    if picture.mode not in _EIGHT_BIT_MODES:
+    if picture.mode not in _EIGHT_BIT_MODES or picture.mode == "CMYK":
         raise _unsupported(f"pixels of kind {picture.mode} are not grey values")
     if picture.mode in ("1", "L", "LA"):
         return np.asarray(picture.convert("L"))
-    rgb_hwc_u8 = to_rgb(picture)
-    grey = rgb_hwc_u8[:, :, 0]
-    if not (np.array_equal(grey, rgb_hwc_u8[:, :, 1]) and np.array_equal(grey, rgb_hwc_u8[:, :, 2])):
+    return equal_channels(to_rgb(picture))
+
+
+def equal_channels(colours_hwc: np.ndarray) -> np.ndarray:
+    """Return the grey values of colours: integers [height, width].
+
+    Args:
+        colours_hwc: Integers [height, width, 3].
+
+    Raises:
+        ItemError: Red, green and blue differ somewhere (`unsupported_format`).
+    """
+    grey = colours_hwc[:, :, 0]
+    if not (np.array_equal(grey, colours_hwc[:, :, 1]) and np.array_equal(grey, colours_hwc[:, :, 2])):
         raise _unsupported("the picture is in colour, not grey")
     return grey
+
+
+def single_channel_to_eight_bits(values: np.ndarray) -> np.ndarray:
+    """Return the grey levels of integers that are taken as they are, or of floating point from 0 to 1.
+
+    Args:
+        values: Integers or float32 [height, width].
+
+    Returns:
+        uint8 [height, width].
+
+    Raises:
+        ItemError: Values lie outside 0 … 255, or 0 … 1 (`unsupported_format`).
+    """
+    if values.dtype.kind == "f":
+        if not (values.min() >= 0.0 and values.max() <= 1.0):  # also false for NaN
+            raise _unsupported(f"floating point from {values.min()} to {values.max()}; only 0 to 1 has a meaning")
+        return np.rint(values * np.float32(255)).astype(np.uint8)
+    if values.min() < 0 or values.max() > 255:
+        raise _unsupported(f"integers from {values.min()} to {values.max()}; only 0 to 255 have a meaning")
+    return values.astype(np.uint8)
+
+
+def turned_upright(picture: np.ndarray, orientation: int) -> np.ndarray:
+    """Return a picture turned as its EXIF orientation says.
+
+    Args:
+        picture: An array [height, width, …].
+        orientation: From 1 to 8. Other values say nothing, and the picture stays as it is.
+    """
+    if orientation in (5, 6, 7, 8):
+        picture = picture.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        picture = picture[::-1]
+    if orientation in (2, 3, 6, 7):
+        picture = picture[:, ::-1]
+    return np.ascontiguousarray(picture)
 
 
 def _without_transparency(picture: Image.Image) -> Image.Image:
@@ -64,28 +110,11 @@ def _without_transparency(picture: Image.Image) -> Image.Image:
 
 
 def _grey_to_eight_bits(picture: Image.Image) -> np.ndarray:
-    values = np.asarray(picture)
-    white_is_zero = _tiff_tag(picture, _TIFF_PHOTOMETRIC) == (_WHITE_IS_ZERO,)
     if picture.mode in _SIXTEEN_BIT_MODES:
-        bits = (_tiff_tag(picture, _TIFF_BITS_PER_SAMPLE) or (16,))[0]
-        high = (values >> (bits - 8)).astype(np.uint8)
-        return ~high if white_is_zero else high  # Pillow does not invert these modes itself
-    if white_is_zero:
-        raise _unsupported("32-bit pixels in which zero is white are not supported")
-    if picture.mode == "I":
-        if values.min() < 0 or values.max() > 255:
-            raise _unsupported(f"32-bit integers from {values.min()} to {values.max()}; only 0 to 255 have a meaning")
-        return values.astype(np.uint8)
-    if picture.mode == "F":
-        if not (values.min() >= 0.0 and values.max() <= 1.0):  # also false for NaN
-            raise _unsupported(f"floating point from {values.min()} to {values.max()}; only 0 to 1 has a meaning")
-        return np.rint(values * np.float32(255)).astype(np.uint8)
+        return (np.asarray(picture) >> 8).astype(np.uint8)
+    if picture.mode in ("I", "F"):
+        return single_channel_to_eight_bits(np.asarray(picture))
     raise _unsupported(f"pixels of kind {picture.mode} are not supported")
-
-
-def _tiff_tag(picture: Image.Image, tag: int) -> tuple[int, ...] | None:
-    value = getattr(picture, "tag_v2", {}).get(tag)
-    return value if value is None or isinstance(value, tuple) else (value,)
 
 
 def _unsupported(detail: str) -> ItemError:

@@ -1,56 +1,38 @@
-"""Reader of PNG, JPEG, TIFF and BMP files, through Pillow."""
+"""Reader of PNG, JPEG and BMP files through Pillow, and of TIFF files through `images.formats.tiff`."""
 
 import io
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
+import imagecodecs
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile as PilImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.formats.byte_ranges import ByteRanges
-from diagchd_batch.images.formats.image_file import FrameGeometry, FrameMetadata
-from diagchd_batch.images.formats.pixel_conversion import grey_values, to_rgb
+from diagchd_batch.images.formats.image_file import FrameGeometry, FrameMetadata, ImageFile
+from diagchd_batch.images.formats.jpeg_kind import check_jpeg_kind
+from diagchd_batch.images.formats.pixel_conversion import equal_channels, grey_values, to_rgb, turned_upright
+from diagchd_batch.images.formats.tiff import TIFF_SIGNATURES, open_tiff, texts_of_tiff
 from diagchd_batch.images.identifying import IdentifyingValue
 from diagchd_batch.images.identifying.picture_texts import texts_of_picture, texts_of_png
 from diagchd_batch.images.limits import DecodeLimits
-
-T = TypeVar("T")
 
 # Pillow's classes are called directly and not through `Image.open`. So no other format is ever tried, a JPEG with
 # further pictures behind it (MPO) stays one JPEG, and Pillow's process-wide limit does not stand beside `DecodeLimits`.
 _SIGNATURES: tuple[tuple[bytes, type[PilImageFile]], ...] = (
     (b"\x89PNG\r\n\x1a\n", PngImageFile),
     (b"\xff\xd8\xff", JpegImageFile),
-    (b"II*\0", TiffImageFile),
-    (b"MM\0*", TiffImageFile),
-    (b"II+\0", TiffImageFile),  # BigTIFF
-    (b"MM\0+", TiffImageFile),
 )
+_PNG_GREY, _PNG_GREY_ALPHA = 0, 4
 _BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
-
-_TIFF_SUBFILE_TYPE = 254
-_REDUCED_OR_TRANSPARENCY = 0b101  # bits of a thumbnail and of a transparency mask, which are pages but not frames
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""The operation that makes a picture upright, by its EXIF orientation."""
 
 # Pillow's messages about a sound file of a kind that it cannot read. All others are about damaged files.
 _PILLOW_CANNOT = re.compile(r"unknown pixel mode|cannot handle|unsupported|unknown data organization", re.IGNORECASE)
@@ -64,23 +46,29 @@ class RasterReader:
 
     def recognizes(self, data: bytes) -> bool:
         """See `ImageReader.recognizes`."""
-        return _pillow_class(data) is not None
+        return data.startswith(TIFF_SIGNATURES) or _pillow_class(data) is not None
 
-    def open(self, data: bytes, limits: DecodeLimits) -> "RasterFile":
+    def open(self, data: bytes, limits: DecodeLimits) -> ImageFile:
         """See `ImageReader.open`."""
+        if data.startswith(TIFF_SIGNATURES):
+            return open_tiff(data, limits)
         pillow_class = _pillow_class(data)
         assert pillow_class is not None, "only files that this reader recognises are opened"
         if _declares_no_pixels(data):
             raise ItemError(FailureCode.EMPTY_IMAGE, "the header gives a width or height of 0")
+        if pillow_class is JpegImageFile:
+            check_jpeg_kind(data)
         with _pillow_errors():
             file = pillow_class(io.BytesIO(data))
-            pages = _full_size_pages(file, limits) if isinstance(file, TiffImageFile) else [0]
         _check_pixels(file, limits)
-        return RasterFile(file, pages, limits, data)
+        return RasterFile(file, limits, data)
 
     def identifying_values(self, data: bytes | ByteRanges, limits: DecodeLimits) -> Iterator[IdentifyingValue]:
         """See `ImageReader.identifying_values`."""
         assert isinstance(data, bytes), "these formats are read as a whole"
+        if data.startswith(TIFF_SIGNATURES):
+            yield from texts_of_tiff(data)
+            return
         pillow_class = _pillow_class(data)
         assert pillow_class is not None, "only files that this reader recognises are opened"
         yield from texts_of_png(data)
@@ -88,21 +76,20 @@ class RasterReader:
 
 
 class RasterFile:
-    """The `ImageFile` of a raster format. A TIFF has one frame per full-size page; every other file has one frame."""
+    """The `ImageFile` of a PNG, JPEG or BMP, which has one frame."""
 
     concurrent_frames = False
+    n_frames = 1
 
-    def __init__(self, file: PilImageFile, pages: list[int], limits: DecodeLimits, data: bytes) -> None:
-        """Wrap a file that Pillow has opened; `pages` are the pages that are frames, `data` the whole file."""
-        self.n_frames = len(pages)
+    def __init__(self, file: PilImageFile, limits: DecodeLimits, data: bytes) -> None:
+        """Wrap a file that Pillow has opened; `data` is the whole file."""
         self._file = file
-        self._pages = pages
         self._limits = limits
         self._data = data
 
     def geometry(self, index: int) -> FrameGeometry:
         """See `ImageFile.geometry`."""
-        self._seek(index)
+        self._check_index(index)
         width, height = self._file.size
         return FrameGeometry(height, width)
 
@@ -112,32 +99,41 @@ class RasterFile:
 
     def frame(self, index: int) -> np.ndarray:
         """See `ImageFile.frame`."""
-        return self._decode(index, to_rgb)
+        self._check_index(index)
+        with _pillow_errors():
+            self._file.load()
+            return turned_upright(to_rgb(self._file), self._orientation())
 
     def grey_values(self, index: int) -> np.ndarray:
         """See `ImageFile.grey_values`."""
-        return self._decode(index, grey_values)
+        self._check_index(index)
+        with _pillow_errors():
+            return turned_upright(self._labels(), self._orientation())
 
     def identifying_values(self) -> Iterator[IdentifyingValue]:
         """See `ImageFile.identifying_values`."""
         yield from texts_of_png(self._data)
         yield from texts_of_picture(self._file)
 
-    def _decode(self, index: int, convert: Callable[[Image.Image], T]) -> T:
-        self._seek(index)
-        with _pillow_errors():
-            self._file.load()
-            return convert(_upright(self._file))
+    def _labels(self) -> np.ndarray:
+        """Return the grey values as stored. Pillow stretches few bits, and cuts 16-bit colour to 8 bits."""
+        bits, colour_type = self._data[24:26] if isinstance(self._file, PngImageFile) else (8, _PNG_GREY)
+        if bits == 16 and colour_type != _PNG_GREY:
+            samples_hwc = imagecodecs.png_decode(self._data)
+            return samples_hwc[:, :, 0] if colour_type == _PNG_GREY_ALPHA else equal_channels(samples_hwc[:, :, :3])
+        self._file.load()
+        values = grey_values(self._file)
+        return values // np.uint8(255 // (2**bits - 1)) if bits in (2, 4) and colour_type == _PNG_GREY else values
 
-    def _seek(self, index: int) -> None:
-        if not 0 <= index < self.n_frames:
-            raise ItemError(
-                FailureCode.FRAME_NOT_FOUND, f"frame {index} of a file with {self.n_frames}, counted from 0"
-            )
-        with _pillow_errors():
-            if isinstance(self._file, TiffImageFile):
-                self._file.seek(self._pages[index])
-        _check_pixels(self._file, self._limits)
+    def _orientation(self) -> int:
+        try:
+            return self._file.getexif().get(ExifTags.Base.Orientation, 1)
+        except Exception:  # damaged metadata says nothing about the pixels
+            return 1
+
+    def _check_index(self, index: int) -> None:
+        if index != 0:
+            raise ItemError(FailureCode.FRAME_NOT_FOUND, f"frame {index} of a file with 1, counted from 0")
 
 
 def _pillow_class(data: bytes) -> type[PilImageFile] | None:
@@ -160,41 +156,12 @@ def _declares_no_pixels(data: bytes) -> bool:
     return False
 
 
-def _full_size_pages(file: TiffImageFile, limits: DecodeLimits) -> list[int]:
-    """Return the pages that are frames, with the file at the first of them.
-
-    Pages are counted one by one, so that a chain of too many ends early.
-    """
-    subfile_types = [file.tag_v2.get(_TIFF_SUBFILE_TYPE, 0)]
-    while True:
-        try:
-            file.seek(len(subfile_types))
-        except EOFError:
-            break
-        subfile_types.append(file.tag_v2.get(_TIFF_SUBFILE_TYPE, 0))
-        if len(subfile_types) > limits.max_frames:
-            raise ItemError(FailureCode.TOO_LARGE, f"more than {limits.max_frames} pages")
-    pages = [page for page, kind in enumerate(subfile_types) if not kind & _REDUCED_OR_TRANSPARENCY]
-    pages = pages or list(range(len(subfile_types)))
-    file.seek(pages[0])
-    return pages
-
-
 def _check_pixels(file: PilImageFile, limits: DecodeLimits) -> None:
     width, height = file.size
     if width * height > limits.max_pixels:
         raise ItemError(
             FailureCode.TOO_LARGE, f"{width} x {height} pixels, over limits.max_pixels ({limits.max_pixels})"
         )
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged metadata says nothing about the pixels
-        return picture
-    method = _UPRIGHT.get(orientation)
-    return picture if method is None else picture.transpose(method)
 
 
 @contextmanager
@@ -204,8 +171,6 @@ def _pillow_errors() -> Iterator[None]:
         yield
     except (ItemError, MemoryError):
         raise
-    except Image.DecompressionBombError as error:  # Pillow's TIFF reader applies its own limit of 179 million pixels
-        raise ItemError(FailureCode.TOO_LARGE, str(error)) from error
     except Exception as error:
         sound = _PILLOW_CANNOT.search(str(error)) is not None
         code = FailureCode.UNSUPPORTED_FORMAT if sound else FailureCode.DECODE_ERROR
