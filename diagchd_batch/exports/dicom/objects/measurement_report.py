@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from highdicom import sr
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian, SegmentationStorage
 
 from diagchd_batch.exports.dicom.objects.derived_uids import ObjectKind, derived_uid, device_uid
@@ -19,7 +20,7 @@ from diagchd_batch.exports.dicom.objects.research_marks import (
     own_code,
     series_description,
 )
-from diagchd_batch.exports.dicom.objects.scored_frames import MAKER, ScoredFrame, ScoringModel
+from diagchd_batch.exports.dicom.objects.scored_frames import MAKER, WHOLE_HEART, ScoredFrame, ScoringModel
 from diagchd_batch.exports.dicom.objects.segmentation import SEGMENTS, segmentation_uid
 from diagchd_batch.exports.dicom.objects.source_object import SourceObject
 from diagchd_batch.images.quality import QUALITY_FLAGS
@@ -30,6 +31,9 @@ SERIES_NUMBER = 9302
 _PIXELS = sr.CodedConcept("{pixels}", "UCUM", "pixels")
 _PROBABILITY = own_code("chd_probability", "Probability of congenital heart disease")
 """A name of its own, as in `Probability of cancer`. A finding `congenital heart disease` would read as a diagnosis."""
+
+_WHOLE_HEART_AREA = own_code("whole_heart_area", "Area of the whole heart, septum included")
+"""A name of its own, since the finding `Heart` of a segment leaves the septum out."""
 
 _FLAG = own_code("quality_flag", "Quality flag of the predicted mask")
 _INTENDED_USE = own_code("intended_use", "Intended use")
@@ -54,8 +58,8 @@ def report_uid(model: ScoringModel, source: SourceObject, frames: Sequence[int])
 def measurement_report(model: ScoringModel, source: SourceObject, frames: Sequence[ScoredFrame]) -> Dataset:
     """Return the report of a source object.
 
-    Each frame has a group with the probability and the quality flags, and a group for each segment with its area. The
-    latter refer to the frame's segmentation.
+    Each frame has a group for the whole heart, with the probability, the area and the quality flags, and a group for
+    each segment with its area. The latter refer to the frame's segmentation.
 
     Args:
         model: What scored.
@@ -133,7 +137,10 @@ def _groups(model: ScoringModel, source: SourceObject, scored: ScoredFrame) -> I
         _tracking(model, source, scored, "frame"),
         algorithm_id=algorithm,
         finding_sites=[sr.FindingSite(codes.SCT.Heart)],
-        measurements=[sr.Measurement(_PROBABILITY, round(scored.chd_probability, 6), codes.UCUM.NoUnits)],
+        measurements=[
+            sr.Measurement(_PROBABILITY, round(scored.chd_probability, 6), codes.UCUM.NoUnits),
+            *_areas(_WHOLE_HEART_AREA, int((scored.labels > 0).sum()), scored.areas_mm2.get(WHOLE_HEART)),
+        ],
         qualitative_evaluations=evaluations,
         source_images=[
             sr.SourceImageForMeasurementGroup(source.sop_class_uid, source.sop_instance_uid, frame_numbers)
@@ -141,9 +148,7 @@ def _groups(model: ScoringModel, source: SourceObject, scored: ScoredFrame) -> I
     )  # fmt: skip
     for number, (name, kind, _) in enumerate(SEGMENTS, start=1):
         pixels = int((scored.labels == CLASSES.index(name)).sum())
-        measurements = [sr.Measurement(codes.SCT.Area, pixels, _PIXELS)]
-        if (area_mm2 := scored.areas_mm2.get(name)) is not None:
-            measurements.append(sr.Measurement(codes.SCT.Area, round(area_mm2, 3), codes.UCUM.SquareMillimeter))
+        measurements = _areas(codes.SCT.Area, pixels, scored.areas_mm2.get(name))
         if name == "septum" and scored.septum_length_mm is not None:
             measurements.append(
                 sr.Measurement(codes.SCT.Length, round(scored.septum_length_mm, 3), codes.UCUM.Millimeter)
@@ -155,6 +160,14 @@ def _groups(model: ScoringModel, source: SourceObject, scored: ScoredFrame) -> I
             algorithm_id=algorithm,
             measurements=measurements,
         )
+
+
+def _areas(name: Code | sr.CodedConcept, pixels: int, area_mm2: float | None) -> list[sr.Measurement]:
+    """Return an area in pixels and, where it is known, in square millimetres."""
+    areas = [sr.Measurement(name, pixels, _PIXELS)]
+    if area_mm2 is not None:
+        areas.append(sr.Measurement(name, round(area_mm2, 3), codes.UCUM.SquareMillimeter))
+    return areas
 
 
 def _segment(

@@ -15,6 +15,9 @@ from diagchd_batch.results.run_record import RunRecord
 MAKER = RESULT_MANUFACTURER
 """The Manufacturer of the objects. Readers of images know by it that an object is a result and no image."""
 
+WHOLE_HEART = "whole_heart"
+"""The septum and the rest of the heart together."""
+
 
 @dataclass(frozen=True)
 class ScoredFrame:
@@ -25,7 +28,7 @@ class ScoredFrame:
         labels: Class numbers at the pixels of the source frame, uint8 [height, width].
         chd_probability: Probability of congenital heart disease.
         quality_flags: Names of the quality flags that were raised.
-        areas_mm2: Areas by class name, where the size of a pixel is known.
+        areas_mm2: Areas by class name, and of `WHOLE_HEART`, where the size of a pixel is known.
         septum_length_mm: Length of the septum, where the size of a pixel is known.
     """
 
@@ -80,7 +83,7 @@ def scored_frame(row: Mapping[str, Any]) -> ScoredFrame:
     Args:
         row: A row of `chosen_images`. Rows of earlier schema versions have no millimetres.
     """
-    areas = {name: row.get(f"{name}_area_mm2") for name in CLASSES}
+    areas = {name: row.get(f"{name}_area_mm2") for name in (*CLASSES, WHOLE_HEART)}
     return ScoredFrame(
         row["frame"],
         labels_at_source(row),

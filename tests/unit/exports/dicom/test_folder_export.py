@@ -234,7 +234,12 @@ def test_a_changed_file_of_an_earlier_export_is_kept_and_reported(made: ScoredDi
 
 
 def test_millimetres_of_the_scores_are_in_the_report(tmp_path: Path) -> None:
-    values = {"heart_area_mm2": 431.25, "septum_area_mm2": 33.5, "septum_length_mm": 21.5}
+    values = {
+        "heart_area_mm2": 431.25,
+        "septum_area_mm2": 33.5,
+        "whole_heart_area_mm2": 464.75,
+        "septum_length_mm": 21.5,
+    }
     made = scored_dicom(tmp_path, {"B": {"still": example(STILL)}}, values=values)
     summary(made, tmp_path / "dest")
     content = highdicom.sr.srread(objects(tmp_path / "dest", "*-sr")[0]).content
@@ -246,6 +251,9 @@ def test_millimetres_of_the_scores_are_in_the_report(tmp_path: Path) -> None:
     }
     assert found["Interventricular septum", "Area", "mm2"] == 33.5
     assert found["Heart", "Area", "mm2"] == 431.25
+    (of_frame,) = content.get_image_measurement_groups()
+    whole = {one.unit.value: one.value for one in of_frame.get_measurements() if one.name.value == "whole_heart_area"}
+    assert whole["mm2"] == 464.75 and whole["{pixels}"] > 0
     assert found["Interventricular septum", "Length", "mm"] == 21.5
 
 

@@ -32,7 +32,12 @@ MODEL = ScoringModel(
 )
 SIZE = (240, 320)
 SCORED = ScoredFrame(
-    0, drawn_mask(1, SIZE), 0.73125, ("no_septum", "unsure"), {"septum": 12.5, "heart": 100.25}, septum_length_mm=11.25
+    0,
+    drawn_mask(1, SIZE),
+    0.73125,
+    ("no_septum", "unsure"),
+    {"septum": 12.5, "heart": 100.25, "whole_heart": 112.75},
+    septum_length_mm=11.25,
 )
 KINDS = ["segmentation", "report", "capture"]
 
@@ -117,12 +122,15 @@ def test_the_report_has_every_measurement_of_every_frame() -> None:
     data = file_bytes(measurement_report(MODEL, source, [without_mm, scored]))
     content = highdicom.sr.srread(io.BytesIO(data)).content
     assert isinstance(content, highdicom.sr.MeasurementReport)
-    probabilities = [
-        measurement.value
+    of_frames = [
+        [(one.name.value, one.unit.value, one.value) for one in group.get_measurements()]
         for group in content.get_image_measurement_groups()
-        for measurement in group.get_measurements()
     ]
-    assert probabilities == [0.25, 0.73125]
+    whole = ("whole_heart_area", "{pixels}", int((scored.labels > 0).sum()))
+    assert of_frames == [
+        [("chd_probability", "1", 0.25), whole],
+        [("chd_probability", "1", 0.73125), whole, ("whole_heart_area", "mm2", 112.75)],
+    ]
     flags = [
         evaluation.value.value
         for group in content.get_image_measurement_groups()
