@@ -165,7 +165,7 @@ def with_measured_speed(preview: JobPreview) -> JobPreview:
 
 
 def _with_speed(preview: JobPreview, images_per_s: float, source: str) -> JobPreview:
-    """Return the preview with a speed, or with that which the limit of requests allows if it is lower."""
+    """Return the preview with a speed: the given one, or the limit of requests to the PACS if that is lower."""
     most = preview.most_images_per_s
     if most is not None and most < images_per_s:
         images_per_s, source = most, "input.dicomweb.max_requests_per_second"

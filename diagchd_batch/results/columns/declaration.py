@@ -14,7 +14,7 @@ __all__ = ["Column", "Presence", "StoredMasks", "arrow_schema", "parquet_options
 
 
 _ROWS_PER_PAGE = 20_000
-"""Parquet's writer begins a new page after so many rows at the latest."""
+"""The largest number of rows in one page of a Parquet file."""
 
 
 class Presence(StrEnum):

@@ -33,7 +33,7 @@ DEFAULT_MEMORY_BYTES = 256 << 20
 
 COMMIT_ROWS = 2_048
 COMMIT_INTERVAL_S = 10.0
-"""An update that is killed loses at most so many headers, or those that were read in so many seconds."""
+"""A part is committed after this many headers or seconds. A killed update loses only the part that it was reading."""
 
 _BATCHES_PER_PART = 4
 _OBJECTS_PER_QUERY = 64 * OBJECTS_PER_CHUNK
