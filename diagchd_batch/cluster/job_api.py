@@ -62,11 +62,12 @@ def check_address(address: str) -> None:
     """Refuse an address that must not be shown, or that does not name a dashboard.
 
     A user, a password or a query must not be shown, and addresses appear in messages and process lists. Ray takes an
-    address without a scheme for that of another of its services, and waits for that until it fails with a traceback.
+    address without a scheme for that of another of its services, and waits for that until it fails with a traceback. It
+    takes an unknown scheme for the name of a Python module, which it imports.
 
     Raises:
         ConfigError: The address holds a user, a password or a query, of which the message shows nothing; or it has no
-            scheme.
+            scheme, or an unknown one.
     """
     if set(address) & set("@?#"):
         raise ConfigError(
@@ -74,7 +75,7 @@ def check_address(address: str) -> None:
             "query: give only its scheme, host, port and path, such as http://head:8265. For a proxy that asks for a "
             """password, set RAY_JOB_HEADERS to JSON such as {"Authorization": "Basic …"}"""
         )
-    if "://" not in address and address != "auto":
+    if address != "auto" and not address.startswith(("http://", "https://", "ray://")):
         raise ConfigError(
             f"the cluster's address {shortened(address, 300)!r} (--address, RAY_API_SERVER_ADDRESS or RAY_ADDRESS) "
             "does not begin with http:// or https://; give the address of the cluster's dashboard, such as "

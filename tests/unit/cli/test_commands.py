@@ -150,10 +150,12 @@ def test_a_path_that_cannot_be_written_is_named_without_a_traceback(tmp_path: Pa
     assert done.messages.startswith(f"error: {tmp_path / 'file'}") and "Traceback" not in done.messages
 
 
-def test_an_address_that_is_none_is_refused() -> None:
-    done = diagchd_batch("list", "--address", "foo")
+@pytest.mark.parametrize("address", ["foo", "head:8265", "bogus://head:8265", "json://head:8265", "//head"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    done = diagchd_batch("list", "--address", address)
     assert done.exit_code == 2
-    assert "'foo' is not the address of a cluster; give that of its dashboard" in done.messages
+    assert f"'{address}' (--address, RAY_API_SERVER_ADDRESS or RAY_ADDRESS)" in done.messages
+    assert "does not begin with http:// or https://; give the address of the cluster's dashboard" in done.messages
 
 
 @pytest.mark.parametrize("command", ["list", "stop"])
