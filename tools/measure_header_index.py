@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,6 +107,7 @@ def run_index(job: Path, private: Path, kill_after: int | None = None) -> IndexR
     """
     command = [sys.executable, "-m", "diagchd_batch", "index", str(job), "--json"]
     began_s = time.monotonic()
+    peak_kb = 0
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
         ended, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -113,13 +115,26 @@ def run_index(job: Path, private: Path, kill_after: int | None = None) -> IndexR
             if kill_after is not None and committed_rows(private) >= kill_after:
                 process.send_signal(signal.SIGKILL)
                 kill_after = None
+            peak_kb = _peak_kb(process.pid) or peak_kb
             time.sleep(_POLL_S)
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         seconds = time.monotonic() - began_s
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         counts = json.loads(out.read()) if process.returncode == 0 else None
-    return IndexRun(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, counts)
+    return IndexRun(seconds, usage.ru_utime + usage.ru_stime, peak_kb / 1000, counts)
+
+
+def _peak_kb(pid: int) -> int:
+    """Return the largest memory that a program has used since it was started; 0 if it has ended.
+
+    The peak of `getrusage` would be at least the memory that this process had when it started the other one.
+    """
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
 
 
 def committed_rows(private: Path) -> int:

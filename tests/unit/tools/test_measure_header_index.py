@@ -18,4 +18,4 @@ def test_a_killed_index_goes_on_within_bounded_memory(tmp_path: Path) -> None:
     done = run_index(tmp_path / "job.yaml", tmp_path / "out" / "_private")
     assert isinstance(done, IndexRun) and done.counts is not None
     assert done.counts["n_read"] == 0
-    assert done.peak_memory_mb < 1000
+    assert 50 < done.peak_memory_mb < 1000
