@@ -21,7 +21,7 @@ from tests.unit.exports.attacker import CALLS, Attacker, Terms, extremes
 from tests.unit.exports.random_cohorts import Cohort, Tables, draw_cohort, metrics_of
 
 MIN_CELL = 10
-FEW, MANY = 4, 200
+FEW, MANY = 4, 60
 OF_LABEL = (("tp", "fn"), ("fp", "tn"))
 
 
