@@ -4,16 +4,21 @@ import re
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-Auto = Literal["auto"]
+from diagchd_batch.config.section import (
+    LARGEST_INTEGER,
+    LARGEST_NUMBER,
+    Auto,
+    FiniteFloat,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Section,
+)
+from diagchd_batch.config.training_block import TrainingConfig
+
 RegionRule = Literal["whole", "tagged", "found"]
-LARGEST_INTEGER = 2**63 - 1
-"""The largest whole number of the tables and of the random generators."""
-
-LARGEST_NUMBER = 1e9
-"""The largest number of seconds (30 years) and of cores. The waits of Python take no much larger one."""
-
 ALLOWED_KINDS = (
     "Manufacturer",
     "ManufacturerModelName",
@@ -30,17 +35,6 @@ ALLOWED_KINDS = (
     "PNG Software",
 )
 """Kinds of values that tell what made a picture and not whose it is. A job file may have another list."""
-
-PositiveInt = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
-PositiveFloat = Annotated[float, Field(gt=0, le=LARGEST_NUMBER, allow_inf_nan=False)]
-FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Section(BaseModel):
-    """A block of the job file. Unknown keys are refused, and values cannot be changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class FrameSpacing(Section):
@@ -448,3 +442,6 @@ class JobConfig(Section):
     )
     disclosure: DisclosureConfig = Field(DisclosureConfig(), description="What export shareable withholds.")
     privacy: PrivacyConfig = Field(PrivacyConfig(), description="What privacy check does not search for.")
+    training: TrainingConfig | None = Field(
+        None, description="How a model is trained, for `diagchd-batch train`. Scoring does not read it."
+    )

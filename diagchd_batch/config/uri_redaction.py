@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from diagchd_batch.config.job_file import EvaluationConfig, JobConfig
+from diagchd_batch.config.training_block import IMAGENET, TrainingConfig
 from diagchd_batch.errors import ConfigError, DiagchdBatchError
 from diagchd_batch.output_layout import PRIVATE, PRIVATE_V1
 from diagchd_batch.uris import is_local_path, normalize_uri, without_query
@@ -73,8 +74,17 @@ def job_places(config: JobConfig) -> Iterator[tuple[str, str]]:
     yield from table_places(config.evaluation)
     if config.input.manifest:
         yield "input.manifest", config.input.manifest
+    if config.training:
+        yield from _training_places(config.training)
     yield from output_places(config.output.uri, config.output.private_uri)
     yield "input.uri", config.input.uri
+
+
+def _training_places(training: TrainingConfig) -> Iterator[tuple[str, str]]:
+    if training.test and training.test.studies:
+        yield "training.test.studies", training.test.studies
+    yield "training.initial_weights", training.initial_weights.removeprefix(IMAGENET)
+    yield "training.package_uri", training.package_uri
 
 
 def table_places(evaluation: EvaluationConfig) -> Iterator[tuple[str, str]]:
