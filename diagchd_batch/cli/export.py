@@ -1,7 +1,7 @@
 """`export`: what may be given to others, what the clinic works through, and what goes back to where images are read."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from diagchd_batch.cli.console import print_json, print_pairs, say
 from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption, open_workspace
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
+
+if TYPE_CHECKING:
+    from diagchd_batch.exports.dicom.export_studies import DicomExport
 
 app = typer.Typer(no_args_is_help=True, help="Export aggregates that may be shared, the clinic's worklist, or masks.")
 
@@ -132,19 +135,22 @@ def dicom(
 
     Example: diagchd-batch export dicom out/pacs for-the-pacs --where chd_call
     """
+    from diagchd_batch.cli.progress import image_progress
     from diagchd_batch.exports.chosen_images import StudyChoice
     from diagchd_batch.runs.export import is_pacs, write_dicom
 
     needs_yes = is_pacs(destination) and not yes
-    done = write_dicom(
-        open_workspace(output, private_uri),
-        destination,
-        run_id,
-        choice=StudyChoice(tuple(study), where),
-        captures=secondary_capture,
-        dry_run=dry_run or needs_yes,
-        on_note=say,
-    )
+    with image_progress("export") as show:
+        done = write_dicom(
+            open_workspace(output, private_uri),
+            destination,
+            run_id,
+            choice=StudyChoice(tuple(study), where),
+            captures=secondary_capture,
+            dry_run=dry_run or needs_yes,
+            on_note=say,
+            on_progress=lambda n_images, n_all, done: show(n_images, n_all, _objects_so_far(done)),
+        )
     if as_json:
         print_json(asdict(done))
     else:
@@ -171,6 +177,12 @@ def dicom(
         raise typer.Exit(ExitCode.FAILED)
     if done.unusable:
         raise typer.Exit(ExitCode.FAILED_INPUTS)
+
+
+def _objects_so_far(done: "DicomExport") -> str:
+    text = f"{counted(sum(done.n_stored.values()), 'new object')} · {done.n_there:,} there already"
+    n_failed = len(done.failed) + len(done.unusable)
+    return f"{text} · {n_failed:,} failed" if n_failed else text
 
 
 @app.command()

@@ -3,7 +3,8 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -228,6 +229,45 @@ def log_progress(environ: Mapping[str, str], write: Callable[[str], None] = say)
         write: Receives each line.
     """
     return JsonProgress(write) if environ.get(LOG_VARIABLE) == "json" else LineProgress(write)
+
+
+@contextmanager
+def image_progress(action: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show how many images of a known number are done: a live bar on a terminal, and otherwise a line every 10 s.
+
+    Args:
+        action: What is done with the images, which begins each line.
+
+    Yields:
+        A function of the images so far, the number of all, and further text, which is called after each image.
+    """
+    began_s = time.monotonic()
+
+    def rate(n_done: int, n_all: int) -> str:
+        per_s = n_done / max(time.monotonic() - began_s, 1e-3)
+        return f"{per_s:.1f} images/s · remaining {duration((n_all - n_done) / per_s)}"
+
+    if not sys.stderr.isatty():
+        last_s = began_s
+
+        def write_line(n_done: int, n_all: int, text: str) -> None:
+            nonlocal last_s
+            if time.monotonic() - last_s >= LINE_INTERVAL_S:
+                last_s = time.monotonic()
+                say(f"{action}: {n_done:,} of {counted(n_all, 'image')} · {rate(n_done, n_all)} · {text}")
+
+        yield write_line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TaskProgressColumn())
+    detail = TextColumn("{task.fields[detail]}", markup=False)
+    with Progress(*columns, detail, console=Console(stderr=True), expand=True) as bar:
+        task = bar.add_task(action, total=None, detail="")
+        yield lambda n_done, n_all, text: bar.update(
+            task, total=n_all, completed=n_done, detail=f"{n_done:,}/{n_all:,} · {rate(n_done, n_all)} · {text}"
+        )
 
 
 def _headline(start: RunStart) -> str:

@@ -66,6 +66,9 @@ def query(
         Format | None, typer.Option("--format", help="Default: the ending of --out; without --out, table.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Write the result to this new file.")] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Allow the view headers, which names patients. IDENTIFIED.")
+    ] = False,
     private_uri: PrivateUriOption = None,
 ) -> None:
     """Query an output's tables with SQL (DuckDB). Reads only: nothing is changed, and no other file is opened.
@@ -79,8 +82,8 @@ def query(
         _print_columns(columns_of)
         return
     if print_sql:
-        if output is None or sql is not None or format_ is not None or out is not None:
-            raise UsageError("--print-sql takes an output, and no statement, --format or --out")
+        if output is None or sql is not None or format_ is not None or out is not None or private:
+            raise UsageError("--print-sql takes an output, and no statement, --format, --out or --private")
         _print_sql(output, run_id, private_uri)
         return
     if output is None or sql is None:
@@ -92,7 +95,7 @@ def query(
     chosen = format_ or _by_ending(out)
     if chosen is Format.PARQUET and out is None and sys.stdout.isatty():
         raise UsageError("Parquet cannot be shown on a terminal; name a file with --out")
-    database = open_tables(open_workspace(output, private_uri), run_id, on_left_out=say)
+    database = open_tables(open_workspace(output, private_uri), run_id, on_left_out=say, may_name_patients=private)
     with database.rows(sys.stdin.read() if sql == "-" else sql) as rows, ExitStack() as files:
         file = files.enter_context(new_file(out)) if out else sys.stdout.buffer
         if chosen is not Format.TABLE:

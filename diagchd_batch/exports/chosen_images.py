@@ -87,8 +87,28 @@ class ChosenImage:
     rows: Sequence[Row]
 
 
-def chosen_images(output: Output, run_id: str, choice: StudyChoice) -> Iterator[ChosenImage]:
-    """Yield the scored images of the chosen studies, shard by shard.
+class ChosenImages:
+    """The scored images of chosen studies. Iterating yields them shard by shard.
+
+    Attributes:
+        n_images: How many images there are.
+    """
+
+    def __init__(self, output: Output, database: QueryDatabase, sql: str, n_images: int) -> None:
+        self.n_images = n_images
+        self._output = output
+        self._database = database
+        self._sql = sql
+
+    def __iter__(self) -> Iterator[ChosenImage]:
+        """Yield the images. Raises RunFault if a table cannot be read."""
+        with self._database.rows(self._sql) as batches:
+            for (of_run, shard), rows in groupby(_rows(batches), lambda row: (row["run_id"], row["shard"])):
+                yield from _with_masks(self._output, of_run, shard, list(rows))
+
+
+def chosen_images(output: Output, run_id: str, choice: StudyChoice) -> ChosenImages:
+    """Return the scored images of the chosen studies.
 
     If the run continues others, each frame's latest result counts, from whichever run it is.
 
@@ -97,7 +117,7 @@ def chosen_images(output: Output, run_id: str, choice: StudyChoice) -> Iterator[
         run_id: The newest run.
         choice: The studies.
 
-    Yields:
+    Returns:
         The images that have a scored frame.
 
     Raises:
@@ -106,14 +126,12 @@ def chosen_images(output: Output, run_id: str, choice: StudyChoice) -> Iterator[
     """
     database = open_query(output, TABLES, run_id)
     sql = _FRAMES.format(condition=choice.condition)
-    _refuse_missing(database, sql, run_id, choice)
-    with database.rows(sql) as batches:
-        for (of_run, shard), rows in groupby(_rows(batches), lambda row: (row["run_id"], row["shard"])):
-            yield from _with_masks(output, of_run, shard, list(rows))
+    per_study = database.table(f"SELECT study_id, count(DISTINCT image_id) AS n FROM ({sql}) GROUP BY study_id")
+    _refuse_missing(set(per_study["study_id"].to_pylist()), run_id, choice)
+    return ChosenImages(output, database, sql, sum(per_study["n"].to_pylist()))
 
 
-def _refuse_missing(database: QueryDatabase, sql: str, run_id: str, choice: StudyChoice) -> None:
-    found = set(database.table(f"SELECT DISTINCT study_id FROM ({sql})")["study_id"].to_pylist())
+def _refuse_missing(found: set[str], run_id: str, choice: StudyChoice) -> None:
     if missing := sorted(set(choice.tokens) - found):
         shown = ", ".join(missing[:_SHOWN_TOKENS])
         raise UsageError(

@@ -1,5 +1,6 @@
 """`export`: aggregates that may be shared, the clinic's worklist, objects for a PACS, and masks as pictures."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,7 @@ def write_dicom(
     captures: bool = False,
     dry_run: bool = False,
     on_note: OnNote = ignore_note,
+    on_progress: Callable[[int, int, "DicomExport"], None] = lambda *_: None,
 ) -> "DicomExport":
     """Write results as DICOM objects of the studies that they belong to. The objects are identified.
 
@@ -115,6 +117,8 @@ def write_dicom(
         captures: Whether to write Secondary Captures with the outlines, too.
         dry_run: Only find out what would be written.
         on_note: Receives a sentence for each run that is left out because its record is damaged.
+        on_progress: Receives, after each image, the number of images so far, that of all chosen images, and what was
+            done so far.
 
     Returns:
         What was written, and what could not be.
@@ -131,13 +135,15 @@ def write_dicom(
     refuse_unfinished_deletion(workspace.private)
     record = chosen_run(workspace, run_id, on_note)
     inputs = _RunInputs(workspace)
+    images = chosen_images(workspace, record.run_id, choice)
     return export_studies(
-        chosen_images(workspace, record.run_id, choice),
+        images,
         {of_run.run_id: ScoringModel.of_run(of_run) for of_run in workspace.runs(on_damaged=lambda *_: None)},
         ScoredSources(workspace, inputs.archive, inputs.has_scored_bytes),
         _dicom_destination(workspace, destination, inputs.limits_of_pacs(record.run_id), dry_run=dry_run),
         captures=captures,
         dry_run=dry_run,
+        on_progress=lambda n_images, done: on_progress(n_images, images.n_images, done),
     )
 
 

@@ -21,13 +21,16 @@ UNUSABLE_FILES = (
 """The query that names the files with failed rows or unusable masks."""
 
 
-def open_tables(output: Output, run_id: str | None, on_left_out: Callable[[str], object]) -> QueryDatabase:
+def open_tables(
+    output: Output, run_id: str | None, on_left_out: Callable[[str], object], *, may_name_patients: bool = False
+) -> QueryDatabase:
     """Return a read-only database of an output's views.
 
     Args:
         output: The output to query.
         run_id: The run whose lineage the views are limited to; None for all runs.
         on_left_out: Receives a message about each run that a view leaves out because its record is damaged.
+        may_name_patients: Whether statements may read the view `headers`, which names patients.
 
     Raises:
         UsageError: The output holds no such run.
@@ -35,7 +38,12 @@ def open_tables(output: Output, run_id: str | None, on_left_out: Callable[[str],
     """
     refuse_unfinished_deletion(output.private)
     database = open_query(
-        output, METRICS, run_id, on_damaged=lambda *damage: on_left_out(left_out(*damage)), comparisons=COMPARISONS
+        output,
+        METRICS,
+        run_id,
+        on_damaged=lambda *damage: on_left_out(left_out(*damage)),
+        comparisons=COMPARISONS,
+        may_name_patients=may_name_patients,
     )
     database.require_runs()
     return database

@@ -1,6 +1,6 @@
 """The export of chosen studies to a folder or a PACS."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from diagchd_batch.errors import ItemError, UsageError
@@ -56,6 +56,7 @@ def export_studies(
     *,
     captures: bool,
     dry_run: bool,
+    on_progress: Callable[[int, DicomExport], None] = lambda *_: None,
 ) -> DicomExport:
     """Make the objects of images, and store those that are not there yet.
 
@@ -66,6 +67,8 @@ def export_studies(
         destination: Where to.
         captures: Whether to make Secondary Captures, too.
         dry_run: Make the objects and store none.
+        on_progress: Receives, after each image, the number of images so far and what was done so far. The last
+            objects may not be stored yet, because a PACS is sent several at a time.
 
     Returns:
         What was done. Objects that failed and files that cannot be used are in it, and end nothing.
@@ -77,7 +80,7 @@ def export_studies(
     done = DicomExport(destination.uri, dry_run)
     studies: set[str] = set()
     batch: list[NewObject] = []
-    for image in images:
+    for n_images, image in enumerate(images, start=1):
         try:
             data, limits = sources.read(image)
             _refuse_other_formats(image, data)
@@ -90,9 +93,10 @@ def export_studies(
                     _store(batch, destination, done)
         except ItemError as error:
             done.unusable.append(UnusableSource(image.study_id, image.image_id, error.code.value))
-            continue
-        studies.add(image.study_id)
-        done.n_images += 1
+        else:
+            studies.add(image.study_id)
+            done.n_images += 1
+        on_progress(n_images, done)
     done.n_studies = len(studies)
     _store(batch, destination, done)
     return done

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 
@@ -28,6 +28,11 @@ _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN, duckdb.Stat
 _SHOWS_TABLES = re.compile(r"\s*show\s+(all\s+)?(tables|views)\b", re.IGNORECASE)
 """Statements that would list nothing, because a database has only the views that its statement names."""
 
+_NAMES_PATIENTS = "names patients; add --private to read it, and keep the result where such data belong"
+_NEEDS_PRIVATE_TREE = (
+    "needs the private tree, which cannot be read from here; name it with --private-uri or ask its owner"
+)
+
 _SCAN_FAILED = "reading the stream registered as"
 """Part of DuckDB's message where a file cannot be read, as opposed to a statement that is wrong."""
 
@@ -35,10 +40,13 @@ _SCAN_FAILED = "reading the stream registered as"
 class QueryDatabase:
     """Answers SQL statements. Each statement gets a database of its own with the views that it names."""
 
-    def __init__(self, uri: str, table_files: TableFiles, known: Mapping[str, View | DerivedView]) -> None:
+    def __init__(
+        self, uri: str, table_files: TableFiles, known: Mapping[str, View | DerivedView], *, may_name_patients: bool
+    ) -> None:
         self._uri = uri
         self._table_files = table_files
         self._views = known
+        self._may_name_patients = may_name_patients
 
     def require_runs(self) -> None:
         """Raise UsageError where the output has no run, because it was misnamed or nothing was started."""
@@ -56,12 +64,14 @@ class QueryDatabase:
             RunFault: A table's file cannot be read.
         """
         named = self._named(sql)
-        missing: list[str] = []  # private views that cannot be read, and those that need one of them
+        missing: dict[str, str] = {}  # views that cannot be read, and why
         with memory_database(spills=True) as connection:
             for view in named:
                 needs = view.needs if isinstance(view, DerivedView) else ()
-                if not set(needs).isdisjoint(missing) or not self._add(connection, view):
-                    missing.append(view.name)
+                if self._is_withheld(view):
+                    missing[view.name] = _NAMES_PATIENTS
+                elif not set(needs).isdisjoint(missing) or not self._add(connection, view):
+                    missing[view.name] = _NEEDS_PRIVATE_TREE
             with _explained(missing, self._views):
                 _check_reads(connection, sql)
                 relation = connection.sql(sql)
@@ -69,6 +79,9 @@ class QueryDatabase:
                     raise UsageError("this statement has no result; write a SELECT")
                 reader = relation.to_arrow_reader(_BATCH_ROWS)
                 yield _explaining(reader, self._result_schema(reader.schema, sql, named), missing, self._views)
+
+    def _is_withheld(self, view: View | DerivedView) -> bool:
+        return isinstance(view, View) and view.names_patients and not self._may_name_patients
 
     def _result_schema(self, result: pa.Schema, sql: str, named: Iterable[View | DerivedView]) -> pa.Schema:
         """Return the schema of a result, with the descriptions of columns and the mark of simulated data."""
@@ -137,6 +150,8 @@ def open_query(
     run_id: str | None = None,
     on_damaged: OnDamaged = _warn,
     comparisons: Mapping[str, pa.Schema] = MappingProxyType({}),
+    *,
+    may_name_patients: bool = False,
 ) -> QueryDatabase:
     """Return a read-only SQL database of an output.
 
@@ -147,12 +162,19 @@ def open_query(
         on_damaged: Receives the id of each run whose record cannot be read, and the error, when a statement names a
             view that leaves the run out (`left_out` has the words). By default it is a Python warning.
         comparisons: The names and schemas of the tables of `compare` (`evaluation.comparison.schemas.TABLES`).
+        may_name_patients: Whether statements may read `headers`, the view with what the archive's files say about
+            patients.
 
     Raises:
         UsageError: The output has no such run.
         DamagedRecordError: A record of the lineage of `run_id` cannot be read.
     """
-    return QueryDatabase(output.storage.uri, TableFiles(output, run_id, on_damaged), all_views(metrics, comparisons))
+    return QueryDatabase(
+        output.storage.uri,
+        TableFiles(output, run_id, on_damaged),
+        all_views(metrics, comparisons),
+        may_name_patients=may_name_patients,
+    )
 
 
 def describe_views(
@@ -181,7 +203,7 @@ def _check_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 @contextmanager
-def _explained(missing: Sequence[str], known: Iterable[str]) -> Iterator[None]:
+def _explained(missing: Mapping[str, str], known: Iterable[str]) -> Iterator[None]:
     """Raise errors of this program in place of DuckDB's."""
     try:
         yield
@@ -190,7 +212,7 @@ def _explained(missing: Sequence[str], known: Iterable[str]) -> Iterator[None]:
 
 
 def _explaining(
-    reader: pa.RecordBatchReader, schema: pa.Schema, missing: Sequence[str], known: Iterable[str]
+    reader: pa.RecordBatchReader, schema: pa.Schema, missing: Mapping[str, str], known: Iterable[str]
 ) -> pa.RecordBatchReader:
     """Return the same batches with this schema, and with errors of this program where one cannot be computed."""
 
@@ -204,15 +226,12 @@ def _explaining(
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def _translated(message: str, missing: Sequence[str], known: Iterable[str]) -> UsageError | RunFault:
+def _translated(message: str, missing: Mapping[str, str], known: Iterable[str]) -> UsageError | RunFault:
     if _SCAN_FAILED in message:
         return RunFault(f"{message}\nRun `diagchd-batch verify` on this output.")
-    for name in missing:
-        if f"with name {name} " in message:
-            return UsageError(
-                f"the view {name} needs the private tree, which cannot be read from here; "
-                "name it with --private-uri or ask its owner"
-            )
+    for name, reason in missing.items():
+        if f"with name {name} " in message.casefold():  # DuckDB repeats the name as the statement has it
+            return UsageError(f"the view {name} {reason}")
     # DuckDB knows only the views that the statement names, so it would suggest one of its internal tables.
     message = _UNKNOWN_TABLE.sub(rf"\1; the views are: {', '.join(known)} (`diagchd-batch query --list`)", message)
     return UsageError(f"the query cannot be answered. {message}")

@@ -25,13 +25,17 @@ Rows: TypeAlias = pa.Table | ds.Dataset
 
 @dataclass(frozen=True)
 class View:
-    """A view with rows of its own. `rows` returns them with `schema`. `private` views need the private tree."""
+    """A view with rows of its own. `rows` returns them with `schema`.
+
+    `private` views need the private tree. Those that `names_patients` are read only if the caller asks for it.
+    """
 
     name: str
     description: str
     schema: pa.Schema
     rows: Callable[[TableFiles], Rows]
     private: bool = False
+    names_patients: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,10 +169,11 @@ _OWN_VIEWS: tuple[View | DerivedView, ...] = (
     ),
     View(
         "headers",
-        "the index of headers: what each DICOM file of the archive says about itself (identified)",
+        "the index of headers: what each DICOM file of the archive says about itself (names patients; needs --private)",
         HEADERS,
         lambda stored: stored.header_rows(),
         private=True,
+        names_patients=True,
     ),
 )
 

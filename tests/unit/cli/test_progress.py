@@ -1,5 +1,6 @@
 """The figures on the progress display."""
 
+import sys
 import time
 from typing import Any
 
@@ -76,3 +77,26 @@ def test_the_last_image_is_told_without_waiting(clock: Clock, capsys: pytest.Cap
     clock.now_s += 1
     display.shard_done(summary(10))
     assert "10 of 10 images" in capsys.readouterr().err
+
+
+def test_images_of_an_export_are_told_every_ten_seconds(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.image_progress("export") as show:
+        for n_done in range(1, 31):
+            clock.now_s += 1
+            show(n_done, 40, f"{n_done} new objects")
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        f"export: {n} of 40 images · 1.0 images/s · remaining {40 - n} s · {n} new objects" for n in (10, 20, 30)
+    ]
+
+
+def test_images_of_an_export_are_a_bar_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.image_progress("export") as show:
+        show(10, 40, "10 new objects")
+    assert "25%" in (told := capsys.readouterr().err)
+    assert "10/40" in told and "10 new objects" in told

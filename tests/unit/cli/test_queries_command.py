@@ -212,8 +212,9 @@ def test_mistakes_are_told(query: Callable[..., Ended], made: MadeOutput) -> Non
 def test_identified_views_need_the_private_tree(query: Callable[..., Ended], made: MadeOutput, tmp_path: Path) -> None:
     ended = query("SELECT source_study_id FROM studies ORDER BY ALL", "--format", "csv")
     assert ended.printed.split() == ["source_study_id", "a", "b", "c"]
-    elsewhere = query("SELECT * FROM studies", "--private-uri", str(tmp_path / "nothing"))
-    assert elsewhere.exit_code == 2 and "private" in elsewhere.messages
+    for name in ("studies", "STUDIES"):
+        elsewhere = query(f"SELECT * FROM {name}", "--private-uri", str(tmp_path / "nothing"))
+        assert elsewhere.exit_code == 2 and "the view studies needs the private tree" in elsewhere.messages
     assert query("SELECT count(*) FROM predictions", "--private-uri", str(tmp_path / "nothing")).exit_code == 0
 
 

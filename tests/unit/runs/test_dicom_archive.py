@@ -96,7 +96,7 @@ class Archive:
         self.config = JobConfig.model_validate(changed)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
-        return open_query(self.output, TABLES).table(sql).to_pylist()
+        return open_query(self.output, TABLES, may_name_patients=True).table(sql).to_pylist()
 
     def problems(self, run_id: str) -> list[Any]:
         plan = open_plan(self.output.private, run_id)

@@ -56,12 +56,34 @@ def test_query_answers_from_the_index_before_any_run(job: Path, tmp_path: Path) 
     out = str(tmp_path / "out")
     diagchd_batch("index", str(job))
     sql = "SELECT count(DISTINCT study_uid) AS studies, max(rows) AS rows, max(columns) AS columns FROM headers"
-    ended = diagchd_batch("query", out, sql, "--format", "json")
+    ended = diagchd_batch("query", out, sql, "--private", "--format", "json")
     assert ended.exit_code == 0, ended.messages
     assert json.loads(ended.printed) == [{"studies": N_FILES, "rows": 2, "columns": 2}]
     shown = diagchd_batch("query", "--columns", "headers").printed
     assert "mother_id" in shown and "(0010,1060)" in shown
     assert not list((tmp_path / "out").glob("**/*.parquet"))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM headers",
+        "SELECT patient_id FROM Headers",
+        'SELECT * FROM "headers"',
+        "WITH h AS (SELECT * FROM headers) SELECT count(*) FROM h",
+        "DESCRIBE headers",
+        "SUMMARIZE headers",
+        "SELECT 1 WHERE EXISTS (FROM headers)",
+    ],
+)
+def test_headers_are_read_only_with_private(job: Path, tmp_path: Path, sql: str) -> None:
+    out = str(tmp_path / "out")
+    diagchd_batch("index", str(job))
+    ended = diagchd_batch("query", out, sql)
+    assert (ended.exit_code, ended.printed) == (2, "")
+    assert "the view headers names patients; add --private" in ended.messages
+    assert diagchd_batch("query", out, sql, "--private").exit_code == 0
+    assert diagchd_batch("query", out, "SELECT 1 AS headers").exit_code == 0
 
 
 def test_an_output_without_index_and_run_holds_nothing_to_query(job: Path, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from diagchd_batch import output_layout
 from diagchd_batch.exports.destinations import MARKER
 from diagchd_batch.images.resize import resize_labels
 from diagchd_batch.results.mask_codec import decode_mask
+from diagchd_batch.runs.export import write_dicom
 from diagchd_batch.storage.local import LocalStore
+from diagchd_batch.workspace import Workspace
 from tests.support.command_line import Ended, diagchd_batch
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 from tests.support.scored_dicom import CLIP, STILL, ScoredDicom, example, scored_dicom
@@ -67,6 +69,19 @@ def test_every_scored_frame_has_a_segmentation_and_every_image_a_report(made: Sc
         dataset = pydicom.dcmread(path)
         assert (dataset.StudyInstanceUID, dataset.PatientID) == (study.StudyInstanceUID, study.PatientID)
     assert "name patients" in export(made, destination).messages
+
+
+def test_progress_is_told_after_each_image_an_unusable_one_included(tmp_path: Path) -> None:
+    made = scored_dicom(tmp_path, STUDIES)
+    (tmp_path / "archive" / "B" / "other").unlink()
+    told: list[tuple[int, int, int, int]] = []
+    write_dicom(
+        Workspace.open(made.output.uri),
+        str(tmp_path / "dest"),
+        on_progress=lambda n, n_all, done: told.append((n, n_all, sum(done.n_stored.values()), len(done.unusable))),
+    )
+    assert [(n, n_all) for n, n_all, _, _ in told] == [(1, 3), (2, 3), (3, 3)]
+    assert told[-1][2:] == (4, 1)
 
 
 def test_segments_are_the_masks_of_the_scores(made: ScoredDicom, tmp_path: Path) -> None:
