@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from diagchd_batch.cluster.resources import NodeResources
+from diagchd_batch.cluster.worker_import_path import job_config
 from diagchd_batch.config.job_file import ClusterConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.wording import counted
@@ -139,7 +140,7 @@ def _connect() -> None:
         return
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # keeps notes on Ray's internals out of the job's log
     try:
-        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR, job_config=job_config())
     except ConnectionError as error:
         raise RunFault(
             "no Ray cluster can be reached from here; set RAY_ADDRESS to its head (host:6379) and, if it asks for one, "

@@ -10,7 +10,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from diagchd_batch.cluster.resources import NodeResources
+from diagchd_batch.cluster.worker_import_path import job_config
 from diagchd_batch.errors import RunFault
+from diagchd_batch.process.import_path import protected_environment
 from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.process.native_stderr import native_stderr_silenced
 from diagchd_batch.process.owner_only_directory import private_directory
@@ -145,7 +147,7 @@ def _environment(workers_directory: Path) -> Iterator[None]:
         "RAY_memory_monitor_refresh_ms": "0",  # otherwise workers are killed when other programs fill the memory
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers use this interpreter as it is
         "TMPDIR": str(workers_directory),  # workers that are killed leave their files here, where we remove them
-    }
+    } | protected_environment(os.environ)
     removed = ("RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH")
     before = {name: os.environ.get(name) for name in (*environment, *removed)}
     os.environ.update(environment)
@@ -176,6 +178,7 @@ def _start(node: NodeResources, ray_directory: Path, base: Path) -> None:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
+                job_config=job_config(),
                 _temp_dir=str(ray_directory),
             )
     except SystemExit:  # Ray raises it for a SIGTERM during its start

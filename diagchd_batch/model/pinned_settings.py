@@ -1,12 +1,12 @@
 """Settings from outside that would change scores under one fingerprint, and how they are kept out.
 
-Keras reads a file in the home directory and a few environment variables when it is imported; TensorFlow, XLA and oneDNN
-read variables of their own. Another project's settings must neither change a probability nor stop a run. What cannot be
-set, such as the processor's features and the versions of packages, is recorded with the run.
+Keras reads a file in the home directory and a few environment variables when it is imported. TensorFlow, XLA, oneDNN,
+cuDNN, NumPy and its BLAS read variables of their own. Another project's settings must neither change a probability nor
+stop a run. What cannot be set, such as the processor's features and the versions of packages, is recorded with the run.
 """
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 from diagchd_batch.errors import ConfigError
 
@@ -17,7 +17,13 @@ PINNED = {
 }
 """The environment variables that are set before Keras is imported."""
 
-REMOVED_PREFIXES = ("DNNL_", "KERAS_", "NVIDIA_TF32_", "ONEDNN_", "TF_", "XLA_")
+READ_AT_START = ("GLIBC_TUNABLES", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES", "OPENBLAS_CORETYPE")
+"""Variables that a process reads before they can be removed in it. They are removed for the workers that it starts."""
+
+REMOVED_PREFIXES = (
+    *("CUBLAS_", "CUDNN_", "DNNL_", "KERAS_", "NVIDIA_TF32_", "ONEDNN_", "TF_", "XLA_"),
+    *READ_AT_START,
+)
 """How the variables begin that are removed, so that the libraries' own defaults hold."""
 
 KEPT = frozenset({"TF_CPP_MIN_LOG_LEVEL", "TF_CPP_VMODULE", "TF_FORCE_GPU_ALLOW_GROWTH", "TF_GPU_ALLOCATOR"})
@@ -36,6 +42,18 @@ def pin_settings(environ: MutableMapping[str, str]) -> None:
     environ.update(PINNED)
     # TensorFlow writes many messages to stderr while it loads. Errors are raised as exceptions anyway.
     environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def setting_read_too_early(environ: Mapping[str, str]) -> str:
+    """Return that a node's environment has a variable of `READ_AT_START`, with the remedy, or an empty string.
+
+    Args:
+        environ: The environment variables that a worker was started with.
+    """
+    found = [name for name in READ_AT_START if name in environ]
+    if not found:
+        return ""
+    return f"its environment sets {', '.join(found)}, which can change scores; start Ray on it without them"
 
 
 def check_keras() -> None:

@@ -1,8 +1,9 @@
-"""The number of cores that this process may use."""
+"""The processor of this machine: its features, and the number of cores that this process may use."""
 
 import os
 from pathlib import Path
 
+_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -20,3 +21,10 @@ def available_cores() -> int:
     if quota.isdigit() and period.isdigit():  # "max 100000" is no limit
         return max(1, min(affinity, int(quota) // int(period)))
     return affinity
+
+
+def processor_features() -> tuple[str, ...]:
+    """Return the instruction sets of this processor on which the last digits of a score and the speed depend."""
+    cpuinfo = Path("/proc/cpuinfo")
+    known = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.exists() else set()
+    return tuple(name for name in _FEATURES if name in known)

@@ -6,15 +6,14 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from diagchd_batch.cluster.this_machine import this_machine
 from diagchd_batch.model.card import ModelCard
 from diagchd_batch.model.packages.bundled import bundled_models
 from diagchd_batch.model.packages.registry import load_card
+from diagchd_batch.process.cores import processor_features
 
 _PACKAGES = ("diagchd-batch", "ray", "tensorflow", "keras", "pyarrow", "pandas", "boto3", "duckdb", "scikit-learn")
-_PROCESSOR_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def machine_info() -> MachineInfo:
         python=platform.python_version(),
         packages={name: _version(name) for name in _PACKAGES},
         cores=this_machine().cpus,
-        processor_features=_processor_features(),
+        processor_features=processor_features(),
         gpus=_gpus(),
         models={name: load_card(name) for name in bundled_models()},
     )
@@ -55,12 +54,6 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _processor_features() -> tuple[str, ...]:
-    cpuinfo = Path("/proc/cpuinfo")
-    known = set(cpuinfo.read_text(encoding="utf-8").split()) if cpuinfo.exists() else set()
-    return tuple(name for name in _PROCESSOR_FEATURES if name in known)
 
 
 def _gpus() -> tuple[str, ...]:

@@ -1,7 +1,10 @@
 """Whether this Python can run the package. Imports nothing that a node may lack."""
 
 import importlib.util
+import os
 import sys
+
+from diagchd_batch.process.import_path import shadowed_library
 
 PYTHON_FROM = (3, 11)
 PACKAGES = (
@@ -22,7 +25,10 @@ def unsuitable_node() -> str:
     missing = [name for name in PACKAGES if not _is_installed(name)]
     if missing:
         return "its Python {} lacks {}; {}".format(found, ", ".join(missing), _REMEDY)
-    return ""
+    environ = dict(os.environ)  # before the import below, which removes variables
+    from diagchd_batch.model.pinned_settings import setting_read_too_early
+
+    return shadowed_library(environ) or setting_read_too_early(environ)
 
 
 def _is_installed(name: str) -> bool:

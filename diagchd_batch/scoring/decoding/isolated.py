@@ -79,6 +79,7 @@ class _Child:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
+                    "-P",  # nothing is imported from the working directory
                     "-m",
                     "diagchd_batch.scoring.decoding.child_main",
                     str(theirs.fileno()),

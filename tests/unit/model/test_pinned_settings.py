@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from diagchd_batch.model.pinned_settings import pin_settings
+from diagchd_batch.cluster.node_checks.python_requirements import unsuitable_node
+from diagchd_batch.model.pinned_settings import READ_AT_START, pin_settings
 
 PREDICT = """
 import json, sys
@@ -47,6 +48,9 @@ def test_what_changes_a_number_is_taken_away_and_the_rest_stays() -> None:
         "XLA_FLAGS": "--xla_gpu_autotune_level=0",
         "ONEDNN_MAX_CPU_ISA": "SSE41",
         "NVIDIA_TF32_OVERRIDE": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":16:8",
+        "NPY_DISABLE_CPU_FEATURES": "AVX2",
+        "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2_Usable",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "CUDA_VISIBLE_DEVICES": "1",
         "HOME": "/home/other",
@@ -60,6 +64,15 @@ def test_what_changes_a_number_is_taken_away_and_the_rest_stays() -> None:
         "CUDA_VISIBLE_DEVICES": "1",
         "HOME": "/home/other",
     }
+
+
+@pytest.mark.parametrize("name", READ_AT_START)
+def test_a_node_whose_workers_started_with_a_setting_that_cannot_be_removed_is_named(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert unsuitable_node() == ""
+    monkeypatch.setenv(name, "x")
+    assert name in unsuitable_node()
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from diagchd_batch.model.runtimes.tensorflow.inference import (
 )
 from diagchd_batch.model.spec import ModelSpec, refuse_replaced_weights, seed_of, weights_path
 from diagchd_batch.model.weights.checkpoints import fill_from_seed, load_checkpoint
+from diagchd_batch.process.cores import processor_features
 
 
 def compile_model(spec: ModelSpec, batch_size: int, intra_op_threads: int | None) -> Run:
@@ -177,5 +178,7 @@ def _device_names(device_type: str) -> list[str]:
 
 
 def _device_name(device: tf.config.PhysicalDevice) -> str:
-    details = tf.config.experimental.get_device_details(device) if device.device_type == "GPU" else {}
+    if device.device_type == "CPU":  # the features of a processor decide about the last digits
+        return f"CPU ({', '.join(processor_features()) or 'no AVX2'})"
+    details = tf.config.experimental.get_device_details(device)
     return str(details.get("device_name", device.device_type))
