@@ -226,6 +226,11 @@ class ModelConfig(Section):
         description="bundled (the weights in the model package), the path of a checkpoint (one of this "
         "program or an original .h5; on a cluster the same path on every node), or seed:N for tests.",
     )
+    members: Literal["all"] | Annotated[int, Field(ge=0, le=999)] = Field(
+        "all",
+        description="Which weights of the package score, if it has those of several folds: all (an ensemble), or the "
+        "number of one, from 0.",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="Number format of the model's operations. bfloat16 is faster on some devices and rounds more.",

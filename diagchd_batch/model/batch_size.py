@@ -13,7 +13,7 @@ def choose_batch_size(spec: ModelSpec, memory_bytes: int | None = None, device: 
     up to 16.
 
     Args:
-        spec: The model; its grid decides.
+        spec: The model; its grid and its number of members decide.
         memory_bytes: The memory of a worker, of which a batch may take half; None if it is not known.
         device: ``cpu`` or ``gpu``.
     """
@@ -27,8 +27,11 @@ def choose_batch_size(spec: ModelSpec, memory_bytes: int | None = None, device: 
 def memory_for_batch(spec: ModelSpec, batch_size: int) -> int:
     """Return the bytes of memory that an actor must have on a CPU: twice what a batch of this size takes.
 
+    Each member of an ensemble is counted, because TensorFlow may compute parts of several members before it frees the
+    activations of the first.
+
     Args:
-        spec: The model, whose grid counts.
+        spec: The model, whose grid and number of members count.
         batch_size: Images in a batch.
     """
-    return 2 * batch_size * spec.height * spec.width * _BYTES_PER_PIXEL
+    return 2 * batch_size * spec.height * spec.width * _BYTES_PER_PIXEL * len(spec.members)

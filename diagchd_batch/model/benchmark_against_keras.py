@@ -53,13 +53,14 @@ def compare_with_keras(spec: ModelSpec, images_nhwc_u8: np.ndarray, rounds: int 
     changes does not favour one of them. The results are compared on all images.
 
     Args:
-        spec: The model.
+        spec: The model. Of an ensemble, the first member is compared.
         images_nhwc_u8: uint8 ``[n, height, width, 3]``, RGB on the model's grid.
         rounds: The number of rounds.
 
     Returns:
         The figures of each precision.
     """
+    spec = replace(spec, members=spec.members[:1], gives_view_features=False)
     batch_size = choose_batch_size(spec)
     batches = _batches(images_nhwc_u8, batch_size)
     network = load_network(spec)

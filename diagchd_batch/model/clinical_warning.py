@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diagchd_batch.model.packages.registry import load_card
-from diagchd_batch.model.spec import BUNDLED, seed_of
+from diagchd_batch.model.spec import BUNDLED, ensemble_digest, seed_of
 
 
 def clinical_warning(name: str, weights: str, *, simulated_images: bool) -> str | None:
@@ -38,7 +38,8 @@ def uses_card_weights(card: Mapping[str, Any], weights_digest: str) -> bool:
     """
     weights = card.get("weights") or []
     files = weights if isinstance(weights, list) else [weights]
-    return weights_digest in [file.get("sha256") for file in files]
+    digests = [file.get("sha256") for file in files]
+    return weights_digest in digests or (len(digests) > 1 and weights_digest == ensemble_digest(digests))
 
 
 def trained_on_phantoms(card: Mapping[str, Any], weights_digest: str) -> bool:

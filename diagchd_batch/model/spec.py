@@ -1,15 +1,18 @@
 """Resolves the `model` block of a job to a `ModelSpec`, which is small enough to send to any worker.
 
-This module imports neither Keras nor TensorFlow, so that the command line and the driver can resolve a model.
+A package with the weights of several folds is an ensemble: each fold is one of its members. This module imports neither
+Keras nor TensorFlow, so that the command line and the driver can resolve a model.
 """
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from diagchd_batch.errors import ConfigError, RunFault, WeightsError
-from diagchd_batch.model.card import ModelCard, WeightsFile, parse_card
+from diagchd_batch.model.card import ModelCard, parse_card
 from diagchd_batch.model.packages.package import ModelPackage, checked_weights_path, file_digest
 from diagchd_batch.model.packages.registry import find_package
 from diagchd_batch.model.weights.file_kind import refuse_no_checkpoint
@@ -17,6 +20,9 @@ from diagchd_batch.wording import shown_value
 
 BUNDLED = "bundled"
 """The value of `model.weights` that means the weights in the model package."""
+
+ALL_MEMBERS: Literal["all"] = "all"
+"""The value of `model.members` that means the weights of every fold in the package."""
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -39,7 +45,8 @@ class ModelSpec:
         card: The model's card.
         weights: ``bundled`` (those of the package), the absolute path of a checkpoint, or ``seed:N`` (see
             `weights.checkpoints.fill_from_seed`).
-        weights_digest: SHA-256 of the checkpoint's bytes, or of the string ``seed:N``, in hexadecimal.
+        weights_digest: SHA-256 of the checkpoint's bytes, or of the string ``seed:N``, in hexadecimal. For an ensemble
+            it is `ensemble_digest` of the members' digests.
         architecture: The identifier of the design, with its version.
         preprocessing: The identifier of the preprocessing, with its version.
         height: Rows of the model's grid.
@@ -47,6 +54,9 @@ class ModelSpec:
         precision: ``float32`` or ``bfloat16``.
         chd_threshold: Probabilities at or above it are called CHD.
         runtime: The name of the runtime (`runtimes.registry.RUNTIMES`).
+        members: Which weights of the package score, as places in the list of the card, from 0. More than one is an
+            ensemble. Weights that are not the package's count as one member.
+        gives_view_features: Whether predictions hold what a view check needs.
     """
 
     name: str
@@ -61,21 +71,34 @@ class ModelSpec:
     precision: str
     chd_threshold: float
     runtime: str = "tensorflow"
+    members: tuple[int, ...] = (0,)
+    gives_view_features: bool = False
+
+    @property
+    def member_digests(self) -> tuple[str, ...]:
+        """SHA-256 of each member's weights, in the order of `members`."""
+        if self.weights != BUNDLED:
+            return (self.weights_digest,)
+        files = self.card.weights_files
+        return tuple(files[member].sha256 for member in self.members)
 
 
-def resolve_model(name: str, weights: str, precision: str) -> ModelSpec:
+def resolve_model(name: str, weights: str, precision: str, members: int | Literal["all"] = ALL_MEMBERS) -> ModelSpec:
     """Resolve the `model` block of a job.
 
     Args:
         name: A bundled name, the path of a package directory, or ``s3://bucket/prefix``.
         weights: ``bundled``, the path of a checkpoint, or ``seed:N``.
         precision: One of `PRECISIONS`.
+        members: ``all`` to score with the weights of all folds in the package, or the place of one fold's weights in
+            the card's list, from 0.
 
     Returns:
         The model, with the digest of its weights.
 
     Raises:
-        ConfigError: The package, its design or the precision is unknown, or the card is damaged.
+        ConfigError: The package, its design or the precision is unknown, the package has no such member, or the card is
+            damaged.
         WeightsError: The weights do not exist, are not those of the card, or are no checkpoint.
         StorageFault: The storage of the package cannot be reached.
     """
@@ -85,7 +108,8 @@ def resolve_model(name: str, weights: str, precision: str) -> ModelSpec:
     _refuse_unknown("preprocessing", card.preprocessing, PREPROCESSINGS, package)
     if precision not in PRECISIONS:
         raise ConfigError(f"model.precision is {shown_value(precision)}; choose one of {', '.join(PRECISIONS)}")
-    resolved, digest = _resolve_weights(package, card, weights)
+    chosen = _chosen_members(package, card, weights, members)
+    resolved, digest = _resolve_weights(package, card, weights, chosen)
     return ModelSpec(
         name=card.name,
         package=package.location,
@@ -98,13 +122,30 @@ def resolve_model(name: str, weights: str, precision: str) -> ModelSpec:
         width=card.architecture.width,
         precision=precision,
         chd_threshold=card.chd_threshold,
+        members=chosen,
     )
 
 
-def weights_path(spec: ModelSpec) -> Path:
-    """Return the path of the checkpoint on this machine. Not for a model with weights from a seed.
+def ensemble_digest(digests: Sequence[str]) -> str:
+    """Return one digest for the weights that score together.
+
+    Args:
+        digests: SHA-256 of each member's weights, as 64 hexadecimal digits, in the order of the card.
+
+    Returns:
+        The only digest, or the SHA-256 of the digests joined by line feeds.
+    """
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def weights_path(spec: ModelSpec, place: int = 0) -> Path:
+    """Return the path of a checkpoint on this machine. Not for a model with weights from a seed.
 
     Weights of a package on S3 are fetched into this machine's cache if they are not there yet.
+
+    Args:
+        spec: The model.
+        place: Which of `spec.members`, from 0.
 
     Raises:
         WeightsError: The package does not hold the weights.
@@ -113,20 +154,24 @@ def weights_path(spec: ModelSpec) -> Path:
     if spec.weights != BUNDLED:
         return Path(spec.weights)
     package = find_package(spec.package)
-    return package.weights_path(_only_file(package, spec.card))
+    return package.weights_path(spec.card.weights_files[spec.members[place]])
 
 
-def refuse_replaced_weights(spec: ModelSpec) -> None:
+def refuse_replaced_weights(spec: ModelSpec, place: int = 0) -> None:
     """Raise an error unless this machine's checkpoint is the one that `spec` was resolved from.
 
     Call it after loading: a worker that starts in the middle of a run would otherwise score with whatever lies at the
     path by then.
 
+    Args:
+        spec: The model.
+        place: Which of `spec.members`, from 0.
+
     Raises:
         RunFault: The file was replaced, or differs on this node.
     """
-    path = weights_path(spec)
-    if file_digest(path) != spec.weights_digest:
+    path = weights_path(spec, place)
+    if file_digest(path) != spec.member_digests[place]:
         raise RunFault(
             f"the weights {path} are not those that this run began with: the file was replaced, or another one lies "
             "there on this node. Put the first back to resume this run, or begin another with the new one"
@@ -139,16 +184,42 @@ def seed_of(weights: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _resolve_weights(package: ModelPackage, card: ModelCard, weights: str) -> tuple[str, str]:
+def _chosen_members(
+    package: ModelPackage, card: ModelCard, weights: str, members: int | Literal["all"]
+) -> tuple[int, ...]:
+    """Return the places of the weights that score. Weights that are not the package's are one member."""
+    n = len(card.weights_files) if weights == BUNDLED else 1
+    if members == ALL_MEMBERS:
+        return tuple(range(max(1, n)))
+    if weights != BUNDLED:
+        raise ConfigError(
+            f"model.members is {members}, but model.weights names weights that are not the package's; remove one of "
+            "the two"
+        )
+    if not 0 <= members < n:
+        raise ConfigError(
+            f"model.members is {members}, and model {package.location} has the weights of {n} members, counted from 0; "
+            "give one of them, or 'all'"
+        )
+    return (members,)
+
+
+def _resolve_weights(package: ModelPackage, card: ModelCard, weights: str, members: tuple[int, ...]) -> tuple[str, str]:
     """Return the `weights` and the `weights_digest` of a spec."""
     if seed_of(weights) is not None:
         return weights, hashlib.sha256(weights.encode()).hexdigest()
     if weights == BUNDLED:
-        file = _only_file(package, card)
-        path = checked_weights_path(package, file)
-        if "/" in package.location:  # the bundled checkpoints are known to be sound
-            refuse_no_checkpoint(path)
-        return BUNDLED, file.sha256
+        if not card.weights_files:
+            raise WeightsError(
+                f"the package of model {package.location} holds no weights ({card.limitations}) Set model.weights to "
+                "the path of a checkpoint of yours, or to seed:0 (pseudo-random weights, to try things out)"
+            )
+        files = [card.weights_files[member] for member in members]
+        for file in files:
+            path = checked_weights_path(package, file)
+            if "/" in package.location:  # the bundled checkpoints are known to be sound
+                refuse_no_checkpoint(path)
+        return BUNDLED, ensemble_digest([file.sha256 for file in files])
     path = Path(weights).expanduser()
     if weights.startswith("seed:"):
         raise ConfigError(
@@ -162,22 +233,6 @@ def _resolve_weights(package: ModelPackage, card: ModelCard, weights: str) -> tu
     digest = file_digest(path)
     refuse_no_checkpoint(path)
     return str(path.resolve()), digest
-
-
-def _only_file(package: ModelPackage, card: ModelCard) -> WeightsFile:
-    match card.weights_files:
-        case []:
-            raise WeightsError(
-                f"the package of model {package.location} holds no weights ({card.limitations}) Set model.weights to "
-                "the path of a checkpoint of yours, or to seed:0 (pseudo-random weights, to try things out)"
-            )
-        case [file]:
-            return file
-        case files:
-            raise WeightsError(
-                f"model {package.location} has weights of {len(files)} folds, and this version scores with one; set "
-                "model.weights to the path of one fold's file"
-            )
 
 
 def _refuse_unknown(what: str, identifier: str, known: tuple[str, ...], package: ModelPackage) -> None:

@@ -106,7 +106,7 @@ class PrivateRunRecord(RunRecord):
 _PUBLIC_CONFIG: dict[str, Any] = {
     "version": True,
     "input": {"layout", "frames", "region", "label_map", "simulated"},
-    "model": {"name", "precision", "batch_size"},
+    "model": {"name", "members", "precision", "batch_size"},
     "shards": True,
     "cluster": True,
     "limits": True,

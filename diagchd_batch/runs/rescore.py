@@ -174,7 +174,8 @@ def _model(config: JobConfig, identity: Identity) -> Any:
     """Return the run's model. Raise RunFault if this program, with these weights, would not score as the run did."""
     from diagchd_batch.model.spec import resolve_model
 
-    spec = resolve_model(config.model.name, config.model.weights, config.model.precision)
+    model = config.model
+    spec = resolve_model(model.name, model.weights, model.precision, model.members)
     fields = fingerprint_fields(spec, config.input, config.limits)
     if found := differences(current_form(identity.fields), fields):
         shown = "; ".join(f"{name}: {old} in the run, {new} here" for name, (old, new) in found.items())

@@ -118,6 +118,27 @@ _MEASURES = (
         )
         for value, name in enumerate(CLASSES)
     ],
+    Column(
+        "chd_probability_sd",
+        _NUMBER,
+        "standard deviation of the probabilities of an ensemble's members, whose mean is `chd_probability`; the "
+        "divisor is the number of members",
+        Presence.WHERE_KNOWN,
+        minimum=0,
+        maximum=1,
+        since=3,
+        null_when="failed rows, and models with one member",
+    ),
+    Column(
+        "mask_disagreement",
+        _NUMBER,
+        "of the pixels that any member of an ensemble calls septum or heart, the share on which their classes differ",
+        Presence.WHERE_KNOWN,
+        minimum=0,
+        maximum=1,
+        since=3,
+        null_when="failed rows, and models with one member",
+    ),
     Column("quality_flags", pa.list_(_TEXT), "heuristic warnings about the predicted mask and the probability"),
     Column(
         "source_height", _COUNT, "height of the frame as it was read", unit="source pixels", repeats=True, minimum=1

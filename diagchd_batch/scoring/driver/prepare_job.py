@@ -47,7 +47,8 @@ def model_of(config: JobConfig) -> ModelSpec:
     Raises:
         WeightsError: The weights cannot be read or do not fit the model.
     """
-    return resolve_model(config.model.name, config.model.weights, config.model.precision)
+    model = config.model
+    return resolve_model(model.name, model.weights, model.precision, model.members)
 
 
 def requested_run(

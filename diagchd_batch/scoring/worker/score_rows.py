@@ -54,6 +54,8 @@ def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_thresho
         "chd_probability": probability,
         "chd_call": probability >= chd_threshold,
         **{f"{name}_px": int(count) for name, count in zip(CLASSES, pixels, strict=True)},
+        "chd_probability_sd": _value(prediction.chd_probability_sd_b_f32, slot),
+        "mask_disagreement": _value(prediction.mask_disagreement_b_f32, slot),
         "quality_flags": list(quality_flags(label_map, probability)),
         "source_height": frame.decoded.source_height,
         "source_width": frame.decoded.source_width,
@@ -80,6 +82,10 @@ def _identity(frame: FrameInput) -> Row:
     }
 
 
+def _value(values_b: np.ndarray | None, slot: int) -> float | None:
+    return None if values_b is None else float(values_b[slot])
+
+
 def _calibration(metadata: FrameMetadata) -> RegionCalibration:
     status = metadata.spacing_status or SpacingStatus.NOT_IN_FORMAT
     return RegionCalibration(metadata.pixel_height_mm, metadata.pixel_width_mm, SpacingStatus(status), metadata.sector)
@@ -100,14 +106,13 @@ def _comparison(
     """Compare the predicted mask with the reference mask: areas in grid pixels, distances in source pixels and mm."""
     assert frame.decoded is not None
     label_map = prediction.label_maps_bhw_u8[slot]
-    losses, dices = prediction.seg_loss_b_f32, prediction.soft_dice_b_f32
     source_pixels_per_grid_pixel = frame.decoded.region.source_pixels_per_grid_pixel(*label_map.shape)
     grid_pixel_mm = spacing.grid_pixel_mm
     if not lies_in_calibrated_region(_calibration(frame.decoded.metadata), frame.decoded.region, reference):
         grid_pixel_mm = None
     row: Row = {
-        "seg_loss": None if losses is None else float(losses[slot]),
-        "soft_dice": None if dices is None else float(dices[slot]),
+        "seg_loss": _value(prediction.seg_loss_b_f32, slot),
+        "soft_dice": _value(prediction.soft_dice_b_f32, slot),
         "reference_png": encode_mask(reference),
     }
     predicted_areas = {name: label_map == value for value, name in enumerate(CLASSES)}

@@ -5,7 +5,7 @@ graph is rewritten by oneDNN, which uses AMX if the processor has it. On a GPU t
 bfloat16 is Keras's mixed precision.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -14,8 +14,7 @@ from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from diagchd_batch.errors import UsageError
-from diagchd_batch.model.losses import segmentation_loss, soft_dice
-from diagchd_batch.model.network import CLASSES, build_network_from_card
+from diagchd_batch.model.network import build_network_from_card
 from diagchd_batch.model.pinned_settings import check_keras
 from diagchd_batch.model.runtimes.interface import Prediction, Run
 from diagchd_batch.model.runtimes.tensorflow.inference import (
@@ -23,7 +22,12 @@ from diagchd_batch.model.runtimes.tensorflow.inference import (
     CpuFloat32Builder,
     FoldedBuilder,
     build_inference_network,
-    classifier_matrix,
+)
+from diagchd_batch.model.runtimes.tensorflow.outputs import (
+    REFERENCE_FIELDS,
+    MemberHeads,
+    output_fields,
+    score_function,
 )
 from diagchd_batch.model.spec import ModelSpec, refuse_replaced_weights, seed_of, weights_path
 from diagchd_batch.model.weights.checkpoints import fill_from_seed, load_checkpoint
@@ -49,14 +53,17 @@ def compile_model(spec: ModelSpec, batch_size: int, intra_op_threads: int | None
     """
     check_keras()
     _configure_tensorflow(intra_op_threads)
-    network = load_network(spec)
-    if tf.config.list_physical_devices("GPU"):
-        return XlaNetwork(network, spec, batch_size)
-    return FrozenNetwork(network, spec, batch_size)
+    kind = XlaNetwork if tf.config.list_physical_devices("GPU") else FrozenNetwork
+    run: Run = kind([load_network(spec, place) for place in range(len(spec.members))], spec, batch_size)
+    return run
 
 
-def load_network(spec: ModelSpec) -> keras.Model:
-    """Return the Keras model of `spec` with its weights, in float32.
+def load_network(spec: ModelSpec, place: int = 0) -> keras.Model:
+    """Return the Keras model of one member of `spec` with its weights, in float32.
+
+    Args:
+        spec: The model.
+        place: Which of `spec.members`, from 0.
 
     Raises:
         WeightsError: The checkpoint does not fit the network.
@@ -65,8 +72,8 @@ def load_network(spec: ModelSpec) -> keras.Model:
     network = build_network_from_card(spec.card, spec.height, spec.width)
     seed = seed_of(spec.weights)
     if seed is None:
-        load_checkpoint(network, weights_path(spec))
-        refuse_replaced_weights(spec)
+        load_checkpoint(network, weights_path(spec, place))
+        refuse_replaced_weights(spec, place)
     else:
         fill_from_seed(network, seed)
     return network
@@ -75,10 +82,11 @@ def load_network(spec: ModelSpec) -> keras.Model:
 class FrozenNetwork:
     """A `Run` for the CPU: a graph whose weights are constants, in a session of its own."""
 
-    def __init__(self, network: keras.Model, spec: ModelSpec, batch_size: int) -> None:
-        """Compile `network` (from `load_network`), in the precision of `spec`."""
+    def __init__(self, networks: Sequence[keras.Model], spec: ModelSpec, batch_size: int) -> None:
+        """Compile the members' networks (from `load_network`), in the precision of `spec`."""
         builder = CpuFloat32Builder if spec.precision == "float32" else CpuBuilder
-        score = _score_function(build_inference_network(spec.card, network, builder), network)
+        members = [MemberHeads(build_inference_network(spec.card, each, builder), each) for each in networks]
+        score = score_function(members, view_features=spec.gives_view_features)
         # Without autograph: there is no control flow to translate, and looking for it takes half a second.
         traced = tf.function(score, autograph=False)
         frozen = convert_variables_to_constants_v2(traced.get_concrete_function(*_signature(spec, batch_size)))
@@ -93,25 +101,33 @@ class FrozenNetwork:
         self._session = tf.compat.v1.Session(graph=frozen.graph, config=options)
         self._images, self._reference = (tensor.name for tensor in frozen.inputs)
         self._outputs = [tensor.name for tensor in frozen.outputs]
+        self._fields = output_fields(len(members), view_features=spec.gives_view_features)
         self.devices: Sequence[str] = _device_names("CPU")
 
     def __call__(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
         """See `Run.__call__`."""
         if reference_bhw_u8 is None:
-            return Prediction(*self._session.run(self._outputs[:2], {self._images: images_bhwc_u8}))
-        inputs = {self._images: images_bhwc_u8, self._reference: reference_bhw_u8}
-        return Prediction(*self._session.run(self._outputs, inputs))
+            wanted = self._outputs[: -len(REFERENCE_FIELDS)]
+            arrays = self._session.run(wanted, {self._images: images_bhwc_u8})
+        else:
+            inputs = {self._images: images_bhwc_u8, self._reference: reference_bhw_u8}
+            arrays = self._session.run(self._outputs, inputs)
+        return Prediction(**dict(zip(self._fields, arrays, strict=False)))  # without a reference the last are absent
 
 
 class XlaNetwork:
     """A `Run` for GPUs. It also works on a CPU, but slowly."""
 
-    def __init__(self, network: keras.Model, spec: ModelSpec, batch_size: int) -> None:
-        """Compile `network` (from `load_network`), in the precision of `spec`."""
-        dtype_policy = "mixed_bfloat16" if spec.precision == "bfloat16" else "float32"
-        score = _score_function(build_inference_network(spec.card, network, FoldedBuilder, dtype_policy), network)
+    def __init__(self, networks: Sequence[keras.Model], spec: ModelSpec, batch_size: int) -> None:
+        """Compile the members' networks (from `load_network`), in the precision of `spec`."""
+        policy = "mixed_bfloat16" if spec.precision == "bfloat16" else "float32"
+        members = [
+            MemberHeads(build_inference_network(spec.card, each, FoldedBuilder, policy), each) for each in networks
+        ]
+        score = score_function(members, view_features=spec.gives_view_features)
         images, reference = _signature(spec, batch_size)
         self._plain = tf.function(score, jit_compile=True).get_concrete_function(images)
+        self._fields = output_fields(len(members), view_features=spec.gives_view_features)
         self._with_reference = tf.function(score, jit_compile=True).get_concrete_function(images, reference)
         self.devices: Sequence[str] = _device_names("GPU") or _device_names("CPU")
 
@@ -121,7 +137,8 @@ class XlaNetwork:
             outputs = self._plain(tf.constant(images_bhwc_u8))
         else:
             outputs = self._with_reference(tf.constant(images_bhwc_u8), tf.constant(reference_bhw_u8))
-        return Prediction(*(output.numpy() for output in outputs))
+        arrays = (output.numpy() for output in outputs)
+        return Prediction(**dict(zip(self._fields, arrays, strict=False)))  # without a reference the last are absent
 
 
 def _configure_tensorflow(intra_op_threads: int | None) -> None:
@@ -147,30 +164,6 @@ def _signature(spec: ModelSpec, batch_size: int) -> tuple[tf.TensorSpec, tf.Tens
     """Return the types of the images and of the reference label maps."""
     grid = (batch_size, spec.height, spec.width)
     return tf.TensorSpec((*grid, 3), tf.uint8), tf.TensorSpec(grid, tf.uint8)
-
-
-def _score_function(folded: keras.Model, network: keras.Model) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """Return the function to compile: from uint8 images to the fields of `Prediction`, in their order.
-
-    It returns two tensors without a reference and four with one. The operations after the convolutions are cheap, and
-    they decide calls and losses, so they are computed in float64: no bfloat16 rewrite changes them, and the order of a
-    sum does not show in the float32 results.
-    """
-    matrix, bias = classifier_matrix(network)
-
-    def score(images: tf.Tensor, reference: tf.Tensor | None = None) -> tuple[tf.Tensor, ...]:
-        logits, features = folded(tf.cast(images, tf.float32) / 255, training=False)
-        label_maps = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
-        pooled = tf.reduce_mean(tf.cast(features, tf.float64), axis=(1, 2))
-        probability = tf.cast(tf.nn.softmax(tf.matmul(pooled, matrix) + bias)[:, 1], tf.float32)
-        if reference is None:
-            return label_maps, probability
-        probabilities = tf.nn.softmax(tf.cast(logits, tf.float64))
-        targets = tf.one_hot(tf.cast(reference, tf.int32), CLASSES, dtype=tf.float64)
-        loss, dice = segmentation_loss(targets, probabilities), soft_dice(targets, probabilities)
-        return label_maps, probability, tf.cast(loss, tf.float32), tf.cast(dice, tf.float32)
-
-    return score
 
 
 def _device_names(device_type: str) -> list[str]:

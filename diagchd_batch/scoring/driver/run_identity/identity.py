@@ -22,6 +22,9 @@ REGION_FIELD = "region"
 """The name of `input.region` among the fingerprint fields. A run that scored whole frames has no such field."""
 WHOLE_FRAME = "whole"
 
+MEMBERS_FIELD = "member_digests"
+"""The name of the digests of an ensemble's weights among the fingerprint fields."""
+
 MANIFEST_FIELD = "manifest_sha256"
 """The name of the manifest's digest among the input fields."""
 
@@ -87,6 +90,8 @@ def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: Limi
     }
     if input_config.region != WHOLE_FRAME:  # the runs before the key existed, which scored whole frames, lack the field
         fields[REGION_FIELD] = input_config.region
+    if len(model.members) > 1:  # the runs of one member, which are all that existed before ensembles, lack the field
+        fields[MEMBERS_FIELD] = list(model.member_digests)
     return fields
 
 

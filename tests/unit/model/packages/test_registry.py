@@ -124,7 +124,7 @@ SHA256 = "0" * 64
         (
             {"weights": [{"file": f"weights/fold-{n}.h5", "sha256": SHA256, "size_bytes": 1} for n in (0, 1)]},
             WeightsError,
-            "has weights of 2 folds",
+            r"the weights weights/fold-0\.h5 of model .* are not those of its card",
         ),
         ({"weights": {"file": "../other/weights.h5", "sha256": SHA256, "size_bytes": 1}}, ConfigError, "relative path"),
         ({"weights": {"file": "/etc/passwd", "sha256": SHA256, "size_bytes": 1}}, ConfigError, "relative path"),
