@@ -298,8 +298,12 @@ def linearised_standard_error(totals: np.ndarray, statistic: TotalsStatistic) ->
         return None
     total = totals.sum(axis=0)
     steps = np.diag(np.maximum(np.abs(total), 1.0) * _STEP)
-    above, below = statistic(total + steps), statistic(total - steps)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a step may leave the range of a total that is 0
+        above, below = statistic(total + steps), statistic(total - steps)
     gradient = (above - below) / (2 * np.diag(steps))
+    # A total that is 0 in every subject cannot vary. A step below it may leave the range, as a count below 0 does.
+    absent = ~np.any(totals != 0, axis=0)
+    gradient[absent] = above[absent] = below[absent] = 0.0
     if np.isnan(gradient).any():
         return None
     rounding = _ROUNDING * np.maximum(np.maximum(np.abs(above), np.abs(below)), 1.0) / (2 * np.diag(steps))

@@ -19,8 +19,8 @@ FEW_REPEATS = "few_subjects_repeat"
 
 _OF_INTERVALS = ("se", "ci_low", "ci_high", "ci_method", "resamples", "seed")
 _OF_TESTS = ("test", "statistic", "df1", "df2", "p", "p_adjusted", "conclusion", "margin")
-_EXACT = ("clopper_pearson", "korn_graubard")
-"""Intervals with `evaluation.proportion_interval: exact`, of independent and of repeated subjects."""
+_EXACT = ("clopper_pearson", "clopper_pearson_effective_n", "korn_graubard")
+"""Intervals with `evaluation.proportion_interval: exact`. The last one is the former name of the second."""
 _PARTS_OF_ALL = (("sensitivity", "specificity"), ("ppv", "npv"))
 """Rates whose denominators divide all studies."""
 

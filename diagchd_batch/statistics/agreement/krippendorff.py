@@ -98,7 +98,7 @@ def krippendorff_alpha(
         return estimate
     return Estimate(
         value,
-        _standard_error(counts, values, level, value),
+        _standard_error(counts, values, level),
         estimate.low,
         estimate.high,
         n,
@@ -158,8 +158,11 @@ def _distance(values: np.ndarray, level: Level) -> np.ndarray:
     return np.divide(values[:, np.newaxis] - values, sums, out=np.zeros(sums.shape), where=sums > 0) ** 2
 
 
-def _standard_error(counts: np.ndarray, values: np.ndarray, level: Level, alpha: float) -> float:
-    """Gwet's linearised standard error, with agreement weights 1 − distance / largest distance."""
+def _standard_error(counts: np.ndarray, values: np.ndarray, level: Level) -> float:
+    """Return Gwet's linearised standard error, as his R package irrCAC computes it.
+
+    The agreement weights are 1 − distance / largest distance.
+    """
     n, n_ratings = len(counts), counts.sum(axis=1)
     mean_ratings = n_ratings.mean()
     if level in ("ordinal", "interval"):
@@ -173,7 +176,8 @@ def _standard_error(counts: np.ndarray, values: np.ndarray, level: Level, alpha:
     of_units = np.sum(counts * (counts @ weights - 1), axis=1) / (mean_ratings * (n_ratings - 1))
     excess = (n_ratings - mean_ratings) / mean_ratings
     correction = 1 / n_ratings.sum()
-    agreement = (of_units - of_units.mean() * excess) * (1 - correction) + correction
+    uncorrected = (of_units.mean() - expected) / (1 - expected)  # alpha without its small-sample correction
+    agreement = of_units - (of_units.mean() * (1 - correction) + correction) * excess
     chance = counts @ weights @ shares / mean_ratings - expected * excess
-    by_unit = (agreement - expected - 2 * (1 - alpha) * (chance - expected)) / (1 - expected)
-    return float(np.sqrt(np.sum((by_unit - alpha) ** 2) / (n * (n - 1))))
+    by_unit = (agreement - expected - 2 * (1 - uncorrected) * (chance - expected)) / (1 - expected)
+    return float(np.sqrt(np.sum((by_unit - uncorrected) ** 2) / (n * (n - 1))))

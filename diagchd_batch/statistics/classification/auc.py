@@ -30,12 +30,12 @@ def delong_interval(
     score: ArrayLike,
     subjects: ArrayLike | None = None,
     level: float = 0.95,
-    scale: Literal["linear", "logit"] = "linear",
+    scale: Literal["linear", "logit", "score"] = "linear",
 ) -> Estimate:
     """Return the area under the ROC curve with DeLong's interval, limited to [0, 1].
 
     Where DeLong's variance is 0 or does not exist (AUC of 0 or 1, all scores tied, one unit of a class), the interval
-    is Newcombe's (method `newcombe_mann_whitney`), which keeps a width.
+    is Newcombe's method 5 (method `newcombe_mann_whitney`), which keeps a width.
 
     Args:
         truth: One 0 or 1 a unit; units with a missing value are left out.
@@ -45,7 +45,10 @@ def delong_interval(
         level: Confidence level, between 0 and 1.
         scale: `linear` is DeLong's own interval. `logit` (method `delong_logit`) uses DeLong's standard error on the
             logit scale; it covers better in small cohorts and near 1 (Perme & Manevski 2019, Stat Methods Med Res
-            28:3755).
+            28:3755). `score` (method `newcombe_delong`) covers best where few subjects of a class are misordered, as
+            at a low prevalence: Newcombe's limits, with Student's quantile on the subjects of the smaller class, and
+            with a variance between the one that his method assumes and DeLong's. DeLong's gets the weight w / (w + 1),
+            where w is the number of subjects of the smaller class × (1 − AUC).
 
     Returns:
         The estimate. Null with `no_units` or `one_class`.
@@ -57,8 +60,8 @@ def delong_interval(
     21:1389; clusters: Obuchowski (1997), Biometrics 53:567; Newcombe (2006), Stat Med 25:559, method 5.
     """
     z = normal_quantile(level)
-    if scale not in ("linear", "logit"):
-        raise StatisticsError(f"unknown scale {scale!r}: use 'linear' or 'logit'")
+    if scale not in ("linear", "logit", "score"):
+        raise StatisticsError(f"unknown scale {scale!r}: use 'linear', 'logit' or 'score'")
     truth, score = as_binary(truth, "truth"), as_column(score, "score")
     known = complete(truth, score)
     n = int(known.sum())
@@ -69,12 +72,15 @@ def delong_interval(
     parts = _components(truth[known] == 1, score[known])
     n_subjects = int(subjects.max()) + 1
     variance = _covariance(parts, parts, subjects)
+    # Correlated units carry less information than their number suggests.
+    n_positive, n_negative = (count_subjects(subjects[units]) for units in (parts.positive, ~parts.positive))
     if variance is None or variance <= 1e-15:
-        n_positive = int(parts.positive.sum())
-        if n_subjects < n:  # correlated units carry less information than their number suggests
-            n_positive, n = (count_subjects(subjects[units]) for units in (parts.positive, slice(None)))
-        low, high = _newcombe_limits(parts.auc, n_positive, n - n_positive, z)
-        return Estimate(parts.auc, None, low, high, len(truth[known]), "newcombe_mann_whitney", n_subjects=n_subjects)
+        low, high = _newcombe_limits(parts.auc, n_positive, n_negative, z)
+        return Estimate(parts.auc, None, low, high, n, "newcombe_mann_whitney", n_subjects=n_subjects)
+    if scale == "score":
+        low, high = _newcombe_delong_limits(parts.auc, variance, n_positive, n_negative, level)
+        method = "newcombe_delong_clustered" if n_subjects < n else "newcombe_delong"
+        return Estimate(parts.auc, math.sqrt(variance), low, high, n, method, n_subjects=n_subjects)
     se = math.sqrt(variance)
     method = "delong_clustered" if n_subjects < n else "delong"
     if scale == "logit":
@@ -262,15 +268,36 @@ def _covariance(a: _Components, b: _Components, subjects: np.ndarray) -> float |
     return variance + n_subjects / (n_subjects - 1) * float(crossed)
 
 
+def _newcombe_delong_limits(
+    auc: float, variance: float, n_positive: int, n_negative: int, level: float
+) -> tuple[float, float]:
+    """Return Newcombe's limits with a variance that moves from Hanley and McNeil's to DeLong's as evidence grows.
+
+    DeLong's variance comes from the misordered pairs, so it is far too small where chance left few of them. The
+    variance that Newcombe's method assumes does not depend on them, but is wrong for scores of unequal spread.
+    """
+    smaller = min(n_positive, n_negative)
+    evidence = smaller * min(auc, 1 - auc)
+    weight = evidence / (evidence + 1)
+    assumed = _hanley_mcneil_variance(auc, n_positive, n_negative)
+    factor = weight * variance / assumed + 1 - weight if assumed > 0 else 1.0
+    quantile = float(stats.t.ppf((1 + level) / 2, max(smaller - 1, 1)))
+    return _newcombe_limits(auc, n_positive, n_negative, quantile * math.sqrt(factor))
+
+
+def _hanley_mcneil_variance(theta: float, n_positive: int, n_negative: int) -> float:
+    """Return Hanley and McNeil's (1982) variance of an AUC of θ, with Newcombe's mean of the two class sizes."""
+    effective = (n_positive + n_negative) / 2 - 1
+    spread = 1 + effective * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+    return theta * (1 - theta) * spread / (n_positive * n_negative)
+
+
 def _newcombe_limits(auc: float, n_positive: int, n_negative: int, z: float) -> tuple[float, float]:
     """Return the limits where |auc − θ| = z · se(θ): Newcombe (2006), method 5, with Hanley & McNeil's variance."""
     n_positive, n_negative = max(n_positive, 1), max(n_negative, 1)
-    effective = (n_positive + n_negative) / 2 - 1
 
     def excess(theta: float) -> float:
-        spread = 1 + effective * ((1 - theta) / (2 - theta) + theta / (1 + theta))
-        variance = theta * (1 - theta) * spread / (n_positive * n_negative)
-        return (auc - theta) ** 2 - z**2 * variance
+        return (auc - theta) ** 2 - z**2 * _hanley_mcneil_variance(theta, n_positive, n_negative)
 
     margin = 1e-12  # at an AUC of exactly 0 or 1 the end itself is a root, but it is not the limit
     low = 0.0 if auc <= 0 else optimize.brentq(excess, 0.0, min(auc, 1 - margin))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from diagchd_batch.statistics.classification.proportions import IntervalMethod
+from diagchd_batch.statistics.classification.proportions import IntervalMethod, proportion
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.inputs import check_level
 from diagchd_batch.statistics.randomisation import sign_flip_test
@@ -24,7 +24,8 @@ def clustered_proportion(
     The effective number of units is p (1 − p) / v, where v is the linearised variance over subjects. It is at most the
     number of units, and it is the number of subjects if all units agree (v = 0). Student's quantile on S − 1 degrees
     of freedom replaces the normal one. Both enter Wilson's formula (`wilson_effective_n`) or, for `exact`, Clopper and
-    Pearson's (`korn_graubard`).
+    Pearson's (`clopper_pearson_effective_n`). Korn and Graubard also multiply the effective number by a ratio of two
+    quantiles; this function puts Student's quantile into the formula instead.
 
     Args:
         successes: Array of shape (n_subjects,): successes among the subject's units.
@@ -35,8 +36,8 @@ def clustered_proportion(
     Returns:
         The estimate. Null with `zero_denominator` or `too_few_subjects`.
 
-    Source: Korn & Graubard (1998), Survey Methodology 24:193; Wilson's form: Dean & Pagano (2015), J Surv Stat
-    Methodol 3:484.
+    Source: effective number: Korn & Graubard (1998), Survey Methodology 24:193; Wilson's form: Dean & Pagano (2015), J
+    Surv Stat Methodol 3:484.
     """
     check_level(level)
     successes, units = successes[units > 0], units[units > 0]
@@ -51,11 +52,32 @@ def clustered_proportion(
     quantile = _quantile(level, n_subjects)
     if method == "exact":
         low, high = _clopper_pearson(k / n, effective, float(2 * stats.norm.sf(quantile)))
-        name = "korn_graubard"
+        name = "clopper_pearson_effective_n"
     else:
         low, high = _wilson(k / n, effective, quantile)
         name = "wilson_effective_n"
     return Estimate(k / n, math.sqrt(variance) or None, low, high, n, method=name, **counts)
+
+
+def proportion_of_subjects(
+    successes: np.ndarray, units: np.ndarray, method: IntervalMethod = "wilson", level: float = 0.95
+) -> Estimate:
+    """Return a proportion of units, as clustered data only if a subject has several of the units that it is taken over.
+
+    Repeat scans of healthy subjects do not make the diseased ones dependent on each other.
+
+    Args:
+        successes: Array of shape (n_subjects,): successes among the subject's units.
+        units: Array of shape (n_subjects,): number of the subject's units.
+        method: As in `proportion_interval`.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        The estimate, as `proportion` or `clustered_proportion` returns it.
+    """
+    if units.max(initial=0) > 1:
+        return clustered_proportion(successes, units, method, level)
+    return proportion(int(successes.sum()), int(units.sum()), method, level)
 
 
 def clustered_paired_proportions(

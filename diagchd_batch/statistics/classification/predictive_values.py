@@ -16,7 +16,7 @@ from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics.classification.confusion import Confusion
 from diagchd_batch.statistics.classification.proportions import normal_quantile
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
-from diagchd_batch.statistics.inputs import as_binary, complete, subject_codes
+from diagchd_batch.statistics.inputs import as_binary, complete, count_subjects, subject_codes
 from diagchd_batch.statistics.resampling import (
     linearised_estimate,
     totals_by_subject,
@@ -41,8 +41,8 @@ def paired_predictive_values(
 ) -> PairedPredictiveValues:
     """Compare the predictive values of two tests that were applied to the same units.
 
-    With one unit a subject the test is the weighted generalised score test (chi-squared, 1 df). With several units a
-    subject the scores are summed within subjects. The interval is Student's with the linearised variance over
+    The test is the weighted generalised score test (chi-squared, 1 df). If a subject has several units that one of the
+    tests calls, the scores are summed within subjects. The interval is Student's with the linearised variance over
     subjects. Sign flips and exchanges within subjects reject too often here (docs/statistics.md).
 
     Args:
@@ -92,7 +92,8 @@ def _compare(right: np.ndarray, a: np.ndarray, b: np.ndarray, subjects: np.ndarr
     interval = linearised_estimate(totals, _difference, n=n, level=level, bounds=(-1.0, 1.0))
     pooled = (value_a * n_a + value_b * n_b) / (n_a + n_b)
     score = (totals[:, 0] - pooled * totals[:, 1]) / n_a - (totals[:, 2] - pooled * totals[:, 3]) / n_b
-    if n_subjects < n:
+    called = subjects[a | b]
+    if count_subjects(called) < len(called):  # a subject has two units with such a call
         test, variance = "clustered_generalised_score", float(score @ score) if n_subjects > 1 else 0.0
     else:
         shared = (np.sum(a & b & right) * (1 - pooled) ** 2 + np.sum(a & b & ~right) * pooled**2) / (n_a + n_b)

@@ -60,7 +60,7 @@ def proportion(k: int, n: int, method: IntervalMethod = "wilson", level: float =
     return Estimate(int(k) / int(n), None, low, high, int(n), method=name, numerator=int(k), denominator=int(n))
 
 
-def mcnemar_exact(b: int, c: int) -> float | None:
+def mcnemar_exact(b: int, c: int) -> float:
     """Return the two-sided exact McNemar p from the discordant counts.
 
     Args:
@@ -68,13 +68,11 @@ def mcnemar_exact(b: int, c: int) -> float | None:
         c: Number of units on which only the second call is right.
 
     Returns:
-        The p value, or None without a discordant pair: identical calls cannot be compared.
+        The p value. It is 1 without a discordant pair, as in other implementations.
 
     Source: McNemar (1947), Psychometrika 12:153, as a binomial test of b among b + c at 1/2.
     """
     b, c = _count(b, "b"), _count(c, "c")
-    if b + c == 0:
-        return None
     return float(mcnemar([[0, b], [c, 0]], exact=True).pvalue)
 
 

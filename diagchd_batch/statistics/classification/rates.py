@@ -1,25 +1,23 @@
 """Rates of calls against the reference standard, and the choice of interval and test for each of them.
 
-Independent units (one a subject) have closed forms. If any subject has several units they do not hold, and the
-effective number of units, the subject bootstrap, sign flips and exchanges within subjects replace them. `method` and
-`test` of the result name the choice.
+Independent units (one a subject) have closed forms. If any subject has several of the units that a rate is taken over,
+they do not hold, and the effective number of units, sign flips and exchanges within subjects replace them. `method`
+and `test` of the result name the choice.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from diagchd_batch.errors import StatisticsError
-from diagchd_batch.statistics.classification.clustered import clustered_paired_proportions, clustered_proportion
+from diagchd_batch.statistics.classification.clustered import clustered_paired_proportions, proportion_of_subjects
+from diagchd_batch.statistics.classification.combined_limits import combine_limits
 from diagchd_batch.statistics.classification.confusion import (
-    FN,
-    FP,
     PROPORTION_CELLS,
     RATES,
-    TN,
-    TP,
     Rate,
     confusion_cells,
     difference_bounds,
@@ -28,12 +26,10 @@ from diagchd_batch.statistics.classification.confusion import (
 from diagchd_batch.statistics.classification.predictive_values import paired_predictive_values
 from diagchd_batch.statistics.classification.proportions import (
     IntervalMethod,
-    normal_quantile,
     paired_proportions,
-    proportion,
 )
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
-from diagchd_batch.statistics.inputs import as_binary, complete, subject_codes
+from diagchd_batch.statistics.inputs import as_binary, complete, count_subjects, subject_codes
 from diagchd_batch.statistics.randomisation import exchange_test
 from diagchd_batch.statistics.resampling import (
     DEFAULT_RESAMPLES,
@@ -55,9 +51,9 @@ def estimate_rate(
 ) -> Estimate:
     """Return one rate, such as sensitivity, ppv, f1 or mcc, with its interval.
 
-    Independent units: Wilson or Clopper-Pearson for simple proportions, the log method for likelihood ratios, the
-    subject bootstrap for F1, MCC and balanced accuracy. Several units a subject: Wilson or Clopper-Pearson on the
-    effective number of units, and the subject bootstrap for the rest.
+    Simple proportions: Wilson or Clopper-Pearson, on the effective number of units where a subject has several of the
+    units that the rate is taken over. Balanced accuracy and likelihood ratios: limits combined from those of
+    sensitivity and specificity (`combine_limits`). F1 and MCC: subject bootstrap.
 
     Args:
         name: A name of `confusion.RATES`.
@@ -74,8 +70,6 @@ def estimate_rate(
 
     Raises:
         StatisticsError: The rate is unknown, or an argument cannot be taken.
-
-    Source of the likelihood ratios' interval: Simel, Samsa & Matchar (1991), J Clin Epidemiol 44:763.
     """
     _rate(name)
     truth, call = as_binary(truth, "truth"), as_binary(call, "call")
@@ -110,14 +104,12 @@ def rate_of_cells(
     rate, n = _rate(name), int(cells.sum())
     if n == 0:
         return Estimate.null(NullReason.NO_UNITS, n_subjects=0)
-    clustered = len(cells) < n
     if name in PROPORTION_CELLS:
         hits, units = (cells[:, columns].sum(axis=1) for columns in PROPORTION_CELLS[name])
-        if clustered:
-            return clustered_proportion(hits, units, method, level)
-        return proportion(int(hits.sum()), int(units.sum()), method, level)
-    if name in ("lr_positive", "lr_negative") and not clustered:
-        return _likelihood_ratio(name, cells.sum(axis=0), level)
+        estimate = proportion_of_subjects(hits, units, method, level)
+        return replace(estimate, n_subjects=int(np.count_nonzero(units))) if len(cells) < n else estimate
+    if name in ("balanced_accuracy", "lr_positive", "lr_negative"):
+        return combine_limits(name, cells, level)
     bounds = rate_bounds(name)
     return subject_interval(cells, rate, n=n, level=level, resamples=resamples, seed=seed, bounds=bounds)
 
@@ -169,7 +161,7 @@ def compare_rates(
         return pair.ppv if name == "ppv" else pair.npv
     if name in PROPORTION_CELLS:
         units = {"sensitivity": truth == 1, "specificity": truth == 0, "accuracy": np.full(n, True)}[name]
-        return _compare_correctness((a == truth)[units], (b == truth)[units], codes[units], codes.max() + 1 < n, level)
+        return _compare_correctness((a == truth)[units], (b == truth)[units], codes[units], level)
     options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
     return _compare_by_bootstrap(rate, truth, a, b, codes, bounds=difference_bounds(name), **options)
 
@@ -180,26 +172,8 @@ def _rate(name: str) -> Rate:
     return RATES[name]
 
 
-def _likelihood_ratio(name: str, counts: np.ndarray, level: float) -> Estimate:
-    """Return the likelihood ratio of independent units with the log method's interval."""
-    n = int(counts.sum())
-    value = float(RATES[name](counts))
-    if math.isnan(value):
-        return Estimate.null(NullReason.ZERO_DENOMINATOR, n)
-    hit, false = (counts[TP], counts[FP]) if name == "lr_positive" else (counts[FN], counts[TN])
-    if hit == 0:
-        return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE)
-    variance = 1 / hit - 1 / (counts[TP] + counts[FN]) + 1 / false - 1 / (counts[FP] + counts[TN])
-    factor = math.exp(normal_quantile(level) * math.sqrt(variance))
-    if factor == 1.0:
-        return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE)
-    return Estimate(value, None, value / factor, value * factor, n, method="log")
-
-
-def _compare_correctness(
-    right_a: np.ndarray, right_b: np.ndarray, codes: np.ndarray, clustered: bool, level: float
-) -> Comparison:
-    if not clustered:
+def _compare_correctness(right_a: np.ndarray, right_b: np.ndarray, codes: np.ndarray, level: float) -> Comparison:
+    if count_subjects(codes) == len(codes):  # no subject has two units that the rate is taken over
         return paired_proportions(
             int(np.sum(right_a & right_b)),
             int(np.sum(right_a & ~right_b)),

@@ -34,7 +34,7 @@ def estimate_score(
 ) -> Estimate:
     """Return the AUC, average precision or Brier score of a score, with its interval.
 
-    AUC: `delong_interval` on the logit scale, summed within subjects. Average precision and Brier score: subject
+    AUC: `delong_interval` with `scale="score"`, summed within subjects. Average precision and Brier score: subject
     bootstrap. Above `BOOTSTRAP_SUBJECTS_LIMIT` subjects average precision has the logit interval on the positive
     subjects, and the Brier score the linearised interval.
 
@@ -69,7 +69,7 @@ def estimate_score(
     if truth.min() == truth.max():
         return Estimate.null(NullReason.ONE_CLASS, n, n_subjects=n_subjects)
     if name == "auc":
-        return delong_interval(truth, score, codes, level, scale="logit")
+        return delong_interval(truth, score, codes, level, scale="score")
     statistic = average_precision_under_weights(truth == 1, score, codes)
     value = float(statistic(np.ones((1, n_subjects)))[0])
     if n_subjects > BOOTSTRAP_SUBJECTS_LIMIT:

@@ -8,7 +8,17 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from diagchd_batch.errors import StatisticsError
-from diagchd_batch.statistics.classification.confusion import RATES, confusion_cells, difference_bounds, rate_bounds
+from diagchd_batch.statistics.classification.confusion import (
+    FN,
+    FP,
+    PROPORTION_CELLS,
+    RATES,
+    TN,
+    TP,
+    confusion_cells,
+    difference_bounds,
+    rate_bounds,
+)
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.inputs import as_binary, as_reads, complete, subject_codes
 from diagchd_batch.statistics.multireader.random_readers import (
@@ -129,7 +139,8 @@ def readers_rate(
     if n_subjects == 1:
         return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=1)
     if random_readers:
-        result = one_sample(contributions(whole), contributions(whole - totals), level)
+        deleted = totals[_matters(name, totals)]
+        result = one_sample(contributions(whole), contributions(whole - deleted), level)
         return one_sample_estimate(value, result, n, n_subjects, rate_bounds(name))
     columns, mean = _of_columns(totals, lambda cells: contributions(cells).mean(axis=-1))
     return subject_interval(columns, mean, n=n, level=level, resamples=resamples, seed=seed, bounds=rate_bounds(name))
@@ -191,7 +202,8 @@ def model_versus_readers_rate(
     if n_subjects == 1:
         return Comparison.null(NullReason.TOO_FEW_SUBJECTS, n, **head)
     if random_readers:
-        result = one_sample(difference(whole), difference(whole - totals), level)
+        deleted = totals[_matters(name, totals)]
+        result = one_sample(difference(whole), difference(whole - deleted), level)
         if result == NullReason.ZERO_VARIANCE and np.array_equal(of_model, reads, equal_nan=True):
             result = NullReason.IDENTICAL_CALLS
         return one_sample_comparison(result, n, bound=difference_bounds(name)[1], **head)
@@ -223,6 +235,17 @@ def _reader_totals(truth: np.ndarray, reads: np.ndarray, codes: np.ndarray) -> n
     cells = np.concatenate([confusion_cells(truth, column) for column in reads.T], axis=1)
     totals = totals_by_subject(cells, codes)
     return totals.reshape(len(totals), reads.shape[1], 4)
+
+
+def _matters(name: str, totals: np.ndarray) -> np.ndarray:
+    """Return which subjects have a unit of the class that the rate is taken over, as in `random_readers`.
+
+    `totals` has the subjects first and the four cells last. Deleting another subject changes no sensitivity or
+    specificity. PPV and others are taken over all subjects, since whom a call concerns is not fixed.
+    """
+    cells = {of_class: PROPORTION_CELLS[of_class][1] for of_class in ("sensitivity", "specificity")}
+    counts = totals[..., cells.get(name, (TP, FP, FN, TN))]
+    return np.any(counts.reshape(len(totals), -1) > 0, axis=1)
 
 
 def _contributions(name: str, averaging: Averaging) -> Callable[[np.ndarray], np.ndarray]:

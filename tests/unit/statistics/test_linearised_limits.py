@@ -32,7 +32,7 @@ def test_a_rate_of_a_large_cohort_that_is_nearly_always_right(n_wrong: int) -> N
     cells[:n_wrong] = np.eye(4)[FN]
     for name in ("f1", "mcc", "balanced_accuracy"):
         estimate = rate_of_cells(name, cells)
-        if n_wrong == 0:
+        if n_wrong == 0 and name != "balanced_accuracy":  # limits combined from Wilson's keep a width
             assert (estimate.value, estimate.low) == (1.0, None), name
             assert estimate.null_reason == NullReason.ZERO_VARIANCE, name
         else:

@@ -93,8 +93,8 @@ def test_sign_flips_of_whole_numbers_equal_enumeration(differences: list[int]) -
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_sign_flips_of_single_units_are_mcnemar(b: int, c: int) -> None:
     differences = np.array([1.0] * b + [-1.0] * c + [0.0] * 5)
-    expected = mcnemar_exact(b, c)
-    assert sign_flip_test(differences) == (None if expected is None else pytest.approx(expected, abs=1e-12))
+    expected = pytest.approx(mcnemar_exact(b, c), abs=1e-12)
+    assert sign_flip_test(differences) == (expected if b + c else None)
 
 
 def test_sign_flips_of_other_numbers_are_drawn() -> None:
