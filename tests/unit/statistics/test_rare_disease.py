@@ -1,15 +1,17 @@
 """Intervals keep their width where few subjects are diseased, and only dependent units count as dependent."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from diagchd_batch.statistics.classification import compare_rates, estimate_rate, estimate_score, proportion_interval
 from diagchd_batch.statistics.classification.clustered import proportion_of_subjects
-from diagchd_batch.statistics.multireader.random_readers import readers_mean
+from diagchd_batch.statistics.multireader.random_readers import Measure, readers_mean
 from diagchd_batch.statistics.multireader.reader_groups import model_versus_readers_rate, readers_rate
 
 #: Two diseased fetuses of two mothers, both found, and three healthy ones of whom two share a mother.
-FIVE = {"truth": [1, 1, 0, 0, 0], "call": [1, 1, 0, 0, 1], "subjects": ["a", "b", "c", "c", "d"]}
+FIVE: dict[str, Any] = {"truth": [1, 1, 0, 0, 0], "call": [1, 1, 0, 0, 1], "subjects": ["a", "b", "c", "c", "d"]}
 
 
 def test_repeat_scans_of_healthy_subjects_do_not_make_the_diseased_dependent() -> None:
@@ -80,7 +82,8 @@ def test_both_analyses_of_the_readers_sensitivity_delete_the_same_subjects() -> 
     truth = np.repeat([1, 0], [12, 60])
     reads = np.where(rng.random((72, 4)) < 0.8, truth[:, None], 1 - truth[:, None]).astype(float)
     reads[rng.random((72, 4)) < 0.1] = np.nan
-    for rate in ("sensitivity", "specificity"):
+    rates: tuple[Measure, ...] = ("sensitivity", "specificity")
+    for rate in rates:
         one, other = readers_mean(truth, reads, rate), readers_rate(rate, truth, reads)
         assert other.value == pytest.approx(one.value, abs=1e-12)
         assert (other.se, other.low, other.high) == pytest.approx((one.se, one.low, one.high), rel=1e-12)
