@@ -293,6 +293,11 @@ def identity_file(run_id: str) -> str:
     return private_run(run_id) + "identity.json"
 
 
+def kept_digests_file(run_id: str) -> str:
+    """Return the key of the digests of the score files that a finished run has lost and that are made again."""
+    return private_run(run_id) + "kept_digests.json"
+
+
 def plan_head(run_id: str) -> str:
     """Return the key of the file that names the plan that won. It is created only if absent, after the plan's parts."""
     return private_run(run_id) + "plan.json"

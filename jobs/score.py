@@ -60,6 +60,7 @@ def main(load: Load = _load_from_file) -> int:
     selections.add_argument("--only", choices=["new"], dest="selection", help=argparse.SUPPRESS)
     selections.add_argument("--retry", choices=["failed"], dest="selection", help=argparse.SUPPRESS)
     parser.add_argument("--input-moved", action="store_true", help="the archive was moved to input.uri")
+    parser.add_argument("--accept-changed-shards", action="store_true", help="as for `submit`")
     parser.add_argument("--until", help="as for `submit`; a time of day is in the time zone of this process")
     with DriverLog() as run_log:
         # Only the intermixed parser accepts KEY=VALUE after an option.
@@ -88,7 +89,7 @@ def _run(arguments: argparse.Namespace, load: Load, run_log: DriverLog) -> int:
             request = RunRequest(
                 arguments.run_id, arguments.new_run, arguments.selection or "all", arguments.input_moved
             )
-            options = SubmitOptions(config, os.environ, sys.argv, request, until)
+            options = SubmitOptions(config, os.environ, sys.argv, request, until, arguments.accept_changed_shards)
             outcome = submit_on_joined_ray(options, MeasuredProgress(progress), run_log).outcome
     except (Exception, RunInterrupted) as error:
         if progress.fault(error):

@@ -52,6 +52,13 @@ def submit(
         str | None,
         typer.Option(help="Begin no shard that would not end by then: 06:00, 2026-11-24T06:00+01:00 or 7h30m."),
     ] = None,
+    accept_changed_shards: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changed-shards",
+            help="Take the scores of shards that a finished run had lost, although they differ from those before.",
+        ),
+    ] = False,
     address: AddressOption = None,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="On a cluster: print the submission's id and do not wait for the end.")
@@ -60,7 +67,8 @@ def submit(
 ) -> None:
     """Score a cohort and evaluate it: here, with a Ray of its own, or on a cluster.
 
-    The same command again resumes a run that was interrupted, or repeats the outcome of a finished one.
+    The same command again resumes a run that was interrupted, or repeats the outcome of a finished one. If files of a
+    finished run are missing or damaged, they are made again.
 
     Exit codes: 0 done, 1 failed (resumable), 2 usage or configuration, 3 done with failed inputs,
     4 fingerprint mismatch, 130/143 interrupted (resumable; a run on a cluster goes on without the client).
@@ -79,7 +87,7 @@ def submit(
     request = run_request(run_id, new_run, select, only, retry, input_moved)
     job = load_job(config, overrides, os.environ)
     say_caution(job)
-    options = SubmitOptions(job, os.environ, sys.argv[1:], request, deadline)
+    options = SubmitOptions(job, os.environ, sys.argv[1:], request, deadline, accept_changed_shards)
     if cluster:
         _submit_to_cluster(options, cluster, no_wait, as_json)
     else:

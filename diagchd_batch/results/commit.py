@@ -1,13 +1,22 @@
 """Commits a shard: one file, created only if absent, so that exactly one attempt wins."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import io
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagchd_batch.output_layout import identifying_values_file, shard_file, sources_file
+from diagchd_batch.errors import ItemError
+from diagchd_batch.output_layout import (
+    SOURCES_FILE,
+    identifying_values_file,
+    shard_file,
+    sources_file,
+    sources_prefix,
+)
 from diagchd_batch.results.columns import SOURCE_COLUMNS, SOURCES, parquet_options
 from diagchd_batch.storage import Store
 
@@ -45,6 +54,32 @@ def stored_sha256(store: Store, key: str) -> str:
     for start in range(0, size_bytes, _CHUNK_BYTES):
         digest.update(store.read_range(key, start, _CHUNK_BYTES))
     return digest.hexdigest()
+
+
+def recorded_digests(private: Store, run_id: str, shards: Collection[int]) -> dict[int, list[str]]:
+    """Return the digests that attempts recorded for the score files of shards.
+
+    Args:
+        private: The private tree.
+        run_id: The run.
+        shards: The numbers of the shards.
+
+    Returns:
+        Shard → the SHA-256 of each file that an attempt made, as 64 hex digits, each once. The list is empty if no
+        sources file of the shard can be read.
+    """
+    found: dict[int, list[str]] = {shard: [] for shard in shards}
+    for info in private.list(sources_prefix(run_id)):
+        match = SOURCES_FILE.fullmatch(info.key)
+        if match is None or int(match["shard"]) not in found:
+            continue
+        digests = found[int(match["shard"])]
+        with suppress(ItemError, pa.ArrowException):  # `verify` reports a damaged sources file
+            metadata = pq.read_schema(io.BytesIO(private.read(info.key))).metadata or {}
+            digest = metadata.get(SCORES_DIGEST_KEY, b"").decode()
+            if digest and digest not in digests:
+                digests.append(digest)
+    return found
 
 
 def record_sources(

@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
-from diagchd_batch.errors import RunFault, UsageError
+from diagchd_batch.errors import ItemError, RunFault, UsageError
 from diagchd_batch.output_layout import PREDICTIONS_FILE, SHARD_FILE
 from diagchd_batch.results.columns import PREDICTIONS, SCORES
 from diagchd_batch.storage import Store
@@ -22,6 +22,9 @@ RUN_ID = DeclaredColumn("run_id", pa.string(), "id of the run").field
 
 COMPARE_TO = DeclaredColumn("compare_to", pa.string(), "id of the first run, which run `run_id` is compared with").field
 """The column that a table of comparisons has besides, from the name of the directory below that of the run."""
+
+_END_BYTES = 64 << 10
+"""What is read of the end of a table in the hope that the footer is in it."""
 
 _FOOTER_END_BYTES = 8
 """A Parquet file ends with the length of its footer in four bytes, and four letters."""
@@ -193,6 +196,32 @@ def rows_of_study(storage: Store, key: str, study_id: str, columns: Sequence[str
         groups = [group for group in range(file.num_row_groups) if _may_have(file.metadata.row_group(group), study_id)]
         rows: list[dict[str, Any]] = file.read_row_groups(groups, columns=list(columns)).to_pylist()
     return [row for row in rows if row["study_id"] == study_id]
+
+
+def read_footer(storage: Store, key: str, size_bytes: int) -> pq.FileMetaData | None:
+    """Return the footer of a Parquet file, or None if the file does not end with one, as when it was cut off.
+
+    Args:
+        storage: The tree that has the file.
+        key: The key of the file.
+        size_bytes: The size of the file.
+
+    Raises:
+        RunFault: The storage does not let the file be read.
+    """
+    try:
+        end = storage.read_range(key, max(0, size_bytes - _END_BYTES), min(size_bytes, _END_BYTES))
+        length = int.from_bytes(end[-_FOOTER_END_BYTES:-4], "little") + _FOOTER_END_BYTES
+        if len(end) < _FOOTER_END_BYTES or length > size_bytes:
+            return None
+        if length > len(end):
+            end = storage.read_range(key, size_bytes - length, length)
+    except ItemError as error:
+        raise RunFault(f"{key} cannot be read ({error}); find out why, then give the same command again") from error
+    try:
+        return pq.read_metadata(pa.BufferReader(end[-length:]))
+    except (OSError, pa.ArrowException):
+        return None
 
 
 def _footer(source: pa.NativeFile) -> pq.FileMetaData:

@@ -54,6 +54,17 @@ class PlanRecord(_Section):
     subjects_given: bool
 
 
+class ChangedShard(_Section):
+    """A score file that was lost after the run had finished, and was accepted with other bytes when scored again.
+
+    `sha256_before` has the digest of each file that attempts at the shard had made before.
+    """
+
+    shard: int
+    sha256_before: list[str]
+    sha256_after: str
+
+
 class RunRecord(JsonRecord):
     """`runs/run_id=R/run.json`, public: no URI, no secret, no identifier.
 
@@ -61,7 +72,7 @@ class RunRecord(JsonRecord):
     """
 
     remedy: ClassVar[str] = (
-        "restore it from a backup, or delete it and the run's _SUCCESS and resume the run to write it again"
+        "restore it from a backup, or delete it and resume the run to write it again with the command that started it"
     )
 
     record_version: Literal[1] = 1
@@ -86,6 +97,7 @@ class RunRecord(JsonRecord):
     submissions: int = Field(ge=1)
     scoring_s: float | None = None
     images_per_s: float | None = None
+    changed_shards: list[ChangedShard] = Field([], description="Score files accepted by `--accept-changed-shards`.")
 
 
 class PrivateRunRecord(RunRecord):

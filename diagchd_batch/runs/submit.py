@@ -1,6 +1,7 @@
 """`submit`: scores a cohort, evaluates it and reports on it, on this machine or on a cluster."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,9 +15,13 @@ from diagchd_batch.cluster.resources import Cluster
 from diagchd_batch.cluster.this_machine import this_machine
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
+from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.exit_codes import ExitCode
+from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.report import write_report
 from diagchd_batch.report.key_figures import KeyFigure, read_key_figures
+from diagchd_batch.results.columns import SCHEMA_VERSION
+from diagchd_batch.results.metrics_tables import has_metrics
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.runs.evaluate import evaluate_tables
 from diagchd_batch.runs.index import IndexMessages, index_archive, needs_headers
@@ -28,6 +33,7 @@ from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.run_job import RunOutcome, run_job
 from diagchd_batch.scoring.liveness.driver_log import DriverLog
 from diagchd_batch.scoring.liveness.progress_events import RunProgress
+from diagchd_batch.storage import Store
 from diagchd_batch.studies.header_index.read_many import ReadChunks
 from diagchd_batch.studies.plan.stored_plan import PlanHead
 from diagchd_batch.uris import join_uri
@@ -37,6 +43,7 @@ from diagchd_batch.workspace import Workspace
 _REPORTED_EXIT_CODES = set(ExitCode) - {ExitCode.DONE, ExitCode.FAILED_INPUTS}
 """The exit codes of a driver that tell more than Ray's own status does."""
 
+_TABLES_OF_EVERY_VERSION = ("estimates", "study_results", "flow")
 
 MAX_FINDINGS_SHOWN = 20
 """The places of identifiers that `submit` shows. `privacy check` shows all."""
@@ -52,6 +59,7 @@ class SubmitOptions:
         command: The words of the command line, for the private run record.
         request: Which run is meant: a new one, a named one, or a part of the input.
         until: When the last shard must have ended; None for no deadline.
+        accept_changed_shards: Whether score files that a finished run had lost may come back with other bytes.
     """
 
     config: JobConfig
@@ -59,6 +67,7 @@ class SubmitOptions:
     command: Sequence[str]
     request: RunRequest
     until: datetime | None = None
+    accept_changed_shards: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +171,9 @@ def _score_evaluate_report(
         command=options.command,
         request=options.request,
         until=options.until,
+        accept_changed_shards=options.accept_changed_shards,
         check_plan=lambda plan: check_study_names(config, plan),
+        missing_tables=lambda run_id: _missing_tables(Workspace.of_job(config, environ).storage, run_id),
         derive=evaluate,
         conclude=report,
         log=log,
@@ -170,6 +181,17 @@ def _score_evaluate_report(
     if config.output.privacy_check and outcome.exit_code in (ExitCode.DONE, ExitCode.FAILED_INPUTS) and outcome.counts:
         outcome = _after_privacy_check(config, environ, outcome, progress)
     return Submission(outcome, tuple(notes))
+
+
+def _missing_tables(storage: Store, run_id: str) -> list[str]:
+    """Return the metrics tables of a finished run, and its report, that are missing."""
+    record = None
+    with suppress(DamagedRecordError):
+        record = read_run_record(storage, run_id)
+    # An earlier version of the program made fewer tables.
+    expected = TABLES if record and record.schema_version == SCHEMA_VERSION else _TABLES_OF_EVERY_VERSION
+    lost = [f"table {name}" for name in expected if not has_metrics(storage, run_id, name)]
+    return [*lost, *([] if storage.stat(output_layout.report_file(run_id)) else ["report"])]
 
 
 def _after_privacy_check(
@@ -254,6 +276,8 @@ def submit_to_cluster(options: SubmitOptions, address: str) -> ClusterSubmission
     words = [] if request.selection == "all" else ["--select", request.selection]
     if request.input_moved:
         words.append("--input-moved")
+    if options.accept_changed_shards:
+        words.append("--accept-changed-shards")
     if options.until:
         words += ["--until", options.until.isoformat()]
     submission_id, attached = jobs.submit(config, workspace.private, run_id, words)

@@ -33,7 +33,7 @@ _PRIVATE_RUN_FILES: dict[str, PrivateFileKind] = {
     "faults": "text",
     "run.json": "run_record",
     **dict.fromkeys(("attempts", "heartbeats", "nodes", "stop"), "submission"),
-    **dict.fromkeys(("exports", "identity.json"), "other"),
+    **dict.fromkeys(("exports", "identity.json", "kept_digests.json"), "other"),
 }
 _OTHER_PRIVATE_FILES = (ID_KEY, ID_KEY_CHECK, INPUT_ROOT, DELETION_PREFIX, HEADER_INDEX_PREFIX, "submitted/")
 

@@ -38,12 +38,13 @@ class ProblemKind(StrEnum):
     DERIVED_TABLE_DIFFERS = "derived_table_differs"
 
 
-RESTORE = "restore the file from a backup; or delete it and the run's _SUCCESS, and resume the run to score it again"
+_AGAIN = "give the command that started the run, which"
+RESTORE = f"restore the file from a backup; or delete it and {_AGAIN} scores the shard again"
 _RESUME = "resume the run with the command that started it"
 _REPORT = "the program that wrote it is at fault: report this, and score again with --new-run"
 
 REMEDIES: dict[ProblemKind, str] = {
-    ProblemKind.NO_RUN_RECORD: "delete the run's _SUCCESS if there is one, then resume it to write the record again",
+    ProblemKind.NO_RUN_RECORD: f"{_AGAIN} writes the record again",
     ProblemKind.DAMAGED_RUN_RECORD: "without it nothing else of the run can be checked",
     ProblemKind.UNREADABLE_PLAN: "without it nothing else of the run can be checked",
     ProblemKind.UNFINISHED: _RESUME,
@@ -63,8 +64,8 @@ REMEDIES: dict[ProblemKind, str] = {
     ProblemKind.DAMAGED_MASK: RESTORE,
     ProblemKind.WRONG_PIXEL_COUNTS: _REPORT,
     ProblemKind.MISSING_SOURCES: "restore the private tree from a backup; the scores themselves are not affected",
-    ProblemKind.PREDICTIONS_DIFFER: "delete the run's _SUCCESS, then resume it to derive them again",
-    ProblemKind.COUNTS_DIFFER: "delete the run's _SUCCESS, then resume it to count again",
+    ProblemKind.PREDICTIONS_DIFFER: f"delete the run's predictions and {_AGAIN} derives them again",
+    ProblemKind.COUNTS_DIFFER: f"delete the run's run.json and {_AGAIN} counts again",
     ProblemKind.DERIVED_TABLE_DIFFERS: "`diagchd-batch evaluate OUTPUT --run-id` with this run writes it again",
     ProblemKind.BROKEN_LINEAGE: "restore its parent from a backup; or score everything again with --new-run",
 }

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from diagchd_batch import output_layout
@@ -18,9 +18,16 @@ from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.derived_tables import write_lineage_tables
-from diagchd_batch.results.run_record import read_run_record
+from diagchd_batch.results.run_record import read_private_run_record, read_run_record
 from diagchd_batch.scoring.driver.failure_monitor import FailureMonitor
 from diagchd_batch.scoring.driver.lineage_selection import lineage_plans
+from diagchd_batch.scoring.driver.lost_files import (
+    LostFiles,
+    changed_shards,
+    find_lost_files,
+    refuse_changed_shards,
+    reopen,
+)
 from diagchd_batch.scoring.driver.prepare_job import Job, prepare_job
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.run_record_writer import RunFacts, RunRecordWriter
@@ -34,7 +41,7 @@ from diagchd_batch.scoring.liveness.stop_conditions import Ending, RunEnding
 from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.plan.make_plan import count_new_images
 from diagchd_batch.studies.plan.planned_images import ShardReference
-from diagchd_batch.studies.plan.stored_plan import Plan
+from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
 from diagchd_batch.wording import counted
 
 _ENDINGS = {Ending.DEADLINE: "at the deadline", Ending.STOP: "as it was asked to"}
@@ -76,14 +83,17 @@ def run_job(
     command: Sequence[str],
     request: RunRequest = RunRequest(),
     until: datetime | None = None,
+    accept_changed_shards: bool = False,
     check_plan: Callable[[Plan], None] | None = None,
+    missing_tables: Callable[[str], Sequence[str]] = lambda run_id: (),
     derive: Callable[[str], None] | None = None,
     conclude: Callable[[str], None] | None = None,
     log: DriverLog | None = None,
 ) -> RunOutcome:
     """Begin, resume or repeat the run that the job file and the request mean, and take it to its end.
 
-    Whatever happens, the shards that are committed stay, and the same call resumes.
+    Whatever happens, the shards that are committed stay, and the same call resumes. A finished run that has lost files
+    is resumed, too, and its files are made again.
 
     Args:
         config: The job file.
@@ -93,7 +103,10 @@ def run_job(
         command: The words of the command, for the record.
         request: What the command line says about the run.
         until: When the last shard must have ended; None for no deadline.
+        accept_changed_shards: Whether score files that a finished run had lost may come back with other bytes.
         check_plan: Gets the frozen plan, and raises what would stop the run after it was scored.
+        missing_tables: Gets the id of a finished run, and returns the names of missing files that `derive` and
+            `conclude` made.
         derive: Gets the run id once the predictions are there, and makes what must exist before the run is finished.
         conclude: Gets the run id once the run's record is final, and makes what is made from the record.
         log: The driver's log, which is kept in the private tree once the run is claimed.
@@ -116,17 +129,21 @@ def run_job(
                     return RunOutcome(prepared.builds_on, ExitCode.DONE, None, nothing_selected=True)
                 job = prepared.claim()
                 draft.freeze(job.private, job.run_id)
-        if job.claim.finished:
+        lost = _lost_files(job, missing_tables)
+        if job.claim.finished and not lost:
             return _repeat(job, progress)
         if log:
             log.keep(job.short_timeout.private, job.run_id, job.submission)
         with Heartbeat(job.short_timeout.private, job.run_id, driver_name(job.submission), DriverBeat):
             # A deletion that was decided before this heartbeat shows now; one that is decided later sees the heartbeat.
             refuse_unfinished_deletion(job.private)
+            if lost:
+                progress.message(f"run {job.run_id} was finished but is not whole, and is resumed; {lost}")
+                reopen(job.output, job.private, job.run_id, lost)
             plan = job.plan(progress.listed)
             if check_plan:
                 check_plan(plan)
-            return _run(job, plan, cluster, progress, command, derive, conclude)
+            return _run(job, plan, cluster, progress, command, accept_changed_shards, derive, conclude)
 
 
 def _run(
@@ -135,6 +152,7 @@ def _run(
     cluster: Cluster,
     progress: RunProgress,
     command: Sequence[str],
+    accept_changed_shards: bool,
     derive: Callable[[str], None] | None,
     conclude: Callable[[str], None] | None,
 ) -> RunOutcome:
@@ -156,19 +174,34 @@ def _run(
                 f"{counted(len(left), 'shard')}, first {left[0].shard}, with {counted(n_left, 'image')} not in the "
                 "output although scored; find out who removes files there, then give the same command again"
             )
+        changed = changed_shards(job.output, job.private, job.run_id)
+        if not accept_changed_shards:
+            refuse_changed_shards(changed)
         counts = compact_predictions(job.output, job.run_id, job.table_metadata)
         if derive:
             derive(job.run_id)
         exit_code = ExitCode.FAILED_INPUTS if counts.n_failed else ExitCode.DONE
-        recorder.finished(counts, exit_code, scoring_s, _devices(job))
+        recorder.finished(counts, exit_code, scoring_s, _devices(job), changed)
         write_lineage_tables(job.output, job.run_id)
         if conclude:
             conclude(job.run_id)
+        job.private.delete(output_layout.kept_digests_file(job.run_id))
         job.output.create(output_layout.success_marker(job.run_id), b"")
     except (RunInterrupted, DiagchdBatchError) as reason:
         recorder.ended_early(reason, time.monotonic() - began_s)
         raise
     return RunOutcome(job.run_id, exit_code, counts, job.claim.resumed)
+
+
+def _lost_files(job: Job, missing_tables: Callable[[str], Sequence[str]]) -> LostFiles:
+    """Return what the run has lost since it was finished; nothing if it was not finished."""
+    if not job.claim.finished:
+        record = read_private_run_record(job.private, job.run_id)
+        if record is None or record.status != "finished":
+            return LostFiles()
+    lost = find_lost_files(job.output, job.private, open_plan(job.private, job.run_id), job.run_id, missing_tables)
+    # Without _SUCCESS, which somebody deleted or a killed driver never wrote, the derived files are made again anyway.
+    return lost if job.claim.finished else replace(lost, derived=())
 
 
 def _pending(job: Job, plan: Plan) -> list[ShardReference]:

@@ -18,6 +18,7 @@ from diagchd_batch.results.columns import SCHEMA_VERSION
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.results.derived_tables import write_run_table
 from diagchd_batch.results.run_record import (
+    ChangedShard,
     ModelRecord,
     PlanRecord,
     PrivateRunRecord,
@@ -71,7 +72,14 @@ class RunRecordWriter:
         """Record that the run is being scored."""
         self._write(status="running")
 
-    def finished(self, counts: RunCounts, exit_code: ExitCode, scoring_s: float, devices: Iterable[str]) -> None:
+    def finished(
+        self,
+        counts: RunCounts,
+        exit_code: ExitCode,
+        scoring_s: float,
+        devices: Iterable[str],
+        changed: Iterable[ChangedShard] = (),
+    ) -> None:
         """Record that the run is finished.
 
         Args:
@@ -79,6 +87,7 @@ class RunRecordWriter:
             exit_code: The exit code of the command.
             scoring_s: Seconds that this submission spent scoring.
             devices: The names of the devices that computed.
+            changed: The score files that this submission accepted with other bytes than they had before.
         """
         total_s = self._scoring_s(scoring_s)
         self._write(
@@ -86,6 +95,7 @@ class RunRecordWriter:
             exit_code=exit_code,
             counts=counts,
             images_per_s=counts.n_images / total_s if total_s else None,
+            changed_shards=[*self._record.changed_shards, *changed],
             **self._ending(scoring_s, devices),
         )
 
@@ -175,6 +185,7 @@ class RunRecordWriter:
             devices=list(earlier.devices) if earlier else [],
             started_at=earlier.started_at if earlier else datetime.now(UTC),
             submissions=earlier.submissions + 1 if earlier else 1,
+            changed_shards=earlier.changed_shards if earlier else [],
             full_config=facts.config.model_dump(mode="json"),
             command=list(facts.command),
             hosts=sorted({platform.node(), *(earlier.hosts if earlier else ())}),
