@@ -317,7 +317,7 @@ class TrainingConfig(Section):
     """The block `training`: how a model of the network `model.name` is trained on the studies of `input`."""
 
     package_uri: str = Field(description="Directory or s3://bucket/prefix where the new model package is written.")
-    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] = Field(
+    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")] = Field(
         "trained", description="Name of the new model on its card: letters, digits, dots, - and _."
     )
     model_version: Annotated[str, Field(min_length=1, max_length=40, pattern=r"\S")] = Field(
