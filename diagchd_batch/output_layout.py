@@ -278,6 +278,7 @@ ATTEMPT_MARKER = re.compile(
 )
 HEARTBEAT_FILE = re.compile(rf"{RUNS_PREFIX}{_RUN}/heartbeats/(?P<name>[^/]+)\.json")
 HEADER_INDEX_PREFIX = "header_index/"
+TRAINING_CACHE_PREFIX = "training_cache/"
 HEADER_INDEX_HEAD = re.compile(rf"{HEADER_INDEX_PREFIX}head-(?P<number>{_NUMBER})\.json")
 HEADER_INDEX_PART = re.compile(rf"{HEADER_INDEX_PREFIX}part-(?P<part>{_NUMBER})\.(?P<build>[0-9a-f]{{16}})\.pq")
 LOG_PART = re.compile(rf"{RUNS_PREFIX}{_RUN}/logs/(?P<name>[^/]+)/part-(?P<part>{_NUMBER})\.log")
@@ -466,6 +467,25 @@ def header_index_part(build: str, part: int) -> str:
         part: The table's number in its build, from 0.
     """
     return f"{HEADER_INDEX_PREFIX}part-{part:05d}.{build}{PRIVATE_TABLE_SUFFIX}"
+
+
+def training_cache_prefix(part: str = "") -> str:
+    """Return the prefix of decoded training images, which all runs of an output share.
+
+    Args:
+        part: The 32 hex digits that name a part by its contents; nothing for all parts.
+    """
+    return TRAINING_CACHE_PREFIX + (f"{part}/" if part else "")
+
+
+def fold_prefix(run_id: str, fold: int) -> str:
+    """Return the prefix of a fold's checkpoints and final weights.
+
+    Args:
+        run_id: The run's id.
+        fold: The fold's number, from 0.
+    """
+    return private_run(run_id) + f"training/fold-{fold:02d}/"
 
 
 def submitted_job(name: str) -> str:
