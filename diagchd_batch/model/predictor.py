@@ -1,13 +1,15 @@
 """Scores batches of images with a model that is compiled once: uint8 images in, named arrays out."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.model.runtimes import registry
 from diagchd_batch.model.runtimes.interface import Prediction
-from diagchd_batch.model.spec import ModelSpec
+from diagchd_batch.model.spec import ModelSpec, load_view_check
+from diagchd_batch.model.view_check import ViewCheck, view_vectors
 
 
 class Predictor:
@@ -37,13 +39,14 @@ class Predictor:
             UsageError: The batch size is below 1, or the process already uses another number of threads.
             ConfigError: The model is unknown.
             WeightsError: The checkpoint does not fit the model.
-            RunFault: The checkpoint is no longer the one that `spec` was resolved from.
+            RunFault: The checkpoint or the view check is no longer the one that `spec` was resolved from.
         """
         if batch_size < 1:
             raise UsageError(f"the batch size must be at least 1, not {batch_size}")
         self.spec = spec
         self.batch_size = batch_size
         self._run = registry.compile(spec, batch_size, intra_op_threads)
+        self._view_check = load_view_check(spec)
         self.devices = list(self._run.devices)
         self._lock = threading.Lock()
 
@@ -67,7 +70,17 @@ class Predictor:
         if reference_bhw_u8 is not None:
             _check(reference_bhw_u8, grid, "reference label maps")
         with self._lock:  # two calls at once would compete for the same cores and need twice the memory
-            return self._run(images_bhwc_u8, reference_bhw_u8)
+            prediction = self._run(images_bhwc_u8, reference_bhw_u8)
+        return prediction if self._view_check is None else _with_view_score(prediction, self._view_check)
+
+
+def _with_view_score(prediction: Prediction, check: ViewCheck) -> Prediction:
+    pooled, entropy = prediction.pooled_features_bmd_f32, prediction.entropy_b_f32
+    assert pooled is not None
+    assert entropy is not None
+    return replace(
+        prediction, view_score_b_f32=check.score(view_vectors(pooled, prediction.label_maps_bhw_u8, entropy))
+    )
 
 
 def _check(array: np.ndarray, shape: tuple[int, ...], what: str) -> None:

@@ -7,14 +7,16 @@ Keras nor TensorFlow, so that the command line and the driver can resolve a mode
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from diagchd_batch.errors import ConfigError, RunFault, WeightsError
+from diagchd_batch.model import view_check
 from diagchd_batch.model.card import ModelCard, parse_card
 from diagchd_batch.model.packages.package import ModelPackage, checked_weights_path, file_digest
 from diagchd_batch.model.packages.registry import find_package
+from diagchd_batch.model.view_check import ViewCheck
 from diagchd_batch.model.weights.file_kind import refuse_no_checkpoint
 from diagchd_batch.wording import shown_value
 
@@ -57,6 +59,8 @@ class ModelSpec:
         members: Which weights of the package score, as places in the list of the card, from 0. More than one is an
             ensemble. Weights that are not the package's count as one member.
         gives_view_features: Whether predictions hold what a view check needs.
+        view_check_digest: SHA-256 of the package's view check, which then gives each image a `view_score`; None if
+            there is none.
     """
 
     name: str
@@ -73,6 +77,11 @@ class ModelSpec:
     runtime: str = "tensorflow"
     members: tuple[int, ...] = (0,)
     gives_view_features: bool = False
+    view_check_digest: str | None = None
+
+    def with_view_check(self, digest: str | None) -> "ModelSpec":
+        """Return the model with the view check of this digest, or without one."""
+        return replace(self, view_check_digest=digest, gives_view_features=digest is not None)
 
     @property
     def member_digests(self) -> tuple[str, ...]:
@@ -123,7 +132,7 @@ def resolve_model(name: str, weights: str, precision: str, members: int | Litera
         precision=precision,
         chd_threshold=card.chd_threshold,
         members=chosen,
-    )
+    ).with_view_check(_view_check_digest(package, resolved))
 
 
 def ensemble_digest(digests: Sequence[str]) -> str:
@@ -182,6 +191,35 @@ def seed_of(weights: str) -> int | None:
     """Return N of ``seed:N``, and None for any other value of `model.weights`."""
     match = _SEED.fullmatch(weights)
     return int(match[1]) if match else None
+
+
+def load_view_check(spec: ModelSpec) -> ViewCheck | None:
+    """Return the view check of the members that score, or None if the model has none.
+
+    Raises:
+        ConfigError: The file is damaged.
+        RunFault: The file is not the one that `spec` was resolved from.
+        StorageFault: The storage of the package cannot be reached.
+    """
+    if spec.view_check_digest is None:
+        return None
+    data = find_package(spec.package).read_optional(view_check.FILE)
+    if data is None or hashlib.sha256(data).hexdigest() != spec.view_check_digest:
+        raise RunFault(
+            f"{view_check.FILE} of model {spec.package} is not the one that this run began with: the file was "
+            "replaced, or another one lies there on this node. Put the first back to resume this run, or begin another "
+            "with the new one"
+        )
+    return view_check.parse_view_check(data, spec.package).of_members(spec.members)
+
+
+def _view_check_digest(package: ModelPackage, weights: str) -> str | None:
+    """Return the digest of the package's view check. It knows the package's own weights alone."""
+    data = package.read_optional(view_check.FILE) if weights == BUNDLED else None
+    if data is None:
+        return None
+    view_check.parse_view_check(data, package.location)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _chosen_members(

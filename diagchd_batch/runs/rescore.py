@@ -183,7 +183,7 @@ def _model(config: JobConfig, identity: Identity) -> Any:
             f"run {identity.run_id} cannot be scored again here, because this would not be the same scoring ({shown}); "
             "use the weights and the version of this program that the run was scored with"
         )
-    return replace(spec, chd_threshold=identity.chd_threshold)
+    return identity.model_of_run(spec)
 
 
 def _sample(output: Output, run_id: str, n_frames: int, seed: int) -> dict[Place, int]:

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from dataset.phantom.cohort.seeds import Stream, generator
 from dataset.phantom.cohort.studies import Study, image_parameters
-from dataset.phantom.rendering.images import render_abdomen, render_phantom
+from dataset.phantom.rendering.images import render_other_plane, render_phantom
+from dataset.phantom.rendering.other_planes import BodyPlane
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def special_image(study: Study, image: int, special: SpecialCases) -> NDArray[np
     parameters = image_parameters(study, image)
     speckle = generator(study.seed, study.split, Stream.SPECKLE, study.index, image)
     if special.wrong_view == (study.index, image):
-        return render_abdomen(parameters, speckle)
+        return render_other_plane(BodyPlane.ABDOMEN, parameters, speckle)
     if special.unreadable == (study.index, image):
         lost = replace(parameters.settings, gain_db=-14.0, noise_db=-17.0, lateral_blur=5.0, dynamic_range_db=40.0)
         return render_phantom(replace(parameters, settings=lost), speckle)[0]

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from dataset.phantom.rendering.acoustics import BEAMS, SAMPLES, Settings, beam_image
 from dataset.phantom.rendering.anatomy import Heart, mask_fields
 from dataset.phantom.rendering.geometry import Array
+from dataset.phantom.rendering.other_planes import BodyPlane, other_plane_tissue
 from dataset.phantom.rendering.scanner import Device, Pixels, draw_frame, pixel_positions, scan_convert, to_pixels
-from dataset.phantom.rendering.tissue import Echoes, TissueMap, abdomen_tissue, four_chamber_tissue
+from dataset.phantom.rendering.tissue import Echoes, TissueMap, four_chamber_tissue
 from dataset.phantom.rendering.view import Chest, View
 
 BACKGROUND, SEPTUM, HEART = 0, 1, 2
@@ -78,11 +79,23 @@ def render_phantom(
     return stored, label_mask(parameters.heart, parameters.view, pixels, sector)
 
 
-def render_abdomen(parameters: Parameters, speckle: np.random.Generator) -> NDArray[np.uint8]:
-    """Render the fetal abdomen instead of the chest: a wrong view that shows no part of a heart."""
+def render_other_plane(
+    plane: BodyPlane, parameters: Parameters, speckle: np.random.Generator, grid: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Render a wrong view, which shows no part of a heart.
+
+    Args:
+        plane: What it shows instead.
+        parameters: What the picture depends on, except for its speckle.
+        speckle: The stream for speckle and noise.
+        grid: Height and width, as for `render_phantom`.
+
+    Returns:
+        The image, uint8 [height, width] or [height, width, 3].
+    """
     x, z = beam_grid(parameters.view)
-    tissue = abdomen_tissue(parameters.chest, parameters.view, parameters.echoes, x, z, speckle)
-    return _picture(tissue, parameters, _pixels(parameters, None), speckle)[0]
+    tissue = other_plane_tissue(plane, parameters.chest, parameters.view, parameters.echoes, x, z, speckle)
+    return _picture(tissue, parameters, _pixels(parameters, grid), speckle)[0]
 
 
 def _pixels(parameters: Parameters, grid: tuple[int, int] | None) -> Pixels:

@@ -60,7 +60,7 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[
     return _interpolation(shape[0], cells[0]) @ rng.standard_normal(cells) @ _interpolation(shape[1], cells[1]).T
 
 
-def _surface(distance: Array, width: float, step: float) -> Array:
+def surface_echo(distance: Array, width: float, step: float) -> Array:
     """Return the echo of a smooth surface: strong where the beam meets it head-on, absent along the beam."""
     slope = np.gradient(distance, step, axis=0)
     return np.exp(-((distance / width) ** 2)) * np.clip(slope * slope, 0.0, 1.0)
@@ -91,9 +91,9 @@ def four_chamber_tissue(
     leaflets = fields.leaflets < 0
     scatter = np.where(leaflets & inside, echoes.muscle_db + 5.0, scatter)
 
-    reflection += 0.30 * _surface(fields.outline, 0.022, step)
-    reflection += 0.32 * _surface(fields.blood, 0.020, step) * inside * (1.0 - 0.9 * fields.dropout)
-    reflection += 0.30 * _surface(fields.leaflets, 0.015, step) * inside
+    reflection += 0.30 * surface_echo(fields.outline, 0.022, step)
+    reflection += 0.32 * surface_echo(fields.blood, 0.020, step) * inside * (1.0 - 0.9 * fields.dropout)
+    reflection += 0.30 * surface_echo(fields.leaflets, 0.015, step) * inside
     return TissueMap(scatter, reflection, attenuation)
 
 
@@ -108,7 +108,7 @@ def abdomen_tissue(chest: Chest, view: View, echoes: Echoes, x: Array, z: Array,
     fluid = np.minimum(stomach, vein)
     scatter = np.where(fluid < 0, echoes.blood_db, scatter)
     attenuation = np.where(fluid < 0, 0.0, attenuation)
-    return TissueMap(scatter, reflection + 0.3 * _surface(fluid, 0.02, step), attenuation)
+    return TissueMap(scatter, reflection + 0.3 * surface_echo(fluid, 0.02, step), attenuation)
 
 
 def chest_tissue(
@@ -126,7 +126,7 @@ def chest_tissue(
     scatter = np.where(wall < chest.wall, echoes.body_wall_db + 2.0 * slow, outside)
     scatter = np.where(wall < 0, echoes.lung_db + 1.5 * smooth_field(rng, u.shape, (9, 8)), scatter)
     attenuation = np.where(wall < chest.wall, 3.0, np.where(outside < -30.0, 0.0, 3.5))
-    reflection = 0.55 * _surface(wall - chest.wall, 0.030, step) + 0.22 * _surface(wall, 0.030, step)
+    reflection = 0.55 * surface_echo(wall - chest.wall, 0.030, step) + 0.22 * surface_echo(wall, 0.030, step)
     # Fascia and the uterine wall are a few wavy lines across the near field, outside the chest.
     reflection += (
         0.14 * np.exp(-(((layers % 1.3 - 0.65) / 0.07) ** 2)) * (layers < 3.0) * (wall > chest.wall) * (outside > -30.0)
@@ -146,11 +146,11 @@ def chest_tissue(
         bone = np.minimum(bone, np.hypot(anterior - spine - along, left - across) - radius)
     scatter = np.where(bone < 0, -4.0, scatter)
     attenuation = np.where(bone < 0, echoes.bone_attenuation_db, attenuation)
-    reflection = reflection + 0.55 * _surface(bone, 0.030, step)
+    reflection = reflection + 0.55 * surface_echo(bone, 0.030, step)
 
     # The descending aorta lies between the spine and the left atrium.
     aorta = np.hypot(anterior - spine - 0.42, left - 0.22) - chest.aorta_radius
     scatter = np.where(np.abs(aorta) < 0.035, echoes.muscle_db + 6.0, scatter)
     scatter = np.where(aorta < -0.035, echoes.blood_db, scatter)
-    reflection = reflection + 0.30 * _surface(aorta, 0.025, step)
+    reflection = reflection + 0.30 * surface_echo(aorta, 0.025, step)
     return scatter, reflection, attenuation

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.model.card import WeightsFile
-from diagchd_batch.model.packages.package import CARD, MAX_CARD_BYTES
+from diagchd_batch.model.packages.package import CARD, MAX_CARD_BYTES, MAX_EXTRA_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,19 @@ class DirectoryPackage:
                 f"model.name: {self.location} is no model package: its {CARD} cannot be read ({error.strerror}); give "
                 "the directory that holds the card and the weights"
             ) from error
+
+    def read_optional(self, name: str) -> bytes | None:
+        """See `ModelPackage.read_optional`."""
+        try:
+            with (self.directory / name).open("rb") as file:
+                data = file.read(MAX_EXTRA_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigError(f"{name} of model {self.location} cannot be read: {error.strerror}") from error
+        if len(data) > MAX_EXTRA_BYTES:
+            raise ConfigError(f"{name} of model {self.location} is larger than {MAX_EXTRA_BYTES:,} bytes; restore it")
+        return data
 
     def weights_path(self, weights: WeightsFile) -> Path:
         """See `ModelPackage.weights_path`."""

@@ -12,6 +12,9 @@ CARD = "card.json"
 
 MAX_CARD_BYTES = 1 << 20
 
+MAX_EXTRA_BYTES = 256 << 20
+"""The largest size of another file beside the card. The view check of ten members of the full design takes 20 MB."""
+
 
 class ModelPackage(Protocol):
     """A directory, or an S3 prefix, with a card and the files of the weights. Nothing in it is ever executed."""
@@ -26,6 +29,18 @@ class ModelPackage(Protocol):
 
         Raises:
             ConfigError: There is no card, so this is no model package.
+            StorageFault: The storage of the package cannot be reached.
+        """
+        ...
+
+    def read_optional(self, name: str) -> bytes | None:
+        """Return the bytes of a small file beside the card, or None if the package does not have it.
+
+        Args:
+            name: The file's name, such as ``view_check.json``.
+
+        Raises:
+            ConfigError: The file cannot be read, or is larger than `MAX_EXTRA_BYTES`.
             StorageFault: The storage of the package cannot be reached.
         """
         ...

@@ -11,7 +11,7 @@ from pathlib import Path
 from diagchd_batch.errors import ConfigError, ItemError, RunFault, WeightsError
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.model.card import WeightsFile
-from diagchd_batch.model.packages.package import CARD, MAX_CARD_BYTES, file_digest
+from diagchd_batch.model.packages.package import CARD, MAX_CARD_BYTES, MAX_EXTRA_BYTES, file_digest
 from diagchd_batch.sources import Source, open_source
 
 _OTHERS_MAY_WRITE = 0o022
@@ -33,6 +33,17 @@ class S3Package:
             raise ConfigError(
                 f"model.name: {self.location} is no model package: its {CARD} cannot be read ({error.code.value}); "
                 "give the prefix that holds the card and the weights"
+            ) from error
+
+    def read_optional(self, name: str) -> bytes | None:
+        """See `ModelPackage.read_optional`."""
+        try:
+            return self._source.read(name, max_bytes=MAX_EXTRA_BYTES)
+        except ItemError as error:
+            if error.code is FailureCode.NOT_FOUND:
+                return None
+            raise ConfigError(
+                f"{name} of model {self.location} cannot be read ({error.code.value}); restore it"
             ) from error
 
     def weights_path(self, weights: WeightsFile) -> Path:

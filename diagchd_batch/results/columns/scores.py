@@ -139,6 +139,24 @@ _MEASURES = (
         since=3,
         null_when="failed rows, and models with one member",
     ),
+    Column(
+        "view_score",
+        _NUMBER,
+        "how much the image looks like the four-chamber views of the model's training; 0.5 is the model's threshold",
+        Presence.WHERE_KNOWN,
+        minimum=0,
+        maximum=1,
+        since=3,
+        null_when="failed rows, and models without a view check",
+    ),
+    Column(
+        "evaluable",
+        pa.bool_(),
+        "whether `view_score` is 0.5 or more; a call on an image that is not evaluable means nothing",
+        Presence.WHERE_KNOWN,
+        since=3,
+        null_when="failed rows, and models without a view check",
+    ),
     Column("quality_flags", pa.list_(_TEXT), "heuristic warnings about the predicted mask and the probability"),
     Column(
         "source_height", _COUNT, "height of the frame as it was read", unit="source pixels", repeats=True, minimum=1

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
@@ -123,6 +123,7 @@ class PreparedJob:
             batch_size=self.batch_size,
             intra_op_threads=_intra_op_threads(self.config, self.actors),
             chd_threshold=self.model.chd_threshold,
+            view_check_digest=self.model.view_check_digest,
         )
         return Job(self, claim, submission=secrets.token_hex(4))
 
@@ -177,8 +178,8 @@ class Job:
 
     @cached_property
     def model(self) -> ModelSpec:
-        """The model, with the decision threshold that the run began with."""
-        return replace(self.prepared.model, chd_threshold=self.identity.chd_threshold)
+        """The model, with the decision threshold and the view check that the run began with."""
+        return self.identity.model_of_run(self.prepared.model)
 
     @property
     def table_metadata(self) -> dict[bytes, bytes]:

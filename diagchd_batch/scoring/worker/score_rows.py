@@ -16,6 +16,7 @@ from diagchd_batch.images.spacing.heart_measurements import (
 from diagchd_batch.images.spacing.spacing_status import RegionCalibration, SpacingStatus
 from diagchd_batch.images.surface_distance import surface_distances
 from diagchd_batch.model.runtimes.interface import Prediction
+from diagchd_batch.model.view_check import EVALUABLE_FROM
 from diagchd_batch.results.columns import CLASSES, STATUS_FAILED, STATUS_OK, SURFACE_CLASSES, WHOLE_HEART
 from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.scoring.decoding.file_reader import FrameInput
@@ -48,6 +49,7 @@ def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_thresho
     probability = float(prediction.chd_probability_b_f32[slot])
     pixels = np.bincount(label_map.ravel(), minlength=len(CLASSES))
     region = frame.decoded.region
+    view_score = _value(prediction.view_score_b_f32, slot)
     spacing = spacing_on_grid(_calibration(frame.decoded.metadata), region, label_map)
     row = _identity(frame) | {
         "status": STATUS_OK,
@@ -56,6 +58,8 @@ def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_thresho
         **{f"{name}_px": int(count) for name, count in zip(CLASSES, pixels, strict=True)},
         "chd_probability_sd": _value(prediction.chd_probability_sd_b_f32, slot),
         "mask_disagreement": _value(prediction.mask_disagreement_b_f32, slot),
+        "view_score": view_score,
+        "evaluable": None if view_score is None else view_score >= EVALUABLE_FROM,
         "quality_flags": list(quality_flags(label_map, probability)),
         "source_height": frame.decoded.source_height,
         "source_width": frame.decoded.source_width,

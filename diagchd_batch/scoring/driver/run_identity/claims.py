@@ -132,7 +132,15 @@ class RunRegistry:
         run_id = request.run_id or f"{_prefix(wanted.fingerprint, wanted)}-{number + 1}"
         return Target(wanted.model_copy(update={"run_id": run_id}), exists=False)
 
-    def claim(self, target: Target, *, batch_size: int, intra_op_threads: int, chd_threshold: float) -> Claim:
+    def claim(
+        self,
+        target: Target,
+        *,
+        batch_size: int,
+        intra_op_threads: int,
+        chd_threshold: float,
+        view_check_digest: str | None = None,
+    ) -> Claim:
         """Claim the target's run. If two drivers do so at once, both get the identity of the first.
 
         Args:
@@ -140,15 +148,21 @@ class RunRegistry:
             batch_size: Images in a batch.
             intra_op_threads: Threads of one operation on a CPU.
             chd_threshold: The probability, in [0, 1], from which a frame is called CHD.
+            view_check_digest: The digest of the model's view check, or None if it has none.
 
         Returns:
             The run's identity, and whether the run existed before and is finished. The identity of a resumed run has
-            the three numbers of its first submission.
+            what its first submission settled.
 
         Raises:
             FingerprintMismatchError: Another driver has claimed the name for another fingerprint or input.
         """
-        settled = {"batch_size": batch_size, "intra_op_threads": intra_op_threads, "chd_threshold": chd_threshold}
+        settled = {
+            "batch_size": batch_size,
+            "intra_op_threads": intra_op_threads,
+            "chd_threshold": chd_threshold,
+            "view_check_digest": view_check_digest,
+        }
         identity = target.identity.model_copy(update=settled)
         resumed = not identity.create(self._private, output_layout.identity_file(identity.run_id))
         existing = read_identity(self._private, identity.run_id)

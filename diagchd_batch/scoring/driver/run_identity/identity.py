@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from diagchd_batch import __version__, output_layout
@@ -42,6 +43,8 @@ class Identity(JsonRecord):
             that its results are repeatable to the bit.
         intra_op_threads: Threads of one operation of the model.
         chd_threshold: The card's threshold when the run began, so that all its calls are made alike.
+        view_check_digest: The digest of the model's view check when the run began, so that all its images are judged
+            alike; None for a run without one.
         parent_run_id: The run whose lineage this one continues.
         selection: What the run plans of the input, beyond what its parent's lineage has.
         created_by: The version of the package.
@@ -57,9 +60,18 @@ class Identity(JsonRecord):
     batch_size: int
     intra_op_threads: int
     chd_threshold: float
+    view_check_digest: str | None = None
     parent_run_id: str | None = None
     selection: Selection = "all"
     created_by: str = __version__
+
+    def model_of_run(self, model: ModelSpec) -> ModelSpec:
+        """Return a resolved model with the decision threshold and the view check that the run began with.
+
+        Args:
+            model: The model that the job file names today.
+        """
+        return replace(model, chd_threshold=self.chd_threshold).with_view_check(self.view_check_digest)
 
 
 def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: LimitsConfig) -> dict[str, Any]:
