@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from diagchd_batch.cluster.local_requirements import (
+    MIN_FREE_DURING_RUN_BYTES,
+    check_free_space,
+    check_local_requirements,
+)
 from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.cluster.worker_import_path import job_config
 from diagchd_batch.errors import RunFault
@@ -43,6 +48,7 @@ class LocalCluster:
 
     def __init__(self, node: NodeResources) -> None:
         self._node = node
+        self._base: Path | None = None
 
     def nodes(self) -> list[NodeResources]:
         """Return this machine."""
@@ -50,15 +56,17 @@ class LocalCluster:
 
     def connected(self) -> AbstractContextManager[None]:
         """Return a block within which Ray runs."""
+        self._base = temporary_base()  # within the block TMPDIR names a directory of the workers
         return local_ray(self._node)
 
     def check(self) -> None:
-        """Check that Ray's own processes live.
+        """Check that Ray's own processes live, and that they can write.
 
-        Without this check Ray's library would wait a minute and then end this process without a message.
+        Without this check Ray's library would wait a minute for its processes and then end this process without a
+        message, and with a full disk it would wait for ever for a worker that cannot be started.
 
         Raises:
-            RunFault: One of them ended.
+            RunFault: One of them ended, or the disk is full.
         """
         from ray._private import worker  # there is no public way to ask
 
@@ -66,6 +74,7 @@ class LocalCluster:
         ended: set[str] = {kind for kind, _ in node.dead_processes()} if node else set()
         if ended & _VITAL_PROCESSES:
             raise RunFault("Ray's processes on this machine were ended from outside; give the same command again")
+        check_free_space(self._base or temporary_base(), MIN_FREE_DURING_RUN_BYTES)
 
 
 @contextmanager
@@ -85,9 +94,11 @@ def local_ray(node: NodeResources) -> Iterator[None]:
         Nothing; Ray runs while the block does.
 
     Raises:
+        ConfigError: Python runs without docstrings, which Ray needs.
         RunFault: Ray cannot be started, or there is no directory that is safe from other users.
     """
     base = temporary_base()
+    check_local_requirements(base)
     with private_directory(base) as private:
         ray_directory, workers_directory = private / "ray", private / "workers"
         for directory in (ray_directory, workers_directory):
