@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, decode_bytes, default_encoding
 from pydicom.datadict import DicomDictionary  # type: ignore[attr-defined]
-from pydicom.dataelem import DataElement, RawDataElement
 
 from diagchd_batch.images.identifying.values import IdentifyingValue
 
@@ -28,6 +27,9 @@ _DATES_AND_TIMES = frozenset(("DA", "DT", "TM"))  # the profile's options treat 
 _IN_CHARACTER_SET = frozenset(("LO", "LT", "PN", "SH", "ST", "UC", "UT", "UN"))
 _ONE_VALUE = frozenset(("LT", "ST", "UR", "UT"))
 _BINARY = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
+_NUMBERS = frozenset(("AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"))
+_DEFAULT_ENCODINGS = (default_encoding,)
+_MAX_REMEMBERED_BYTES = 128
 _DELIMITERS = {0x5C, 0x0A, 0x0C, 0x0D, 0x09, 0x3D, 0x5E}
 _PIXEL_GROUP = 0x7FE0
 _CHARACTER_SET = 0x0008_0005
@@ -66,11 +68,11 @@ def identifying_elements(dataset: Dataset) -> Iterator[IdentifyingValue]:
     """
     meta = getattr(dataset, "file_meta", None)
     if meta is not None:
-        yield from _elements(meta, [default_encoding], 0)
-    yield from _elements(dataset, [default_encoding], 0)
+        yield from _elements(meta, _DEFAULT_ENCODINGS, 0)
+    yield from _elements(dataset, _DEFAULT_ENCODINGS, 0)
 
 
-def _elements(dataset: Dataset, inherited: list[str], depth: int) -> Iterator[IdentifyingValue]:
+def _elements(dataset: Dataset, inherited: tuple[str, ...], depth: int) -> Iterator[IdentifyingValue]:
     encodings = _encodings(dataset, inherited)
     for tag, element in list(dataset.items()):  # as they stand in the file
         vr, kind = _meaning(int(tag), element.VR)
@@ -79,9 +81,14 @@ def _elements(dataset: Dataset, inherited: list[str], depth: int) -> Iterator[Id
                 for item in dataset[tag].value or ():
                     yield from _elements(item, encodings, depth + 1)
         elif kind:
-            for text in _texts(element, vr, encodings):
-                if not (vr == "UI" and text.startswith(REGISTERED_UIDS)):
-                    yield IdentifyingValue(kind, text)
+            value = element.value
+            if isinstance(value, bytes):  # as it stands in the file: decoding by pydicom takes many times longer
+                read = _remembered_values if len(value) <= _MAX_REMEMBERED_BYTES else _values
+                yield from read(kind, vr, value, encodings)
+            elif value is not None:
+                items = value if isinstance(value, (list, tuple)) or hasattr(value, "append") else (value,)
+                for item in items:
+                    yield from _named(kind, vr, _separated(str(item), vr))
 
 
 @lru_cache(maxsize=16_384)
@@ -100,37 +107,50 @@ def _meaning(tag: int, stated_vr: str | None) -> tuple[str, str]:
     return vr, "PrivateCreator" if is_creator else f"private element ({group:04X},{element:04X})"
 
 
-def _encodings(dataset: Dataset, inherited: list[str]) -> list[str]:
+def _encodings(dataset: Dataset, inherited: tuple[str, ...]) -> tuple[str, ...]:
     if _CHARACTER_SET not in dataset:
         return inherited
-    stated = dataset[_CHARACTER_SET].value
-    if not stated:
-        return inherited
+    stated = dataset.get_item(_CHARACTER_SET).value  # as it stands in the file, unless it was read before
+    text = stated.decode("latin-1") if isinstance(stated, bytes) else "\\".join(_as_list(stated))
+    return _encodings_named(text.rstrip(" \0")) or inherited
+
+
+def _as_list(stated: Any) -> list[str]:
+    return [stated] if isinstance(stated, str) else list(stated or ())
+
+
+@lru_cache(maxsize=64)
+def _encodings_named(text: str) -> tuple[str, ...]:
+    """Return the encodings of a Specific Character Set; none if there are no such."""
+    if not text:
+        return ()
     try:
-        return convert_encodings(stated)
+        return tuple(convert_encodings([name.strip(" ") for name in text.split("\\")]))
     except (LookupError, ValueError):
-        return inherited
+        return ()
 
 
-def _texts(element: RawDataElement | DataElement, vr: str, encodings: list[str]) -> Iterator[str]:
-    value = element.value
-    if value is None:
-        return
-    if isinstance(value, bytes):  # as it stands in the file: decoding by pydicom takes many times longer
-        if vr in _BINARY or vr == "UN":
-            if len(value) <= MAX_BINARY_BYTES:
-                yield from _texts_in_binary(value, encodings)
-            return
-        if vr in ("AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"):
-            return
-        text = _text(value, encodings if vr in _IN_CHARACTER_SET else [default_encoding])
-        yield from _separated(text, vr)
-    else:
-        for item in value if isinstance(value, (list, tuple)) or hasattr(value, "append") else (value,):
-            yield from _separated(str(item), vr)
+def _values(kind: str, vr: str, value: bytes, encodings: tuple[str, ...]) -> tuple[IdentifyingValue, ...]:
+    """Return the values of an element as it stands in the file."""
+    if vr in _NUMBERS:
+        return ()
+    if vr not in _BINARY and vr != "UN":
+        text = _text(value, encodings if vr in _IN_CHARACTER_SET else _DEFAULT_ENCODINGS)
+        return _named(kind, vr, _separated(text, vr))
+    return _named(kind, vr, _texts_in_binary(value, encodings)) if len(value) <= MAX_BINARY_BYTES else ()
 
 
-def _texts_in_binary(value: bytes, encodings: list[str]) -> Iterator[str]:
+# The files of a study and of a scanner have most of their values in common.
+_remembered_values = lru_cache(maxsize=4_096)(_values)
+
+
+def _named(kind: str, vr: str, texts: Iterable[str]) -> tuple[IdentifyingValue, ...]:
+    return tuple(
+        IdentifyingValue(kind, text) for text in texts if not (vr == "UI" and text.startswith(REGISTERED_UIDS))
+    )
+
+
+def _texts_in_binary(value: bytes, encodings: tuple[str, ...]) -> Iterator[str]:
     """Yield a binary value that is a text as a whole, or else the runs of printable characters in it."""
     text = _text(value, encodings).strip(" \0")
     if text.isprintable():
@@ -145,10 +165,10 @@ def _separated(text: str, vr: str) -> Iterator[str]:
         yield value.strip(" \0")
 
 
-def _text(value: bytes, encodings: list[str]) -> str:
+def _text(value: bytes, encodings: tuple[str, ...]) -> str:
     try:
         if len(encodings) == 1:
             return value.decode(encodings[0])  # pydicom would warn about bytes that are not text
-        return decode_bytes(value, encodings, _DELIMITERS)
+        return decode_bytes(value, list(encodings), _DELIMITERS)
     except (LookupError, UnicodeError):
         return value.decode("latin-1")

@@ -55,10 +55,10 @@ def collect(found: Iterable[IdentifyingValue]) -> CollectedValues:
     """
     kept: dict[IdentifyingValue, None] = {}
     try:
-        for kind, value in found:
-            text = value.replace("\0", " ").strip()[:MAX_CHARACTERS]
+        for item in found:
+            text = item.value.replace("\0", " ").strip()[:MAX_CHARACTERS]
             if len(text) >= MIN_CHARACTERS:
-                kept[IdentifyingValue(kind, text)] = None
+                kept[item if text == item.value else IdentifyingValue(item.kind, text)] = None
             if len(kept) >= MAX_VALUES:
                 return CollectedValues(tuple(kept), complete=False)
     except MemoryError:

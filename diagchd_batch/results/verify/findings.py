@@ -31,6 +31,7 @@ class ProblemKind(StrEnum):
     WRONG_PROBABILITY = "wrong_probability"
     DAMAGED_MASK = "damaged_mask"
     WRONG_PIXEL_COUNTS = "wrong_pixel_counts"
+    WRONG_MILLIMETRES = "wrong_millimetres"
     MISSING_SOURCES = "missing_sources"
     PREDICTIONS_DIFFER = "predictions_differ"
     COUNTS_DIFFER = "counts_differ"
@@ -63,6 +64,7 @@ REMEDIES: dict[ProblemKind, str] = {
     ProblemKind.WRONG_PROBABILITY: _REPORT,
     ProblemKind.DAMAGED_MASK: RESTORE,
     ProblemKind.WRONG_PIXEL_COUNTS: _REPORT,
+    ProblemKind.WRONG_MILLIMETRES: _REPORT,
     ProblemKind.MISSING_SOURCES: "restore the private tree from a backup; the scores themselves are not affected",
     ProblemKind.PREDICTIONS_DIFFER: f"delete the run's predictions and {_AGAIN} derives them again",
     ProblemKind.COUNTS_DIFFER: f"delete the run's run.json and {_AGAIN} counts again",

@@ -22,6 +22,7 @@ from diagchd_batch.results.columns import (
 )
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.verify.findings import ProblemKind
+from diagchd_batch.results.verify.millimetre_checks import millimetre_problem
 from diagchd_batch.studies.plan.planned_images import PlannedImage
 
 Found = Callable[[ProblemKind, str, str], None]
@@ -187,6 +188,8 @@ class RowAudit:
         reference = self._decoded(row["reference_png"], place) if has_reference else None
         if predicted is None:
             return
+        if problem := millimetre_problem(row, predicted):
+            self._found(problem[0], place, problem[1])
         masks = StoredMasks(predicted, reference)
         for column in self._recounted:
             assert column.recount is not None

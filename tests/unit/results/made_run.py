@@ -136,6 +136,7 @@ def scored_row(image: PlannedImage, frame: int, n_frames: int, seed: int) -> Row
         "quality_flags": ["unsure"] if 0.4 < probability < 0.6 else [],
         "source_height": 300,
         "source_width": 400,
+        "spacing_status": "not_in_format",
         "mask_png": encode_mask(mask),
     }
     if image.mask_uri is not None:

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
+from diagchd_batch.images.spacing.heart_measurements import measure_heart
 from diagchd_batch.results.columns import shard_metadata, table_metadata
-from diagchd_batch.results.mask_codec import encode_mask
+from diagchd_batch.results.mask_codec import decode_mask, encode_mask
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from diagchd_batch.results.verify.findings import MAX_PROBLEMS_LISTED, REMEDIES, Problem, ProblemKind, VerifyReport
@@ -189,7 +191,41 @@ def with_change(image: int, **changes: object) -> Callable[[list[dict[str, Any]]
 MASK_WITH_ONE_PIXEL_MORE = label_map(100)
 MASK_WITH_ONE_PIXEL_MORE[0, 0] = 2
 
+
+def calibrated(**changes: object) -> Callable[[list[dict[str, Any]]], list[dict[str, Any]]]:
+    """Give the first frame of image 0 pixels of 0.5 x 0.25 mm, its measurements in millimetres, and these changes."""
+
+    def change(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        mask = decode_mask(next(row["mask_png"] for row in rows if int(row["image_id"][-1]) == 0))
+        height, width = mask.shape
+        measured = asdict(measure_heart(mask, (0.5 * 200 / height, 0.25 * 100 / width)))
+        region = {"region_top": 0, "region_left": 0, "region_height": 200, "region_width": 100}
+        sizes = {"spacing_status": "ok", "pixel_height_mm": 0.5, "pixel_width_mm": 0.25}
+        return with_change(0, **{**region, "region_source": "tagged", **sizes, **measured, **changes})(rows)
+
+    return change
+
+
+def test_sound_millimetres_pass(run: MadeRun) -> None:
+    run.rewrite_shard(1, calibrated()(run.rows[1]))
+    run.path(output_layout.success_marker(RUN_ID)).unlink()
+    run.finish()
+    assert verified(run).problems == []
+
+
 FAULTS = {
+    "another area": (calibrated(heart_area_mm2=1.0), "wrong_millimetres", "frame 0"),
+    "another area of the whole heart": (calibrated(whole_heart_area_mm2=None), "wrong_millimetres", "frame 0"),
+    "another length": (calibrated(septum_length_mm=3.0), "wrong_millimetres", "frame 0"),
+    "another size of a pixel": (calibrated(pixel_width_mm=0.26), "wrong_millimetres", "frame 0"),
+    "another region": (calibrated(region_height=150), "wrong_millimetres", "frame 0"),
+    "no size of a pixel": (calibrated(pixel_width_mm=None), "inconsistent_row", "frame 0"),
+    "millimetres without calibration": (calibrated(spacing_status="per_frame"), "inconsistent_row", "frame 0"),
+    "a distance without calibration": (
+        with_change(0, spacing_status="no_regions", hd95_mm_septum=1.0),
+        "inconsistent_row",
+        "frame 0",
+    ),
     "a row twice": (lambda rows: [*rows, rows[3]], "duplicate_row", "frame 0"),
     "a failed row twice": (lambda rows: [*rows, rows[4]], "duplicate_row", "image i-0001000000000002"),
     "no row for a file": (without(2, None), "missing_image", "i-0001000000000002"),
