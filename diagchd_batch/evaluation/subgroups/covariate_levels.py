@@ -100,17 +100,57 @@ def _own_covariates(database: CohortDatabase, cut_points: Mapping[str, Sequence[
     columns = database.arrays("SELECT source_pixels, source_resolution, n_images FROM results ORDER BY study")
     pixels = columns["source_pixels"].astype(np.float64)
     texts = pd.Series(columns["source_resolution"], dtype="string")
-    cuts = cut_points.get("source_resolution")
-    if cuts is None and texts.nunique() <= _FEW_NUMBERS:
-        order = sorted(set(texts.dropna()), key=lambda text: [int(side) for side in text.split("×")])
-        resolution = _from_texts("source_resolution", texts, order, {text: text for text in order})
-    else:
-        resolution = _from_numbers("source_resolution", pixels, cuts, SOURCE_RESOLUTION, name_whole=False)
+    resolution = source_resolution_levels(pixels, texts, cut_points.get("source_resolution"))
     images = columns["n_images"].astype(np.float64)
     images[images == 0] = np.nan
     cuts = cut_points.get("number_of_images", (2, 3, 4))
     number = _from_numbers("number_of_images", images, cuts, NUMBER_OF_IMAGES, least=1)
     return [resolution, number]
+
+
+def source_resolution_levels(pixels: np.ndarray, texts: pd.Series, cut_points: Sequence[float] | None) -> Covariate:
+    """Return the source resolution as a covariate whose levels have names such as ``640 × 480 and smaller``.
+
+    Args:
+        pixels: float64 [studies], pixels of the largest frame of each study, NaN where none is known.
+        texts: Its size as ``height×width``, missing where none is known.
+        cut_points: Numbers of pixels that each begin a level. Without them, up to six sizes are a level each, and more
+            sizes are divided into terciles by their pixels.
+    """
+    sizes = sorted(set(texts.dropna()), key=lambda text: (_area(text), [int(side) for side in text.split("×")]))
+    if cut_points is None and len(sizes) <= _FEW_NUMBERS:
+        return _from_texts("source_resolution", texts, sizes, {size: _width_first(size) for size in sizes})
+    made = _from_numbers("source_resolution", pixels, cut_points, SOURCE_RESOLUTION, name_whole=False)
+    n_levels = len(made.levels) - 1  # the last one is `missing`
+    found: list[list[str]] = [[] for _ in range(n_levels)]
+    level_of = dict(zip(pixels, made.code, strict=True))
+    for size in sizes:
+        found[level_of[_area(size)]].append(_width_first(size))
+    names = [_name_of_sizes(name, place, n_levels, found[place]) for place, name in enumerate(made.levels[:-1])]
+    return replace(made, levels=(*names, made.levels[-1]))
+
+
+def _area(size: str) -> int:
+    height, width = size.split("×")
+    return int(height) * int(width)
+
+
+def _width_first(size: str) -> str:
+    height, width = size.split("×")
+    return f"{width} × {height}"
+
+
+def _name_of_sizes(limits: str, place: int, n_levels: int, sizes: Sequence[str]) -> str:
+    """Name a level by the sizes in it, in ascending order. A level without any is named by its limits."""
+    if n_levels == 1:
+        return limits
+    if not sizes:
+        return f"{limits} pixels"
+    if place == 0:
+        return f"{sizes[-1]} and smaller"
+    if place == n_levels - 1:
+        return f"{sizes[0]} and larger"
+    return sizes[0] if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
 
 
 def _given_covariates(

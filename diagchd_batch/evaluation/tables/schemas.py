@@ -204,7 +204,7 @@ STUDY_RESULTS: Columns = (
            minimum=0, maximum=1),
     text("call", "whether the score reaches the threshold", "studies without a score", values=_CALLS),
     REFERENCE_LABEL,
-    text("source_resolution", "width and height of the study's frames; `mixed` if they differ",
+    text("source_resolution", "height × width of the study's largest scored frame",
          "studies without a scored frame", unit="source pixels"),
     count("n_frames_flagged", "frames with at least one quality flag"),
     *SCORE_DEFINITION_SINCE_3,
