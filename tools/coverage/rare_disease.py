@@ -1,0 +1,273 @@
+"""Coverage of intervals and size of tests by cell: prevalence, number of diseased subjects, true value, repeat scans.
+
+A cohort has a fixed number of diseased and of healthy subjects. A call is right if a normal variable lies below a
+limit. Half of its variance belongs to the subject where subjects have several units, and half to the unit where two
+raters are compared. So the true rates are exact. Scores are normal, with the variance of the diseased 1 or 2.25.
+
+A proportion's coverage jumps from one true value to the next, so the true sensitivity and specificity of each cohort
+are drawn within 0.02 of those of the cell.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from diagchd_batch.statistics import calibration, classification
+from diagchd_batch.statistics.classification.confusion import RATES
+from diagchd_batch.statistics.estimate import Comparison, Estimate
+
+PREVALENCES = (0.01, 0.02, 0.1, 0.33)
+DISEASED = (10, 20, 50, 100, 200, 500)
+QUALITIES = ((0.7, 0.9, 0.8), (0.85, 0.95, 0.9), (0.95, 0.97, 0.983))
+"""True sensitivity, specificity and AUC of a cell."""
+JITTER = 0.02
+MARGIN = 0.1
+CLOSED_RATES = (
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "accuracy",
+    "balanced_accuracy",
+    "lr_positive",
+    "lr_negative",
+)
+COMPARED_RATES = ("sensitivity", "specificity", "ppv", "npv")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of conditions. `clustered`: subjects have one to three units of their class."""
+
+    part: str
+    prevalence: float
+    diseased: int
+    sensitivity: float
+    specificity: float
+    auc: float
+    clustered: bool
+
+    @property
+    def key(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Arrays [units] of one cohort, with the true rates of its calls."""
+
+    truth: np.ndarray
+    subject: np.ndarray
+    sensitivity: float
+    specificity: float
+    rng: np.random.Generator
+    cell: Cell
+
+    @property
+    def subjects(self) -> np.ndarray | None:
+        return self.subject if self.cell.clustered else None
+
+    def latent(self, of_case: np.ndarray | None = None) -> np.ndarray:
+        """Return standard normal variables [units] that share half of their variance within subjects or cases."""
+        own = self.rng.normal(size=len(self.truth))
+        if of_case is not None:
+            return np.sqrt(0.5) * (of_case + own)
+        if not self.cell.clustered:
+            return own
+        return np.sqrt(0.5) * (self.rng.normal(size=int(self.subject[-1]) + 1)[self.subject] + own)
+
+    def call(self, sensitivity: float, specificity: float, of_case: np.ndarray | None = None) -> np.ndarray:
+        limit = stats.norm.ppf([1 - specificity, sensitivity])
+        right = self.latent(of_case) < np.where(self.truth == 1, limit[1], -limit[0])
+        return np.where(right, self.truth, 1 - self.truth)
+
+
+Result = tuple[str, Estimate | Comparison, float | None]
+"""Name of a figure, its result, and the true value; None where the result is a test under the null hypothesis."""
+
+
+def cells(part: str, diseased: tuple[int, ...] = DISEASED) -> Iterator[Cell]:
+    """Yield the cells of a part, those of few diseased first."""
+    repeats = (False, True) if part in ("rates", "scores", "comparisons") else (False,)
+    for clustered, m, prevalence, quality in product(repeats, diseased, PREVALENCES, QUALITIES):
+        yield Cell(part, prevalence, m, *quality, clustered)
+
+
+def draw(cell: Cell, rng: np.random.Generator) -> Sample:
+    healthy = round(cell.diseased / cell.prevalence) - cell.diseased
+    label = np.repeat([1, 0], [cell.diseased, healthy])
+    units = rng.choice([1, 2, 3], len(label), p=[0.5, 0.3, 0.2]) if cell.clustered else np.ones(len(label), dtype=int)
+    subject = np.repeat(np.arange(len(label)), units)
+    jitter = rng.uniform(-JITTER, JITTER, 2)
+    rates = np.minimum(np.array([cell.sensitivity, cell.specificity]) + jitter, 0.995)
+    return Sample(label[subject], subject, float(rates[0]), float(rates[1]), rng, cell)
+
+
+def true_rate(name: str, sample: Sample) -> float:
+    share = sample.cell.diseased / round(sample.cell.diseased / sample.cell.prevalence)
+    hit, false = share * sample.sensitivity, (1 - share) * (1 - sample.specificity)
+    return float(RATES[name](np.array([hit, false, share - hit, 1 - share - false])))
+
+
+def rates(sample: Sample) -> Iterator[Result]:
+    call = sample.call(sample.sensitivity, sample.specificity)
+    for name in CLOSED_RATES:
+        estimate = classification.estimate_rate(name, sample.truth, call, sample.subjects)
+        yield name, estimate, true_rate(name, sample)
+
+
+def resampled(sample: Sample, resamples: int = 500) -> Iterator[Result]:
+    call = sample.call(sample.sensitivity, sample.specificity)
+    for name in ("f1", "mcc"):
+        estimate = classification.estimate_rate(name, sample.truth, call, sample.subjects, resamples=resamples)
+        yield name, estimate, true_rate(name, sample)
+    score = _scores(sample, 1.0)
+    estimate = classification.estimate_score("average_precision", sample.truth, score, resamples=resamples)
+    yield "average_precision", estimate, _true_average_precision(sample.cell)
+    risk = _risk(sample.cell, score)
+    estimate = classification.estimate_score("brier", sample.truth, risk, resamples=resamples)
+    yield "brier", estimate, _true_brier(sample.cell)
+
+
+def scores(sample: Sample) -> Iterator[Result]:
+    for spread in (1.0, 1.5):
+        score = _scores(sample, spread)
+        estimate = classification.estimate_score("auc", sample.truth, score, sample.subjects)
+        yield ("auc" if spread == 1 else "auc, unequal spread"), estimate, sample.cell.auc
+    risk = _risk(sample.cell, _scores(sample, 1.0))
+    yield "calibration_intercept", calibration.calibration_intercept(sample.truth, risk, sample.subjects), 0.0
+    yield "calibration_slope", calibration.calibration_slope(sample.truth, risk, sample.subjects), 1.0
+
+
+def comparisons(sample: Sample) -> Iterator[Result]:
+    """Compare two raters of the same cases: equally good ones, and ones whose difference is the margin."""
+    of_case = sample.latent()
+    first, second = (sample.call(sample.sensitivity, sample.specificity, of_case) for _ in range(2))
+    for name in COMPARED_RATES:
+        result = classification.compare_rates(name, sample.truth, first, second, sample.subjects)
+        yield f"difference of {name}", result, 0.0
+        yield f"test of {name}", result, None
+    worse = sample.call(sample.sensitivity - MARGIN, sample.specificity - MARGIN, of_case)
+    for name in ("sensitivity", "specificity"):
+        result = classification.compare_rates(name, sample.truth, worse, second, sample.subjects)
+        yield f"non-inferiority of {name}", result, None
+    shift = _shift(sample.cell.auc, 1.0) * sample.truth
+    a, b = (shift + sample.latent(of_case) for _ in range(2))
+    result = classification.delong_paired(sample.truth, a, b, sample.subjects)
+    yield "difference of auc", result, 0.0
+    yield "test of auc", result, None
+
+
+PARTS: dict[str, Callable[[Sample], Iterator[Result]]] = {
+    "rates": rates,
+    "scores": scores,
+    "comparisons": comparisons,
+    "resampled": resampled,
+}
+
+
+def measure(cell: Cell, cohorts: int, seed: int) -> list[dict[str, Any]]:
+    """Return a row for each figure of a cell, from cohorts that depend only on the seed and the cell.
+
+    `share` is the share of the cohorts with a result in which the interval held the true value; in a test, in which it
+    rejected: at 5 %, or for non-inferiority at 2.5 %, where the true difference is exactly the margin.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(cell.key.encode())])
+    counts: dict[str, dict[str, Any]] = {}
+    for _ in range(cohorts):
+        for name, result, truth in PARTS[cell.part](draw(cell, rng)):
+            row = counts.setdefault(name, {"hits": 0, "given": 0, "method": ""})
+            if truth is not None:
+                given, hit = (
+                    result.low is not None,
+                    result.low is not None and result.low <= truth <= (result.high or 0),
+                )
+                row["method"] = result.method or row["method"]
+            else:
+                assert isinstance(result, Comparison)  # an estimate alone has no test
+                # A cohort without a result cannot reject, so it counts among those that do not.
+                given = True
+                if name.startswith("non-inferiority"):
+                    hit, row["method"] = result.low is not None and result.low > -MARGIN, result.method or row["method"]
+                else:
+                    hit, row["method"] = result.p is not None and result.p < 0.05, result.test or row["method"]
+            row["given"] += given
+            row["hits"] += hit
+    return [
+        {**asdict(cell), "figure": name, **row, "share": row["hits"] / row["given"] if row["given"] else None}
+        | {"cohorts": cohorts, "seed": seed}
+        for name, row in counts.items()
+    ]
+
+
+def run(part: str, results: Path, cohorts: int, seed: int, diseased: tuple[int, ...], limit: int) -> None:
+    """Measure all cells of a part, and append each to a file of JSON lines. Cells that are in the file are skipped.
+
+    Args:
+        part: A key of `PARTS`.
+        results: The file. It may exist.
+        cohorts: The number of simulated cohorts of a cell.
+        seed: The seed.
+        diseased: The numbers of diseased subjects.
+        limit: Cells of more subjects are left out.
+    """
+    fields = ("part", "prevalence", "diseased", "sensitivity", "specificity", "auc", "clustered")
+    done = {tuple(row[field] for field in fields) for row in read(results)} if results.exists() else set()
+    for cell in cells(part, diseased):
+        if tuple(asdict(cell)[field] for field in fields) in done or cell.diseased / cell.prevalence > limit:
+            continue
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in measure(cell, cohorts, seed)]
+        with results.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+
+
+def read(results: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of results. A line that was cut short is left out, so its cell is measured again."""
+    rows = []
+    for line in results.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def _shift(auc: float, spread: float) -> float:
+    return float(stats.norm.ppf(auc) * np.sqrt(1 + spread**2))
+
+
+def _scores(sample: Sample, spread: float) -> np.ndarray:
+    return np.where(sample.truth == 1, _shift(sample.cell.auc, spread) + spread * (z := sample.latent()), z)
+
+
+def _risk(cell: Cell, score: np.ndarray) -> np.ndarray:
+    """Return P(diseased | score), which is perfectly calibrated."""
+    shift = _shift(cell.auc, 1.0)
+    return 1 / (1 + np.exp(-(shift * (score - shift / 2) + np.log(cell.prevalence / (1 - cell.prevalence)))))
+
+
+def _density(cell: Cell) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a grid of scores, and the mass of the diseased and of the healthy at each of them."""
+    grid = np.linspace(-7, 7 + _shift(cell.auc, 1.0), 40_001)
+    step = grid[1] - grid[0]
+    diseased = cell.prevalence * stats.norm.pdf(grid - _shift(cell.auc, 1.0)) * step
+    return grid, diseased, (1 - cell.prevalence) * stats.norm.pdf(grid) * step
+
+
+def _true_average_precision(cell: Cell) -> float:
+    _, diseased, healthy = _density(cell)
+    above = np.cumsum(diseased[::-1])[::-1], np.cumsum(healthy[::-1])[::-1]
+    return float(np.sum(diseased * above[0] / (above[0] + above[1])) / diseased.sum())
+
+
+def _true_brier(cell: Cell) -> float:
+    grid, diseased, healthy = _density(cell)
+    risk = _risk(cell, grid)
+    return float(np.sum(diseased * (1 - risk) ** 2 + healthy * risk**2))
