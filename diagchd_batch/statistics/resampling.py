@@ -8,6 +8,7 @@ patterns, so 10,000 resamples take milliseconds.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from scipy import stats
@@ -242,7 +243,13 @@ def subject_interval(
         return linearised_estimate(totals, statistic, n=n, level=level, bounds=bounds)
     resampled = bootstrap_totals(totals, statistic, resamples, seed)
     accelerated_by = None if difference else acceleration(statistic(totals.sum(axis=0) - totals))
-    return bootstrap_estimate(value, resampled, level=level, n=n, n_subjects=n_subjects, accelerated_by=accelerated_by)
+    estimate = bootstrap_estimate(
+        value, resampled, level=level, n=n, n_subjects=n_subjects, accelerated_by=accelerated_by
+    )
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    # A resample can leave the range by rounding, as an MCC of −1.0000000000000002 does.
+    return replace(estimate, low=max(estimate.low, bounds[0]), high=min(estimate.high, bounds[1]))
 
 
 def linearised_estimate(

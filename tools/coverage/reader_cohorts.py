@@ -3,9 +3,6 @@
 Every cohort is drawn from the reader model of `dataset.phantom.cohort.readers`, whose accuracies have closed forms.
 Reader 2 plays the model under evaluation, and reader 3 the reader that it is compared with. A subject has one unit, or
 two or three units that share its label and part of its difficulty. Each method gets the cohort as the evaluation would.
-
-    python -m tools.measure_interval_coverage --write docs/statistics.md
-    python -m tools.measure_interval_coverage --why     # measures the explanations in docs/statistics.md
 """
 
 import argparse
@@ -530,8 +527,7 @@ def table(sizes: list[int], replicates: int, resamples: int, seed: int, **select
     return "\n".join([*lines, "", note])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replicates", type=int, default=1200, help="number of cohorts (default 1200)")
     parser.add_argument("--resamples", type=int, default=500, help="number of bootstrap resamples (default 500)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[100, 400], help="numbers of subjects")
@@ -540,8 +536,10 @@ def main() -> None:
     parser.add_argument("--why", action="store_true", help="measure the page's explanations, not the methods")
     parser.add_argument("--readers", type=int, default=READER_COUNT, help="number of readers drawn (default 6)")
     parser.add_argument("--write", type=Path, help="Markdown file whose coverage table is replaced")
-    arguments = parser.parse_args()
-    text = table(
+
+
+def table_of(arguments: argparse.Namespace) -> str:
+    return table(
         arguments.sizes,
         arguments.replicates,
         arguments.resamples,
@@ -550,12 +548,3 @@ def main() -> None:
         why=arguments.why,
         n_readers=arguments.readers,
     )
-    print(text)
-    if arguments.write:
-        page = arguments.write.read_text(encoding="utf-8")
-        pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-        arguments.write.write_text(pattern.sub(f"{BEGIN}\n{text}\n{END}", page), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

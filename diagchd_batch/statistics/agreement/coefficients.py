@@ -329,7 +329,8 @@ def _chance_corrected(
         return Estimate.null(NullReason.CONSTANT_RATINGS, n)
     totals = totals_by_subject(columns, of_units)
     clustered = len(totals) < n
-    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "bounds": (-1.0, 1.0)}
+    least = 0.0 if chance is _no_chance else -1.0
+    options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "bounds": (least, 1.0)}
     if clustered:
         return subject_interval(totals, coefficient, n=n, **options)
     if n == 1:
@@ -344,7 +345,7 @@ def _chance_corrected(
         return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE)
     if interval == "t":
         half = float(stats.t.ppf((1 + level) / 2, n - 1)) * se
-        return Estimate(value, se, max(-1.0, value - half), min(1.0, value + half), n, method="student_t")
+        return Estimate(value, se, max(least, value - half), min(1.0, value + half), n, method="student_t")
     bootstrap = subject_interval(totals, coefficient, n=n, **options)
     return Estimate(
         value,

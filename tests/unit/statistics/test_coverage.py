@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tools.measure_interval_coverage import Tally, measure
+from tools.coverage import rare_disease
+from tools.coverage.reader_cohorts import Tally, measure
+from tools.coverage.tables import summary
 
 REPLICATES = 300
 
@@ -44,6 +47,33 @@ def test_intervals_cover_and_tests_keep_their_size(
         if not kept:
             wrong[name] = (tally.method, round(tally.share, 3))
     assert not wrong
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("part", ["rates", "scores", "comparisons"])
+def test_a_cell_of_twenty_diseased_among_a_thousand(part: str) -> None:
+    cohorts = 300
+    cell = next(cell for cell in rare_disease.cells(part, (20,)) if cell.prevalence == 0.02)
+    slack = 3.5 * np.sqrt(0.05 * 0.95 / cohorts)
+    for row in rare_disease.measure(cell, cohorts, seed=3):
+        if row["figure"].startswith(("test", "non-inferiority")):
+            assert row["share"] <= (0.05 if row["figure"].startswith("test") else 0.025) + slack, row
+        else:
+            assert row["share"] >= 0.93 - slack, row
+
+
+def test_cells_are_skipped_once_they_are_measured(tmp_path: Path) -> None:
+    results = tmp_path / "coverage.jsonl"
+    for _ in range(2):
+        rare_disease.run("rates", results, cohorts=3, seed=1, diseased=(10,), limit=40)
+    with results.open("a") as file:
+        file.write('{"part": "ra')  # the tool was stopped while it wrote
+    rows = rare_disease.read(results)
+    assert len(rows) == 2 * len(rare_disease.QUALITIES) * len(rare_disease.CLOSED_RATES)
+    again = rare_disease.measure(next(c for c in rare_disease.cells("rates", (10,)) if c.prevalence == 0.33), 3, 1)
+    assert again == rows[: len(again)]
+    assert "10 diseased" in summary(rows) and "6 cells of 3 cohorts" in summary(rows)
 
 
 @pytest.mark.slow
