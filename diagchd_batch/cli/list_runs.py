@@ -14,12 +14,13 @@ from diagchd_batch.cli.options import (
     PrivateUriOption,
     open_workspace,
 )
-from diagchd_batch.cli.status import exit_if_damaged, known
+from diagchd_batch.cli.status import exit_if_damaged, known, training_progress
 from diagchd_batch.errors import UsageError
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.scoring.liveness.run_status import RunState
+    from diagchd_batch.training.training_record import TrainingState
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +55,12 @@ def list_runs(
     exit_if_damaged(found.runs)
 
 
-def _line(state: "RunState", width: int) -> str:
+def _line(state: "RunState | TrainingState", width: int) -> str:
+    from diagchd_batch.training.training_record import TrainingState
+
+    if isinstance(state, TrainingState):
+        name, model = f"{state.run_id:<{width}}", f"training {state.model or '?'}"
+        return "  ".join([name, f"{state.status:<11}", moment(state.started_at), model, training_progress(state)])
     columns = [
         f"{state.run_id:<{width}}",
         f"{state.status:<11}",  # as wide as "interrupted"

@@ -13,6 +13,7 @@ from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.scoring.liveness.run_status import RunState
+    from diagchd_batch.training.training_record import TrainingState
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +32,7 @@ def status(
     Example: diagchd-batch status out/sample
     """
     from diagchd_batch.runs.status import run_states
+    from diagchd_batch.training.training_record import TrainingState
 
     states = run_states(open_workspace(output, private_uri), run_id)
     if as_json:
@@ -39,11 +41,11 @@ def status(
         for number, state in enumerate(states):
             if number:
                 print_text()
-            print_pairs(_pairs(state))
+            print_pairs(_training_pairs(state) if isinstance(state, TrainingState) else _pairs(state))
     exit_if_damaged(states)
 
 
-def exit_if_damaged(states: "Sequence[RunState]") -> None:
+def exit_if_damaged(states: "Sequence[RunState | TrainingState]") -> None:
     """Name each run whose record is damaged, and end the command if there is one. Call it after printing.
 
     Args:
@@ -90,3 +92,33 @@ def _pairs(state: "RunState") -> list[tuple[str, Any]]:
     if state.remaining_s is not None:
         pairs.append(("remaining", duration(state.remaining_s)))
     return pairs
+
+
+def training_progress(state: "TrainingState") -> str:
+    """Return how far a training is, in a few words."""
+    if not state.folds:
+        return "images are read"
+    return f"folds {sum(fold.is_done for fold in state.folds):,} of {len(state.folds):,}"
+
+
+def _training_pairs(state: "TrainingState") -> list[tuple[str, Any]]:
+    from diagchd_batch.runs.status import is_damaged
+
+    lost = "; its driver died, and the same train command resumes it" if state.status == "lost" else ""
+    return [
+        ("training", state.run_id),
+        ("status", state.status + lost),
+        *([("reason", state.reason)] if state.reason and not is_damaged(state) else []),
+        ("model", state.model or "not known"),
+        ("began", moment(state.started_at)),
+        *([("ended", moment(state.ended_at))] if state.ended_at else []),
+        ("progress", training_progress(state)),
+        *(
+            (
+                f"  fold {fold.number}",
+                "done" if fold.is_done else f"stage {fold.stage or '–'}, epoch {fold.epoch:,} of {fold.epochs:,}",
+            )
+            for fold in state.folds
+        ),
+        ("submissions", state.submissions),
+    ]

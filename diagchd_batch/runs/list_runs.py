@@ -7,6 +7,7 @@ from diagchd_batch.results.output import Output
 from diagchd_batch.runs.cluster_jobs import connect
 from diagchd_batch.runs.status import run_states
 from diagchd_batch.scoring.liveness.run_status import RunState
+from diagchd_batch.training.training_record import TrainingState
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Listing:
         submissions: The submissions that a cluster knows, the latest first. Empty if an output was named.
     """
 
-    runs: tuple[RunState, ...] = ()
+    runs: tuple[RunState | TrainingState, ...] = ()
     submissions: tuple[SubmittedJob, ...] = ()
 
 

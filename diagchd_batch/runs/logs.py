@@ -4,8 +4,9 @@ from diagchd_batch.errors import DiagchdBatchError, UsageError
 from diagchd_batch.results.output import Output
 from diagchd_batch.runs.cluster_jobs import latest_submission
 from diagchd_batch.runs.run_lookup import OnNote, ignore_note, newest_run_id
+from diagchd_batch.runs.status import run_states
 from diagchd_batch.scoring.liveness.driver_log import read_log
-from diagchd_batch.scoring.liveness.run_status import run_state
+from diagchd_batch.training.training_record import TrainingState, training_ids, training_tree
 
 
 def read_logs(
@@ -32,7 +33,7 @@ def read_logs(
         if run_id is None:
             raise UsageError("name the run's output, or a run with --run-id and its cluster with --address")
         return _cluster_log(run_id, address, on_note)
-    run_id = run_id or newest_run_id(output, on_note)
+    run_id = run_id or _newest_run_id(output, on_note)
     if address:
         try:
             jobs, submission_id = latest_submission(run_id, address)
@@ -40,6 +41,12 @@ def read_logs(
         except DiagchdBatchError as error:
             on_note(f"{error}; this is the log that the output keeps")
     return _kept_log(output, run_id)
+
+
+def _newest_run_id(output: Output, on_note: OnNote) -> str:
+    """Return the id of the run that began last; of a training, if it began later or there is no other run."""
+    trainings = [state for state in run_states(output) if isinstance(state, TrainingState)]
+    return run_states(output)[-1].run_id if trainings else newest_run_id(output, on_note)
 
 
 def _cluster_log(run_id: str, address: str | None, on_note: OnNote) -> str:
@@ -56,8 +63,9 @@ def _kept_log(output: Output, run_id: str) -> str:
 
     That sentence comes from the run's state, because the full text in the record may name places and files.
     """
-    if (text := read_log(output.private, run_id)) is not None:
+    kept = training_tree(output).private if run_id in training_ids(output) else output.private
+    if (text := read_log(kept, run_id)) is not None:
         return text
-    state = run_state(output, run_id)
+    (state,) = run_states(output, run_id)
     reason = f": {state.reason}" if state.reason else ""
     return f"no log is kept of run {run_id}, which ran on one machine; it is {state.status}{reason}\n"

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from diagchd_batch.results.output import Output
 from diagchd_batch.runs.cluster_jobs import latest_submission
 from diagchd_batch.runs.run_lookup import all_run_ids
-from diagchd_batch.scoring.liveness.run_status import live_submissions, run_state
+from diagchd_batch.runs.status import run_states
+from diagchd_batch.scoring.liveness.run_status import live_submissions
 from diagchd_batch.scoring.liveness.stop_conditions import request_stop
+from diagchd_batch.training.training_record import TrainingState, training_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class EndAnswer:
 
 
 def stop_after_shards(output: Output, run_id: str | None = None) -> Iterator[StopAnswer]:
-    """Ask one run or all runs of an output to start no further shard.
+    """Ask one run or all runs of an output to start no further shard, and trainings to end at a checkpoint.
 
     Args:
         output: The output.
@@ -41,12 +43,12 @@ def stop_after_shards(output: Output, run_id: str | None = None) -> Iterator[Sto
     Raises:
         UsageError: The output holds no such run.
     """
-    for name in [run_id] if run_id else all_run_ids(output):
-        state = run_state(output, name)
-        live = live_submissions(output, name)
+    for state in run_states(output, run_id):
+        tree = training_tree(output) if isinstance(state, TrainingState) else output
+        live = live_submissions(tree, state.run_id)
         for submission in live:
-            request_stop(output.private, name, submission)
-        yield StopAnswer(name, state.status, asked=bool(live))
+            request_stop(tree.private, state.run_id, submission)
+        yield StopAnswer(state.run_id, state.status, asked=bool(live))
 
 
 def live_run_ids(output: Output) -> list[str]:

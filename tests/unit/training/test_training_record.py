@@ -1,0 +1,91 @@
+"""A training in its own tree of the private tree: status, list, stop and logs find it, and other commands do not."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from diagchd_batch import output_layout
+from diagchd_batch.errors import UsageError
+from diagchd_batch.results.output import Output, open_output
+from diagchd_batch.runs.list_runs import list_runs
+from diagchd_batch.runs.logs import read_logs
+from diagchd_batch.runs.status import run_states
+from diagchd_batch.runs.stop import stop_after_shards
+from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, driver_name
+from diagchd_batch.training.training_record import (
+    FoldRecord,
+    TrainingRecord,
+    TrainingState,
+    training_states,
+    training_tree,
+    write_training_record,
+)
+
+RUN = "0a1b2c3d-4e5f6071-1"
+
+
+def _training(tmp_path: Path, *, alive: bool, **changes: Any) -> Output:
+    output = open_output(str(tmp_path / "out"), None)
+    tree = training_tree(output)
+    tree.private.create(output_layout.identity_file(RUN), b"{}")
+    fields: dict[str, Any] = {
+        "run_id": RUN,
+        "status": "running",
+        "model": "mine",
+        "architecture": "diagchd-compact",
+        "package_uri": "packages/mine",
+        "n_studies": 3,
+        "n_subjects": 3,
+        "n_images": 5,
+        "folds": (FoldRecord(0, is_done=True), FoldRecord(1, "everything", 3, 12)),
+        "started_at": datetime.now(UTC),
+        "full_config": {},
+        "command": ["train"],
+    }
+    write_training_record(tree, TrainingRecord.model_validate(fields | changes))
+    beat = DriverBeat(ended=not alive, time_s=time.time())
+    beat.write(tree.private, output_layout.heartbeat_file(RUN, driver_name("0123abcd")))
+    return output
+
+
+def test_a_running_training_has_a_state_and_is_asked_to_stop(tmp_path: Path) -> None:
+    output = _training(tmp_path, alive=True)
+    (state,) = run_states(output)
+    assert isinstance(state, TrainingState)
+    assert (state.status, state.model, [fold.is_done for fold in state.folds]) == ("running", "mine", [True, False])
+    assert list_runs(output, None).runs == (state,)
+    (answer,) = stop_after_shards(output, RUN)
+    assert answer.asked
+    assert run_states(output, RUN)[0].status == "stopping"
+
+
+def test_a_training_whose_driver_died_is_lost_and_one_that_failed_says_where_the_reason_is(tmp_path: Path) -> None:
+    assert run_states(_training(tmp_path, alive=False))[0].status == "lost"
+    (failed,) = run_states(_training(tmp_path, alive=False, status="failed", reason="a.png is bad", exit_code=1))
+    assert (failed.status, failed.exit_code) == ("failed", 1)
+    assert failed.reason == f"the full text is in the private tree, training/runs/run_id={RUN}/run.json, reason"
+
+
+def test_a_damaged_record_is_reported(tmp_path: Path) -> None:
+    output = _training(tmp_path, alive=False)
+    training_tree(output).private.replace(output_layout.run_record(RUN), b"{")
+    (state,) = training_states(output)
+    assert state.status == "damaged"
+
+
+def test_the_log_of_a_training_is_found(tmp_path: Path) -> None:
+    output = _training(tmp_path, alive=False)
+    assert "it is lost" in read_logs(output, None, None)
+    training_tree(output).private.create(output_layout.log_part(RUN, "0000000000001-0123abcd", 0), b"epoch 1\n")
+    assert read_logs(output, None, None) == read_logs(output, RUN, None) == "epoch 1\n"
+
+
+def test_a_training_is_no_run_that_scores(tmp_path: Path) -> None:
+    output = _training(tmp_path, alive=False, status="finished")
+    assert output.run_ids() == []
+    assert output.planned_run_ids() == []
+    with pytest.raises(UsageError, match="holds no run other"):
+        run_states(output, "other")
