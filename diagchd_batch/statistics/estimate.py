@@ -20,6 +20,7 @@ class NullReason(StrEnum):
     ONE_LEVEL = "one_level"  # a covariate with fewer than two levels
     CONSTANT_RATINGS = "constant_ratings"  # all ratings are one category, so agreement by chance is certain
     IDENTICAL_CALLS = "identical_calls"  # the two tests never differ
+    IDENTICAL_RANKS = "identical_ranks"  # scores differ, but no unit changes its place among those of the other class
     ZERO_VARIANCE = "zero_variance"  # the value is known, but its interval would have no width
     TOO_FEW_SUBJECTS = "too_few_subjects"  # the variance needs more subjects (of each class)
     DEGENERATE_RESAMPLES = "degenerate_resamples"  # the statistic is undefined in most resamples

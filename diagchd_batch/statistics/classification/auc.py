@@ -109,8 +109,9 @@ def delong_paired(
         level: Confidence level, between 0 and 1.
 
     Returns:
-        The comparison. If the two scores order the units alike, the difference is 0 without interval or test
-        (`identical_calls`). Otherwise null with `no_units`, `one_class`, `too_few_subjects` or `zero_variance`.
+        The comparison. If the two scores are equal (`identical_calls`), or differ but order the units alike
+        (`identical_ranks`), the difference is 0 without interval or test. Otherwise null with `no_units`,
+        `one_class`, `too_few_subjects` or `zero_variance`.
 
     Source: as in `delong_interval`.
     """
@@ -136,8 +137,10 @@ def delong_paired(
         return Comparison.null(NullReason.TOO_FEW_SUBJECTS, n, **known_values)
     variance = of_a + of_b - 2 * of_both
     if variance <= 1e-15:
-        alike = np.array_equal(a.of_units, b.of_units)
-        reason = NullReason.IDENTICAL_CALLS if alike else NullReason.ZERO_VARIANCE
+        reason = NullReason.ZERO_VARIANCE
+        if np.array_equal(a.of_units, b.of_units):
+            equal = np.array_equal(score_a[known], score_b[known])
+            reason = NullReason.IDENTICAL_CALLS if equal else NullReason.IDENTICAL_RANKS
         return Comparison.null(reason, n, **known_values)
     se = math.sqrt(variance)
     statistic = (a.auc - b.auc) / se

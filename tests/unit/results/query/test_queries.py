@@ -57,10 +57,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
     model = record.model.model_copy(update={"name": "other", "weights_digest": DIGEST})
     write_run_record(made.output, made.private, record.model_copy(update={"model": model}))
     _write_sources(made)
+    # The later reads contradict the first ones, so a query that counts reads as if they were readers is found out.
     reads = [
-        {"study_id": name, "reader": reader, "status": "read", "call": call}
+        {"study_id": name, "reader": reader, "session": session, "arm": arm, "status": "read", "call": call ^ again}
         for name, (*_, calls, _) in STUDIES.items()
         for reader, call in zip(READERS, calls, strict=True)
+        for session, arm, again in (("2", "unaided", 0), ("10", "unaided", 1), ("1", "aided", 1))
     ]
     sites = [{"study_id": name, "site": site} for name, (*_, site) in STUDIES.items()]
     config = EvaluationConfig(
