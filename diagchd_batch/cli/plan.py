@@ -86,7 +86,7 @@ def _pairs(job: "JobConfig", preview: "JobPreview") -> list[tuple[str, Any]]:
         ("model", f"{preview.model.name}, {preview.model.precision}, weights {preview.model.weights_digest[:12]}"),
         ("studies", f"{head.n_studies:,} of {counted(head.n_subjects, 'subject')}"),
         ("images", f"{head.n_images:,} ({size(head.size_bytes)}), {head.n_masks:,} with a reference mask"),
-        ("frames", f"{head.frames} of each image file, unless the manifest names frames; counted when files are read"),
+        ("frames", _frames(head)),
         ("shards", f"{head.n_shards:,} of up to {counted(head.images_per_shard, 'image')}"),
         ("run", _run(preview)),
         ("left to score", counted(preview.images_left, "image")),
@@ -151,6 +151,12 @@ def not_listed_pairs(head: "PlanHead") -> list[tuple[str, Any]]:
     return pairs
 
 
+def _frames(head: "PlanHead") -> str:
+    if head.n_frames is not None:
+        return f"{head.n_frames:,} as the headers count them ({head.frames} of each image file)"
+    return f"{head.frames} of each image file, unless the manifest names frames; counted when files are read"
+
+
 def _run(preview: "JobPreview") -> str:
     if preview.run_id:
         return f"{preview.run_id}, {counted(preview.done_images, 'image')} done"
@@ -166,7 +172,7 @@ def _as_json(preview: "JobPreview") -> dict[str, Any]:
     return {
         **{name: getattr(head, name) for name in counts.split()},
         "frame_rule": head.frames,
-        "n_frames": None,  # a plan does not open files, so it cannot know
+        "n_frames": head.n_frames,  # null without an index of headers, because a plan opens no file
         "objects": head.objects and head.objects.model_dump(),
         "not_listed": head.not_listed,
         "headers_listed_at": preview.headers_listed_at,

@@ -46,3 +46,37 @@ def chosen_frames(rule: FrameRule, frames: tuple[int, ...] | None, n_frames: int
     if n >= n_frames:
         return tuple(range(n_frames))
     return tuple((2 * part + 1) * n_frames // (2 * n) for part in range(n))
+
+
+def n_chosen_frames(rule: FrameRule, n_frames: int) -> int:
+    """Return how many frames of one file a rule chooses, without making a list of them.
+
+    Args:
+        rule: The rule of the run; see `chosen_frames`.
+        n_frames: Number of frames in the file, at least 1.
+
+    Raises:
+        UsageError: This version of the program does not know the rule.
+    """
+    match = _COUNTED_RULE.fullmatch(rule)
+    if match is None:
+        return n_frames if rule == "all" else len(chosen_frames(rule, None, n_frames))
+    n = int(match[2])
+    return -(-n_frames // n) if match[1] == "every" else min(n, n_frames)
+
+
+MAX_CHOSEN_SHARE = 0.5
+"""A loop of a PACS of which a larger share of the frames is chosen is read whole: one request instead of two."""
+
+
+def takes_two_requests(rule: FrameRule, n_frames: int) -> bool:
+    """Return whether a PACS is asked twice for a file: for its header and for the chosen frames.
+
+    Args:
+        rule: The rule of the run; see `chosen_frames`.
+        n_frames: Number of frames in the file.
+
+    Raises:
+        UsageError: This version of the program does not know the rule.
+    """
+    return rule != "all" and n_chosen_frames(rule, n_frames) <= MAX_CHOSEN_SHARE * n_frames

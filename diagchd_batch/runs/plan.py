@@ -14,6 +14,7 @@ from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards
+from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.prepare_job import model_of, requested_input_root, requested_run
 from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
@@ -51,7 +52,8 @@ class JobPreview:
         builds_on: The parent of the new run; None if it has none.
         done_shards: Shards that the run has committed.
         done_images: Images of those shards.
-        images_per_s: The speed to expect; None if it is not known.
+        images_per_s: The speed to expect, in image files; None if it is not known. Where the index of headers tells
+            the number of frames, it is the speed in frames over the frames of an image.
         images_per_s_source: Where that speed comes from.
         most_images_per_s: The speed that the limit of requests to a PACS allows; None for other archives.
         headers_listed_at: When the archive was listed for the index of headers; None if the layout needs none.
@@ -69,6 +71,12 @@ class JobPreview:
     most_images_per_s: float | None
     headers_listed_at: datetime | None
     matches: Mapping[str, StudyMatch]
+
+    @property
+    def frames_per_image(self) -> float | None:
+        """Frames that are scored of an image on average; None if the index of headers does not tell it."""
+        n_frames = self.head.n_frames
+        return n_frames / self.head.n_images if n_frames and self.head.n_images else None
 
     @property
     def images_left(self) -> int:
@@ -134,7 +142,7 @@ def preview_job(
     if found is not None and workspace.private.stat(output_layout.plan_head(found.run_id)) is not None:
         # A run that is resumed keeps the plan that it began with.
         head, done = open_plan(workspace.private, found.run_id).head, committed_shards(workspace.storage, found.run_id)
-    images_per_s = _earlier_speed(workspace, fingerprint(fingerprint_fields(model, config.input, config.limits)))
+    earlier = _earlier_run(workspace, fingerprint(fingerprint_fields(model, config.input, config.limits)))
     preview_without_speed = JobPreview(
         model=model,
         head=head,
@@ -144,15 +152,17 @@ def preview_job(
         done_images=sum(size.n_images for shard, size in enumerate(head.shards) if shard in done),
         images_per_s=None,
         images_per_s_source=None,
-        most_images_per_s=config.input.dicomweb.max_requests_per_second
+        most_images_per_s=config.input.dicomweb.max_requests_per_second / head.requests_per_image
         if is_dicomweb_uri(workspace.archive.uri)
         else None,
         headers_listed_at=index[1].updated_at if index else None,
         matches=matches,
     )
-    if images_per_s is None:
+    if earlier is None:
         return preview_without_speed
-    return _with_speed(preview_without_speed, images_per_s, "the latest run with this fingerprint")
+    return _with_speed(
+        preview_without_speed, _speed_of(earlier, preview_without_speed), "the latest run with this fingerprint"
+    )
 
 
 def with_measured_speed(preview: JobPreview) -> JobPreview:
@@ -161,7 +171,7 @@ def with_measured_speed(preview: JobPreview) -> JobPreview:
 
     images_per_s, device = measure_model(preview.model)
     source = f"one actor on this machine's {device}"
-    return _with_speed(preview, images_per_s, source)
+    return _with_speed(preview, images_per_s / (preview.frames_per_image or 1), source)  # the model scores frames
 
 
 def _with_speed(preview: JobPreview, images_per_s: float, source: str) -> JobPreview:
@@ -209,14 +219,22 @@ def check_study_names(job: JobConfig, plan: Plan) -> None:
             name_by_study_id(table, f"evaluation.{name}", studies)
 
 
-def _earlier_speed(workspace: Workspace, digest: str) -> float | None:
-    """Return the images per second of the run with this fingerprint that ended last."""
-    speeds = [
-        (run.ended_at, run.images_per_s)
+def _earlier_run(workspace: Workspace, digest: str) -> RunRecord | None:
+    """Return the run with this fingerprint that ended last and whose speed is known."""
+    ended = [
+        (run.ended_at, run.run_id, run)
         for run in workspace.runs(on_damaged=lambda *_: None)
         if current_fingerprint(run.fingerprint, run.fingerprint_fields) == digest and run.ended_at and run.images_per_s
     ]
-    return max(speeds)[1] if speeds else None
+    return max(ended, key=lambda found: found[:2])[2] if ended else None
+
+
+def _speed_of(run: RunRecord, preview: JobPreview) -> float:
+    """Return the images per second to expect after an earlier run, whose images may have had more or fewer frames."""
+    assert run.images_per_s is not None
+    if preview.frames_per_image is None or run.counts is None or not run.counts.n_images:
+        return run.images_per_s
+    return run.images_per_s * (run.counts.n_rows / run.counts.n_images) / preview.frames_per_image
 
 
 def _match_evaluation_files(config: JobConfig, studies: pa.Table) -> dict[str, StudyMatch]:

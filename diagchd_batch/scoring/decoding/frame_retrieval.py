@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from diagchd_batch.errors import ItemError
 from diagchd_batch.images.formats import ByteRanges
 from diagchd_batch.images.formats.retrieved_loop import LoopHead, read_loop_head
-from diagchd_batch.images.frames import FrameRule, chosen_frames
+from diagchd_batch.images.frames import MAX_CHOSEN_SHARE, FrameRule, chosen_frames
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.sources import FrameSource, ObjectInfo, Source
 from diagchd_batch.studies.plan.planned_images import PlannedImage
-
-MAX_CHOSEN_SHARE = 0.5
-"""A loop of which a larger share of the frames is chosen is read whole: that is one request, and little more data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,7 @@ class Job:
             until_s=self._until_s,
             has_node_proof=True,
             dicomweb=self.config.input.dicomweb,
+            requests_per_image=plan.requests_per_image,
             min_memory_bytes=self._min_memory_bytes,
         )
 

@@ -36,6 +36,7 @@ class RunSettings:
         has_node_proof: Whether a worker checks that its node sees the driver's places
             (`cluster.node_checks.nodes_joining_later`).
         dicomweb: How the archive may be read if it is a PACS.
+        requests_per_image: How often a PACS is asked for an image on average, as the plan expects it.
         min_memory_bytes: The memory that an actor must have for a batch, or 0 if that is not checked.
     """
 
@@ -58,6 +59,7 @@ class RunSettings:
     until_s: float | None = None
     has_node_proof: bool = False
     dicomweb: DicomwebConfig = field(default_factory=DicomwebConfig)
+    requests_per_image: float = 1.0
     min_memory_bytes: int = 0
 
     @property
@@ -75,8 +77,10 @@ class RunSettings:
 
     @property
     def least_s_per_image(self) -> float:
-        """Seconds that an image takes at least: a PACS gives one for a request, and requests are limited."""
-        return 1.0 / self.dicomweb.max_requests_per_second if is_dicomweb_uri(self.input_uri) else 0.0
+        """Seconds that an image takes at least, because requests to a PACS are limited."""
+        if not is_dicomweb_uri(self.input_uri):
+            return 0.0
+        return self.requests_per_image / self.dicomweb.max_requests_per_second
 
     @property
     def decode_limits(self) -> DecodeLimits:

@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from diagchd_batch.config.job_file import InputConfig, ObjectFilter
 from diagchd_batch.errors import InputError
+from diagchd_batch.images.frames import n_chosen_frames, takes_two_requests
+from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.studies.layouts.object_counts import ObjectCounts
 from diagchd_batch.studies.scratch_database import ScratchDatabase
 
@@ -96,6 +98,9 @@ SELECT coalesce(sum(n - 1), 0)::BIGINT, count(*) FILTER (is_different) FROM (
 )
 """
 _SOP_CLASSES = "SELECT sop_class_uid, count(*) FROM headers WHERE kind = 'not_an_image' GROUP BY sop_class_uid"
+_FRAMES_OF_IMAGES = """
+SELECT n_frames, count(*) FROM planned_objects JOIN images ON planned_objects.key = images.uri GROUP BY n_frames
+"""
 _LEFT_OUT_IMAGES = """
 SELECT left_out_by, count(*) FROM filtered WHERE left_out_by IS NOT NULL GROUP BY left_out_by ORDER BY left_out_by
 """
@@ -169,6 +174,25 @@ def count_objects(database: ScratchDatabase, config: InputConfig) -> ObjectCount
         left_out_images={keys[place]: n for place, n in database.rows(_LEFT_OUT_IMAGES)},
         left_out_studies={keys[place]: n for place, n in database.rows(_LEFT_OUT_STUDIES)},
         n_several_patients=n_several_patients,
+    )
+
+
+def with_frame_counts(objects: ObjectCounts, database: ScratchDatabase, config: InputConfig) -> ObjectCounts:
+    """Return the counts with the numbers of frames and of requests that the headers of planned images promise.
+
+    Args:
+        objects: The counts.
+        database: A database whose tables `fill_entries` has filled, with the table `images` of planned images.
+        config: The input block of the job file.
+    """
+    most = DecodeLimits().max_frames  # a file that claims more becomes one failed row
+    lengths = [(n if n and n <= most else 1, n_images) for n, n_images in database.rows(_FRAMES_OF_IMAGES)]
+    rule = config.frame_rule
+    return objects.model_copy(
+        update={
+            "n_frames": sum(n_chosen_frames(rule, n) * n_images for n, n_images in lengths),
+            "n_frame_requests": sum(n_images for n, n_images in lengths if takes_two_requests(rule, n)),
+        }
     )
 
 

@@ -16,6 +16,10 @@ class ObjectCounts(BaseModel):
         left_out_images: Images that each filter leaves out, by the filter's key.
         left_out_studies: Studies that have lost their last image to each filter.
         n_several_patients: Planned studies whose objects name more than one patient.
+        n_frames: Frames that the rule chooses of the planned images, as their headers count them; 1 for a header that
+            cannot be read. None in plans of earlier versions.
+        n_frame_requests: Planned images of which only chosen frames are read, which takes a second request to a PACS.
+            None in plans of earlier versions.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -28,3 +32,5 @@ class ObjectCounts(BaseModel):
     left_out_images: dict[str, int]
     left_out_studies: dict[str, int]
     n_several_patients: int
+    n_frames: int | None = None
+    n_frame_requests: int | None = None

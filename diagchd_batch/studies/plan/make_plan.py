@@ -17,7 +17,7 @@ from diagchd_batch.sources import ListingGaps, Source
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Headers, Progress, open_inventory
-from diagchd_batch.studies.layouts.dicom import count_objects
+from diagchd_batch.studies.layouts.dicom import count_objects, with_frame_counts
 from diagchd_batch.studies.plan.draft_files import part_file, write_draft
 from diagchd_batch.studies.plan.selection import Select, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan, PlanHead, open_plan
@@ -215,7 +215,9 @@ def draft_plan(
         if select:
             select(database)
         try:
-            objects = count_objects(database, config) if config.layout == "dicom" else None
+            objects = None
+            if config.layout == "dicom":
+                objects = with_frame_counts(count_objects(database, config), database, config)
             gaps = input_storage.listing_gaps() if isinstance(input_storage, ListingGaps) else {}
             head = write_draft(database, config.frame_rule, shards.images_per_shard, directory, objects, gaps)
         except OSError as error:

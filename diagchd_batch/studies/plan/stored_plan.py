@@ -68,6 +68,17 @@ class PlanHead(JsonRecord):
         return self.n_studies_without_subject == 0
 
     @property
+    def n_frames(self) -> int | None:
+        """The number of frames that will be scored, as the index of headers has it; None without an index."""
+        return self.objects.n_frames if self.objects else None
+
+    @property
+    def requests_per_image(self) -> float:
+        """How often a PACS is asked for an image on average, as far as the index of headers tells."""
+        n_second = self.objects.n_frame_requests if self.objects else None
+        return 1 + n_second / self.n_images if n_second and self.n_images else 1.0
+
+    @property
     def n_shards(self) -> int:
         """The number of shards."""
         return len(self.shards)

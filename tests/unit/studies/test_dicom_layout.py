@@ -186,6 +186,27 @@ def test_objects_that_are_no_images_are_counted_and_unreadable_ones_are_planned(
     assert (plan.head.n_images, plan.head.n_missing, plan.head.n_unlisted) == (3, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("frames", "n_frames", "n_second_requests"),
+    [("all", 1 + 2 + 100 + 1 + 1, 0), ("middle", 5, 2), ({"max": 12}, 1 + 2 + 12 + 1 + 1, 1), ({"every": 3}, 38, 2)],
+)
+def test_frames_and_requests_are_counted_as_the_headers_claim_them(
+    frames: Any, n_frames: int, n_second_requests: int
+) -> None:
+    rows = [
+        header("still", "1.1", n_frames=1),
+        header("pair", "1.2", n_frames=2),
+        header("loop", "1.3", n_frames=100),
+        header("liar", "1.4", n_frames=1 << 40),
+        header("damaged", kind="unreadable"),
+        header("report", "1.1", kind="not_an_image", sop_class_uid=SR, n_frames=7),
+    ]
+    chosen = InputConfig.model_validate({"uri": "nowhere", "layout": "dicom", "frames": frames})
+    plan = preview_plan(chosen, ShardsConfig(), NOTHING_LISTED, PSEUDONYMIZER, headers=lambda: batches(rows))
+    assert plan.head.n_frames == n_frames
+    assert plan.head.requests_per_image == 1 + n_second_requests / 5
+
+
 def test_an_object_that_is_found_twice_is_planned_once(runs: Runs) -> None:
     images = runs.plan_new(
         header("b/copy", "1.1", "9.1", modified_ns=2),
