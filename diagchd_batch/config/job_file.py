@@ -377,6 +377,11 @@ class EvaluationConfig(Section):
     study_score: Literal["mean", "max", "median"] = Field(
         "mean", description="How the scores of a study's images are combined to the study's score."
     )
+    exclude: Literal["nothing", "not_evaluable"] = Field(
+        "nothing",
+        description="not_evaluable: studies of which no image is evaluable (the model's view check) are excluded. "
+        "nothing: they are indeterminate, counted once as wrong and once as right.",
+    )
     operating_points: list[OperatingPoint] = Field(
         [OperatingPoint(name="default", threshold=0.5, chosen_on="model card")],
         description="Thresholds at which studies are called CHD or normal. The headline shows the first that was not "

@@ -154,17 +154,22 @@ class CohortDatabase:
         pa.default_memory_pool().release_unused()  # leave the memory to the statistics' arrays
 
     def scored_images(self, definition: ScoreDefinition) -> str:
-        """Return SQL for the image files with the columns `study`, `subject`, `image_id` and `score`.
+        """Return SQL for the image files with the columns `study`, `subject`, `image_id`, `score` and `evaluable`.
 
-        The score is float64, and null if no frame of the file was scored.
+        The score is float64, and null if no frame of the file was scored. An image is evaluable if any of its frames
+        is, or if the model has no view check.
 
         Args:
             definition: How frames make an image's score.
         """
         if not self.has_clips:
-            return "(SELECT study, subject, image_id, CAST(chd_probability AS DOUBLE) AS score FROM frames)"
+            return (
+                "(SELECT study, subject, image_id, CAST(chd_probability AS DOUBLE) AS score, "
+                "coalesce(evaluable, true) AS evaluable FROM frames)"
+            )
         return (
-            f"(SELECT study, min(subject) AS subject, image_id, {definition.image_sql} AS score "
+            f"(SELECT study, min(subject) AS subject, image_id, {definition.image_sql} AS score, "
+            "coalesce(bool_or(coalesce(evaluable, true)) FILTER (status = 'ok'), true) AS evaluable "
             "FROM frames GROUP BY study, image_id)"
         )
 
@@ -180,6 +185,7 @@ class CohortDatabase:
             SELECT study, subject, study_id, subject_id, included, exclude_reasons,
                    coalesce(n_counted_images, planned_images) AS n_images, coalesce(n_frames_ok, 0) AS n_frames_ok,
                    coalesce(n_frames_failed, 0) AS n_frames_failed, coalesce(n_frames_flagged, 0) AS n_frames_flagged,
+                   coalesce(n_frames_evaluable, 0) AS n_frames_evaluable,
                    score, error_code, source.height || '×' || source.width AS source_resolution,
                    source.pixels AS source_pixels
             FROM planned LEFT JOIN (
@@ -188,6 +194,7 @@ class CohortDatabase:
                        count(*) FILTER (status = 'ok') AS n_frames_ok,
                        count(*) FILTER (status <> 'ok') AS n_frames_failed,
                        count(*) FILTER (flagged) AS n_frames_flagged,
+                       count(*) FILTER (status = 'ok' AND coalesce(evaluable, true)) AS n_frames_evaluable,
                        min(error_code) AS error_code,
                        max({{pixels: CAST(source_height AS BIGINT) * source_width, height: source_height,
                              width: source_width}}) FILTER (status = 'ok') AS source

@@ -17,14 +17,16 @@ REASONS = (
     "undecided",  # the readers' majority
     "reference_from_readers",  # the label was made of the readers' calls: incorporation bias
     "without_reference",
+    "not_evaluable",  # the view check says that no image shows a view that can be judged
 )
 """Why a unit has no call, in the order of the flow. Arrays hold the index into this tuple."""
 
 EXCLUDED, NOT_SCORED, FAILED, NOT_READ, INDETERMINATE, UNDECIDED, REFERENCE_FROM_READERS, WITHOUT_REFERENCE = range(
     1, 9
 )
+NOT_EVALUABLE = 9
 
-INDETERMINATE_REASONS = (FAILED, INDETERMINATE, UNDECIDED)
+INDETERMINATE_REASONS = (FAILED, INDETERMINATE, UNDECIDED, NOT_EVALUABLE)
 """Results that were attempted without success. Sensitivity analyses count them once as wrong and once as right."""
 
 

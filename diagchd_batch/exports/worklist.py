@@ -26,6 +26,7 @@ _SCORED_COLUMNS = (
     "token",
     "chd_probability",
     "chd_call",
+    "evaluable",
     "threshold",
     "frames_scored",
     "frames_called_chd",
@@ -48,6 +49,7 @@ SELECT source_study_id AS study_id, source_subject_id AS subject_id, fetus, curr
        max(score) AS chd_probability,
        count(*) FILTER (status = 'ok') AS frames_scored,
        count(*) FILTER (chd_call) AS frames_called_chd,
+       coalesce(bool_or(coalesce(evaluable, true)) FILTER (status = 'ok'), true) AS evaluable,
        count(*) FILTER (status <> 'ok') AS frames_failed,
        array_to_string(list_sort(list_distinct(flatten(list(quality_flags)))), ' ') AS quality_flags,
        array_to_string(list_sort(list_distinct(list(error_code))), ' ') AS error_codes
@@ -55,7 +57,7 @@ FROM current LEFT JOIN own USING (lineage, study_id) LEFT JOIN scored USING (lin
 WHERE excluded IS NOT TRUE
 GROUP BY source_study_id, source_subject_id, fetus, current.study_id
 HAVING {condition}
-ORDER BY chd_probability DESC, source_study_id
+ORDER BY evaluable DESC, chd_probability DESC, source_study_id
 """
 
 
@@ -72,7 +74,8 @@ class WorklistSummary:
 def export_worklist(output: Output, record: RunRecord, destination: Store) -> WorklistSummary:
     """Write the studies of a run and of the runs that it continues to two CSV files.
 
-    `worklist.csv` holds the scored studies, the highest score first. `failed.csv` holds the studies without a single
+    `worklist.csv` holds the scored studies, the highest score first. Studies without an evaluable frame come after all
+    others; they have no rank, and their call is "not evaluable". `failed.csv` holds the studies without a single
     scored frame. Studies that the latest plan excludes are in neither. A study's score and call are those of the
     evaluation, with the job's `evaluation.image_score` and `study_score` and the model card's threshold.
 
@@ -128,7 +131,10 @@ def _ranked(rows: Iterable[Row], threshold: float) -> Iterator[Row]:
         rank = rank if score == last else place
         last = score
         call = "positive" if score >= threshold else "negative"
-        yield {**row, "rank": rank, "chd_call": call, "threshold": threshold, "chd_probability": round(score, 6)}
+        judged = {"rank": rank, "chd_call": call, "evaluable": "yes"}
+        if not row["evaluable"]:
+            judged = {"rank": None, "chd_call": "not evaluable", "evaluable": "no"}
+        yield {**row, **judged, "threshold": threshold, "chd_probability": round(score, 6)}
 
 
 class _CountedRows:

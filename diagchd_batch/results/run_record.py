@@ -123,7 +123,17 @@ _PUBLIC_CONFIG: dict[str, Any] = {
     "cluster": True,
     "limits": True,
     "evaluation": {
-        *("image_score", "top_k", "study_score", "operating_points", "prevalence", "resamples", "seed", "disclose")
+        *(
+            "image_score",
+            "top_k",
+            "study_score",
+            "exclude",
+            "operating_points",
+            "prevalence",
+            "resamples",
+            "seed",
+            "disclose",
+        )
     },
     "disclosure": True,
 }

@@ -25,7 +25,7 @@ from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.private_schemas import NAMES, PRIVATE_TABLES
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
-from diagchd_batch.evaluation.units_and_raters import Units
+from diagchd_batch.evaluation.units_and_raters import NOT_EVALUABLE, Units
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.lineage import resolve_lineage
@@ -87,7 +87,7 @@ def evaluate_run(
     with CohortDatabase() as database:
         database.load([run_tables(output, private, record.run_id) for record in lineage])
         match_reference(database, read_reference(config.reference) if config.reference else None, matching)
-        create_results(database, names, definition)
+        create_results(database, names, definition, excludes_not_evaluable=config.exclude == "not_evaluable")
         reads = None
         if config.readers:
             reads = match_readers(database, read_readers(config.readers), names, matching)
@@ -160,8 +160,9 @@ def _cohort(
     diagnosis: Covariate | None,
 ) -> Analysis:
     columns = database.arrays(
-        "SELECT subject, CAST(label AS DOUBLE) AS truth, score, CAST(CASE status WHEN 'excluded' THEN 1 "
-        "WHEN 'not_scored' THEN 2 WHEN 'failed' THEN 3 ELSE 0 END AS TINYINT) AS reason FROM results ORDER BY study"
+        "SELECT subject, CAST(label AS DOUBLE) AS truth, CASE WHEN n_frames_evaluable > 0 THEN score END AS score, "
+        "CAST(CASE status WHEN 'excluded' THEN 1 WHEN 'not_scored' THEN 2 WHEN 'failed' THEN 3 "
+        f"WHEN 'not_evaluable' THEN {NOT_EVALUABLE} ELSE 0 END AS TINYINT) AS reason FROM results ORDER BY study"
     )
     return Analysis(
         config=config,

@@ -10,17 +10,31 @@ from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.rows import Row
-from diagchd_batch.evaluation.units_and_raters import REASONS, WITHOUT_REFERENCE, Rater, Units
+from diagchd_batch.evaluation.units_and_raters import (
+    INDETERMINATE,
+    NOT_EVALUABLE,
+    REASONS,
+    WITHOUT_REFERENCE,
+    Rater,
+    Units,
+)
 from diagchd_batch.statistics.inputs import count_subjects
 
 _STATUS = (
     "CASE WHEN NOT included THEN 'excluded' WHEN n_frames_ok + n_frames_failed = 0 THEN 'not_scored' "
-    "WHEN n_frames_ok = 0 THEN 'failed' WHEN label IS NULL THEN 'without_reference' ELSE 'analysed' END"
+    "WHEN n_frames_ok = 0 THEN 'failed' WHEN n_frames_evaluable = 0 THEN '{not_evaluable}' "
+    "WHEN label IS NULL THEN 'without_reference' ELSE 'analysed' END"
 )
-"""SQL: the first thing that keeps a study from the analysis, in the order of the flow."""
+"""SQL: the first thing that keeps a study from the analysis, in the order of the flow.
+
+A study of which no frame is evaluable is indeterminate, or excluded if the job file says so.
+"""
 
 _STEPS = ("planned", "excluded", "not_scored", "failed", "without_reference", "analysed")
+_NOT_EVALUABLE = "not_evaluable"
 _READERS_STEP = 10
+_RATER_STEPS = {0: 9, NOT_EVALUABLE: INDETERMINATE}
+"""The steps of rater_flow_rows, where they are not the reasons' own numbers. Analysed studies come last."""
 _TABLES_STEP = 20
 _COUNTS = (
     "count(*) AS n_studies, count(DISTINCT subject) AS n_subjects, count(*) FILTER (label = 1) AS n_positive, "
@@ -29,14 +43,22 @@ _COUNTS = (
 )
 
 
-def create_results(database: CohortDatabase, names: DisplayNames, definition: ScoreDefinition) -> None:
+def create_results(
+    database: CohortDatabase,
+    names: DisplayNames,
+    definition: ScoreDefinition,
+    *,
+    excludes_not_evaluable: bool = False,
+) -> None:
     """Create the table `results`: the scored studies with label, status and, if excluded or failed, the reason.
 
     Args:
         database: A database with the tables `frames`, `planned` and `labels`.
         names: Gives the reasons to show.
         definition: How frames make a study's score.
+        excludes_not_evaluable: Whether studies without an evaluable frame are excluded.
     """
+    status = _STATUS.format(not_evaluable="excluded" if excludes_not_evaluable else _NOT_EVALUABLE)
     own = [row["reason"] for row in database.rows("SELECT DISTINCT unnest(exclude_reasons) AS reason FROM planned")]
     shown = names.numbered("reason", [reason for reason in own if reason])
     database.register("reason_names", pa.table({"own": list(shown), "shown": list(shown.values())}, _REASON_NAMES))
@@ -45,9 +67,10 @@ def create_results(database: CohortDatabase, names: DisplayNames, definition: Sc
         CREATE TABLE results AS
         SELECT studies.* EXCLUDE (exclude_reasons),
                CASE status WHEN 'failed' THEN error_code
-                           WHEN 'excluded' THEN coalesce(reason_names.shown, 'not specified') END AS reason
+                           WHEN 'excluded' THEN CASE WHEN included THEN '{_NOT_EVALUABLE}'
+                                                ELSE coalesce(reason_names.shown, 'not specified') END END AS reason
         FROM (
-            SELECT scored.*, label, {_STATUS} AS status
+            SELECT scored.*, label, {status} AS status
             FROM {database.scored_studies(definition)} AS scored JOIN labels USING (study)
         ) AS studies
         LEFT JOIN reason_names ON reason_names.own = list_min(exclude_reasons)
@@ -68,6 +91,10 @@ def flow_rows(database: CohortDatabase) -> Iterator[Row]:
         condition = "true" if name == "planned" else f"status = '{name}'"
         counts = database.rows(f"SELECT {_COUNTS} FROM results WHERE {condition}")[0]
         yield {"step": step, "name": name, **counts}
+        if name == "failed":
+            lost = database.rows(f"SELECT {_COUNTS} FROM results WHERE status = '{_NOT_EVALUABLE}'")[0]
+            if lost["n_studies"]:  # a step of its own only where there is a view check that found some
+                yield {"step": step, "name": _NOT_EVALUABLE, **lost}
         if name in ("excluded", "failed"):
             for row in database.rows(
                 f"SELECT reason, {_COUNTS} FROM results WHERE {condition} GROUP BY reason ORDER BY reason"
@@ -93,7 +120,7 @@ def rater_flow_rows(units: Units, raters: Sequence[Rater]) -> Iterator[Row]:
             if code and not rows.any() and not other_exclusions:
                 continue
             yield {
-                "step": _READERS_STEP + (len(REASONS) if code == 0 else code),
+                "step": _READERS_STEP + _RATER_STEPS.get(code, code),
                 "name": name or "analysed",
                 "subject_kind": rater.kind,
                 "subject": rater.name,
@@ -153,7 +180,7 @@ def study_results(
                CASE WHEN status IN ('analysed', 'without_reference')
                     THEN CASE WHEN score >= threshold THEN 'positive' ELSE 'negative' END END AS call,
                CAST(label AS TINYINT) AS reference_label, source_resolution, n_frames_flagged,
-               study_score, image_score, top_k
+               n_frames_evaluable, study_score, image_score, top_k
         FROM results CROSS JOIN operating_points ORDER BY study, operating_point
         """
     )

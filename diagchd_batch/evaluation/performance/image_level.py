@@ -16,13 +16,16 @@ from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
 from diagchd_batch.statistics.classification import estimate_rate
 
-_NOT_ENTERED = "CASE WHEN score IS NULL THEN 'failed' WHEN label IS NULL THEN 'without_reference' END"
+_NOT_ENTERED = (
+    "CASE WHEN score IS NULL THEN 'failed' WHEN NOT evaluable THEN 'not_evaluable' "
+    "WHEN label IS NULL THEN 'without_reference' END"
+)
 
 
 def image_rows(
     rows: RowBuilder, database: CohortDatabase, model: str, points: Sequence[OperatingPoint]
 ) -> Iterator[Row]:
-    """Evaluate every scored image against its study's reference label.
+    """Evaluate every scored image that is evaluable against its study's reference label.
 
     Args:
         rows: Columns that all rows share.

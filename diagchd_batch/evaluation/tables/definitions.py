@@ -8,7 +8,7 @@ DEFINITIONS = {
     "fp": "healthy and called positive" + _READERS_MEAN,
     "fn": "diseased and called negative" + _READERS_MEAN,
     "tn": "healthy and called negative" + _READERS_MEAN,
-    "indeterminate": "units with a reference label whose result is failed, indeterminate or undecided",
+    "indeterminate": "units with a reference label whose result is failed, not evaluable, indeterminate or undecided",
     "prevalence": "diseased / all units with a reference label and a call",
     # rates of calls
     "sensitivity": "recall: TP / (TP + FN)" + _READERS_MEAN,

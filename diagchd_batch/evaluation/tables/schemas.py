@@ -105,8 +105,10 @@ REFERENCE_LABEL = DeclaredColumn(
 
 ANALYSIS_SETS = {
     "determinate": "units with a reference label and a determinate result of all that are compared",
-    "indeterminate_wrong": "as determinate, and failed, indeterminate and undecided results counted as wrong",
-    "indeterminate_right": "as determinate, and failed, indeterminate and undecided results counted as right",
+    "indeterminate_wrong": "as determinate, and failed, not evaluable, indeterminate and undecided results counted as "
+    "wrong",
+    "indeterminate_right": "as determinate, and failed, not evaluable, indeterminate and undecided results counted as "
+    "right",
     "agreement": "units with ratings, whether or not they have a reference label",
     "segmentation": "images with a usable reference mask",
     "measurements": "images whose pixels have a known size, with or without a reference",
@@ -194,7 +196,7 @@ STUDY_RESULTS: Columns = (
     STUDY_ID,
     SUBJECT_ID,
     text("status", "whether the study is analysed, or why not",
-         values=("analysed", "excluded", "not_scored", "failed", "without_reference")),
+         values=("analysed", "excluded", "not_scored", "failed", "not_evaluable", "without_reference")),
     count("n_images", "image files of the study"),
     count("n_frames_ok", "frames that were scored"),
     count("n_frames_failed", "failed rows of the study"),
@@ -202,11 +204,15 @@ STUDY_RESULTS: Columns = (
     OPERATING_POINT,
     number("score", "the study's score, made of its frames' probabilities", "studies without a scored frame",
            minimum=0, maximum=1),
-    text("call", "whether the score reaches the threshold", "studies without a score", values=_CALLS),
+    text("call", "whether the score reaches the threshold",
+         "studies without a score, and studies that are not evaluable or excluded",
+         values=_CALLS),
     REFERENCE_LABEL,
     text("source_resolution", "height × width of the study's largest scored frame",
          "studies without a scored frame", unit="source pixels"),
     count("n_frames_flagged", "frames with at least one quality flag"),
+    count("n_frames_evaluable", "scored frames that are evaluable; all of them for a model without a view check",
+          "tables of schema versions before 3", since=3),
     *SCORE_DEFINITION_SINCE_3,
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ _KEPT = ("planned", "analysed")
 _NOTES = ("unmatched", "left_out")
 _RATER_STEPS = (
     "analysed",
+    "not_evaluable",
     "indeterminate",
     "undecided",
     "not_read",

@@ -86,3 +86,21 @@ def test_a_study_that_a_later_plan_excludes_is_not_listed(tmp_path: Path) -> Non
     excluded = MadeStudy("consent withdrawn", exclude_reason="no consent")
     made.write_run([excluded, MadeStudy("new", [[0.7]])], CHILD, parent=RUN_ID)
     assert {row["study_id"] for row in worklist(made, CHILD).values()} == {"kept", "new"}
+
+
+def test_studies_that_are_not_evaluable_come_after_all_others_without_rank_and_call(tmp_path: Path) -> None:
+    made = MadeOutput(tmp_path)
+    frames = {"high": (0.8, True), "low": (0.1, True), "blank": (0.99, False), "no check": (0.4, None)}
+    made.write_run(
+        [
+            MadeStudy(name, [[{"chd_probability": value, "evaluable": evaluable}]])
+            for name, (value, evaluable) in frames.items()
+        ]
+    )
+    rows = list(worklist(made).values())
+    assert [(row["study_id"], row["rank"], row["chd_call"], row["evaluable"]) for row in rows] == [
+        ("high", "1", "positive", "yes"),
+        ("no check", "2", "negative", "yes"),
+        ("low", "3", "negative", "yes"),
+        ("blank", "", "not evaluable", "no"),
+    ]
