@@ -113,7 +113,7 @@ class CompiledStage:
             if features is not None:
                 segmentation, probabilities = tf.constant(0.0), self._apply_head(features, training=True)
             else:
-                maps, probabilities = self._model(_scaled(images), training=True)
+                maps, probabilities = _as_float32(self._model(_scaled(images), training=True))
                 segmentation = mean_over(image_segmentation_losses(masks, maps), tf.ones_like(has_mask), has_mask)
             classification = mean_over(image_classification_losses(labels, probabilities), weights, labelled)
             loss = self._stage.segmentation_weight * segmentation + self._stage.classification_weight * classification
@@ -128,7 +128,7 @@ class CompiledStage:
             probabilities = self._apply_head(self._features(_scaled(images), training=False), training=False)
             segmentation = tf.zeros_like(has_mask)
         else:
-            maps, probabilities = self._model(_scaled(images), training=False)
+            maps, probabilities = _as_float32(self._model(_scaled(images), training=False))
             segmentation = image_segmentation_losses(masks, maps)
         return segmentation, image_classification_losses(labels, probabilities), probabilities[:, 1]
 
@@ -136,7 +136,7 @@ class CompiledStage:
         for layer in self._head:
             takes_training = isinstance(layer, keras.layers.Dropout)
             features = layer(features, training=training) if takes_training else layer(features)
-        return features
+        return ops.cast(features, "float32")
 
 
 def _optimizer(stage: StageConfig) -> Any:
@@ -148,6 +148,10 @@ def _optimizer(stage: StageConfig) -> Any:
 
 def _scaled(images: Tensor) -> Tensor:
     return ops.cast(images, "float32") / 255.0
+
+
+def _as_float32(outputs: Sequence[Tensor]) -> list[Tensor]:
+    return [ops.cast(output, "float32") for output in outputs]
 
 
 def _or_zero(gradient: Tensor | None, weight: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from diagchd_batch.model.card import ModelCard
 from diagchd_batch.model.network import NetworkBuilder, Tensor, build_network_from_card
@@ -33,7 +34,11 @@ def _fused_normalisation(momentum: float) -> type[keras.layers.BatchNormalizatio
             if not training:
                 return super().call(inputs, training=False)
             outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-                inputs, self.gamma, self.beta, epsilon=self.epsilon, is_training=True
+                inputs,
+                ops.cast(self.gamma, "float32"),  # also where the inputs are bfloat16
+                ops.cast(self.beta, "float32"),
+                epsilon=self.epsilon,
+                is_training=True,
             )
             self.moving_mean.assign(self.moving_mean * momentum + mean * (1 - momentum))
             self.moving_variance.assign(self.moving_variance * momentum + variance * (1 - momentum))
