@@ -4,7 +4,7 @@
     python -m tools.measure_view_check diagchd-compact --fit PATH   fit a check on training phantoms and write it
 
 The measurement needs no images of patients: true views are fresh phantoms of the split `gate`, and wrong pictures are
-those of `dataset.wrong_pictures`. Its output stands in docs/view_check.md.
+those of `dataset.wrong_pictures`. Its output stands in docs/models.md.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def fit(model: str, grid: tuple[int, int], n: int, path: Path) -> None:
 
 
 def measure(model: str, grid: tuple[int, int], n_true: int, n_wrong: int) -> None:
-    """Print the table of docs/view_check.md."""
+    """Print the table of docs/models.md."""
     from diagchd_batch.model import resolve_model
     from diagchd_batch.model.spec import load_view_check
     from diagchd_batch.statistics.classification.auc import delong_interval

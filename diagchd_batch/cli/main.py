@@ -21,6 +21,7 @@ from diagchd_batch.cli import (
     info,
     list_runs,
     logs,
+    models,
     plan,
     privacy,
     query,
@@ -112,6 +113,7 @@ for command in (
 app.add_typer(export.app, name="export")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(config.app, name="config")
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:
