@@ -24,6 +24,8 @@ from diagchd_batch.sources.source import KEYS_NOT_ADDRESSABLE, LINKS_NOT_FOLLOWE
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from diagchd_batch.config.job_file import JobConfig
     from diagchd_batch.runs.plan import JobPreview
     from diagchd_batch.studies.plan.stored_plan import PlanHead
@@ -46,6 +48,9 @@ def plan(
     measure: Annotated[
         bool, typer.Option(help="Time the model on this machine if no earlier run tells how fast it is.")
     ] = True,
+    left_out: Annotated[
+        bool, typer.Option("--left-out", help="Name what the listing left out. The names can identify patients.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a submit would do: studies, images, bytes, shards, what is done already, the time expected.
@@ -67,9 +72,9 @@ def plan(
         say("timing the model on this machine (--no-measure omits that)")
         preview = with_measured_speed(preview)
     if as_json:
-        print_json(_as_json(preview))
+        print_json(_as_json(preview) | ({"left_out": preview.left_out} if left_out else {}))
     else:
-        print_pairs(_pairs(job, preview))
+        print_pairs([*_pairs(job, preview), *(left_out_pairs(preview.left_out) if left_out else [])])
 
 
 def say_caution(job: "JobConfig") -> None:
@@ -155,6 +160,15 @@ def _frames(head: "PlanHead") -> str:
     if head.n_frames is not None:
         return f"{head.n_frames:,} as the headers count them ({head.frames} of each image file)"
     return f"{head.frames} of each image file, unless the manifest names frames; counted when files are read"
+
+
+def left_out_pairs(names: "Mapping[str, Sequence[str]]") -> list[tuple[str, Any]]:
+    """Return names and values to print of what the listing left out, one by one.
+
+    Args:
+        names: As `ListingGaps.named_gaps` returns them.
+    """
+    return [(_NOT_LISTED[kind][0], name) for kind, found in names.items() for name in found]
 
 
 def _run(preview: "JobPreview") -> str:

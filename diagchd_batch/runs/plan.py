@@ -1,8 +1,8 @@
 """`plan`: what a submit would do, found out without writing anything to the output."""
 
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pandas as pd
@@ -22,6 +22,7 @@ from diagchd_batch.scoring.driver.run_identity.identity import fingerprint_field
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits
 from diagchd_batch.sources.checks import check_readable
+from diagchd_batch.sources.source import ListingGaps
 from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.header_index.stored_index import newest_head
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -58,6 +59,8 @@ class JobPreview:
         most_images_per_s: The speed that the limit of requests to a PACS allows; None for other archives.
         headers_listed_at: When the archive was listed for the index of headers; None if the layout needs none.
         matches: The name of each evaluation table → how its studies match the plan's.
+        left_out: What the listing of the archive left out, by name (`ListingGaps.named_gaps`). Names can identify
+            people, so they are shown only to who asks for them, and stored nowhere.
     """
 
     model: ModelSpec
@@ -71,6 +74,7 @@ class JobPreview:
     most_images_per_s: float | None
     headers_listed_at: datetime | None
     matches: Mapping[str, StudyMatch]
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def frames_per_image(self) -> float | None:
@@ -157,6 +161,7 @@ def preview_job(
         else None,
         headers_listed_at=index[1].updated_at if index else None,
         matches=matches,
+        left_out=workspace.archive.named_gaps() if isinstance(workspace.archive, ListingGaps) else {},
     )
     if earlier is None:
         return preview_without_speed

@@ -1,5 +1,6 @@
 """The protocol of sources: places that images, masks and tables are read from."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -16,6 +17,35 @@ PATHS_TOO_LONG = "paths_too_long"
 
 KEYS_NOT_ADDRESSABLE = "keys_not_addressable"
 """Objects whose keys begin with a slash below the prefix, or have a ``.`` or ``..`` part."""
+
+
+MAX_NAMED_GAPS = 20
+"""How many links, paths or keys of each kind are named. Further ones are only counted."""
+
+
+class Gaps:
+    """What a listing left out.
+
+    Attributes:
+        counts: `LINKS_NOT_FOLLOWED` and the like → how many were left out.
+        names: The same kinds → the first `MAX_NAMED_GAPS` of them, relative to the root.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.names: dict[str, list[str]] = {}
+
+    def add(self, kind: str, name: str) -> None:
+        """Note that one link, path or key was left out.
+
+        Args:
+            kind: `LINKS_NOT_FOLLOWED` or the like.
+            name: What was left out, relative to the root.
+        """
+        self.counts[kind] += 1
+        names = self.names.setdefault(kind, [])
+        if len(names) < MAX_NAMED_GAPS:
+            names.append(name.encode(errors="surrogateescape").decode(errors="replace"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +154,14 @@ class Source(Protocol):
 
 @runtime_checkable
 class ListingGaps(Protocol):
-    """A source that counts what its last whole listing left out."""
+    """A source that tells what its last whole listing left out."""
 
     def listing_gaps(self) -> dict[str, int]:
         """Return `LINKS_NOT_FOLLOWED` and the like → how many were left out. Kinds without any are absent."""
+        ...
+
+    def named_gaps(self) -> dict[str, tuple[str, ...]]:
+        """Return the same kinds → the first `MAX_NAMED_GAPS` that were left out. The names are not stored anywhere."""
         ...
 
 

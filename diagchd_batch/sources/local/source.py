@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
@@ -13,7 +12,7 @@ from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.retries import call_with_retries
 from diagchd_batch.sources.local.walk import modified_ns, walk
 from diagchd_batch.sources.registry import SourceOptions
-from diagchd_batch.sources.source import ObjectInfo
+from diagchd_batch.sources.source import Gaps, ObjectInfo
 from diagchd_batch.uris import check_key, check_prefix
 
 T = TypeVar("T")
@@ -52,7 +51,7 @@ class LocalSource:
         self.options = SourceOptions() if options is None else options
         self._root = Path(uri)
         self._device: int | None = None
-        self._gaps: Counter[str] = Counter()
+        self._gaps = Gaps()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.uri, self.options))
@@ -79,7 +78,7 @@ class LocalSource:
 
     def list(self, prefix: str = "", progress: Callable[[int], None] | None = None) -> Iterator[ObjectInfo]:
         """See `Source.list`."""
-        gaps: Counter[str] = Counter()
+        gaps = Gaps()
         if not prefix:
             self._gaps = gaps
         seen = 0
@@ -92,7 +91,11 @@ class LocalSource:
 
     def listing_gaps(self) -> dict[str, int]:
         """See `ListingGaps.listing_gaps`."""
-        return dict(self._gaps)
+        return dict(self._gaps.counts)
+
+    def named_gaps(self) -> dict[str, tuple[str, ...]]:
+        """See `ListingGaps.named_gaps`."""
+        return {kind: tuple(names) for kind, names in self._gaps.names.items()}
 
     def stat(self, key: str) -> ObjectInfo | None:
         """See `Source.stat`."""

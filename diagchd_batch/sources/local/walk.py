@@ -4,12 +4,11 @@ import errno
 import heapq
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from diagchd_batch.errors import InputError, StorageFault
-from diagchd_batch.sources.source import LINKS_NOT_FOLLOWED, PATHS_TOO_LONG, ObjectInfo
+from diagchd_batch.sources.source import LINKS_NOT_FOLLOWED, PATHS_TOO_LONG, Gaps, ObjectInfo
 
 TEMPORARY_NAME = re.compile(r"\.tmp-((?P<machine>[0-9a-f]{8})-(?P<pid>[0-9]{1,10})-)?[0-9a-f]{16}")
 """Name of a file that a store has not finished writing. The pattern is exact, so that no file of a user matches it.
@@ -22,7 +21,7 @@ not have them.
 _SYSTEM_DIRECTORIES = {"lost+found"}
 
 
-def walk(root: Path, prefix: str, gaps: Counter[str]) -> Iterator[ObjectInfo]:
+def walk(root: Path, prefix: str, gaps: Gaps) -> Iterator[ObjectInfo]:
     """Yield every file below a directory, depth first. One directory is held open per level, and no names of files.
 
     Links to files and directories are followed, because archives are often gathered by links. Links to directories are
@@ -35,7 +34,7 @@ def walk(root: Path, prefix: str, gaps: Counter[str]) -> Iterator[ObjectInfo]:
         root: The directory that keys are relative to.
         prefix: Directory below `root` to walk, with a slash at its end; '' for `root`. Nothing is yielded if it does
             not exist.
-        gaps: Receives how many links were not followed (`LINKS_NOT_FOLLOWED`), and how many paths are too long
+        gaps: Receives the links that were not followed (`LINKS_NOT_FOLLOWED`), and the paths that are too long
             (`PATHS_TOO_LONG`).
 
     Yields:
@@ -60,12 +59,12 @@ def walk(root: Path, prefix: str, gaps: Counter[str]) -> Iterator[ObjectInfo]:
         _, link = heapq.heappop(links)
         path = root / link
         if _is_listed(os.path.realpath(path), base):
-            gaps[LINKS_NOT_FOLLOWED] += 1
+            gaps.add(LINKS_NOT_FOLLOWED, link)
             continue
         below = _enter(root, path, link, gaps)
         if below and below.identity in visited:
             below.entries.close()
-            gaps[LINKS_NOT_FOLLOWED] += 1
+            gaps.add(LINKS_NOT_FOLLOWED, link)
         elif below:
             visited.add(below.identity)
             yield from _walk_without_links(root, below, links, visited, gaps)
@@ -76,7 +75,7 @@ def _walk_without_links(
     start: "_Level",
     links: list[tuple[int, str]],
     visited: set[tuple[int, int]] | None,
-    gaps: Counter[str],
+    gaps: Gaps,
 ) -> Iterator[ObjectInfo]:
     """Yield the files of a tree, and put its links to directories into the heap `links`.
 
@@ -153,7 +152,7 @@ def _is_directory(root: Path, entry: os.DirEntry[str]) -> bool:
     return False
 
 
-def _enter(root: Path, path: Path, prefix: str, gaps: Counter[str]) -> _Level | None:
+def _enter(root: Path, path: Path, prefix: str, gaps: Gaps) -> _Level | None:
     try:
         return _Level(path, prefix)
     except (FileNotFoundError, NotADirectoryError):  # it was removed after its name was read
@@ -164,12 +163,12 @@ def _enter(root: Path, path: Path, prefix: str, gaps: Counter[str]) -> _Level | 
         raise _cannot_list(root, error) from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            gaps[PATHS_TOO_LONG] += 1
+            gaps.add(PATHS_TOO_LONG, prefix)
             return None
         raise _cannot_list(root, error) from None
 
 
-def _describe(root: Path, entry: os.DirEntry[str], prefix: str, gaps: Counter[str]) -> ObjectInfo | None:
+def _describe(root: Path, entry: os.DirEntry[str], prefix: str, gaps: Gaps) -> ObjectInfo | None:
     key = prefix + entry.name
     if not _is_utf8(key):
         raise InputError(
@@ -180,7 +179,7 @@ def _describe(root: Path, entry: os.DirEntry[str], prefix: str, gaps: Counter[st
         status = entry.stat()
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG and not entry.is_symlink():
-            gaps[PATHS_TOO_LONG] += 1
+            gaps.add(PATHS_TOO_LONG, key)
             return None
         # A link without a target, a circle of links, or a target in a closed directory.
         try:
@@ -190,7 +189,7 @@ def _describe(root: Path, entry: os.DirEntry[str], prefix: str, gaps: Counter[st
         except OSError as link_error:
             if link_error.errno != errno.ENAMETOOLONG:
                 raise _cannot_list(root, link_error) from None
-            gaps[PATHS_TOO_LONG] += 1
+            gaps.add(PATHS_TOO_LONG, key)
             return None
     return ObjectInfo(key, status.st_size, modified_ns=modified_ns(status))
 

@@ -1,6 +1,5 @@
 """Reading a prefix of an S3 bucket."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -11,7 +10,7 @@ from diagchd_batch.sources.s3.download import Download
 from diagchd_batch.sources.s3.errors import Failure, Kind
 from diagchd_batch.sources.s3.listing import list_objects
 from diagchd_batch.sources.s3.prefix import RequestFailedError, S3Prefix, etag_of
-from diagchd_batch.sources.source import KEYS_NOT_ADDRESSABLE, ObjectInfo
+from diagchd_batch.sources.source import KEYS_NOT_ADDRESSABLE, Gaps, ObjectInfo
 from diagchd_batch.uris import check_prefix, is_key
 
 PROBE_TIMEOUT_S = 30.0
@@ -25,7 +24,7 @@ class S3Source:
         self.options = SourceOptions() if options is None else options
         self._prefix = S3Prefix(uri, self.options)
         self._readable_key: str | None = None
-        self._gaps: Counter[str] = Counter()
+        self._gaps = Gaps()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.uri, self.options))
@@ -42,7 +41,7 @@ class S3Source:
     def list(self, prefix: str = "", progress: Callable[[int], None] | None = None) -> Iterator[ObjectInfo]:
         """See `Source.list`."""
         root = self._prefix.root
-        gaps: Counter[str] = Counter()
+        gaps = Gaps()
         if not prefix:
             self._gaps = gaps
         seen = 0
@@ -50,7 +49,7 @@ class S3Source:
             for info in page:
                 key = info.key[len(root) :]
                 if not is_key(key):
-                    gaps[KEYS_NOT_ADDRESSABLE] += 1
+                    gaps.add(KEYS_NOT_ADDRESSABLE, key)
                     continue
                 yield ObjectInfo(key, info.size_bytes, info.etag)
             seen += len(page)
@@ -59,7 +58,11 @@ class S3Source:
 
     def listing_gaps(self) -> dict[str, int]:
         """See `ListingGaps.listing_gaps`."""
-        return dict(self._gaps)
+        return dict(self._gaps.counts)
+
+    def named_gaps(self) -> dict[str, tuple[str, ...]]:
+        """See `ListingGaps.named_gaps`."""
+        return {kind: tuple(names) for kind, names in self._gaps.names.items()}
 
     def stat(self, key: str) -> ObjectInfo | None:
         """See `Source.stat`."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagchd_batch.cli.plan import missing_pairs, not_listed_pairs
+from diagchd_batch.cli.plan import left_out_pairs, missing_pairs, not_listed_pairs
 from tests.unit.cli.test_dicom_object_counts import head
 
 IMAGES = "1 planned image not there; each will be a failed row"
@@ -32,3 +32,8 @@ def test_what_the_listing_left_out_is_counted_and_not_named() -> None:
         ("left out", "1 path too long to be opened; shorten the names of its directories"),
         ("left out", "2 object keys with a leading slash, or a '.' or '..' part; rename what shall be scored"),
     ]
+
+
+def test_what_the_listing_left_out_is_named_for_those_who_ask() -> None:
+    names = {"links_not_followed": ("a/see-also/", "b/"), "keys_not_addressable": ("/notes.txt",)}
+    assert left_out_pairs(names) == [("link", "a/see-also/"), ("link", "b/"), ("object key", "/notes.txt")]

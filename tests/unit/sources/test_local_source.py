@@ -16,6 +16,7 @@ from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources import ListingGaps, Source, open_source
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.sources.local import source as local_source
+from diagchd_batch.sources.source import MAX_NAMED_GAPS
 from tests.support.servers_and_hosts.mounted import mounted
 from tests.support.servers_and_hosts.ordinary_user import as_ordinary_user, reachable_directory
 
@@ -91,6 +92,8 @@ def test_directories_that_link_to_each_other_are_walked_once(source: Source, tmp
                 (tmp_path / f"d{i}" / f"to{j}").symlink_to(f"../d{j}")
     assert keys(source) == sorted(f"d{i}/image.png" for i in range(n))
     assert gaps(source) == {"links_not_followed": n * (n - 1)}
+    assert isinstance(source, ListingGaps)
+    assert len(source.named_gaps()["links_not_followed"]) == MAX_NAMED_GAPS, "memory does not grow with their number"
 
 
 def test_a_real_directory_wins_over_links_to_it(source: Source, tmp_path: Path) -> None:
@@ -101,6 +104,8 @@ def test_a_real_directory_wins_over_links_to_it(source: Source, tmp_path: Path) 
     (tmp_path / "c-link").symlink_to("b-link")
     assert keys(source) == ["real/below/image.png"]
     assert gaps(source) == {"links_not_followed": 3}
+    assert isinstance(source, ListingGaps)
+    assert source.named_gaps() == {"links_not_followed": ("a-link/", "b-link/", "c-link/")}
     assert keys(source) == ["real/below/image.png"]
     assert gaps(source) == {"links_not_followed": 3}, "a second listing counts anew"
 

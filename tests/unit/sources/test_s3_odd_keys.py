@@ -26,5 +26,6 @@ def test_an_odd_key_is_counted_and_the_others_are_listed(
     for _ in range(2):
         assert listing(source, [prefix + key for key in [*good, *odd]], monkeypatch) == good
         assert source.listing_gaps() == {"keys_not_addressable": len(odd)}
+        assert source.named_gaps() == {"keys_not_addressable": tuple(odd)}
     assert listing(source, [prefix + key for key in good], monkeypatch) == good
     assert source.listing_gaps() == {}
