@@ -18,7 +18,8 @@ from diagchd_batch.images.formats import open_image
 from diagchd_batch.images.formats.dicom import frame_locations, header_parser
 from diagchd_batch.images.limits import DecodeLimits
 from tests.unit.images.dicom.dicom_files import colour, compressed, grey, written
-from tests.unit.images.dicom.mutants import mutants, sound_files
+from tests.unit.images.dicom.sound_files import sound_files
+from tests.unit.images.mutants import mutants
 
 LIMITS = DecodeLimits()
 LOOP = np.random.default_rng(3).integers(0, 256, (4, 8, 16, 3), dtype=np.uint8)
@@ -227,7 +228,7 @@ def test_mutants_of_every_syntax_have_a_code_each() -> None:
 
 @pytest.mark.slow
 def test_thousands_of_mutants_in_flat_memory() -> None:
-    """`python -m tools.mutate_dicom` does the same with 10,000."""
+    """`python -m tools.mutate_images DICOM` does the same with 10,000."""
     mutation_outcomes(500, seed=21)
     before = resident_bytes()
     found = mutation_outcomes(3_000, seed=22)

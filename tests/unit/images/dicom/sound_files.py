@@ -1,8 +1,6 @@
-"""Damaged DICOM files of every syntax, made from sound ones with a fixed seed."""
+"""Small sound DICOM files of every syntax, from which damaged ones are made."""
 
-import random
 import struct
-from collections.abc import Iterator
 
 import imagecodecs
 import numpy as np
@@ -20,8 +18,6 @@ from pydicom.uid import (
 )
 
 from tests.unit.images.dicom.dicom_files import HTJ2K, colour, compressed, grey, written
-
-_LENGTHS = (0, 1, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF, 0x10000, 65535, 2**31)
 
 
 def sound_files() -> list[bytes]:
@@ -60,49 +56,6 @@ def sound_files() -> list[bytes]:
     frames = [bytes(imagecodecs.jpeg8_encode(frame, level=95, bitspersample=12)) for frame in grey_12]
     files.append(compressed(grey(grey_12, 12), frames, JPEGExtended12Bit))
     return files
-
-
-def mutants(files: list[bytes], n_mutants: int, seed: int) -> Iterator[bytes]:
-    """Yield damaged copies of files: changed bits, bytes and lengths, parts that are cut out, doubled or swapped.
-
-    Args:
-        files: The sound files.
-        n_mutants: How many are made, from each file in turn.
-        seed: Of the same seed come the same mutants.
-    """
-    chance = random.Random(seed)
-    for number in range(n_mutants):
-        data = bytearray(files[number % len(files)])
-        for _ in range(chance.choice((1, 1, 1, 2, 4))):
-            _damage(data, chance, files)
-        yield bytes(data)
-
-
-def _damage(data: bytearray, chance: random.Random, files: list[bytes]) -> None:
-    if len(data) < 200:
-        return
-    # Most of the damage is done to the header and to the first bytes of the frames, where structure is.
-    place = chance.choice((chance.randrange(132, len(data)), chance.randrange(132, min(len(data), 1200))))
-    length = chance.choice((1, 2, 4, 16, 200))
-    kind = chance.randrange(8)
-    if kind == 0:
-        data[place] ^= 1 << chance.randrange(8)
-    elif kind == 1:
-        data[place : place + length] = chance.randbytes(length)
-    elif kind == 2:
-        struct.pack_into("<I", data, min(place, len(data) - 4), chance.choice(_LENGTHS))
-    elif kind == 3:
-        struct.pack_into("<H", data, min(place, len(data) - 2), chance.choice((0, 1, 0xFFFF, 0x7FFF)))
-    elif kind == 4:
-        del data[place : place + length]
-    elif kind == 5:
-        data[place:place] = data[place : place + length]
-    elif kind == 6:
-        del data[place:]
-    else:
-        other = chance.choice(files)
-        start = chance.randrange(len(other))
-        data[place : place + length] = other[start : start + length]
 
 
 def _rle(frame: np.ndarray) -> bytes:

@@ -1,0 +1,28 @@
+"""Damaged TIFF, PNG, BMP and JPEG files: each frame has pixels or a code. `tools.mutate_images` makes more of them."""
+
+from collections import Counter
+
+import pytest
+
+from diagchd_batch.failure_codes import FailureCode
+from diagchd_batch.images.limits import DecodeLimits
+from tests.unit.images.mutants import mutants
+from tests.unit.images.rasters.sound_rasters import sound_rasters
+from tests.unit.images.tiff.test_pages import outcomes
+
+LIMITS = DecodeLimits(max_pixels=10_000, max_frames=8)
+FILES = sound_rasters()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_sound_files_are_read(name: str) -> None:
+    assert {outcome for data in FILES[name] for outcome in outcomes(data, LIMITS)} == {"ok"}
+
+
+@pytest.mark.parametrize(("name", "n_mutants"), [("TIFF", 600), ("PNG", 200), ("BMP", 200), ("JPEG", 200)])
+def test_damaged_files_have_a_code_for_each_frame(name: str, n_mutants: int) -> None:
+    found: Counter[str] = Counter()
+    for mutant in mutants(FILES[name], n_mutants, seed=16, first_byte=4):
+        found.update(outcomes(mutant, LIMITS))
+    assert set(found) <= {"ok", *(code.value for code in FailureCode)}
+    assert found["ok"] and found["decode_error"] and found["unsupported_format"]
