@@ -529,6 +529,11 @@ DELETION_JOURNAL = f"{DELETION_PREFIX}journal.json"
 """What a deletion has decided to do. Its existence says that the deletion is not finished."""
 
 
+def augmentation_preview_file() -> str:
+    """Return the key of the page of augmented training images in the private tree. A later preview replaces it."""
+    return "augmentation_preview.html"
+
+
 def staged_file(staging: str, number: int) -> str:
     """Return the key of a file that a deletion has ready to put in the place of another one.
 

@@ -5,14 +5,12 @@ the grey values alone. What is black, such as the surroundings of the sector, st
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-if TYPE_CHECKING:
-    from diagchd_batch.config.training_block import AugmentationConfig
+from diagchd_batch.config.training_block import AugmentationConfig
 
 _DYNAMIC_RANGE_DB = 60.0
 """Scanners show echoes on a logarithmic scale. A grey value of 255 is taken to be this far above one of 0."""
@@ -70,7 +68,7 @@ class _Draws:
 
 
 def augmented(
-    image_hwc_u8: np.ndarray, mask_hw_u8: np.ndarray, config: "AugmentationConfig", generator: np.random.Generator
+    image_hwc_u8: np.ndarray, mask_hw_u8: np.ndarray, config: AugmentationConfig, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a randomly changed copy of an image and its mask.
 
@@ -107,7 +105,7 @@ def _within(limits: tuple[float, float], draw: float) -> float:
 
 
 def _moved(
-    image: np.ndarray, mask: np.ndarray, config: "AugmentationConfig", draws: _Draws
+    image: np.ndarray, mask: np.ndarray, config: AugmentationConfig, draws: _Draws
 ) -> tuple[np.ndarray, np.ndarray]:
     """Apply the kinds that move pixels, as one affine map, so that the image is interpolated only once."""
     mirrored = config.mirror and draws.mirror < _MIRRORED_SHARE
@@ -134,7 +132,7 @@ def _moved(
     return transformed(image, Image.Resampling.BILINEAR), transformed(mask, Image.Resampling.NEAREST)
 
 
-def _with_decibels(values: np.ndarray, config: "AugmentationConfig", draws: _Draws) -> np.ndarray:
+def _with_decibels(values: np.ndarray, config: AugmentationConfig, draws: _Draws) -> np.ndarray:
     """Apply the kinds that change echoes by decibels, which depend on the depth alone."""
     if not (config.time_gain or config.attenuation):
         return values
@@ -150,7 +148,7 @@ def _with_decibels(values: np.ndarray, config: "AugmentationConfig", draws: _Dra
 
 
 def _factors(
-    shape: tuple[int, ...], config: "AugmentationConfig", draws: _Draws, grains: np.ndarray | None
+    shape: tuple[int, ...], config: AugmentationConfig, draws: _Draws, grains: np.ndarray | None
 ) -> np.ndarray:
     """Return the factor of each grey value: gain, shadow and speckle. float32 [height, width, 1]."""
     gain = _within(config.gain, draws.gain) if config.gain else 1.0
