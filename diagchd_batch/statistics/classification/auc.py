@@ -200,7 +200,7 @@ def average_precision_under_weights(
         score: Array of shape (n_units,), float.
         column_of_unit: Array of shape (n_units,): the column of the weights that holds the unit's subject.
     """
-    sums = _class_sums_by_score(positive, -score, column_of_unit)
+    sums = class_sums_by_score(positive, -score, column_of_unit)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         positives, negatives = sums(weights)
@@ -215,12 +215,17 @@ def average_precision_under_weights(
     return statistic
 
 
-def _class_sums_by_score(
+def class_sums_by_score(
     positive: np.ndarray, score: np.ndarray, column_of_unit: np.ndarray
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Return a function from weights to sums over positives and over negatives.
 
     Both sums have the shape (resamples, distinct scores), with the scores in ascending order.
+
+    Args:
+        positive: Array of shape (n_units,), dtype bool.
+        score: Array of shape (n_units,), float.
+        column_of_unit: Array of shape (n_units,): the column of the weights that holds the unit's subject.
     """
     order = np.argsort(score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) != 0])
