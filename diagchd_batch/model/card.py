@@ -1,7 +1,10 @@
 """Model cards: the `card.json` of a model package says what the model is, takes, returns and was trained on."""
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from diagchd_batch.config.job_file import RegionRule
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.uris import is_key
 from diagchd_batch.wording import shortened
@@ -70,6 +73,24 @@ class TrainingData(_Section):
     repeat_with: str = Field(description="the command that makes the data and the weights again")
 
 
+class TrainingSummary(_Section):
+    """How `diagchd-batch train` made the weights. Counts below the smallest publishable number are null."""
+
+    folds: str = Field(description="how the subjects were divided: the rule and the number of folds")
+    recipe: dict[str, Any] = Field(description="the block `training` of the job, without places and columns")
+    subjects: int | None = Field(description="subjects with a label or a mask that were trained on in any fold")
+    positives: int | None = Field(description="subjects with congenital heart disease among them")
+    sites: int | None = Field(default=None, description="values of the column that the folds leave out one by one")
+    cross_validated_auc: tuple[float, float, float] | None = Field(
+        default=None, description="cross-validated AUC of study scores, and its 95 % interval"
+    )
+    region: RegionRule = Field(description="`input.region` of the training; submit refuses another one")
+    grid: tuple[int, int] = Field(description="height and width of the training images")
+    colours: Literal["RGB"] = Field(default="RGB", description="what the three channels of an image are")
+    versions: dict[str, str] = Field(description="package -> version of what trained the weights")
+    simulated: bool = Field(description="whether the training images are simulated")
+
+
 class ModelCard(_Section):
     """The contents of a `card.json`."""
 
@@ -91,6 +112,15 @@ class ModelCard(_Section):
         description="the checkpoint, or one for each fold; null: the package holds no weights"
     )
     training_data: TrainingData | None
+    training: TrainingSummary | None = Field(
+        default=None, description="how the weights were made, for packages of `diagchd-batch train`"
+    )
+
+    @model_validator(mode="after")
+    def _fits_its_training(self) -> "ModelCard":
+        if self.training and self.training.grid != (self.architecture.height, self.architecture.width):
+            raise ValueError("training.grid is not the grid of the architecture, so weights and network do not fit")
+        return self
 
     @property
     def weights_files(self) -> list[WeightsFile]:

@@ -10,8 +10,9 @@ from functools import cached_property
 from diagchd_batch.cluster.resources import Cluster, NodeResources
 from diagchd_batch.config.job_file import JobConfig, LimitsConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
+from diagchd_batch.errors import ConfigError
 from diagchd_batch.model.batch_size import choose_batch_size, memory_for_batch
-from diagchd_batch.model.spec import ModelSpec, resolve_model
+from diagchd_batch.model.spec import BUNDLED, ModelSpec, resolve_model
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan, plan_actors
@@ -45,10 +46,18 @@ def model_of(config: JobConfig) -> ModelSpec:
     """Return the model that a job file names.
 
     Raises:
+        ConfigError: The weights were trained on another region of the frames than the job scores.
         WeightsError: The weights cannot be read or do not fit the model.
     """
     model = config.model
-    return resolve_model(model.name, model.weights, model.precision, model.members)
+    spec = resolve_model(model.name, model.weights, model.precision, model.members)
+    trained = spec.card.training
+    if trained and spec.weights == BUNDLED and trained.region != config.input.region:
+        raise ConfigError(
+            f"input.region is {config.input.region}, and model {spec.name} was trained on region {trained.region}, so "
+            f"its scores would mean nothing; set input.region: {trained.region}, or take another model"
+        )
+    return spec
 
 
 def requested_run(
