@@ -16,12 +16,19 @@ from diagchd_batch.model import view_check
 from diagchd_batch.model.card import ModelCard, TrainingData, TrainingSummary, WeightsFile
 from diagchd_batch.model.packages.decision_files import CALIBRATION, OPERATING_POINTS
 from diagchd_batch.model.packages.package import CARD, MAX_CARD_BYTES, file_digest
+from diagchd_batch.model.spec import resolve_model
 from diagchd_batch.model.view_check import ViewCheck, fit_view_check
 from diagchd_batch.statistics.classification.cross_validated import cross_validated_auc
 from diagchd_batch.storage import Store
 from diagchd_batch.training.cohort import UNLABELLED, TrainingCohort
 from diagchd_batch.training.folds import Fold
-from diagchd_batch.training.out_of_fold import HeldOutPredictions, OutOfFoldScores, study_scores
+from diagchd_batch.training.image_cache import ImageCache
+from diagchd_batch.training.out_of_fold import (
+    HeldOutPredictions,
+    OutOfFoldScores,
+    predict_held_out,
+    study_scores,
+)
 from diagchd_batch.training.package_decisions import choose_calibration, choose_operating_points
 
 INTENDED_USE = (
@@ -107,6 +114,46 @@ def write_package(
     _replace_or_delete(package, view_check.FILE, None if check is None else check.to_json())
     package.replace(CARD, json.dumps(card.model_dump(mode="json"), indent=2).encode() + b"\n")
     return WrittenPackage(card, scores, tuple(notes))
+
+
+def predict_and_write(
+    package: Store,
+    base_card: ModelCard,
+    config: JobConfig,
+    cohort: TrainingCohort,
+    folds: Sequence[Fold],
+    cache: ImageCache,
+    weights: Sequence[bytes],
+    directory: Path,
+) -> WrittenPackage:
+    """Predict the held-out rows of each fold with the fold's weights, and write the package.
+
+    Args:
+        package: As in `write_package`, like all that is not named here.
+        base_card: The card of the network.
+        config: The job.
+        cohort: What was trained on.
+        folds: The folds.
+        cache: The decoded images; rows are those of the cohort.
+        weights: The bytes of each fold's weights file.
+        directory: Where the weights lie while they are used.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ConfigError: The place holds another package.
+        RunFault: A file of the cache is gone.
+    """
+    paths, predictions = [], []
+    for fold, data in zip(folds, weights, strict=True):
+        path = directory / f"fold-{fold.number}.h5"
+        path.write_bytes(data)
+        paths.append(path)
+        if len(fold.held_out_rows):
+            spec = resolve_model(config.model.name, str(path), config.model.precision)
+            predictions.append(predict_held_out(spec, fold.number, fold.held_out_rows, cache.images))
+    return write_package(package, base_card, config, cohort, folds, paths, predictions, cache.picture_digests)
 
 
 def _replace_or_delete(package: Store, key: str, data: bytes | None) -> None:

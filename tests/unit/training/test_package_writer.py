@@ -16,14 +16,16 @@ from diagchd_batch.config.training_block import PackageConfig
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.model.packages.decision_files import read_calibration, read_operating_points
 from diagchd_batch.model.packages.registry import find_package, load_card
-from diagchd_batch.model.spec import resolve_model
+from diagchd_batch.model.runtimes.interface import Prediction
+from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.scoring.driver.prepare_job import model_of
 from diagchd_batch.storage import open_store
+from diagchd_batch.training import out_of_fold
 from diagchd_batch.training.cohort import TrainingCohort
 from diagchd_batch.training.folds import Fold, assign_folds
 from diagchd_batch.training.out_of_fold import HeldOutPredictions, study_scores
 from diagchd_batch.training.package_decisions import choose_calibration, choose_operating_points
-from diagchd_batch.training.package_writer import WrittenPackage, write_package
+from diagchd_batch.training.package_writer import WrittenPackage, predict_and_write, write_package
 
 SITES = ("Hospital of Springfield", "Clinic of Shelbyville")
 
@@ -203,3 +205,58 @@ def test_decisions_need_both_classes_and_two_folds() -> None:
     )
     assert choose_operating_points(scores, PackageConfig(), "mean", 10).points == []
     assert choose_calibration(scores, PackageConfig(), "mean") is None
+
+
+class _Cache:
+    """Grey images whose brightness is the row's number."""
+
+    def __init__(self, n: int) -> None:
+        self.picture_digests = np.array([f"{number:064x}" for number in range(n)])
+
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(rows.astype(np.uint8)[:, None, None, None], (len(rows), 128, 160, 3))
+
+
+class _Network:
+    """Gives an image's brightness as its probability, and less of it for the weights of later folds."""
+
+    def __init__(self, spec: ModelSpec, batch_size: int) -> None:
+        assert spec.gives_view_features
+        self.batch_size = batch_size
+        self._factor = 1 / (1 + int(Path(spec.weights).stem.removeprefix("fold-")))
+
+    def predict(self, images: np.ndarray) -> Prediction:
+        n = len(images)
+        return Prediction(
+            label_maps_bhw_u8=np.zeros((n, 128, 160), np.uint8),
+            chd_probability_b_f32=(images[:, 0, 0, 0] / 255 * self._factor).astype(np.float32),
+            pooled_features_bmd_f32=np.zeros((n, 1, 4), np.float32),
+            entropy_b_f32=np.zeros(n, np.float32),
+        )
+
+
+def test_each_fold_predicts_what_it_holds_out_with_its_own_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(out_of_fold, "Predictor", _Network)
+    job = _job(tmp_path / "package")
+    assert job.training is not None
+    cohort = _cohort(50)
+    folds = assign_folds(cohort, job.training.folds, 1)
+    data = Path(bundled_path("configs/models/diagchd-compact/weights/fold-0.h5")).read_bytes()
+    written = predict_and_write(
+        open_store(str(tmp_path / "package")),
+        load_card("diagchd-compact"),
+        job,
+        cohort,
+        folds,
+        _Cache(len(cohort)),  # type: ignore[arg-type]
+        [data, data],
+        tmp_path,
+    )
+    fold_of_row = np.zeros(len(cohort), int)
+    for fold in folds:
+        fold_of_row[fold.held_out_rows] = fold.number
+    expected = np.arange(100) / 255 / (1 + fold_of_row)
+    assert np.allclose(written.scores.score, expected.reshape(-1, 2).mean(axis=1), atol=1e-6)
+    assert np.array_equal(written.scores.folds, fold_of_row[::2])
