@@ -11,9 +11,11 @@ import pytest
 
 from diagchd_batch.config.job_file import InputConfig, ShardsConfig
 from diagchd_batch.errors import InputError
+from diagchd_batch.sources import open_source
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.header_index.read_many import threaded_reader
+from diagchd_batch.studies.header_index.stored_index import stored_headers
 from diagchd_batch.studies.header_index.update_index import update_index
 from diagchd_batch.studies.identifier_key import load_or_create_key
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -22,7 +24,7 @@ from diagchd_batch.studies.plan.make_plan import freeze_plan
 from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
 from diagchd_batch.studies.tables.evaluation_inputs import read_reference
 from diagchd_batch.uris import join_uri
-from tests.support.dicom_archives import write_archive
+from tests.support.dicom_archives import dicom_file, ultrasound_header, write_archive
 
 pytestmark = pytest.mark.s3
 
@@ -133,3 +135,38 @@ def test_dicom_objects_have_one_token_on_disk_and_on_s3(s3_uri: str, tmp_path: P
     on_disk = _plan_of_headers(str(tmp_path / "archive"), str(tmp_path / "private"))
     assert len(on_disk) == 12
     assert _plan_of_headers(in_s3.uri, join_uri(s3_uri, "private")) == on_disk
+
+
+def test_the_index_on_s3_reads_headers_in_ranges_and_again_only_under_another_entity_tag(
+    s3_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(join_uri(s3_uri, "archive"))
+    loop = ultrasound_header(0, Rows=256, Columns=256, NumberOfFrames=40, PixelData=bytes(40 << 16))
+    store.create("loop", dicom_file(loop))
+    for number in (1, 2):
+        store.create(f"still {number}", dicom_file(ultrasound_header(number, PixelData=bytes(4))))
+    source, private = open_source(store.uri), open_store(join_uri(s3_uri, "private"), owner_only=True)
+    read: list[tuple[str, int]] = []
+    read_range = type(source).read_range
+
+    def counted(self: Any, key: str, start: int, length: int) -> bytes:
+        data = read_range(self, key, start, length)
+        read.append((key, len(data)))
+        return data
+
+    monkeypatch.setattr(type(source), "read_range", counted)
+    first = update_index(source, private, threaded_reader(source), _Silent()).head.counts
+    assert (first.n_new, first.n_read, first.kinds) == (3, 3, {"image": 3})
+    assert sum(size for key, size in read if key == "loop") <= 64 << 10  # of 2.6 MB
+    read.clear()
+    assert not update_index(source, private, threaded_reader(source), _Silent()).is_changed
+    assert read == []
+    before = store.stat("still 2")
+    store.replace("still 2", dicom_file(ultrasound_header(2, PatientID="PATIENT-9", PixelData=bytes(4))))
+    after = store.stat("still 2")
+    assert before and after and before.size_bytes == after.size_bytes and before.etag != after.etag
+    changed = update_index(source, private, threaded_reader(source), _Silent()).head.counts
+    assert (changed.n_new, changed.n_changed, changed.n_read) == (0, 1, 1)
+    assert {key for key, _ in read} == {"still 2"}
+    rows = {row["key"]: row for row in stored_headers(private).to_table().to_pylist()}
+    assert rows["still 2"]["patient_id"] == "PATIENT-9" and rows["loop"]["n_frames"] == 40

@@ -4,16 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom.uid import UID
 
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ConfigError, InputError, UsageError
+from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISONS
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import Selection
 from diagchd_batch.results.verify.one_run import verify_run
 from diagchd_batch.runs import submit
+from diagchd_batch.runs.compare import compare
 from diagchd_batch.runs.delete import delete
 from diagchd_batch.runs.plan import preview_job
 from diagchd_batch.runs.show import show
@@ -43,6 +46,16 @@ def image(number: int, study: str, patient: str | None = "4711", **values: Any) 
         **values,
     )
     header.PatientID = patient or ""
+    return dicom_file(header)
+
+
+def screenshot(number: int, screen_hw_u8: np.ndarray) -> bytes:
+    """Return an ultrasound image with these pixels, the only one of its study."""
+    height, width = screen_hw_u8.shape
+    study, pixels = UID(f"1.8.{number}"), screen_hw_u8.tobytes()
+    header = ultrasound_header(
+        number, StudyInstanceUID=study, Rows=height, Columns=width, BodyPartExamined="HEART", PixelData=pixels
+    )
     return dicom_file(header)
 
 
@@ -96,7 +109,8 @@ class Archive:
         self.config = JobConfig.model_validate(changed)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
-        return open_query(self.output, TABLES, may_name_patients=True).table(sql).to_pylist()
+        database = open_query(self.output, TABLES, comparisons=COMPARISONS, may_name_patients=True)
+        return database.table(sql).to_pylist()
 
     def problems(self, run_id: str) -> list[Any]:
         plan = open_plan(self.output.private, run_id)
@@ -210,3 +224,26 @@ def test_an_ambiguous_accession_number_is_refused_before_anything_is_scored(arch
     made.change_input(layout="tree")
     with pytest.raises(InputError, match="which only layout dicom reads"):
         made.submit()
+
+
+@pytest.mark.slow
+def test_runs_of_the_whole_screen_and_of_the_sector_alone_are_compared(archive: Callable[..., Archive]) -> None:
+    made = archive(filter={"modality": ["US"], "body_part": ["HEART"]})
+    generator = np.random.default_rng(0)
+    for number in range(20, 24):
+        screen = np.zeros((240, 320), np.uint8)
+        screen[30:190, 60:250] = generator.integers(20, 200, (160, 190))
+        made.add(f"screen {number}", screenshot(number, screen))
+    whole = made.submit().run_id
+    made.change_input(region="found")
+    found = made.submit().run_id
+    assert found.split("-")[0] != whole.split("-")[0]  # another fingerprint
+    rows = made.rows(f"SELECT * FROM predictions WHERE run_id = '{found}' AND status = 'ok'")
+    assert len(rows) == 4 and {row["region_source"] for row in rows} == {"found"}
+    for row in rows:
+        top, left, height, width = (row[f"region_{name}"] for name in ("top", "left", "height", "width"))
+        assert 22 <= top <= 31 and 52 <= left <= 61 and 155 <= height <= 176 and 185 <= width <= 206
+    assert made.problems(found) == []
+    compare(Workspace.open(made.config.output.uri, environ={}), whole, found, config=made.config.evaluation)
+    notes = made.rows("SELECT note FROM comparison_flow WHERE name = 'difference'")
+    assert notes == [{"note": "input.region: whole in the first run, found in the second"}]
