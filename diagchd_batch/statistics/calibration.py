@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
+from scipy import special, stats
 
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics.classification.proportions import normal_quantile
 from diagchd_batch.statistics.estimate import Estimate, NullReason
-from diagchd_batch.statistics.inputs import as_binary, as_column, complete, subject_codes
+from diagchd_batch.statistics.inputs import as_binary, as_column, complete, count_subjects, subject_codes
 
 #: Distance from 0 and 1 that probabilities keep before the logit: one step of the float32 in which they are stored.
 PROBABILITY_MARGIN = float(np.finfo(np.float32).eps)
@@ -24,8 +24,9 @@ def calibration_intercept(
 ) -> Estimate:
     """Return the calibration in the large: the intercept of a logistic fit with the probability's logit as offset.
 
-    0 is ideal. A positive value means that the predicted risk is too low on average. The interval is Wald's, from the
-    cluster-robust variance if a subject has several units.
+    0 is ideal. A positive value means that the predicted risk is too low on average. The interval is Wald's. If a
+    subject has several units, it has the cluster-robust variance, and Student's quantile on the subjects of the smaller
+    class less one.
 
     Args:
         truth: One 0 or 1 a unit; units with a missing value are left out.
@@ -254,6 +255,8 @@ def _fit(
     value, se = float(coefficients[which]), math.sqrt(max(float(covariance[which, which]), 0.0))
     if n_subjects < 2 or se <= 1e-12:
         return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=n_subjects)
-    half = normal_quantile(level) * se
-    method = "wald_cluster_robust" if clustered else "wald"
+    half, method = normal_quantile(level) * se, "wald"
+    if clustered:  # the robust variance of few subjects of a class is itself uncertain
+        smaller = min(count_subjects(codes[truth == label]) for label in (0, 1))
+        half, method = float(stats.t.ppf((1 + level) / 2, max(smaller - 1, 1))) * se, "wald_cluster_robust"
     return Estimate(value, se, value - half, value + half, n, method, n_subjects=n_subjects)

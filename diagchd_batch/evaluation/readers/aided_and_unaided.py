@@ -6,6 +6,7 @@ import numpy as np
 
 from diagchd_batch.evaluation.performance.accuracy import HEADLINE_RATES, auc_and_brier_rows, call_rows, score_rater
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
+from diagchd_batch.evaluation.tables.cautions import caution_for_readers
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.evaluation.units_and_raters import REASONS, Rater, complete_cases
 from diagchd_batch.statistics.multireader.random_readers import Measure, obuchowski_rockette
@@ -61,4 +62,14 @@ def two_arm_rows(rows: RowBuilder, first: ReaderStudy, second: ReaderStudy, name
         here = here.with_columns(analysis_set="determinate", covariate="arm", level=f"{names[1]} − {names[0]}")
         here = here.with_columns(comparator_kind="readers_mean", comparator=names[0], family="arms")
         result = obuchowski_rockette(units.truth[part.rows], cube[..., part.rows], measure, units.subject[part.rows])
-        yield here.comparison("roc_auc" if measure == "auc" else measure, result.comparison)
+        caution = caution_for_readers(len(common)) or _caution_of_loss(arms, part.rows)
+        yield here.comparison("roc_auc" if measure == "auc" else measure, result.comparison, caution=caution)
+
+
+def _caution_of_loss(arms: list[list[Rater]], complete: np.ndarray) -> str | None:
+    """Return how many of the studies that anyone read in both arms are left, where some are lost."""
+    read = np.logical_and(*(np.any([reader.reason == 0 for reader in arm], axis=0) for arm in arms))
+    n_read, n_left = int(read.sum()), int(complete.sum())
+    if n_left >= n_read:
+        return None
+    return f"only the {n_left} of {n_read} studies that every reader read in both arms are compared"

@@ -6,6 +6,7 @@ import numpy as np
 
 from diagchd_batch.evaluation.performance.accuracy import COUNTS, indeterminate_variants, score_rater
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
+from diagchd_batch.evaluation.tables.cautions import caution_for_readers
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.evaluation.units_and_raters import Rater, complete_cases
 from diagchd_batch.statistics.classification import confusion
@@ -48,9 +49,9 @@ def readers_mean_rows(rows: RowBuilder, readers: ReaderStudy) -> Iterator[Row]:
             yield here.count(cell, float(np.mean([getattr(table, cell) for table in tables])), headline=main)
         for measure in _JACKKNIFED:
             result = readers_mean(truth, calls, measure, subject)
-            yield here.estimate(measure, result, generalises_to=_population(enough_readers), headline=main)
+            yield here.estimate(measure, result, **_population(enough_readers, readers), headline=main)
         for random_readers in _populations(enough_readers):
-            columns = {"generalises_to": _population(random_readers)}
+            columns = _population(random_readers, readers)
             options = rows.settings.bootstrap | {"random_readers": random_readers}
             for rate in _BOOTSTRAPPED:
                 result = readers_rate(rate, truth, calls, subject, **options)
@@ -64,7 +65,7 @@ def readers_mean_rows(rows: RowBuilder, readers: ReaderStudy) -> Iterator[Row]:
         part = complete_cases(units, group)
         here = rows.for_raters(units, group).with_counts(units, part).with_columns(analysis_set="determinate")
         result = readers_mean(units.truth[part.rows], readers.scores[part.rows], "auc", units.subject[part.rows])
-        yield here.estimate("roc_auc", result, generalises_to=_population(enough_readers))
+        yield here.estimate("roc_auc", result, **_population(enough_readers, readers))
 
 
 def model_against_mean_rows(rows: RowBuilder, readers: ReaderStudy, model: Rater, *, headline: bool) -> Iterator[Row]:
@@ -91,9 +92,9 @@ def model_against_mean_rows(rows: RowBuilder, readers: ReaderStudy, model: Rater
         call, calls = first.call[part.rows], _calls(tuple(raters))[part.rows]
         for measure in _JACKKNIFED:
             result = model_versus_readers(truth, call, calls, measure, subject)
-            yield here.comparison(measure, result, generalises_to=_population(enough_readers), headline=main)
+            yield here.comparison(measure, result, **_population(enough_readers, readers), headline=main)
         for random_readers in _populations(enough_readers):
-            columns = {"generalises_to": _population(random_readers)}
+            columns = _population(random_readers, readers)
             options = rows.settings.bootstrap | {"random_readers": random_readers}
             for rate in _BOOTSTRAPPED:
                 result = model_versus_readers_rate(rate, truth, call, calls, subject, **options)
@@ -122,7 +123,7 @@ def model_scores_against_mean_rows(rows: RowBuilder, readers: ReaderStudy, model
     here = rows.for_raters(units, model, group).with_counts(units, part).with_columns(analysis_set="determinate")
     truth, subject = units.truth[part.rows], units.subject[part.rows]
     result = model_versus_readers(truth, model.scores[part.rows], readers.scores[part.rows], "auc", subject)
-    yield here.comparison("roc_auc", result, generalises_to=_population(enough_readers))
+    yield here.comparison("roc_auc", result, **_population(enough_readers, readers))
 
 
 def _populations(enough_readers: bool) -> tuple[bool, ...]:
@@ -130,8 +131,11 @@ def _populations(enough_readers: bool) -> tuple[bool, ...]:
     return (False, True) if enough_readers else (False,)
 
 
-def _population(random_readers: bool) -> str:
-    return READERS_IN_GENERAL if random_readers else THESE_READERS
+def _population(random_readers: bool, readers: ReaderStudy) -> Row:
+    """Return the columns that say to whom a figure applies, and what is known against that."""
+    if not random_readers:
+        return {"generalises_to": THESE_READERS}
+    return {"generalises_to": READERS_IN_GENERAL, "caution": caution_for_readers(len(readers.readers))}
 
 
 def _calls(raters: tuple[Rater, ...]) -> np.ndarray:

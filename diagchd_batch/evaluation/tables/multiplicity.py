@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from scipy import stats
+
 from diagchd_batch.config.job_file import PrimaryEndpoint
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.statistics.multiplicity import holm
@@ -44,7 +46,13 @@ def mark_primary(comparisons: Sequence[Row], primary: PrimaryEndpoint, comparato
         wanted = row["headline"] or row["endpoint"] == "roc_auc"
         if not found and wanted and (row["endpoint"], row.get("comparator")) == (primary.endpoint, comparator):
             found = True
-            row = {**row, "role": PRIMARY, "margin": primary.margin, "conclusion": _conclusion(row, primary.margin)}
+            row = {
+                **row,
+                "role": PRIMARY,
+                "margin": primary.margin,
+                "conclusion": _conclusion(row, primary.margin),
+                "p_margin": _one_sided_p(row, primary.margin),
+            }
         marked.append(row)
     return marked, found
 
@@ -66,6 +74,19 @@ def adjust_within_families(comparisons: Sequence[Row]) -> list[Row]:
         for place, p in zip(places, holm([comparisons[place].get("p") for place in places]), strict=True):
             result[place]["p_adjusted"] = p
     return result
+
+
+def _one_sided_p(row: Row, margin: float) -> float | None:
+    """Return the p value of the hypothesis that the difference is −margin or less.
+
+    It compares the distance to −margin with the distance to the lower limit of the 95 % interval, so that it is below
+    0.025 exactly where the interval lies above −margin. Most intervals here have no standard error.
+    """
+    if row["ci_low"] is None or row["difference"] is None or row["difference"] <= row["ci_low"]:
+        return None
+    law = stats.norm() if row.get("df2") is None else stats.t(row["df2"])
+    reach = (row["difference"] + margin) / (row["difference"] - row["ci_low"])
+    return float(law.sf(reach * law.ppf(0.975)))
 
 
 def _conclusion(row: Row, margin: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from diagchd_batch.evaluation.study_score import ScoreDefinition
+from diagchd_batch.evaluation.tables.cautions import caution
 from diagchd_batch.evaluation.tables.definitions import DEFINITIONS
 from diagchd_batch.evaluation.units_and_raters import CompleteCases, Rater, Units
 from diagchd_batch.statistics.classification.proportions import IntervalMethod
@@ -116,7 +117,7 @@ class RowBuilder:
             "denominator": estimate.denominator,
             "n_denominator_subjects": estimate.n_subjects if estimate.denominator is not None else None,
         }
-        return row | columns
+        return _with_caution(row | columns)
 
     def comparison(self, endpoint: str, comparison: Comparison, **columns: Any) -> Row:
         """Return a row of `comparisons`.
@@ -136,7 +137,7 @@ class RowBuilder:
             "df2": None if comparison.df2 is None or math.isinf(comparison.df2) else comparison.df2,
             "p": comparison.p,
         }
-        return row | columns
+        return _with_caution(row | columns)
 
     def count(self, endpoint: str, value: float | None, **columns: Any) -> Row:
         """Return a row of a plain number, which has no interval.
@@ -182,6 +183,11 @@ class RowBuilder:
 
 
 COUNT_HAS_NO_INTERVAL = "count"
+
+
+def _with_caution(row: Row) -> Row:
+    """Return the row with the caution that its figure needs. One that the caller gave takes precedence."""
+    return row if row.get("caution") else {**row, "caution": caution(row)}
 
 
 def _is_random(result: Estimate | Comparison) -> bool:

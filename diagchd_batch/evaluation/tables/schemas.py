@@ -189,6 +189,10 @@ FIGURES: Columns = (
           _NO_RESAMPLING),
     count("seed", "seed of the resamples", _NO_RESAMPLING),
     text("definition", "the definition of the figure in one line"),
+    text("caution", "what was measured against the interval or test in cohorts like this one",
+         "nothing is known against them", since=3),
+    number("p_margin", "one-sided p value against the margin; below 0.025 where the interval lies above −margin",
+           "all but the primary endpoint, and without an interval", minimum=0, maximum=1, since=3),
 )  # fmt: skip
 """The columns of `estimates` and `comparisons`, and of two tables of `compare`."""
 

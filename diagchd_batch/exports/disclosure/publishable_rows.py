@@ -23,7 +23,7 @@ from diagchd_batch.exports.disclosure.table_counts import (
 )
 from diagchd_batch.statistics.classification.confusion import PROPORTION_CELLS
 
-NEVER_PUBLISHED = ("n_excluded", "excluded_reasons", "degenerate_resamples", "n_denominator_subjects")
+NEVER_PUBLISHED = ("n_excluded", "excluded_reasons", "degenerate_resamples", "n_denominator_subjects", "caution")
 """Columns of `estimates` and `comparisons` that are left out. They reveal small counts that nothing else reveals."""
 
 _OF_CALLS: Mapping[str, tuple[str, ...]] = {

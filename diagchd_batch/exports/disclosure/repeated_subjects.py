@@ -18,7 +18,7 @@ FEW_REPEATS = "few_subjects_repeat"
 """The `null_reason` of a figure without its interval or test."""
 
 _OF_INTERVALS = ("se", "ci_low", "ci_high", "ci_method", "resamples", "seed")
-_OF_TESTS = ("test", "statistic", "df1", "df2", "p", "p_adjusted", "conclusion", "margin")
+_OF_TESTS = ("test", "statistic", "df1", "df2", "p", "p_adjusted", "p_margin", "conclusion", "margin")
 _EXACT = ("clopper_pearson", "clopper_pearson_effective_n", "korn_graubard")
 """Intervals with `evaluation.proportion_interval: exact`. The last one is the former name of the second."""
 _PARTS_OF_ALL = (("sensitivity", "specificity"), ("ppv", "npv"))

@@ -69,14 +69,15 @@ def headline(data: ReportData) -> Section:
     return Section(
         "headline",
         "Headline",
-        list(_introduction(data, rows[0], compared)),
+        list(_introduction(data, rows, compared)),
         tiles,
         tables=[table for table in tables if table.rows],
         left_out=left_out,
     )
 
 
-def _introduction(data: ReportData, row: Row, compared: list[Row]) -> Iterator[str]:
+def _introduction(data: ReportData, rows: list[Row], compared: list[Row]) -> Iterator[str]:
+    row = rows[0]
     yield (
         f"The unit of analysis is the study. {_score(row)} {_threshold(data, row)} "
         f"Analysis set: {ANALYSIS_SETS[row['analysis_set']]}."
@@ -98,12 +99,33 @@ def _introduction(data: ReportData, row: Row, compared: list[Row]) -> Iterator[s
             "except a named primary endpoint is exploratory."
         )
     for primary in data.compared(role="primary"):
-        yield (
-            f"Primary endpoint: {words(primary['endpoint'])}, {words(primary['subject'])} − "
-            f"{words(primary['comparator'])}, margin {number(primary['margin'])}: {signed(primary['difference'])} "
-            f"({interval(primary['ci_low'], primary['ci_high'])}), p {p_value(primary['p'])}; "
-            f"{words(primary['conclusion'])}."
-        )
+        yield _primary(primary)
+    cautions = dict.fromkeys(text for text in (_caution(row) for row in (*rows, *compared)) if text)
+    yield from cautions
+
+
+def _caution(row: Row) -> str | None:
+    """Return a row's caution as a sentence. Outputs of schema versions before 3 have none."""
+    return f"Caution, {words(row['endpoint'])}: {row['caution']}." if row.get("caution") else None
+
+
+def _primary(row: Row) -> str:
+    """Return the primary endpoint and its conclusion in words."""
+    limits = interval(row["ci_low"], row["ci_high"])
+    head = (
+        f"Primary endpoint: {words(row['endpoint'])}, {words(row['subject'])} − {words(row['comparator'])}, "
+        f"margin {number(row['margin'])}: {signed(row['difference'])} ({limits}), p {p_value(row['p'])}; "
+        f"{words(row['conclusion'])}."
+    )
+    if row.get("p_margin") is not None:
+        head += f" One-sided p against the margin: {p_value(row['p_margin'])}."
+    reasons = {
+        "superior": "The whole 95 % interval lies above 0.",
+        "non-inferior": f"The whole 95 % interval lies above −{number(row['margin'])}, but not above 0.",
+        "not shown": f"The 95 % interval reaches down to {signed(row['ci_low'])}, so the margin is not excluded.",
+        "no interval": "Without an interval there is no conclusion.",
+    }
+    return f"{head} {reasons[row['conclusion']]}"
 
 
 def _score(row: Row) -> str:

@@ -1,0 +1,79 @@
+"""A figure that was measured to be wrong at the cohort's size says so, and a conclusion stands on an interval."""
+
+import numpy as np
+import pytest
+
+from diagchd_batch.config.job_file import PrimaryEndpoint
+from diagchd_batch.evaluation.tables.cautions import caution, caution_for_readers
+from diagchd_batch.evaluation.tables.multiplicity import mark_primary
+from diagchd_batch.report.sections.headline import _primary
+from diagchd_batch.statistics.classification import compare_rates
+
+ROW = {"endpoint": "sensitivity", "ci_low": 0.1, "p": None, "n_positive": 9, "n_negative": 900, "difference": None}
+
+
+def test_fewer_diseased_than_were_measured() -> None:
+    assert "fewer than 10 diseased" in (caution(ROW) or "")
+    assert caution(ROW | {"n_positive": 10}) is None
+    assert caution(ROW | {"endpoint": "specificity"}) is None
+    assert caution(ROW | {"ci_low": None}) is None
+
+
+def test_cells_that_did_not_pass() -> None:
+    few_healthy = {"endpoint": "lr_positive", "n_positive": 10, "n_negative": 20}
+    assert "87.2 %" in (caution(ROW | few_healthy) or "")
+    rare = {"endpoint": "ppv", "n_positive": 20, "n_negative": 980, "difference": 0.1}
+    assert "8.8 %" in (caution(ROW | rare) or "")
+    assert caution(ROW | rare | {"n_negative": 40}) is None
+    scores = rare | {"endpoint": "roc_auc", "cluster": "subject"}
+    assert "9.2 %" in (caution(ROW | scores) or "")
+    assert caution(ROW | scores | {"cluster": "none"}) is None
+
+
+def test_readers_in_general_need_five_readers() -> None:
+    assert caution_for_readers(5) is None
+    assert all("at least 5 readers" in (caution_for_readers(n) or "") for n in (3, 4))
+
+
+def comparison(low: float | None, difference: float = 0.0) -> dict[str, object]:
+    return {
+        **{"headline": True, "endpoint": "sensitivity", "subject": "model", "comparator": "readers_mean"},
+        **{"difference": difference, "ci_low": low, "ci_high": 0.2, "df2": None, "p": 0.4},
+    }
+
+
+@pytest.mark.parametrize(
+    ("low", "conclusion"),
+    [
+        (0.01, "superior"),
+        (-0.05, "non-inferior"),
+        (-0.0999, "non-inferior"),
+        (-0.1001, "not shown"),
+        (None, "no interval"),
+    ],
+)
+def test_the_one_sided_p_agrees_with_the_conclusion(low: float | None, conclusion: str) -> None:
+    difference = 0.1 if low and low > 0 else 0.0
+    endpoint = PrimaryEndpoint(endpoint="sensitivity", comparator="readers_mean", margin=0.1)
+    (row,), found = mark_primary([comparison(low, difference)], endpoint, "readers_mean")
+    assert found and row["conclusion"] == conclusion
+    if low is None:
+        assert row["p_margin"] is None
+    else:
+        assert (row["p_margin"] < 0.025) == (low > -0.1)
+    assert "interval" in _primary(row)
+
+
+def test_two_tests_that_are_never_wrong_are_not_called_non_inferior() -> None:
+    truth, first, second = [1] * 20 + [0] * 30, [1] * 15 + [0] * 35, [1] * 12 + [0] * 38
+    compared = compare_rates("ppv", truth, first, second)
+    endpoint = PrimaryEndpoint(endpoint="ppv", comparator="readers_mean", margin=0.1)
+    row = comparison(compared.low, compared.difference or 0.0) | {"endpoint": "ppv"}
+    (marked,), _ = mark_primary([row], endpoint, "readers_mean")
+    assert (marked["conclusion"], marked["p_margin"]) == ("no interval", None)
+
+
+def test_a_normal_interval_gives_the_usual_p() -> None:
+    endpoint = PrimaryEndpoint(endpoint="sensitivity", comparator="readers_mean", margin=0.1)
+    (row,), _ = mark_primary([comparison(-1.959964 * 0.04)], endpoint, "readers_mean")
+    assert np.isclose(row["p_margin"], 0.006209665, atol=1e-6)  # R: pnorm(0.1 / 0.04, lower.tail = FALSE)
