@@ -11,7 +11,7 @@ from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from tests.support.evaluated_runs import MODEL, RUN_ID, MadeOutput, MadeStudy
 
-DATA = Path(__file__).parents[1] / "statistics" / "data"
+DATA = Path(__file__).parents[1] / "statistics" / "against_others" / "data"
 
 # Data set Paired1 of R's DTComPair: its test 1 is the model, its test 2 a reader.
 DISEASED = {(1, 1): 319, (0, 1): 22, (1, 0): 78, (0, 0): 32}  # (model, reader): patients
