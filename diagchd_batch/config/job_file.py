@@ -305,6 +305,11 @@ class LimitsConfig(Section):
     max_failed_fraction: Probability = Field(
         0.5, description="The run stops if more than this fraction of its frames fail, from 200 frames on."
     )
+    max_missing_fraction: Probability = Field(
+        0.05,
+        description="A plan is refused if more than this fraction of its images are missing; one of fewer "
+        "than 20 images, if all of them are missing.",
+    )
     max_pixels: PositiveInt = Field(
         50_000_000, description="Largest number of pixels of one frame, checked before decoding."
     )

@@ -16,9 +16,14 @@ from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.run_record import RunRecord
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
-from diagchd_batch.scoring.driver.prepare_job import model_of, requested_input_root, requested_run
+from diagchd_batch.scoring.driver.prepare_job import (
+    max_missing_fraction,
+    model_of,
+    requested_input_root,
+    requested_run,
+)
 from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
-from diagchd_batch.scoring.driver.run_identity.identity import fingerprint_fields
+from diagchd_batch.scoring.driver.run_identity.identity import Identity, fingerprint_fields
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits
 from diagchd_batch.sources.checks import check_readable
@@ -128,6 +133,7 @@ def preview_job(
         root = requested_input_root(workspace, request)
         target = requested_run(config, model, RunRegistry(workspace.storage, workspace.private, key), root, request)
         found, begun = (target.identity, None) if target.exists else (None, target.identity)
+    is_planned = found is not None and workspace.private.stat(output_layout.plan_head(found.run_id)) is not None
     select = selection_of(begun, workspace.storage, workspace.private) if begun else None
     pseudonymizer = Pseudonymizer(key or secrets.token_bytes(32))
     preview = preview_plan(
@@ -138,12 +144,13 @@ def preview_job(
         headers=headers_for(config.input, workspace.private),
         select=select,
         progress=on_listed,
+        max_missing_fraction=1.0 if is_planned else _max_missing_fraction(config, begun),
     )
     index = newest_head(workspace.private) if config.input.layout == "dicom" else None
     matches = {} if select else _match_evaluation_files(config, preview.studies)
     done: set[int] = set()
     head = preview.head
-    if found is not None and workspace.private.stat(output_layout.plan_head(found.run_id)) is not None:
+    if found is not None and is_planned:
         # A run that is resumed keeps the plan that it began with.
         head, done = open_plan(workspace.private, found.run_id).head, committed_shards(workspace.storage, found.run_id)
     earlier = _earlier_run(workspace, fingerprint(fingerprint_fields(model, config.input, config.limits)))
@@ -168,6 +175,10 @@ def preview_job(
     return _with_speed(
         preview_without_speed, _speed_of(earlier, preview_without_speed), "the latest run with this fingerprint"
     )
+
+
+def _max_missing_fraction(config: JobConfig, begun: Identity | None) -> float:
+    return max_missing_fraction(config.limits, begun) if begun else config.limits.max_missing_fraction
 
 
 def with_measured_speed(preview: JobPreview) -> JobPreview:

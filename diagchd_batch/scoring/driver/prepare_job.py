@@ -93,6 +93,18 @@ def requested_input_root(workspace: Workspace, request: RunRequest) -> InputRoot
     return resolve_input_root(workspace.storage, workspace.private, workspace.archive.uri, moved=request.input_moved)
 
 
+def max_missing_fraction(limits: LimitsConfig, identity: Identity) -> float:
+    """Return the largest fraction of missing images that a new plan may have.
+
+    Files that failed before may all be missing still, so a run that scores only those has no limit.
+
+    Args:
+        limits: The job's `limits` block.
+        identity: The run.
+    """
+    return 1.0 if identity.selection == "failed" else limits.max_missing_fraction
+
+
 @dataclass(frozen=True)
 class PreparedJob:
     """A job with everything opened and checked, and the run that it means, which is not claimed yet."""
@@ -123,6 +135,7 @@ class PreparedJob:
             headers=headers_for(self.config.input, self.workspace.private),
             select=selection_of(self.target.identity, self.workspace.storage, self.workspace.private),
             progress=progress,
+            max_missing_fraction=max_missing_fraction(self.config.limits, self.target.identity),
         )
 
     def claim(self) -> "Job":
@@ -214,6 +227,7 @@ class Job:
             headers=headers_for(self.config.input, self.private),
             select=selection_of(self.identity, self.output, self.private),
             progress=progress,
+            max_missing_fraction=max_missing_fraction(self.config.limits, self.identity),
         )
         bind_input_root(self.private, self.prepared.input_root)
         return plan

@@ -19,6 +19,7 @@ from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.inventory import Headers, Progress, open_inventory
 from diagchd_batch.studies.layouts.dicom import count_objects, with_frame_counts
 from diagchd_batch.studies.plan.draft_files import part_file, write_draft
+from diagchd_batch.studies.plan.missing_images import refuse_missing_images
 from diagchd_batch.studies.plan.selection import Select, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan, PlanHead, open_plan
 
@@ -77,6 +78,7 @@ def freeze_plan(
     headers: Headers | None = None,
     select: Select | None = None,
     progress: Progress | None = None,
+    max_missing_fraction: float = 1.0,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Plan:
     """Return the plan of a run, and make it first if it does not exist.
@@ -94,6 +96,7 @@ def freeze_plan(
         headers: The index of headers, for layout `dicom`.
         select: Reduces the inventory to the images to plan; without it, all images are planned.
         progress: Is called with the number of objects listed so far.
+        max_missing_fraction: A plan of which more images are missing is refused, in [0, 1].
         max_memory_bytes: The memory that the inventory may use before it spills to disk.
 
     Raises:
@@ -110,6 +113,7 @@ def freeze_plan(
             headers=headers,
             select=select,
             progress=progress,
+            max_missing_fraction=max_missing_fraction,
             max_memory_bytes=max_memory_bytes,
         ) as draft:
             return draft.freeze(private, run_id)
@@ -125,6 +129,7 @@ def preview_plan(
     headers: Headers | None = None,
     select: Select | None = None,
     progress: Progress | None = None,
+    max_missing_fraction: float = 1.0,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> PlanPreview:
     """Return the plan that `freeze_plan` would make, without writing to the output.
@@ -140,6 +145,7 @@ def preview_plan(
         headers=headers,
         select=select,
         progress=progress,
+        max_missing_fraction=max_missing_fraction,
         max_memory_bytes=max_memory_bytes,
     ) as draft:
         return PlanPreview(draft.head, pq.read_table(draft.directory / output_layout.PLAN_STUDIES_NAME))
@@ -194,6 +200,7 @@ def draft_plan(
     headers: Headers | None = None,
     select: Select | None = None,
     progress: Progress | None = None,
+    max_missing_fraction: float = 1.0,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Iterator[PlanDraft]:
     """Draft the plan that `freeze_plan` would freeze. Its files are deleted at the end of the context.
@@ -225,4 +232,5 @@ def draft_plan(
                 f"the plan's draft cannot be written to a temporary directory ({os.strerror(error.errno or 0)}); "
                 "free disk space, or point TMPDIR at a larger disk"
             ) from error
+        refuse_missing_images(database, head, max_missing_fraction)
         yield PlanDraft(head, directory)
