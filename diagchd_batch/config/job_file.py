@@ -349,7 +349,10 @@ class NumericCovariate(Section):
 class PrimaryEndpoint(Section):
     """The block `evaluation.primary`: the comparison that the study was planned for."""
 
-    endpoint: str = Field(description="Measure that is compared, as table comparisons names it, such as sensitivity.")
+    endpoint: str = Field(
+        description="Measure that is compared: roc_auc, sensitivity, specificity, ppv, npv, accuracy, f1, mcc, "
+        "balanced_accuracy, lr_positive or lr_negative."
+    )
     comparator: str = Field(description="With what the model is compared: readers_mean, majority, or a reader's name.")
     margin: FiniteFloat = Field(0.0, description="Non-inferiority margin; 0 tests superiority.")
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import current_fingerprint, fingerprint
-from diagchd_batch.config.job_file import JobConfig
+from diagchd_batch.config.job_file import JobConfig, PrimaryEndpoint
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
+from diagchd_batch.errors import ConfigError
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.run_record import RunRecord
@@ -28,6 +29,7 @@ from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.sources.source import ListingGaps
+from diagchd_batch.statistics.classification.confusion import RATES
 from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.header_index.stored_index import newest_head
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -202,6 +204,7 @@ def read_evaluation_files(job: JobConfig) -> dict[str, pd.DataFrame]:
     """Return the rows of each evaluation table that the job names.
 
     Raises:
+        ConfigError: `evaluation.primary` names a comparison that these tables do not allow.
         InputError: A table has a row that cannot be used, or names studies by accession numbers in a layout without
             them.
     """
@@ -215,7 +218,23 @@ def read_evaluation_files(job: JobConfig) -> dict[str, pd.DataFrame]:
         tables["covariates"] = read_covariates(config.covariates)
     for name, table in tables.items():
         refuse_accession_numbers(table, f"evaluation.{name}", job.input.layout)
+    if config.primary:
+        _check_primary(config.primary, tables.get("readers"))
     return tables
+
+
+def _check_primary(primary: PrimaryEndpoint, readers: pd.DataFrame | None) -> None:
+    """Refuse a primary comparison that the evaluation cannot make. Names of readers are not shown."""
+    endpoints = ("roc_auc", *RATES)
+    if primary.endpoint not in endpoints:
+        raise ConfigError(f"evaluation.primary.endpoint is none of {', '.join(endpoints)}; write one of them")
+    if readers is None:
+        raise ConfigError("evaluation.primary compares the model with readers; name their table in evaluation.readers")
+    if primary.comparator not in ("readers_mean", "majority") and primary.comparator not in set(readers["reader"]):
+        raise ConfigError(
+            "evaluation.primary.comparator is neither readers_mean nor majority, nor a reader of evaluation.readers; "
+            "write one of them"
+        )
 
 
 def check_study_names(job: JobConfig, plan: Plan) -> None:

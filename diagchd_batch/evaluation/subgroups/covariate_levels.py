@@ -1,5 +1,6 @@
 """Covariates as levels: those of the covariates table, and those that every run knows of its studies."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -130,6 +131,9 @@ def source_resolution_levels(pixels: np.ndarray, texts: pd.Series, cut_points: S
     return replace(made, levels=(*names, made.levels[-1]))
 
 
+_DECIMAL_COMMA = re.compile(r"\s*[-+]?[0-9]+(,[0-9]+)?\s*")
+
+
 def _area(size: str) -> int:
     height, width = size.split("×")
     return int(height) * int(width)
@@ -221,6 +225,8 @@ def _from_own_texts(name: str, values: pd.Series, names: DisplayNames) -> Covari
     texts = values.astype("string")
     texts = texts.mask(texts.str.strip().str.casefold() == MISSING)
     levels = sorted(texts.dropna().unique())
+    if len(levels) > MAX_LEVELS and all(_DECIMAL_COMMA.fullmatch(level) for level in levels):
+        return "has numbers with decimal commas and is left out; write decimal points"
     if len(levels) > MAX_LEVELS:
         return f"has more than {MAX_LEVELS} levels and is left out"
     own = [level for level in levels if not is_public_word(level)]

@@ -28,6 +28,8 @@ BATCH_ROWS = 16_384
 DELIMITERS = ",;\t"
 _READ_AHEAD_BYTES = 1_048_576
 _PARQUET_MAGIC = b"PAR1"
+_WORKBOOK_MAGICS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""What .xlsx and .ods files (ZIP) and .xls files begin with."""
 _MAX_CELL_CHARACTERS = 131_072
 _MAX_PARSED_CELL_CHARACTERS = 16 << 20
 """The longest cell that is parsed. It bounds the memory that a quotation mark without its partner can take."""
@@ -110,7 +112,13 @@ def read_table(uri: str, source: str, columns: TableColumns) -> Iterator[TableBa
     """
     with _readable(source):
         file = _open_file(uri, source)
-        is_parquet = file.peek(len(_PARQUET_MAGIC)).startswith(_PARQUET_MAGIC)
+        start = file.peek(len(_PARQUET_MAGIC))
+    if start.startswith(_WORKBOOK_MAGICS):
+        raise InputError(
+            f"{source}: the file is an Excel workbook, which is not read, because Excel drops leading zeros of ids; "
+            "format the columns of ids as text, then save it with 'Save as' and the type 'CSV UTF-8 (comma delimited)'"
+        )
+    is_parquet = start.startswith(_PARQUET_MAGIC)
     return (_read_parquet if is_parquet else _read_csv)(file, source, columns)
 
 

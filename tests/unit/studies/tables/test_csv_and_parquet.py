@@ -222,3 +222,10 @@ def test_a_file_that_may_not_be_read_is_an_input_error(tmp_path: Path, monkeypat
         with pytest.raises(InputError, match=r"input\.manifest: the file cannot be read \(access_denied\)") as error:
             call(tmp_path / "secret-name.csv")
         assert "secret-name" not in str(error.value)
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
+def test_an_excel_workbook_is_called_one(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "studies.xlsx").write_bytes(start + bytes(range(256)))
+    with pytest.raises(InputError, match=r"input.manifest: .* Excel workbook.* leading zeros .*CSV UTF-8"):
+        read_table(str(tmp_path / "studies.xlsx"), "input.manifest", TableColumns(("study_id", "uri")))
