@@ -15,12 +15,13 @@ from diagchd_batch.output_layout import (
     RUN_RECORD,
     RUNS_PREFIX,
     SOURCES_FILE,
+    TRAINING_CACHE_PREFIX,
     patterns,
 )
 
 OutputFileKind = Literal["derived", "table", "run_record", "other", "unknown"]
 PrivateFileKind = Literal[
-    "derived", "plan", "plan_head", "table", "text", "run_record", "submission", "other", "unknown"
+    "derived", "pictures", "plan", "plan_head", "table", "text", "run_record", "submission", "other", "unknown"
 ]
 
 _DERIVED_PREFIXES = (METRICS_PREFIX, COMPARISONS_PREFIX, "reports/")
@@ -33,7 +34,7 @@ _PRIVATE_RUN_FILES: dict[str, PrivateFileKind] = {
     "faults": "text",
     "run.json": "run_record",
     **dict.fromkeys(("attempts", "heartbeats", "nodes", "stop"), "submission"),
-    **dict.fromkeys(("exports", "identity.json", "kept_digests.json"), "other"),
+    **dict.fromkeys(("exports", "identity.json", "kept_digests.json", "training"), "other"),
 }
 _OTHER_PRIVATE_FILES = (ID_KEY, ID_KEY_CHECK, INPUT_ROOT, DELETION_PREFIX, HEADER_INDEX_PREFIX, "submitted/")
 
@@ -64,14 +65,16 @@ def kind_of_private_file(key: str) -> PrivateFileKind:
         key: The file's key.
 
     Returns:
-        ``derived``: galleries, worklists and tables of `evaluate`; ``table``: what attempts at shards recorded;
-        ``text``: logs and tracebacks; ``submission``: what only a submission needs while it lives; ``unknown``: no file
-        that this program writes.
+        ``derived``: galleries, worklists and tables of `evaluate`; ``pictures``: decoded training images; ``table``:
+        what attempts at shards recorded; ``text``: logs and tracebacks; ``submission``: what only a submission needs
+        while it lives; ``unknown``: no file that this program writes.
     """
     if SOURCES_FILE.fullmatch(key) or IDENTIFYING_VALUES_FILE.fullmatch(key):
         return "table"
     if key.startswith(_DERIVED_PREFIXES):
         return "derived"
+    if key.startswith(TRAINING_CACHE_PREFIX):
+        return "pictures"
     if key.startswith("faults/"):
         return "text"
     if (match := RUN_DIRECTORY.fullmatch(key)) and match["prefix"] == RUNS_PREFIX:

@@ -226,6 +226,8 @@ class _SubjectPreparation:
         kind = kind_of_private_file(key)
         if kind == "derived":
             self._derived("private", store, key)
+        elif kind == "pictures":  # of many subjects in one file; the next training decodes its images again
+            self.removed.append(Removal(tree="private", key=key))
         elif kind == "plan":
             self._old_plan(store, key, run_id)
         elif kind == "table":

@@ -180,6 +180,16 @@ def test_derived_files_go_and_lines_of_logs_that_name_the_subject(made: MadeScor
     assert log == f"one line\n{made.tokens.image('x')} stays\n"
 
 
+def test_decoded_training_images_go_since_one_file_has_those_of_many_subjects(made: MadeScoredOutput) -> None:
+    private = made.output.private
+    cached = [output_layout.training_cache_prefix("0" * 32) + name for name in ("images.u8", "masks.u8", "part.json")]
+    for key in cached:
+        private.replace(key, made.tokens.study(OF_SUBJECT[0]).encode())
+    deletion = delete(made.output, subject=SUBJECT, confirmed=True).deletion
+    assert set(cached) <= set(deletion.removed)
+    assert not list(private.list(output_layout.TRAINING_CACHE_PREFIX))
+
+
 def test_without_yes_nothing_changes_and_what_would_go_is_shown(made: MadeScoredOutput) -> None:
     before = files(str(made.root))
     for arguments in (("--subject", SUBJECT), ("--run-id", "second")):
