@@ -18,6 +18,9 @@ Method = Literal["none", "temperature", "platt", "isotonic"]
 SMALLEST_GROUP = 20
 """Isotonic regression first averages groups of at least this number of units, so that no step shows a single unit."""
 
+SMALLEST_OF_CLASS = 10
+"""Each group also has at least this number of units of each class, unless there are fewer in all."""
+
 _LOGARITHM_LIMITS = (-1.4, 4.7)
 """Limits of the logarithm of a slope's inverse: temperatures from 0.25 to 110."""
 _INTERCEPT_LIMITS = (-20.0, 20.0)
@@ -191,17 +194,19 @@ def _isotonic(truth: np.ndarray, probability: np.ndarray) -> Recalibration:
     """Fit steps on the means of groups of neighbouring units. Units with one probability stay together."""
     order = np.argsort(probability, kind="stable")
     truth, probability = truth[order], probability[order]
-    n_groups = max(1, len(truth) // SMALLEST_GROUP)
-    starts = np.unique(np.searchsorted(probability, probability[(np.arange(n_groups) * len(truth)) // n_groups]))
-    sizes = np.diff([*starts, len(truth)])
-    kept = [0]
-    for place in range(1, len(starts)):  # ties can leave small groups, which join the one before
-        if sizes[place] >= SMALLEST_GROUP and starts[place] - starts[kept[-1]] >= SMALLEST_GROUP:
-            kept.append(place)
-    starts = starts[kept]
+    starts, n_before, positives_before = [0], 0, 0
+    positives = np.concatenate([[0], np.cumsum(truth)])
+    for place in np.flatnonzero(np.diff(probability)) + 1:
+        n, of_class = place - n_before, positives[place] - positives_before
+        if n >= SMALLEST_GROUP and SMALLEST_OF_CLASS <= of_class <= n - SMALLEST_OF_CLASS:
+            starts.append(int(place))
+            n_before, positives_before = place, positives[place]
+    left = positives[-1] - positives_before
+    if len(starts) > 1 and not SMALLEST_OF_CLASS <= left <= len(truth) - n_before - SMALLEST_OF_CLASS:
+        starts.pop()  # the last group is too small, so it joins the one before
     sizes = np.diff([*starts, len(truth)])
     scores = np.add.reduceat(probability, starts) / sizes
-    shares = (np.add.reduceat(truth, starts) + 0.5) / (sizes + 1)  # never exactly 0 or 1
+    shares = np.add.reduceat(truth, starts) / sizes
     fitted = IsotonicRegression().fit_transform(scores, shares, sample_weight=sizes)
     return Recalibration("isotonic", scores=tuple(scores.tolist()), values=tuple(fitted.tolist()))
 

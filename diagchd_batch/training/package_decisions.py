@@ -14,7 +14,7 @@ from diagchd_batch.model.packages.decision_files import (
     OperatingPointsFile,
     PackagePoint,
 )
-from diagchd_batch.statistics.recalibration import choose_recalibration
+from diagchd_batch.statistics.recalibration import SMALLEST_OF_CLASS, choose_recalibration, fit_recalibration
 from diagchd_batch.statistics.thresholds import ChosenThreshold, choose_threshold
 from diagchd_batch.training.out_of_fold import OutOfFoldScores
 
@@ -22,6 +22,9 @@ NOTE = (
     "Chosen on scores of single folds' models. For the ensemble of all folds it is approximate: check it on data of "
     "your own before use."
 )
+
+_LEAST_STEPS = 3
+"""Isotonic regression on fewer groups would hardly rank studies any more."""
 
 StudyScore = Literal["mean", "max", "median"]
 """A value of `evaluation.study_score`."""
@@ -60,7 +63,7 @@ def choose_operating_points(
 
 
 def choose_calibration(
-    scores: OutOfFoldScores, config: PackageConfig, study_score: StudyScore
+    scores: OutOfFoldScores, config: PackageConfig, study_score: StudyScore, min_cell: int
 ) -> CalibrationFile | None:
     """Choose the calibration of the package, the one with the least log loss on folds that it was not fitted on.
 
@@ -68,6 +71,8 @@ def choose_calibration(
         scores: The out-of-fold scores of studies.
         config: The block `training.package`.
         study_score: `evaluation.study_score`, which made the scores.
+        min_cell: Isotonic regression is left out if one of its steps would rest on 1 to below this number of studies
+            with or without the disease.
 
     Returns:
         The file; None if no method is to be compared, or if the studies with a label cannot measure one.
@@ -75,9 +80,9 @@ def choose_calibration(
     if not config.calibration:
         return None
     known = ~np.isnan(scores.truth) & ~np.isnan(scores.score)
-    chosen, figures = choose_recalibration(
-        config.calibration, scores.truth[known], scores.score[known], scores.folds[known]
-    )
+    truth, score = scores.truth[known], scores.score[known]
+    methods = [one for one in config.calibration if one != "isotonic" or not _steps_show_few(truth, score, min_cell)]
+    chosen, figures = choose_recalibration(methods, truth, score, scores.folds[known])
     if not figures:
         return None
     measured = [
@@ -94,6 +99,13 @@ def choose_calibration(
         note=NOTE,
         measured=measured,
     )
+
+
+def _steps_show_few(truth: np.ndarray, score: np.ndarray, min_cell: int) -> bool:
+    """Return whether a step of isotonic regression would tell a small count of studies with or without the disease."""
+    if len(np.unique(truth)) < 2 or min_cell > SMALLEST_OF_CLASS:
+        return True
+    return len(fit_recalibration("isotonic", truth, score).scores) < _LEAST_STEPS
 
 
 def _chosen(target: OperatingPointTarget, truth: np.ndarray, score: np.ndarray) -> ChosenThreshold:

@@ -94,7 +94,7 @@ def write_package(
     min_cell = config.disclosure.min_cell
     scores = study_scores(cohort, list(predictions), config.evaluation)
     points = choose_operating_points(scores, training.package, config.evaluation.study_score, min_cell)
-    calibration = choose_calibration(scores, training.package, config.evaluation.study_score)
+    calibration = choose_calibration(scores, training.package, config.evaluation.study_score, min_cell)
     notes = [] if points.points else ["no operating points: no studies of both classes were held out"]
     if training.package.calibration and calibration is None:
         notes.append("no calibration: it needs held-out studies of both classes in two folds at least")

@@ -198,13 +198,28 @@ def test_frames_make_images_and_images_make_studies() -> None:
     assert len(set(mean.subject_ids)) == 3
 
 
+@pytest.mark.parametrize(("n_studies", "may_be_isotonic"), [(42, False), (4000, True)])
+def test_isotonic_steps_never_rest_on_few_studies(n_studies: int, may_be_isotonic: bool) -> None:
+    cohort = _cohort(n_studies)
+    generator = np.random.default_rng(3)
+    logit = (2 * cohort.labels_i8 - 1 + np.repeat(generator.normal(0, 2, n_studies), 2)) / 3
+    predictions = [
+        HeldOutPredictions(fold, rows, special.expit(logit[rows]), np.zeros((len(rows), 1)))
+        for fold, rows in enumerate(np.array_split(np.arange(2 * n_studies), 2))
+    ]
+    scores = study_scores(cohort, predictions, EvaluationConfig())
+    found = choose_calibration(scores, PackageConfig(calibration=["isotonic"]), "mean", 10)
+    assert found and (found.method == "isotonic") <= may_be_isotonic
+    assert ("isotonic" in [one.method for one in found.measured]) == may_be_isotonic
+
+
 def test_decisions_need_both_classes_and_two_folds() -> None:
     cohort = _cohort(40, positive_share=0.0)
     scores = study_scores(
         cohort, [HeldOutPredictions(0, np.arange(80), np.linspace(0, 1, 80), np.zeros((80, 1)))], EvaluationConfig()
     )
     assert choose_operating_points(scores, PackageConfig(), "mean", 10).points == []
-    assert choose_calibration(scores, PackageConfig(), "mean") is None
+    assert choose_calibration(scores, PackageConfig(), "mean", 10) is None
 
 
 class _Cache:
