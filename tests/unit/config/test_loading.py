@@ -42,7 +42,7 @@ def test_command_line_beats_environment_beats_file(job_file: Callable[[str], Pat
             "evaluation: {operating_points: [{name: a, treshold: 0.5, chosen_on: x}]}\n",
             "evaluation.operating_points.0.treshold: unknown key; did you mean threshold?",
         ),
-        ("model: {zzz: 1}\n", "model.zzz: unknown key; known here: name, weights, precision, batch_size"),
+        ("model: {zzz: 1}\n", "model.zzz: unknown key; known here: name, weights, members, precision, batch_size"),
     ],
 )
 def test_unknown_key_is_refused_with_the_nearest_known_one(
