@@ -31,6 +31,7 @@ from diagchd_batch.cli import (
     status,
     stop,
     submit,
+    train,
     verify,
 )
 from diagchd_batch.cli.console import fail
@@ -94,6 +95,7 @@ for command in (
     plan,
     index,
     submit,
+    train,
     verify,
     status,
     list_runs,

@@ -1,4 +1,4 @@
-"""`sample`: the bundled sample cohort and a ready job file, in a new directory."""
+"""`sample`: the bundled sample cohort, studies to train on, and ready job files, in a new directory."""
 
 import shlex
 from dataclasses import asdict
@@ -18,18 +18,25 @@ def register(app: typer.Typer) -> None:
 
 def sample(
     directory: Annotated[Path, typer.Argument(help="A new directory for the sample.", show_default=False)],
+    training_studies: Annotated[
+        int, typer.Option(min=0, help="Studies to generate for a training; 300 take about two minutes.")
+    ] = 300,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy the sample cohort (SIMULATED phantoms) and its job file into a new directory.
+    """Write the sample cohort and studies to train on (SIMULATED phantoms), with job files, into a new directory.
 
     Example: diagchd-batch sample demo && diagchd-batch submit demo/job.yaml
     """
     from diagchd_batch.runs.sample import copy_sample
 
-    made = copy_sample(directory)
+    if training_studies:
+        say(f"generating {training_studies:,} studies to train on")
+    made = copy_sample(directory, training_studies)
     if as_json:
         print_json(asdict(made))
         return
     say(f"the sample lies in {made.cohort}")
     say(f"score it with: {shlex.join(['diagchd-batch', 'submit', str(made.job_file)])}")
+    if made.training_job_file:
+        say(f"train on {made.training} with: {shlex.join(['diagchd-batch', 'train', str(made.training_job_file)])}")
     say("one file of it is damaged on purpose: the run ends with exit code 3, done with failed inputs")

@@ -27,7 +27,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_sample_job_runs_from_the_wheel_alone(installed: Path, tmp_path: Path) -> None:
-    _run([str(installed), "sample", "demo"], tmp_path)
+    _run([str(installed), "sample", "demo", "--training-studies", "2"], tmp_path)
     summary = _run([str(installed), "submit", "demo/job.yaml"], tmp_path, exit_code=ExitCode.FAILED_INPUTS)
     assert "121 frames of 122 images" in summary  # one file is damaged on purpose
     assert "every planned frame exactly once" in _run([str(installed), "verify", "demo/out"], tmp_path)

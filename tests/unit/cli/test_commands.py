@@ -87,14 +87,20 @@ def test_sample_makes_a_job_that_is_valid_where_it_was_put(
     call: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made = json.loads(call("sample", "demo", "--json").stdout)
-    assert made == {"cohort": "demo/cohort", "job_file": "demo/job.yaml"}
-    assert call("config", "validate", "demo/job.yaml").exit_code == 0
+    made = json.loads(call("sample", "demo", "--training-studies", "2", "--json").stdout)
+    assert made == {
+        "cohort": "demo/cohort",
+        "job_file": "demo/job.yaml",
+        "training": "demo/training",
+        "training_job_file": "demo/train.yaml",
+    }
+    for job_file in ("demo/job.yaml", "demo/train.yaml"):
+        assert call("config", "validate", job_file).exit_code == 0
     job = yaml.safe_load(Path("demo/job.yaml").read_text(encoding="utf-8"))
     assert Path(job["input"]["manifest"]).is_file()
     assert all(Path(job["evaluation"][table]).is_file() for table in ("reference", "readers", "covariates"))
     with pytest.raises(Exception, match="exists already"):
-        CliRunner().invoke(app, ["sample", "demo"], catch_exceptions=False)
+        CliRunner().invoke(app, ["sample", "demo", "--training-studies", "0"], catch_exceptions=False)
 
 
 def test_plan_counts_the_sample_as_its_manifest_does_and_writes_nothing(
