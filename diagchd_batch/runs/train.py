@@ -50,7 +50,7 @@ from diagchd_batch.training.cohort import TrainingCohort, load_cohort
 from diagchd_batch.training.folds import Fold, assign_folds, refuse_leaks
 from diagchd_batch.training.image_cache import CacheSettings, ImageCache, build_cache, open_cache
 from diagchd_batch.training.image_cache.decode_part import CachePlaces
-from diagchd_batch.training.model_package import refuse_another_package, write_model_package
+from diagchd_batch.training.package_writer import predict_and_write, refuse_another_package
 from diagchd_batch.training.run_training import FoldNote, TrainingPlaces, run_training
 from diagchd_batch.training.training_record import (
     FoldRecord,
@@ -348,8 +348,13 @@ def _train_folds(
             until_s=training.until_s,
         )
         results = run_training(places, cohort, folds, cluster.nodes(), on_tick)
-    weights = [private.read(result.weights_key) for result in results]
-    write_model_package(config, training.network, weights, cohort, cache.picture_digests, training.package())
+        progress.message("predicting the studies that each fold held out")
+        weights = [private.read(result.weights_key) for result in results]
+        written = predict_and_write(
+            training.package(), training.network, config, cohort, folds, cache, weights, Path(scratch)
+        )
+    for note in written.notes:
+        progress.message(f"the package has {note}")
     recorder.finish_folds()
     return len(folds)
 

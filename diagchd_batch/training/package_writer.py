@@ -105,7 +105,7 @@ def write_package(
         for fold, path in zip(folds, weights, strict=True)
     ]
     card = _card(base_card, config, cohort, folds, files, scores, picture_digests)
-    _refuse_another_package(package, card)
+    refuse_another_package(package, card)
     for file, path in zip(files, weights, strict=True):
         package.create(file.file, path)
     package.replace(OPERATING_POINTS, points.model_dump_json(indent=2).encode() + b"\n")
@@ -184,17 +184,27 @@ def _view_check(
         return None, f"no view check: {error}"
 
 
-def _refuse_another_package(package: Store, card: ModelCard) -> None:
-    """Raise ConfigError if the place holds a package with other weights, which this one would damage."""
+def refuse_another_package(package: Store, card: ModelCard | None = None) -> None:
+    """Check that no other model package lies where a new one will be written.
+
+    Args:
+        package: The place of the new package.
+        card: The new card, if it is known: a package with the same weights may be written again.
+
+    Raises:
+        ConfigError: There is another package, which this one would damage.
+    """
     if package.stat(CARD) is None:
         return
     try:
         found = ModelCard.model_validate_json(package.read(CARD, max_bytes=MAX_CARD_BYTES))
     except (ItemError, ValueError):
         found = None
-    if found is None or [one.sha256 for one in found.weights_files] != [one.sha256 for one in card.weights_files]:
+    same = found and card and [one.sha256 for one in found.weights_files] == [one.sha256 for one in card.weights_files]
+    if not same:
         raise ConfigError(
-            "training.package_uri holds another model package; give an empty place, or remove the package there"
+            f"training.package_uri ({package.uri}) holds a model package already; name a new directory, so that "
+            "results of the earlier model can still be explained"
         )
 
 

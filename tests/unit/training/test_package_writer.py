@@ -160,7 +160,7 @@ def test_the_same_training_may_write_again_and_another_is_refused(tmp_path: Path
     files = {path: path.read_bytes() for path in (tmp_path / "package").rglob("*.json")}
     assert _write(tmp_path / "package").card == first.card
     assert files == {path: path.read_bytes() for path in (tmp_path / "package").rglob("*.json")}
-    with pytest.raises(ConfigError, match="another model package"):
+    with pytest.raises(ConfigError, match="holds a model package already"):
         _write(tmp_path / "package", job=_job(tmp_path / "package", n_folds=3))
 
 
