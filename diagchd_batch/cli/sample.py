@@ -29,9 +29,7 @@ def sample(
     """
     from diagchd_batch.runs.sample import copy_sample
 
-    if training_studies:
-        say(f"generating {training_studies:,} studies to train on")
-    made = copy_sample(directory, training_studies)
+    made = copy_sample(directory, training_studies, on_generate=say)
     if as_json:
         print_json(asdict(made))
         return

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +32,16 @@ class Sample:
     training_job_file: Path | None = None
 
 
-def copy_sample(directory: Path, n_training_studies: int = 0) -> Sample:
+def copy_sample(
+    directory: Path, n_training_studies: int = 0, on_generate: Callable[[str], object] | None = None
+) -> Sample:
     """Copy the sample cohort, write a job file that scores it, and make studies to train on.
 
     Args:
         directory: A directory that does not exist yet.
         n_training_studies: Studies of the split ``training`` to generate, which takes about a second for every four
             studies on two cores; 0: none, and no job file for a training.
+        on_generate: Receives a sentence when the sample is copied and these studies are begun; None to drop it.
 
     Returns:
         The places of what was written.
@@ -59,6 +63,8 @@ def copy_sample(directory: Path, n_training_studies: int = 0) -> Sample:
     job_file.write_text(_NOTE + yaml.safe_dump(job, sort_keys=False), encoding="utf-8")
     if not n_training_studies:
         return Sample(cohort, job_file)
+    if on_generate:
+        on_generate(f"generating {n_training_studies:,} studies to train on")
     training = directory / "training"
     _generate(training, n_training_studies)
     training_job_file = directory / "train.yaml"
