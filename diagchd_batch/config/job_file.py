@@ -360,6 +360,9 @@ class PrimaryEndpoint(Section):
 class EvaluationConfig(Section):
     """The block `evaluation`: the tables of labels and reads, and the settings of the statistics."""
 
+    cohort_name: Annotated[str, Field(min_length=1, max_length=120, pattern=r"\S")] | None = Field(
+        None, description="Name of the cohort as the report's title shows it. It must not identify a patient."
+    )
     reference: str | None = Field(None, description="CSV: study_id, label[, diagnosis][, method].")
     readers: str | None = Field(
         None, description="CSV, long: study_id, reader[, session][, arm], status, call[, score]."

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from diagchd_batch import output_layout
 from diagchd_batch.model.clinical_warning import trained_on_phantoms
+from diagchd_batch.report.formatting import counted
 from diagchd_batch.report.report_data import ReportData, read_report_data
 from diagchd_batch.report.sections import cases, definitions_and_limits, scores, segmentation
 from diagchd_batch.report.sections.agreement import agreement
@@ -16,15 +17,17 @@ from diagchd_batch.report.sections.flow import flow
 from diagchd_batch.report.sections.headline import headline
 from diagchd_batch.report.sections.reporting_guidelines import reporting
 from diagchd_batch.report.sections.run import run
+from diagchd_batch.report.sections.study_scores import study_scores
 from diagchd_batch.report.sections.subgroups import subgroups
 from diagchd_batch.storage import Store
 
 _SECTIONS = (
-    flow,
-    run,
     headline,
+    study_scores,
+    flow,
     scores.roc,
     scores.calibration,
+    scores.net_benefit,
     scores.confusion,
     agreement,
     scores.arms,
@@ -35,6 +38,7 @@ _SECTIONS = (
     cases.quality,
     cohort,
     comparison,
+    run,
     reporting,
     definitions_and_limits.definitions,
     definitions_and_limits.versions,
@@ -70,14 +74,24 @@ def render(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     style = resources.files("diagchd_batch.report").joinpath("templates", "style.css").read_text(encoding="utf-8")
-    sections = [section for make in _SECTIONS if (section := make(data))]
+    made = [section for make in _SECTIONS if (section := make(data))]
+    empty = [section for section in made if section.is_empty]
+    sections = [section for section in made if not section.is_empty]
     disclosed = data.record.config.get("evaluation", {}).get("disclose", False)
     model = data.record.model
     return environment.get_template("report.html.j2").render(
         record=data.record,
+        title=_title(data),
         sections=sections,
+        empty=empty,
         disclosed=disclosed,
         phantom_weights=trained_on_phantoms(model.card, model.weights_digest),
         style=Markup(style),
         markup=Markup,
     )
+
+
+def _title(data: ReportData) -> str:
+    """Return the name of the cohort as the job file has it, or what the run scored."""
+    name = data.record.config.get("evaluation", {}).get("cohort_name")
+    return name or f"{counted(data.record.plan.n_studies, 'study')}, {counted(data.record.plan.n_images, 'image')}"

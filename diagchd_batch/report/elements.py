@@ -34,11 +34,13 @@ class Figure:
         title: The heading of the figure.
         caption: What is drawn, how it is defined, and from how many units.
         svg: Inline SVG with its own <title> and <desc>.
+        wide: The figure takes the whole width of the page where there is room.
     """
 
     title: str
     caption: str
     svg: str
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,3 +73,8 @@ class Section:
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
     left_out: Sequence[str] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the section shows nothing but why it is empty."""
+        return not (self.tiles or self.figures or any(table.rows for table in self.tables))

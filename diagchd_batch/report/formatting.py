@@ -1,10 +1,28 @@
 """Formats numbers, intervals and names as reports show them."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from diagchd_batch.wording import NONE, count, counted
 
-__all__ = ["NONE", "count", "counted", "interval", "number", "p_value", "reasons", "signed", "words"]
+__all__ = [
+    "NONE",
+    "count",
+    "counted",
+    "covariate_name",
+    "interval",
+    "level_name",
+    "number",
+    "p_value",
+    "reasons",
+    "signed",
+    "weeks_and_days",
+    "words",
+]
+
+GESTATIONAL_AGE = "gestational_age_days"
+"""The covariate whose numbers of days are shown as weeks+days."""
 
 _MINUS = "\N{MINUS SIGN}"
 _SPELLED = {
@@ -65,3 +83,29 @@ def reasons(text: str | None) -> str:
     """Return reasons in words: ``excluded=1; not_read=3`` → ``1 excluded, 3 not read``."""
     parts = (part.partition("=") for part in (text or "").split("; ") if part)
     return ", ".join(f"{n} {words(name)}" for name, _, n in parts)
+
+
+def weeks_and_days(days: float | None) -> str:
+    """Return a gestational age as obstetricians write it: 149 days → ``21+2``.
+
+    Args:
+        days: Days, which are rounded to whole ones; None for an unknown age.
+    """
+    return NONE if days is None else "{}+{}".format(*divmod(round(days), 7))
+
+
+def covariate_name(name: Any) -> str:
+    """Return the name of a covariate in words, with the unit in which its levels are shown."""
+    return "gestational age (weeks+days)" if name == GESTATIONAL_AGE else words(name)
+
+
+def level_name(row: Mapping[str, Any]) -> str:
+    """Return the level of a subgroup: ``< 154`` days of gestational age → ``< 22+0``.
+
+    Args:
+        row: A row with the columns `covariate` and `level`.
+    """
+    level = str(row["level"])
+    if row["covariate"] != GESTATIONAL_AGE:
+        return level
+    return re.sub(r"\d+(\.\d+)?", lambda match: weeks_and_days(float(match[0])), level)

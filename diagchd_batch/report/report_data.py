@@ -13,6 +13,7 @@ from diagchd_batch.evaluation.tables.headline import HEADLINE_SQL
 from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.report.elements import Cell
+from diagchd_batch.report.study_scores import ScorePair, StudyScores, read_score_pairs, read_study_scores
 from diagchd_batch.results.metrics_tables import compared_runs, has_metrics, read_comparison, read_metrics
 from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.storage import Store
@@ -32,12 +33,16 @@ class ReportData:
         tables: The rows of each metrics table. A table that the run lacks has no rows.
         headline: The rows of the headline query.
         comparisons: For each earlier run that this run was compared with, the rows of each comparison table.
+        study_scores: The summary of the studies' scores, or None if the run has no table of them.
+        scores_of_both: For each of these earlier runs, how the scores of the two runs lie.
     """
 
     record: RunRecord
     tables: dict[str, list[Row]]
     headline: list[Row]
     comparisons: dict[str, dict[str, list[Row]]]
+    study_scores: StudyScores | None
+    scores_of_both: dict[str, list[ScorePair]]
 
     def estimates(self, **wanted: Any) -> list[Row]:
         """Return the rows of `estimates` whose columns have these values. A tuple stands for any of its members."""
@@ -50,7 +55,12 @@ class ReportData:
     @cached_property
     def operating_point(self) -> str | None:
         """The operating point of the headline table."""
-        return next((row["operating_point"] for row in self.estimates(headline=True, subject_kind="model")), None)
+        return _operating_point(self.tables["estimates"])
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold of the headline table's operating point."""
+        return next((row["threshold"] for row in self.estimates(headline=True, subject_kind="model")), None)
 
     @cached_property
     def readers(self) -> dict[str, str]:
@@ -108,12 +118,22 @@ def read_report_data(output: Store, run_id: str) -> ReportData:
     if found["estimates"] is None:
         raise UsageError(f"run {run_id} has no metrics; make them with diagchd-batch evaluate")
     filled = {name: TABLES[name].empty_table() if table is None else table for name, table in found.items()}
+    tables = {name: table.to_pylist() for name, table in filled.items()}
+    point = _operating_point(tables["estimates"])
+    others = compared_runs(output, run_id)
     return ReportData(
         record=record,
-        tables={name: table.to_pylist() for name, table in filled.items()},
+        tables=tables,
         headline=_headline(filled["estimates"], filled["comparisons"]),
-        comparisons={other: _comparison(output, run_id, other) for other in compared_runs(output, run_id)},
+        comparisons={other: _comparison(output, run_id, other) for other in others},
+        study_scores=read_study_scores(output, run_id, record.parent_run_id, point),
+        scores_of_both={other: read_score_pairs(output, run_id, other, point) for other in others},
     )
+
+
+def _operating_point(estimates: Iterable[Row]) -> str | None:
+    headline = matching(estimates, headline=True, subject_kind="model")
+    return next((row["operating_point"] for row in headline), None)
 
 
 def _headline(estimates: pa.Table, comparisons: pa.Table) -> list[Row]:

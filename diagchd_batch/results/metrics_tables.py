@@ -5,7 +5,7 @@ Outputs of schema version 1 have them in other places. Where a table is in both 
 
 import io
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -35,18 +35,19 @@ def has_metrics(storage: Store, run_id: str, name: str) -> bool:
     return any(storage.stat(key) is not None for key in _metrics_keys(run_id, name))
 
 
-def read_metrics(storage: Store, run_id: str, name: str) -> pa.Table | None:
+def read_metrics(storage: Store, run_id: str, name: str, columns: Sequence[str] | None = None) -> pa.Table | None:
     """Return a metrics table of a run, or None where there is none.
 
     Args:
         storage: The output.
         run_id: The run's id.
         name: The table's name, such as ``estimates``.
+        columns: The columns to read; None for all.
 
     Raises:
         RunFault: The file is damaged.
     """
-    return _first_there(storage, _metrics_keys(run_id, name))
+    return _first_there(storage, _metrics_keys(run_id, name), columns)
 
 
 def read_comparison(storage: Store, run_id: str, other_run_id: str, name: str) -> pa.Table | None:
@@ -143,12 +144,13 @@ def _table_keys(
     return sorted(found.values())
 
 
-def read_derived(storage: Store, key: str) -> pa.Table | None:
+def read_derived(storage: Store, key: str, columns: Sequence[str] | None = None) -> pa.Table | None:
     """Return the small table under `key`, or None where there is none.
 
     Args:
         storage: The output.
         key: The table's key, relative to the root of the output.
+        columns: The columns to read; None for all.
 
     Raises:
         RunFault: The file is damaged.
@@ -159,7 +161,7 @@ def read_derived(storage: Store, key: str) -> pa.Table | None:
         # Not pq.read_table, and without its default pre_buffer: a thread of Arrow would release the bytes late, and
         # abort a process that exits at that moment (exit code 134 of a finished run).
         with pq.ParquetFile(io.BytesIO(storage.read(key)), pre_buffer=False) as file:
-            return _with_current_names(without_run(file.read(use_threads=False)))
+            return _with_current_names(without_run(file.read(columns=columns, use_threads=False)))
     except pa.ArrowException as error:
         raise RunFault(f"{key} is damaged: {error}; `diagchd-batch evaluate` (or `compare`) makes it again") from error
 
@@ -197,8 +199,8 @@ def _with_current_names(rows: pa.Table) -> pa.Table:
     return rows.rename_columns([REFERENCE_CALL if renamed else name for name, renamed in names])
 
 
-def _first_there(storage: Store, keys: Iterable[str]) -> pa.Table | None:
-    found = (read_derived(storage, key) for key in keys)
+def _first_there(storage: Store, keys: Iterable[str], columns: Sequence[str] | None = None) -> pa.Table | None:
+    found = (read_derived(storage, key, columns) for key in keys)
     return next((table for table in found if table is not None), None)
 
 

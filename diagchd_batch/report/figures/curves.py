@@ -1,11 +1,17 @@
-"""The ROC curve with the raters' calls as marks, and the calibration diagram."""
+"""Diagrams of the model's scores: ROC, precision-recall, decision curve, calibration, and the scores of two runs."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from diagchd_batch.report.figures.svg import Axes, drawing, element
+from diagchd_batch.report.figures.svg import Axes, drawing, element, polyline
 from diagchd_batch.report.report_data import Row
+from diagchd_batch.report.study_scores import ScorePair
 
 _SIZE = 420.0
+_BARS = 70.0
+"""Height of the histogram below the calibration diagram."""
+
 _LEGEND = {"model": "model's calls", "reader": "readers", "readers_mean": "mean of readers", "majority": "majority"}
 
 
@@ -26,15 +32,22 @@ class Point:
     specificity: Row
 
 
-def roc_plot(curve: list[tuple[float, float]], points: list[Point], description: str) -> str:
+def roc_plot(
+    curve: list[tuple[float, float]],
+    points: list[Point],
+    description: str,
+    band: Sequence[tuple[float, float, float]] = (),
+) -> str:
     """Return the ROC diagram as SVG.
 
     Args:
         curve: (1 − specificity, sensitivity) of each threshold, from (0, 0) to (1, 1).
         points: The raters' calls as marks.
         description: The alternative text.
+        band: (1 − specificity, lower, upper limit of the sensitivity) of each threshold; empty for no band.
     """
     axes = Axes(_SIZE, _SIZE, "1 − specificity", "sensitivity")
+    axes.band(band)
     axes.diagonal()
     axes.curve(curve)
     for point in sorted(points, key=lambda point: point.kind == "model"):
@@ -77,6 +90,68 @@ def _symbol(kind: str, x: float, y: float, title: str) -> str:
     return f'<circle cx="{x:.2f}" cy="{y:.2f}" r="{radius}" class="point {kind}">{inside}</circle>'
 
 
+def precision_recall_plot(curve: list[tuple[float, float]], prevalence: float | None, description: str) -> str:
+    """Return the precision-recall diagram as SVG.
+
+    Args:
+        curve: (Recall, precision) of each threshold.
+        prevalence: The precision of calling every study positive, or None.
+        description: The alternative text.
+    """
+    axes = Axes(_SIZE, _SIZE, "recall (sensitivity)", "precision (PPV)")
+    if prevalence is not None:
+        axes.parts.append(polyline([(axes.x(0), axes.y(prevalence)), (axes.x(1), axes.y(prevalence))], "reference"))
+    axes.curve(curve)
+    return drawing(axes.width, axes.height, "Precision and recall", description, axes.parts)
+
+
+def decision_plot(
+    curve: list[tuple[float, float]], call_all: list[tuple[float, float]], highest: float, description: str
+) -> str:
+    """Return the decision curve as SVG.
+
+    Args:
+        curve: (Threshold probability, net benefit) of the model.
+        call_all: The same of calling every study positive.
+        highest: The largest net benefit that is possible, which is the prevalence; the vertical axis ends there.
+        description: The alternative text.
+    """
+    top = highest or 1.0
+    axes = Axes(_SIZE, _SIZE, "threshold probability", "net benefit", y_highest=top)
+
+    def shown(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        return [(x, max(y, 0.0) / top) for x, y in points]
+
+    axes.parts.append(polyline([(axes.x(x), axes.y(y)) for x, y in shown(call_all)], "reference"))
+    axes.curve(shown(curve))
+    return drawing(axes.width, axes.height, "Net benefit", description, axes.parts)
+
+
+def scores_plot(title: str, pairs: Sequence[ScorePair], threshold: float | None, description: str) -> str:
+    """Return the scores of one run against those of another as SVG.
+
+    Args:
+        title: The title of the drawing.
+        pairs: How the scores lie.
+        threshold: Where lines mark the threshold of both runs, or None.
+        description: The alternative text.
+    """
+    axes = Axes(_SIZE, _SIZE, "score in the earlier run", "score in this run")
+    axes.diagonal()
+    if threshold is not None:
+        x, y = axes.x(threshold), axes.y(threshold)
+        axes.parts += [
+            element("line", x1=x, x2=x, y1=axes.top, y2=axes.bottom, class_="reference"),
+            element("line", x1=axes.left, x2=axes.right, y1=y, y2=y, class_="reference"),
+        ]
+    for pair in pairs:
+        radius = min(2.5 + math.log2(pair.n), 9.0)
+        axes.parts.append(
+            element("circle", cx=axes.x(pair.first), cy=axes.y(pair.second), r=radius, class_="point model dense")
+        )
+    return drawing(axes.width, axes.height, title, description, axes.parts)
+
+
 def calibration_plot(bins: list[Row], description: str) -> str:
     """Return the calibration diagram as SVG.
 
@@ -84,8 +159,16 @@ def calibration_plot(bins: list[Row], description: str) -> str:
         bins: The rows of table `calibration` that are not empty.
         description: The alternative text.
     """
-    axes = Axes(_SIZE, _SIZE, "mean score in the bin", "share with disease")
+    axes = Axes(_SIZE, _SIZE + _BARS, "mean score in the bin", "share with disease", below=_BARS)
     axes.diagonal()
+    most = max(row["n"] for row in bins)
+    for row in bins:
+        left, right = axes.x(row["score_low"]), axes.x(row["score_high"])
+        height = max(row["n"] / most * (_BARS - 22), 1)
+        base = axes.height - 2
+        axes.parts.append(
+            element("rect", x=left + 0.5, y=base - height, width=right - left - 1, height=height, class_="bar")
+        )
     for row in bins:
         x = axes.x(row["mean_score"])
         if row["ci_low"] is not None:
@@ -94,4 +177,6 @@ def calibration_plot(bins: list[Row], description: str) -> str:
         axes.parts.append(element("circle", cx=x, cy=axes.y(row["observed"]), r=4, class_="point model"))
         y = max(axes.y(row["observed"]) - 6, axes.top + 14)
         axes.parts.append(element("text", str(row["n"]), x=min(x + 6, axes.right - 14), y=y, class_="small halo"))
-    return drawing(axes.width, axes.height, "Calibration", f"{description} Numbers: studies in the bin.", axes.parts)
+    return drawing(
+        axes.width, axes.height, "Calibration", f"{description} Numbers and bars: studies in the bin.", axes.parts
+    )

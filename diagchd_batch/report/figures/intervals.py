@@ -21,6 +21,7 @@ class Line:
         high: The upper limit of the interval, or the maximum of a box.
         inner: The quartiles of a box, or None for a point.
         heading: Text above the first line of a group.
+        numbers: The value and its limits as text, at the end of the line.
     """
 
     label: str
@@ -29,6 +30,7 @@ class Line:
     high: float | None
     inner: tuple[float, float] | None = None
     heading: str | None = None
+    numbers: str = ""
 
 
 def interval_plot(
@@ -65,6 +67,8 @@ def interval_plot(
             parts.append(element("text", line.heading, x=_LEFT, y=y + 18, class_="strong halo"))
             y += _HEADING
         parts.append(element("text", line.label, x=_LEFT, y=y + 15, class_="halo"))
+        if line.numbers:
+            parts.append(element("text", line.numbers, x=_RIGHT, y=y + 15, text_anchor="end", class_="halo"))
         middle = y + 25
         if line.low is not None and line.high is not None:
             parts.append(element("line", x1=x(line.low), x2=x(line.high), y1=middle, y2=middle, class_="error model"))

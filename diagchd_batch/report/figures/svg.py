@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Sequence
 from html import escape
 
 
@@ -52,11 +53,22 @@ def polyline(points: list[tuple[float, float]], class_: str) -> str:
 
 
 class Axes:
-    """A plot area whose axes both run from 0 to 1. `x` and `y` convert values to pixels."""
+    """A plot area whose axes both run from 0 to 1. `x` and `y` convert values to pixels.
 
-    def __init__(self, width: float, height: float, x_label: str, y_label: str) -> None:
+    Args:
+        width: Width of the drawing in px.
+        height: Height of the drawing in px.
+        x_label: Name of the horizontal axis.
+        y_label: Name of the vertical axis.
+        below: Height in px that is left free below the plot area and its labels.
+        y_highest: The number that is written at the top of the vertical axis, if it is not 1.
+    """
+
+    def __init__(
+        self, width: float, height: float, x_label: str, y_label: str, *, below: float = 0.0, y_highest: float = 1.0
+    ) -> None:
         self.width, self.height = width, height
-        self.left, self.right, self.top, self.bottom = 50.0, width - 12, 10.0, height - 46
+        self.left, self.right, self.top, self.bottom = 50.0, width - 12, 10.0, height - below - 46
         self.parts: list[str] = []
         for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
             x, y = self.x(tick), self.y(tick)
@@ -64,11 +76,11 @@ class Axes:
                 element("line", x1=x, x2=x, y1=self.top, y2=self.bottom, class_="grid"),
                 element("line", x1=self.left, x2=self.right, y1=y, y2=y, class_="grid"),
                 element("text", f"{tick:g}", x=x, y=self.bottom + 16, text_anchor="middle"),
-                element("text", f"{tick:g}", x=self.left - 6, y=y + 4, text_anchor="end"),
+                element("text", f"{tick * y_highest:.3g}", x=self.left - 6, y=y + 4, text_anchor="end"),
             ]
         middle = (self.top + self.bottom) / 2
         self.parts += [
-            element("text", x_label, x=(self.left + self.right) / 2, y=height - 8, text_anchor="middle"),
+            element("text", x_label, x=(self.left + self.right) / 2, y=height - below - 8, text_anchor="middle"),
             element("text", y_label, transform=f"translate(13 {middle:g}) rotate(-90)", text_anchor="middle"),
         ]
 
@@ -83,6 +95,15 @@ class Axes:
     def diagonal(self) -> None:
         """Draw the diagonal from (0, 0) to (1, 1)."""
         self.parts.append(polyline([(self.x(0), self.y(0)), (self.x(1), self.y(1))], "reference"))
+
+    def band(self, limits: Sequence[tuple[float, float, float]]) -> None:
+        """Fill the area between lower and upper limits, given as (x, lower, upper) in ascending x."""
+        if limits:
+            upper = [(self.x(x), self.y(high)) for x, _, high in limits]
+            lower = [(self.x(x), self.y(low)) for x, low, _ in reversed(limits)]
+            corners = [(round(x, 1), round(y, 1)) for x, y in upper + lower]
+            shown = " ".join(f"{x:g},{y:g}" for (x, y), _ in itertools.groupby(corners))
+            self.parts.append(element("polygon", points=shown, class_="band"))
 
     def curve(self, points: list[tuple[float, float]]) -> None:
         """Draw a curve. Neighbouring points on one pixel are drawn once, so a million thresholds give a small file."""

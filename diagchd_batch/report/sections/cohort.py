@@ -1,7 +1,15 @@
 """The section on characteristics of the studies, with and without disease."""
 
 from diagchd_batch.report.elements import Cell, Section, Table
-from diagchd_batch.report.formatting import NONE, count, number, words
+from diagchd_batch.report.formatting import (
+    GESTATIONAL_AGE,
+    NONE,
+    count,
+    covariate_name,
+    level_name,
+    number,
+    weeks_and_days,
+)
 from diagchd_batch.report.report_data import ReportData
 
 _GROUPS = {"all": "all", "positive": "diseased", "negative": "healthy", "without_reference": "without reference"}
@@ -19,7 +27,11 @@ def cohort(data: ReportData) -> Section:
     sizes = {group: found.get("n") for group, found in values.pop(("studies", None), {}).items()}
     shown = [group for group in _GROUPS if sizes.get(group)]
     cells = [
-        (words(variable), level or "mean (SD); median (quartiles)", *(_cell(found.get(group, {})) for group in shown))
+        (
+            covariate_name(variable),
+            level_name({"covariate": variable, "level": level}) if level else "mean (SD); median (quartiles)",
+            *(_cell(found.get(group, {}), variable) for group in shown),
+        )
         for (variable, level), found in values.items()
         if level != "missing" or any(found[group].get("n") for group in shown)
     ]
@@ -33,10 +45,14 @@ def cohort(data: ReportData) -> Section:
     )
 
 
-def _cell(statistics: dict[str, float | None]) -> Cell:
+def _cell(statistics: dict[str, float | None], variable: str) -> Cell:
     if "mean" in statistics:
         if statistics["mean"] is None:
             return NONE
+        if variable == GESTATIONAL_AGE:
+            spread = NONE if statistics["sd"] is None else f"{number(statistics['sd'], 1)} days"
+            low, middle, high = (weeks_and_days(statistics[name]) for name in ("q1", "median", "q3"))
+            return f"{weeks_and_days(statistics['mean'])} ({spread})", f"{middle} ({low} to {high})"
         spread = NONE if statistics["sd"] is None else number(statistics["sd"], 1)
         low, middle, high = (number(statistics[name], 1) for name in ("q1", "median", "q3"))
         return f"{number(statistics['mean'], 1)} ({spread})", f"{middle} ({low} to {high})"

@@ -1,7 +1,8 @@
 """The section that compares this run with earlier runs over the same studies."""
 
-from diagchd_batch.report.elements import Section, Table
-from diagchd_batch.report.formatting import NONE, count, interval, number, signed, words
+from diagchd_batch.report.elements import Figure, Section, Table
+from diagchd_batch.report.figures.curves import scores_plot
+from diagchd_batch.report.formatting import NONE, count, counted, interval, number, signed, words
 from diagchd_batch.report.measure_tables import Measure, comparison_cell, measure_table
 from diagchd_batch.report.report_data import ReportData, Row, matching
 from diagchd_batch.report.sections.headline import RATES
@@ -27,18 +28,35 @@ def comparison(data: ReportData) -> Section:
     if not data.comparisons:
         reason = "this run was not compared with another one; diagchd-batch compare does so"
         return Section("comparison", "Earlier runs", left_out=[reason])
-    tables, left_out = [], []
+    tables, left_out, figures = [], [], []
     for other, found in data.comparisons.items():
         shown, missing = _against(other, found)
         tables += shown
         left_out += missing
+        figures += _scores(data, other)
     return Section(
         "comparison",
         "Earlier runs",
         ["Differences are this run − the earlier one, on the studies that both scored."],
+        figures=figures,
         tables=tables,
         left_out=left_out,
     )
+
+
+def _scores(data: ReportData, other: str) -> list[Figure]:
+    """Return the figure of this run's scores against those of an earlier run."""
+    pairs = data.scores_of_both[other]
+    if not pairs:
+        return []
+    n = sum(pair.n for pair in pairs)
+    threshold = "" if data.threshold is None else f" Straight lines mark the threshold, {data.threshold:g}."
+    caption = (
+        f"Scores of {counted(n, 'study')} in this run against those in {other}. A larger mark stands for several "
+        f"studies. The diagonal marks equal scores.{threshold}"
+    )
+    title = f"Scores against those of {other}"
+    return [Figure(title, caption, scores_plot(title, pairs, data.threshold, caption))]
 
 
 def _against(other: str, found: dict[str, list[Row]]) -> tuple[list[Table], list[str]]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from diagchd_batch.evaluation.tables.display_names import MISSING
 from diagchd_batch.report.elements import Section, Table
 from diagchd_batch.report.report_data import ReportData
+from diagchd_batch.report.sections.scores import ROC
 
 NOT_SUPPLIED = "not supplied"
 
@@ -65,7 +66,7 @@ def _diagnostic_accuracy(data: ReportData) -> Iterator[Item]:
     yield _STARD, "28", "whether the condition is distributed as among those the test is meant for", None
     yield _STARD, "29", "how an external data set differs from those of development", None
     yield _STARD, "30", "index test's results against those of the reference standard", headline and "Confusion"
-    yield _STARD, "31", "estimates of accuracy and their precision", headline and f"{headline}; ROC curve"
+    yield _STARD, "31", "estimates of accuracy and their precision", headline and f"{headline}; {ROC}"
     yield _STARD, "32", "adverse events of either test", None
 
 
@@ -76,7 +77,7 @@ def _prediction_model(data: ReportData) -> Iterator[Item]:
     curves = {row["curve"] for row in of_model}
     calibrated = any(row["n"] for row in data.tables["calibration"])
     updated = "Earlier runs, where one is of an earlier model" if data.comparisons else None
-    decision = "not drawn here; see the table curves, curve = decision" if "decision" in curves else None
+    decision = "Net benefit" if "decision" in curves else None
     yield _TRIPOD, "12e", "clinical utility: decision curve", decision
     yield _TRIPOD, "20a", "flow of participants, with and without the outcome", headline and "Flow of studies"
     yield _TRIPOD, "20b", "characteristics, and how much is missing of them", "Cohort" if given else None
@@ -84,7 +85,7 @@ def _prediction_model(data: ReportData) -> Iterator[Item]:
     yield _TRIPOD, "20c", "comparison with the development data", None
     yield _TRIPOD, "21", "participants and outcome events in each analysis", headline
     yield _TRIPOD, "22", "the model itself (where it is developed)", "What was run: architecture, digest of the weights"
-    yield _TRIPOD, "23a", "discrimination with intervals", "ROC curve" if "roc" in curves else None
+    yield _TRIPOD, "23a", "discrimination with intervals", ROC if "roc" in curves else None
     yield _TRIPOD, "23a", "calibration with a plot", "Calibration" if calibrated else None
     yield _TRIPOD, "23a", "performance in key subgroups", "Subgroups" if headline and given else None
     yield _TRIPOD, "23b", "heterogeneity between clusters, as hospitals are", _heterogeneity(data)

@@ -1,14 +1,24 @@
-"""The sections on the model's scores: ROC curve, calibration, confusion, and readers in two arms."""
+"""The sections on scores against labels: ROC and other curves, calibration, confusion, and readers in two arms."""
 
 from collections import Counter
 
 from diagchd_batch.report.elements import Cell, Figure, Section, Table
 from diagchd_batch.report.figures.confusion import confusion_matrix
-from diagchd_batch.report.figures.curves import Point, calibration_plot, roc_plot
+from diagchd_batch.report.figures.curves import (
+    Point,
+    calibration_plot,
+    decision_plot,
+    precision_recall_plot,
+    roc_plot,
+)
 from diagchd_batch.report.formatting import count, counted, interval, number, words
 from diagchd_batch.report.measure_tables import comparison_cell, measure_table
 from diagchd_batch.report.report_data import ReportData, Row, matching
 from diagchd_batch.report.sections.headline import NO_REFERENCE
+from diagchd_batch.statistics.classification import proportion_interval
+
+ROC = "ROC and precision-recall curves"
+"""Title of the section with both curves."""
 
 _MAIN = {"unit": "study", "analysis_set": "determinate", "covariate": None}
 
@@ -17,7 +27,7 @@ def roc(data: ReportData) -> Section:
     """Return the section with the ROC curve."""
     curve = matching(data.tables["curves"], curve="roc", unit="study", subject_kind="model")
     if not curve:
-        return Section("roc", "ROC curve", left_out=["a ROC curve needs diseased and healthy studies with a score"])
+        return Section("roc", ROC, left_out=["a ROC curve needs diseased and healthy studies with a score"])
     aucs = data.estimates(endpoint="roc_auc", subject_kind=("model", "reader", "readers_mean"), **_MAIN)
     model = next(row for row in aucs if row["subject_kind"] == "model")
     said = (
@@ -44,9 +54,60 @@ def roc(data: ReportData) -> Section:
             )
         )
     left_out = [] if data.readers else ["marks of readers, because no study with a reference label was read"]
-    plot = roc_plot([(row["x"], row["y"]) for row in curve], points, said)
-    figure = Figure("The model's scores, all calls", caption, plot)
-    return Section("roc", "ROC curve", figures=[figure], tables=tables, left_out=left_out)
+    band, of_what = _roc_band(data, curve)
+    if band:
+        caption += f" The band shows 95 % Wilson intervals of the sensitivity at each threshold, from {of_what}."
+    plot = roc_plot([(row["x"], row["y"]) for row in curve], points, said, band)
+    figures = [Figure("The model's scores, all calls", caption, plot), *_precision_recall(data, model)]
+    return Section("roc", ROC, figures=figures, tables=tables, left_out=left_out)
+
+
+def _roc_band(data: ReportData, curve: list[Row]) -> tuple[list[tuple[float, float, float]], str]:
+    """Return the limits of the sensitivity at each threshold, and what they were computed from.
+
+    Where subjects have several diseased studies, the number of subjects takes the place of the number of studies, which
+    gives wider limits.
+    """
+    found = data.estimates(headline=True, endpoint="sensitivity", subject_kind="model")
+    n_studies, n_subjects = (found[0]["denominator"], found[0]["n_denominator_subjects"]) if found else (None, None)
+    n = int(n_subjects or n_studies or 0)
+    if not n:
+        return [], ""
+    what = counted(n, "subject" if n_subjects else "study", "diseased")
+    return [(row["x"], *proportion_interval(round(row["y"] * n), n)) for row in curve], what
+
+
+def _precision_recall(data: ReportData, auc: Row) -> list[Figure]:
+    curve = matching(data.tables["curves"], curve="precision_recall", unit="study", subject_kind="model")
+    points = [(row["x"], row["y"]) for row in curve if row["y"] is not None]
+    if not points:
+        return []
+    prevalence = auc["n_positive"] / auc["n_units"] if auc["n_units"] else None
+    average = data.estimates(endpoint="average_precision", subject_kind="model", **_MAIN)
+    caption = (
+        "Precision against recall of the model's study scores at this cohort's prevalence, "
+        f"{number(prevalence)} (dashed: calling every study positive)."
+    )
+    if average and average[0]["value"] is not None:
+        caption += f" Average precision {number(average[0]['value'])}."
+    return [Figure("Precision and recall", caption, precision_recall_plot(points, prevalence, caption))]
+
+
+def net_benefit(data: ReportData) -> Section:
+    """Return the section with the decision curve."""
+    curve = matching(data.tables["curves"], curve="decision", unit="study", subject_kind="model")
+    model = [(row["x"], row["y"]) for row in curve if row["y"] is not None]
+    if not model:
+        return Section("net-benefit", "Net benefit", left_out=["a decision curve needs diseased and healthy studies"])
+    call_all = [(row["x"], row["reference_y"]) for row in curve if row["reference_y"] is not None]
+    highest = max(0.0, *(y for _, y in [*model, *call_all]))
+    caption = (
+        "Net benefit of acting on the model's calls at each threshold probability; dashed: acting on every study. "
+        "Acting on none has a net benefit of 0, where negative values are drawn. It holds at this cohort's prevalence, "
+        "and only as far as the scores are calibrated."
+    )
+    figure = Figure("Decision curve", caption, decision_plot(model, call_all, highest, caption))
+    return Section("net-benefit", "Net benefit", figures=[figure])
 
 
 def _points(data: ReportData) -> list[Point]:
@@ -69,7 +130,8 @@ def calibration(data: ReportData) -> Section:
     n = sum(row["n"] for row in bins)
     caption = (
         f"Share of diseased studies against the mean score, in {bins[0]['bins']} bins of equal width (empty ones left "
-        f"out), with 95 % intervals; n = {counted(n, 'study')}. The dashed line is perfect calibration."
+        f"out), with 95 % intervals; n = {counted(n, 'study')}. The dashed line is perfect calibration. The "
+        "bars below show how many studies each bin has."
     )
     table = Table(
         "Calibration by bin",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from diagchd_batch.report.elements import Figure, Section
 from diagchd_batch.report.figures.intervals import Line, interval_plot
-from diagchd_batch.report.formatting import count, words
+from diagchd_batch.report.formatting import count, covariate_name, level_name, number
 from diagchd_batch.report.measure_tables import Key, Measure, measure_table, test_cell
 from diagchd_batch.report.report_data import ReportData, Row
 
@@ -19,8 +19,8 @@ _MEASURES: tuple[Measure, ...] = (
     ("accuracy", "accuracy"),
 )
 _LESIONS: tuple[Measure, ...] = (("tp", "called CHD"), ("fn", "missed"), ("sensitivity", "sensitivity"))
-_COVARIATE: Key = ("covariate", lambda row: words(row["covariate"]))
-_LEVEL: Key = ("level", lambda row: str(row["level"]))
+_COVARIATE: Key = ("covariate", lambda row: covariate_name(row["covariate"]))
+_LEVEL: Key = ("level", lambda row: level_name(row))
 _CLASSES: Key = ("diseased / healthy", lambda row: f"{count(row['n_positive'])} / {count(row['n_negative'])}")
 
 
@@ -81,7 +81,12 @@ def _forest(data: ReportData, rows: list[Row], endpoint: str, name: str) -> Figu
     per_class = {"sensitivity": "n_positive", "specificity": "n_negative"}.get(endpoint, "n_units")
     lines = [
         Line(
-            f"{row['level']} (n {count(row[per_class])})", row["value"], row["ci_low"], row["ci_high"], heading=heading
+            f"{level_name(row)} (n {count(row[per_class])})",
+            row["value"],
+            row["ci_low"],
+            row["ci_high"],
+            heading=heading,
+            numbers=_numbers(row),
         )
         for row, heading in zip(shown, _headings(shown), strict=True)
     ]
@@ -93,6 +98,12 @@ def _forest(data: ReportData, rows: list[Row], endpoint: str, name: str) -> Figu
     return Figure(title, caption, interval_plot(title, caption, lines[:_MOST_LINES], marked))
 
 
+def _numbers(row: Row) -> str:
+    """Return the value with its interval, as short as a figure needs it: 0.85 (0.71–0.93)."""
+    limits = "" if row["ci_low"] is None else f" ({number(row['ci_low'], 2)}–{number(row['ci_high'], 2)})"
+    return f"{number(row['value'], 2)}{limits}"
+
+
 def _headings(rows: list[Row]) -> list[str | None]:
-    names = [words(row["covariate"]) for row in rows]
+    names = [covariate_name(row["covariate"]) for row in rows]
     return [name if place == 0 or names[place - 1] != name else None for place, name in enumerate(names)]

@@ -20,7 +20,19 @@ from tests.support.reference_frames import overlap
 
 LATER = "0a1b2c3d-4e5f6071-2"
 SECTIONS = {
-    *("flow", "run", "headline", "roc", "calibration", "confusion", "agreement", "segmentation", "subgroups"),
+    *(
+        "flow",
+        "run",
+        "headline",
+        "scores",
+        "roc",
+        "calibration",
+        "net-benefit",
+        "confusion",
+        "agreement",
+        "segmentation",
+        "subgroups",
+    ),
     *("worst-cases", "quality", "cohort", "comparison", "reporting", "definitions", "versions", "limits"),
 }
 
