@@ -20,7 +20,6 @@ from diagchd_batch.cli.options import (
     SetOption,
     run_request,
 )
-from diagchd_batch.sources.source import KEYS_NOT_ADDRESSABLE, LINKS_NOT_FOLLOWED, PATHS_TOO_LONG
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -135,12 +134,18 @@ def missing_pairs(head: "PlanHead") -> list[tuple[str, Any]]:
     return pairs
 
 
-_NOT_LISTED = {
-    LINKS_NOT_FOLLOWED: ("link", "not followed: the directory is listed under another name"),
-    PATHS_TOO_LONG: ("path", "too long to be opened; shorten the names of its directories"),
-    KEYS_NOT_ADDRESSABLE: ("object key", "with a leading slash, or a '.' or '..' part; rename what shall be scored"),
-}
-"""What the listing left out -> the noun, and what follows the number and the noun."""
+def _not_listed() -> dict[str, tuple[str, str]]:
+    """Return what the listing left out -> the noun, and what follows the number and the noun."""
+    from diagchd_batch.sources.source import KEYS_NOT_ADDRESSABLE, LINKS_NOT_FOLLOWED, PATHS_TOO_LONG
+
+    return {
+        LINKS_NOT_FOLLOWED: ("link", "not followed: the directory is listed under another name"),
+        PATHS_TOO_LONG: ("path", "too long to be opened; shorten the names of its directories"),
+        KEYS_NOT_ADDRESSABLE: (
+            "object key",
+            "with a leading slash, or a '.' or '..' part; rename what shall be scored",
+        ),
+    }
 
 
 def not_listed_pairs(head: "PlanHead") -> list[tuple[str, Any]]:
@@ -151,7 +156,7 @@ def not_listed_pairs(head: "PlanHead") -> list[tuple[str, Any]]:
     """
     pairs: list[tuple[str, Any]] = []
     for kind, n in head.not_listed.items():
-        noun, why = _NOT_LISTED[kind]
+        noun, why = _not_listed()[kind]
         pairs.append(("left out", f"{counted(n, noun)} {why}"))
     return pairs
 
@@ -168,7 +173,7 @@ def left_out_pairs(names: "Mapping[str, Sequence[str]]") -> list[tuple[str, Any]
     Args:
         names: As `ListingGaps.named_gaps` returns them.
     """
-    return [(_NOT_LISTED[kind][0], name) for kind, found in names.items() for name in found]
+    return [(_not_listed()[kind][0], name) for kind, found in names.items() for name in found]
 
 
 def _run(preview: "JobPreview") -> str:

@@ -11,9 +11,8 @@ from diagchd_batch.report.formatting import counted
 from diagchd_batch.report.report_data import ReportData, read_report_data
 from diagchd_batch.report.sections import cases, definitions_and_limits, scores, segmentation
 from diagchd_batch.report.sections.agreement import agreement
-from diagchd_batch.report.sections.cohort import cohort
+from diagchd_batch.report.sections.cohort import cohort, flow
 from diagchd_batch.report.sections.comparison import comparison
-from diagchd_batch.report.sections.flow import flow
 from diagchd_batch.report.sections.headline import headline
 from diagchd_batch.report.sections.reporting_guidelines import reporting
 from diagchd_batch.report.sections.run import run

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from diagchd_batch.report.figures.svg import Axes, drawing, element, polyline
 from diagchd_batch.report.report_data import Row
-from diagchd_batch.report.study_scores import ScorePair
+from diagchd_batch.report.score_summary import ScorePair
 
 _SIZE = 420.0
 _BARS = 70.0

@@ -6,7 +6,7 @@ from diagchd_batch.report.elements import Figure, Section, Table, Tile
 from diagchd_batch.report.figures.histogram import histogram
 from diagchd_batch.report.formatting import NONE, count, counted, number
 from diagchd_batch.report.report_data import ReportData
-from diagchd_batch.report.study_scores import N_BINS, Changes, StudyScores
+from diagchd_batch.report.score_summary import N_BINS, Changes, StudyScores
 
 TITLE = "Scores"
 

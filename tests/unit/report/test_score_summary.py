@@ -9,7 +9,7 @@ from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.report import write_report
 from diagchd_batch.report.report_data import read_report_data
-from diagchd_batch.report.study_scores import N_BINS
+from diagchd_batch.report.score_summary import N_BINS
 from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from tests.support.checkers.html_pages import HtmlPage
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
@@ -83,8 +83,9 @@ def test_a_run_that_continues_another_tells_what_changed(made: MadeOutput) -> No
     later = (("other", 0.35), ("flips", 0.9), ("bad", 0.1), ("new", 0.7))
     made.write_run([MadeStudy(name, [[score]]) for name, score in later], run_id=LATER, parent=RUN_ID)
     page = evaluated(made, LATER)
-    changes = read_report_data(made.output, LATER).study_scores.changes  # type: ignore[union-attr]
-    assert changes is not None
+    found = read_report_data(made.output, LATER).study_scores
+    assert found is not None and found.changes is not None
+    changes = found.changes
     assert (changes.n_new, changes.n_now_scored, changes.n_scores, changes.n_calls) == (1, 1, 2, 1)
     table = page.table(f"Calls that changed since {RUN_ID}")
     assert table.rows == [[made.tokens.study("flips"), "0.400", "0.900", "negative", "positive"]]
