@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault
 from diagchd_batch.json_records import DamagedRecordError, JsonRecord
+from diagchd_batch.results.columns import SCHEMA_VERSION
 from diagchd_batch.results.commit import recorded_digests, stored_sha256
 from diagchd_batch.results.datasets import predictions_keys, read_footer
 from diagchd_batch.results.derived_tables import TABLES_SINCE
@@ -33,11 +34,13 @@ class KeptDigests(JsonRecord):
 
     Attributes:
         shards: Shard → the SHA-256 of each file that an attempt at the shard had made, as 64 hex digits.
+        schema_version: The version that these files were written with.
     """
 
     remedy: ClassVar[str] = "delete it; the shards that were lost are then accepted as they are scored again"
 
     shards: Mapping[int, Sequence[str]]
+    schema_version: int = SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,9 @@ def reopen(output: Store, private: Store, run_id: str, lost: LostFiles) -> None:
         key = output_layout.kept_digests_file(run_id)
         kept = KeptDigests.read(private, key)
         before = dict(kept.shards) if kept else {}
-        KeptDigests(shards=recorded_digests(private, run_id, shards) | before).write(private, key)
+        version = kept.schema_version if kept else _schema_version(output, run_id)
+        digests = recorded_digests(private, run_id, shards) | before
+        KeptDigests(shards=digests, schema_version=version).write(private, key)
     for shard in lost.damaged_shards:
         output.delete(output_layout.shard_file(run_id, shard))
     output.delete(output_layout.success_marker(run_id))
@@ -135,16 +140,30 @@ def changed_shards(output: Store, private: Store, run_id: str) -> list[ChangedSh
     return changed
 
 
-def refuse_changed_shards(changed: Sequence[ChangedShard]) -> None:
+def _schema_version(output: Store, run_id: str) -> int:
+    with suppress(DamagedRecordError):
+        record = read_run_record(output, run_id)
+        if record is not None:
+            return record.schema_version
+    return SCHEMA_VERSION
+
+
+def refuse_changed_shards(private: Store, run_id: str, changed: Sequence[ChangedShard]) -> None:
     """Refuse score files that were lost and have come back with other bytes.
 
+    Files of an earlier schema version always come back with other bytes, because they get further columns. They are
+    taken, and the run record names them.
+
     Args:
+        private: The private tree.
+        run_id: The run.
         changed: What `changed_shards` returned.
 
     Raises:
         RunFault: There is such a file.
     """
-    if changed:
+    kept = KeptDigests.read(private, output_layout.kept_digests_file(run_id))
+    if changed and kept is not None and kept.schema_version == SCHEMA_VERSION:
         raise RunFault(
             f"{_named([one.shard for one in changed])} of this finished run, scored again, differ from the digest that "
             "was kept: the versions of the packages, the processor or the GPU are others than before. Restore the "

@@ -176,7 +176,7 @@ def _run(
             )
         changed = changed_shards(job.output, job.private, job.run_id)
         if not accept_changed_shards:
-            refuse_changed_shards(changed)
+            refuse_changed_shards(job.private, job.run_id, changed)
         counts = compact_predictions(job.output, job.run_id, job.table_metadata)
         if derive:
             derive(job.run_id)

@@ -4,6 +4,7 @@ Ratings are a matrix of units (studies) × raters, with missing values where a r
 has several units, pass `subjects`: the interval then comes from the subject bootstrap.
 """
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Literal
 
@@ -330,6 +331,8 @@ def _chance_corrected(
     totals = totals_by_subject(columns, of_units)
     clustered = len(totals) < n
     least = 0.0 if chance is _no_chance else -1.0
+    if value < least:  # possible where subjects differ in their number of ratings
+        least = -math.inf
     options: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "bounds": (least, 1.0)}
     if clustered:
         return subject_interval(totals, coefficient, n=n, **options)

@@ -37,7 +37,7 @@ def test_public_configuration_has_settings_and_no_place_or_name() -> None:
     settings = {"layout": "manifest", "frames": "all", "region": "whole", "label_map": {"127": 1}, "simulated": False}
     assert public["input"] == settings
     assert public["limits"]["max_pixels"] == 50_000_000
-    assert public["model"] == {"name": "diagchd", "precision": "float32", "batch_size": "auto"}
+    assert public["model"] == {"name": "diagchd", "members": "all", "precision": "float32", "batch_size": "auto"}
 
 
 def test_round_trip(tmp_path: Path) -> None:

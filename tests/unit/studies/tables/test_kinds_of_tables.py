@@ -68,7 +68,7 @@ REFUSED_CSV: dict[str, tuple[str | bytes, str]] = {
     "UTF-16": ("study_id,label\na,1\n".encode("utf-16-le"), ""),
     "UTF-32": ("study_id,label\na,1\n".encode("utf-32"), "not UTF-8"),
     "compressed": (b"\x1f\x8b\x08\0\0\0\0\0", "not UTF-8"),
-    "spreadsheet file": (b"PK\x03\x04\x14\0\x06\0\x08\0\xff\xff", "not UTF-8"),
+    "spreadsheet file": (b"PK\x03\x04\x14\0\x06\0\x08\0\xff\xff", "Excel workbook"),
     "header of other names": ("id,outcome\na,1\n", "study_id"),
     "header given twice": ("study_id,study_id,label\na,b,1\n", "study_id"),
     "a short row": ("study_id,label\na\n", "line 2"),
