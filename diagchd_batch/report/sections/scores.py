@@ -69,7 +69,7 @@ def _roc_band(data: ReportData, curve: list[Row]) -> tuple[list[tuple[float, flo
     gives wider limits.
     """
     found = data.estimates(headline=True, endpoint="sensitivity", subject_kind="model")
-    n_studies, n_subjects = (found[0]["denominator"], found[0]["n_denominator_subjects"]) if found else (None, None)
+    n_studies, n_subjects = (found[0]["denominator"], found[0].get("n_denominator_subjects")) if found else (None, None)
     n = int(n_subjects or n_studies or 0)
     if not n:
         return [], ""
