@@ -1,13 +1,11 @@
 """Assembles the sections of a report and writes its HTML file."""
 
-from importlib import resources
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from diagchd_batch import output_layout
 from diagchd_batch.model.clinical_warning import trained_on_phantoms
 from diagchd_batch.report.formatting import counted
+from diagchd_batch.report.page_templates import filled_page
 from diagchd_batch.report.report_data import ReportData, read_report_data
 from diagchd_batch.report.sections import cases, definitions_and_limits, scores, segmentation
 from diagchd_batch.report.sections.agreement import agreement
@@ -65,27 +63,20 @@ def write_report(output: Store, run_id: str) -> str:
 
 def render(data: ReportData) -> str:
     """Return the whole HTML document."""
-    environment = Environment(
-        loader=PackageLoader("diagchd_batch.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = resources.files("diagchd_batch.report").joinpath("templates", "style.css").read_text(encoding="utf-8")
     made = [section for make in _SECTIONS if (section := make(data))]
     empty = [section for section in made if section.is_empty]
     sections = [section for section in made if not section.is_empty]
     disclosed = data.record.config.get("evaluation", {}).get("disclose", False)
     model = data.record.model
-    return environment.get_template("report.html.j2").render(
+    return filled_page(
+        "report.html.j2",
+        "style.css",
         record=data.record,
         title=_title(data),
         sections=sections,
         empty=empty,
         disclosed=disclosed,
         phantom_weights=trained_on_phantoms(model.card, model.weights_digest),
-        style=Markup(style),
         markup=Markup,
     )
 

@@ -4,16 +4,14 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.training_block import AugmentationConfig
 from diagchd_batch.report.gallery.outlines import outline_path
+from diagchd_batch.report.page_templates import filled_page
 from diagchd_batch.storage import Store
 from diagchd_batch.training.augmentation import augmented
 
@@ -61,21 +59,11 @@ def write_preview(
     Returns:
         The key of the HTML file in the private tree.
     """
-    environment = Environment(
-        loader=PackageLoader("diagchd_batch.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = resources.files("diagchd_batch.report").joinpath("templates", "gallery.css").read_text(encoding="utf-8")
     kinds = _kinds_that_are_on(config)
     groups = {"Each kind by itself": _each_kind(images[0], masks[0], kinds, config, seed)} if kinds else {}
     for number, image_id in enumerate(image_ids):
         groups[f"Image {image_id}"] = _all_kinds(images[number], masks[number], config, (seed, number))
-    text = environment.get_template("augmentation_preview.html.j2").render(
-        groups=groups, style=Markup(style), kinds=", ".join(kinds) or "none"
-    )
+    text = filled_page("augmentation_preview.html.j2", "gallery.css", groups=groups, kinds=", ".join(kinds) or "none")
     key = output_layout.augmentation_preview_file()
     private.replace(key, text.encode())
     return key

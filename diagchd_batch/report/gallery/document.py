@@ -3,10 +3,6 @@
 import base64
 from collections import defaultdict
 from dataclasses import dataclass
-from importlib import resources
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
@@ -14,6 +10,7 @@ from diagchd_batch.report.formatting import number, words
 from diagchd_batch.report.gallery.cases import Case, choose_cases
 from diagchd_batch.report.gallery.outlines import outline_path
 from diagchd_batch.report.gallery.pictures import Picture, RunPictures
+from diagchd_batch.report.page_templates import filled_page
 from diagchd_batch.report.report_data import read_report_data
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.output import Output
@@ -65,21 +62,14 @@ def write_gallery(output: Output, run_id: str, n: int) -> str:
     if not groups:
         raise UsageError(f"run {run_id} has neither wrong calls, nor reference masks, nor flagged frames to show")
     pictures = _pictures(output, [case for cases in groups.values() for case in cases])
-    environment = Environment(
-        loader=PackageLoader("diagchd_batch.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = resources.files("diagchd_batch.report").joinpath("templates", "gallery.css").read_text(encoding="utf-8")
-    text = environment.get_template("gallery.html.j2").render(
+    text = filled_page(
+        "gallery.html.j2",
+        "gallery.css",
         record=data.record,
         groups={
             title: [_drawing(case, pictures[case.image_id, case.frame]) for case in cases]
             for title, cases in groups.items()
         },
-        style=Markup(style),
     )
     key = output_layout.gallery_file(run_id)
     output.private.replace(key, text.encode())
