@@ -68,6 +68,7 @@ def test_compare_counts_changed_calls(made: MadeOutput) -> None:
     assert "calls changed" in done.stdout and "5 studies" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_job_script_writes_the_same_tables_and_report(made: MadeOutput) -> None:
     script = str(bundled_path("jobs/evaluate.py"))
     done = command(script, made.output.uri, "--run-id", RUN_ID)

@@ -107,6 +107,7 @@ def test_files_that_keras_wrote_give_the_original_s_output(tmp_path: Path) -> No
             np.testing.assert_allclose(other, one, atol=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     offsets=st.tuples(*[st.integers(0, 1200)] * 3),
@@ -202,6 +203,7 @@ def test_values_in_another_file_are_refused(network: keras.Model, target: keras.
         load_checkpoint(target, tmp_path / "original.h5")
 
 
+@pytest.mark.slow
 def test_links_inside_the_file_are_followed(network: keras.Model, target: keras.Model, tmp_path: Path) -> None:
     for name in ("model_weights", "model_weights/conv2d_3", "model_weights/conv2d_3/conv2d_3/bias:0"):
         for hard in (True, False):
@@ -231,6 +233,7 @@ def test_an_array_larger_than_memory_is_refused_by_its_shape(
         load_checkpoint(target, tmp_path / "original.h5")
 
 
+@pytest.mark.slow
 def test_weights_of_the_other_model_are_refused(target: keras.Model, tmp_path: Path) -> None:
     full = build_network("diagchd", 32, 32)
     forge(full, tmp_path / "full.h5")

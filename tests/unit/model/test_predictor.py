@@ -128,6 +128,7 @@ for precision in ("float32", "bfloat16"):
 """
 
 
+@pytest.mark.slow
 def test_tensorflow_s_optimizer_takes_the_graph() -> None:
     """If the optimizer fails, it only writes a message, and scoring is slower."""
     environ = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}  # only errors are logged
