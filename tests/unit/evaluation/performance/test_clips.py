@@ -29,7 +29,15 @@ LOOP = [0.9] * 120
 FRAMES = [0.1, 0.8, 0.2, 0.3]
 
 DEFINITION_COLUMNS = {column.name for column in SCORE_DEFINITION}
-OF_FRAMES = {"n_frames", "n_frames_ok", "n_frames_failed", "n_frames_flagged", "definition", "frame"}
+OF_FRAMES = {
+    "n_frames",
+    "n_frames_ok",
+    "n_frames_failed",
+    "n_frames_flagged",
+    "n_frames_evaluable",
+    "definition",
+    "frame",
+}
 """Columns that count or number frames, and definitions, which say how clips count."""
 
 
