@@ -12,6 +12,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ import numpy as np
 from scipy import stats
 
 from diagchd_batch.statistics import calibration, classification
+from diagchd_batch.statistics.classification.combined_limits import combine_shares
 from diagchd_batch.statistics.classification.confusion import RATES
+from diagchd_batch.statistics.classification.proportions import proportion
+from diagchd_batch.statistics.classification.rates import rate_of_cells
 from diagchd_batch.statistics.estimate import Comparison, Estimate
 
 PREVALENCES = (0.01, 0.02, 0.1, 0.33)
 DISEASED = (10, 20, 50, 100, 200, 500)
-QUALITIES = ((0.7, 0.9, 0.8), (0.85, 0.95, 0.9), (0.95, 0.97, 0.983))
+QUALITIES = ((0.7, 0.9, 0.8), (0.85, 0.95, 0.9), (0.95, 0.97, 0.983), (0.99, 0.99, 0.99))
 """True sensitivity, specificity and AUC of a cell."""
 JITTER = 0.02
 MARGIN = 0.1
@@ -61,14 +65,30 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sample:
-    """Arrays [units] of one cohort, with the true rates of its calls."""
+    """One cohort, with the true rates of its calls. The arrays are made when they are first used."""
 
-    truth: np.ndarray
-    subject: np.ndarray
     sensitivity: float
     specificity: float
     rng: np.random.Generator
     cell: Cell
+
+    @property
+    def healthy(self) -> int:
+        """The number of healthy subjects."""
+        return round(self.cell.diseased / self.cell.prevalence) - self.cell.diseased
+
+    @cached_property
+    def subject(self) -> np.ndarray:
+        """The subject of each unit, ascending. The diseased come first."""
+        n_subjects = self.cell.diseased + self.healthy
+        if not self.cell.clustered:
+            return np.arange(n_subjects)
+        return np.repeat(np.arange(n_subjects), self.rng.choice([1, 2, 3], n_subjects, p=[0.5, 0.3, 0.2]))
+
+    @cached_property
+    def truth(self) -> np.ndarray:
+        """The label of each unit."""
+        return (self.subject < self.cell.diseased).astype(np.int64)
 
     @property
     def subjects(self) -> np.ndarray | None:
@@ -101,13 +121,9 @@ def cells(part: str, diseased: tuple[int, ...] = DISEASED) -> Iterator[Cell]:
 
 
 def draw(cell: Cell, rng: np.random.Generator) -> Sample:
-    healthy = round(cell.diseased / cell.prevalence) - cell.diseased
-    label = np.repeat([1, 0], [cell.diseased, healthy])
-    units = rng.choice([1, 2, 3], len(label), p=[0.5, 0.3, 0.2]) if cell.clustered else np.ones(len(label), dtype=int)
-    subject = np.repeat(np.arange(len(label)), units)
     jitter = rng.uniform(-JITTER, JITTER, 2)
     rates = np.minimum(np.array([cell.sensitivity, cell.specificity]) + jitter, 0.995)
-    return Sample(label[subject], subject, float(rates[0]), float(rates[1]), rng, cell)
+    return Sample(float(rates[0]), float(rates[1]), rng, cell)
 
 
 def true_rate(name: str, sample: Sample) -> float:
@@ -117,10 +133,30 @@ def true_rate(name: str, sample: Sample) -> float:
 
 
 def rates(sample: Sample) -> Iterator[Result]:
-    call = sample.call(sample.sensitivity, sample.specificity)
-    for name in CLOSED_RATES:
-        estimate = classification.estimate_rate(name, sample.truth, call, sample.subjects)
+    for name, estimate in (clustered_rates if sample.cell.clustered else independent_rates)(sample).items():
         yield name, estimate, true_rate(name, sample)
+
+
+def independent_rates(sample: Sample) -> dict[str, Estimate]:
+    """Return what `estimate_rate` returns of independent units, from the numbers of right calls alone."""
+    m, h = sample.cell.diseased, sample.healthy
+    tp, tn = (int(sample.rng.binomial(n, p)) for n, p in ((m, sample.sensitivity), (h, sample.specificity)))
+    counts = {
+        **{"sensitivity": (tp, m), "specificity": (tn, h), "ppv": (tp, tp + h - tn), "npv": (tn, tn + m - tp)},
+        "accuracy": (tp + tn, m + h),
+    }
+    found = {name: proportion(*count) for name, count in counts.items()}
+    for name in ("balanced_accuracy", "lr_positive", "lr_negative"):
+        found[name] = combine_shares(name, found["sensitivity"], found["specificity"], m + h, m + h)
+    return found
+
+
+def clustered_rates(sample: Sample) -> dict[str, Estimate]:
+    """Return what `classification.estimate_rate` returns, from counts that are summed within subjects once."""
+    call = sample.call(sample.sensitivity, sample.specificity)
+    cell = 4 * sample.subject + 2 * (call == 0) + (sample.truth == 0)
+    cells = np.bincount(cell, minlength=4 * (int(sample.subject[-1]) + 1)).reshape(-1, 4).astype(np.float64)
+    return {name: rate_of_cells(name, cells) for name in CLOSED_RATES}
 
 
 def resampled(sample: Sample, resamples: int = 500) -> Iterator[Result]:

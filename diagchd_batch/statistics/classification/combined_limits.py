@@ -49,21 +49,42 @@ def combine_limits(name: str, cells: np.ndarray, level: float) -> Estimate:
     n, n_subjects = int(cells.sum()), len(cells)
     hits, diseased = (cells[:, columns].sum(axis=1) for columns in PROPORTION_CELLS["sensitivity"])
     right, healthy = (cells[:, columns].sum(axis=1) for columns in PROPORTION_CELLS["specificity"])
-    estimates = [proportion_of_subjects(k, units, level=level) for k, units in ((hits, diseased), (right, healthy))]
-    sensitivity, specificity = (estimate.value for estimate in estimates)
-    if sensitivity is None or specificity is None:
+    sensitivity = proportion_of_subjects(hits, diseased, level=level)
+    specificity = proportion_of_subjects(right, healthy, level=level)
+    correlation = _correlation(hits, diseased, right, healthy)
+    return combine_shares(name, sensitivity, specificity, n, n_subjects, correlation)
+
+
+def combine_shares(
+    name: str, sensitivity: Estimate, specificity: Estimate, n: int, n_subjects: int, correlation: float = 0.0
+) -> Estimate:
+    """Return balanced accuracy or a likelihood ratio from the estimates of sensitivity and specificity.
+
+    Args:
+        name: `balanced_accuracy`, `lr_positive` or `lr_negative`.
+        sensitivity: The sensitivity with its limits.
+        specificity: The specificity with its limits.
+        n: The number of units.
+        n_subjects: The number of subjects.
+        correlation: The correlation of the two.
+
+    Returns:
+        The estimate, as `combine_limits` returns it.
+    """
+    estimates = sensitivity, specificity
+    if sensitivity.value is None or specificity.value is None:
         return Estimate.null(NullReason.ZERO_DENOMINATOR, n, n_subjects=n_subjects)
+    hit, right = sensitivity.value, specificity.value
     if name == "balanced_accuracy":
-        value = (sensitivity + specificity) / 2
+        value = (hit + right) / 2
     else:
-        above, below = (sensitivity, 1 - specificity) if name == "lr_positive" else (1 - sensitivity, specificity)
+        above, below = (hit, 1 - right) if name == "lr_positive" else (1 - hit, right)
         if below <= 0:
             return Estimate.null(NullReason.ZERO_DENOMINATOR, n, n_subjects=n_subjects)
         value = above / below
     if any(estimate.low is None for estimate in estimates):
         return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=n_subjects)
     first, second = (_Share(e.value or 0.0, e.low or 0.0, 1.0 if e.high is None else e.high) for e in estimates)
-    correlation = _correlation(hits, diseased, right, healthy)
     method = "combined_wilson"
     if any(estimate.method == "wilson_effective_n" for estimate in estimates):
         method = "combined_wilson_effective_n"

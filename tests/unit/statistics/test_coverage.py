@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from diagchd_batch.statistics import classification
 from tools.coverage import rare_disease
 from tools.coverage.reader_cohorts import Tally, measure
 from tools.coverage.tables import summary
@@ -73,7 +75,7 @@ def test_cells_are_skipped_once_they_are_measured(tmp_path: Path) -> None:
     assert len(rows) == 2 * len(rare_disease.QUALITIES) * len(rare_disease.CLOSED_RATES)
     again = rare_disease.measure(next(c for c in rare_disease.cells("rates", (10,)) if c.prevalence == 0.33), 3, 1)
     assert again == rows[: len(again)]
-    assert "10 diseased" in summary(rows) and "6 cells of 3 cohorts" in summary(rows)
+    assert "10 diseased" in summary(rows) and f"{2 * len(rare_disease.QUALITIES)} cells of 3 cohorts" in summary(rows)
 
 
 @pytest.mark.slow
@@ -83,3 +85,23 @@ def test_ties_are_what_keeps_permutation_tests_below_their_size() -> None:
     (with_ties,), (without,) = drawn.values(), whole.values()
     assert abs(with_ties.share - 0.05) < 3.5 * np.sqrt(0.05 * 0.95 / 1000)
     assert without.share < 0.02
+
+
+def test_rates_from_counts_are_those_of_the_cohort() -> None:
+    """The study of rates calls the functions behind `estimate_rate` directly, because that is fast."""
+    cell = next(cell for cell in rare_disease.cells("rates", (10,)) if cell.prevalence == 0.1)
+    sample = rare_disease.draw(cell, np.random.default_rng(4))
+    found = rare_disease.independent_rates(sample)
+    tp, tn = (int(found[name].numerator or 0) for name in ("sensitivity", "specificity"))
+    truth, call = np.repeat([1, 0], [10, 90]), np.repeat([1, 0, 1, 0], [tp, 10 - tp, 90 - tn, tn])
+    for name, estimate in found.items():
+        whole = classification.estimate_rate(name, truth, call)
+        assert (estimate.value, estimate.low, estimate.high) == (whole.value, whole.low, whole.high), name
+        assert estimate.method == whole.method
+    clustered = rare_disease.draw(replace(cell, clustered=True), np.random.default_rng(5))
+    found = rare_disease.clustered_rates(clustered)
+    again = rare_disease.draw(replace(cell, clustered=True), np.random.default_rng(5))
+    call = again.call(again.sensitivity, again.specificity)
+    for name, estimate in found.items():
+        whole = classification.estimate_rate(name, again.truth, call, again.subject)
+        assert (estimate.value, estimate.low, estimate.high) == (whole.value, whole.low, whole.high), name
