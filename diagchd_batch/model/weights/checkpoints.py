@@ -13,7 +13,7 @@ import numpy as np
 
 from diagchd_batch.errors import WeightsError
 from diagchd_batch.model.weights import original_format, own_format
-from diagchd_batch.model.weights.hdf5_arrays import refuse_foreign_values
+from diagchd_batch.model.weights.hdf5_arrays import SAVE_AGAIN, refuse_foreign_values
 
 
 def load_checkpoint(model: keras.Model, path: str | Path) -> None:
@@ -43,9 +43,11 @@ def load_checkpoint(model: keras.Model, path: str | Path) -> None:
         raise WeightsError(f"checkpoint {path} does not fit {model.name}: {error}") from error
     for name, values in arrays.items():
         if not np.isfinite(values).all():
-            raise WeightsError(f"checkpoint {path} is damaged: {name} holds values that are not finite numbers")
+            raise WeightsError(
+                f"checkpoint {path} is damaged: {name} holds values that are not finite numbers; {SAVE_AGAIN}"
+            )
         if name.endswith("moving_variance") and (values < 0).any():  # their square root would be NaN
-            raise WeightsError(f"checkpoint {path} is damaged: {name} holds variances below zero")
+            raise WeightsError(f"checkpoint {path} is damaged: {name} holds variances below zero; {SAVE_AGAIN}")
     for variable in model.weights:
         variable.assign(arrays[variable.path])
 

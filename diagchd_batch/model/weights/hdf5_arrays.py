@@ -28,6 +28,12 @@ _HEAP = b"GCOL\x01\0\0\0"
 _CHECKSUM_BYTES = 4
 _UNCOMPRESSED = "write it without compression (h5repack -f NONE -l CONTI OLD.h5 NEW.h5)"
 
+OTHER_NETWORK = "give a checkpoint of this network, or set model.name to the network that this checkpoint is of"
+"""What to do about arrays that do not fit."""
+
+SAVE_AGAIN = "save it again with Keras 2 or save_checkpoint"
+"""What to do about a file that has the arrays of the network, but not as their writers store them."""
+
 
 def refuse_foreign_values(file: h5py.File) -> None:
     """Refuse a checkpoint that refers to other files.
@@ -91,9 +97,10 @@ def read_array(item: h5py.HLObject, shape: tuple[int, ...]) -> np.ndarray:
     """
     array = float_array(item)
     if array.shape != shape:
-        raise WeightsError(f"{array.name} has shape {array.shape}, the network needs {shape}")
+        raise WeightsError(f"{array.name} has shape {array.shape}, the network needs {shape}; {OTHER_NETWORK}")
     if array.chunks is not None:
         _refuse_large_chunks(array)
+    _refuse_unwritten_values(array)
     return array[...].astype(np.float32)
 
 
@@ -104,7 +111,7 @@ def float_array(item: h5py.HLObject) -> h5py.Dataset:
         WeightsError: It is no such array.
     """
     if not isinstance(item, h5py.Dataset) or item.dtype.kind != "f" or item.dtype.itemsize > _MAX_ITEM_BYTES:
-        raise WeightsError(f"{item.name} is not an array of floating-point numbers of at most 64 bits")
+        raise WeightsError(f"{item.name} is not an array of floating-point numbers of at most 64 bits; {SAVE_AGAIN}")
     return item
 
 
@@ -124,11 +131,13 @@ def read_names(item: h5py.Group, name: str) -> list[str]:
         return []
     text = h5py.check_string_dtype(described.dtype)
     if n_names > _MAX_NAMES or text is None:
-        raise WeightsError(f"its attribute {name} is not a list of up to {_MAX_NAMES:,} names, as Keras writes them")
+        raise WeightsError(
+            f"its attribute {name} is not a list of up to {_MAX_NAMES:,} names, as Keras writes them; {SAVE_AGAIN}"
+        )
     # Texts of variable length may all refer to one large text in the file.
     largest_bytes = text.length or _largest_heap_bytes(item.file.filename)
     if n_names * largest_bytes > _MAX_BYTES_OF_NAMES:
-        raise WeightsError(f"its attribute {name} needs more than {_MAX_BYTES_OF_NAMES:,} bytes; write the file anew")
+        raise WeightsError(f"its attribute {name} needs more than {_MAX_BYTES_OF_NAMES:,} bytes; {SAVE_AGAIN}")
     return [text.decode() if isinstance(text, bytes) else str(text) for text in np.ravel(item.attrs[name])]
 
 
@@ -144,10 +153,23 @@ def _largest_heap_bytes(path: str) -> int:
     return largest_bytes
 
 
+def _refuse_unwritten_values(array: h5py.Dataset) -> None:
+    """Refuse an array that was declared but not written as a whole. HDF5 would return its fill value, zero."""
+    if array.chunks is None:
+        written = array.id.get_storage_size() >= array.size * array.id.get_type().get_size()
+    else:
+        written = array.id.get_num_chunks() >= _chunks_of_shape(array)
+    if not written:
+        raise WeightsError(f"{array.name} was declared, but its values were not all written; {SAVE_AGAIN}")
+
+
+def _chunks_of_shape(array: h5py.Dataset) -> int:
+    return int(np.prod([-(-size // of) for size, of in zip(array.shape, array.chunks, strict=True)]))
+
+
 def _refuse_large_chunks(array: h5py.Dataset) -> None:
     """Refuse chunks that hold more than the array, or that grow beyond their size when they are decompressed."""
     chunk_bytes = int(np.prod(array.chunks, dtype=np.float64)) * array.dtype.itemsize
-    n_chunks = int(np.prod([-(-size // of) for size, of in zip(array.shape, array.chunks, strict=True)]))
     if any(of > size for size, of in zip(array.shape, array.chunks, strict=True)):
         raise WeightsError(f"the chunks {array.chunks} of {array.name} are larger than the array; {_UNCOMPRESSED}")
     filters = array.id.get_create_plist()
@@ -157,7 +179,7 @@ def _refuse_large_chunks(array: h5py.Dataset) -> None:
     known = (h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_FLETCHER32)
     if codes != [code for code in known if code in codes]:  # in this order, each once at most, and no other
         raise WeightsError(f"{array.name} is stored in a compression that this program does not take; {_UNCOMPRESSED}")
-    if array.id.get_num_chunks() > n_chunks:
+    if array.id.get_num_chunks() > _chunks_of_shape(array):
         raise WeightsError(f"{array.name} has more chunks than its shape needs; {_UNCOMPRESSED}")
     # What zlib adds at most to data that cannot be compressed, and a checksum.
     largest_stored_bytes = chunk_bytes + chunk_bytes // 1000 + 64 + _CHECKSUM_BYTES

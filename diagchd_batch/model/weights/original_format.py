@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from diagchd_batch.errors import WeightsError
-from diagchd_batch.model.weights.hdf5_arrays import float_array, read_array, read_names
+from diagchd_batch.model.weights.hdf5_arrays import OTHER_NETWORK, SAVE_AGAIN, float_array, read_array, read_names
 from diagchd_batch.model.weights.layer_names import automatic_layers
 
 Arrays = dict[str, np.ndarray]
@@ -43,12 +43,14 @@ def read(file: h5py.File, model: keras.Model) -> Arrays:
         if not layer.weights:
             continue
         if layer.name not in names:
-            raise WeightsError(f"it has no layer {layer.name}")
+            raise WeightsError(f"it has no layer {layer.name}; {OTHER_NETWORK}")
         theirs = names[layer.name]
         arrays |= _match_arrays(layer, theirs, stored[theirs])
     known = {names[layer.name] for layer in model.layers if layer.weights}
     if surplus := sorted(stored.keys() - known):
-        raise WeightsError(f"{len(surplus)} of its layers are not of this network, the first is {surplus[0]}")
+        raise WeightsError(
+            f"{len(surplus)} of its layers are not of this network, the first is {surplus[0]}; {OTHER_NETWORK}"
+        )
     return arrays
 
 
@@ -56,7 +58,9 @@ def _find_layers(file: h5py.File) -> dict[str, Stored]:
     """Return the arrays of each layer by the name of the layer in the file. Layers without arrays are left out."""
     group = file.get("model_weights", file)
     if "layer_names" not in group.attrs and "layer_names0" not in group.attrs:
-        raise WeightsError("it is HDF5, but has no layer names: neither a Keras 2 checkpoint nor one of ours")
+        raise WeightsError(
+            f"it is HDF5, but has no layer names: neither a Keras 2 checkpoint nor one of ours; {SAVE_AGAIN}"
+        )
     layers = {}
     for name in _texts(group, "layer_names"):
         layer = group[name]
@@ -95,7 +99,9 @@ def _match_names(stored: dict[str, Stored]) -> dict[str, str]:
     for kind, ours in automatic_layers().items():
         theirs = [name for _, name in sorted(automatic[kind])]
         if len(theirs) != len(ours):
-            raise WeightsError(f"it has {len(theirs)} layers named {kind}_…, the network has {len(ours)}")
+            raise WeightsError(
+                f"it has {len(theirs)} layers named {kind}_…, the network has {len(ours)}; {OTHER_NETWORK}"
+            )
         names |= dict(zip(ours, theirs, strict=True))
     return names
 
@@ -105,12 +111,16 @@ def _match_arrays(layer: keras.Layer, theirs: str, stored: Stored) -> Arrays:
     arrays = {}
     for variable in layer.weights:
         if variable.name not in stored:
-            raise WeightsError(f"layer {label} has no {variable.name}, only {', '.join(sorted(stored))}")
+            raise WeightsError(
+                f"layer {label} has no {variable.name}, only {', '.join(sorted(stored))}; {OTHER_NETWORK}"
+            )
         values = stored[variable.name]
         if values.shape != tuple(variable.shape):
             shape = tuple(variable.shape)
-            raise WeightsError(f"{variable.name} of layer {label} has shape {values.shape}, the network needs {shape}")
+            raise WeightsError(
+                f"{variable.name} of layer {label} has shape {values.shape}, the network needs {shape}; {OTHER_NETWORK}"
+            )
         arrays[variable.path] = read_array(values, tuple(variable.shape))
     if len(stored) > len(arrays):
-        raise WeightsError(f"layer {label} has {len(stored)} arrays, the network's has {len(arrays)}")
+        raise WeightsError(f"layer {label} has {len(stored)} arrays, the network's has {len(arrays)}; {OTHER_NETWORK}")
     return arrays

@@ -12,7 +12,7 @@ import numpy as np
 
 from diagchd_batch.errors import WeightsError
 from diagchd_batch.model.weights.file_kind import OWN_FORMAT
-from diagchd_batch.model.weights.hdf5_arrays import address_of, float_array, read_array
+from diagchd_batch.model.weights.hdf5_arrays import OTHER_NETWORK, SAVE_AGAIN, address_of, float_array, read_array
 
 _VERSION = 1
 
@@ -58,20 +58,22 @@ def read(file: h5py.File, model: keras.Model) -> dict[str, np.ndarray]:
     """
     described = file.attrs.get_id(OWN_FORMAT)
     if described.shape != () or described.dtype.kind not in "iu":
-        raise WeightsError(f"its attribute {OWN_FORMAT} is not a number")
+        raise WeightsError(f"its attribute {OWN_FORMAT} is not a number; {SAVE_AGAIN}")
     version = file.attrs[OWN_FORMAT]
     if version != _VERSION:
         raise WeightsError(f"it is of format {version}, this program reads {_VERSION}; update the program")
     expected = {variable.path: tuple(variable.shape) for variable in model.weights}
     found = {name: item for name in expected if (item := file.get(name)) is not None}  # this follows links
     if missing := sorted(expected.keys() - found.keys()):
-        raise WeightsError(f"{len(missing)} variables are missing, the first is {missing[0]}")
+        raise WeightsError(f"{len(missing)} variables are missing, the first is {missing[0]}; {OTHER_NETWORK}")
     if surplus := _surplus(file, {address_of(item) for item in found.values()}):
-        raise WeightsError(f"{len(surplus)} variables are not of this network, the first is {surplus[0]}")
+        raise WeightsError(
+            f"{len(surplus)} variables are not of this network, the first is {surplus[0]}; {OTHER_NETWORK}"
+        )
     for name, shape in expected.items():
         float_array(found[name])
         if found[name].shape != shape:
-            raise WeightsError(f"{name} has shape {found[name].shape}, the network needs {shape}")
+            raise WeightsError(f"{name} has shape {found[name].shape}, the network needs {shape}; {OTHER_NETWORK}")
     return {name: read_array(found[name], shape) for name, shape in expected.items()}
 
 

@@ -15,7 +15,7 @@ from diagchd_batch.errors import WeightsError
 from diagchd_batch.model import build_network, load_checkpoint
 from diagchd_batch.model.weights.checkpoints import fill_from_seed
 from diagchd_batch.model.weights.layer_names import automatic_layers
-from tests.unit.model.original import build_original
+from tests.unit.model.weights.original import build_original
 
 Layers = dict[str, dict[str, np.ndarray]]  # arrays by layer and weight
 
