@@ -24,22 +24,33 @@ def report(
             min=1, max=200, metavar="N", help="Also draw up to N of the worst, best and flagged cases; private."
         ),
     ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, max=200, metavar="N", help="Draw the N studies with the highest scores in the gallery."),
+    ] = None,
+    study: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Draw all images of this study in the gallery (own id or token); repeatable."),
+    ] = None,
     private_uri: PrivateUriOption = None,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the file in a browser (local outputs).")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a run's report: one HTML file that needs no network. `evaluate` must have written the run's metrics.
 
-    The report holds no pixel of an input. With --gallery a second file shows images with the outlines of their masks.
-    It goes to the private tree, because pictures can carry names.
+    The report holds no pixel of an input. With --gallery, --top or --study a second file shows images with the outlines
+    of their masks, and each study's own id, score and diagnosis. It goes to the private tree, in the place of an
+    earlier gallery of the run, because pictures can carry names.
 
     Example: diagchd-batch report out/sample --gallery 5 --open
     """
+    from diagchd_batch.report.gallery import GalleryContents
     from diagchd_batch.runs.report import report as write_reports
     from diagchd_batch.uris import is_local_path, join_uri, normalize_uri
 
     workspace = open_workspace(output, private_uri)
-    done = write_reports(workspace, run_id, gallery=gallery, on_note=say)
+    contents = GalleryContents(gallery, top, tuple(dict.fromkeys(study or ())))
+    done = write_reports(workspace, run_id, gallery=contents or None, on_note=say)
     uri = join_uri(output, done.key)
     gallery_uri = None if done.gallery_key is None else join_uri(workspace.private.uri, done.gallery_key)
     if as_json:

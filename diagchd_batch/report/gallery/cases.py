@@ -1,8 +1,10 @@
-"""Chooses the frames that a gallery shows: the worst, the best and the flagged ones."""
+"""Chooses the frames that a gallery shows: the worst, the best and the flagged ones, and those of single studies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import duckdb
 import pyarrow.dataset as ds
 
 from diagchd_batch.process.memory_database import memory_database
@@ -11,6 +13,7 @@ from diagchd_batch.results.lineage import latest_rows_sql
 
 _DICE = "CASE WHEN {0}_px + reference_px_{0} > 0 THEN 2.0 * intersection_px_{0} / ({0}_px + reference_px_{0}) END"
 _HAS_MASK = "dice IS NOT NULL"
+_HIGHEST_FIRST = "probability DESC"
 
 _SCORED_FRAMES = f"""
 SELECT run_id, shard, study_id, image_id, frame, source_height, source_width,
@@ -51,21 +54,85 @@ class Case:
     dice: float | None
 
 
-def choose_cases(
-    predictions: ds.Dataset, lineage: Sequence[str], worst_cases: Sequence[Row], n: int
-) -> dict[str, list[Case]]:
-    """Choose the cases of a gallery.
+class LineageFrames:
+    """The scored frames of a lineage. `lineage_frames` returns it."""
 
-    A study that was called wrongly is shown by the frame whose probability supports the wrong call most.
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def remarkable(self, worst_cases: Sequence[Row], n: int) -> dict[str, list[Case]]:
+        """Return the worst, the best and the flagged cases.
+
+        A study that was called wrongly is shown by the frame whose probability supports the wrong call most.
+
+        Args:
+            worst_cases: Rows of the table `worst_cases`.
+            n: The largest number of cases in a group.
+
+        Returns:
+            The cases of each group by the group's title. Groups without cases are omitted.
+        """
+
+        def of_kind(kind: str, order: str) -> list[Case]:
+            rows = sorted(matching(worst_cases, kind=kind), key=lambda row: row["rank"])[:n]
+            return [case for row in rows for case in self._first("study_id = ?", order, 1, row["study_id"])]
+
+        groups = {
+            "Diseased studies called negative": of_kind("false_negative", "probability"),
+            "Healthy studies called positive": of_kind("false_positive", _HIGHEST_FIRST),
+            "Lowest Dice": self._first(_HAS_MASK, "dice", n),
+            "Highest Dice": self._first(_HAS_MASK, "dice DESC", n),
+            "Flagged": self._first("len(flags) > 0", "len(flags) DESC", n),
+        }
+        return {title: cases for title, cases in groups.items() if cases}
+
+    def highest_of(self, study_ids: Sequence[str]) -> list[Case]:
+        """Return the frame with the highest probability of each study, in the order of the studies.
+
+        Args:
+            study_ids: The studies' tokens. A study without a scored frame is left out.
+        """
+        found = self.images_of(study_ids)
+        return [max(found[name], key=lambda case: case.probability) for name in study_ids if name in found]
+
+    def images_of(self, study_ids: Sequence[str]) -> dict[str, list[Case]]:
+        """Return the images of studies. An image with several frames is shown by that with the highest probability.
+
+        Args:
+            study_ids: The studies' tokens.
+
+        Returns:
+            The cases of each study that has a scored frame, in the order of the images' tokens.
+        """
+        cases = self._first("list_contains(?, study_id)", _HIGHEST_FIRST, None, list(study_ids))
+        images: dict[str, list[Case]] = {}
+        for case in sorted(cases, key=lambda case: case.image_id):
+            images.setdefault(case.study_id, []).append(case)
+        return images
+
+    def _first(self, condition: str, order: str, n: int | None, *values: object) -> list[Case]:
+        """Return the first frames in an order, one of each image, so that a clip does not fill a group."""
+        limit = "" if n is None else f"LIMIT {n:d}"
+        found = self._connection.sql(
+            f"SELECT * FROM frames WHERE {condition} "
+            f"QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY {order}, frame) = 1 "
+            f"ORDER BY {order}, image_id, frame {limit}",
+            params=values,
+        )
+        rows = found.to_arrow_table().to_pylist()
+        return [Case(**{**row, "flags": tuple(row["flags"] or ())}) for row in rows]
+
+
+@contextmanager
+def lineage_frames(predictions: ds.Dataset, lineage: Sequence[str]) -> Iterator[LineageFrames]:
+    """Hold the scored frames of a lineage while the block lasts.
 
     Args:
         predictions: Predictions of the output.
         lineage: Run ids, the oldest first. If several runs scored a frame, the latest counts.
-        worst_cases: Rows of the table `worst_cases`.
-        n: The largest number of cases in a group.
 
-    Returns:
-        The cases of each group by the group's title. Groups without cases are omitted.
+    Yields:
+        The frames.
     """
     with memory_database(spills=True) as connection:
         connection.register("predictions", predictions)
@@ -77,27 +144,4 @@ def choose_cases(
             """,
             {"runs": list(lineage)},
         )
-
-        def frames(condition: str, order: str, *values: object) -> list[Case]:
-            """Return the first frames in an order, one of each image, so that a clip does not fill a group."""
-            found = connection.sql(
-                f"SELECT * FROM frames WHERE {condition} "
-                f"QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY {order}, frame) = 1 "
-                f"ORDER BY {order}, image_id, frame LIMIT {n:d}",
-                params=values,
-            )
-            rows = found.to_arrow_table().to_pylist()
-            return [Case(**{**row, "flags": tuple(row["flags"] or ())}) for row in rows]
-
-        def of_studies(kind: str, order: str) -> list[Case]:
-            rows = sorted(matching(worst_cases, kind=kind), key=lambda row: row["rank"])[:n]
-            return [case for row in rows for case in frames("study_id = ?", order, row["study_id"])[:1]]
-
-        groups = {
-            "Diseased studies called negative": of_studies("false_negative", "probability"),
-            "Healthy studies called positive": of_studies("false_positive", "probability DESC"),
-            "Lowest Dice": frames(_HAS_MASK, "dice"),
-            "Highest Dice": frames(_HAS_MASK, "dice DESC"),
-            "Flagged": frames("len(flags) > 0", "len(flags) DESC"),
-        }
-    return {title: cases for title, cases in groups.items() if cases}
+        yield LineageFrames(connection)

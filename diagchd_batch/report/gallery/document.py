@@ -1,110 +1,163 @@
 """Assembles a gallery and writes it to the private tree."""
 
-import base64
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
-from diagchd_batch.report.formatting import number, words
-from diagchd_batch.report.gallery.cases import Case, choose_cases
-from diagchd_batch.report.gallery.outlines import outline_path
-from diagchd_batch.report.gallery.pictures import Picture, RunPictures
+from diagchd_batch.report.formatting import count, words
+from diagchd_batch.report.gallery.cases import Case, LineageFrames, lineage_frames
+from diagchd_batch.report.gallery.drawings import CaseDrawing, case_drawing
+from diagchd_batch.report.gallery.pictures import Picture, RunPictures, thumbnail
+from diagchd_batch.report.gallery.study_facts import Studies, read_studies
 from diagchd_batch.report.page_templates import filled_page
-from diagchd_batch.report.report_data import read_report_data
+from diagchd_batch.report.report_data import ReportData, read_report_data
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.output import Output
+from diagchd_batch.wording import counted
 
-_SEPTUM = 1
+N_OTHER_IMAGES = 6
+"""Other images of its study that are shown with a case. The page names the number of those that are left out."""
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A case as the page shows it.
+class GalleryContents:
+    """What a gallery shows.
 
     Attributes:
-        height: Height of the source frame in pixels.
-        width: Width of the source frame in pixels.
-        image: The frame as a data URI, or None if it could not be read.
-        outlines: (style, path) of each outline, in source pixels.
-        facts: (name, value) of what is written below the picture.
-        problem: Why the frame could not be read, or None.
-        description: Alternative text.
+        n: The largest number of cases of each kind: wrong calls, lowest and highest Dice, flagged frames, and, where no
+            study has a label, highest scores. None leaves them out.
+        n_highest: The number of studies with the highest scores; None leaves them out.
+        studies: Own ids or tokens of studies whose images are all shown.
     """
 
-    height: int
-    width: int
-    image: str | None
-    outlines: list[tuple[str, str]]
-    facts: list[tuple[str, str]]
-    problem: str | None
-    description: str
+    n: int | None = None
+    n_highest: int | None = None
+    studies: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.n or self.n_highest or self.studies)
 
 
-def write_gallery(output: Output, run_id: str, n: int) -> str:
-    """Write a gallery of a run. A picture that cannot be read is replaced by the reason.
+@dataclass(frozen=True)
+class Group:
+    """Cases under one heading, with a note, and whether the other images of each study are shown, too."""
+
+    title: str
+    cases: list[Case]
+    note: str = ""
+    with_other_images: bool = True
+
+
+def write_gallery(
+    output: Output, run_id: str, contents: GalleryContents, *, reference: pd.DataFrame | None = None
+) -> str:
+    """Write a gallery of a run in the place of an earlier one. A picture that cannot be read is replaced by the reason.
 
     Args:
         output: The output that holds the run, with its private tree.
         run_id: The run.
-        n: The largest number of cases in a group.
+        contents: What the gallery shows.
+        reference: The reference table as `read_reference` returns it, for the diagnoses.
 
     Returns:
         The key of the HTML file in the private tree.
 
     Raises:
-        UsageError: The run was not evaluated, it has no case to show, or the private tree is not accessible.
+        UsageError: The run was not evaluated, it has no case to show, it has no such study, or the private tree is not
+            accessible.
+        InputError: The reference table names studies by ambiguous accession numbers.
         StorageFault: The run's input is gone.
     """
     data = read_report_data(output.storage, run_id)
     lineage = [record.run_id for record in resolve_lineage(output.storage, run_id)]
-    groups = choose_cases(output.predictions(), lineage, data.tables["worst_cases"], n)
-    if not groups:
-        raise UsageError(f"run {run_id} has neither wrong calls, nor reference masks, nor flagged frames to show")
-    pictures = _pictures(output, [case for cases in groups.values() for case in cases])
+    studies = read_studies(output, lineage, data.operating_point, reference)
+    with lineage_frames(output.predictions(), lineage) as frames:
+        groups = list(_groups(frames, data, studies, contents))
+        if not groups:
+            raise UsageError(
+                f"run {run_id} has neither wrong calls, nor reference masks, nor flagged frames to show; "
+                "--top N shows the studies with the highest scores, --study ID the images of one study"
+            )
+        others = _other_images(frames, groups)
+    shown = {case for group in groups for case in group.cases}
+    small = {case for cases in others.values() for case in cases[:N_OTHER_IMAGES]} - shown
+    pictures = _pictures(output, shown, small)
     text = filled_page(
         "gallery.html.j2",
         "gallery.css",
         record=data.record,
-        groups={
-            title: [_drawing(case, pictures[case.image_id, case.frame]) for case in cases]
-            for title, cases in groups.items()
-        },
+        threshold=data.threshold,
+        groups=[
+            (group, [_drawing(case, studies, pictures, others.get((group.title, case), [])) for case in group.cases])
+            for group in groups
+        ],
     )
     key = output_layout.gallery_file(run_id)
     output.private.replace(key, text.encode())
     return key
 
 
-def _pictures(output: Output, cases: list[Case]) -> dict[tuple[str, int], Picture]:
-    """Read each picture once, even if several groups show it."""
+def _groups(frames: LineageFrames, data: ReportData, studies: Studies, contents: GalleryContents) -> Iterable[Group]:
+    for name in contents.studies:
+        token = studies.token(name)
+        cases = frames.images_of([token]).get(token, [])
+        yield Group(
+            f"Study {studies.own_ids[token]}", cases, _of_images(token, cases, studies), with_other_images=False
+        )
+    n_highest = contents.n_highest
+    if n_highest is None and not studies.are_labelled:
+        n_highest = contents.n
+    if n_highest and (cases := frames.highest_of(studies.highest(n_highest))):
+        yield Group("Highest scores", cases, "Each study is shown by its frame with the highest probability of CHD.")
+    if contents.n:
+        for title, cases in frames.remarkable(data.tables["worst_cases"], contents.n).items():
+            yield Group(title, cases)
+
+
+def _of_images(token: str, cases: list[Case], studies: Studies) -> str:
+    """Return how many images of a study are shown, and why others are not."""
+    result = studies.results.get(token)
+    if cases:
+        text = f"{counted(len(cases), 'image')}; one with several frames is shown by that with the highest probability."
+    else:
+        text = f"No image of this study was scored. The evaluation says: {words(result['status'] if result else None)}."
+    if result and result["n_frames_failed"]:
+        text += f" Failed and therefore not shown: {count(result['n_frames_failed'])} ({result['error_code']})."
+    return text
+
+
+def _other_images(frames: LineageFrames, groups: Sequence[Group]) -> dict[tuple[str, Case], list[Case]]:
+    """Return the images of each case's study that its group does not show."""
+    wanted = {case.study_id for group in groups if group.with_other_images for case in group.cases}
+    images = frames.images_of(sorted(wanted))
+    return {
+        (group.title, case): [other for other in images[case.study_id] if other.image_id != case.image_id]
+        for group in groups
+        if group.with_other_images
+        for case in group.cases
+    }
+
+
+def _pictures(output: Output, shown: set[Case], small: set[Case]) -> dict[Case, Picture]:
+    """Read each picture once, even if several groups show it. Those of `small` are reduced to thumbnails."""
     by_shard: dict[str, dict[int, list[Case]]] = defaultdict(lambda: defaultdict(list))
-    for case in dict.fromkeys(cases):
+    for case in sorted(shown | small, key=lambda case: (case.run_id, case.shard, case.image_id, case.frame)):
         by_shard[case.run_id][case.shard].append(case)
-    pictures: dict[tuple[str, int], Picture] = {}
+    pictures: dict[Case, Picture] = {}
     for run_id, shards in by_shard.items():
         reader = RunPictures(output, run_id)
-        for shard, of_shard in shards.items():
-            pictures |= reader.read(shard, of_shard)
+        for shard, cases in shards.items():
+            found = reader.read(shard, cases)
+            for case in cases:
+                picture = found[case.image_id, case.frame]
+                pictures[case] = thumbnail(picture) if case in small else picture
     return pictures
 
 
-def _drawing(case: Case, picture: Picture) -> Drawing:
-    outlines = []
-    for name, mask in (("reference", picture.reference), ("predicted", picture.predicted)):
-        if mask is not None:
-            for part, area in (("heart", mask > 0), ("septum", mask == _SEPTUM)):
-                outlines.append((f"{name} {part}", outline_path(area, case.source_height, case.source_width)))
-    without_dice = "no reference mask" if picture.reference is None else "both masks are empty"
-    facts = [
-        ("study", case.study_id),
-        ("image", f"{case.image_id}, frame {case.frame}"),
-        ("file", picture.file_key),
-        ("probability of CHD", number(case.probability)),
-        ("Dice of septum and heart", number(case.dice) if case.dice is not None else without_dice),
-        *([("flags", ", ".join(map(words, case.flags)))] if case.flags else []),
-    ]
-    image = None if picture.png is None else "data:image/png;base64," + base64.b64encode(picture.png).decode()
-    masks = "predicted and reference" if picture.reference is not None else "predicted"
-    description = f"Image {case.image_id}, frame {case.frame}, with the outlines of the {masks} masks"
-    return Drawing(case.source_height, case.source_width, image, outlines, facts, picture.problem, description)
+def _drawing(case: Case, studies: Studies, pictures: dict[Case, Picture], others: Sequence[Case]) -> CaseDrawing:
+    shown = [(other, pictures[other]) for other in others[:N_OTHER_IMAGES]]
+    return case_drawing(case, pictures[case], studies, shown, n_left_out=len(others) - len(shown))

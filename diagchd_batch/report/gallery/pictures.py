@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,27 @@ class Picture:
     problem: str | None
     predicted: np.ndarray | None
     reference: np.ndarray | None
+
+
+THUMBNAIL_SIDE_PX = 240
+"""The longer side of a thumbnail, about twice the size at which the page shows it."""
+
+
+def thumbnail(picture: Picture) -> Picture:
+    """Return the picture with a smaller image, which keeps its proportions. Its masks stay as they are.
+
+    Args:
+        picture: The picture. One that could not be read, or is small enough, is returned as it is.
+    """
+    if picture.png is None:
+        return picture
+    with Image.open(io.BytesIO(picture.png)) as image:
+        if max(image.size) <= THUMBNAIL_SIDE_PX:
+            return picture
+        image.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX))
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+    return replace(picture, png=buffer.getvalue())
 
 
 class RunPictures:

@@ -15,11 +15,14 @@ from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.images.resize import resize_labels
-from diagchd_batch.report.gallery import write_gallery
-from diagchd_batch.report.gallery.cases import Case, choose_cases
+from diagchd_batch.report.gallery import GalleryContents, document, write_gallery
+from diagchd_batch.report.gallery.cases import Case, lineage_frames
 from diagchd_batch.report.gallery.outlines import outline_path
+from diagchd_batch.report.gallery.pictures import Picture
 from diagchd_batch.results import open_output
 from diagchd_batch.results.datasets import read_predictions
+from diagchd_batch.results.output import Output
+from diagchd_batch.studies.tables.evaluation_inputs import read_reference
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 from tests.support.reference_frames import overlap
 
@@ -59,7 +62,8 @@ def made(tmp_path: Path) -> MadeOutput:
 def _cases(
     made: MadeOutput, worst_cases: Sequence[dict[str, Any]] = (), lineage: Sequence[str] = (RUN_ID,), n: int = 2
 ) -> dict[str, list[Case]]:
-    return choose_cases(read_predictions(made.output), lineage, worst_cases, n)
+    with lineage_frames(read_predictions(made.output), lineage) as frames:
+        return frames.remarkable(worst_cases, n)
 
 
 def test_worst_best_and_flagged(made: MadeOutput) -> None:
@@ -103,4 +107,88 @@ def test_a_run_with_nothing_to_show_says_so(made: MadeOutput) -> None:
     made.write_run([MadeStudy("a", [[0.2]], label=0)])
     evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=100), made.tokens)
     with pytest.raises(UsageError, match="neither wrong calls"):
-        write_gallery(open_output(made.output.uri), RUN_ID, 3)
+        write_gallery(open_output(made.output.uri), RUN_ID, GalleryContents(n=3))
+
+
+class _NoPictures:
+    """Stands in for the reader of pictures, because a made run has no input."""
+
+    def __init__(self, output: Output, run_id: str) -> None:
+        """Take the arguments of `RunPictures`."""
+
+    def read(self, shard: int, cases: Sequence[Case]) -> dict[tuple[str, int], Picture]:
+        mask = np.zeros((2, 2), np.uint8)
+        return {
+            (case.image_id, case.frame): Picture(f"files/{case.probability}.png", None, "no input", mask, None)
+            for case in cases
+        }
+
+
+def _page(
+    made: MadeOutput, monkeypatch: pytest.MonkeyPatch, contents: GalleryContents, reference: str | None = None
+) -> str:
+    monkeypatch.setattr(document, "RunPictures", _NoPictures)
+    config = EvaluationConfig(resamples=100, reference=reference)
+    evaluate_run(made.output, made.private, RUN_ID, config, made.tokens)
+    table = read_reference(reference) if reference else None
+    key = write_gallery(open_output(made.output.uri), RUN_ID, contents, reference=table)
+    return made.private.read(key).decode()
+
+
+def _groups(page: str) -> list[tuple[str, list[str]]]:
+    """Return each group's title with the studies of its cases."""
+    parts = re.split(r"<h2>", page)[1:]
+    return [(part.partition("</h2>")[0], re.findall(r"<h3>(.*?)</h3>", part)) for part in parts]
+
+
+def _fact(page: str, name: str) -> list[str]:
+    return re.findall(rf"<dt>{name}</dt><dd>(.*?)</dd>", page.replace("&#39;", "'"))
+
+
+def test_without_labels_the_highest_scores_are_shown(made: MadeOutput, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.write_run([MadeStudy(f"own-{n}", [[0.1 * n]]) for n in range(5)])
+    page = _page(made, monkeypatch, GalleryContents(n=2))
+    assert _groups(page) == [("Highest scores", ["own-4", "own-3"])]
+    assert _fact(page, "study's score") == ["0.400, called negative", "0.300, called negative"]
+    assert not _fact(page, "reference") and not _fact(page, "diagnosis")
+
+
+def test_a_case_has_its_study_s_score_diagnosis_and_other_images(
+    made: MadeOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.write_run([MadeStudy("sick", [[0.9, 0.2], [0.6], [0.3]], label=1), MadeStudy("well", [[0.1]], label=0)])
+    rows = [{"study_id": "sick", "label": 1, "diagnosis": "<HLHS>"}, {"study_id": "well", "label": 0, "diagnosis": ""}]
+    page = _page(made, monkeypatch, GalleryContents(n_highest=1), made.table("reference", rows))
+    assert _groups(page) == [("Highest scores", ["sick"])]
+    assert (_fact(page, "reference"), _fact(page, "diagnosis")) == (["diseased"], ["&lt;HLHS&gt;"])
+    assert _fact(page, "probability of CHD") == ["0.900"]
+    others = page.partition('<ul class="others">')[2].partition("</ul>")[0]
+    assert sorted(re.findall(r"0\.\d{3}, ", others)) == ["0.300, ", "0.600, "]
+
+
+@pytest.mark.parametrize("named_by", ["own id", "token"])
+def test_all_images_of_one_study_are_shown(made: MadeOutput, monkeypatch: pytest.MonkeyPatch, named_by: str) -> None:
+    made.write_run([MadeStudy("a", [[0.2]] * 9 + [["decode_error"]]), MadeStudy("b", [[0.9]])])
+    name = "a" if named_by == "own id" else made.tokens.study("a")
+    page = _page(made, monkeypatch, GalleryContents(studies=(name,)))
+    assert _groups(page) == [("Study a", ["a"] * 9)]
+    assert "Failed and therefore not shown: 1 (decode_error)" in page
+
+
+def test_a_study_without_a_scored_image_says_why(made: MadeOutput, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.write_run([MadeStudy("a", [[0.2]]), MadeStudy("out", exclude_reason="no heart")])
+    page = _page(made, monkeypatch, GalleryContents(studies=("out",)))
+    assert "No image of this study was scored. The evaluation says: excluded." in page
+
+
+def test_a_study_that_no_plan_has_is_refused(made: MadeOutput, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.write_run([MadeStudy("a", [[0.2]])])
+    with pytest.raises(UsageError, match=r"--study 'b': no plan of this run"):
+        _page(made, monkeypatch, GalleryContents(studies=("b",)))
+
+
+def test_a_large_study_says_how_many_images_are_left_out(made: MadeOutput, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.write_run([MadeStudy("a", [[0.2]] * 9)])
+    page = _page(made, monkeypatch, GalleryContents(n_highest=1))
+    assert page.count("<li>") == document.N_OTHER_IMAGES
+    assert "2 more are not shown" in page
