@@ -398,6 +398,11 @@ class EvaluationConfig(Section):
         description="Thresholds at which studies are called CHD or normal. The headline shows the first that was not "
         "chosen on the evaluated cohort.",
     )
+    package_decisions: bool = Field(
+        True,
+        description="Whether the operating points and the calibration of the model's package are evaluated beside "
+        "operating_points and the scores as they are.",
+    )
     prevalence: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.01], description="Prevalences for which PPV and NPV are also computed."
     )

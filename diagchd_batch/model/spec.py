@@ -14,6 +14,7 @@ from typing import Literal
 from diagchd_batch.errors import ConfigError, RunFault, WeightsError
 from diagchd_batch.model import view_check
 from diagchd_batch.model.card import ModelCard, parse_card
+from diagchd_batch.model.packages.decision_files import PackageDecisions, read_decisions
 from diagchd_batch.model.packages.package import ModelPackage, checked_weights_path, file_digest
 from diagchd_batch.model.packages.registry import find_package
 from diagchd_batch.model.view_check import ViewCheck
@@ -61,6 +62,8 @@ class ModelSpec:
         gives_view_features: Whether predictions hold what a view check needs.
         view_check_digest: SHA-256 of the package's view check, which then gives each image a `view_score`; None if
             there is none.
+        decisions: The operating points and the calibration that were chosen for the package's weights. They change no
+            score, so they are not part of the fingerprint. None for other weights, and for a package without them.
     """
 
     name: str
@@ -78,6 +81,7 @@ class ModelSpec:
     members: tuple[int, ...] = (0,)
     gives_view_features: bool = False
     view_check_digest: str | None = None
+    decisions: PackageDecisions | None = None
 
     def with_view_check(self, digest: str | None) -> "ModelSpec":
         """Return the model with the view check of this digest, or without one."""
@@ -132,6 +136,7 @@ def resolve_model(name: str, weights: str, precision: str, members: int | Litera
         precision=precision,
         chd_threshold=card.chd_threshold,
         members=chosen,
+        decisions=read_decisions(package) if resolved == BUNDLED else None,
     ).with_view_check(_view_check_digest(package, resolved))
 
 

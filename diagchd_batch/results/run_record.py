@@ -10,6 +10,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.config.fingerprint import FingerprintFields
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.json_records import DamagedRecordError, JsonRecord
+from diagchd_batch.model.packages.decision_files import PackageDecisions
 from diagchd_batch.results.counts import RunCounts
 from diagchd_batch.storage import Store
 
@@ -39,6 +40,9 @@ class ModelRecord(_Section):
     chd_threshold: float
     batch_size: int
     card: dict[str, Any]
+    decisions: PackageDecisions | None = Field(
+        None, description="The operating points and the calibration of the model's package, with their digests."
+    )
 
 
 class PlanRecord(_Section):
@@ -129,6 +133,7 @@ _PUBLIC_CONFIG: dict[str, Any] = {
             "study_score",
             "exclude",
             "operating_points",
+            "package_decisions",
             "prevalence",
             "resamples",
             "seed",

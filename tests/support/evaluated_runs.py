@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
+from diagchd_batch.model.packages.decision_files import PackageDecisions
 from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, table_metadata
 from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
 from diagchd_batch.storage import Store, open_store
@@ -67,6 +68,7 @@ class MadeOutput:
         parent: str | None = None,
         simulated: bool = True,
         fields: Mapping[str, Any] | None = None,
+        decisions: PackageDecisions | None = None,
     ) -> str:
         ordered = sorted(studies, key=lambda study: self.tokens.study(study.study_id))
         rows = [
@@ -91,6 +93,8 @@ class MadeOutput:
         record = run_record(head, run_id, parent, simulated)
         if fields is not None:
             record = record.model_copy(update={"fingerprint_fields": dict(fields)})
+        if decisions is not None:
+            record = record.model_copy(update={"model": record.model.model_copy(update={"decisions": decisions})})
         write_run_record(self.output, self.private, record)
         return run_id
 

@@ -1,7 +1,7 @@
 """The entry of `evaluate`: from a run's score tables to its metrics tables. It opens neither images nor the model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from diagchd_batch.evaluation.match_user_tables import (
     match_reference,
 )
 from diagchd_batch.evaluation.operating_points import choose_headline
+from diagchd_batch.evaluation.package_decisions import apply_decisions
 from diagchd_batch.evaluation.readers.reads import Reads, reads_table
 from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate, all_covariates, diagnoses
@@ -82,7 +83,9 @@ def evaluate_run(
     """
     lineage = resolve_lineage(output, run_id)
     matching, names = Matching(), DisplayNames(pseudonymizer, disclose=config.disclose)
+    decisions = apply_decisions(lineage[-1].model.decisions, config)
     points, headline = choose_headline(config.operating_points)
+    points += decisions.points
     definition = ScoreDefinition.of(config.model_dump())
     with CohortDatabase() as database:
         database.load([run_tables(output, private, record.run_id) for record in lineage])
@@ -94,8 +97,17 @@ def evaluate_run(
         covariates, notes = all_covariates(database, config, names, matching)
         diagnosis, further_notes = diagnoses(database, names)
         analysis = _cohort(database, config, lineage[-1].model.name, reads, covariates, diagnosis)
+        if decisions.recalibration is not None:
+            analysis = replace(analysis, calibrated=decisions.recalibration.apply(analysis.score))
         results = analyse(analysis, database, points, headline, _primary_comparator(config, names))
-        notes = [*_filtered(private, run_id), *_left_out(analysis), *notes, *further_notes, *results.notes]
+        notes = [
+            *_filtered(private, run_id),
+            *_left_out(analysis),
+            *decisions.notes,
+            *notes,
+            *further_notes,
+            *results.notes,
+        ]
         flow = [*flow_rows(database), *results.flow, *table_rows(matching.n_unmatched, notes)]
         writer = _Writer(output, private, lineage[-1])
         for name, rows in {**results.tables, "flow": flow}.items():

@@ -1,7 +1,7 @@
 """Decides which figures are computed for which raters, and on which studies."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,7 +16,11 @@ from diagchd_batch.evaluation.performance.accuracy import (
     other_prevalence_rows,
     prevalence_rows,
 )
-from diagchd_batch.evaluation.performance.calibration import calibration_estimate_rows, calibration_rows
+from diagchd_batch.evaluation.performance.calibration import (
+    calibrated_estimate_rows,
+    calibration_estimate_rows,
+    calibration_rows,
+)
 from diagchd_batch.evaluation.performance.cross_tabulation import cross_rows
 from diagchd_batch.evaluation.performance.curves import curve_rows
 from diagchd_batch.evaluation.performance.image_level import image_rows
@@ -57,6 +61,7 @@ class Analysis:
         reads: The reads of all readers, or None if there are no readers.
         covariates: The covariates.
         diagnosis: The diagnoses, or None if there are none.
+        calibrated: float64, the score with the package's calibration; None without one. Calls and ranks use `score`.
     """
 
     config: EvaluationConfig
@@ -68,6 +73,7 @@ class Analysis:
     reads: Reads | None
     covariates: tuple[Covariate, ...]
     diagnosis: Covariate | None
+    calibrated: np.ndarray | None = None
 
     @property
     def excluded(self) -> np.ndarray:
@@ -168,6 +174,10 @@ def _add_model(
     results.add("estimates", calibration_estimate_rows(rows, units, model))
     results.add("curves", curve_rows(units, model))
     results.add("calibration", calibration_rows(units, model))
+    if analysis.calibrated is not None:
+        calibrated = replace(model, score=analysis.calibrated)
+        results.add("estimates", calibrated_estimate_rows(rows, units, calibrated))
+        results.add("calibration", calibration_rows(units, calibrated, calibrated=True))
     results.flow += rater_flow_rows(units, [model])
 
 

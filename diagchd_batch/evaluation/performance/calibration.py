@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from diagchd_batch.evaluation.performance.accuracy import score_rater
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
 from diagchd_batch.statistics.calibration import (
@@ -12,20 +13,25 @@ from diagchd_batch.statistics.calibration import (
     calibration_slope,
     expected_calibration_error,
 )
+from diagchd_batch.statistics.classification import estimate_score
 from diagchd_batch.statistics.classification.clustered import clustered_proportion
 from diagchd_batch.statistics.classification.proportions import proportion
+
+CALIBRATED = "_calibrated"
+"""Suffix of endpoints about probabilities to which the package's calibration was applied."""
 
 CALIBRATION_BINS = 10
 """Number of bins, all of equal width."""
 
 
-def calibration_estimate_rows(rows: RowBuilder, units: Units, model: Rater) -> Iterator[Row]:
+def calibration_estimate_rows(rows: RowBuilder, units: Units, model: Rater, suffix: str = "") -> Iterator[Row]:
     """Estimate intercept and slope of the logistic recalibration, and the expected calibration error.
 
     Args:
         rows: Columns that all rows share.
         units: The units with their reference labels.
         model: The model with its probabilities.
+        suffix: What the names of the endpoints end with.
 
     Yields:
         Three rows of `estimates`.
@@ -33,19 +39,40 @@ def calibration_estimate_rows(rows: RowBuilder, units: Units, model: Rater) -> I
     part = complete_cases(units, model)
     here = rows.for_raters(units, model).with_counts(units, part).with_columns(analysis_set="determinate")
     truth, score, subject = units.truth[part.rows], model.scores[part.rows], units.subject[part.rows]
-    yield here.estimate("calibration_intercept", calibration_intercept(truth, score, subject))
-    yield here.estimate("calibration_slope", calibration_slope(truth, score, subject))
+    yield here.estimate(f"calibration_intercept{suffix}", calibration_intercept(truth, score, subject))
+    yield here.estimate(f"calibration_slope{suffix}", calibration_slope(truth, score, subject))
     bins = f"{CALIBRATION_BINS} bins"
     error = expected_calibration_error(truth, score, CALIBRATION_BINS)
-    yield here.estimate("expected_calibration_error", error, covariate="bins", level=bins)
+    yield here.estimate(f"expected_calibration_error{suffix}", error, covariate="bins", level=bins)
 
 
-def calibration_rows(units: Units, model: Rater) -> Iterator[Row]:
+def calibrated_estimate_rows(rows: RowBuilder, units: Units, model: Rater) -> Iterator[Row]:
+    """Estimate the Brier score and the calibration of probabilities to which the package's calibration was applied.
+
+    The figures of the uncalibrated probabilities have the same names without the suffix `CALIBRATED`.
+
+    Args:
+        rows: Columns that all rows share.
+        units: The units with their reference labels.
+        model: The model with its calibrated probabilities.
+
+    Yields:
+        Four rows of `estimates`.
+    """
+    part = complete_cases(units, score_rater(model))
+    here = rows.for_raters(units, model).with_counts(units, part).with_columns(analysis_set="determinate")
+    known = units.truth[part.rows], model.scores[part.rows], units.subject[part.rows]
+    yield here.estimate(f"brier{CALIBRATED}", estimate_score("brier", *known, **rows.settings.bootstrap))
+    yield from calibration_estimate_rows(rows, units, model, CALIBRATED)
+
+
+def calibration_rows(units: Units, model: Rater, *, calibrated: bool = False) -> Iterator[Row]:
     """Compute the share of diseased units in each bin of the probability, with its interval.
 
     Args:
         units: The units with their reference labels.
         model: The model with its probabilities.
+        calibrated: Whether the package's calibration was applied to them.
 
     Yields:
         One row of `calibration` for each bin.
@@ -64,6 +91,7 @@ def calibration_rows(units: Units, model: Rater) -> Iterator[Row]:
         yield {
             "unit": units.name,
             "subject": model.name,
+            "calibrated": calibrated,
             "bins": CALIBRATION_BINS,
             "bin": place,
             "score_low": part.low,

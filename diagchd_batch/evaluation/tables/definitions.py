@@ -35,6 +35,10 @@ DEFINITIONS = {
     "calibration_slope": "slope of the logistic regression of the label on logit(score); ideal 1",
     "expected_calibration_error": "mean over bins of |mean score − share of diseased|, weighted by units; the bins are "
     "in the table calibration",
+    **{
+        f"{name}_calibrated": f"as {name}, after the calibration of the model's package was applied to the scores"
+        for name in ("brier", "calibration_intercept", "calibration_slope", "expected_calibration_error")
+    },
     # agreement
     "positive_agreement": "of the units that the comparator calls positive, the share called positive",
     "negative_agreement": "of the units that the comparator calls negative, the share called negative",

@@ -305,6 +305,12 @@ CALIBRATION: Columns = (
     text("ci_method", "method of the interval", "there is no interval"),
     NULL_REASON,
     *SCORE_DEFINITION_SINCE_3,
+    flag(
+        "calibrated",
+        "whether the calibration of the model's package was applied to the scores",
+        "tables of schema versions before 3",
+        since=3,
+    ),
 )
 
 WORST_CASES: Columns = (

@@ -113,7 +113,8 @@ class RaterScoreCuts:
 def merged_calibration(rows: Sequence[Row], raters: RaterScoreCuts) -> list[dict[str, Any]]:
     """Merge neighbouring bins until each holds no or many diseased and no or many healthy units.
 
-    The interval of merged bins is lost if subjects have several units, because it would need the single units.
+    The interval of merged bins is lost if subjects have several units, because it would need the single units. Bins of
+    calibrated scores are left out, because they are the same units cut at other places.
 
     Args:
         rows: Rows of `calibration`.
@@ -123,7 +124,7 @@ def merged_calibration(rows: Sequence[Row], raters: RaterScoreCuts) -> list[dict
         Rows of `calibration` that may be published.
     """
     tables: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row["bin"]):
+    for row in sorted((row for row in rows if not row.get("calibrated")), key=lambda row: row["bin"]):
         tables[row["unit"], row["subject"], row["bins"]].append(row)
     merged = []
     for (unit, subject, _), bins in tables.items():

@@ -57,6 +57,8 @@ _OF_SCORES = (
     "calibration_slope",
     "expected_calibration_error",
     "roc_auc_interaction",
+    *(f"{name}_calibrated" for name in ("brier", "calibration_intercept", "calibration_slope")),
+    "expected_calibration_error_calibrated",
 )
 _OF_TOTALS = ("prevalence",)
 _SINGLE_UNITS = ("minimum", "maximum")

@@ -3,13 +3,16 @@
 Both belong to the evaluation. They change no score, so they are not part of a run's fingerprint.
 """
 
-from typing import Annotated, Literal, TypeVar
+import hashlib
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.model.packages.package import ModelPackage
-from diagchd_batch.statistics.recalibration import Recalibration
+
+if TYPE_CHECKING:
+    from diagchd_batch.statistics.recalibration import Recalibration
 
 OPERATING_POINTS = "operating_points.json"
 CALIBRATION = "calibration.json"
@@ -79,12 +82,42 @@ class CalibrationFile(_Section):
             raise ValueError("scores and values of isotonic calibration must not decrease")
         return self
 
-    def recalibration(self) -> Recalibration:
+    def recalibration(self) -> "Recalibration":
         """Return the map that the file describes."""
+        from diagchd_batch.statistics.recalibration import Recalibration  # loads scikit-learn
+
         return Recalibration(self.method, self.slope, self.intercept, tuple(self.scores), tuple(self.values))
 
 
+class PackageDecisions(_Section):
+    """Both files of a package, as a run's record holds them. Digests are SHA-256 of the files' bytes."""
+
+    operating_points: OperatingPointsFile | None = None
+    operating_points_sha256: str | None = None
+    calibration: CalibrationFile | None = None
+    calibration_sha256: str | None = None
+
+
 _File = TypeVar("_File", OperatingPointsFile, CalibrationFile)
+
+
+def read_decisions(package: ModelPackage) -> PackageDecisions | None:
+    """Return a package's operating points and calibration, or None if it has neither.
+
+    Raises:
+        ConfigError: A file is damaged.
+        StorageFault: The storage of the package cannot be reached.
+    """
+    points, points_sha256 = _read(package, OPERATING_POINTS, OperatingPointsFile)
+    calibration, calibration_sha256 = _read(package, CALIBRATION, CalibrationFile)
+    if points is None and calibration is None:
+        return None
+    return PackageDecisions(
+        operating_points=points,
+        operating_points_sha256=points_sha256,
+        calibration=calibration,
+        calibration_sha256=calibration_sha256,
+    )
 
 
 def read_operating_points(package: ModelPackage) -> OperatingPointsFile | None:
@@ -94,7 +127,7 @@ def read_operating_points(package: ModelPackage) -> OperatingPointsFile | None:
         ConfigError: The file is damaged.
         StorageFault: The storage of the package cannot be reached.
     """
-    return _read(package, OPERATING_POINTS, OperatingPointsFile)
+    return _read(package, OPERATING_POINTS, OperatingPointsFile)[0]
 
 
 def read_calibration(package: ModelPackage) -> CalibrationFile | None:
@@ -104,15 +137,16 @@ def read_calibration(package: ModelPackage) -> CalibrationFile | None:
         ConfigError: The file is damaged.
         StorageFault: The storage of the package cannot be reached.
     """
-    return _read(package, CALIBRATION, CalibrationFile)
+    return _read(package, CALIBRATION, CalibrationFile)[0]
 
 
-def _read(package: ModelPackage, name: str, kind: type[_File]) -> _File | None:
+def _read(package: ModelPackage, name: str, kind: type[_File]) -> tuple[_File | None, str | None]:
+    """Return the file's contents and the SHA-256 of its bytes; two times None if the package does not have it."""
     data = package.read_optional(name)
     if data is None:
-        return None
+        return None, None
     try:
-        return kind.model_validate_json(data)
+        return kind.model_validate_json(data), hashlib.sha256(data).hexdigest()
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])

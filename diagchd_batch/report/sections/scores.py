@@ -124,17 +124,60 @@ def _points(data: ReportData) -> list[Point]:
 
 def calibration(data: ReportData) -> Section:
     """Return the section on calibration."""
-    bins = [row for row in data.tables["calibration"] if row["unit"] == "study" and row["n"]]
+    every = [row for row in data.tables["calibration"] if row["unit"] == "study" and row["n"]]
+    bins = [row for row in every if not row.get("calibrated")]
     if not bins:
         return Section("calibration", "Calibration", left_out=[NO_REFERENCE])
+    after = [row for row in every if row.get("calibrated")]
+    measures = (
+        ("brier", "Brier score"),
+        ("calibration_intercept", "intercept"),
+        ("calibration_slope", "slope"),
+        ("expected_calibration_error", "calibration error"),
+    )
+    rows = data.estimates(unit="study", analysis_set="determinate", subject_kind="model", covariate=(None, "bins"))
+    tables = [
+        measure_table(
+            "Measures of the scores (ideal: intercept 0, slope 1)",
+            rows,
+            [("", data.subject)],
+            (*measures, ("average_precision", "average precision")),
+        )
+    ]
+    figures = [_calibration_figure("Observed against predicted", "score", bins)]
+    tables.append(_calibration_table("Calibration by bin", bins))
+    introduction = []
+    if after:
+        introduction.append(
+            f"The model's package has a calibration{_calibration_method(data)}. It maps a study's score to a "
+            "probability, and does not change the order of two studies, the calls or the AUC. It was chosen on scores "
+            "of single folds' models, so it is approximate for an ensemble of them."
+        )
+        figures.append(_calibration_figure("With the package's calibration", "calibrated probability", after))
+        with_it = [(f"{endpoint}_calibrated", heading) for endpoint, heading in measures]
+        tables.insert(1, measure_table("With the package's calibration", rows, [("", data.subject)], with_it))
+        tables.append(_calibration_table("Calibration by bin, with the package's calibration", after))
+    return Section("calibration", "Calibration", introduction, figures=figures, tables=tables)
+
+
+def _calibration_method(data: ReportData) -> str:
+    decisions = data.record.model.decisions
+    return f" ({decisions.calibration.method})" if decisions and decisions.calibration else ""
+
+
+def _calibration_figure(title: str, of_what: str, bins: list[Row]) -> Figure:
     n = sum(row["n"] for row in bins)
     caption = (
-        f"Share of diseased studies against the mean score, in {bins[0]['bins']} bins of equal width (empty ones left "
-        f"out), with 95 % intervals; n = {counted(n, 'study')}. The dashed line is perfect calibration. The "
+        f"Share of diseased studies against the mean {of_what}, in {bins[0]['bins']} bins of equal width (empty ones "
+        f"left out), with 95 % intervals; n = {counted(n, 'study')}. The dashed line is perfect calibration. The "
         "bars below show how many studies each bin has."
     )
-    table = Table(
-        "Calibration by bin",
+    return Figure(title, caption, calibration_plot(bins, caption))
+
+
+def _calibration_table(caption: str, bins: list[Row]) -> Table:
+    return Table(
+        caption,
         ("score", "n", "diseased", "mean score", "share diseased", "95 % interval"),
         [
             (
@@ -148,23 +191,6 @@ def calibration(data: ReportData) -> Section:
             for row in bins
         ],
         folded=True,
-    )
-    measures = (
-        ("brier", "Brier score"),
-        ("calibration_intercept", "intercept"),
-        ("calibration_slope", "slope"),
-        ("expected_calibration_error", "calibration error"),
-        ("average_precision", "average precision"),
-    )
-    rows = data.estimates(unit="study", analysis_set="determinate", subject_kind="model", covariate=(None, "bins"))
-    return Section(
-        "calibration",
-        "Calibration",
-        figures=[Figure("Observed against predicted", caption, calibration_plot(bins, caption))],
-        tables=[
-            measure_table("Measures of the scores (ideal: intercept 0, slope 1)", rows, [("", data.subject)], measures),
-            table,
-        ],
     )
 
 

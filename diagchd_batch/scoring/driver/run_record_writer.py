@@ -170,6 +170,7 @@ class RunRecordWriter:
                 chd_threshold=spec.chd_threshold,
                 batch_size=identity.batch_size,
                 card=spec.card.model_dump(mode="json"),
+                decisions=spec.decisions,
             ),
             plan=PlanRecord(
                 frames=plan.frames,

@@ -10,7 +10,7 @@ import pandas as pd
 from diagchd_batch.config.job_file import EvaluationConfig, OperatingPoint
 from diagchd_batch.evaluation.operating_points import model_rater, point_columns
 from diagchd_batch.evaluation.performance.accuracy import auc_and_brier_rows, call_rows, prevalence_rows
-from diagchd_batch.evaluation.performance.calibration import calibration_rows
+from diagchd_batch.evaluation.performance.calibration import calibrated_estimate_rows, calibration_rows
 from diagchd_batch.evaluation.performance.cross_tabulation import cross_rows
 from diagchd_batch.evaluation.performance.curves import curve_rows
 from diagchd_batch.evaluation.study_score import ScoreDefinition
@@ -24,6 +24,7 @@ from diagchd_batch.evaluation.tables.multiplicity import adjust_within_families,
 from diagchd_batch.evaluation.tables.rows import RowBuilder, Settings
 from diagchd_batch.evaluation.tables.writing import metrics_table
 from diagchd_batch.evaluation.units_and_raters import Rater, Units
+from diagchd_batch.statistics.recalibration import Recalibration
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from tests.support.evaluated_runs import KEY
 
@@ -107,6 +108,8 @@ def metrics_of(
         of_point = rows.with_columns(**point_columns(point))
         estimates += call_rows(of_point, units, at_point, headline=point is points[0], rates=SUBGROUP_RATES)
     estimates += [*prevalence_rows(rows, units, model), *auc_and_brier_rows(rows, units, model)]
+    calibrated = replace(model, score=Recalibration("platt", slope=0.5, intercept=0.1).apply(cohort.score))
+    estimates += calibrated_estimate_rows(rows, units, calibrated)
     for reader in readers:
         estimates += call_rows(rows, units, reader, headline=True, rates=SUBGROUP_RATES)
     comparisons: list[dict[str, Any]] = []
@@ -123,7 +126,10 @@ def metrics_of(
         "cohort_characteristics": list(characteristic_rows(units, covariates)),
         "cross_tabulation": list(cross_rows(units, model, None, points[0].name)),
         "curves": list(curve_rows(units, model)),
-        "calibration": list(calibration_rows(units, model)),
+        "calibration": [
+            *calibration_rows(units, model),
+            *calibration_rows(units, calibrated, calibrated=True),
+        ],
     }
     return {name: metrics_table(name, table).to_pylist() for name, table in made.items()}
 

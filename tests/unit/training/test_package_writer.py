@@ -1,8 +1,10 @@
 """A written package: it resolves and scores, holds what was decided out of fold, and nothing that must not leave."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from diagchd_batch.model.packages.registry import find_package, load_card
 from diagchd_batch.model.runtimes.interface import Prediction
 from diagchd_batch.model.spec import ModelSpec, resolve_model
 from diagchd_batch.scoring.driver.prepare_job import model_of
+from diagchd_batch.scoring.driver.run_identity.identity import fingerprint_fields
 from diagchd_batch.storage import open_store
 from diagchd_batch.training import out_of_fold
 from diagchd_batch.training.cohort import TrainingCohort
@@ -104,6 +107,13 @@ def test_a_package_resolves_with_all_its_members_and_decisions(tmp_path: Path) -
     points, calibration = read_operating_points(package), read_calibration(package)
     assert points and [point.name for point in points.points] == ["sensitivity 0.95", "Youden"]
     assert calibration and calibration.method != "none"
+    assert spec.decisions and (spec.decisions.operating_points, spec.decisions.calibration) == (points, calibration)
+    digest = hashlib.sha256((tmp_path / "package" / "calibration.json").read_bytes()).hexdigest()
+    assert spec.decisions.calibration_sha256 == digest
+    config = _job(tmp_path / "package")
+    without = replace(spec, decisions=None)
+    fields = [fingerprint_fields(one, config.input, config.limits) for one in (spec, without)]
+    assert fields[0] == fields[1]
     before, *after = calibration.measured
     assert before.method == "none"
     chosen = next(one for one in after if one.method == calibration.method)

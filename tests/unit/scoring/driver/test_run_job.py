@@ -1,6 +1,7 @@
 """A whole run from its configuration to its end, with workers in this process in place of Ray."""
 
 import errno
+import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from diagchd_batch.storage.local import LocalStore
 from diagchd_batch.storage.timeouts import SHORT_TIMEOUT_S
 from diagchd_batch.studies.plan.planned_images import ShardReference
 from diagchd_batch.studies.plan.stored_plan import open_plan
+from tests.unit.model.packages.made_package import make_package
 from tests.unit.scoring.made_inputs import png
 
 
@@ -112,6 +114,28 @@ def test_what_a_run_leaves_passes_verification(config: JobConfig, monkeypatch: p
     output = open_output(config.output.uri)
     report = verify_run(output.storage, output.private, open_plan(output.private, outcome.run_id), outcome.run_id)
     assert (report.problems, report.n_shards_checked, report.counts.n_ok) == ([], 3, 6)
+
+
+def test_the_record_of_a_run_holds_the_decisions_of_its_package_and_the_scores_do_not_depend_on_them(
+    config: JobConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ray_run, "run_shards", score_here)
+    package = make_package(tmp_path / "package")
+    model = config.model.model_copy(update={"name": str(package), "weights": "bundled"})
+    runs = []
+    for place in ("without", "with"):
+        job = config.model_copy(
+            update={"model": model, "output": config.output.model_copy(update={"uri": str(tmp_path / place)})}
+        )
+        runs.append((submit(job), open_output(str(tmp_path / place)).runs()[0]))
+        file = {"method": "platt", "slope": 0.5, "study_score": "mean", "note": "", "measured": []}
+        (package / "calibration.json").write_text(json.dumps(file))
+    (_, without), (_, record) = runs
+    assert without.model.decisions is None
+    assert record.model.decisions and record.model.decisions.calibration
+    assert record.model.decisions.calibration.slope == 0.5
+    assert record.model.decisions.calibration_sha256
+    assert record.fingerprint == without.fingerprint
 
 
 def test_a_driver_that_is_stopped_after_another_finished_leaves_the_record_finished(
