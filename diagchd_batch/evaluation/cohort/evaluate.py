@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import EvaluationConfig
+from diagchd_batch.evaluation.applied_decisions import apply_decisions
 from diagchd_batch.evaluation.cohort.figures_by_rater import Analysis, analyse
 from diagchd_batch.evaluation.cohort.flow import create_results, flow_rows, study_results, table_rows
 from diagchd_batch.evaluation.database import CohortDatabase, RunTables
@@ -18,7 +19,6 @@ from diagchd_batch.evaluation.match_user_tables import (
     match_reference,
 )
 from diagchd_batch.evaluation.operating_points import choose_headline
-from diagchd_batch.evaluation.package_decisions import apply_decisions
 from diagchd_batch.evaluation.readers.reads import Reads, reads_table
 from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate, all_covariates, diagnoses

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from diagchd_batch.config.job_file import EvaluationConfig, OperatingPoint
+from diagchd_batch.evaluation.applied_decisions import APPROXIMATE
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate_run
-from diagchd_batch.evaluation.package_decisions import APPROXIMATE
 from diagchd_batch.model.packages.decision_files import PackageDecisions
 from diagchd_batch.report import write_report
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
