@@ -22,11 +22,17 @@ from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.process.native_stderr import native_stderr_silenced
 from diagchd_batch.process.owner_only_directory import private_directory
 from diagchd_batch.process.trusted_tmpdir import SYSTEM_DIRECTORIES, problem_of, temporary_base
+from diagchd_batch.wording import shortened
 
 OBJECT_STORE_BYTES = 256 << 20
 """Ample: only summaries of a few hundred bytes pass through the object store."""
 
 _TOKEN = secrets.token_hex(32)  # one for each process, because Ray's library keeps the first it sees
+
+_START_TIMEOUT_S = 90
+"""Ray allows its first process 20 s, too few on a busy machine. A process that ended is noticed at once."""
+
+_MAX_CAUSE_CHARACTERS = 200
 
 _VITAL_PROCESSES = {"gcs_server", "raylet"}
 
@@ -155,6 +161,7 @@ def _environment(workers_directory: Path) -> Iterator[None]:
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # and its messages on dead workers, with addresses; ours replace them
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_ENABLE_AUTO_CONNECT": "0",  # otherwise a late call starts another Ray without these settings
+        "RAY_gcs_server_port_wait_time_s": str(_START_TIMEOUT_S),
         "RAY_memory_monitor_refresh_ms": "0",  # otherwise workers are killed when other programs fill the memory
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers use this interpreter as it is
         "TMPDIR": str(workers_directory),  # workers that are killed leave their files here, where we remove them
@@ -196,12 +203,18 @@ def _start(node: NodeResources, ray_directory: Path, base: Path) -> None:
         raise RunInterrupted(signal.SIGTERM) from None
     except Exception as error:
         raise RunFault(
-            f"Ray could not be started on this machine ({type(error).__name__}); check that it has memory, and "
-            f"room below {base}, then give the same command again"
+            f"Ray could not be started on this machine ({type(error).__name__}: {_last_line(error)}); check that it "
+            f"has memory, and room below {base}, then give the same command again"
         ) from error
     finally:
         if on_main_thread:
             signal.signal(signal.SIGTERM, sigterm)  # Ray replaces the caller's handler
+
+
+def _last_line(error: Exception) -> str:
+    """Return the last line of Ray's message, which holds the cause below a traceback."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shortened(lines[-1], _MAX_CAUSE_CHARACTERS) if lines else "no message"
 
 
 def _stop() -> None:

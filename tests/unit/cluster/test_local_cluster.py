@@ -1,4 +1,4 @@
-"""The paths of the sockets in Ray's directory are short enough, whatever the length of TMPDIR."""
+"""The paths of the sockets in Ray's directory are short enough, and a start that fails names Ray's cause."""
 
 import os
 import stat
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch.cluster import local_cluster
+from diagchd_batch.cluster.resources import NodeResources
 from diagchd_batch.errors import RunFault
 from tests.support.servers_and_hosts.ordinary_user import reachable_directory
 
@@ -64,3 +65,18 @@ def test_without_a_place_for_the_link_the_run_is_refused_with_the_length_that_fi
     assert len(os.fsencode(ray_directory(directory, longest))) <= MAX_SOCKET_BYTES - len(
         "/session_2026-11-27_15-53-03_123456_4194304/sockets/plasma_store"
     )
+
+
+@pytest.mark.parametrize(
+    "message, cause",
+    [("it failed. Details:\n  Traceback\nRpcError: no route\n", "RpcError: no route"), ("", "no message")],
+)
+def test_a_start_that_fails_names_the_cause_below_ray_s_traceback(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, message: str, cause: str
+) -> None:
+    def fail(**settings: object) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("ray.init", fail)
+    with pytest.raises(RunFault, match=rf"RuntimeError: {cause}\); check that it has memory"):
+        local_cluster._start(NodeResources(cpus=1, gpus=0, memory_bytes=1 << 30), directory, directory)
