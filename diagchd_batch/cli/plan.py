@@ -8,6 +8,7 @@ import typer
 
 from diagchd_batch.cli.console import duration, moment, print_json, print_pairs, say, size
 from diagchd_batch.cli.dicom_object_counts import object_pairs, subject_pairs
+from diagchd_batch.cli.forecast_of_training import planned_training, planned_training_json, planned_training_pairs
 from diagchd_batch.cli.options import (
     ConfigArgument,
     InputMovedOption,
@@ -54,6 +55,7 @@ def plan(
 ) -> None:
     """Show what a submit would do: studies, images, bytes, shards, what is done already, the time expected.
 
+    Of a job file with a block `training` it shows what `train` would do: studies, folds, steps, the cache of images.
     Checks the manifest and the evaluation's files, and writes nothing to the output.
 
     Example: diagchd-batch plan job.yaml
@@ -64,6 +66,14 @@ def plan(
 
     request = run_request(run_id, new_run, select, only, retry, input_moved)
     job = load_job(config, overrides, os.environ)
+    if job.training is not None:
+        training = planned_training(job, request, measure=measure)
+        if as_json:
+            print_json(planned_training_json(training) | ({"left_out": training.left_out} if left_out else {}))
+        else:
+            names = left_out_pairs(training.left_out) if left_out else []
+            print_pairs([*planned_training_pairs(job, training), *not_listed_pairs(training.head), *names])
+        return
     say_caution(job)
     with run_progress() as progress:
         preview = preview_job(job, os.environ, request=request, on_listed=progress.listed)

@@ -25,7 +25,8 @@ from diagchd_batch.wording import counted
 
 UNLABELLED = -1
 _TEST_SET = "training.test.studies"
-_PLAN_COLUMNS = ["subject_id", "study_id", "image_id", "frames", "mask_uri"]
+PLAN_COLUMNS = ["subject_id", "study_id", "image_id", "frames", "mask_uri"]
+"""The columns of `PLAN_IMAGES` that a cohort is made of."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def load_cohort(config: JobConfig, plan: Plan, frames: Mapping[str, Sequence[int
         InputError: Labels contradict each other, a column or a study of the job's tables does not exist, or a subject
             is in the test set and outside it.
     """
-    images = pa.Table.from_batches(plan.images(_PLAN_COLUMNS)).to_pandas()
+    images = pa.Table.from_batches(plan.images(PLAN_COLUMNS)).to_pandas()
     return cohort_of(config, plan.studies().read_all(), images, frames)
 
 

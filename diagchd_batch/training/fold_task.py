@@ -117,7 +117,7 @@ def train_fold(
     result = FoldResult.read(store, key)
     if result is not None and result.settings_digest == digest:
         return result
-    model = _initial_network(config, card, _seed(config, fold))
+    model = initial_network(config, card, _seed(config, fold))
     subjects = np.unique(cohort.subject_ids, return_inverse=True)[1]
     data = FoldData(
         pictures=cache,
@@ -213,7 +213,17 @@ def _augmentation(config: TrainingConfig) -> Augment | None:
     return lambda image, mask, generator: augmented(image, mask, config.augmentation, generator)
 
 
-def _initial_network(config: TrainingConfig, card: ModelCard, seed: int) -> keras.Model:
+def initial_network(config: TrainingConfig, card: ModelCard, seed: int) -> keras.Model:
+    """Return the network of a card with the initial weights that a job asks for.
+
+    Args:
+        config: How to train.
+        card: The card of the network.
+        seed: Seed of random weights.
+
+    Raises:
+        WeightsError: The initial weights do not fit the network.
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
     try:

@@ -131,13 +131,23 @@ def threads_per_fold(
     key = output_layout.private_run(run_id) + "training/threads.json"
     recorded = TrainingThreads.read(private, key)
     if recorded is None:
-        threads = config.threads_per_fold
-        if threads == "auto":
-            threads = min(_share(node, nodes, n_folds) for node in _usable(nodes))
-        TrainingThreads(threads=threads).create(private, key)
+        TrainingThreads(threads=suitable_threads(config, n_folds, nodes)).create(private, key)
         recorded = TrainingThreads.read(private, key)
         assert recorded is not None
     return recorded.threads
+
+
+def suitable_threads(config: TrainingConfig, n_folds: int, nodes: Sequence[NodeResources]) -> int:
+    """Return the threads of each fold on some nodes, for a run that has not recorded them.
+
+    Args:
+        config: How to train.
+        n_folds: The number of folds.
+        nodes: The nodes.
+    """
+    if config.threads_per_fold != "auto":
+        return config.threads_per_fold
+    return min(_share(node, nodes, n_folds) for node in _usable(nodes))
 
 
 def run_training(

@@ -49,6 +49,21 @@ class PlanDraft:
         """
         return pq.read_metadata(self.directory / output_layout.PLAN_STUDIES_NAME).num_rows > 0
 
+    def studies(self) -> pa.Table:
+        """Return the studies, with the schema `PLAN_STUDIES`. They are identified data."""
+        return pq.read_table(self.directory / output_layout.PLAN_STUDIES_NAME)
+
+    def images(self, columns: Sequence[str]) -> pa.Table:
+        """Return the planned images, which are identified data.
+
+        Args:
+            columns: Names of columns of `PLAN_IMAGES`.
+        """
+        parts = [
+            pq.read_table(part_file(self.directory, part), columns=list(columns)) for part in range(self.head.n_parts)
+        ]
+        return pa.concat_tables(parts)
+
     def freeze(self, private: Store, run_id: str) -> Plan:
         """Write the plan to the private tree and return it.
 
@@ -148,7 +163,7 @@ def preview_plan(
         max_missing_fraction=max_missing_fraction,
         max_memory_bytes=max_memory_bytes,
     ) as draft:
-        return PlanPreview(draft.head, pq.read_table(draft.directory / output_layout.PLAN_STUDIES_NAME))
+        return PlanPreview(draft.head, draft.studies())
 
 
 def count_new_images(

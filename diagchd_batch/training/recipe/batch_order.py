@@ -2,8 +2,34 @@
 
 import numpy as np
 
+from diagchd_batch.config.training_block import StageConfig
+
 _ORDER, _AUGMENTATION = 0, 1
 """What a random stream is for. Streams of different purposes never share numbers."""
+
+
+def useful_rows(stage: StageConfig, rows: np.ndarray, labels: np.ndarray, has_mask: np.ndarray) -> np.ndarray:
+    """Return those rows that have a mask or a label for a loss of a stage.
+
+    Args:
+        stage: The settings of the stage.
+        rows: int64, rows of the cohort.
+        labels: int8 ``[n]`` of the whole cohort: 0, 1, or -1 for none.
+        has_mask: bool ``[n]`` of the whole cohort.
+    """
+    takes_masks = stage.segmentation_weight > 0 and stage.trains != "classifier"
+    useful = (has_mask[rows] & takes_masks) | ((labels[rows] >= 0) & (stage.classification_weight > 0))
+    return rows[useful]
+
+
+def steps_per_epoch(n_rows: int, batch_size: int) -> int:
+    """Return the number of batches that `epoch_batches` makes of some rows; 0 if there are none.
+
+    Args:
+        n_rows: How many rows there are.
+        batch_size: Images in a batch.
+    """
+    return n_rows // min(batch_size, n_rows) if n_rows else 0
 
 
 def epoch_batches(
@@ -34,7 +60,7 @@ def epoch_batches(
     generator = np.random.default_rng((seed, _ORDER, stage, epoch))
     order = generator.permutation(rows) if subjects is None else _by_subject(rows, subjects, generator)
     size = min(batch_size, len(rows))
-    n_batches = len(rows) // size
+    n_batches = steps_per_epoch(len(rows), batch_size)
     return order[: n_batches * size].reshape(n_batches, size)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from diagchd_batch.config.training_block import StageConfig
 from diagchd_batch.errors import RunFault
-from diagchd_batch.training.recipe.batch_order import epoch_batches, picture_generator
+from diagchd_batch.training.recipe.batch_order import epoch_batches, picture_generator, useful_rows
 from diagchd_batch.training.recipe.compiled_steps import Batch, CompiledStage
 from diagchd_batch.training.recipe.early_stopping import BestEpoch
 from diagchd_batch.training.recipe.fold_checkpoints import FoldCheckpoints, FoldProgress, FoldState
@@ -162,7 +162,7 @@ class _Stage:
         self._report = report_progress
         self._should_stop = should_stop
         self._stage = settings.stages[progress.stage]
-        self._rows = _useful_rows(data, data.training_rows, self._stage)
+        self._rows = useful_rows(self._stage, data.training_rows, data.labels, data.has_mask)
         if not len(self._rows):
             needed = "mask" if self._stage.trains == "segmentation" else "label"
             raise RunFault(
@@ -226,7 +226,7 @@ class _Stage:
         _log.info("stage %s, epoch %d: %s", stage.name, progress.epoch, figures)
 
     def _validation_figures(self) -> dict[str, float]:
-        rows = _useful_rows(self._data, self._data.validation_rows, self._stage)
+        rows = useful_rows(self._stage, self._data.validation_rows, self._data.labels, self._data.has_mask)
         if not len(rows):
             return {}
         size = min(self._stage.batch_size, len(self._rows))
@@ -282,13 +282,6 @@ class _Stage:
             f"{self._progress.step + 1}, images {names}{rest}; look at these images, or lower the stage's "
             "learning_rate, then begin another run with --new-run"
         )
-
-
-def _useful_rows(data: FoldData, rows: np.ndarray, stage: StageConfig) -> np.ndarray:
-    """Return those rows that have a mask or a label for a loss of the stage."""
-    takes_masks = stage.segmentation_weight > 0 and stage.trains != "classifier"
-    useful = (data.has_mask[rows] & takes_masks) | ((data.labels[rows] >= 0) & (stage.classification_weight > 0))
-    return rows[useful]
 
 
 def _batch(data: FoldData, rows: np.ndarray) -> Batch:

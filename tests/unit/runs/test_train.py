@@ -1,17 +1,22 @@
 """What `train` refuses before anything is read or written, and what its progress says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from diagchd_batch.cli.forecast_of_training import planned_training_json, planned_training_pairs
 from diagchd_batch.cli.train import JsonTrainProgress, LineTrainProgress
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ConfigError, InputError
+from diagchd_batch.model import load_card
+from diagchd_batch.runs.forecast_of_training import preview_training
 from diagchd_batch.runs.train import TrainOptions, train_here
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.training.run_training import FoldNote
+from diagchd_batch.training.step_speed import StepSpeed, measured_speeds
 from diagchd_batch.training.training_record import training_states
 from diagchd_batch.workspace import Workspace
 
@@ -51,6 +56,86 @@ def test_folds_that_cannot_be_are_refused_before_an_image_is_read(tmp_path: Path
         train_here(options, LineTrainProgress())
     (state,) = training_states(Workspace.of_job(options.config, {}))
     assert state.status == "lost"
+
+
+def _archive(tmp_path: Path) -> JobConfig:
+    """Return a job that leaves one of two sites out at a time. Its 12 files are empty: a plan opens none."""
+    rows = ["study_id,uri,subject_id,label,mask_uri,site"]
+    (tmp_path / "archive").mkdir()
+    for number in range(12):
+        (tmp_path / "archive" / f"{number}.png").touch()
+        mask = "" if number % 3 else f"{number}.png"
+        rows.append(f"s{number},{number}.png,p{number // 2},{int(number // 2 % 2)},{mask},{number // 6}")
+    (tmp_path / "studies.csv").write_text("\n".join(rows))
+    stage = {"epochs": 2, "batch_size": 4}
+    return JobConfig.model_validate(
+        {
+            "input": {
+                "uri": str(tmp_path / "archive"), "layout": "manifest", "manifest": str(tmp_path / "studies.csv")
+            },
+            "model": {"name": "diagchd-compact"},
+            "output": {"uri": str(tmp_path / "out")},
+            "training": {
+                "package_uri": str(tmp_path / "package"),
+                "folds": {"rule": "leave_out", "column": "site", "validation_fraction": 0.3},
+                "stages": [
+                    {"name": "maps", "trains": "segmentation", "classification_weight": 0, **stage},
+                    {"name": "head", "trains": "classifier", **stage},
+                ],
+            },
+        }
+    )  # fmt: skip
+
+
+def test_plan_shows_folds_steps_and_the_cache_and_writes_nothing(tmp_path: Path) -> None:
+    job = _archive(tmp_path)
+    preview = preview_training(job, {})
+    assert not (tmp_path / "out").exists()
+    assert (preview.whole.n_subjects, preview.whole.n_studies, preview.whole.n_positive) == (6, 12, 6)
+    assert (preview.n_with_mask, preview.n_unlabelled) == (4, 0)
+    assert preview.cache_bytes == 12 * 128 * 160 * 4
+    for fold in preview.folds:
+        assert fold.held_out.n_studies == 6
+        assert fold.training.n_studies + fold.validation.n_studies == 6
+        maps, head = fold.stages
+        assert head.n_steps == 2 * (fold.training.n_frames // 4)
+        assert maps.steps_per_epoch == 1  # its one or two masks are one batch
+    assert preview.expected_s is None
+
+
+def test_the_expected_time_is_that_of_the_folds_one_after_the_other(tmp_path: Path) -> None:
+    preview = preview_training(_archive(tmp_path), {})
+    speeds = {"segmentation": StepSpeed(10.0, 1.0, 0.5), "classifier": StepSpeed(1.0, 0.1, 0.1)}
+    timed = replace(preview, speeds=speeds, side_by_side=1)
+    of_folds = [replace(timed, folds=(fold,)).expected_s or 0 for fold in timed.folds]
+    assert min(of_folds) > 11
+    assert timed.expected_s == pytest.approx(sum(of_folds))
+    assert replace(timed, side_by_side=2).expected_s == pytest.approx(max(of_folds))
+    assert replace(timed, folds_done=1).expected_s == pytest.approx(max(of_folds))
+
+
+def test_what_plan_prints_of_a_training_names_no_site_and_no_file(tmp_path: Path) -> None:
+    job = _archive(tmp_path)
+    (tmp_path / "archive" / "0.png").unlink()
+    preview = preview_training(job, {})
+    pairs = planned_training_pairs(job, preview)
+    assert ("missing", "1 planned image and 1 planned mask not there; they are left out") in pairs
+    texts = json.dumps(planned_training_json(preview)) + str(pairs[:-1])
+    assert "png" not in texts
+    assert str(tmp_path) not in texts
+    timed = replace(preview, speeds={"segmentation": StepSpeed(1, 1, 1), "classifier": StepSpeed(1, 1, 1)})
+    assert any("1.0 images/s (segmentation and classifier)" in value for _, value in planned_training_pairs(job, timed))
+
+
+@pytest.mark.slow
+def test_steps_are_timed_in_a_process_of_their_own(tmp_path: Path) -> None:
+    job = _archive(tmp_path)
+    assert job.training is not None
+    (_, head) = job.training.resolved_stages
+    settings = job.training.model_copy(update={"stages": [head]})
+    found = measured_speeds(settings, load_card("diagchd-compact"), threads=1)
+    assert found is not None
+    assert found["classifier"].compile_s > found["classifier"].train_image_s > 0
 
 
 NOTE = FoldNote(fold=1, stage="everything", epoch=3, epochs=12, step=2, steps=9, loss=0.5)
