@@ -36,6 +36,10 @@ def train(
         str | None,
         typer.Option(help="Save the folds and end by then: 06:00, 2026-11-24T06:00+01:00 or 7h30m."),
     ] = None,
+    preview: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Only write a private page of this many augmented images with their masks."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on the studies of a job file with a block `training`, and write it as a model package.
@@ -50,6 +54,7 @@ def train(
     """
     from diagchd_batch.config.loading import load_job
     from diagchd_batch.process.interrupts import RunInterrupted
+    from diagchd_batch.runs.augmented_pages import preview_augmentation
     from diagchd_batch.runs.train import TrainOptions, train_here
     from diagchd_batch.scoring.liveness.driver_log import DriverLog
     from diagchd_batch.scoring.liveness.until_deadline import parse_deadline
@@ -57,6 +62,14 @@ def train(
     deadline = parse_deadline(until, datetime.now(UTC)) if until else None
     request = run_request(run_id, new_run, None, None, None)
     job = load_job(config, overrides, os.environ)
+    if preview is not None:
+        page = preview_augmentation(job, os.environ, preview, LineTrainProgress())
+        if as_json:
+            print_json({"preview": page})
+        else:
+            print_pairs([("augmented images", page)])
+            say("the page shows pictures that can name patients; keep it in the private tree")
+        return
     with DriverLog() as log:
         progress = JsonTrainProgress(log.write) if as_json else LineTrainProgress(log.write)
         try:

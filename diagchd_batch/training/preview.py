@@ -17,6 +17,10 @@ from diagchd_batch.training.augmentation import augmented
 
 EPOCHS_SHOWN = 5
 _SEPTUM = 1
+_CHANGES_NOTHING = {"scale": 1.0, "gain": 1.0} | dict.fromkeys(
+    ("shift", "rotation_deg", "attenuation", "shadow", "speckle", "blur", "sector_crop"), 0.0
+)
+"""Kind -> the value with which an image stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,14 @@ class Drawing:
         width: Width of the grid in pixels.
         height: Height of the grid in pixels.
         image: The picture as a data URI.
-        outlines: Outlines of the heart and of the septum as SVG paths.
+        outlines: Name of an area (heart or septum) -> its outline as an SVG path.
         caption: Text below the picture.
     """
 
     width: int
     height: int
     image: str
-    outlines: list[str]
+    outlines: dict[str, str]
     caption: str
 
 
@@ -85,11 +89,14 @@ def _each_kind(
             drawings.append(_drawing(image[:, ::-1], mask[:, ::-1], "mirrored"))
         elif kind == "time_gain":  # a curve: its ends would be plain gain
             changed = augmented(image, mask, AugmentationConfig(**{**off, kind: value}), np.random.default_rng(seed))
-            drawings.append(_drawing(*changed, f"{kind}, a curve within {value[0]:g} to {value[1]:g}"))
+            drawings.append(_drawing(*changed, f"{kind} {_number(value[0])} to {_number(value[1])}, a curve"))
         else:
             for end in dict.fromkeys(value):
+                if end == _CHANGES_NOTHING.get(kind):
+                    continue
                 only = AugmentationConfig(**{**off, kind: (end, end)})
-                drawings.append(_drawing(*augmented(image, mask, only, np.random.default_rng(seed)), f"{kind} {end:g}"))
+                changed = augmented(image, mask, only, np.random.default_rng(seed))
+                drawings.append(_drawing(*changed, f"{kind} {_number(end)}"))
     return drawings
 
 
@@ -107,5 +114,10 @@ def _drawing(image: np.ndarray, mask: np.ndarray, caption: str) -> Drawing:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG")
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    outlines = [outline_path(area, height, width) for area in (mask > 0, mask == _SEPTUM)]
-    return Drawing(width, height, uri, [path for path in outlines if path], caption)
+    areas = {"heart": mask > 0, "septum": mask == _SEPTUM}
+    outlines = {name: outline_path(area, height, width) for name, area in areas.items()}
+    return Drawing(width, height, uri, {name: path for name, path in outlines.items() if path}, caption)
+
+
+def _number(value: float) -> str:
+    return f"{value:g}".replace("-", "\N{MINUS SIGN}")

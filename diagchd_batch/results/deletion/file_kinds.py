@@ -16,6 +16,7 @@ from diagchd_batch.output_layout import (
     RUNS_PREFIX,
     SOURCES_FILE,
     TRAINING_CACHE_PREFIX,
+    augmentation_preview_file,
     patterns,
 )
 
@@ -65,7 +66,8 @@ def kind_of_private_file(key: str) -> PrivateFileKind:
         key: The file's key.
 
     Returns:
-        ``derived``: galleries, worklists and tables of `evaluate`; ``pictures``: decoded training images; ``table``:
+        ``derived``: galleries, worklists and tables of `evaluate`; ``pictures``: decoded training images and their
+            preview; ``table``:
         what attempts at shards recorded; ``text``: logs and tracebacks; ``submission``: what only a submission needs
         while it lives; ``unknown``: no file that this program writes.
     """
@@ -73,7 +75,7 @@ def kind_of_private_file(key: str) -> PrivateFileKind:
         return "table"
     if key.startswith(_DERIVED_PREFIXES):
         return "derived"
-    if key.startswith(TRAINING_CACHE_PREFIX):
+    if key.startswith(TRAINING_CACHE_PREFIX) or key == augmentation_preview_file():
         return "pictures"
     if key.startswith("faults/"):
         return "text"

@@ -104,7 +104,7 @@ def _write_part(
     settings = places.settings
     no_mask = np.zeros((settings.height, settings.width), np.uint8)
     with scratch_file() as pixels, scratch_file() as masks:
-        with closing(_frames(places, images, isolated, request_limit)) as frames, scratch_faults():
+        with closing(decoded_frames(places, images, isolated, request_limit)) as frames, scratch_faults():
             for found in frames:
                 if found.error is not None:
                     record.failed.setdefault(found.image.image_id, []).append(found.error.value)
@@ -129,10 +129,20 @@ def _write_part(
     record.create(private, record_key(part))
 
 
-def _frames(
-    places: CachePlaces, images: list[PlannedImage], isolated: bool, request_limit: RequestLimit | None
+def decoded_frames(
+    places: CachePlaces,
+    images: list[PlannedImage],
+    isolated: bool = False,
+    request_limit: RequestLimit | None = None,
 ) -> Generator[FrameInput, None, None]:
-    """Yield the chosen frames of the images in the order of the plan. Several files are decoded at a time."""
+    """Yield the chosen frames of the images in the order of the plan. Several files are decoded at a time.
+
+    Args:
+        places: The places and settings.
+        images: Planned images.
+        isolated: Whether each file is decoded in a child process with limits.
+        request_limit: What the requests to a PACS share with other processes; None if there are no others.
+    """
     source = open_source(
         places.input_uri,
         object_timeout_s=places.limits.object_timeout_s,

@@ -183,6 +183,7 @@ def test_derived_files_go_and_lines_of_logs_that_name_the_subject(made: MadeScor
 def test_decoded_training_images_go_since_one_file_has_those_of_many_subjects(made: MadeScoredOutput) -> None:
     private = made.output.private
     cached = [output_layout.training_cache_prefix("0" * 32) + name for name in ("images.u8", "masks.u8", "part.json")]
+    cached.append(output_layout.augmentation_preview_file())
     for key in cached:
         private.replace(key, made.tokens.study(OF_SUBJECT[0]).encode())
     deletion = delete(made.output, subject=SUBJECT, confirmed=True).deletion

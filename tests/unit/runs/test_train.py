@@ -1,6 +1,7 @@
 """What `train` refuses before anything is read or written, and what its progress says."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 from diagchd_batch.cli.forecast_of_training import planned_training_json, planned_training_pairs
 from diagchd_batch.cli.train import JsonTrainProgress, LineTrainProgress
 from diagchd_batch.config.job_file import JobConfig
-from diagchd_batch.errors import ConfigError, InputError
+from diagchd_batch.errors import ConfigError, InputError, RunFault
 from diagchd_batch.model import load_card
+from diagchd_batch.runs.augmented_pages import preview_augmentation
 from diagchd_batch.runs.forecast_of_training import preview_training
 from diagchd_batch.runs.train import TrainOptions, train_here
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
@@ -19,6 +21,7 @@ from diagchd_batch.training.run_training import FoldNote
 from diagchd_batch.training.step_speed import StepSpeed, measured_speeds
 from diagchd_batch.training.training_record import training_states
 from diagchd_batch.workspace import Workspace
+from tests.unit.scoring.made_inputs import png
 
 
 def _options(tmp_path: Path, training: dict[str, Any] | None) -> TrainOptions:
@@ -125,6 +128,22 @@ def test_what_plan_prints_of_a_training_names_no_site_and_no_file(tmp_path: Path
     assert str(tmp_path) not in texts
     timed = replace(preview, speeds={"segmentation": StepSpeed(1, 1, 1), "classifier": StepSpeed(1, 1, 1)})
     assert any("1.0 images/s (segmentation and classifier)" in value for _, value in planned_training_pairs(job, timed))
+
+
+def test_a_preview_shows_training_images_and_begins_nothing(tmp_path: Path) -> None:
+    job = _archive(tmp_path)
+    for number in range(12):
+        (tmp_path / "archive" / f"{number}.png").write_bytes(png(number % 3, mode="L"))
+    page = Path(preview_augmentation(job, {}, 3, LineTrainProgress()))
+    assert page.is_relative_to(Workspace.of_job(job, {}).private.uri)
+    text = page.read_text()
+    assert len(re.findall("<h2>Image i-[0-9a-f]{16}</h2>", text)) == 3
+    assert training_states(Workspace.of_job(job, {})) == []
+
+
+def test_a_preview_of_images_that_cannot_be_decoded_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFault, match="none of the images that were drawn could be decoded"):
+        preview_augmentation(_archive(tmp_path), {}, 3, LineTrainProgress())
 
 
 @pytest.mark.slow
