@@ -404,7 +404,9 @@ class EvaluationConfig(Section):
         "operating_points and the scores as they are.",
     )
     prevalence: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
-        [0.01], description="Prevalences for which PPV and NPV are also computed."
+        [0.01],
+        description="Prevalences for which PPV, NPV, net benefit, calibration, Brier score and average precision are "
+        "also computed.",
     )
     primary: PrimaryEndpoint | None = Field(
         None, description="The comparison that the study was planned for. Its p value is not adjusted; all others are."

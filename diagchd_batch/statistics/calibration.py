@@ -1,4 +1,4 @@
-"""Whether predicted probabilities mean what they say, and the net benefit of acting on them."""
+"""Whether predicted probabilities mean what they say."""
 
 import math
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def calibration_bins(truth: ArrayLike, probability: ArrayLike, bins: int = 10) -
     """
     if bins < 1:
         raise StatisticsError(f"at least one bin is needed, got {bins}")
-    truth, probability = as_binary(truth, "truth"), _probabilities(probability)
+    truth, probability = as_binary(truth, "truth"), as_probabilities(probability)
     known = complete(truth, probability)
     truth, probability = truth[known], probability[known]
     edges = np.linspace(0.0, 1.0, bins + 1)
@@ -153,65 +153,25 @@ def expected_calibration_error(truth: ArrayLike, probability: ArrayLike, bins: i
     return Estimate(value, None, None, None, n, null_reason=NullReason.NO_VALID_INTERVAL)
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionCurve:
-    """Net benefit per unit at each threshold probability, for the score and for calling every unit positive.
-
-    Calling no unit positive has a net benefit of 0.
-    """
-
-    threshold: np.ndarray
-    net_benefit: np.ndarray
-    net_benefit_all: np.ndarray
-    n: int
-
-
-def decision_curve(truth: ArrayLike, probability: ArrayLike, thresholds: ArrayLike | None = None) -> DecisionCurve:
-    """Return the net benefit TP / n − FP / n · t / (1 − t) of calling positive at a probability of t or more.
-
-    Args:
-        truth: One 0 or 1 a unit; units with a missing value are left out.
-        probability: One probability a unit, within [0, 1].
-        thresholds: Values of t strictly between 0 and 1; by default 0.01 to 0.99.
-
-    Raises:
-        StatisticsError: No unit is left, or a threshold is outside (0, 1).
-
-    Source: Vickers & Elkin (2006), Med Decis Making 26:565.
-    """
-    truth, probability = as_binary(truth, "truth"), _probabilities(probability)
-    known = complete(truth, probability)
-    truth, probability, n = truth[known], probability[known], int(known.sum())
-    if n == 0:
-        raise StatisticsError("a decision curve needs at least one unit with reference and probability")
-    t = np.arange(1, 100) / 100 if thresholds is None else as_column(thresholds, "thresholds")
-    if not np.all((t > 0) & (t < 1)):
-        raise StatisticsError("thresholds of a decision curve must lie strictly between 0 and 1")
-    order = np.argsort(probability, kind="stable")
-    above = n - np.searchsorted(probability[order], t, side="left")
-    positives_below = np.concatenate([[0.0], np.cumsum(truth[order])])
-    true_positive = positives_below[-1] - positives_below[n - above]
-    odds = t / (1 - t)
-    prevalence = truth.mean()
-    return DecisionCurve(
-        threshold=t,
-        net_benefit=(true_positive - (above - true_positive) * odds) / n,
-        net_benefit_all=prevalence - (1 - prevalence) * odds,
-        n=n,
-    )
-
-
 def _prepared(
     truth: ArrayLike, probability: ArrayLike, subjects: ArrayLike | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    truth, probability = as_binary(truth, "truth"), _probabilities(probability)
+    truth, probability = as_binary(truth, "truth"), as_probabilities(probability)
     known = complete(truth, probability)
     codes = subject_codes(subjects, known)
     clipped = np.clip(probability[known], PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
     return truth[known], np.log(clipped) - np.log1p(-clipped), codes
 
 
-def _probabilities(values: ArrayLike) -> np.ndarray:
+def as_probabilities(values: ArrayLike) -> np.ndarray:
+    """Return a float64 copy of one probability a unit; missing values become NaN.
+
+    Args:
+        values: Numbers within [0, 1] and missing values.
+
+    Raises:
+        StatisticsError: A value is no number, or lies outside [0, 1].
+    """
     column = as_column(values, "probability")
     if np.any((column < 0) | (column > 1)):
         raise StatisticsError("probability must lie between 0 and 1; calibration of other scores is not defined")

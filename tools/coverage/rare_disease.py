@@ -11,8 +11,8 @@ are drawn within 0.02 of those of the cell.
 import json
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from diagchd_batch.statistics.classification.confusion import RATES
 from diagchd_batch.statistics.classification.proportions import proportion
 from diagchd_batch.statistics.classification.rates import rate_of_cells
 from diagchd_batch.statistics.estimate import Comparison, Estimate
+from diagchd_batch.statistics.net_benefit import net_benefits
+from diagchd_batch.statistics.target_prevalence import estimate_at_prevalence
 
 PREVALENCES = (0.01, 0.02, 0.1, 0.33)
 DISEASED = (10, 20, 50, 100, 200, 500)
@@ -33,6 +35,10 @@ QUALITIES = ((0.7, 0.9, 0.8), (0.85, 0.95, 0.9), (0.95, 0.97, 0.983), (0.99, 0.9
 """True sensitivity, specificity and AUC of a cell."""
 JITTER = 0.02
 MARGIN = 0.1
+TARGETS = (0.01, 0.05)
+"""Prevalences to which enriched cohorts are reweighted."""
+THRESHOLDS = (0.02, 0.1, 0.4)
+"""Threshold probabilities of the net benefit."""
 CLOSED_RATES = (
     "sensitivity",
     "specificity",
@@ -201,11 +207,35 @@ def comparisons(sample: Sample) -> Iterator[Result]:
     yield "test of auc", result, None
 
 
+def reweighted(sample: Sample) -> Iterator[Result]:
+    """Reweight scores to prevalences at which they are calibrated, and estimate net benefits as observed and there."""
+    score = _scores(sample, 1.0)
+    for prevalence in TARGETS:
+        target = replace(sample.cell, prevalence=prevalence)
+        risk, where = _risk(target, score), f"at a prevalence of {prevalence:g}"
+        truths = {"average_precision": _true_average_precision(target), "brier": _true_brier(target)}
+        truths |= {"calibration_intercept": 0.0, "calibration_slope": 1.0}
+        for name, truth in truths.items():
+            estimate = estimate_at_prevalence(name, sample.truth, risk, prevalence, sample.subjects)
+            yield f"{name} {where}", estimate, truth
+        for threshold, estimate in zip(
+            THRESHOLDS,
+            net_benefits(sample.truth, risk, THRESHOLDS, sample.subjects, prevalence=prevalence),
+            strict=True,
+        ):
+            yield f"net benefit at {threshold:g}, {where}", estimate, _true_net_benefit(target, threshold)
+    risk = _risk(sample.cell, score)
+    found = net_benefits(sample.truth, risk, THRESHOLDS, sample.subjects)
+    for threshold, estimate in zip(THRESHOLDS, found, strict=True):
+        yield f"net benefit at {threshold:g}", estimate, _true_net_benefit(sample.cell, threshold)
+
+
 PARTS: dict[str, Callable[[Sample], Iterator[Result]]] = {
     "rates": rates,
     "scores": scores,
     "comparisons": comparisons,
     "resampled": resampled,
+    "reweighted": reweighted,
 }
 
 
@@ -297,13 +327,23 @@ def _density(cell: Cell) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return grid, diseased, (1 - cell.prevalence) * stats.norm.pdf(grid) * step
 
 
+@cache
 def _true_average_precision(cell: Cell) -> float:
     _, diseased, healthy = _density(cell)
     above = np.cumsum(diseased[::-1])[::-1], np.cumsum(healthy[::-1])[::-1]
     return float(np.sum(diseased * above[0] / (above[0] + above[1])) / diseased.sum())
 
 
+@cache
 def _true_brier(cell: Cell) -> float:
     grid, diseased, healthy = _density(cell)
     risk = _risk(cell, grid)
     return float(np.sum(diseased * (1 - risk) ** 2 + healthy * risk**2))
+
+
+def _true_net_benefit(cell: Cell, threshold: float) -> float:
+    """Return the net benefit of acting on the calibrated risk."""
+    shift, odds = _shift(cell.auc, 1.0), threshold / (1 - threshold)
+    score = (np.log(odds) - np.log(cell.prevalence / (1 - cell.prevalence))) / shift + shift / 2
+    called = stats.norm.sf([score - shift, score])
+    return float(cell.prevalence * called[0] - (1 - cell.prevalence) * called[1] * odds)

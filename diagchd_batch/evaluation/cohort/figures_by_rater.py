@@ -26,6 +26,10 @@ from diagchd_batch.evaluation.performance.curves import curve_rows
 from diagchd_batch.evaluation.performance.image_level import image_rows
 from diagchd_batch.evaluation.performance.measurements import measurement_rows
 from diagchd_batch.evaluation.performance.segmentation import segmentation_rows
+from diagchd_batch.evaluation.performance.target_prevalence import (
+    reweighted_curve_rows,
+    reweighted_score_rows,
+)
 from diagchd_batch.evaluation.performance.worst_cases import worst_image_rows, worst_study_rows
 from diagchd_batch.evaluation.readers.agreement import against_majority_rows, agreement_rows
 from diagchd_batch.evaluation.readers.aided_and_unaided import arm_estimate_rows, two_arm_rows
@@ -172,7 +176,9 @@ def _add_model(
     results.add("estimates", prevalence_rows(rows, units, model))
     results.add("estimates", auc_and_brier_rows(rows, units, model))
     results.add("estimates", calibration_estimate_rows(rows, units, model))
+    results.add("estimates", reweighted_score_rows(rows, units, model, analysis.config.prevalence))
     results.add("curves", curve_rows(units, model))
+    results.add("curves", reweighted_curve_rows(units, model, analysis.config.prevalence))
     results.add("calibration", calibration_rows(units, model))
     if analysis.calibrated is not None:
         calibrated = replace(model, score=analysis.calibrated)

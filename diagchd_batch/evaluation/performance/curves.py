@@ -6,9 +6,11 @@ import numpy as np
 
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.units_and_raters import Rater, Units
-from diagchd_batch.statistics.calibration import decision_curve
+from diagchd_batch.statistics.net_benefit import net_benefits
 
 MAX_CURVE_POINTS = 500
+_THRESHOLDS = np.arange(1, 100) / 100
+"""Threshold probabilities of a decision curve."""
 
 
 def curve_rows(units: Units, rater: Rater) -> Iterator[Row]:
@@ -28,7 +30,7 @@ def curve_rows(units: Units, rater: Rater) -> Iterator[Row]:
     common = {"unit": units.name, "subject_kind": rater.kind, "subject": rater.name}
     yield from _roc_and_precision_recall_rows(common, truth, score)
     if rater.kind == "model":
-        yield from _decision_rows(common, truth, score)
+        yield from decision_rows(common, truth, score, units.subject[known])
 
 
 def _roc_and_precision_recall_rows(common: Row, truth: np.ndarray, score: np.ndarray) -> Iterator[Row]:
@@ -61,17 +63,36 @@ def _roc_and_precision_recall_rows(common: Row, truth: np.ndarray, score: np.nda
         }
 
 
-def _decision_rows(common: Row, truth: np.ndarray, score: np.ndarray) -> Iterator[Row]:
-    decision = decision_curve(truth, score)
-    for point, threshold in enumerate(decision.threshold):
+def decision_rows(
+    common: Row, truth: np.ndarray, score: np.ndarray, subject: np.ndarray, prevalence: float | None = None
+) -> Iterator[Row]:
+    """Compute the net benefit at each threshold probability.
+
+    Args:
+        common: The columns that all rows share.
+        truth: [n] reference labels of both classes.
+        score: [n] probabilities.
+        subject: int64 [n], the subjects' numbers.
+        prevalence: The prevalence to reweight to, or None for the curve as observed.
+
+    Yields:
+        One row of `curves` for each threshold.
+    """
+    share = float(truth.mean()) if prevalence is None else prevalence
+    found = net_benefits(truth, score, _THRESHOLDS, subject, prevalence=prevalence)
+    for point, (threshold, benefit) in enumerate(zip(_THRESHOLDS.tolist(), found, strict=True)):
         yield {
             **common,
-            "curve": "decision",
+            "curve": "decision" if prevalence is None else "decision_at_prevalence",
+            "prevalence": prevalence,
             "point": point,
-            "threshold": float(threshold),
-            "x": float(threshold),
-            "y": float(decision.net_benefit[point]),
-            "reference_y": float(decision.net_benefit_all[point]),
+            "threshold": threshold,
+            "x": threshold,
+            "y": benefit.value,
+            "ci_low": benefit.low,
+            "ci_high": benefit.high,
+            "ci_method": benefit.method,
+            "reference_y": share - (1 - share) * threshold / (1 - threshold),
             "definition": "x threshold probability, y net benefit of acting on the score, reference_y on everyone",
         }
 

@@ -30,7 +30,7 @@ def caution(row: Mapping[str, Any]) -> str | None:
     diseased, healthy = row.get("n_positive"), row.get("n_negative")
     if diseased is None or healthy is None:
         return None
-    endpoint, compared = row["endpoint"], row.get("difference") is not None
+    endpoint, compared = row["endpoint"].removesuffix("_at_prevalence"), row.get("difference") is not None
     if endpoint in (*_OF_DISEASED, *_OF_SCORES) and diseased < MEASURED_FROM:
         return f"fewer than {MEASURED_FROM} diseased: how often such an interval holds the true value was not measured"
     if endpoint == "lr_positive" and not compared and healthy < 50:

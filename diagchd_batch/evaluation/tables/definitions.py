@@ -39,6 +39,16 @@ DEFINITIONS = {
         f"{name}_calibrated": f"as {name}, after the calibration of the model's package was applied to the scores"
         for name in ("brier", "calibration_intercept", "calibration_slope", "expected_calibration_error")
     },
+    **{
+        f"{name}_at_prevalence": f"{what} at the stated prevalence: the diseased are weighted to make up that "
+        "share, and the probabilities are unchanged"
+        for name, what in {
+            "average_precision": "average precision",
+            "brier": "mean squared difference of score and reference label",
+            "calibration_intercept": "calibration intercept",
+            "calibration_slope": "calibration slope",
+        }.items()
+    },
     # agreement
     "positive_agreement": "of the units that the comparator calls positive, the share called positive",
     "negative_agreement": "of the units that the comparator calls negative, the share called negative",

@@ -21,6 +21,7 @@ _NO_OPERATING_POINT = "figures without an operating point"
 _NO_COMPARATOR = "figures about one rater"
 _NO_RATE = "the figure is no rate"
 _NO_RESAMPLING = "nothing was resampled"
+_NO_CURVE_INTERVAL = "ROC and precision-recall curves, and points without an interval"
 _CALLS = ("positive", "negative")
 
 
@@ -276,17 +277,23 @@ CROSS_TABULATION: Columns = (
 )  # fmt: skip
 
 CURVES: Columns = (
-    text("curve", "kind of the curve", values=("roc", "precision_recall", "decision")),
+    text("curve", "kind of the curve", values=("roc", "precision_recall", "decision",
+         "decision_at_prevalence", "calibration_at_prevalence")),
     text("unit", "what is counted", values=("study", "image")),
     text("subject_kind", "kind of the rater"),
     text("subject", "the rater"),
     place("point", "number of the point on the curve", minimum=0),
     number("threshold", "probability from which a unit is called positive", "the end of a curve"),
-    number("x", "1 − specificity, recall, or threshold probability"),
-    number("y", "sensitivity, precision, or net benefit", UNDEFINED_WHEN),
-    number("reference_y", "net benefit of calling every unit positive", "other curves than `decision`"),
+    number("x", "1 − specificity, recall, threshold probability, or mean score"),
+    number("y", "sensitivity, precision, net benefit, or share of diseased units", UNDEFINED_WHEN),
+    number("reference_y", "net benefit of calling every unit positive", "other curves than decision curves"),
     text("definition", "the definition of the curve in one line"),
     *SCORE_DEFINITION_SINCE_3,
+    number("prevalence", "prevalence that the curve is reweighted to", "curves as observed", minimum=0,
+           maximum=1, since=3),
+    number("ci_low", "lower limit of the 95 % interval of `y`", _NO_CURVE_INTERVAL, since=3),
+    number("ci_high", "upper limit of the 95 % interval of `y`", _NO_CURVE_INTERVAL, since=3),
+    text("ci_method", "method of the interval", _NO_CURVE_INTERVAL, since=3),
 )  # fmt: skip
 
 CALIBRATION: Columns = (
@@ -347,7 +354,9 @@ TABLES: dict[str, pa.Schema] = {
     "cross_tabulation": described_schema(
         "one combination of two raters' calls, or of a rater's call and the label", CROSS_TABULATION
     ),
-    "curves": described_schema("one point of a ROC, precision-recall or decision curve", CURVES),
+    "curves": described_schema(
+        "one point of a ROC, precision-recall, decision or reweighted calibration curve", CURVES
+    ),
     "calibration": described_schema("one bin of the probability", CALIBRATION),
     "worst_cases": described_schema("one of the studies or images with the worst results", WORST_CASES),
 }

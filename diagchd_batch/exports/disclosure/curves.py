@@ -168,8 +168,8 @@ def _merge(bins: Sequence[Row]) -> dict[str, Any]:
 def thinned_curves(rows: Sequence[Row], raters: RaterScoreCuts) -> list[dict[str, Any]]:
     """Select the points of ROC curves that may be published, and derive precision-recall curves from them.
 
-    Thresholds are left out, because they are the scores of single units. Decision curves are left out, because each of
-    their points mixes two counts that can be small.
+    Thresholds are left out, because they are the scores of single units. Decision curves and reweighted
+    curves are left out, because each of their points mixes two counts that can be small.
 
     Args:
         rows: Rows of `curves`.

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+from diagchd_batch.evaluation.performance.target_prevalence import REWEIGHTED
 from diagchd_batch.evaluation.tables.display_names import MISSING
 from diagchd_batch.exports.disclosure.disclosive_agreement import disclosive_groups
 from diagchd_batch.exports.disclosure.repeated_subjects import few_repeats, without_cluster
@@ -61,6 +62,9 @@ _OF_SCORES = (
     "expected_calibration_error_calibrated",
 )
 _OF_TOTALS = ("prevalence",)
+_NEVER_SHARED = ("indeterminate", *(f"{name}_at_prevalence" for name in REWEIGHTED))
+"""Endpoints of no published row. Beside the figure as observed, a reweighted one tells what each class contributes."""
+
 _SINGLE_UNITS = ("minimum", "maximum")
 _PARTS_OF_QUANTILES = {"q1": 4, "median": 2, "q3": 4}
 """Number of parts into which a quantile divides the units. Each part has to be large."""
@@ -156,7 +160,7 @@ class Publication:
         return kept
 
     def _estimate(self, row: Row) -> dict[str, Any] | None:
-        if row["endpoint"] == "indeterminate" or self._tells_a_small_count(row):
+        if row["endpoint"] in _NEVER_SHARED or self._tells_a_small_count(row):
             return None
         if row["analysis_set"] == MAIN_SET:
             return self._cleaned(row) if self._may_be_known(row) and self._is_of_its_cells(row) else None

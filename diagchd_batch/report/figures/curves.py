@@ -106,15 +106,23 @@ def precision_recall_plot(curve: list[tuple[float, float]], prevalence: float | 
 
 
 def decision_plot(
-    curve: list[tuple[float, float]], call_all: list[tuple[float, float]], highest: float, description: str
+    title: str,
+    curve: list[tuple[float, float]],
+    call_all: list[tuple[float, float]],
+    highest: float,
+    description: str,
+    band: Sequence[tuple[float, float, float]] = (),
 ) -> str:
     """Return the decision curve as SVG.
 
     Args:
+        title: The title of the drawing.
         curve: (Threshold probability, net benefit) of the model.
         call_all: The same of calling every study positive.
         highest: The largest net benefit that is possible, which is the prevalence; the vertical axis ends there.
         description: The alternative text.
+        band: (Threshold probability, lower, upper limit of the net benefit); empty for no band. What lies outside the
+            axes is cut.
     """
     top = highest or 1.0
     axes = Axes(_SIZE, _SIZE, "threshold probability", "net benefit", y_highest=top)
@@ -122,9 +130,10 @@ def decision_plot(
     def shown(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
         return [(x, max(y, 0.0) / top) for x, y in points]
 
+    axes.band([(x, min(max(low, 0.0), top) / top, min(max(high, 0.0), top) / top) for x, low, high in band])
     axes.parts.append(polyline([(axes.x(x), axes.y(y)) for x, y in shown(call_all)], "reference"))
     axes.curve(shown(curve))
-    return drawing(axes.width, axes.height, "Net benefit", description, axes.parts)
+    return drawing(axes.width, axes.height, title, description, axes.parts)
 
 
 def scores_plot(title: str, pairs: Sequence[ScorePair], threshold: float | None, description: str) -> str:
@@ -152,10 +161,11 @@ def scores_plot(title: str, pairs: Sequence[ScorePair], threshold: float | None,
     return drawing(axes.width, axes.height, title, description, axes.parts)
 
 
-def calibration_plot(bins: list[Row], description: str) -> str:
+def calibration_plot(title: str, bins: list[Row], description: str) -> str:
     """Return the calibration diagram as SVG.
 
     Args:
+        title: The title of the drawing.
         bins: The rows of table `calibration` that are not empty.
         description: The alternative text.
     """
@@ -177,6 +187,4 @@ def calibration_plot(bins: list[Row], description: str) -> str:
         axes.parts.append(element("circle", cx=x, cy=axes.y(row["observed"]), r=4, class_="point model"))
         y = max(axes.y(row["observed"]) - 6, axes.top + 14)
         axes.parts.append(element("text", str(row["n"]), x=min(x + 6, axes.right - 14), y=y, class_="small halo"))
-    return drawing(
-        axes.width, axes.height, "Calibration", f"{description} Numbers and bars: studies in the bin.", axes.parts
-    )
+    return drawing(axes.width, axes.height, title, f"{description} Numbers and bars: studies in the bin.", axes.parts)

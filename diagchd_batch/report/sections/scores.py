@@ -20,6 +20,7 @@ from diagchd_batch.statistics.classification import proportion_interval
 ROC = "ROC and precision-recall curves"
 """Title of the section with both curves."""
 
+_DECISION = ("decision", "decision_at_prevalence")
 _MAIN = {"unit": "study", "analysis_set": "determinate", "covariate": None}
 
 
@@ -95,19 +96,31 @@ def _precision_recall(data: ReportData, auc: Row) -> list[Figure]:
 
 def net_benefit(data: ReportData) -> Section:
     """Return the section with the decision curve."""
-    curve = matching(data.tables["curves"], curve="decision", unit="study", subject_kind="model")
-    model = [(row["x"], row["y"]) for row in curve if row["y"] is not None]
-    if not model:
+    curves: dict[float | None, list[Row]] = {}
+    for row in matching(data.tables["curves"], curve=_DECISION, unit="study", subject_kind="model"):
+        if row["y"] is not None:
+            curves.setdefault(row.get("prevalence"), []).append(row)
+    if not curves:
         return Section("net-benefit", "Net benefit", left_out=["a decision curve needs diseased and healthy studies"])
+    figures = [_decision_figure(curve, prevalence) for prevalence, curve in curves.items()]
+    return Section("net-benefit", "Net benefit", figures=figures)
+
+
+def _decision_figure(curve: list[Row], prevalence: float | None) -> Figure:
+    model = [(row["x"], row["y"]) for row in curve]
     call_all = [(row["x"], row["reference_y"]) for row in curve if row["reference_y"] is not None]
     highest = max(0.0, *(y for _, y in [*model, *call_all]))
+    where = "this cohort's prevalence" if prevalence is None else f"a prevalence of {prevalence:g}"
     caption = (
         "Net benefit of acting on the model's calls at each threshold probability; dashed: acting on every study. "
-        "Acting on none has a net benefit of 0, where negative values are drawn. It holds at this cohort's prevalence, "
-        "and only as far as the scores are calibrated."
+        f"Acting on none has a net benefit of 0, where negative values are drawn. It holds at {where}, and only as far "
+        "as the scores are calibrated."
     )
-    figure = Figure("Decision curve", caption, decision_plot(model, call_all, highest, caption))
-    return Section("net-benefit", "Net benefit", figures=[figure])
+    band = [(row["x"], row["ci_low"], row["ci_high"]) for row in curve if row.get("ci_low") is not None]
+    if band:
+        caption += " The band shows the 95 % interval at each threshold, not of the whole curve."
+    title = "Decision curve" if prevalence is None else f"Decision curve at a prevalence of {prevalence:g}"
+    return Figure(title, caption, decision_plot(title, model, call_all, highest, caption, band))
 
 
 def _points(data: ReportData) -> list[Point]:
@@ -135,16 +148,34 @@ def calibration(data: ReportData) -> Section:
         ("calibration_slope", "slope"),
         ("expected_calibration_error", "calibration error"),
     )
+    every_measure = (*measures, ("average_precision", "average precision"))
     rows = data.estimates(unit="study", analysis_set="determinate", subject_kind="model", covariate=(None, "bins"))
     tables = [
         measure_table(
             "Measures of the scores (ideal: intercept 0, slope 1)",
             rows,
             [("", data.subject)],
-            (*measures, ("average_precision", "average precision")),
+            every_measure,
         )
     ]
     figures = [_calibration_figure("Observed against predicted", "score", bins)]
+    at_prevalence = measure_table(
+        "Measures of the scores at other prevalences: the diseased are weighted to make up that share",
+        data.estimates(
+            covariate="prevalence",
+            operating_point=None,
+            unit="study",
+            analysis_set="determinate",
+            subject_kind="model",
+        ),
+        [("prevalence", lambda row: str(row["level"]))],
+        [(f"{name}_at_prevalence", heading) for name, heading in every_measure],
+    )
+    reweighted: dict[float, list[Row]] = {}
+    for row in matching(data.tables["curves"], curve="calibration_at_prevalence", unit="study", subject_kind="model"):
+        reweighted.setdefault(row["prevalence"], []).append(row)
+    figures += [_reweighted_calibration(bins, curve, prevalence) for prevalence, curve in reweighted.items()]
+    tables += [at_prevalence] if at_prevalence.rows else []
     tables.append(_calibration_table("Calibration by bin", bins))
     introduction = []
     if after:
@@ -172,7 +203,7 @@ def _calibration_figure(title: str, of_what: str, bins: list[Row]) -> Figure:
         f"left out), with 95 % intervals; n = {counted(n, 'study')}. The dashed line is perfect calibration. The "
         "bars below show how many studies each bin has."
     )
-    return Figure(title, caption, calibration_plot(bins, caption))
+    return Figure(title, caption, calibration_plot(title, bins, caption))
 
 
 def _calibration_table(caption: str, bins: list[Row]) -> Table:
@@ -192,6 +223,28 @@ def _calibration_table(caption: str, bins: list[Row]) -> Table:
         ],
         folded=True,
     )
+
+
+def _reweighted_calibration(bins: list[Row], curve: list[Row], prevalence: float) -> Figure:
+    """Return the calibration diagram of the same bins, with the shares and intervals of the reweighted curve."""
+    of_bin = {row["point"]: row for row in curve}
+    bins = [
+        {
+            **row,
+            "mean_score": found["x"],
+            "observed": found["y"],
+            "ci_low": found["ci_low"],
+            "ci_high": found["ci_high"],
+        }
+        for row in bins
+        if (found := of_bin.get(row["bin"])) and found["y"] is not None
+    ]
+    caption = (
+        "Share of diseased studies against the mean score, in the same bins, with 95 % intervals, if the diseased made "
+        f"up {prevalence:g} of the studies. The numbers are those of this cohort."
+    )
+    title = f"Calibration at a prevalence of {prevalence:g}"
+    return Figure(title, caption, calibration_plot(title, bins, caption))
 
 
 _CALLS = ("positive", "negative", "indeterminate", "missing")

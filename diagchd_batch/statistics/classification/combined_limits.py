@@ -16,16 +16,22 @@ from diagchd_batch.statistics.estimate import Estimate, NullReason
 
 
 @dataclass(frozen=True, slots=True)
-class _Share:
-    """A proportion with its limits."""
+class Share:
+    """A proportion with its limits, or a multiple of one."""
 
     value: float
     low: float
     high: float
 
+    def times(self, factor: float) -> "Share":
+        """Return the multiple by a factor, which may be negative."""
+        low, high = sorted((factor * self.low, factor * self.high))
+        return Share(factor * self.value, low, high)
+
     @property
-    def complement(self) -> "_Share":
-        return _Share(1 - self.value, 1 - self.high, 1 - self.low)
+    def complement(self) -> "Share":
+        """The proportion of the other units."""
+        return Share(1 - self.value, 1 - self.high, 1 - self.low)
 
 
 def combine_limits(name: str, cells: np.ndarray, level: float) -> Estimate:
@@ -84,12 +90,12 @@ def combine_shares(
         value = above / below
     if any(estimate.low is None for estimate in estimates):
         return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=n_subjects)
-    first, second = (_Share(e.value or 0.0, e.low or 0.0, 1.0 if e.high is None else e.high) for e in estimates)
+    first, second = (Share(e.value or 0.0, e.low or 0.0, 1.0 if e.high is None else e.high) for e in estimates)
     method = "combined_wilson"
     if any(estimate.method == "wilson_effective_n" for estimate in estimates):
         method = "combined_wilson_effective_n"
     if name == "balanced_accuracy":
-        low, high = _sum_limits(first, second, correlation)
+        low, high = sum_limits(first, second, correlation)
         return Estimate(value, None, max(low / 2, 0.0), min(high / 2, 1.0), n, method, n_subjects=n_subjects)
     pair = (first, second.complement) if name == "lr_positive" else (first.complement, second)
     low, high = _ratio_limits(*pair, -correlation)
@@ -122,8 +128,15 @@ def likelihood_ratio_log_interval(name: str, table: Confusion, level: float = 0.
     return Estimate(value, None, value / factor, value * factor, table.n, method="log")
 
 
-def _correlation(hits: np.ndarray, diseased: np.ndarray, right: np.ndarray, healthy: np.ndarray) -> float:
-    """Return the correlation of sensitivity and specificity over subjects, 0 where no subject has both classes."""
+def correlation_over_subjects(hits: np.ndarray, diseased: np.ndarray, right: np.ndarray, healthy: np.ndarray) -> float:
+    """Return the correlation of two shares over subjects, 0 where no subject has units of both.
+
+    Args:
+        hits: Array of shape (n_subjects,): numerator of the first share, such as the sensitivity.
+        diseased: Array of shape (n_subjects,): its denominator.
+        right: Array of shape (n_subjects,): numerator of the second share, such as the specificity.
+        healthy: Array of shape (n_subjects,): its denominator.
+    """
     if not np.any((diseased > 0) & (healthy > 0)):
         return 0.0
     residuals = hits - hits.sum() / diseased.sum() * diseased, right - right.sum() / healthy.sum() * healthy
@@ -131,7 +144,9 @@ def _correlation(hits: np.ndarray, diseased: np.ndarray, right: np.ndarray, heal
     return float(residuals[0] @ residuals[1]) / spread if spread > 1e-12 else 0.0
 
 
-def _sum_limits(a: _Share, b: _Share, correlation: float) -> tuple[float, float]:
+def sum_limits(a: Share, b: Share, correlation: float) -> tuple[float, float]:
+    """Return the limits of a + b, whose estimates have this correlation."""
+
     def half(of_a: float, of_b: float) -> float:
         return math.sqrt(max(of_a**2 + 2 * correlation * of_a * of_b + of_b**2, 0.0))
 
@@ -139,7 +154,7 @@ def _sum_limits(a: _Share, b: _Share, correlation: float) -> tuple[float, float]
     return total - half(a.value - a.low, b.value - b.low), total + half(a.high - a.value, b.high - b.value)
 
 
-def _ratio_limits(a: _Share, b: _Share, correlation: float) -> tuple[float, float]:
+def _ratio_limits(a: Share, b: Share, correlation: float) -> tuple[float, float]:
     """Return the limits of a / b; b must be positive."""
     product = a.value * b.value - correlation * (a.value - a.low) * (b.high - b.value)
     inner = a.low * (2 * a.value - a.low)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from diagchd_batch.evaluation.performance.target_prevalence import REWEIGHTED
 from diagchd_batch.statistics import segmentation
 from diagchd_batch.statistics.segmentation import PixelCounts
 from tests.support.evaluated_runs import MadeOutput, MadeStudy
@@ -164,3 +165,25 @@ def test_calibration_bins_hold_every_study(cohort: RandomCohort) -> None:
     assert sum(row["n_positive"] for row in rows) == value(cohort.rows, endpoint="tp", unit="study", covariate=None) + (
         value(cohort.rows, endpoint="fn", unit="study", covariate=None)
     )
+
+
+def test_figures_at_another_prevalence_stand_beside_those_as_observed(cohort: RandomCohort) -> None:
+    for name in REWEIGHTED:
+        (row,) = [row for row in cohort.rows if row["endpoint"] == f"{name}_at_prevalence"]
+        assert (row["covariate"], row["level"]) == ("prevalence", "0.01")
+        assert row["value"] is not None and row["null_reason"] == "no_valid_interval"  # 36 healthy are too few for 1 %
+    curves = [row for row in cohort.metrics("curves") if row["curve"].startswith("decision")]
+    by_curve = {prevalence: [r for r in curves if r["prevalence"] == prevalence] for prevalence in (None, 0.01)}
+    for prevalence, rows in by_curve.items():
+        assert len(rows) == 99 and {row["curve"] for row in rows} == {"decision" + "_at_prevalence" * bool(prevalence)}
+        assert all(row["ci_low"] <= row["y"] <= row["ci_high"] for row in rows)
+    at_half = by_curve[0.01][49]
+    sensitivity, specificity = (
+        value(cohort.rows, endpoint=name, unit="study", covariate=None) for name in ("sensitivity", "specificity")
+    )
+    assert at_half["threshold"] == 0.5
+    assert at_half["y"] == pytest.approx(0.01 * sensitivity - 0.99 * (1 - specificity))
+    bins = [row for row in cohort.metrics("calibration") if row["n"]]
+    reweighted = [row for row in cohort.metrics("curves") if row["curve"] == "calibration_at_prevalence"]
+    assert [row["point"] for row in reweighted] == [row["bin"] for row in bins]
+    assert all(row["y"] < b["observed"] or b["observed"] in (0, 1) for row, b in zip(reweighted, bins, strict=True))

@@ -13,6 +13,7 @@ from diagchd_batch.evaluation.performance.accuracy import auc_and_brier_rows, ca
 from diagchd_batch.evaluation.performance.calibration import calibrated_estimate_rows, calibration_rows
 from diagchd_batch.evaluation.performance.cross_tabulation import cross_rows
 from diagchd_batch.evaluation.performance.curves import curve_rows
+from diagchd_batch.evaluation.performance.target_prevalence import reweighted_curve_rows, reweighted_score_rows
 from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups import covariate_levels as covariates_module
 from diagchd_batch.evaluation.subgroups.cohort_characteristics import characteristic_rows
@@ -110,6 +111,7 @@ def metrics_of(
     estimates += [*prevalence_rows(rows, units, model), *auc_and_brier_rows(rows, units, model)]
     calibrated = replace(model, score=Recalibration("platt", slope=0.5, intercept=0.1).apply(cohort.score))
     estimates += calibrated_estimate_rows(rows, units, calibrated)
+    estimates += reweighted_score_rows(rows, units, model, config.prevalence)
     for reader in readers:
         estimates += call_rows(rows, units, reader, headline=True, rates=SUBGROUP_RATES)
     comparisons: list[dict[str, Any]] = []
@@ -125,7 +127,7 @@ def metrics_of(
         "flow": [{"step": step, "name": name, "n_studies": n} for step, (name, n) in enumerate(steps.items())],
         "cohort_characteristics": list(characteristic_rows(units, covariates)),
         "cross_tabulation": list(cross_rows(units, model, None, points[0].name)),
-        "curves": list(curve_rows(units, model)),
+        "curves": [*curve_rows(units, model), *reweighted_curve_rows(units, model, config.prevalence)],
         "calibration": [
             *calibration_rows(units, model),
             *calibration_rows(units, calibrated, calibrated=True),

@@ -68,6 +68,16 @@ def test_extremes_are_shared_in_no_table() -> None:
     assert "mean" in of_covariates and not {"minimum", "maximum"} & set(of_covariates)
 
 
+def test_reweighted_figures_of_scores_are_shared_in_no_table() -> None:
+    """Two of one figure at different prevalences are two equations for what each class contributes to it."""
+    tables = metrics_of(draw_cohort(2))
+    made = [row["endpoint"] for row in tables["estimates"] if row["endpoint"].endswith("_at_prevalence")]
+    assert "brier_at_prevalence" in made
+    shared, _ = shareable_tables(tables, 2)
+    assert not {row["endpoint"] for row in shared["estimates"]} & set(made)
+    assert {row["curve"] for row in shared["curves"]} == {"roc", "precision_recall"}
+
+
 def kinds(found: list[Found]) -> str:
     return " ".join(name for name, _ in found)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diagchd_batch.errors import StatisticsError
-from diagchd_batch.statistics import calibration, classification, segmentation
+from diagchd_batch.statistics import calibration, classification, net_benefit, segmentation, target_prevalence
 from diagchd_batch.statistics.agreement import coefficients
 from diagchd_batch.statistics.classification.confusion import RATES, Confusion
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
@@ -76,6 +76,13 @@ def test_accuracy_of_degenerate_cohorts(cohort: str, sharing: str) -> None:
     assert_honest(calibration.calibration_intercept(truth, score, subjects))
     assert_honest(calibration.calibration_slope(truth, score, subjects))
     assert_honest(calibration.expected_calibration_error(truth, score))
+    for name in target_prevalence.HEALTHY_AT_PREVALENCE:
+        assert_honest(target_prevalence.estimate_at_prevalence(name, truth, score, 0.01, subjects))
+    for _, of_bin in target_prevalence.calibration_bins_at_prevalence(truth, score, 0.01, subjects):
+        assert_honest(of_bin)
+    for prevalence in (None, 0.01):
+        for benefit in net_benefit.net_benefits(truth, score, [0.02, 0.5], subjects, prevalence=prevalence):
+            assert_honest(benefit)
     pair = classification.paired_predictive_values(truth, a, b, subjects)
     assert_honest(pair.ppv)
     assert_honest(pair.npv)
@@ -213,8 +220,12 @@ def test_sensitivity_of_one_with_clustered_units_keeps_a_width() -> None:
         lambda: coefficients.krippendorff_alpha([[1, 2]], "metric"),
         lambda: random_readers.obuchowski_rockette([0, 1], np.zeros((3, 2, 2))),
         lambda: random_readers.model_versus_readers([0, 1], [0, 1], [[0], [1]], "accuracy"),
-        lambda: calibration.decision_curve([], []),
-        lambda: calibration.decision_curve([0, 1], [0.2, 0.3], [1.0]),
+        lambda: net_benefit.net_benefits([0, 1], [0.2, 0.3], [1.0]),
+        lambda: net_benefit.net_benefits([0, 1], [0.2, 0.3], [0.0]),
+        lambda: net_benefit.net_benefits([0, 1], [0.2, 0.3], [0.5], prevalence=1.0),
+        lambda: target_prevalence.estimate_at_prevalence("auc", [0, 1], [0.2, 0.3], 0.1),
+        lambda: target_prevalence.estimate_at_prevalence("brier", [0, 1], [0.2, 0.3], 1),
+        lambda: target_prevalence.calibration_bins_at_prevalence([0, 1], [0.2, 0.3], 0),
         lambda: calibration.calibration_bins([0, 1], [0.2, 0.3], 0),
         lambda: segmentation.PixelCounts([5], [4], [9]),
         lambda: interaction_test([0, 1], ["a", None]),

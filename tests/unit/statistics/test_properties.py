@@ -18,6 +18,8 @@ from diagchd_batch.statistics.agreement.krippendorff import krippendorff_alpha
 from diagchd_batch.statistics.classification.confusion import RATES, difference_bounds, rate_bounds
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.multireader import random_readers, reader_groups
+from diagchd_batch.statistics.net_benefit import net_benefits
+from diagchd_batch.statistics.target_prevalence import calibration_bins_at_prevalence, estimate_at_prevalence
 
 SHARE = (0.0, 1.0)
 RESAMPLES = 30
@@ -74,6 +76,17 @@ def of_one_rater(c: Cohort) -> Named:
     yield "intercept", calibration.calibration_intercept(c.truth, c.score, c.subjects), everywhere
     yield "slope", calibration.calibration_slope(c.truth, c.score, c.subjects), everywhere
     yield "calibration error", calibration.expected_calibration_error(c.truth, c.score), SHARE
+    for prevalence in (0.01, 0.9):
+        for name in ("average_precision", "brier", "calibration_intercept", "calibration_slope"):
+            estimate = estimate_at_prevalence(name, c.truth, c.score, prevalence, c.subjects)
+            yield f"{name} at {prevalence}", estimate, everywhere if "calibration" in name else SHARE
+        for _, estimate in calibration_bins_at_prevalence(c.truth, c.score, prevalence, c.subjects):
+            yield f"bin at {prevalence}", estimate, SHARE
+    for threshold in (0.01, 0.5):
+        bounds = (-threshold / (1 - threshold), 1.0)
+        for prevalence_ in (None, 0.01):
+            (estimate,) = net_benefits(c.truth, c.score, [threshold], c.subjects, prevalence=prevalence_)
+            yield f"net benefit at {threshold}", estimate, bounds
     yield "mean", segmentation.mean_of_studies(c.score, None, c.subjects, resamples=RESAMPLES), everywhere
 
 

@@ -20,7 +20,7 @@ from diagchd_batch.statistics.agreement.coefficients import (
     krippendorff_alpha,
     percent_agreement,
 )
-from diagchd_batch.statistics.calibration import calibration_bins, calibration_slope, decision_curve
+from diagchd_batch.statistics.calibration import calibration_bins, calibration_slope
 from diagchd_batch.statistics.classification import (
     compare_rates,
     confusion,
@@ -32,6 +32,7 @@ from diagchd_batch.statistics.classification import (
 from diagchd_batch.statistics.classification.auc import average_precision_under_weights, jackknife_auc
 from diagchd_batch.statistics.classification.confusion import FP, RATES, TN
 from diagchd_batch.statistics.multiplicity import holm
+from diagchd_batch.statistics.net_benefit import net_benefits
 from diagchd_batch.statistics.subgroups import interaction_test
 
 seeds = st.integers(0, 2**32 - 1)
@@ -195,11 +196,11 @@ def test_calibration_equals_sklearn_and_logistic_regression(seed: int) -> None:
     observed, predicted = calibration_curve(truth, probability, n_bins=10)
     assert [b.observed for b in filled] == pytest.approx(list(observed))
     assert [b.mean_probability for b in filled] == pytest.approx(list(predicted))
-    curve = decision_curve(truth, probability, [0.2, 0.5])
-    for t, benefit in zip(curve.threshold, curve.net_benefit, strict=True):
+    thresholds = (0.2, 0.5)
+    for t, benefit in zip(thresholds, net_benefits(truth, probability, thresholds), strict=True):
         call = probability >= t
         by_hand = np.mean(call & (truth == 1)) - np.mean(call & (truth == 0)) * t / (1 - t)
-        assert benefit == pytest.approx(by_hand, abs=1e-12)
+        assert benefit.value == pytest.approx(by_hand, abs=1e-12)
 
 
 def test_calibration_slope_equals_sklearn() -> None:

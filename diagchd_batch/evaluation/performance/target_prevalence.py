@@ -1,0 +1,78 @@
+"""The model's scores reweighted to other prevalences: rows of `estimates` and of `curves`.
+
+A cohort is often enriched with diseased subjects. These rows stand beside the figures as observed.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from diagchd_batch.evaluation.performance.calibration import CALIBRATION_BINS
+from diagchd_batch.evaluation.performance.curves import decision_rows
+from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
+from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
+from diagchd_batch.statistics.target_prevalence import calibration_bins_at_prevalence, estimate_at_prevalence
+
+REWEIGHTED = ("average_precision", "brier", "calibration_intercept", "calibration_slope")
+"""Figures that are reweighted. Their endpoints end in `_at_prevalence`."""
+
+
+def reweighted_score_rows(rows: RowBuilder, units: Units, model: Rater, prevalences: Sequence[float]) -> Iterator[Row]:
+    """Estimate average precision, Brier score, calibration intercept and slope at other prevalences.
+
+    Args:
+        rows: Columns that all rows share.
+        units: The units with their reference labels.
+        model: The model with its probabilities.
+        prevalences: The prevalences, between 0 and 1.
+
+    Yields:
+        Rows of `estimates`, one for each prevalence and figure.
+    """
+    part = complete_cases(units, model)
+    here = (
+        rows.for_raters(units, model)
+        .with_counts(units, part)
+        .with_columns(analysis_set="determinate", covariate="prevalence")
+    )
+    truth, score, subject = units.truth[part.rows], model.scores[part.rows], units.subject[part.rows]
+    for prevalence in prevalences:
+        for name in REWEIGHTED:
+            result = estimate_at_prevalence(name, truth, score, prevalence, subject)
+            yield here.estimate(f"{name}_at_prevalence", result, level=f"{prevalence:g}")
+
+
+def reweighted_curve_rows(units: Units, model: Rater, prevalences: Sequence[float]) -> Iterator[Row]:
+    """Compute the calibration curve and the decision curve at other prevalences.
+
+    Args:
+        units: The units with their reference labels.
+        model: The model with its probabilities.
+        prevalences: The prevalences, between 0 and 1.
+
+    Yields:
+        One row of `curves` for each prevalence and bin that is not empty, and for each prevalence and threshold. There
+        are none if the units are of one class.
+    """
+    known = ~np.isnan(units.truth) & ~np.isnan(model.scores)
+    truth, score, subject = units.truth[known], model.scores[known], units.subject[known]
+    if len(truth) == 0 or truth.min() == truth.max():
+        return
+    common = {"unit": units.name, "subject_kind": model.kind, "subject": model.name}
+    for prevalence in prevalences:
+        yield from decision_rows(common, truth, score, subject, prevalence)
+        found = calibration_bins_at_prevalence(truth, score, prevalence, subject, bins=CALIBRATION_BINS)
+        for place, (part, observed) in enumerate(found):
+            if part.n:
+                yield {
+                    **common,
+                    "curve": "calibration_at_prevalence",
+                    "prevalence": prevalence,
+                    "point": place,
+                    "x": part.mean_probability,
+                    "y": observed.value,
+                    "ci_low": observed.low,
+                    "ci_high": observed.high,
+                    "ci_method": observed.method,
+                    "definition": "x mean score, y share of diseased units, of a bin of the table calibration",
+                }
