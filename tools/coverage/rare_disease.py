@@ -27,6 +27,7 @@ from diagchd_batch.statistics.classification.proportions import proportion
 from diagchd_batch.statistics.classification.rates import rate_of_cells
 from diagchd_batch.statistics.estimate import Comparison, Estimate
 from diagchd_batch.statistics.net_benefit import net_benefits
+from diagchd_batch.statistics.subgroups import auc_difference, level_difference
 from diagchd_batch.statistics.target_prevalence import estimate_at_prevalence
 
 PREVALENCES = (0.01, 0.02, 0.1, 0.33)
@@ -165,6 +166,24 @@ def clustered_rates(sample: Sample) -> dict[str, Estimate]:
     return {name: rate_of_cells(name, cells) for name in CLOSED_RATES}
 
 
+def levels(sample: Sample) -> Iterator[Result]:
+    """Compare a level of a covariate, with a fifth of the subjects, with the others; all are called equally well."""
+    inside = (sample.rng.random(int(sample.subject.max()) + 1) < 0.2)[sample.subject]
+    right = (sample.call(sample.sensitivity, sample.specificity) == sample.truth).astype(float)
+    for name, label in (("sensitivity", 1), ("specificity", 0)):
+        of = sample.truth == label
+        subjects = None if sample.subjects is None else sample.subjects[of]
+        yield f"level − others, {name}", level_difference(right[of], inside[of], subjects), 0.0
+    score = _scores(sample, 1.0)
+    aucs = [
+        classification.estimate_score(
+            "auc", sample.truth[rows], score[rows], None if sample.subjects is None else sample.subjects[rows]
+        )
+        for rows in (inside, ~inside)
+    ]
+    yield "level − others, auc", auc_difference(*aucs), 0.0
+
+
 def resampled(sample: Sample, resamples: int = 500) -> Iterator[Result]:
     call = sample.call(sample.sensitivity, sample.specificity)
     for name in ("f1", "mcc"):
@@ -236,6 +255,7 @@ PARTS: dict[str, Callable[[Sample], Iterator[Result]]] = {
     "comparisons": comparisons,
     "resampled": resampled,
     "reweighted": reweighted,
+    "levels": levels,
 }
 
 

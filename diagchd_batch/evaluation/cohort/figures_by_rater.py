@@ -45,6 +45,7 @@ from diagchd_batch.evaluation.readers.reads import Reads
 from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups.cohort_characteristics import characteristic_rows
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate
+from diagchd_batch.evaluation.subgroups.performance_by_level import level_differences, performance_by_level
 from diagchd_batch.evaluation.subgroups.subgroup_rows import interaction_rows, lesion_rows, level_rows
 from diagchd_batch.evaluation.tables.multiplicity import adjust_within_families, mark_primary, name_families
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder, Settings
@@ -155,6 +156,7 @@ def analyse(
     _add_segmentation(analysis, rows, database, results)
     _add_characteristics(analysis, results)
     _adjust_for_multiplicity(analysis, results, primary_comparator)
+    _add_performance_by_level(analysis, headline, results)
     return results
 
 
@@ -282,6 +284,18 @@ def _add_subgroups(analysis: Analysis, rows: RowBuilder, headline: OperatingPoin
         results.add("comparisons", interaction_rows(rows, units, model, covariate))
     if analysis.diagnosis is not None:
         results.add("estimates", lesion_rows(rows, units, model, analysis.diagnosis))
+
+
+def _add_performance_by_level(analysis: Analysis, headline: OperatingPoint, results: Results) -> None:
+    """Join what `_add_subgroups` computed to one table. The adjusted p values must be known."""
+    differences: list[Row] = []
+    if analysis.has_reference:
+        model = analysis.model_at(headline)
+        for covariate in analysis.covariates:
+            differences += level_differences(analysis.units, model, covariate)
+    names = [covariate.name for covariate in analysis.covariates]
+    tables = results.tables["estimates"], results.tables["comparisons"]
+    results.add("subgroups", performance_by_level(*tables, differences, names))
 
 
 def _add_segmentation(analysis: Analysis, rows: RowBuilder, database: CohortDatabase, results: Results) -> None:

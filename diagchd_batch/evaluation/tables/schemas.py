@@ -21,6 +21,7 @@ _NO_OPERATING_POINT = "figures without an operating point"
 _NO_COMPARATOR = "figures about one rater"
 _NO_RATE = "the figure is no rate"
 _NO_RESAMPLING = "nothing was resampled"
+_NO_DIFFERENCE = "undefined; `difference_null_reason` says why"
 _NO_CURVE_INTERVAL = "ROC and precision-recall curves, and points without an interval"
 _CALLS = ("positive", "negative")
 
@@ -333,6 +334,42 @@ WORST_CASES: Columns = (
     *SCORE_DEFINITION_SINCE_3,
 )  # fmt: skip
 
+SUBGROUPS: Columns = (
+    text("unit", "what is counted", values=("study", "image"), since=3),
+    text("cluster", "as in `estimates`", values=("subject", "none"), since=3),
+    *(replace(column, since=3) for column in SCORE_DEFINITION),
+    text("operating_point", "name of the operating point", _NO_OPERATING_POINT, since=3),
+    number("threshold", "probability from which a unit is called positive", _NO_OPERATING_POINT, minimum=0, maximum=1,
+           since=3),
+    text("subject", "the model's name", since=3),
+    text("covariate", "the covariate", since=3),
+    text("level", "its level; a number unless the job discloses texts", since=3),
+    text("endpoint", "the figure", values=("sensitivity", "specificity", "roc_auc"), since=3),
+    count("n_units", "units of the level with a reference label and a call", since=3),
+    count("n_subjects", "distinct subjects of these units", since=3),
+    count("n_positive", "units with reference label 1", since=3),
+    count("n_negative", "units with reference label 0", since=3),
+    number("value", "the figure in the level", UNDEFINED_WHEN, since=3),
+    number("ci_low", "lower limit of its 95 % interval", UNDEFINED_WHEN, since=3),
+    number("ci_high", "upper limit of its 95 % interval", UNDEFINED_WHEN, since=3),
+    text("ci_method", "method of the interval", "there is no interval", since=3),
+    replace(NULL_REASON, since=3),
+    number("others_value", "the figure in all other levels together", _NO_DIFFERENCE, since=3),
+    number("difference", "`value` minus `others_value`", _NO_DIFFERENCE, since=3),
+    number("difference_ci_low", "lower limit of the 95 % interval of the difference", _NO_DIFFERENCE, since=3),
+    number("difference_ci_high", "upper limit of the 95 % interval of the difference", _NO_DIFFERENCE, since=3),
+    text("difference_ci_method", "method of that interval", "there is no interval", since=3),
+    text("difference_null_reason", "why the difference or its interval is absent", "nothing is absent", since=3),
+    text("test", "name of the test that the figure is the same in all levels of the covariate", "there is no test",
+         since=3),
+    number("statistic", "test statistic", "there is no test", since=3),
+    number("df1", "degrees of freedom", "there is no test", since=3),
+    number("p", "p value of the test", "there is no test", minimum=0, maximum=1, since=3),
+    number("p_adjusted", "Holm's adjustment of `p` over the covariates", "there is no test", minimum=0, maximum=1,
+           since=3),
+    text("caution", "as in `estimates`", "nothing is known against the interval", since=3),
+)  # fmt: skip
+
 METRICS = arrow_schema(FIGURES)
 
 TABLES: dict[str, pa.Schema] = {
@@ -358,6 +395,11 @@ TABLES: dict[str, pa.Schema] = {
         "one point of a ROC, precision-recall, decision or reweighted calibration curve", CURVES
     ),
     "calibration": described_schema("one bin of the probability", CALIBRATION),
+    "subgroups": described_schema(
+        "one figure of the model in one level of a covariate, its difference from all other levels, and the test over "
+        "all levels; smallest levels first",
+        SUBGROUPS,
+    ),
     "worst_cases": described_schema("one of the studies or images with the worst results", WORST_CASES),
 }
 """Schema of each table `metrics/<table>/run_id=R/part-00000.parquet`."""

@@ -1,10 +1,21 @@
 """The section on the model's performance by covariate and its sensitivity by lesion."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from diagchd_batch.report.elements import Figure, Section
+from diagchd_batch.report.elements import Cell, Figure, Section, Table
 from diagchd_batch.report.figures.intervals import Line, interval_plot
-from diagchd_batch.report.formatting import count, covariate_name, level_name, number
+from diagchd_batch.report.formatting import (
+    NONE,
+    count,
+    covariate_name,
+    interval,
+    level_name,
+    number,
+    p_value,
+    signed,
+    words,
+)
 from diagchd_batch.report.measure_tables import Key, Measure, measure_table, test_cell
 from diagchd_batch.report.report_data import ReportData, Row
 
@@ -43,7 +54,8 @@ def subgroups(data: ReportData) -> Section:
         "Subgroups",
         [
             "This section is exploratory. The interaction tests show whether levels of a covariate differ at all. A "
-            "difference between two levels says little by itself. Source resolution and number of images reflect the "
+            "difference between two levels says little by itself. Intervals of differences are not adjusted for their "
+            "number. Source resolution and number of images reflect the "
             "equipment and the examination, and can be related to the label."
         ],
         figures=[
@@ -52,6 +64,7 @@ def subgroups(data: ReportData) -> Section:
             if (figure := _forest(data, rows, endpoint, name))
         ],
         tables=[
+            *([_by_level(data)] if data.tables["subgroups"] else []),
             measure_table(
                 "Interaction tests",
                 interactions,
@@ -64,6 +77,39 @@ def subgroups(data: ReportData) -> Section:
         ],
         left_out=left_out,
     )
+
+
+def _by_level(data: ReportData) -> Table:
+    """Return the table of all levels, smallest first: value, difference from the other levels, and test."""
+    names = dict(_MEASURES)
+    cells = [
+        (
+            covariate_name(row["covariate"]),
+            level_name(row),
+            names[row["endpoint"]],
+            count(row["n_units"]),
+            f"{count(row['n_positive'])} / {count(row['n_negative'])}",
+            _value(row["value"], row["ci_low"], row["ci_high"], row["null_reason"], number),
+            _value(
+                row["difference"],
+                row["difference_ci_low"],
+                row["difference_ci_high"],
+                row["difference_null_reason"],
+                signed,
+            ),
+            (f"p {p_value(row['p'])}", f"adjusted {p_value(row['p_adjusted'])}") if row["p"] is not None else NONE,
+        )
+        for row in data.tables["subgroups"]
+    ]
+    headings = ("covariate", "level", "measure", "n", "diseased / healthy", "95 % interval", "minus other levels")
+    caption = "Every level, smallest first: value, difference from all other levels, test over the covariate's levels"
+    return Table(caption, (*headings, "interaction test"), cells, folded=len(cells) > _MOST_LINES)
+
+
+def _value(
+    value: float | None, low: float | None, high: float | None, reason: str | None, show: Callable[[float | None], str]
+) -> Cell:
+    return show(value), words(reason) if low is None else interval(low, high)
 
 
 def _forest(data: ReportData, rows: list[Row], endpoint: str, name: str) -> Figure | None:

@@ -57,7 +57,7 @@ def combine_limits(name: str, cells: np.ndarray, level: float) -> Estimate:
     right, healthy = (cells[:, columns].sum(axis=1) for columns in PROPORTION_CELLS["specificity"])
     sensitivity = proportion_of_subjects(hits, diseased, level=level)
     specificity = proportion_of_subjects(right, healthy, level=level)
-    correlation = _correlation(hits, diseased, right, healthy)
+    correlation = correlation_over_subjects(hits, diseased, right, healthy)
     return combine_shares(name, sensitivity, specificity, n, n_subjects, correlation)
 
 

@@ -19,6 +19,7 @@ from diagchd_batch.statistics.classification.confusion import RATES, difference_
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.multireader import random_readers, reader_groups
 from diagchd_batch.statistics.net_benefit import net_benefits
+from diagchd_batch.statistics.subgroups import auc_difference, level_difference
 from diagchd_batch.statistics.target_prevalence import calibration_bins_at_prevalence, estimate_at_prevalence
 
 SHARE = (0.0, 1.0)
@@ -96,6 +97,11 @@ def of_two_raters(c: Cohort) -> Named:
         compared = classification.compare_rates(name, c.truth, a, b, c.subjects, resamples=RESAMPLES)
         yield name, compared, difference_bounds(name)
     yield "auc", classification.delong_paired(c.truth, c.score, c.other, c.subjects), (-1.0, 1.0)
+    inside = c.other > 0.5
+    yield "level", level_difference(a, inside, c.subjects), (-1.0, 1.0)
+    subjects = np.arange(len(a)) if c.subjects is None else c.subjects
+    aucs = [classification.estimate_score("auc", c.truth[r], c.score[r], subjects[r]) for r in (inside, ~inside)]
+    yield "auc of a level", auc_difference(*aucs), (-1.0, 1.0)
 
 
 def of_readers(c: Cohort) -> Named:

@@ -102,6 +102,35 @@ def test_levels_partition_the_cohort_and_missing_is_a_level(
     }
 
 
+def test_one_table_has_every_level_smallest_first(made: MadeOutput, evaluate: Callable[..., EvaluationSummary]) -> None:
+    studies, _ = two_groups(made)
+    covariates = [
+        {"study_id": study.study_id, "site": "" if i % 5 == 0 else f"site-{i % 2}"} for i, study in enumerate(studies)
+    ]
+    evaluate(made, covariates=made.table("covariates", covariates))
+    rows = made.metrics("subgroups")
+    sizes = [row["n_units"] for row in rows]
+    assert sizes == sorted(sizes) and rows[0]["level"] == "missing"
+    for row in rows:
+        (own,) = [
+            r
+            for r in made.metrics("estimates")
+            if (r["endpoint"], r["covariate"], r["level"]) == (row["endpoint"], row["covariate"], row["level"])
+        ]
+        assert all(row[name] == own[name] for name in ("value", "ci_low", "ci_high", "n_positive", "operating_point"))
+        if row["difference_ci_low"] is not None:
+            assert row["difference"] == pytest.approx(row["value"] - row["others_value"])
+            assert row["difference_ci_low"] < row["difference"] < row["difference_ci_high"]
+        else:
+            assert row["difference_null_reason"]
+    tests = {row["endpoint"]: row for row in made.metrics("comparisons") if row["covariate"] == "site"}
+    of_site = [row for row in rows if row["covariate"] == "site"]
+    assert len(of_site) == 9
+    for row in of_site:
+        test = tests[f"{row['endpoint']}_interaction"]
+        assert (row["p"], row["p_adjusted"], row["test"]) == (test["p"], test["p_adjusted"], test["test"])
+
+
 def test_study_score_is_the_mean_the_largest_or_the_median_of_the_images(
     made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
 ) -> None:

@@ -33,7 +33,7 @@ from diagchd_batch.statistics.classification.auc import average_precision_under_
 from diagchd_batch.statistics.classification.confusion import FP, RATES, TN
 from diagchd_batch.statistics.multiplicity import holm
 from diagchd_batch.statistics.net_benefit import net_benefits
-from diagchd_batch.statistics.subgroups import interaction_test
+from diagchd_batch.statistics.subgroups import interaction_test, level_difference
 
 seeds = st.integers(0, 2**32 - 1)
 few = settings(max_examples=40, deadline=None)
@@ -284,3 +284,15 @@ def test_clustered_predictive_values_equal_statsmodels_score_test(seed: int) -> 
     result = paired_predictive_values(truth, *calls, subject).ppv  # type: ignore[arg-type, call-arg]
     assert result.test == "clustered_generalised_score"
     assert (result.statistic, result.p) == pytest.approx((expected["statistic"], expected["p-value"]), rel=1e-6)
+
+
+@pytest.mark.parametrize(("k", "n"), [((56, 48), (70, 80)), ((9, 3), (10, 10)), ((6, 2), (7, 7)), ((10, 0), (10, 20))])
+def test_the_difference_of_two_levels_equals_statsmodels(k: tuple[int, int], n: tuple[int, int]) -> None:
+    from statsmodels.stats.proportion import confint_proportions_2indep
+
+    inside = np.repeat([True, False], n)
+    outcome = np.concatenate([np.arange(units) < hits for hits, units in zip(k, n, strict=True)]).astype(float)
+    result = level_difference(outcome, inside)
+    expected = confint_proportions_2indep(k[0], n[0], k[1], n[1], method="newcomb")
+    assert (result.low, result.high) == pytest.approx(expected, abs=1e-9)
+    assert result.difference == pytest.approx(k[0] / n[0] - k[1] / n[1])
