@@ -122,7 +122,7 @@ Result = tuple[str, Estimate | Comparison, float | None]
 
 def cells(part: str, diseased: tuple[int, ...] = DISEASED) -> Iterator[Cell]:
     """Yield the cells of a part, those of few diseased first."""
-    repeats = (False, True) if part in ("rates", "scores", "comparisons") else (False,)
+    repeats = (False, True) if part != "resampled" else (False,)
     for clustered, m, prevalence, quality in product(repeats, diseased, PREVALENCES, QUALITIES):
         yield Cell(part, prevalence, m, *quality, clustered)
 
