@@ -161,23 +161,65 @@ def calibration_bins_at_prevalence(
     return found
 
 
+def predictive_values_at_prevalence(
+    cells: np.ndarray, prevalence: float, level: float = 0.95
+) -> tuple[Estimate, Estimate]:
+    """Return the PPV and NPV at a target prevalence, by Bayes' rule, from counts that are summed within subjects.
+
+    Their limits follow from those of the likelihood ratios. They hold where few calls are wrong, unlike those of
+    `predictive_values_at`, which other programs print.
+
+    Args:
+        cells: Array of shape (n_subjects, 4): TP, FP, FN, TN.
+        prevalence: Strictly between 0 and 1, taken as known without error.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        PPV and NPV. Null with `no_units`, `one_class`, or `zero_denominator` (no such call at all). Without an
+        interval, `too_few_subjects`, where one subject has all diseased or all healthy units, several of them.
+
+    Raises:
+        StatisticsError: The prevalence is not strictly between 0 and 1.
+
+    Source: limits of the ratio: Donner & Zou (2012), Stat Methods Med Res 21:347.
+    """
+    _check_prevalence(prevalence)
+    n, (tp, fp, fn, tn) = int(cells.sum()), cells.sum(axis=0) if len(cells) else np.zeros(4)
+    if tp + fn == 0 or fp + tn == 0:
+        null = Estimate.null(NullReason.NO_UNITS if n == 0 else NullReason.ONE_CLASS, n, n_subjects=len(cells))
+        return null, null
+    odds = prevalence / (1 - prevalence)
+    ppv, npv = _by_bayes(cells, odds, level), _by_bayes(cells[:, [3, 2, 1, 0]], 1 / odds, level)
+    return replace(ppv, n=n), replace(npv, n=n)
+
+
+def _by_bayes(cells: np.ndarray, odds: float, level: float) -> Estimate:
+    """Return P(condition | call) at given odds of the condition: odds × LR+ turned into a share.
+
+    The columns are right calls, wrong calls, missed units with the condition, and units without condition and call.
+    """
+    right, wrong = cells[:, 0].sum(), cells[:, 1].sum()
+    if right + wrong == 0:
+        return Estimate.null(NullReason.ZERO_DENOMINATOR, int(cells.sum()), n_subjects=len(cells))
+    if wrong == 0:  # the ratio is infinite, so its inverse is taken: the conditions change places
+        cells, odds = cells[:, [1, 0, 3, 2]], 1 / odds
+    ratio = combine_limits("lr_positive", cells, level)
+    ends = [None if x is None else odds * x / (1 + odds * x) for x in (ratio.value, ratio.low, ratio.high)]
+    if wrong == 0:
+        ends = [None if end is None else 1 - end for end in (ends[0], ends[2], ends[1])]
+    return replace(ratio, value=ends[0], low=ends[1], high=ends[2])
+
+
 def _share_in_bin(
     inside: np.ndarray, truth: np.ndarray, codes: np.ndarray, prevalence: float, level: float
 ) -> Estimate:
-    """Return the share of the diseased in a bin: odds of the prevalence × (share of the diseased / of the healthy)."""
+    """Return the share of the diseased in a bin."""
     n = int(inside.sum())
     if n == 0:
         return Estimate.null(NullReason.ZERO_DENOMINATOR)
     columns = np.stack([truth * inside, (1 - truth) * inside, truth * ~inside, (1 - truth) * ~inside], axis=1)
     cells = totals_by_subject(columns, codes)
-    odds, only_diseased = prevalence / (1 - prevalence), not cells[:, 1].any()
-    if only_diseased:  # the ratio is infinite, so its inverse is taken: the classes change places
-        cells, odds = cells[:, [1, 0, 3, 2]], 1 / odds
-    ratio = combine_limits("lr_positive", cells, level)
-    ends = [None if x is None else odds * x / (1 + odds * x) for x in (ratio.value, ratio.low, ratio.high)]
-    if only_diseased:
-        ends = [None if end is None else 1 - end for end in (ends[0], ends[2], ends[1])]
-    return replace(ratio, value=ends[0], low=ends[1], high=ends[2], n=n)
+    return replace(_by_bayes(cells, prevalence / (1 - prevalence), level), n=n)
 
 
 def _check_prevalence(prevalence: float) -> None:

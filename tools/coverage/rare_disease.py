@@ -27,8 +27,9 @@ from diagchd_batch.statistics.classification.proportions import proportion
 from diagchd_batch.statistics.classification.rates import rate_of_cells
 from diagchd_batch.statistics.estimate import Comparison, Estimate
 from diagchd_batch.statistics.net_benefit import net_benefits
+from diagchd_batch.statistics.resampling import totals_by_subject
 from diagchd_batch.statistics.subgroups import auc_difference, level_difference
-from diagchd_batch.statistics.target_prevalence import estimate_at_prevalence
+from diagchd_batch.statistics.target_prevalence import estimate_at_prevalence, predictive_values_at_prevalence
 
 PREVALENCES = (0.01, 0.02, 0.1, 0.33)
 DISEASED = (10, 20, 50, 100, 200, 500)
@@ -144,6 +145,21 @@ def rates(sample: Sample) -> Iterator[Result]:
         yield name, estimate, true_rate(name, sample)
 
 
+def predictive(sample: Sample) -> Iterator[Result]:
+    """Estimate PPV and NPV at another prevalence."""
+    call = sample.call(sample.sensitivity, sample.specificity)
+    cells = np.stack([sample.truth * call, (1 - sample.truth) * call], axis=1)
+    cells = totals_by_subject(
+        np.hstack([cells, np.stack([sample.truth, 1 - sample.truth], axis=1) - cells]), sample.subject
+    )
+    for target in TARGETS:
+        healthy, missed = (1 - target) * sample.specificity, target * (1 - sample.sensitivity)
+        hit, false = target * sample.sensitivity, (1 - target) * (1 - sample.specificity)
+        ppv, npv = predictive_values_at_prevalence(cells, target)
+        yield f"PPV at a prevalence of {target:g}", ppv, hit / (hit + false)
+        yield f"NPV at a prevalence of {target:g}", npv, healthy / (healthy + missed)
+
+
 def independent_rates(sample: Sample) -> dict[str, Estimate]:
     """Return what `estimate_rate` returns of independent units, from the numbers of right calls alone."""
     m, h = sample.cell.diseased, sample.healthy
@@ -256,6 +272,7 @@ PARTS: dict[str, Callable[[Sample], Iterator[Result]]] = {
     "resampled": resampled,
     "reweighted": reweighted,
     "levels": levels,
+    "predictive": predictive,
 }
 
 

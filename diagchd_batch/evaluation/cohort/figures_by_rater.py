@@ -27,6 +27,7 @@ from diagchd_batch.evaluation.performance.image_level import image_rows
 from diagchd_batch.evaluation.performance.measurements import measurement_rows
 from diagchd_batch.evaluation.performance.segmentation import segmentation_rows
 from diagchd_batch.evaluation.performance.target_prevalence import (
+    predictive_value_rows,
     reweighted_curve_rows,
     reweighted_score_rows,
 )
@@ -180,6 +181,7 @@ def _add_model(
     results.add("estimates", calibration_estimate_rows(rows, units, model))
     results.add("estimates", reweighted_score_rows(rows, units, model, analysis.config.prevalence))
     results.add("curves", curve_rows(units, model))
+    results.add("curves", predictive_value_rows(units, model, headline.threshold, analysis.config.prevalence))
     results.add("curves", reweighted_curve_rows(units, model, analysis.config.prevalence))
     results.add("calibration", calibration_rows(units, model))
     if analysis.calibrated is not None:

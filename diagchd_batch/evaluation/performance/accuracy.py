@@ -10,12 +10,10 @@ from diagchd_batch.statistics.classification import (
     compare_rates,
     delong_paired,
     estimate_score,
-    predictive_values_at,
 )
-from diagchd_batch.statistics.classification.confusion import RATES, Confusion, sensitivity, specificity
+from diagchd_batch.statistics.classification.confusion import RATES
 from diagchd_batch.statistics.classification.rates import rate_of_cells
-from diagchd_batch.statistics.estimate import Estimate
-from diagchd_batch.statistics.resampling import TotalsStatistic, subject_interval
+from diagchd_batch.statistics.target_prevalence import predictive_values_at_prevalence
 
 COUNTS = ("tp", "fp", "fn", "tn")
 HEADLINE_RATES = ("accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
@@ -105,8 +103,6 @@ def prevalence_rows(rows: RowBuilder, units: Units, rater: Rater) -> Iterator[Ro
 def other_prevalence_rows(rows: RowBuilder, units: Units, rater: Rater, prevalences: Sequence[float]) -> Iterator[Row]:
     """Estimate the PPV and NPV that the rater's sensitivity and specificity imply at other prevalences.
 
-    The intervals are logit intervals if every subject has one unit, and else come from the subject bootstrap.
-
     Args:
         rows: Columns that all rows share.
         units: The units with their reference labels.
@@ -123,35 +119,10 @@ def other_prevalence_rows(rows: RowBuilder, units: Units, rater: Rater, prevalen
         .with_columns(analysis_set="determinate", covariate="prevalence")
     )
     cells = subject_cells(units.truth[part.rows], rater.call[part.rows], units.subject[part.rows])
-    table = Confusion(*(int(count) for count in cells.sum(axis=0)))
     for prevalence in prevalences:
-        values: tuple[Estimate, ...] = predictive_values_at(table, prevalence)
-        if len(cells) < table.n:
-            values = tuple(
-                subject_interval(cells, implied, n=table.n, bounds=(0.0, 1.0), **rows.settings.bootstrap)
-                if value.value is not None
-                else value
-                for value, implied in zip(values, _implied_at(prevalence), strict=True)
-            )
+        values = predictive_values_at_prevalence(cells, prevalence)
         for endpoint, value in zip(("ppv_at_prevalence", "npv_at_prevalence"), values, strict=True):
             yield here.estimate(endpoint, value, level=f"{prevalence:g}")
-
-
-def _implied_at(prevalence: float) -> tuple[TotalsStatistic, TotalsStatistic]:
-    """Return PPV and NPV by Bayes' rule as functions of counts. They are NaN where there is no such call."""
-
-    def ppv(counts: np.ndarray) -> np.ndarray:
-        return _share(prevalence * sensitivity(counts), (1 - prevalence) * (1 - specificity(counts)))
-
-    def npv(counts: np.ndarray) -> np.ndarray:
-        return _share((1 - prevalence) * specificity(counts), prevalence * (1 - sensitivity(counts)))
-
-    return ppv, npv
-
-
-def _share(right: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    right, total = np.asarray(right), np.asarray(right + wrong)
-    return np.divide(right, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
 def auc_and_brier_rows(rows: RowBuilder, units: Units, rater: Rater) -> Iterator[Row]:

@@ -4,17 +4,61 @@ A cohort is often enriched with diseased subjects. These rows stand beside the f
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
 
+from diagchd_batch.evaluation.performance.accuracy import subject_cells
 from diagchd_batch.evaluation.performance.calibration import CALIBRATION_BINS
 from diagchd_batch.evaluation.performance.curves import decision_rows
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
-from diagchd_batch.statistics.target_prevalence import calibration_bins_at_prevalence, estimate_at_prevalence
+from diagchd_batch.statistics.target_prevalence import (
+    calibration_bins_at_prevalence,
+    estimate_at_prevalence,
+    predictive_values_at_prevalence,
+)
 
 REWEIGHTED = ("average_precision", "brier", "calibration_intercept", "calibration_slope")
 """Figures that are reweighted. Their endpoints end in `_at_prevalence`."""
+
+_PREVALENCES = (*(mantissa * 10.0**power for power, mantissa in product((-3, -2, -1), (1, 2, 3, 5))),)
+"""Prevalences of the curves of PPV and NPV, from 0.1 to 50 %."""
+
+
+def predictive_value_rows(units: Units, model: Rater, threshold: float, prevalences: Sequence[float]) -> Iterator[Row]:
+    """Compute PPV and NPV over many prevalences, by Bayes' rule.
+
+    Args:
+        units: The units with their reference labels.
+        model: The model at an operating point.
+        threshold: Its threshold.
+        prevalences: Prevalences to compute beside the usual ones.
+
+    Yields:
+        Rows of `curves`: `ppv_by_prevalence` and `npv_by_prevalence`. There are none if the units are of one class.
+    """
+    part = complete_cases(units, model)
+    truth, subject = units.truth[part.rows], units.subject[part.rows]
+    if len(truth) == 0 or truth.min() == truth.max():
+        return
+    cells = subject_cells(truth, model.call[part.rows], subject)
+    common = {"unit": units.name, "subject_kind": model.kind, "subject": model.name, "threshold": threshold}
+    shown = sorted({round(prevalence, 12) for prevalence in (*_PREVALENCES, *prevalences)})
+    found = [predictive_values_at_prevalence(cells, prevalence) for prevalence in shown]
+    for place, curve in enumerate(("ppv_by_prevalence", "npv_by_prevalence")):
+        for point, (prevalence, values) in enumerate(zip(shown, found, strict=True)):
+            yield {
+                **common,
+                "curve": curve,
+                "point": point,
+                "x": prevalence,
+                "y": values[place].value,
+                "ci_low": values[place].low,
+                "ci_high": values[place].high,
+                "ci_method": values[place].method,
+                "definition": "x prevalence, y predictive value by Bayes' rule",
+            }
 
 
 def reweighted_score_rows(rows: RowBuilder, units: Units, model: Rater, prevalences: Sequence[float]) -> Iterator[Row]:

@@ -279,14 +279,14 @@ CROSS_TABULATION: Columns = (
 
 CURVES: Columns = (
     text("curve", "kind of the curve", values=("roc", "precision_recall", "decision",
-         "decision_at_prevalence", "calibration_at_prevalence")),
+         "decision_at_prevalence", "calibration_at_prevalence", "ppv_by_prevalence", "npv_by_prevalence")),
     text("unit", "what is counted", values=("study", "image")),
     text("subject_kind", "kind of the rater"),
     text("subject", "the rater"),
     place("point", "number of the point on the curve", minimum=0),
     number("threshold", "probability from which a unit is called positive", "the end of a curve"),
-    number("x", "1 − specificity, recall, threshold probability, or mean score"),
-    number("y", "sensitivity, precision, net benefit, or share of diseased units", UNDEFINED_WHEN),
+    number("x", "1 − specificity, recall, threshold probability, mean score, or prevalence"),
+    number("y", "sensitivity, precision, net benefit, share of diseased units, or NPV", UNDEFINED_WHEN),
     number("reference_y", "net benefit of calling every unit positive", "other curves than decision curves"),
     text("definition", "the definition of the curve in one line"),
     *SCORE_DEFINITION_SINCE_3,
@@ -391,9 +391,7 @@ TABLES: dict[str, pa.Schema] = {
     "cross_tabulation": described_schema(
         "one combination of two raters' calls, or of a rater's call and the label", CROSS_TABULATION
     ),
-    "curves": described_schema(
-        "one point of a ROC, precision-recall, decision or reweighted calibration curve", CURVES
-    ),
+    "curves": described_schema("one point of a curve, such as a ROC or decision curve", CURVES),
     "calibration": described_schema("one bin of the probability", CALIBRATION),
     "subgroups": described_schema(
         "one figure of the model in one level of a covariate, its difference from all other levels, and the test over "

@@ -136,6 +136,28 @@ def decision_plot(
     return drawing(axes.width, axes.height, title, description, axes.parts)
 
 
+def predictive_value_plot(ppv: list[Row], npv: list[Row], description: str) -> str:
+    """Return PPV and NPV over the prevalence, on a logarithmic axis, as SVG.
+
+    Args:
+        ppv: Rows of `curves` in ascending prevalence.
+        npv: The same of the NPV.
+        description: The alternative text.
+    """
+    low, high = (math.log10(ends) for ends in (ppv[0]["x"], ppv[-1]["x"]))
+
+    def x(prevalence: float) -> float:
+        return (math.log10(prevalence) - low) / (high - low)
+
+    ticks = [(x(tick), f"{100 * tick:g} %") for tick in (0.001, 0.01, 0.1, 0.5) if low <= math.log10(tick) <= high]
+    axes = Axes(_SIZE, _SIZE, "prevalence", "predictive value", x_ticks=ticks)
+    for rows in (ppv, npv):
+        axes.band([(x(row["x"]), row["ci_low"], row["ci_high"]) for row in rows if row["ci_low"] is not None])
+    axes.parts.append(polyline([(axes.x(x(row["x"])), axes.y(row["y"])) for row in npv], "reference"))
+    axes.curve([(x(row["x"]), row["y"]) for row in ppv])
+    return drawing(axes.width, axes.height, "Predictive values by prevalence", description, axes.parts)
+
+
 def scores_plot(title: str, pairs: Sequence[ScorePair], threshold: float | None, description: str) -> str:
     """Return the scores of one run against those of another as SVG.
 

@@ -52,6 +52,9 @@ def polyline(points: list[tuple[float, float]], class_: str) -> str:
     return element("polyline", points=" ".join(f"{x:.2f},{y:.2f}" for x, y in points), class_=class_)
 
 
+_SHARES = tuple((tick, f"{tick:g}") for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
+
+
 class Axes:
     """A plot area whose axes both run from 0 to 1. `x` and `y` convert values to pixels.
 
@@ -62,20 +65,33 @@ class Axes:
         y_label: Name of the vertical axis.
         below: Height in px that is left free below the plot area and its labels.
         y_highest: The number that is written at the top of the vertical axis, if it is not 1.
+        x_ticks: Place from 0 to 1 and text of each tick of the horizontal axis, if its ends are not 0 and 1.
     """
 
     def __init__(
-        self, width: float, height: float, x_label: str, y_label: str, *, below: float = 0.0, y_highest: float = 1.0
+        self,
+        width: float,
+        height: float,
+        x_label: str,
+        y_label: str,
+        *,
+        below: float = 0.0,
+        y_highest: float = 1.0,
+        x_ticks: Sequence[tuple[float, str]] = _SHARES,
     ) -> None:
         self.width, self.height = width, height
         self.left, self.right, self.top, self.bottom = 50.0, width - 12, 10.0, height - below - 46
         self.parts: list[str] = []
-        for tick in (0, 0.2, 0.4, 0.6, 0.8, 1):
-            x, y = self.x(tick), self.y(tick)
+        for place, text in x_ticks:
+            x = self.x(place)
             self.parts += [
                 element("line", x1=x, x2=x, y1=self.top, y2=self.bottom, class_="grid"),
+                element("text", text, x=x, y=self.bottom + 16, text_anchor="middle"),
+            ]
+        for tick, _ in _SHARES:
+            y = self.y(tick)
+            self.parts += [
                 element("line", x1=self.left, x2=self.right, y1=y, y2=y, class_="grid"),
-                element("text", f"{tick:g}", x=x, y=self.bottom + 16, text_anchor="middle"),
                 element("text", f"{tick * y_highest:.3g}", x=self.left - 6, y=y + 4, text_anchor="end"),
             ]
         middle = (self.top + self.bottom) / 2

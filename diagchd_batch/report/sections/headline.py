@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from diagchd_batch.evaluation.tables.schemas import ANALYSIS_SETS
-from diagchd_batch.report.elements import Section, Table, Tile
+from diagchd_batch.report.elements import Figure, Section, Table, Tile
+from diagchd_batch.report.figures.curves import predictive_value_plot
 from diagchd_batch.report.formatting import interval, number, p_value, signed, words
 from diagchd_batch.report.key_figures import KeyFigure, key_figures
 from diagchd_batch.report.measure_tables import Measure, comparison_cell, measure_table, method_table
-from diagchd_batch.report.report_data import ReportData, Row
+from diagchd_batch.report.report_data import ReportData, Row, matching
 
 NO_REFERENCE = "no study with a score has a reference label"
 
@@ -71,6 +72,7 @@ def headline(data: ReportData) -> Section:
         "Headline",
         list(_introduction(data, rows, compared)),
         tiles,
+        figures=_predictive_values(data),
         tables=[table for table in tables if table.rows],
         left_out=left_out,
     )
@@ -159,6 +161,26 @@ def _threshold(data: ReportData, row: Row) -> str:
 
 def _prevalence(row: Row) -> float | None:
     return row["n_positive"] / row["n_units"] if row["n_units"] else None
+
+
+def _predictive_values(data: ReportData) -> list[Figure]:
+    """Return the figure of PPV and NPV over the prevalence. Outputs of schema versions before 3 have none."""
+    ppv, npv = (
+        [
+            row
+            for row in matching(data.tables["curves"], curve=f"{name}_by_prevalence", subject_kind="model")
+            if row["y"] is not None
+        ]
+        for name in ("ppv", "npv")
+    )
+    if not ppv:
+        return []
+    caption = (
+        "Precision (PPV, solid) and NPV (dashed) of the model's calls that its sensitivity and specificity imply at "
+        "each prevalence, by Bayes' rule. Bands: 95 % intervals. It assumes that sensitivity and specificity are the "
+        "same there."
+    )
+    return [Figure("Predictive values by prevalence", caption, predictive_value_plot(ppv, npv, caption))]
 
 
 def _second_rank(data: ReportData, rows: list[Row], compared: list[Row]) -> Iterator[Table]:

@@ -70,6 +70,11 @@ def test_a_cohort_with_labels_begins_with_the_headline(made: MadeOutput) -> None
     assert "20 studies, 20 images" in page.text
     figures = set(re.findall(r"<h3>(.*?)</h3>", page.text))
     assert {"Precision and recall", "Decision curve", "Distribution of the scores"} <= figures
+    at_one_percent = {f"{name} at a prevalence of 0.01" for name in ("Decision curve", "Calibration")}
+    assert at_one_percent | {"Predictive values by prevalence"} <= figures
+    assert page.table(
+        "Measures of the scores at other prevalences: the diseased are weighted to make up that share"
+    ).rows
 
 
 def test_a_run_that_continues_another_tells_what_changed(made: MadeOutput) -> None:

@@ -19,8 +19,13 @@ from diagchd_batch.statistics.classification.confusion import RATES, difference_
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.multireader import random_readers, reader_groups
 from diagchd_batch.statistics.net_benefit import net_benefits
+from diagchd_batch.statistics.resampling import totals_by_subject
 from diagchd_batch.statistics.subgroups import auc_difference, level_difference
-from diagchd_batch.statistics.target_prevalence import calibration_bins_at_prevalence, estimate_at_prevalence
+from diagchd_batch.statistics.target_prevalence import (
+    calibration_bins_at_prevalence,
+    estimate_at_prevalence,
+    predictive_values_at_prevalence,
+)
 
 SHARE = (0.0, 1.0)
 RESAMPLES = 30
@@ -77,7 +82,11 @@ def of_one_rater(c: Cohort) -> Named:
     yield "intercept", calibration.calibration_intercept(c.truth, c.score, c.subjects), everywhere
     yield "slope", calibration.calibration_slope(c.truth, c.score, c.subjects), everywhere
     yield "calibration error", calibration.expected_calibration_error(c.truth, c.score), SHARE
+    cells = np.stack([c.truth * call, (1 - c.truth) * call, c.truth * (1 - call), (1 - c.truth) * (1 - call)], axis=1)
+    cells = totals_by_subject(cells, np.arange(len(call)) if c.subjects is None else c.subjects.astype(int))
     for prevalence in (0.01, 0.9):
+        for place, estimate in enumerate(predictive_values_at_prevalence(cells, prevalence)):
+            yield f"predictive value {place} at {prevalence}", estimate, SHARE
         for name in ("average_precision", "brier", "calibration_intercept", "calibration_slope"):
             estimate = estimate_at_prevalence(name, c.truth, c.score, prevalence, c.subjects)
             yield f"{name} at {prevalence}", estimate, everywhere if "calibration" in name else SHARE

@@ -14,8 +14,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from diagchd_batch.statistics.classification import Confusion, predictive_values_at, proportion_interval
 from diagchd_batch.statistics.estimate import NullReason
-from diagchd_batch.statistics.target_prevalence import calibration_bins_at_prevalence, estimate_at_prevalence
+from diagchd_batch.statistics.target_prevalence import (
+    calibration_bins_at_prevalence,
+    estimate_at_prevalence,
+    predictive_values_at_prevalence,
+)
 
 Y = np.array([1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0])
 P = np.array([0.82, 0.31, 0.12, 0.44, 0.55, 0.91, 0.08, 0.27, 0.38, 0.62, 0.19, 0.71, 0.33, 0.05, 0.48])
@@ -69,6 +74,23 @@ def test_the_mean_share_of_the_bins_is_the_prevalence() -> None:
     assert sum(of_bin) == pytest.approx(1)
     top = found[-1][1]  # only diseased: the share is 1, and the few healthy elsewhere leave a lower limit
     assert top.value == top.high == 1 and 0 < top.low < 0.2
+
+
+@pytest.mark.parametrize("counts", [(8, 3, 2, 17), (8, 0, 2, 17), (10, 0, 0, 20), (0, 0, 4, 9), (3, 4, 0, 0)])
+def test_predictive_values_are_those_of_bayes_rule(counts: tuple[int, int, int, int]) -> None:
+    cells = np.repeat(np.eye(4), counts, axis=0)  # one unit a subject: TP, FP, FN, TN
+    ours = predictive_values_at_prevalence(cells, 0.02)
+    for estimate, other in zip(ours, predictive_values_at(Confusion(*counts), 0.02), strict=True):
+        assert (estimate.null_reason, estimate.n) == (other.null_reason, sum(counts))
+        assert estimate.value == (None if other.value is None else pytest.approx(other.value))
+        assert estimate.value is None or estimate.low <= estimate.value <= estimate.high
+
+
+def test_the_ppv_of_a_test_without_a_false_positive_has_a_lower_limit() -> None:
+    ppv, _ = predictive_values_at_prevalence(np.repeat(np.eye(4), (10, 0, 0, 100), axis=0), 0.01)
+    assert ppv.value == ppv.high == 1
+    highest = proportion_interval(0, 100)[1]
+    assert 0.1 < ppv.low < 0.01 / (0.01 + 0.99 * highest)
 
 
 def test_too_few_healthy_for_the_prevalence_leave_the_figure_without_an_interval() -> None:
