@@ -241,6 +241,7 @@ SAME_MEANING = {
     "source": "a place that is read: the protocol and each implementation",
     "sources": "where images come from",
     "subgroups": "studies by the level of a covariate",
+    "target_prevalence": "figures reweighted to another prevalence than the cohort's",
     "tables": "named tables: those that users write, and those that an evaluation writes",
     "verify": "whether an output is whole",
 }
