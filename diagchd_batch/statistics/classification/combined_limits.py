@@ -24,7 +24,11 @@ class Share:
     high: float
 
     def times(self, factor: float) -> "Share":
-        """Return the multiple by a factor, which may be negative."""
+        """Return the multiple by a factor.
+
+        Args:
+            factor: Any number; a negative one exchanges the limits.
+        """
         low, high = sorted((factor * self.low, factor * self.high))
         return Share(factor * self.value, low, high)
 
@@ -145,7 +149,18 @@ def correlation_over_subjects(hits: np.ndarray, diseased: np.ndarray, right: np.
 
 
 def sum_limits(a: Share, b: Share, correlation: float) -> tuple[float, float]:
-    """Return the limits of a + b, whose estimates have this correlation."""
+    """Return the limits of a + b.
+
+    Args:
+        a: The first quantity with its limits.
+        b: The second quantity with its limits.
+        correlation: The correlation of the two estimates.
+
+    Returns:
+        Lower and upper limit.
+
+    Source: Zou & Donner (2008), Stat Med 27:1693.
+    """
 
     def half(of_a: float, of_b: float) -> float:
         return math.sqrt(max(of_a**2 + 2 * correlation * of_a * of_b + of_b**2, 0.0))
