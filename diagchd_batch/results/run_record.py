@@ -69,6 +69,16 @@ class ChangedShard(_Section):
     sha256_after: str
 
 
+class CrossValidation(_Section):
+    """The folds of the training whose out-of-fold predictions a run is.
+
+    `rule` is a value of `training.folds.rule`, and `n_folds` the number of folds that hold studies out.
+    """
+
+    rule: str
+    n_folds: int
+
+
 class RunRecord(JsonRecord):
     """`runs/run_id=R/run.json`, public: no URI, no secret, no identifier.
 
@@ -102,6 +112,9 @@ class RunRecord(JsonRecord):
     scoring_s: float | None = None
     images_per_s: float | None = None
     changed_shards: list[ChangedShard] = Field([], description="Score files accepted by `--accept-changed-shards`.")
+    cross_validation: CrossValidation | None = Field(
+        None, description="The folds, if each study was scored by the model that was not trained on it."
+    )
 
 
 class PrivateRunRecord(RunRecord):
@@ -113,6 +126,8 @@ class PrivateRunRecord(RunRecord):
     plan_digest: str
     input_digest: str
     reason: str | None = Field(None, description="Why the run ended early; may name files.")
+    fold_names: list[str] = Field([], description="Names of the folds, which may be values of a column of the user's.")
+    fold_column: str | None = Field(None, description="The column that the folds were made by.")
 
     def public(self) -> RunRecord:
         """Return the part that everyone who reads the tables may read."""

@@ -32,7 +32,13 @@ from diagchd_batch.scoring.decoding.byte_budget import ByteBudget
 from diagchd_batch.scoring.decoding.file_reader import FileReader, FrameInput, SourceRecord, digest_of_frames
 from diagchd_batch.scoring.decoding.in_process import DecodeSettings, InProcessDecoder
 from diagchd_batch.scoring.driver.run_identity.archive_binding import InputRoot
-from diagchd_batch.scoring.driver.run_identity.identity import Identity, fingerprint_fields, read_identity
+from diagchd_batch.scoring.driver.run_identity.identity import (
+    FOLDS_FIELD,
+    Identity,
+    fingerprint_fields,
+    read_identity,
+)
+from diagchd_batch.scoring.worker.fold_models import member_of_fold
 from diagchd_batch.scoring.worker.pipeline import Model, ModelLease, ShardPipeline
 from diagchd_batch.sources import Source, open_source
 from diagchd_batch.studies.plan.planned_images import PlannedImage
@@ -154,10 +160,19 @@ def rescore(
     settings = DecodeSettings(limits, spec.height, spec.width, config.input.label_map, config.input.region)
     reader = FileReader(archive, config.input.frame_rule, config.limits.max_file_bytes)
     found: list[dict[str, Any]] = []
-    if images:
-        model = load_model(spec, identity.batch_size, identity.intra_op_threads)
-        found = list(_scored(model, reader, settings, images, with_references=plan.head.n_masks > 0))
+    for fold, of_fold in _by_fold(images).items():
+        member = spec if fold is None else member_of_fold(spec, fold)
+        model = load_model(member, identity.batch_size, identity.intra_op_threads)
+        found += _scored(model, reader, settings, of_fold, with_references=plan.head.n_masks > 0)
     return _compared(record, rows, found, unusable)
+
+
+def _by_fold(images: Sequence[PlannedImage]) -> dict[int | None, list[PlannedImage]]:
+    """Return the images of each fold; None is the fold of all images of a run of one model."""
+    found: dict[int | None, list[PlannedImage]] = {}
+    for image in images:
+        found.setdefault(image.fold, []).append(image)
+    return found
 
 
 def _recorded(output: Output, run_id: str) -> tuple[PrivateRunRecord, Identity]:
@@ -176,7 +191,7 @@ def _model(config: JobConfig, identity: Identity) -> Any:
 
     model = config.model
     spec = resolve_model(model.name, model.weights, model.precision, model.members)
-    fields = fingerprint_fields(spec, config.input, config.limits)
+    fields = fingerprint_fields(spec, config.input, config.limits, identity.fields.get(FOLDS_FIELD))
     if found := differences(current_form(identity.fields), fields):
         shown = "; ".join(f"{name}: {old} in the run, {new} here" for name, (old, new) in found.items())
         raise RunFault(

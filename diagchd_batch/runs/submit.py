@@ -27,6 +27,7 @@ from diagchd_batch.runs.evaluate import evaluate_tables
 from diagchd_batch.runs.index import IndexMessages, index_archive, needs_headers
 from diagchd_batch.runs.plan import check_study_names, read_evaluation_files
 from diagchd_batch.runs.privacy_check import check_output
+from diagchd_batch.scoring.driver.held_out_folds import HeldOutFolds
 from diagchd_batch.scoring.driver.prepare_job import model_of, requested_input_root, requested_run
 from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
@@ -116,7 +117,7 @@ def submit_here(options: SubmitOptions, progress: RunProgress) -> Submission:
         RunInterrupted: SIGINT or SIGTERM arrived. What is committed stays.
     """
     check_job(options.config)
-    return _score_evaluate_report(options, LocalCluster(this_machine()), progress)
+    return score_evaluate_report(options, LocalCluster(this_machine()), progress)
 
 
 def submit_on_joined_ray(options: SubmitOptions, progress: RunProgress, log: DriverLog | None = None) -> Submission:
@@ -139,16 +140,30 @@ def submit_on_joined_ray(options: SubmitOptions, progress: RunProgress, log: Dri
     cluster.nodes()
     check_nodes(config)
     read_chunks = ray_reader(Workspace.of_job(config, options.environ).archive)
-    return _score_evaluate_report(options, cluster, progress, log, read_chunks)
+    return score_evaluate_report(options, cluster, progress, log, read_chunks)
 
 
-def _score_evaluate_report(
+def score_evaluate_report(
     options: SubmitOptions,
     cluster: Cluster,
     progress: RunProgress,
     log: DriverLog | None = None,
     read_chunks: ReadChunks | None = None,
+    folds: HeldOutFolds | None = None,
 ) -> Submission:
+    """Score, evaluate and report on a cluster. Exceptions are those of `submit_here`.
+
+    Args:
+        options: The job, and what the command line says about it.
+        cluster: Where the actors run.
+        progress: Receives what happens.
+        log: Receives the driver's messages and keeps them in the private tree; None to keep none.
+        read_chunks: Reads headers on the cluster; None to read them here.
+        folds: The folds of a training, whose out-of-fold predictions the run then is.
+
+    Returns:
+        The run's outcome, and what its evaluation left out.
+    """
     config, environ = options.config, options.environ
     notes: list[str] = []
 
@@ -159,7 +174,7 @@ def _score_evaluate_report(
     def report(run_id: str) -> None:
         write_report(Workspace.of_job(config, environ).storage, run_id)
 
-    if needs_headers(config):
+    if needs_headers(config) and folds is None:
         # An output of another archive is refused before its index is touched.
         requested_input_root(Workspace.of_job(config, environ), options.request)
         index_archive(config, environ, IndexMessages(progress.message), read_chunks)
@@ -177,6 +192,7 @@ def _score_evaluate_report(
         derive=evaluate,
         conclude=report,
         log=log,
+        folds=folds,
     )
     if config.output.privacy_check and outcome.exit_code in (ExitCode.DONE, ExitCode.FAILED_INPUTS) and outcome.counts:
         outcome = _after_privacy_check(config, environ, outcome, progress)

@@ -31,6 +31,7 @@ from diagchd_batch.process.native_stderr import native_stderr_silenced
 from diagchd_batch.process.scratch_files import scratch_directory
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.output import Output
+from diagchd_batch.runs.cross_validation import TrainedFolds, score_held_out
 from diagchd_batch.runs.index import IndexMessages, index_archive, needs_headers
 from diagchd_batch.scoring.driver.run_identity.claims import Claim, RunRegistry, Target
 from diagchd_batch.scoring.driver.run_identity.identity import input_fields, keyed_digest
@@ -121,6 +122,7 @@ class TrainOutcome:
         resumed: Whether the training was begun before.
         repeated: Whether it was finished before, so that nothing was done.
         ending: Why it was stopped before its end; None if it was not. The same command goes on.
+        out_of_fold_run_id: The run of the out-of-fold predictions; None if no study was held out.
     """
 
     run_id: str
@@ -130,6 +132,7 @@ class TrainOutcome:
     resumed: bool = False
     repeated: bool = False
     ending: Ending | None = None
+    out_of_fold_run_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -297,7 +300,9 @@ def _run(training: _Training, plan: Plan, cluster: Cluster, progress: TrainProgr
     recorder = _Recorder(training, plan, cohort)
     recorder.write(status="running", reason=None, exit_code=None, ended_at=None)
     try:
-        n_folds = _train_folds(training, plan, cluster, progress, recorder)
+        trained = _train_folds(training, plan, cluster, progress, recorder)
+        predicted = _predict_held_out(training, trained, cluster, progress)
+        recorder.write(out_of_fold_run_id=predicted)
     except RunEnding as end:
         recorder.write(status="stopped", exit_code=ExitCode.DONE, reason=str(end.ending), ended_at=datetime.now(UTC))
         return TrainOutcome(
@@ -309,13 +314,42 @@ def _run(training: _Training, plan: Plan, cluster: Cluster, progress: TrainProgr
         raise
     recorder.write(status="finished", exit_code=ExitCode.DONE, ended_at=datetime.now(UTC))
     training.tree.storage.create(output_layout.success_marker(training.run_id), b"")
-    return TrainOutcome(training.run_id, ExitCode.DONE, training.settings.package_uri, n_folds, training.claim.resumed)
+    return TrainOutcome(
+        training.run_id,
+        ExitCode.DONE,
+        training.settings.package_uri,
+        len(trained.folds),
+        training.claim.resumed,
+        out_of_fold_run_id=predicted,
+    )
+
+
+def _predict_held_out(
+    training: _Training, trained: TrainedFolds, cluster: Cluster, progress: TrainProgress
+) -> str | None:
+    """Return the run of the out-of-fold predictions, which is finished; None if no study is held out."""
+    options = training.options
+    outcome = score_held_out(
+        options.config,
+        trained,
+        cluster,
+        environ=options.environ,
+        command=options.command,
+        until=options.until,
+        on_message=progress.message,
+    )
+    if outcome is None:
+        progress.message("no study was held out, so there are no cross-validated figures")
+        return None
+    if outcome.ending:
+        raise RunEnding(outcome.ending)
+    return outcome.run_id
 
 
 def _train_folds(
     training: _Training, plan: Plan, cluster: Cluster, progress: TrainProgress, recorder: "_Recorder"
-) -> int:
-    """Read the images, train the folds and write the package. Return the number of folds."""
+) -> TrainedFolds:
+    """Read the images, train the folds and write the package."""
     config, private = training.options.config, training.tree.private
     settings = CacheSettings.of_job(config, training.network)
     stop = StopConditions(private, training.run_id, training.submission, training.until_s)
@@ -356,7 +390,7 @@ def _train_folds(
     for note in written.notes:
         progress.message(f"the package has {note}")
     recorder.finish_folds()
-    return len(folds)
+    return TrainedFolds(cohort, folds)
 
 
 def _cache_places(training: _Training, plan: Plan, cohort: TrainingCohort, settings: CacheSettings) -> CachePlaces:
@@ -411,7 +445,13 @@ def _repeat(training: _Training) -> TrainOutcome:
             f"training {training.run_id} is marked as finished but has no record; begin another with --new-run"
         )
     return TrainOutcome(
-        training.run_id, ExitCode.DONE, record.package_uri, len(record.folds), resumed=True, repeated=True
+        training.run_id,
+        ExitCode.DONE,
+        record.package_uri,
+        len(record.folds),
+        resumed=True,
+        repeated=True,
+        out_of_fold_run_id=record.out_of_fold_run_id,
     )
 
 

@@ -61,7 +61,8 @@ SELECT studies.subject_id, studies.study_id,
     file.uri, file.frames,
     image.size_bytes, image.etag, image.modified_ns,
     file.mask_uri, mask.size_bytes AS mask_size_bytes, mask.etag AS mask_etag, mask.modified_ns AS mask_modified_ns,
-    image.key IS NULL AS is_missing, file.mask_uri IS NOT NULL AND mask.key IS NULL AS mask_is_missing
+    image.key IS NULL AS is_missing, file.mask_uri IS NOT NULL AND mask.key IS NULL AS mask_is_missing,
+    NULL::INTEGER AS fold
 FROM (
     SELECT uri, any_value(study) AS study, any_value(mask_uri) AS mask_uri, any_value(sop_uid) AS sop_uid,
         list(frame ORDER BY frame) FILTER (frame IS NOT NULL) AS frames

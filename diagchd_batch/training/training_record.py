@@ -60,6 +60,8 @@ class TrainingRecord(JsonRecord):
         ended_at: When it ended.
         submissions: How often it was submitted.
         reason: Why it ended early; may name files.
+        out_of_fold_run_id: The run of the out-of-fold predictions in the output; None before it is finished, and if no
+            study was held out.
         full_config: The job file.
         command: The words of the command.
     """
@@ -81,6 +83,7 @@ class TrainingRecord(JsonRecord):
     ended_at: datetime | None = None
     submissions: int = 1
     reason: str | None = None
+    out_of_fold_run_id: str | None = None
     full_config: dict[str, object]
     command: list[str]
 

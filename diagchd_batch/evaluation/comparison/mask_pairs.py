@@ -77,9 +77,9 @@ class MaskPairs:
 def compare_masks(storage: Store, first: Sequence[ShardRange], second: Sequence[ShardRange]) -> MaskPairs:
     """Count the pixels of every frame that has a mask in both runs.
 
-    Shards hold contiguous ranges of studies, so only overlapping files have to be read together. Masks on different
-    grids are compared on the finer one. Masks of different regions of a frame are compared on the rectangle around both
-    regions; outside its own region a mask is background.
+    Shards of most runs hold contiguous ranges of studies, so only overlapping files have to be read together. Masks on
+    different grids are compared on the finer one. Masks of different regions of a frame are compared on the rectangle
+    around both regions; outside its own region a mask is background.
 
     Args:
         storage: The output.
@@ -158,7 +158,7 @@ def _pairs(storage: Store, first: Sequence[ShardRange], second: Sequence[ShardRa
 
 
 def _overlapping_groups(shards: Sequence[ShardRange]) -> Iterator[list[ShardRange]]:
-    """Yield groups of files whose ranges overlap, as those of a lineage may. Files of one run never overlap."""
+    """Yield groups of files whose ranges overlap, as those of a lineage and of out-of-fold predictions may."""
     group: list[ShardRange] = []
     for shard in shards:
         if group and shard.first_study > max(known.last_study for known in group):

@@ -174,6 +174,17 @@ _MEASURES = (
     ),
     *_REGION,
     *_MILLIMETRES,
+    Column(
+        "fold",
+        _COUNT,
+        "fold of a training that held the study out and whose model scored it, from 0; scores of different folds have "
+        "different scales and must not be ranked together",
+        Presence.WHERE_KNOWN,
+        repeats=True,
+        minimum=0,
+        since=3,
+        null_when="runs other than the out-of-fold predictions of a training",
+    ),
 )
 
 _USABLE = Presence.USABLE_REFERENCE

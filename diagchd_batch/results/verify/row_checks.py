@@ -94,6 +94,8 @@ class RowAudit:
             self._note(row, place)
             if (row["subject_id"], row["study_id"]) != (image.subject_id, image.study_id):
                 self._found(ProblemKind.INCONSISTENT_ROW, place, "its subject or study is not the plan's")
+            if row.get("fold") != image.fold:
+                self._found(ProblemKind.INCONSISTENT_ROW, place, "its fold is not the plan's")
             if row["status"] == STATUS_OK:
                 self._check_scored(row, image, place)
             else:

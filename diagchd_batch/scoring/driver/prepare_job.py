@@ -16,6 +16,7 @@ from diagchd_batch.model.spec import BUNDLED, ModelSpec, resolve_model
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan, plan_actors
+from diagchd_batch.scoring.driver.held_out_folds import HeldOutFolds
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.run_identity.archive_binding import (
     InputRoot,
@@ -61,7 +62,12 @@ def model_of(config: JobConfig) -> ModelSpec:
 
 
 def requested_run(
-    config: JobConfig, model: ModelSpec, registry: RunRegistry, root: InputRoot, request: RunRequest
+    config: JobConfig,
+    model: ModelSpec,
+    registry: RunRegistry,
+    root: InputRoot,
+    request: RunRequest,
+    folds: HeldOutFolds | None = None,
 ) -> Target:
     """Return the run that a job file and a request mean. `plan`, `submit` and a cluster's client all ask here.
 
@@ -71,12 +77,13 @@ def requested_run(
         registry: The runs of the job's output.
         root: What `requested_input_root` returned.
         request: What the command line says about the run.
+        folds: The folds of the training whose out-of-fold predictions the run is, or None.
 
     Raises:
         FingerprintMismatchError: The run that was named exists under other settings.
         UsageError: There is nothing yet that the request could build on.
     """
-    fields = fingerprint_fields(model, config.input, config.limits)
+    fields = fingerprint_fields(model, config.input, config.limits, folds.digest if folds else None)
     return registry.target(fields, input_fields(config.input, root.first), request)
 
 
@@ -119,6 +126,7 @@ class PreparedJob:
     input_root: InputRoot
     target: Target
     batch_size: int
+    folds: HeldOutFolds | None = None
 
     @property
     def builds_on(self) -> str | None:
@@ -217,6 +225,7 @@ class Job:
 
     def plan(self, progress: Progress) -> Plan:
         """Return the run's frozen plan, and make it if it is not there. Then bind the output to its input root."""
+        folds = self.prepared.folds
         plan = freeze_plan(
             self.config.input,
             self.config.shards,
@@ -225,7 +234,7 @@ class Job:
             self.run_id,
             self.pseudonymizer,
             headers=headers_for(self.config.input, self.private),
-            select=selection_of(self.identity, self.output, self.private),
+            select=folds.select if folds else selection_of(self.identity, self.output, self.private),
             progress=progress,
             max_missing_fraction=max_missing_fraction(self.config.limits, self.identity),
         )
@@ -262,6 +271,7 @@ class Job:
             dicomweb=self.config.input.dicomweb,
             requests_per_image=plan.requests_per_image,
             min_memory_bytes=self._min_memory_bytes,
+            scores_by_fold=self.prepared.folds is not None,
         )
 
     @property
@@ -281,7 +291,12 @@ class Job:
 
 
 def prepare_job(
-    config: JobConfig, cluster: Cluster, environ: Mapping[str, str], request: RunRequest, until: datetime | None
+    config: JobConfig,
+    cluster: Cluster,
+    environ: Mapping[str, str],
+    request: RunRequest,
+    until: datetime | None,
+    folds: HeldOutFolds | None = None,
 ) -> PreparedJob:
     """Open and check everything that a run needs, before any work is done.
 
@@ -291,6 +306,9 @@ def prepare_job(
         environ: The environment variables, which may hold the identifier key.
         request: What the command line says about the run.
         until: When the last shard must have ended; None for no deadline.
+        folds: The folds of the training that `model.name` is the package of, if each study is to be scored by the
+            model that was not trained on it. The package's view check was fitted on these very images, so it does not
+            judge them.
 
     Returns:
         The opened job, which has not claimed its run yet.
@@ -301,6 +319,8 @@ def prepare_job(
     check_limits(config.limits)
     refuse_overlapping_places(config)
     model = model_of(config)
+    if folds:
+        model = model.with_view_check(None)
     workspace = Workspace.of_job(config, environ)
     check_places(workspace.archive, workspace.storage, workspace.private)
     refuse_unfinished_deletion(workspace.private)
@@ -320,8 +340,9 @@ def prepare_job(
         until=until,
         registry=registry,
         input_root=root,
-        target=requested_run(config, model, registry, root, request),
+        target=requested_run(config, model, registry, root, request, folds),
         batch_size=_batch_size(config, model, nodes, actors),
+        folds=folds,
     )
 
 

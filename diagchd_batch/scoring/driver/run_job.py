@@ -20,6 +20,7 @@ from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.results.run_record import read_private_run_record, read_run_record
 from diagchd_batch.scoring.driver.failure_monitor import FailureMonitor
+from diagchd_batch.scoring.driver.held_out_folds import HeldOutFolds
 from diagchd_batch.scoring.driver.lineage_selection import lineage_plans
 from diagchd_batch.scoring.driver.lost_files import (
     LostFiles,
@@ -89,6 +90,7 @@ def run_job(
     derive: Callable[[str], None] | None = None,
     conclude: Callable[[str], None] | None = None,
     log: DriverLog | None = None,
+    folds: HeldOutFolds | None = None,
 ) -> RunOutcome:
     """Begin, resume or repeat the run that the job file and the request mean, and take it to its end.
 
@@ -110,6 +112,7 @@ def run_job(
         derive: Gets the run id once the predictions are there, and makes what must exist before the run is finished.
         conclude: Gets the run id once the run's record is final, and makes what is made from the record.
         log: The driver's log, which is kept in the private tree once the run is claimed.
+        folds: The folds of a training, if the run is its out-of-fold predictions (`prepare_job`).
 
     Returns:
         How the run ended.
@@ -119,7 +122,7 @@ def run_job(
         RunInterrupted: A SIGINT or SIGTERM came.
     """
     with interruptible():
-        prepared = prepare_job(config, cluster, environ, request, until)
+        prepared = prepare_job(config, cluster, environ, request, until, folds)
         if prepared.builds_on is None:
             job = prepared.claim()
         else:
@@ -156,7 +159,7 @@ def _run(
     derive: Callable[[str], None] | None,
     conclude: Callable[[str], None] | None,
 ) -> RunOutcome:
-    facts = RunFacts(job.config, job.identity, job.model, plan.head, command)
+    facts = RunFacts(job.config, job.identity, job.model, plan.head, command, job.prepared.folds)
     recorder = RunRecordWriter(job.output, job.private, (job.short_timeout.storage, job.short_timeout.private), facts)
     began_s = time.monotonic()
     try:

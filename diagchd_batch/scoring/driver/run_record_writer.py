@@ -26,6 +26,7 @@ from diagchd_batch.results.run_record import (
     read_private_run_record,
     write_run_record,
 )
+from diagchd_batch.scoring.driver.held_out_folds import HeldOutFolds
 from diagchd_batch.scoring.driver.run_identity.identity import Identity
 from diagchd_batch.scoring.liveness.stop_conditions import Ending
 from diagchd_batch.storage import Store
@@ -43,6 +44,7 @@ class RunFacts:
         model: The model.
         plan: The head of the run's plan.
         command: The words of the command that was given.
+        folds: The folds of the training whose out-of-fold predictions the run is, or None.
     """
 
     config: JobConfig
@@ -50,6 +52,7 @@ class RunFacts:
     model: ModelSpec
     plan: PlanHead
     command: Sequence[str]
+    folds: HeldOutFolds | None = None
 
 
 class RunRecordWriter:
@@ -192,4 +195,7 @@ class RunRecordWriter:
             hosts=sorted({platform.node(), *(earlier.hosts if earlier else ())}),
             plan_digest=plan.digest,
             input_digest=identity.input_digest,
+            cross_validation=facts.folds and facts.folds.record,
+            fold_names=list(facts.folds.names) if facts.folds else [],
+            fold_column=facts.folds and facts.folds.column,
         )

@@ -83,6 +83,7 @@ def _identity(frame: FrameInput) -> Row:
         "image_id": frame.image.image_id,
         "frame": frame.frame,
         "source_frames": frame.source_frames,
+        "fold": frame.image.fold,
     }
 
 

@@ -38,6 +38,7 @@ class RunSettings:
         dicomweb: How the archive may be read if it is a PACS.
         requests_per_image: How often a PACS is asked for an image on average, as the plan expects it.
         min_memory_bytes: The memory that an actor must have for a batch, or 0 if that is not checked.
+        scores_by_fold: Whether each study is scored by the one member of the model that the plan names as its fold.
     """
 
     run_id: str
@@ -61,6 +62,7 @@ class RunSettings:
     dicomweb: DicomwebConfig = field(default_factory=DicomwebConfig)
     requests_per_image: float = 1.0
     min_memory_bytes: int = 0
+    scores_by_fold: bool = False
 
     @property
     def places(self) -> RunPlaces:

@@ -24,6 +24,7 @@ from diagchd_batch.scoring.liveness.heartbeats import submission_state
 from diagchd_batch.scoring.liveness.progress_events import ShardSummary
 from diagchd_batch.scoring.liveness.shard_attempts import Attempt, AttemptLog, ShardHistory, Worker
 from diagchd_batch.scoring.liveness.stall_watchdog import StallWatchdog
+from diagchd_batch.scoring.worker.fold_models import FoldModels
 from diagchd_batch.scoring.worker.pipeline import Model, ModelLease, ShardPipeline
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.sources import open_source
@@ -57,13 +58,18 @@ class ShardScorer:
     """
 
     def __init__(
-        self, settings: RunSettings, model: Model, worker: Worker, request_limit: RequestLimit | None = None
+        self,
+        settings: RunSettings,
+        model: Model | FoldModels,
+        worker: Worker,
+        request_limit: RequestLimit | None = None,
     ) -> None:
         """Open the storages and the plan of a run.
 
         Args:
             settings: The settings of the run's current submission.
-            model: The model that scores; a `Predictor`, or anything else that implements the protocol.
+            model: The model that scores; a `Predictor`, or anything else that implements the protocol. For the
+                out-of-fold predictions of a training, the models of its folds.
             worker: This process, as attempt markers name it.
             request_limit: What the requests to a PACS share with the run's other workers; None if there are no others.
 
@@ -145,6 +151,7 @@ class ShardScorer:
     def _score(self, reference: ShardReference, attempt: Attempt, blamed: bool, began_s: float) -> ShardSummary:
         shard, run_id = reference.shard, self._settings.run_id
         images = self._plan.read_shard(reference)
+        model = self._model_of(images)
         sources: list[SourceRecord] = []
         identifying = ShardValues()
         counts: Counter[str] = Counter()
@@ -164,7 +171,7 @@ class ShardScorer:
                     self._attempts.note_batch(attempt, batch)
 
             pipeline = ShardPipeline(
-                self._model,
+                model,
                 lease,
                 _shard_crashed if blamed else lambda image: self._reader.read(image, decoders.get()),
                 decoder_threads=self._settings.decoder_threads,
@@ -200,6 +207,16 @@ class ShardScorer:
             committed=committed,
             attempt=attempt.attempt,
         )
+
+    def _model_of(self, images: Sequence[PlannedImage]) -> Model:
+        """Return the model for a shard's images, which all have the same fold."""
+        if not isinstance(self._model, FoldModels):
+            return self._model
+        folds = {image.fold for image in images}
+        fold = folds.pop() if len(folds) == 1 else None
+        if fold is None:
+            raise RunFault(f"the plan of run {self._settings.run_id} does not name one fold for each shard")
+        return self._model.of(fold)
 
     def _is_blamed(self, history: ShardHistory, shard: int) -> bool:
         """Return whether the shard itself must be at fault for the deaths of its workers.

@@ -15,10 +15,12 @@ from typing import Any
 from diagchd_batch import errors, output_layout
 from diagchd_batch.cluster.node_checks.nodes_joining_later import late_node_problem
 from diagchd_batch.errors import DiagchdBatchError, ItemError, RunFault, StorageFault
+from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.scoring.liveness.heartbeats import Heartbeat, WorkerBeat, worker_name
 from diagchd_batch.scoring.liveness.progress_events import ShardSummary
 from diagchd_batch.scoring.liveness.shard_attempts import Worker
 from diagchd_batch.scoring.liveness.stop_conditions import Ending, StopConditions
+from diagchd_batch.scoring.worker.fold_models import FoldModels
 from diagchd_batch.scoring.worker.settings import RunSettings
 from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
 from diagchd_batch.sources.request_permits import Permits, RequestLimit
@@ -67,8 +69,17 @@ class ShardWorker:
             self._heartbeat.__enter__()  # for as long as the process lives
             from diagchd_batch.model.predictor import Predictor  # TensorFlow, in workers alone
 
-            model = Predictor(settings.model, settings.batch_size, settings.intra_op_threads)
-            self._devices = list(model.devices)
+            def load(spec: ModelSpec) -> Predictor:
+                predictor = Predictor(spec, settings.batch_size, settings.intra_op_threads)
+                self._devices = list(predictor.devices)
+                return predictor
+
+            model: Predictor | FoldModels
+            if settings.scores_by_fold:
+                model = FoldModels(settings.model, load)
+                model.of(0)  # a package that cannot be loaded is noticed before the first shard
+            else:
+                model = load(settings.model)
             self._heartbeat.beat()  # a short run may end before the next one, and its record would name no device
             limit = None if permits is None else RequestLimit(permits)
             self._scorer = ShardScorer(settings, model, self._worker, limit)

@@ -1,6 +1,7 @@
 """Turns an inventory into the files of a plan in a local directory, and into the plan's head."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -21,11 +22,11 @@ _IMAGE_COLUMNS = ", ".join(name for name in PLAN_IMAGES.names if name not in ("s
 _STUDY_IMAGES = """
 CREATE TABLE study_images AS
 SELECT study_id, any_value(subject_id) AS subject_id, count(*) AS n_images,
-    coalesce(sum(size_bytes), 0)::BIGINT AS size_bytes
+    coalesce(sum(size_bytes), 0)::BIGINT AS size_bytes, any_value(fold) AS fold
 FROM images GROUP BY study_id
 """
-_STUDY_SIZES = "SELECT n_images, size_bytes FROM study_images ORDER BY study_id"
-_IMAGES = f"SELECT {_IMAGE_COLUMNS} FROM images ORDER BY study_id, uri"
+_STUDY_SIZES = "SELECT fold, n_images, size_bytes FROM study_images ORDER BY fold, study_id"
+_IMAGES = f"SELECT {_IMAGE_COLUMNS} FROM images ORDER BY fold, study_id, uri"
 _STUDIES = """
 SELECT studies.*, coalesce(included_studies.n_images, 0) AS n_images
 FROM studies LEFT JOIN included_studies USING (study_id) ORDER BY study_id
@@ -69,7 +70,8 @@ def write_draft(
     """Write the plan's parts and its studies to `directory`.
 
     Images are in the order of their study's token and then of their URI, so that the order of studies does not reveal
-    their dates. The digest is made of the rows, so it does not depend on the version of the Parquet writer.
+    their dates. If they have folds, the images of each fold come together, and no shard holds two folds. The digest is
+    made of the rows, so it does not depend on the version of the Parquet writer.
 
     Args:
         database: An inventory, as `open_inventory` gives it.
@@ -88,7 +90,11 @@ def write_draft(
     database.execute(_STUDY_IMAGES)
     counts = {name: row[0] for name, sql in _COUNTS.items() if (row := database.row(sql))}
     limit = images_per_shard(counts["n_images"], shard_setting)
-    shards = pack_studies(_study_sizes(database), limit)
+    shards = [
+        shard
+        for _, sizes in groupby(_study_sizes(database), key=lambda study: study[0])
+        for shard in pack_studies((size[1:] for size in sizes), limit)
+    ]
     digest = TableDigest()
     _write_images(database, shards, directory, digest)
     (n_studies,) = database.row(_N_STUDIES) or (0,)
@@ -106,9 +112,11 @@ def write_draft(
     )
 
 
-def _study_sizes(database: ScratchDatabase) -> Iterator[tuple[int, int]]:
+def _study_sizes(database: ScratchDatabase) -> Iterator[tuple[int | None, int, int]]:
+    """Yield fold, number of images and bytes of each study."""
     for batch in database.stream(_STUDY_SIZES):
-        yield from zip(batch["n_images"].to_pylist(), batch["size_bytes"].to_pylist(), strict=True)
+        columns = (batch[name].to_pylist() for name in ("fold", "n_images", "size_bytes"))
+        yield from zip(*columns, strict=True)
 
 
 def _write_images(database: ScratchDatabase, shards: list[ShardSize], directory: Path, digest: TableDigest) -> None:

@@ -34,6 +34,8 @@ IMAGE_COLUMNS = (
                    null_when=f"{_NO_MASK}, and {_NOT_IN_S3}"),
     DeclaredColumn("mask_modified_ns", _BIG, "modification time of the reference mask on a disk",
                    unit="nanoseconds since 1970, UTC", null_when=f"{_NO_MASK}, and {_NOT_ON_DISK}"),
+    DeclaredColumn("fold", pa.int32(), "fold of a training whose model scores the image, from 0", minimum=0,
+                   null_when="runs other than the out-of-fold predictions of a training"),
 )  # fmt: skip
 
 STUDY_COLUMNS = (
@@ -55,7 +57,10 @@ STUDY_COLUMNS = (
 )  # fmt: skip
 
 PLAN_IMAGES = arrow_schema(IMAGE_COLUMNS)
-"""The schema of a plan's parts: one row per image file, one row group per shard. `PlannedImage` holds one row."""
+"""The schema of a plan's parts: one row per image file, one row group per shard. `PlannedImage` holds one row.
+
+All images of a shard have the same fold.
+"""
 
 PLAN_STUDIES = arrow_schema(STUDY_COLUMNS)
 """The schema of a plan's studies, in the order of their tokens.

@@ -8,7 +8,8 @@ class PlannedImage:
     """One image file of a frozen plan. `uri` and `mask_uri` are identified data and never leave the private tree.
 
     `frames` holds the frame numbers (from 0) that the manifest asks for, or None for the run's frame rule. Sizes, ETags
-    and modification times were listed when the plan was made. They are None if the object was not listed.
+    and modification times were listed when the plan was made. They are None if the object was not listed. `fold` is the
+    fold of a training whose model scores the image (from 0), or None for any other run.
     """
 
     shard: int
@@ -25,6 +26,7 @@ class PlannedImage:
     mask_size_bytes: int | None
     mask_etag: str | None
     mask_modified_ns: int | None
+    fold: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

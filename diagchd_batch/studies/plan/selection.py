@@ -1,11 +1,13 @@
-"""Selects the images that a run plans if it builds on earlier runs.
+"""Selects the images that a run plans if it builds on earlier runs, or on the folds of a training.
 
 A selection reduces table `images` to the images to plan. It reduces table `studies` to the studies of these images and
 those that differ from the earlier plans. The evaluation reads the studies of all plans of a lineage and uses the latest
 row of each.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import pyarrow as pa
 
 from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, Plan
 from diagchd_batch.studies.scratch_database import ScratchDatabase
@@ -63,6 +65,16 @@ ALTER TABLE selected RENAME TO images;
 """
 
 
+_HELD_OUT = """
+CREATE TABLE selected AS SELECT images.* REPLACE (folds.fold AS fold) FROM images JOIN folds USING (study_id);
+CREATE TABLE selected_studies AS SELECT * FROM studies SEMI JOIN selected USING (study_id);
+DROP TABLE studies;
+ALTER TABLE selected_studies RENAME TO studies;
+DROP TABLE images;
+ALTER TABLE selected RENAME TO images;
+"""
+
+
 def new_since(plans: Sequence[Plan]) -> Select:
     """Return a selection of the files that are new or changed since `plans`.
 
@@ -83,6 +95,22 @@ def new_since(plans: Sequence[Plan]) -> Select:
                 database.insert("planned_before", batch, query)
         database.execute(_NEW)
         keep_selected(database, plans)
+
+    return select
+
+
+def held_out_by(fold_of_study: Mapping[str, int]) -> Select:
+    """Return a selection of the studies that a training's folds hold out. Each image gets the fold of its study.
+
+    Args:
+        fold_of_study: Token of a study → the number of the fold that holds it out, from 0.
+    """
+
+    def select(database: ScratchDatabase) -> None:
+        database.execute("CREATE TABLE folds (study_id VARCHAR, fold INTEGER)")
+        folds = pa.record_batch({"study_id": list(fold_of_study), "fold": list(fold_of_study.values())})
+        database.insert("folds", folds, "SELECT study_id, fold")
+        database.execute(_HELD_OUT)
 
     return select
 

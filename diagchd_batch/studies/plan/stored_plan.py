@@ -122,7 +122,8 @@ class Plan:
             RunFault: The part of the plan that holds the shard is missing or damaged.
         """
         with self._open(self._part_key(reference.part), fetched_row_group=reference.row_group) as file:
-            table = file.read_row_group(reference.row_group, columns=PLAN_IMAGES.names, use_threads=False)
+            columns = [name for name in PLAN_IMAGES.names if name in file.schema_arrow.names]
+            table = file.read_row_group(reference.row_group, columns=columns, use_threads=False)
         if table.num_rows != reference.n_images:
             raise RunFault(f"shard {reference.shard} has {table.num_rows} rows, but its plan says {reference.n_images}")
         return [

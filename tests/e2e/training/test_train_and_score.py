@@ -30,6 +30,9 @@ def test_a_package_that_was_trained_on_the_sample_scores_it(tmp_path: Path) -> N
     (state,) = [one for one in _call(tmp_path, "status", "mine/out-training", "--json") if one.get("kind")]
     assert state["status"] == "finished"
     assert all(fold["is_done"] for fold in state["folds"])
+    held_out = trained["out_of_fold_run_id"]
+    verified = _call(tmp_path, "verify", "mine/out-training", "--json")
+    assert json.dumps(held_out) in json.dumps(verified)
     card = json.loads((tmp_path / "mine" / "package" / "card.json").read_text())
     assert len(card["weights"]) == 2
     assert card["training_data"]["simulated"]

@@ -26,6 +26,9 @@ WHOLE_FRAME = "whole"
 MEMBERS_FIELD = "member_digests"
 """The name of the digests of an ensemble's weights among the fingerprint fields."""
 
+FOLDS_FIELD = "held_out_folds"
+"""The name of the digest of a training's folds among the fingerprint fields of its out-of-fold predictions."""
+
 MANIFEST_FIELD = "manifest_sha256"
 """The name of the manifest's digest among the input fields."""
 
@@ -74,7 +77,9 @@ class Identity(JsonRecord):
         return replace(model, chd_threshold=self.chd_threshold).with_view_check(self.view_check_digest)
 
 
-def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: LimitsConfig) -> dict[str, Any]:
+def fingerprint_fields(
+    model: ModelSpec, input_config: InputConfig, limits: LimitsConfig, folds_digest: str | None = None
+) -> dict[str, Any]:
     """Return everything that changes a score.
 
     The decision threshold, the tables' schema version, the number of actors and the size of shards do not.
@@ -83,6 +88,7 @@ def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: Limi
         model: The resolved model.
         input_config: The job's `input` block.
         limits: The job's `limits` block.
+        folds_digest: The digest of the folds, if each study is scored by the model of the fold that held it out.
 
     Returns:
         Field name → JSON value.
@@ -104,6 +110,8 @@ def fingerprint_fields(model: ModelSpec, input_config: InputConfig, limits: Limi
         fields[REGION_FIELD] = input_config.region
     if len(model.members) > 1:  # the runs of one member, which are all that existed before ensembles, lack the field
         fields[MEMBERS_FIELD] = list(model.member_digests)
+    if folds_digest is not None:
+        fields[FOLDS_FIELD] = folds_digest
     return fields
 
 

@@ -237,6 +237,7 @@ FAULTS = {
     "failed and scored": (lambda rows: [*rows, {**rows[4], "frame": 0, "source_frames": 1}], "inconsistent_row", "2"),
     "frames that disagree": (with_change(0, source_frames=4), "inconsistent_row", "i-0001000000000000"),
     "another subject": (with_change(1, subject_id="p-9"), "inconsistent_row", "i-0001000000000001"),
+    "another fold": (with_change(1, fold=1), "inconsistent_row", "i-0001000000000001"),
     "an unknown code": (with_change(2, error_code="oops"), "inconsistent_row", "i-0001000000000002"),
     "failed with a score": (with_change(2, chd_probability=0.5), "inconsistent_row", "i-0001000000000002"),
     "scored without a mask": (with_change(1, mask_png=None), "inconsistent_row", "i-0001000000000001"),
