@@ -102,7 +102,19 @@ class Rater:
             truth: float64 [n], the reference labels. Units without a label stay as they are.
             correct: Whether the new calls are correct.
         """
-        rows = np.isin(self.reason, INDETERMINATE_REASONS) & ~np.isnan(truth)
+        return self._with_calls(np.isin(self.reason, INDETERMINATE_REASONS), truth, correct)
+
+    def with_unread_as(self, truth: np.ndarray, *, correct: bool) -> "Rater":
+        """Return the reader with every unit that he or she did not read replaced by a correct or a wrong call.
+
+        Args:
+            truth: float64 [n], the reference labels. Units without a label stay as they are.
+            correct: Whether the new calls are correct.
+        """
+        return self._with_calls(self.reason == NOT_READ, truth, correct)
+
+    def _with_calls(self, rows: np.ndarray, truth: np.ndarray, correct: bool) -> "Rater":
+        rows = rows & ~np.isnan(truth)
         call = counted_as(truth, self.call, rows, right=correct)
         return replace(self, call=call, reason=np.where(rows, 0, self.reason).astype(np.int8))
 
@@ -113,6 +125,14 @@ class Rater:
             truth: float64 [n], the reference labels.
         """
         return int(np.sum(np.isin(self.reason, INDETERMINATE_REASONS) & ~np.isnan(truth)))
+
+    def n_unread(self, truth: np.ndarray) -> int:
+        """Count the units with a reference label that the reader did not read.
+
+        Args:
+            truth: float64 [n], the reference labels.
+        """
+        return int(np.sum((self.reason == NOT_READ) & ~np.isnan(truth)))
 
 
 @dataclass(frozen=True)

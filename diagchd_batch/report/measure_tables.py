@@ -25,6 +25,7 @@ def measure_table(
     n: str | None = "n",
     excluded: bool = False,
     folded: bool = False,
+    cautions: bool = True,
 ) -> Table:
     """Return a table with one row per group of `rows` and one column per measure.
 
@@ -38,6 +39,7 @@ def measure_table(
             differ in their units, the column shows the range.
         excluded: Add a last column with the units that were excluded, and why.
         folded: Show the table only when the reader opens it.
+        cautions: Add the cautions of the rows to the caption.
     """
     show = cell or estimate_cell
     groups: dict[tuple[Cell, ...], dict[str, Row]] = {}
@@ -52,7 +54,20 @@ def measure_table(
             line: list[Cell] = [*key, *([_units(of_group)] if n else [])]
             line += [show(group[name]) if name in group else NONE for name, _ in shown]
             cells.append([*line, _excluded(of_group[0])] if excluded else line)
+    if cautions:
+        of_table = [group[name] for group in groups.values() for name, _ in shown if name in group]
+        caption = ". ".join([caption, *(text.removesuffix(".") for text in caution_sentences(of_table))])
     return Table(caption, [*columns, "not analysed"] if excluded else columns, cells, folded)
+
+
+def caution_sentences(rows: Iterable[Row]) -> list[str]:
+    """Return the cautions of rows as sentences, each once. Outputs of schema versions before 3 have none.
+
+    Args:
+        rows: Rows of `estimates` or `comparisons`.
+    """
+    found = [f"Caution, {words(row['endpoint'])}: {row['caution']}." for row in rows if row.get("caution")]
+    return list(dict.fromkeys(found))
 
 
 def estimate_cell(row: Row) -> Cell:

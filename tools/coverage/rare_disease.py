@@ -12,18 +12,18 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from diagchd_batch.statistics import calibration, classification
 from diagchd_batch.statistics.classification.combined_limits import combine_shares
 from diagchd_batch.statistics.classification.confusion import RATES
-from diagchd_batch.statistics.classification.proportions import proportion
+from diagchd_batch.statistics.classification.proportions import paired_proportions, proportion
 from diagchd_batch.statistics.classification.rates import rate_of_cells
 from diagchd_batch.statistics.estimate import Comparison, Estimate
 from diagchd_batch.statistics.net_benefit import net_benefits
@@ -51,7 +51,9 @@ CLOSED_RATES = (
     "lr_positive",
     "lr_negative",
 )
-COMPARED_RATES = ("sensitivity", "specificity", "ppv", "npv")
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
+NODES, WEIGHTS = _NODES, _WEIGHTS / _WEIGHTS.sum()
+"""Quadrature over a standard normal variable."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class Sample:
         return np.where(right, self.truth, 1 - self.truth)
 
 
+_proportion, _paired_proportions = lru_cache(100_000)(proportion), lru_cache(100_000)(paired_proportions)
+
 Result = tuple[str, Estimate | Comparison, float | None]
 """Name of a figure, its result, and the true value; None where the result is a test under the null hypothesis."""
 
@@ -168,7 +172,7 @@ def independent_rates(sample: Sample) -> dict[str, Estimate]:
         **{"sensitivity": (tp, m), "specificity": (tn, h), "ppv": (tp, tp + h - tn), "npv": (tn, tn + m - tp)},
         "accuracy": (tp + tn, m + h),
     }
-    found = {name: proportion(*count) for name, count in counts.items()}
+    found = {name: _proportion(*count) for name, count in counts.items()}
     for name in ("balanced_accuracy", "lr_positive", "lr_negative"):
         found[name] = combine_shares(name, found["sensitivity"], found["specificity"], m + h, m + h)
     return found
@@ -223,21 +227,44 @@ def scores(sample: Sample) -> Iterator[Result]:
     yield "calibration_slope", calibration.calibration_slope(sample.truth, risk, sample.subjects), 1.0
 
 
-def comparisons(sample: Sample) -> Iterator[Result]:
+def compared_rates(sample: Sample) -> Iterator[Result]:
     """Compare two raters of the same cases: equally good ones, and ones whose difference is the margin."""
-    of_case = sample.latent()
-    first, second = (sample.call(sample.sensitivity, sample.specificity, of_case) for _ in range(2))
-    for name in COMPARED_RATES:
-        result = classification.compare_rates(name, sample.truth, first, second, sample.subjects)
+    of_case = sample.latent() if sample.cell.clustered else None
+    for name in ("sensitivity", "specificity"):
+        true = sample.sensitivity if name == "sensitivity" else sample.specificity
+        result = _compare_right_calls(sample, name, true, true, of_case)
         yield f"difference of {name}", result, 0.0
         yield f"test of {name}", result, None
-    worse = sample.call(sample.sensitivity - MARGIN, sample.specificity - MARGIN, of_case)
-    for name in ("sensitivity", "specificity"):
-        result = classification.compare_rates(name, sample.truth, worse, second, sample.subjects)
-        yield f"non-inferiority of {name}", result, None
-    shift = _shift(sample.cell.auc, 1.0) * sample.truth
+        yield f"non-inferiority of {name}", _compare_right_calls(sample, name, true - MARGIN, true, of_case), None
+
+
+def _compare_right_calls(sample: Sample, name: str, a: float, b: float, of_case: np.ndarray | None) -> Comparison:
+    """Return what `classification.compare_rates` returns. Independent units are drawn as counts, which is fast."""
+    if of_case is None:
+        n = sample.cell.diseased if name == "sensitivity" else sample.healthy
+        # Given the case, the two calls are independent.
+        limit_a, limit_b = (np.sqrt(2) * stats.norm.ppf(p) for p in (a, b))
+        both = float(WEIGHTS @ (special.ndtr(limit_a - NODES) * special.ndtr(limit_b - NODES)))
+        counts = sample.rng.multinomial(n, [both, a - both, b - both, 1 - a - b + both])
+        return _paired_proportions(*(int(count) for count in counts))
+    of_a, of_b = ((p, 0.5) if name == "sensitivity" else (0.5, p) for p in (a, b))
+    calls = sample.call(*of_a, of_case), sample.call(*of_b, of_case)
+    return classification.compare_rates(name, sample.truth, *calls, sample.subject)
+
+
+def compared_predictive_values(sample: Sample) -> Iterator[Result]:
+    of_case = sample.latent()
+    first, second = (sample.call(sample.sensitivity, sample.specificity, of_case) for _ in range(2))
+    pair = classification.paired_predictive_values(sample.truth, first, second, sample.subjects)
+    for name, result in (("ppv", pair.ppv), ("npv", pair.npv)):
+        yield f"difference of {name}", result, 0.0
+        yield f"test of {name}", result, None
+
+
+def compared_scores(sample: Sample) -> Iterator[Result]:
+    of_case, shift = sample.latent(), _shift(sample.cell.auc, 1.0) * sample.truth
     a, b = (shift + sample.latent(of_case) for _ in range(2))
-    result = classification.delong_paired(sample.truth, a, b, sample.subjects)
+    result = classification.delong_paired(sample.truth, a, b, sample.subjects, quantile="student")
     yield "difference of auc", result, 0.0
     yield "test of auc", result, None
 
@@ -268,7 +295,9 @@ def reweighted(sample: Sample) -> Iterator[Result]:
 PARTS: dict[str, Callable[[Sample], Iterator[Result]]] = {
     "rates": rates,
     "scores": scores,
-    "comparisons": comparisons,
+    "compared_rates": compared_rates,
+    "compared_predictive_values": compared_predictive_values,
+    "compared_scores": compared_scores,
     "resampled": resampled,
     "reweighted": reweighted,
     "levels": levels,

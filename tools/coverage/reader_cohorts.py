@@ -90,6 +90,7 @@ def readers_for(kind: str, rng: np.random.Generator, n_readers: int = READER_COU
             ``group``: the model and newly drawn readers.
             ``group_auc`` and others: newly drawn readers, and a model with their mean AUC (or other measure).
             ``arms``: newly drawn readers in two arms.
+            ``unlike_arms``: newly drawn readers whose skill in one arm says nothing about that in the other.
         rng: The stream from which readers are drawn.
         n_readers: How many readers to draw.
     """
@@ -108,6 +109,8 @@ def readers_for(kind: str, rng: np.random.Generator, n_readers: int = READER_COU
     group = draw_readers(n_readers, rng)
     if kind == "arms":
         return [*group, *group]
+    if kind == "unlike_arms":
+        return [*group, *draw_readers(n_readers, rng)]
     return [average_reader(kind.removeprefix("group_")) if kind != "group" else MODEL, *group]
 
 
@@ -183,6 +186,13 @@ def image_value(cohort: Cohort) -> np.ndarray:
     return stats.norm.cdf(1.2 - 0.5 * cohort.case + 0.3 * (cohort.rating[:, 0] > cohort.rating[:, 1]))
 
 
+def leave_gaps(values: np.ndarray) -> np.ndarray:
+    """Return reads [arms, readers, units] of which each reader misses 10 to 40 %, whatever they say."""
+    rng = np.random.default_rng(int(values.shape[2] + 1e6 * abs(values[0, 0, :5].sum())))
+    share = np.linspace(0.1, 0.4, values.shape[1])[:, np.newaxis]
+    return np.where(rng.random(values.shape) < share, np.nan, values)
+
+
 def checks(resamples: int) -> Iterator[Check]:
     """Yield a check for every method of the evaluation that gives an interval or a p value."""
     options: dict[str, Any] = {"resamples": resamples}
@@ -232,7 +242,7 @@ def checks(resamples: int) -> Iterator[Check]:
             yield Check(f"test: difference of {name}, unlike calls", f"alike_{name}", compare)
 
     def compare_auc(c: Cohort) -> Comparison:
-        return classification.delong_paired(c.label, c.rating[:, 0], c.rating[:, 1], c.subject)
+        return classification.delong_paired(c.label, c.rating[:, 0], c.rating[:, 1], c.subject, quantile="student")
 
     yield Check("interval: difference of auc", "pair", compare_auc, lambda: true_auc(MODEL) - true_auc(READER))
     yield Check("test: difference of auc", "equals", compare_auc)
@@ -311,6 +321,15 @@ def checks(resamples: int) -> Iterator[Check]:
 
         yield Check(f"interval: two arms of readers, {measure}", "arms", between_arms, lambda: 0.0)
         yield Check(f"test: two arms of readers, {measure}", "arms", between_arms)
+
+        def with_gaps(c: Cohort, measure: random_readers.Measure = measure) -> Comparison:
+            values = (c.rating if measure == "auc" else c.call).T.reshape(2, len(c.readers) // 2, -1)
+            return random_readers.compare_arms_with_gaps(c.label, leave_gaps(values), measure, c.subject)
+
+        for kind, whose in (("arms", "the same skill in both"), ("unlike_arms", "a skill for each arm")):
+            name = f"two arms of readers with gaps, {whose}, {measure}"
+            yield Check(f"interval: {name}", kind, with_gaps, lambda: 0.0)
+            yield Check(f"test: {name}", kind, with_gaps)
     for name in ("ppv", "f1"):
         yield Check(
             f"interval: these readers' mean {name}",

@@ -43,6 +43,7 @@ from diagchd_batch.evaluation.readers.readers_mean import (
     readers_mean_rows,
 )
 from diagchd_batch.evaluation.readers.reads import Reads
+from diagchd_batch.evaluation.readers.unread_studies import unread_comparison_rows, unread_estimate_rows
 from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups.cohort_characteristics import characteristic_rows
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate
@@ -236,6 +237,7 @@ def _add_readers_against_reference(
             results.add("estimates", auc_and_brier_rows(rows, readers.units, rater))
             results.add("curves", curve_rows(readers.units, rater))
     results.add("estimates", readers_mean_rows(rows, readers))
+    results.add("estimates", unread_estimate_rows(rows, readers))
 
 
 def _add_model_against_readers(
@@ -251,6 +253,8 @@ def _add_model_against_readers(
         results.add("comparisons", comparison_rows(rows, readers.units, model, rater, headline=headline))
         results.add("cross_tabulation", cross_rows(readers.units, model, rater, rows.common["operating_point"]))
     results.add("comparisons", model_against_mean_rows(rows, readers, model, headline=headline))
+    if headline:
+        results.add("comparisons", unread_comparison_rows(rows, readers, model))
 
 
 def _add_agreement(

@@ -179,7 +179,7 @@ def comparison_rows(
         part = complete_cases(units, first, second)
         here = rows.for_raters(units, rater, comparator).with_counts(units, part)
         scores = first.scores[part.rows], second.scores[part.rows]
-        result = delong_paired(units.truth[part.rows], *scores, units.subject[part.rows])
+        result = delong_paired(units.truth[part.rows], *scores, units.subject[part.rows], quantile="student")
         yield here.with_columns(analysis_set="determinate").comparison("roc_auc", result)
 
 

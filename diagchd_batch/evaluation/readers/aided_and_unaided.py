@@ -8,8 +8,8 @@ from diagchd_batch.evaluation.performance.accuracy import HEADLINE_RATES, auc_an
 from diagchd_batch.evaluation.readers.reader_study import ReaderStudy
 from diagchd_batch.evaluation.tables.cautions import caution_for_readers
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units_and_raters import REASONS, Rater, complete_cases
-from diagchd_batch.statistics.multireader.random_readers import Measure, obuchowski_rockette
+from diagchd_batch.evaluation.units_and_raters import REASONS, CompleteCases, Rater, Units, complete_cases
+from diagchd_batch.statistics.multireader.random_readers import Measure, compare_arms_with_gaps, obuchowski_rockette
 
 
 def arm_estimate_rows(rows: RowBuilder, readers: ReaderStudy, arm: str) -> Iterator[Row]:
@@ -40,36 +40,52 @@ def two_arm_rows(rows: RowBuilder, first: ReaderStudy, second: ReaderStudy, name
         names: The arms' names.
 
     Yields:
-        Rows of `comparisons`: second − first arm in sensitivity, specificity and, if all readers gave scores, AUC.
+        Rows of `comparisons`: second − first arm in sensitivity, specificity and, if all readers gave scores, AUC. The
+        analysis set `determinate` holds the studies that every reader read in both arms. If some studies were read by
+        a part of the readers, `read_in_both_arms` compares each reader on all that he or she read in both.
     """
     common = sorted({r.name for r in first.readers} & {r.name for r in second.readers})
     if not common:
         return
     arms = [[next(r for r in study.readers if r.name == name) for name in common] for study in (second, first)]
-    units = first.units
+    units, truth, subject = first.units, first.units.truth, first.units.subject
     measures: list[Measure] = ["sensitivity", "specificity"]
     if all(reader.score is not None for arm in arms for reader in arm):
         measures.append("auc")
+    here = rows.with_columns(covariate="arm", level=f"{names[1]} − {names[0]}", family="arms")
     for measure in measures:
+        endpoint = "roc_auc" if measure == "auc" else measure
         raters = [[score_rater(reader) if measure == "auc" else reader for reader in arm] for arm in arms]
         cube = np.array([[reader.scores if measure == "auc" else reader.call for reader in arm] for arm in raters])
-        # Only studies that every reader read in both arms enter. Others have the reason that comes first in the flow.
-        reasons = np.stack([reader.reason for arm in raters for reader in arm])
-        reason = np.where((reasons == 0).all(axis=0), 0, np.where(reasons == 0, len(REASONS), reasons).min(axis=0))
-        everyone = Rater("readers_mean", names[1], np.where(reason == 0, 0.0, np.nan), reason.astype(np.int8))
-        part = complete_cases(units, everyone)
-        here = rows.for_raters(units, everyone).with_counts(units, part)
-        here = here.with_columns(analysis_set="determinate", covariate="arm", level=f"{names[1]} − {names[0]}")
-        here = here.with_columns(comparator_kind="readers_mean", comparator=names[0], family="arms")
-        result = obuchowski_rockette(units.truth[part.rows], cube[..., part.rows], measure, units.subject[part.rows])
-        caution = caution_for_readers(len(common)) or _caution_of_loss(arms, part.rows)
-        yield here.comparison("roc_auc" if measure == "auc" else measure, result.comparison, caution=caution)
+        reasons = np.stack([[reader.reason for reader in arm] for arm in raters])
+        in_both = (reasons == 0).all(axis=0)
+        cube = np.where(in_both, cube, np.nan)
+        of_all, of_any = (_studies(reasons, kept, names[1]) for kept in (in_both.all(axis=0), in_both.any(axis=0)))
+        complete, read = complete_cases(units, of_all), complete_cases(units, of_any)
+        n_complete, n_read = int(complete.rows.sum()), int(read.rows.sum())
+        few_readers = caution_for_readers(len(common))
+        loss = f"only the {n_complete} of {n_read} studies that every reader read in both arms are compared"
+        cautions = [text for text in (loss if n_complete < n_read else None, few_readers) if text]
+        builder = _columns(here, units, of_all, complete, names[0]).with_columns(analysis_set="determinate")
+        of_complete = cube[..., complete.rows], measure, subject[complete.rows]
+        result = obuchowski_rockette(truth[complete.rows], *of_complete).comparison
+        yield builder.comparison(endpoint, result, caution="; ".join(cautions) or None)
+        if n_complete < n_read:
+            builder = _columns(here, units, of_any, read, names[0]).with_columns(analysis_set="read_in_both_arms")
+            result = compare_arms_with_gaps(truth[read.rows], cube[..., read.rows], measure, subject[read.rows])
+            yield builder.comparison(endpoint, result, caution=few_readers)
 
 
-def _caution_of_loss(arms: list[list[Rater]], complete: np.ndarray) -> str | None:
-    """Return how many of the studies that anyone read in both arms are left, where some are lost."""
-    read = np.logical_and(*(np.any([reader.reason == 0 for reader in arm], axis=0) for arm in arms))
-    n_read, n_left = int(read.sum()), int(complete.sum())
-    if n_left >= n_read:
-        return None
-    return f"only the {n_left} of {n_read} studies that every reader read in both arms are compared"
+def _studies(reasons: np.ndarray, kept: np.ndarray, arm: str) -> Rater:
+    """Return the readers as one rater of the kept studies. Others have the reason that comes first in the flow.
+
+    `reasons` has the shape [arms, readers, studies].
+    """
+    first = np.where(reasons == 0, len(REASONS), reasons).min(axis=(0, 1))
+    reason = np.where(kept, 0, first).astype(np.int8)
+    return Rater("readers_mean", arm, np.where(kept, 0.0, np.nan), reason)
+
+
+def _columns(rows: RowBuilder, units: Units, everyone: Rater, part: CompleteCases, first_arm: str) -> RowBuilder:
+    here = rows.for_raters(units, everyone).with_counts(units, part)
+    return here.with_columns(comparator_kind="readers_mean", comparator=first_arm)

@@ -38,7 +38,7 @@ def readers_mean_rows(rows: RowBuilder, readers: ReaderStudy) -> Iterator[Row]:
     """
     units, enough_readers = readers.units, len(readers.readers) >= MIN_RANDOM_READERS
     for analysis_set, raters in indeterminate_variants(units, *readers.readers):
-        group = _group_rater(raters)
+        group = group_rater(raters)
         part = complete_cases(units, group)
         here = rows.for_raters(units, group).with_counts(units, part).with_columns(analysis_set=analysis_set)
         main = analysis_set == "determinate"
@@ -49,7 +49,7 @@ def readers_mean_rows(rows: RowBuilder, readers: ReaderStudy) -> Iterator[Row]:
             yield here.count(cell, float(np.mean([getattr(table, cell) for table in tables])), headline=main)
         for measure in _JACKKNIFED:
             result = readers_mean(truth, calls, measure, subject)
-            yield here.estimate(measure, result, **_population(enough_readers, readers), headline=main)
+            yield here.estimate(measure, result, **population_columns(readers), headline=main)
         for random_readers in _populations(enough_readers):
             columns = _population(random_readers, readers)
             options = rows.settings.bootstrap | {"random_readers": random_readers}
@@ -61,11 +61,11 @@ def readers_mean_rows(rows: RowBuilder, readers: ReaderStudy) -> Iterator[Row]:
                 yield here.estimate(f"{rate}_pooled", result, **columns)
     if readers.have_scores:
         scored = tuple(score_rater(reader) for reader in readers.readers)
-        group = _group_rater(scored)
+        group = group_rater(scored)
         part = complete_cases(units, group)
         here = rows.for_raters(units, group).with_counts(units, part).with_columns(analysis_set="determinate")
         result = readers_mean(units.truth[part.rows], readers.scores[part.rows], "auc", units.subject[part.rows])
-        yield here.estimate("roc_auc", result, **_population(enough_readers, readers))
+        yield here.estimate("roc_auc", result, **population_columns(readers))
 
 
 def model_against_mean_rows(rows: RowBuilder, readers: ReaderStudy, model: Rater, *, headline: bool) -> Iterator[Row]:
@@ -84,7 +84,7 @@ def model_against_mean_rows(rows: RowBuilder, readers: ReaderStudy, model: Rater
     """
     units, enough_readers = readers.units, len(readers.readers) >= MIN_RANDOM_READERS
     for analysis_set, (first, *raters) in indeterminate_variants(units, model, *readers.readers):
-        group = _group_rater(tuple(raters))
+        group = group_rater(tuple(raters))
         part = complete_cases(units, first, group)
         here = rows.for_raters(units, model, group).with_counts(units, part).with_columns(analysis_set=analysis_set)
         main = headline and analysis_set == "determinate"
@@ -92,7 +92,7 @@ def model_against_mean_rows(rows: RowBuilder, readers: ReaderStudy, model: Rater
         call, calls = first.call[part.rows], _calls(tuple(raters))[part.rows]
         for measure in _JACKKNIFED:
             result = model_versus_readers(truth, call, calls, measure, subject)
-            yield here.comparison(measure, result, **_population(enough_readers, readers), headline=main)
+            yield here.comparison(measure, result, **population_columns(readers), headline=main)
         for random_readers in _populations(enough_readers):
             columns = _population(random_readers, readers)
             options = rows.settings.bootstrap | {"random_readers": random_readers}
@@ -117,13 +117,22 @@ def model_scores_against_mean_rows(rows: RowBuilder, readers: ReaderStudy, model
     """
     if not readers.have_scores:
         return
-    units, enough_readers = readers.units, len(readers.readers) >= MIN_RANDOM_READERS
-    group = _group_rater(tuple(score_rater(reader) for reader in readers.readers))
+    units = readers.units
+    group = group_rater(tuple(score_rater(reader) for reader in readers.readers))
     part = complete_cases(units, score_rater(model), group)
     here = rows.for_raters(units, model, group).with_counts(units, part).with_columns(analysis_set="determinate")
     truth, subject = units.truth[part.rows], units.subject[part.rows]
     result = model_versus_readers(truth, model.scores[part.rows], readers.scores[part.rows], "auc", subject)
-    yield here.comparison("roc_auc", result, **_population(enough_readers, readers))
+    yield here.comparison("roc_auc", result, **population_columns(readers))
+
+
+def population_columns(readers: ReaderStudy) -> Row:
+    """Return the columns that say to whom the mean of these readers applies, and what is known against that.
+
+    Args:
+        readers: The reader study. With fewer readers than `MIN_RANDOM_READERS` the figure is about them only.
+    """
+    return _population(len(readers.readers) >= MIN_RANDOM_READERS, readers)
 
 
 def _populations(enough_readers: bool) -> tuple[bool, ...]:
@@ -142,8 +151,12 @@ def _calls(raters: tuple[Rater, ...]) -> np.ndarray:
     return np.stack([rater.call for rater in raters], axis=1)
 
 
-def _group_rater(raters: tuple[Rater, ...]) -> Rater:
-    """Return a rater with a call wherever any of the readers has one, and else with the first reader's reason."""
+def group_rater(raters: tuple[Rater, ...]) -> Rater:
+    """Return a rater with a call wherever any of the readers has one, and else with the first reader's reason.
+
+    Args:
+        raters: The readers over the same studies.
+    """
     called = np.any([rater.reason == 0 for rater in raters], axis=0)
     reason = np.where(called, 0, raters[0].reason).astype(np.int8)
     return Rater("readers_mean", "readers_mean", np.where(called, 0.0, np.nan), reason)

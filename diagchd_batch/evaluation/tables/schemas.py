@@ -111,6 +111,12 @@ ANALYSIS_SETS = {
     "wrong",
     "indeterminate_right": "as determinate, and failed, not evaluable, indeterminate and undecided results counted as "
     "right",
+    "not_read_wrong": "as determinate, and studies that a reader of the study did not read counted as wrong calls of "
+    "that reader",
+    "not_read_right": "as determinate, and studies that a reader of the study did not read counted as right calls of "
+    "that reader",
+    "read_in_both_arms": "studies that at least one reader read in both arms; each reader is compared on his or her "
+    "own",
     "agreement": "units with ratings, whether or not they have a reference label",
     "segmentation": "images with a usable reference mask",
     "measurements": "images whose pixels have a known size, with or without a reference",

@@ -7,7 +7,13 @@ from diagchd_batch.report.elements import Figure, Section, Table, Tile
 from diagchd_batch.report.figures.curves import predictive_value_plot
 from diagchd_batch.report.formatting import interval, number, p_value, signed, words
 from diagchd_batch.report.key_figures import KeyFigure, key_figures
-from diagchd_batch.report.measure_tables import Measure, comparison_cell, measure_table, method_table
+from diagchd_batch.report.measure_tables import (
+    Measure,
+    caution_sentences,
+    comparison_cell,
+    measure_table,
+    method_table,
+)
 from diagchd_batch.report.report_data import ReportData, Row, matching
 
 NO_REFERENCE = "no study with a score has a reference label"
@@ -38,6 +44,7 @@ _STATISTICS = {
 }
 """How scores are combined → in words."""
 
+_UNREAD_SETS = ("not_read_wrong", "not_read_right")
 _KINDS = ("model", "reader", "readers_mean", "majority")
 
 
@@ -60,11 +67,13 @@ def headline(data: ReportData) -> Section:
             [whom],
             (*COUNTS, *RATES),
             excluded=True,
+            cautions=False,
         )
     ]
     if compared:
         caption = "Differences model − reader on the studies that both called: 95 % interval, p (adjusted p)"
-        tables.append(measure_table(caption, compared, [against], RATES, cell=comparison_cell))
+        table = measure_table(caption, compared, [against], RATES, cell=comparison_cell, cautions=False)
+        tables.append(table)
     tables += _second_rank(data, rows, compared)
     left_out = [] if data.readers else ["no readers were given, so the model is not compared"]
     return Section(
@@ -102,13 +111,31 @@ def _introduction(data: ReportData, rows: list[Row], compared: list[Row]) -> Ite
         )
     for primary in data.compared(role="primary"):
         yield _primary(primary)
-    cautions = dict.fromkeys(text for text in (_caution(row) for row in (*rows, *compared)) if text)
-    yield from cautions
+    unread = _unread(data)
+    if unread:
+        yield unread
+    yield from caution_sentences((*rows, *compared))
 
 
-def _caution(row: Row) -> str | None:
-    """Return a row's caution as a sentence. Outputs of schema versions before 3 have none."""
-    return f"Caution, {words(row['endpoint'])}: {row['caution']}." if row.get("caution") else None
+def _unread(data: ReportData) -> str:
+    """Return how many studies each reader did not read, and what that can do to the readers' mean."""
+    mean = {
+        (row["analysis_set"], row["endpoint"]): row["value"]
+        for row in data.estimates(subject_kind="readers_mean", covariate=None, analysis_set=_UNREAD_SETS)
+    }
+    if not mean:
+        return ""
+    n_read = [row["n_units"] for row in data.estimates(headline=True, endpoint="tp", subject_kind="reader")]
+    n_all = max(row["n_units"] for row in data.estimates(subject_kind="reader", analysis_set=_UNREAD_SETS))
+    spans = (
+        f"{name} from {number(mean[_UNREAD_SETS[0], name])} to {number(mean[_UNREAD_SETS[1], name])}"
+        for name in ("sensitivity", "specificity")
+    )
+    return (
+        f"The readers' figures leave out studies that they did not read: of {n_all} studies with a reference label, "
+        f"each reader called {min(n_read)} to {max(n_read)}. If all unread studies were read wrong, or all right, the "
+        f"readers' mean would have a {' and a '.join(spans)}."
+    )
 
 
 def _primary(row: Row) -> str:
@@ -205,6 +232,14 @@ def _second_rank(data: ReportData, rows: list[Row], compared: list[Row]) -> Iter
         RATES,
         folded=True,
     )
+    counted_as = ("unread studies counted as", lambda row: words(row["analysis_set"]).removeprefix("not read "))
+    unread = data.estimates(analysis_set=_UNREAD_SETS, **studies)
+    caption = "Readers, with the studies that they did not read counted as wrong, and as right"
+    yield measure_table(caption, unread, [whom, counted_as], RATES, folded=True)
+    unread = data.compared(analysis_set=_UNREAD_SETS, operating_point=data.operating_point, **studies)
+    caption = "Differences model − reader, with the studies that the reader did not read counted as wrong, and as right"
+    against = ("model minus", data.comparator)
+    yield measure_table(caption, unread, [against, counted_as], RATES, cell=comparison_cell, folded=True)
     generalises = ("the interval is about", lambda row: words(row["generalises_to"] or "these_studies"))
     further = data.estimates(analysis_set="determinate", operating_point=(data.operating_point, None), **studies)
     yield measure_table("Further measures of the calls", further, [whom, generalises], _FURTHER, folded=True)

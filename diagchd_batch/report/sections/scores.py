@@ -1,6 +1,7 @@
 """The sections on scores against labels: ROC and other curves, calibration, confusion, and readers in two arms."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from diagchd_batch.report.elements import Cell, Figure, Section, Table
 from diagchd_batch.report.figures.confusion import confusion_matrix
@@ -293,6 +294,24 @@ def _order(kind: str) -> int:
     return ("model", "reader", "majority").index(kind)
 
 
+_ARM_STUDIES = {"determinate": "read by all readers in both arms", "read_in_both_arms": "each reader's own"}
+
+
+def _loss_of_studies(tests: list[Row]) -> Iterator[str]:
+    """Say how many studies the comparison of studies that all readers read leaves out."""
+    of_level: dict[str, dict[str, int]] = {}
+    for row in tests:
+        of_level.setdefault(row["level"], {}).setdefault(row["analysis_set"], row["n_units"])
+    for level, n in of_level.items():
+        if "read_in_both_arms" in n:
+            yield (
+                f"{words(level)}: {counted(n['read_in_both_arms'], 'study')} were read in both arms by at least one "
+                f"reader, {count(n['determinate'])} by every reader. The rows of each reader's own studies use all of "
+                "them, and compare each reader with himself or herself. They assume that whether a study was read "
+                "does not depend on how the reader would call it."
+            )
+
+
 def arms(data: ReportData) -> Section | None:
     """Return the section on readers in a second arm, such as with the model's aid, or None without a second arm."""
     reads = data.estimates(covariate="arm", unit="study", analysis_set="determinate")
@@ -301,15 +320,19 @@ def arms(data: ReportData) -> Section | None:
         return None
     measures = (("roc_auc", "AUC"), ("sensitivity", "sensitivity"), ("specificity", "specificity"))
     difference = ("difference", lambda row: words(row["level"]))
+    whose = ("studies", lambda row: _ARM_STUDIES[row["analysis_set"]])
     return Section(
         "arms",
         "Readers in two arms",
-        ["The same readers in another arm. Comparisons use the studies that were read in both arms."],
+        [
+            "The same readers in another arm. Comparisons use the studies that were read in both arms.",
+            *_loss_of_studies(tests),
+        ],
         tables=[
             measure_table(
                 "Mean of the readers, difference between arms (Obuchowski–Rockette, Hillis' degrees of freedom)",
                 tests,
-                [difference],
+                [difference, whose],
                 measures,
                 cell=comparison_cell,
             ),

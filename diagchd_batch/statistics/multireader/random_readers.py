@@ -5,7 +5,7 @@ subjects, so that a subject may have several units.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -238,8 +238,74 @@ def model_versus_readers(
         return Comparison.null(reason, n)
     # The model gets the gaps of each reader, so that both are judged on the same units.
     of_model = np.where(np.isnan(reads), np.nan, model[:, np.newaxis])
-    values, left_out = _jackknife(truth, np.hstack([of_model, reads]), codes, measure)
-    n_readers = reads.shape[1]
+    return _compare_on_own_units(truth, of_model, reads, codes, measure, level)
+
+
+def compare_arms_with_gaps(
+    truth: ArrayLike,
+    scores: ArrayLike,
+    measure: Measure = "auc",
+    subjects: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Comparison:
+    """Compare two modalities of which not every reader read every case, for readers and cases in general.
+
+    Each reader is compared with himself or herself on the cases that he or she read in both modalities. The J
+    differences then get the one-sample analysis of `model_versus_readers`: their variance holds what readers and cases
+    add to each of them, and Cov2 is the mean jackknife covariance of two readers, whose cases need not be the same.
+    Without gaps this is `obuchowski_rockette`, to rounding. The method is named `obuchowski_rockette_unbalanced`, and
+    `obuchowski_rockette` where there are no gaps. Whether a case was read must not depend on how the reader would call
+    it.
+
+    Args:
+        truth: One 0 or 1 for each of N cases.
+        scores: Array of shape (2, J, N): modality, reader, case; NaN where not read. Calls (0 or 1) unless `measure`
+            is `auc`.
+        measure: `auc`, `sensitivity` or `specificity`.
+        subjects: One id a case; without them every case is its own subject.
+        level: Confidence level, between 0 and 1.
+
+    Returns:
+        First − second modality, with F, its degrees of freedom and p. `value` and `comparator_value` are means over
+        the readers, each on his or her own cases; `n` counts the cases that any reader read in both. Null with
+        `no_units`, `one_class` (a reader has none of a class), `too_few_subjects`, `identical_calls` or
+        `zero_variance`.
+
+    Raises:
+        StatisticsError: An argument has another shape or an unknown name.
+
+    Source: as in `obuchowski_rockette`; a mean of differences has the variance [MS_R + J Cov2] / J, also where the
+    differences have unequal variances.
+    """
+    check_level(level)
+    truth = as_binary(truth, "truth")
+    cube = as_floats(scores, "scores")
+    if cube.ndim != 3 or cube.shape[0] != 2 or cube.shape[2] != len(truth) or cube.shape[1] < 1:
+        raise StatisticsError(f"scores must be 2 modalities × readers × {len(truth)} cases, got shape {cube.shape}")
+    arms = [as_reads(arm.T, "scores", len(truth), binary=measure != "auc") for arm in cube]
+    gaps = np.isnan(arms[0]) | np.isnan(arms[1])
+    known = ~np.isnan(truth) & ~gaps.all(axis=1)
+    codes = subject_codes(subjects, known)
+    if not gaps[known].any():
+        return obuchowski_rockette(truth[known], cube[..., known], measure, codes, level).comparison
+    reason = _missing_class(truth[known], measure)
+    if reason:
+        return Comparison.null(reason, int(known.sum()))
+    first, second = (np.where(gaps, np.nan, arm)[known] for arm in arms)
+    result = _compare_on_own_units(truth[known], first, second, codes, measure, level)
+    if result.statistic is None:
+        return result
+    suffix = (result.method or "").removeprefix("one_sample_obuchowski_rockette")
+    method = "obuchowski_rockette_unbalanced" + suffix
+    return replace(result, method=method, test=method, statistic=result.statistic**2)
+
+
+def _compare_on_own_units(
+    truth: np.ndarray, first: np.ndarray, second: np.ndarray, codes: np.ndarray, measure: Measure, level: float
+) -> Comparison:
+    """Compare the columns of two matrices [units, readers] that have the same gaps, first − second."""
+    n, n_readers = first.shape
+    values, left_out = _jackknife(truth, np.hstack([first, second]), codes, measure)
     differences = values[:n_readers] - values[n_readers:]
     head: dict[str, Any] = {"n_subjects": len(left_out)}
     if np.isnan(differences).any():
@@ -247,7 +313,7 @@ def model_versus_readers(
     head |= {"value": float(values[:n_readers].mean()), "comparator_value": float(values[n_readers:].mean())}
     head["difference"] = float(differences.mean())
     result = one_sample(differences, left_out[:, :n_readers] - left_out[:, n_readers:], level)
-    if result == NullReason.ZERO_VARIANCE and np.array_equal(of_model, reads, equal_nan=True):
+    if result == NullReason.ZERO_VARIANCE and np.array_equal(first, second, equal_nan=True):
         result = NullReason.IDENTICAL_CALLS
     return one_sample_comparison(result, n, **head)
 

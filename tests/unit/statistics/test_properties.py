@@ -146,6 +146,7 @@ def of_readers(c: Cohort) -> Named:
         yield measure, against, (-1.0, 1.0)
         arms = c.reads.T.reshape(2, 2, -1)
         yield measure, random_readers.obuchowski_rockette(c.truth, arms, measure, c.subjects).comparison, (-1.0, 1.0)
+        yield measure, random_readers.compare_arms_with_gaps(c.truth, arms, measure, c.subjects), (-1.0, 1.0)
 
 
 def of_agreement(c: Cohort) -> Named:

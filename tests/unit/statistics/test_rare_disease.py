@@ -4,8 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from diagchd_batch.statistics.classification import compare_rates, estimate_rate, estimate_score, proportion_interval
+from diagchd_batch.statistics.classification import (
+    compare_rates,
+    delong_paired,
+    estimate_rate,
+    estimate_score,
+    proportion_interval,
+)
 from diagchd_batch.statistics.classification.clustered import proportion_of_subjects
 from diagchd_batch.statistics.multireader.random_readers import Measure, readers_mean
 from diagchd_batch.statistics.multireader.reader_groups import model_versus_readers_rate, readers_rate
@@ -96,3 +103,39 @@ def test_mcc_against_readers_does_not_step_to_negative_counts() -> None:
     readers = np.stack([np.repeat([1, 0], [12 + j, 28 - j]) for j in range(3)], axis=1)
     compared = model_versus_readers_rate("mcc", truth, model, readers, random_readers=False, resamples=200)
     assert compared.p is not None and compared.low is not None
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_the_paired_test_of_aucs_knows_that_ten_diseased_are_few(clustered: bool) -> None:
+    """Without ties and repeats it has the degrees of freedom of the ten structural components of the diseased."""
+    rng = np.random.default_rng(6)
+    copies = 2 if clustered else 1
+    truth = np.repeat([1, 0], [10 * copies, 4000 * copies])
+    subjects = np.arange(4010 * copies) // copies
+    a, b = 0.8 * truth + rng.normal(size=(2, len(truth))) + rng.normal(size=4010)[subjects]
+    plain = delong_paired(truth, a, b, subjects)
+    student = delong_paired(truth, a, b, subjects, quantile="student")
+    assert (student.difference, student.se, student.statistic) == (plain.difference, plain.se, plain.statistic)
+    assert student.test == ("delong_clustered_student" if clustered else "delong_student")
+    assert student.df2 is not None and student.low is not None and plain.low is not None
+    assert 9 <= student.df2 < 10
+    assert student.low < plain.low and student.p is not None and plain.p is not None and student.p > plain.p
+    below = 2 * stats.t.sf(abs(student.statistic or 0.0), student.df2)
+    assert student.p == pytest.approx(below)
+
+
+def test_satterthwaites_degrees_of_freedom_by_hand() -> None:
+    """Each class adds the variance of the mean of its components, as each sample does in Welch's t test."""
+    truth, a, b = [1, 1, 1, 0, 0, 0, 0], [5, 4, 1, 3, 2, 0, 0.5], [1, 4, 5, 0, 3, 2, 4.5]
+    found = delong_paired(truth, a, b, quantile="student")
+    v = []
+    for label in (1, 0):
+        own = [i for i, t in enumerate(truth) if t == label]
+        other = [i for i, t in enumerate(truth) if t != label]
+        sign = 1 if label else -1
+        parts = [np.mean([(sign * (s[i] - s[j]) > 0) for j in other]) for s in (a, b) for i in own]
+        difference = np.array(parts[: len(own)]) - parts[len(own) :]
+        v.append((difference.var(ddof=1) / len(own), len(own) - 1))
+    expected = sum(x for x, _ in v) ** 2 / sum(x**2 / df for x, df in v)
+    assert found.df2 == pytest.approx(expected)
+    assert found.se == pytest.approx(np.sqrt(sum(x for x, _ in v)))

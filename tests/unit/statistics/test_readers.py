@@ -12,7 +12,10 @@ from diagchd_batch.evaluation.readers.majority import majority_of_others
 from diagchd_batch.evaluation.units_and_raters import NOT_READ, UNDECIDED, Rater
 from diagchd_batch.statistics.classification import estimate_rate, paired_predictive_values
 from diagchd_batch.statistics.classification.confusion import RATES, confusion
+from diagchd_batch.statistics.multireader import random_readers as or_analyses
 from diagchd_batch.statistics.multireader.random_readers import (
+    Measure,
+    compare_arms_with_gaps,
     model_versus_readers,
     obuchowski_rockette,
     readers_mean,
@@ -124,6 +127,42 @@ def test_modalities_and_readers_may_change_places(seed: int) -> None:
     assert forward.p == pytest.approx(backward.p, rel=1e-9)
     shuffled = obuchowski_rockette(truth, cube[:, generator.permutation(4)]).comparison
     assert (shuffled.p, shuffled.se) == pytest.approx((forward.p, forward.se), rel=1e-9)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("measure", ["auc", "sensitivity", "specificity"])
+def test_arms_without_gaps_are_analysed_as_balanced_ones(measure: Measure, clustered: bool) -> None:
+    """The analysis of arms with gaps equals the balanced one where there are none, and is close to it with few."""
+    generator = np.random.default_rng(7)
+    truth = np.repeat([0, 1], 40)
+    cube = truth + generator.normal(size=(2, 5, 80)) + 0.3 * generator.normal(size=(2, 5, 1))
+    cube = cube if measure == "auc" else (cube > 0.5).astype(float)
+    subjects = np.r_[np.arange(40) // 2, 50 + np.arange(40) // 2] if clustered else None
+    balanced = obuchowski_rockette(truth, cube, measure, subjects).comparison
+    assert compare_arms_with_gaps(truth, cube, measure, subjects) == balanced
+    # Only reader 0 read two further cases, which repeat others.
+    longer = np.concatenate([cube, np.where(np.arange(5)[:, None] == 0, cube[..., [0, 79]], NAN)], axis=2)
+    ids = None if subjects is None else np.r_[subjects, subjects[[0, 79]]]
+    gaps = compare_arms_with_gaps(np.r_[truth, 0, 1], longer, measure, ids)
+    assert (gaps.method, gaps.test) == ("obuchowski_rockette_unbalanced",) * 2
+    assert gaps.n == 82
+    assert gaps.difference == pytest.approx(balanced.difference, abs=0.02)
+    assert gaps.se == pytest.approx(balanced.se, rel=0.2)
+    codes = np.arange(80) if subjects is None else np.unique(subjects, return_inverse=True)[1]
+    pairs = or_analyses._compare_on_own_units(truth, cube[0].T, cube[1].T, codes, measure, 0.95)
+    assert (pairs.se, pairs.low, pairs.high, pairs.df2, pairs.p) == pytest.approx(
+        (balanced.se, balanced.low, balanced.high, balanced.df2, balanced.p), rel=1e-9
+    )
+
+
+def test_a_reader_who_read_one_class_only_leaves_no_comparison() -> None:
+    generator = np.random.default_rng(8)
+    truth = np.repeat([0, 1], 20)
+    cube = truth + generator.normal(size=(2, 4, 40))
+    cube[0, 2, 20:] = NAN
+    assert compare_arms_with_gaps(truth, cube).null_reason == "one_class"
+    with pytest.raises(StatisticsError, match="2 modalities"):
+        compare_arms_with_gaps(truth, cube[0])
 
 
 def test_two_readers_are_these_readers_only() -> None:
