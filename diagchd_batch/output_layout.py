@@ -488,6 +488,16 @@ def fold_prefix(run_id: str, fold: int) -> str:
     return private_run(run_id) + f"training/fold-{fold:02d}/"
 
 
+def fold_events_prefix(run_id: str, fold: int) -> str:
+    """Return the prefix of a fold's events for TensorBoard, in the tree of trainings.
+
+    Args:
+        run_id: The training's run id.
+        fold: The fold's number, from 0.
+    """
+    return fold_prefix(run_id, fold) + "tensorboard/"
+
+
 def submitted_job(name: str) -> str:
     """Return the key of a job file on its way to the driver that a cluster starts for it."""
     return f"submitted/{name}.json"

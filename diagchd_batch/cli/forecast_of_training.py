@@ -9,8 +9,9 @@ from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.config.job_file import JobConfig
-    from diagchd_batch.runs.forecast_of_training import PartCounts, PlannedFold, TrainingPreview
+    from diagchd_batch.runs.forecast_of_training import PlannedFold, TrainingPreview
     from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
+    from diagchd_batch.training.cohort import CohortCounts
 
 
 def planned_training(job: "JobConfig", request: "RunRequest", *, measure: bool) -> "TrainingPreview":
@@ -63,7 +64,7 @@ def planned_training_pairs(job: "JobConfig", preview: "TrainingPreview") -> list
         ("image cache", f"{size(preview.cache_bytes)} in the private tree"),
         ("training", _training(preview)),
         ("folds", f"{len(preview.folds)}, rule {job.training.folds.rule}{_drawn(preview)}"),
-        *((f"fold {fold.number + 1}", _fold(fold)) for fold in preview.folds),
+        *((f"fold {fold.number}", _fold(fold)) for fold in preview.folds),
         *((f"stage {stage.name}", _stage(preview, number)) for number, stage in enumerate(preview.folds[0].stages)),
         ("steps", f"at most {sum(fold.n_steps for fold in preview.folds):,} in all folds"),
         *_time_pairs(preview),
@@ -87,7 +88,7 @@ def planned_training_json(preview: "TrainingPreview") -> dict[str, Any]:
     return facts | {"n_steps": sum(fold.n_steps for fold in preview.folds), "expected_s": preview.expected_s}
 
 
-def _studies(part: "PartCounts") -> str:
+def _studies(part: "CohortCounts") -> str:
     return f"{part.n_studies:,} of {counted(part.n_subjects, 'subject')}, {part.n_positive:,} with CHD"
 
 

@@ -35,6 +35,8 @@ def stop(
 ) -> None:
     """End a run after the shards in progress, wherever it runs; or at once, on a cluster. The same submit resumes it.
 
+    A training saves a checkpoint of each fold before it ends, and the same train command goes on with it.
+
     With --now the output may be omitted; then --run-id names the run.
 
     Example: diagchd-batch stop out/sample --run-id 1f3a5c7e-9b2d4f60-1
@@ -60,12 +62,12 @@ def stop(
         return
     for answer in answers:
         if answer.asked:
+            when = "once its folds are saved" if answer.kind == "training" else "after the shards in progress"
             say(
-                f"run {answer.run_id} was asked to end after the shards in progress; `diagchd-batch status` shows when "
-                "it has ended"
+                f"{answer.kind} {answer.run_id} was asked to end {when}; `diagchd-batch status` shows when it has ended"
             )
         else:
-            say(f"run {answer.run_id} does not run: it is {answer.status}")
+            say(f"{answer.kind} {answer.run_id} does not run: it is {answer.status}")
 
 
 def _stop_at_once(

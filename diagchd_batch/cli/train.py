@@ -88,6 +88,7 @@ def train(
                 ("folds", outcome.n_folds),
                 ("model package", outcome.package_uri),
                 *([("out-of-fold run", outcome.out_of_fold_run_id)] if outcome.out_of_fold_run_id else []),
+                ("report", outcome.report_uri or "not written"),
             ]
         )
         say("score with it: diagchd-batch submit JOB.yaml --set model.name=" + _as_model_name(str(outcome.package_uri)))

@@ -22,7 +22,7 @@ from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.make_plan import draft_plan
 from diagchd_batch.studies.plan.stored_plan import PlanHead
-from diagchd_batch.training.cohort import PLAN_COLUMNS, TrainingCohort, cohort_of
+from diagchd_batch.training.cohort import PLAN_COLUMNS, CohortCounts, TrainingCohort, cohort_of, count_rows
 from diagchd_batch.training.folds import Fold, assign_folds
 from diagchd_batch.training.image_cache import CacheSettings
 from diagchd_batch.training.recipe.batch_order import steps_per_epoch, useful_rows
@@ -30,23 +30,6 @@ from diagchd_batch.training.run_training import suitable_threads
 from diagchd_batch.training.step_speed import StepSpeed, measured_speeds
 from diagchd_batch.training.training_record import read_training_record, training_tree
 from diagchd_batch.workspace import Workspace
-
-
-@dataclass(frozen=True, slots=True)
-class PartCounts:
-    """How large a part of a cohort is. Positive is what has congenital heart disease.
-
-    Attributes:
-        n_subjects: Subjects.
-        n_studies: Studies.
-        n_positive: Positive studies.
-        n_frames: Frames.
-    """
-
-    n_subjects: int
-    n_studies: int
-    n_positive: int
-    n_frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +71,9 @@ class PlannedFold:
     """
 
     number: int
-    training: PartCounts
-    validation: PartCounts
-    held_out: PartCounts
+    training: CohortCounts
+    validation: CohortCounts
+    held_out: CohortCounts
     stages: tuple[PlannedStage, ...]
 
     @property
@@ -124,7 +107,7 @@ class TrainingPreview:
     network: str
     grid: tuple[int, int]
     head: PlanHead
-    whole: PartCounts
+    whole: CohortCounts
     n_with_mask: int
     n_unlabelled: int
     folds: tuple[PlannedFold, ...]
@@ -203,7 +186,7 @@ def preview_training(
     folds = assign_folds(cohort, settings.folds, settings.seed)
     cache = CacheSettings.of_job(config, card)
     n_frames = len(cohort) if head.n_frames is None else round(len(cohort) * head.n_frames / max(1, head.n_images))
-    whole = _counts(cohort, np.arange(len(cohort)))
+    whole = count_rows(cohort, np.arange(len(cohort)))
     node = this_machine()
     threads = suitable_threads(settings, len(folds), [node])
     return TrainingPreview(
@@ -252,9 +235,9 @@ def _begun_training(
 def _planned_fold(cohort: TrainingCohort, fold: Fold, stages: Sequence[StageConfig]) -> PlannedFold:
     return PlannedFold(
         number=fold.number,
-        training=_counts(cohort, fold.training_rows),
-        validation=_counts(cohort, fold.validation_rows),
-        held_out=_counts(cohort, fold.held_out_rows),
+        training=count_rows(cohort, fold.training_rows),
+        validation=count_rows(cohort, fold.validation_rows),
+        held_out=count_rows(cohort, fold.held_out_rows),
         stages=tuple(_planned_stage(cohort, fold, stage) for stage in stages),
     )
 
@@ -271,14 +254,4 @@ def _planned_stage(cohort: TrainingCohort, fold: Fold, stage: StageConfig) -> Pl
         batch_size=min(stage.batch_size, max(1, len(rows))),
         steps_per_epoch=steps_per_epoch(len(rows), stage.batch_size),
         n_validation_frames=len(validation_rows),
-    )
-
-
-def _counts(cohort: TrainingCohort, rows: np.ndarray) -> PartCounts:
-    positive = rows[cohort.labels_i8[rows] == 1]
-    return PartCounts(
-        n_subjects=len(np.unique(cohort.subject_ids[rows])),
-        n_studies=len(np.unique(cohort.study_ids[rows])),
-        n_positive=len(np.unique(cohort.study_ids[positive])),
-        n_frames=len(rows),
     )

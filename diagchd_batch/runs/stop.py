@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from diagchd_batch.results.output import Output
 from diagchd_batch.runs.cluster_jobs import latest_submission
@@ -9,16 +10,25 @@ from diagchd_batch.runs.run_lookup import all_run_ids
 from diagchd_batch.runs.status import run_states
 from diagchd_batch.scoring.liveness.run_status import live_submissions
 from diagchd_batch.scoring.liveness.stop_conditions import request_stop
-from diagchd_batch.training.training_record import TrainingState, training_tree
+from diagchd_batch.training.training_record import TrainingState, training_ids, training_tree
 
 
 @dataclass(frozen=True, slots=True)
 class StopAnswer:
-    """Whether a run was asked to end. If not, it does not run, and `status` says what it is instead."""
+    """Whether a run was asked to end. If not, it does not run, and `status` says what it is instead.
+
+    Attributes:
+        run_id: The run's id.
+        status: What it was before it was asked.
+        asked: Whether it was asked.
+        kind: ``run`` for one that scores, which ends after the shards in progress; ``training`` for one that saves its
+            folds and ends.
+    """
 
     run_id: str
     status: str
     asked: bool
+    kind: Literal["run", "training"] = "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +54,24 @@ def stop_after_shards(output: Output, run_id: str | None = None) -> Iterator[Sto
         UsageError: The output holds no such run.
     """
     for state in run_states(output, run_id):
-        tree = training_tree(output) if isinstance(state, TrainingState) else output
+        is_training = isinstance(state, TrainingState)
+        tree = training_tree(output) if is_training else output
         live = live_submissions(tree, state.run_id)
         for submission in live:
             request_stop(tree.private, state.run_id, submission)
-        yield StopAnswer(state.run_id, state.status, asked=bool(live))
+        yield StopAnswer(state.run_id, state.status, asked=bool(live), kind="training" if is_training else "run")
 
 
 def live_run_ids(output: Output) -> list[str]:
-    """Return the ids of the runs whose driver lives.
+    """Return the ids of the runs and trainings whose driver lives.
 
     Raises:
         UsageError: The output holds no run.
     """
-    return [run_id for run_id in all_run_ids(output) if live_submissions(output, run_id)]
+    tree, trainings = training_tree(output), training_ids(output)
+    runs = output.run_ids() if trainings else all_run_ids(output)
+    live = [run_id for run_id in runs if live_submissions(output, run_id)]
+    return live + [run_id for run_id in trainings if live_submissions(tree, run_id)]
 
 
 def stop_at_once(run_id: str, address: str | None) -> EndAnswer:

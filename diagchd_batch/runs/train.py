@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,12 @@ from diagchd_batch.config.training_block import TrainingConfig
 from diagchd_batch.errors import ConfigError, DiagchdBatchError, RunFault
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.model.card import ModelCard
+from diagchd_batch.model.packages.decision_files import (
+    CALIBRATION,
+    OPERATING_POINTS,
+    CalibrationFile,
+    OperatingPointsFile,
+)
 from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.process.interrupts import RunInterrupted, interruptible
 from diagchd_batch.process.native_stderr import native_stderr_silenced
@@ -51,7 +57,8 @@ from diagchd_batch.training.cohort import TrainingCohort, load_cohort
 from diagchd_batch.training.folds import Fold, assign_folds, refuse_leaks
 from diagchd_batch.training.image_cache import CacheSettings, ImageCache, build_cache, open_cache
 from diagchd_batch.training.image_cache.decode_part import CachePlaces
-from diagchd_batch.training.package_writer import predict_and_write, refuse_another_package
+from diagchd_batch.training.package_writer import WrittenPackage, predict_and_write, refuse_another_package
+from diagchd_batch.training.reporting.training_page import FinishedTraining, TrainedFold, training_page
 from diagchd_batch.training.run_training import FoldNote, TrainingPlaces, run_training
 from diagchd_batch.training.training_record import (
     FoldRecord,
@@ -60,8 +67,12 @@ from diagchd_batch.training.training_record import (
     training_tree,
     write_training_record,
 )
+from diagchd_batch.uris import join_uri
 from diagchd_batch.wording import counted
 from diagchd_batch.workspace import Workspace
+
+if TYPE_CHECKING:
+    from diagchd_batch.training.fold_task import FoldResult
 
 _DECODER_THREADS = 2
 
@@ -123,6 +134,7 @@ class TrainOutcome:
         repeated: Whether it was finished before, so that nothing was done.
         ending: Why it was stopped before its end; None if it was not. The same command goes on.
         out_of_fold_run_id: The run of the out-of-fold predictions; None if no study was held out.
+        report_uri: Where the page of curves and figures is; None if it is not written yet.
     """
 
     run_id: str
@@ -133,6 +145,7 @@ class TrainOutcome:
     repeated: bool = False
     ending: Ending | None = None
     out_of_fold_run_id: str | None = None
+    report_uri: str | None = None
 
 
 @dataclass(frozen=True)
@@ -321,6 +334,7 @@ def _run(training: _Training, plan: Plan, cluster: Cluster, progress: TrainProgr
         len(trained.folds),
         training.claim.resumed,
         out_of_fold_run_id=predicted,
+        report_uri=_page_uri(training.tree, training.run_id),
     )
 
 
@@ -389,8 +403,39 @@ def _train_folds(
         )
     for note in written.notes:
         progress.message(f"the package has {note}")
+    _write_page(training, cohort, folds, results, written)
     recorder.finish_folds()
     return TrainedFolds(cohort, folds)
+
+
+def _write_page(
+    training: _Training,
+    cohort: TrainingCohort,
+    folds: Sequence[Fold],
+    results: "Sequence[FoldResult]",
+    written: WrittenPackage,
+) -> None:
+    package = training.package()
+    calibration = package.read(CALIBRATION) if package.stat(CALIBRATION) else None
+    page = training_page(
+        FinishedTraining(
+            run_id=training.run_id,
+            config=training.settings,
+            cohort=cohort,
+            folds=[TrainedFold(fold, result.history) for fold, result in zip(folds, results, strict=True)],
+            card=written.card,
+            scores=written.scores,
+            points=OperatingPointsFile.model_validate_json(package.read(OPERATING_POINTS)),
+            calibration=None if calibration is None else CalibrationFile.model_validate_json(calibration),
+            notes=written.notes,
+        )
+    )
+    training.tree.storage.replace(output_layout.report_file(training.run_id), page.encode())
+
+
+def _page_uri(tree: Output, run_id: str) -> str | None:
+    key = output_layout.report_file(run_id)
+    return join_uri(tree.storage.uri, key) if tree.storage.stat(key) else None
 
 
 def _cache_places(training: _Training, plan: Plan, cohort: TrainingCohort, settings: CacheSettings) -> CachePlaces:
@@ -452,6 +497,7 @@ def _repeat(training: _Training) -> TrainOutcome:
         resumed=True,
         repeated=True,
         out_of_fold_run_id=record.out_of_fold_run_id,
+        report_uri=_page_uri(training.tree, training.run_id),
     )
 
 

@@ -66,6 +66,39 @@ class TrainingCohort:
         return TrainingCohort(**arrays, columns={name: values[rows] for name, values in self.columns.items()})
 
 
+@dataclass(frozen=True, slots=True)
+class CohortCounts:
+    """How large a cohort or a part of it is.
+
+    Attributes:
+        n_subjects: Subjects.
+        n_studies: Studies.
+        n_positive: Studies with congenital heart disease.
+        n_frames: Frames.
+    """
+
+    n_subjects: int
+    n_studies: int
+    n_positive: int
+    n_frames: int
+
+
+def count_rows(cohort: TrainingCohort, rows: np.ndarray) -> CohortCounts:
+    """Return the numbers of subjects and studies of some rows of a cohort.
+
+    Args:
+        cohort: The cohort.
+        rows: int ``[m]``, row numbers.
+    """
+    positive = rows[cohort.labels_i8[rows] == 1]
+    return CohortCounts(
+        n_subjects=len(np.unique(cohort.subject_ids[rows])),
+        n_studies=len(np.unique(cohort.study_ids[rows])),
+        n_positive=len(np.unique(cohort.study_ids[positive])),
+        n_frames=len(rows),
+    )
+
+
 def load_cohort(config: JobConfig, plan: Plan, frames: Mapping[str, Sequence[int]] | None = None) -> TrainingCohort:
     """Return the studies of a frozen plan, without those of the test set.
 

@@ -198,7 +198,7 @@ def run_training(
             for reference in done:
                 outcome = json.loads(ray.get(reference))
                 if "fault" in outcome:
-                    raise RunFault(f"fold {waiting[reference] + 1}: {outcome['fault']}")
+                    raise RunFault(f"fold {waiting[reference]}: {outcome['fault']}")
                 outcomes[waiting.pop(reference)] = outcome
             on_tick(fold_notes(private, places.run_id, len(folds)))
     except RayError as error:
@@ -257,12 +257,12 @@ def _train(places: TrainingPlaces, cohort: TrainingCohort, fold: Fold, threads: 
             )
         except TrainingStopped:
             return {_STOPPED: str(watcher.ending)}
-    watcher.finish()
+    watcher.finish(result.history)
     return {"result": result.model_dump(mode="json")}
 
 
 class _Watcher:
-    """Writes how far a fold is, and asks whether it should stop. It asks the storage only every few seconds."""
+    """Writes how far a fold is and its events for TensorBoard, and asks every few seconds whether it should stop."""
 
     def __init__(self, places: TrainingPlaces, fold: Fold) -> None:
         self._private = open_store(
@@ -274,6 +274,8 @@ class _Watcher:
         self._fold = fold.number
         self._noted_s = self._asked_s = float("-inf")
         self._last: FoldNote | None = None
+        self._events_key = output_layout.fold_events_prefix(places.run_id, fold.number)
+        self._epoch_ends_s: list[float] = []
         self.ending: Ending | None = None
 
     def should_stop(self) -> bool:
@@ -284,6 +286,7 @@ class _Watcher:
         return self.ending is not None
 
     def note(self, progress: Any, n_steps: int) -> None:
+        self._write_events(progress.history)
         now_s = time.monotonic()
         if now_s - self._noted_s < PROGRESS_INTERVAL_S:
             return
@@ -301,12 +304,26 @@ class _Watcher:
         )
         self._write(self._last)
 
-    def finish(self) -> None:
+    def finish(self, history: list[dict[str, Any]]) -> None:
+        self._write_events(history)
         stage = self._stages[-1]
         last = self._last or FoldNote(
             fold=self._fold, stage=stage.name, epoch=stage.epochs, epochs=stage.epochs, step=0, steps=0
         )
         self._write(last.model_copy(update={"finished": True}))
+
+    def _write_events(self, history: list[dict[str, Any]]) -> None:
+        """Write the events again if an epoch has ended. Epochs before a restart get the time of the restart."""
+        n_new = len(history) - len(self._epoch_ends_s)
+        if not n_new:
+            return
+        from diagchd_batch.training.reporting.event_file import FILE_NAME, write_events
+
+        self._epoch_ends_s += [time.time()] * n_new
+        with suppress(StorageFault), scratch_directory() as directory:
+            path = directory / FILE_NAME
+            write_events(path, history, self._epoch_ends_s)
+            self._private.replace(self._events_key + FILE_NAME, path.read_bytes())
 
     def _write(self, note: FoldNote) -> None:
         with suppress(StorageFault):

@@ -1,6 +1,5 @@
 """Runs shards through Ray Data: references of shards go in, summaries come out."""
 
-import logging
 import pickle
 import queue
 import threading
@@ -10,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from diagchd_batch.cluster.node_checks.excluded_nodes import ExcludedNodes
+from diagchd_batch.cluster.ray_data_messages import silence_ray_data
 from diagchd_batch.cluster.request_permits import start_permits
 from diagchd_batch.errors import RunFault
 from diagchd_batch.scoring.driver.actor_plan import ActorPlan
@@ -105,7 +105,7 @@ def _dataset(
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
     # without limits Ray asks the autoscaler for one more node whenever the present ones are busy
     context.execution_options.resource_limits = _resource_limits(most, actors)
-    _silence_console()
+    silence_ray_data()
     with ray.data.DataContext.current(context):
         dataset = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
     return dataset.map_batches(
@@ -138,11 +138,3 @@ def _resource_limits(n_actors: int, actors: ActorPlan) -> Any:
         if actors.gpus
         else ExecutionResources(cpu=n_shares * actors.cpus)
     )
-
-
-def _silence_console() -> None:
-    """Keep Ray Data from logging its plan and statistics to the terminal. It also logs them to a file."""
-    logger = logging.getLogger("ray.data")
-    for handler in list(logger.handlers):
-        if handler.name == "console":
-            logger.removeHandler(handler)

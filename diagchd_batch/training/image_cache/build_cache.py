@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from diagchd_batch.cluster.ray_data_messages import silence_ray_data
 from diagchd_batch.cluster.request_permits import RemotePermits, start_permits
 from diagchd_batch.errors import DiagchdBatchError, RunFault
 from diagchd_batch.sources.request_permits import RequestLimit
@@ -41,6 +42,8 @@ def build_cache(
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_options.preserve_order = False
+    context.execution_no_progress_timeout_s = -1  # one part of many large files may take long
+    silence_ray_data()
     with ray.data.DataContext.current(context):
         dataset = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=max(1, len(shards)))
     decode: Any = _decode_in_task  # Ray's annotation does not know further arguments

@@ -1,6 +1,8 @@
 """Which epoch of a stage is the best, when the stage ends early, and when the learning rate falls."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -64,3 +66,23 @@ class BestEpoch(BaseModel):
                 "plateau_scale": scale,
             }
         )
+
+
+def chosen_epochs(stages: Sequence[StageConfig], history: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return which row of a fold's history is the chosen epoch of each stage that has begun.
+
+    Args:
+        stages: The stages of the recipe.
+        history: The rows of all epochs (`fold_task.FoldResult.history`).
+    """
+    chosen: list[int] = []
+    best, number = BestEpoch(), -1
+    for row, epoch in enumerate(history):
+        if epoch["epoch"] == 0:
+            best, number = BestEpoch(), number + 1
+            chosen.append(row)
+        stage = stages[number]
+        best = best.after(stage, epoch["epoch"], epoch.get(f"validation_{stage.monitor}"))
+        if best.epoch == epoch["epoch"]:
+            chosen[number] = row
+    return chosen

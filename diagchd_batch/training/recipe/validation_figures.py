@@ -11,11 +11,11 @@ CALLED_FROM = 0.5
 def validation_figures(
     stage: StageConfig, found: dict[str, np.ndarray], labels: np.ndarray, has_mask: np.ndarray
 ) -> dict[str, float]:
-    """Return the losses, accuracy and AUC, per image. A figure that the images cannot give is left out.
+    """Return the losses, mean IoU, accuracy and AUC, per image. A figure that the images cannot give is left out.
 
     Args:
         stage: The settings of the stage, for the weights of the losses.
-        found: ``segmentation_loss``, ``classification_loss`` and ``probability``, float32 ``[n]`` each.
+        found: ``segmentation_loss``, ``classification_loss`` and ``probability`` and ``iou``, float32 ``[n]`` each.
         labels: int8 ``[n]``: 0, 1, or -1 for none.
         has_mask: bool ``[n]``.
     """
@@ -24,6 +24,7 @@ def validation_figures(
     takes_masks = stage.trains != "classifier"
     if takes_masks and has_mask.any():
         figures["segmentation_loss"] = float(found["segmentation_loss"][has_mask].mean(dtype=np.float64))
+        figures["iou"] = float(found["iou"][has_mask].mean(dtype=np.float64))
     if labelled.any():
         truth, probability = labels[labelled], found["probability"][labelled]
         figures["classification_loss"] = float(found["classification_loss"][labelled].mean(dtype=np.float64))

@@ -13,7 +13,7 @@ from diagchd_batch.results.output import Output, open_output
 from diagchd_batch.runs.list_runs import list_runs
 from diagchd_batch.runs.logs import read_logs
 from diagchd_batch.runs.status import run_states
-from diagchd_batch.runs.stop import stop_after_shards
+from diagchd_batch.runs.stop import live_run_ids, stop_after_shards
 from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, driver_name
 from diagchd_batch.training.training_record import (
     FoldRecord,
@@ -23,6 +23,7 @@ from diagchd_batch.training.training_record import (
     training_tree,
     write_training_record,
 )
+from tests.support.command_line import diagchd_batch
 
 RUN = "0a1b2c3d-4e5f6071-1"
 
@@ -57,8 +58,11 @@ def test_a_running_training_has_a_state_and_is_asked_to_stop(tmp_path: Path) -> 
     assert isinstance(state, TrainingState)
     assert (state.status, state.model, [fold.is_done for fold in state.folds]) == ("running", "mine", [True, False])
     assert list_runs(output, None).runs == (state,)
+    assert live_run_ids(output) == [RUN]
+    asked = diagchd_batch("stop", str(tmp_path / "out"))
+    assert f"training {RUN} was asked to end once its folds are saved" in asked.messages
     (answer,) = stop_after_shards(output, RUN)
-    assert answer.asked
+    assert (answer.asked, answer.kind) == (True, "training")
     assert run_states(output, RUN)[0].status == "stopping"
 
 

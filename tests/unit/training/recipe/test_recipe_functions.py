@@ -99,17 +99,20 @@ def test_figures_leave_out_images_without_mask_or_label() -> None:
         "segmentation_loss": np.array([1.0, 9.0, 3.0, 9.0], np.float32),
         "classification_loss": np.array([0.5, 0.1, 9.0, 0.3], np.float32),
         "probability": np.array([0.4, 0.9, 0.1, 0.2], np.float32),
+        "iou": np.array([0.5, 0.0, 1.0, 0.0], np.float32),
     }
     figures = validation_figures(
         _stage(segmentation_weight=2), found, np.array([0, 1, -1, 1]), np.array([True, False, True, False])
     )
     assert figures == pytest.approx(
-        {"segmentation_loss": 2, "classification_loss": 0.3, "accuracy": 2 / 3, "auc": 0.5, "loss": 4.3}
+        {"segmentation_loss": 2, "classification_loss": 0.3, "accuracy": 2 / 3, "auc": 0.5, "iou": 0.75, "loss": 4.3}
     )
 
 
 def test_figures_that_the_images_cannot_give_are_left_out() -> None:
-    found = {name: np.ones(2, np.float32) for name in ("segmentation_loss", "classification_loss", "probability")}
+    found = {
+        name: np.ones(2, np.float32) for name in ("segmentation_loss", "classification_loss", "probability", "iou")
+    }
     nothing = np.zeros(2, bool)
     assert "auc" not in validation_figures(_stage(), found, np.array([1, 1]), nothing)
     assert validation_figures(_stage(), found, np.array([-1, -1]), nothing) == {}

@@ -1,0 +1,1 @@
+"""What a training shows of itself: its page, and events for TensorBoard."""
