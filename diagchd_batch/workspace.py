@@ -16,7 +16,7 @@ from diagchd_batch.studies.identifiers import Pseudonymizer
 DEFAULT_OBJECT_TIMEOUT_S = LimitsConfig().object_timeout_s
 
 
-@dataclass
+@dataclass(repr=False)
 class Workspace(Output):
     """The places that a command works on. Every command opens them in the same way, by `open` or `of_job`.
 

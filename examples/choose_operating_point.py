@@ -10,8 +10,8 @@ import argparse
 
 import numpy as np
 
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results import open_output
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.statistics.classification import estimate_rate
 

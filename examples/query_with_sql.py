@@ -7,16 +7,14 @@ import argparse
 
 import duckdb
 
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results import open_output
-from diagchd_batch.results.query.database import open_query
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("output", help="a local output directory")
 arguments = parser.parse_args()
 
 # The views are those of `diagchd-batch query`; `diagchd-batch query --columns VIEW` shows what their columns mean.
-database = open_query(open_output(arguments.output), TABLES)
+output = open_output(arguments.output)
 print("Studies that the model missed or called wrongly:")
 wrong = """
     SELECT study_id, round(score, 3) AS score, call, reference_label
@@ -25,7 +23,7 @@ wrong = """
     ORDER BY abs(score - 0.5) DESC, study_id
     LIMIT 5
 """
-print(database.table(wrong).to_pandas().to_string(index=False))
+print(output.query(wrong).to_pandas().to_string(index=False))
 
 # The files are ordinary Parquet with Hive partitions, so any tool that reads Parquet can read them.
 print("\nFrames by source resolution, read without this package:")

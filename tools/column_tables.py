@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISONS
 from diagchd_batch.evaluation.tables.private_schemas import PRIVATE_TABLES
-from diagchd_batch.evaluation.tables.schemas import TABLES as METRICS
 from diagchd_batch.failure_codes import REMEDIES
 from diagchd_batch.results.columns import PREDICTIONS, SCORES, SOURCES
+from diagchd_batch.results.columns.comparison_tables import TABLES as COMPARISONS
+from diagchd_batch.results.columns.evaluation_tables import TABLES as METRICS
 from diagchd_batch.results.columns.lineages import LINEAGES, SUPERSEDED
 from diagchd_batch.results.columns.run_records import RUNS
 from diagchd_batch.studies.header_index.header_columns import HEADERS

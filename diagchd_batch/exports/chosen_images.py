@@ -12,9 +12,9 @@ import pyarrow.dataset as ds
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, UsageError
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.images.regions.frame_region import labels_on_source
 from diagchd_batch.results.columns import SCORES
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.datasets import damage_as_fault, parquet_files
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.output import Output

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from diagchd_batch.errors import RunFault, UsageError
-from diagchd_batch.evaluation.tables.schemas import METRICS, TABLES
 from diagchd_batch.exports.destinations import ExportKind, check_apart, check_destination, write_export
 from diagchd_batch.exports.disclosure.curves import RaterScoreCuts, merged_calibration, thinned_curves
 from diagchd_batch.exports.disclosure.earlier_exports import (
@@ -21,6 +20,7 @@ from diagchd_batch.exports.disclosure.publishable_rows import NEVER_PUBLISHED, P
 from diagchd_batch.exports.disclosure.suppression import protect
 from diagchd_batch.exports.disclosure.table_counts import collect_counts
 from diagchd_batch.exports.spreadsheets import to_csv
+from diagchd_batch.results.columns.evaluation_tables import METRICS, TABLES
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.metrics_tables import read_metrics
 from diagchd_batch.results.output import Output

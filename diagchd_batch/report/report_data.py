@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from diagchd_batch.errors import UsageError
-from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
 from diagchd_batch.evaluation.tables.headline import HEADLINE_SQL
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.report.elements import Cell
 from diagchd_batch.report.score_summary import ScorePair, StudyScores, read_score_pairs, read_study_scores
+from diagchd_batch.results.columns.comparison_tables import TABLES as COMPARISON_TABLES
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.metrics_tables import compared_runs, has_metrics, read_comparison, read_metrics
 from diagchd_batch.results.run_record import RunRecord, read_run_record
 from diagchd_batch.storage import Store

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from diagchd_batch.errors import UsageError
-from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISONS
-from diagchd_batch.evaluation.tables.schemas import TABLES as METRICS
+from diagchd_batch.results.columns.comparison_tables import TABLES as COMPARISONS
+from diagchd_batch.results.columns.evaluation_tables import TABLES as METRICS
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import QueryDatabase, describe_views, left_out, open_query

@@ -15,12 +15,12 @@ from diagchd_batch.cluster.resources import Cluster
 from diagchd_batch.cluster.this_machine import this_machine
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.report import write_report
 from diagchd_batch.report.key_figures import KeyFigure, read_key_figures
 from diagchd_batch.results.columns import SCHEMA_VERSION
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.metrics_tables import has_metrics
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.runs.evaluate import evaluate_tables

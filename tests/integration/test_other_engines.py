@@ -28,10 +28,10 @@ from PIL import Image
 from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.evaluation.comparison.compare import compare_runs
-from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import add_run, with_run
+from diagchd_batch.results.columns.comparison_tables import TABLES as COMPARISON_TABLES
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.results.query.database import open_query
 from tests.support.command_line import diagchd_batch

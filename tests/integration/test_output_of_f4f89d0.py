@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from diagchd_batch import output_layout
-from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
 from diagchd_batch.results import open_output
+from diagchd_batch.results.columns.comparison_tables import TABLES as COMPARISON_TABLES
 from tests.support.command_line import Ended, diagchd_batch
 
 KEPT = Path(__file__).parents[1] / "data" / "output_f4f89d0"

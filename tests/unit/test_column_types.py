@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.report.report_data import read_report_data
 from diagchd_batch.results.columns import PREDICTIONS, SCORES, SOURCES
+from diagchd_batch.results.columns.comparison_tables import TABLES as COMPARISON_TABLES
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.metrics_tables import read_metrics
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.query.database import open_query

@@ -24,10 +24,10 @@ from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate, all_covariates, diagnoses
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.private_schemas import NAMES, PRIVATE_TABLES
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
 from diagchd_batch.evaluation.units_and_raters import NOT_EVALUABLE, Units
 from diagchd_batch.results.columns import table_metadata
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.metrics_tables import remove_other_metrics

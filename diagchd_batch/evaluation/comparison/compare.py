@@ -17,7 +17,6 @@ from diagchd_batch.evaluation.comparison.drift import drift_rows
 from diagchd_batch.evaluation.comparison.mask_agreement import mask_case_rows, mask_rows
 from diagchd_batch.evaluation.comparison.mask_pairs import MaskPairs, ShardRange, compare_masks
 from diagchd_batch.evaluation.comparison.paired_tests import paired_rows, score_test_row
-from diagchd_batch.evaluation.comparison.schemas import TABLES
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.match_user_tables import Matching, match_reference
 from diagchd_batch.evaluation.operating_points import choose_headline, model_rater, point_columns
@@ -29,6 +28,7 @@ from diagchd_batch.evaluation.tables.rows import Row, RowBuilder, Settings
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
 from diagchd_batch.evaluation.units_and_raters import EXCLUDED, FAILED, NOT_SCORED, Units
 from diagchd_batch.results.columns import table_metadata
+from diagchd_batch.results.columns.comparison_tables import TABLES
 from diagchd_batch.results.datasets import committed_shards, read_predictions
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.metrics_tables import remove_other_comparison
@@ -80,7 +80,7 @@ def compare_runs(
     *,
     masks: bool = True,
 ) -> ComparisonSummary:
-    """Compare two runs over their lineages, and write the tables of `comparison.schemas`.
+    """Compare two runs over their lineages, and write the tables of `comparison_tables`.
 
     Args:
         output: The output that holds both runs.

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from diagchd_batch.evaluation.tables.schemas import described_schema, text
+from diagchd_batch.results.columns.evaluation_tables import described_schema, text
 
 NAMES = described_schema(
     "one name of the user's own that the metrics tables replace by another",

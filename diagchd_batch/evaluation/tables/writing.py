@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 
 from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.tables.rows import Row
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.process.scratch_files import scratch_faults, scratch_file
 from diagchd_batch.results.columns import add_run, with_run
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.storage import Store
 
 ROW_GROUP_ROWS = 131_072
@@ -26,7 +26,7 @@ def metrics_table(
     Args:
         name: The table's name, for messages and to look the schema up.
         rows: The rows. Columns that a row lacks are null.
-        schema: The schema; by default that of `tables.schemas.TABLES`.
+        schema: The schema; by default that of `evaluation_tables.TABLES`.
         definition: How frames make a study's score. Tables with columns for it state it in every row.
 
     Raises:

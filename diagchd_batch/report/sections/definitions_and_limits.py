@@ -5,11 +5,11 @@ from typing import Any
 
 from diagchd_batch.evaluation.comparison.definitions import DEFINITIONS as COMPARISON_DEFINITIONS
 from diagchd_batch.evaluation.tables.definitions import DEFINITIONS
-from diagchd_batch.evaluation.tables.schemas import ANALYSIS_SETS
 from diagchd_batch.model.clinical_warning import trained_on_phantoms, uses_card_weights
 from diagchd_batch.report.elements import Section, Table
 from diagchd_batch.report.formatting import words
 from diagchd_batch.report.report_data import ReportData
+from diagchd_batch.results.columns.evaluation_tables import ANALYSIS_SETS
 
 
 def definitions(data: ReportData) -> Section:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from diagchd_batch.evaluation.tables.schemas import ANALYSIS_SETS
 from diagchd_batch.report.elements import Figure, Section, Table, Tile
 from diagchd_batch.report.figures.curves import predictive_value_plot
 from diagchd_batch.report.formatting import interval, number, p_value, signed, words
@@ -15,6 +14,7 @@ from diagchd_batch.report.measure_tables import (
     method_table,
 )
 from diagchd_batch.report.report_data import ReportData, Row, matching
+from diagchd_batch.results.columns.evaluation_tables import ANALYSIS_SETS
 
 NO_REFERENCE = "no study with a score has a reference label"
 

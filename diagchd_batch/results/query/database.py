@@ -157,11 +157,11 @@ def open_query(
 
     Args:
         output: The output.
-        metrics: The names and schemas of the metrics tables (`evaluation.tables.schemas.TABLES`).
+        metrics: The names and schemas of the metrics tables (`evaluation_tables.TABLES`).
         run_id: The newest run of a lineage, to see only that lineage; all runs by default.
         on_damaged: Receives the id of each run whose record cannot be read, and the error, when a statement names a
             view that leaves the run out (`left_out` has the words). By default it is a Python warning.
-        comparisons: The names and schemas of the tables of `compare` (`evaluation.comparison.schemas.TABLES`).
+        comparisons: The names and schemas of the tables of `compare` (`comparison_tables.TABLES`).
         may_name_patients: Whether statements may read `headers`, the view with what the archive's files say about
             patients.
 
@@ -183,8 +183,8 @@ def describe_views(
     """Return every view with its columns. It needs no output.
 
     Args:
-        metrics: The names and schemas of the metrics tables (`evaluation.tables.schemas.TABLES`).
-        comparisons: The names and schemas of the tables of `compare` (`evaluation.comparison.schemas.TABLES`).
+        metrics: The names and schemas of the metrics tables (`evaluation_tables.TABLES`).
+        comparisons: The names and schemas of the tables of `compare` (`comparison_tables.TABLES`).
     """
     known = all_views(metrics, comparisons)
     described = describe(known)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results import open_output
+from diagchd_batch.results.columns.comparison_tables import TABLES as COMPARISON_TABLES
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.storage import open_store

@@ -13,8 +13,8 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
 from diagchd_batch.evaluation.tables.headline import HEADLINE_SQL
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results.columns import with_run
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from tests.support.evaluated_runs import FAILED, MODEL, RUN_ID, MadeOutput, MadeStudy
 
 READERS = ("anna", "berta", "carla")

@@ -11,7 +11,7 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.comparison.compare import ComparisonSummary, compare_runs
-from diagchd_batch.evaluation.comparison.schemas import TABLES
+from diagchd_batch.results.columns.comparison_tables import TABLES
 from diagchd_batch.results.mask_codec import encode_mask
 from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
 

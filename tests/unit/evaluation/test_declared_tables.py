@@ -11,11 +11,11 @@ import pytest
 from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
-from diagchd_batch.evaluation.comparison import schemas as comparison
 from diagchd_batch.evaluation.comparison.compare import compare_runs
-from diagchd_batch.evaluation.tables import schemas as metrics
-from diagchd_batch.evaluation.tables.schemas import Columns
 from diagchd_batch.results.columns import SCHEMA_VERSION
+from diagchd_batch.results.columns import comparison_tables as comparison
+from diagchd_batch.results.columns import evaluation_tables as metrics
+from diagchd_batch.results.columns.evaluation_tables import Columns
 from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
 
 KEPT = Path(__file__).parents[2] / "data" / "output_f4f89d0" / "output" / "metrics"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.evaluation.tables.writing import UNDEFINED
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from tests.support.evaluated_runs import FAILED, MadeOutput, MadeStudy
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from diagchd_batch import output_layout
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary
-from diagchd_batch.evaluation.tables.schemas import TABLES
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 
 

@@ -1,5 +1,6 @@
 """`open_output`, and the `Output` that it returns."""
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +18,12 @@ from diagchd_batch import output_layout
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import MASK_COLUMNS, SCORES
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.datasets import predictions_keys
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import open_query
+from tests.support import evaluated_runs as made_runs
+from tests.support.evaluated_runs import MadeOutput, MadeStudy
 from tests.unit.results.made_run import RUN_ID, MadeRun, label_map, make_run
 
 
@@ -181,3 +185,47 @@ def test_reading_an_output_loads_neither_keras_nor_ray() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_queries_and_failures_are_methods(run: MadeRun, output: Output) -> None:
+    assert output.query("SELECT count(*) AS n FROM predictions").to_pylist() == [{"n": 21}]
+    failures = output.failures(RUN_ID)
+    failed = sorted(row["image_id"] for shard in run.rows for row in shard if row["status"] == "failed")
+    assert sorted(failures["image_id"].to_pylist()) == failed
+    assert failures["remedy"].null_count == 0
+    with pytest.raises(UsageError, match="only reads"):
+        output.query("CREATE TABLE t (a INT)")
+
+
+@pytest.mark.parametrize("table", list(TABLES))
+def test_a_metrics_table_has_its_declared_columns_or_says_how_to_make_it(tmp_path: Path, table: str) -> None:
+    made = MadeOutput(tmp_path)
+    made.write_run([MadeStudy("a", [[0.2]], label=0)])
+    output = open_output(made.output.uri)
+    with pytest.raises(UsageError, match=f"no table {table}; `diagchd-batch evaluate`"):
+        output.metrics(table)
+    older = pa.table({TABLES[table].names[0]: pa.nulls(1, TABLES[table].field(0).type)})
+    pq.write_table(older, buffer := io.BytesIO())
+    made.output.replace(output_layout.metrics_file(made_runs.RUN_ID, table), buffer.getvalue())
+    found = output.metrics(table)
+    assert found.schema.equals(TABLES[table]) and found.num_rows == 1
+    if table == "study_results":
+        assert output.study_results().equals(found)
+
+
+def test_a_metrics_table_of_an_unknown_name_or_run_is_refused(output: Output) -> None:
+    with pytest.raises(UsageError, match="no metrics table 'estimate'; the tables are: estimates, "):
+        output.metrics("estimate")
+    with pytest.raises(UsageError, match="the output holds no run other"):
+        output.metrics(run_id="other")
+
+
+def test_an_output_shows_itself_without_addresses_of_memory(output: Output, tmp_path: Path) -> None:
+    for text in (repr(output), output._repr_html_()):
+        assert "1 run" in text and RUN_ID in text and "15" in text and "study_results()" in text
+        assert " at 0x" not in text
+    assert "check the name" in repr(open_output(str(tmp_path / "misnamed")))
+
+
+def test_the_html_of_an_output_escapes_what_comes_from_outside(tmp_path: Path) -> None:
+    assert "<b>" not in open_output(str(tmp_path / "<b>"))._repr_html_()

@@ -10,8 +10,8 @@ from pydicom.uid import UID
 
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ConfigError, InputError, UsageError
-from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISONS
-from diagchd_batch.evaluation.tables.schemas import TABLES
+from diagchd_batch.results.columns.comparison_tables import TABLES as COMPARISONS
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import Selection
 from diagchd_batch.results.verify.one_run import verify_run

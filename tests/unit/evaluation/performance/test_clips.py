@@ -15,10 +15,10 @@ from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import EvaluationSummary, evaluate_run
 from diagchd_batch.evaluation.comparison.compare import compare_runs
-from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.study_score import ScoreDefinition
-from diagchd_batch.evaluation.tables.schemas import SCORE_DEFINITION, TABLES
+from diagchd_batch.results.columns.comparison_tables import TABLES as COMPARISON_TABLES
+from diagchd_batch.results.columns.evaluation_tables import SCORE_DEFINITION, TABLES
 from diagchd_batch.results.mask_codec import encode_mask
 from tests.support.command_line import diagchd_batch
 from tests.support.evaluated_runs import FAILED, RUN_ID, MadeOutput, MadeStudy

@@ -11,9 +11,9 @@ from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.evaluation.comparison.compare import compare_runs
-from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results import open_output
+from diagchd_batch.results.columns.comparison_tables import TABLES as COMPARISON_TABLES
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.derived_tables import write_lineage_tables
 from diagchd_batch.results.query.create_views import create_views_sql
 from diagchd_batch.results.query.database import describe_views, open_query

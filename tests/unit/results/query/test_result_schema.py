@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import PREDICTIONS, SCHEMA_VERSION
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.query.database import QueryDatabase, open_query
 from diagchd_batch.table_format.declared_columns import DESCRIPTION, NULL_WHEN
 from tests.support.command_line import diagchd_batch

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from diagchd_batch.evaluation.comparison.schemas import TABLES as COMPARISON_TABLES
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.results import open_output
 from diagchd_batch.results.columns import SCORE_COLUMNS
+from diagchd_batch.results.columns.comparison_tables import TABLES as COMPARISON_TABLES
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.query.database import describe_views, open_query
 from diagchd_batch.table_format.declared_columns import DESCRIPTION
 from tests.support.command_line import diagchd_batch

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from diagchd_batch.config.job_file import JobConfig
-from diagchd_batch.evaluation.tables.schemas import TABLES
 from diagchd_batch.report import write_report
+from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.query.database import open_query
 from diagchd_batch.results.run_record import Selection
 from diagchd_batch.results.verify.lineage import verify_lineage

@@ -5,7 +5,7 @@ The first run is A, and the second is B. Differences are run B − run A.
 
 import pyarrow as pa
 
-from diagchd_batch.evaluation.tables.schemas import (
+from diagchd_batch.results.columns.evaluation_tables import (
     FIGURES,
     OPERATING_POINT,
     REFERENCE_LABEL,
