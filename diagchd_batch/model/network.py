@@ -21,9 +21,11 @@ CLASSES = 3
 STRIDE = 32
 """Grid pixels per bottleneck pixel, along each axis."""
 
+DROPOUT = 0.6
+"""Fraction of the values that training drops before each dense layer of the classifier."""
+
 _LEAKY_SLOPE = 0.1
 _ATTENTION_RATIO = 8
-_DROPOUT = 0.6
 _POOLING = f"{CLASSIFIER_PREFIX}_main_GlobalAveragePooling2D"
 
 Tensor = Any  # a symbolic Keras tensor; Keras has no type for it that checkers accept
@@ -120,7 +122,7 @@ def _classify(features: Tensor) -> Tensor:
     """Add the classifier: four dense layers without activations between them, as in the original, at every width."""
     tensor = layers.GlobalAveragePooling2D(name=_POOLING)(features)
     for name, units in zip(CLASSIFIER_DENSE, (1000, 500, 100, 2), strict=True):
-        tensor = layers.Dropout(_DROPOUT, name=name.replace("Dense", "Dropout"))(tensor)
+        tensor = layers.Dropout(DROPOUT, name=name.replace("Dense", "Dropout"))(tensor)
         tensor = layers.Dense(units, name=name)(tensor)
     return layers.Softmax(name=CLASSIFIER_PREFIX)(tensor)
 

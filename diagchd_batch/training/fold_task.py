@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from diagchd_batch.config.training_block import IMAGENET, SCRATCH, TrainingConfig
+from diagchd_batch.config.training_block import IMAGENET, TrainingConfig
 from diagchd_batch.errors import RunFault, WeightsError
 from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.model.card import ModelCard
@@ -233,7 +233,7 @@ def initial_network(config: TrainingConfig, card: ModelCard, seed: int) -> keras
         keras.config.set_dtype_policy(before)
     if config.initial_weights.startswith(IMAGENET):
         load_encoder(model, config.initial_weights.removeprefix(IMAGENET))
-    elif config.initial_weights != SCRATCH:
+    elif config.starts_from_package:
         _load_package(model, config.initial_weights)
     return model
 

@@ -11,7 +11,7 @@ from keras import ops
 
 from diagchd_batch.config.training_block import StageConfig
 from diagchd_batch.model.losses import Tensor
-from diagchd_batch.model.network import classifier_layers, pooled_features
+from diagchd_batch.model.network import DROPOUT, classifier_layers, pooled_features
 from diagchd_batch.training.recipe.masked_losses import (
     image_classification_losses,
     image_segmentation_losses,
@@ -72,6 +72,9 @@ class CompiledStage:
         self._head_only = stage.trains == "classifier"
         self._features = keras.Model(model.input, pooled_features(model)) if self._head_only else None
         self._head = head
+        for layer in head:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = DROPOUT if stage.dropout is None else stage.dropout  # read when the step is compiled
         of_head = {id(variable) for layer in head for variable in layer.trainable_variables}
         self.trained = [
             variable

@@ -17,6 +17,9 @@ def _training(**keys: Any) -> TrainingConfig:
 def test_a_preset_gives_the_stages_unless_the_job_file_does() -> None:
     assert _training().resolved_stages == PRESETS["original"]
     assert _training(preset="quick").resolved_stages == PRESETS["quick"]
+    assert _training(preset="quick", initial_weights="imagenet:xception.h5").resolved_stages == PRESETS["quick"]
+    from_package = _training(preset="quick", initial_weights="diagchd-compact").resolved_stages
+    assert max(stage.learning_rate for stage in from_package) < min(stage.learning_rate for stage in PRESETS["quick"])
     own = _training(preset="quick", stages=[{"name": "all", "epochs": 2}])
     assert own.resolved_stages == (StageConfig(name="all", epochs=2),)
 

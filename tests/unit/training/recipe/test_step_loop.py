@@ -13,6 +13,7 @@ import pytest
 from diagchd_batch.errors import RunFault
 from diagchd_batch.model.network import classifier_layers
 from diagchd_batch.storage import open_store
+from diagchd_batch.training.recipe.compiled_steps import CompiledStage
 from diagchd_batch.training.recipe.fold_checkpoints import FoldCheckpoints, FoldProgress
 from diagchd_batch.training.recipe.step_loop import TrainingStopped, train_network
 from tests.support.tiny_training import STAGES, tiny_data, tiny_network, tiny_settings
@@ -81,6 +82,14 @@ def test_a_stage_changes_only_what_it_trains(checkpoints: FoldCheckpoints, numbe
     changed = {variable.path for variable in model.weights if (np.array(variable) != before[variable.path]).any()}
     of_classifier = {variable.path for layer in classifier_layers(model) for variable in layer.weights}
     assert changed == (of_classifier if stage.trains == "classifier" else before.keys() - of_classifier)
+
+
+@pytest.mark.parametrize(("dropout", "expected"), [(None, 0.6), (0.2, 0.2), (0.0, 0.0)])
+def test_a_stage_sets_the_dropout_of_the_classifier(dropout: float | None, expected: float) -> None:
+    model = tiny_network()
+    CompiledStage(model, STAGES[2].model_copy(update={"dropout": dropout}), (1.0, 1.0))
+    layers = [layer for layer in classifier_layers(model) if type(layer).__name__ == "Dropout"]
+    assert [layer.rate for layer in layers] == [expected] * 4
 
 
 def test_a_loss_that_is_not_finite_names_epoch_batch_and_images(checkpoints: FoldCheckpoints) -> None:
