@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from diagchd_batch.config.training_block import IMAGENET, TrainingConfig
-from diagchd_batch.errors import RunFault, WeightsError
+from diagchd_batch.errors import RunFault
 from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.model.card import ModelCard
-from diagchd_batch.model.packages.registry import find_package, load_card
+from diagchd_batch.model.packages.registry import find_package
 from diagchd_batch.model.pinned_settings import check_keras
 from diagchd_batch.model.weights.checkpoints import load_checkpoint, save_checkpoint
 from diagchd_batch.process.scratch_files import scratch_directory
@@ -25,6 +25,7 @@ from diagchd_batch.training.folds import Fold
 from diagchd_batch.training.image_cache import ImageCache
 from diagchd_batch.training.recipe.fold_checkpoints import FoldCheckpoints, FoldProgress
 from diagchd_batch.training.recipe.imagenet_encoder import load_encoder
+from diagchd_batch.training.recipe.initial_weights import describe_initial_weights, initial_package
 from diagchd_batch.training.recipe.step_loop import Augment, FoldData, LoopSettings, train_network
 from diagchd_batch.training.recipe.training_network import build_training_network
 
@@ -188,9 +189,10 @@ def settings_digest(
         threads: Threads of one operation.
     """
     whole = config.model_dump(mode="json")
-    names = ("seed", "preset", "augmentation", "initial_weights", "precision", "class_weights", "sampling")
+    names = ("seed", "preset", "augmentation", "precision", "class_weights", "sampling")
     settings: dict[str, Any] = {name: whole[name] for name in names}
     settings["stages"] = [stage.model_dump(mode="json") for stage in config.resolved_stages]
+    settings["initial_weights"] = describe_initial_weights(config)
     settings |= {"format": _FORMAT, "fold": fold.number, "threads": threads}
     settings["network"] = card.architecture.model_dump(mode="json")
     settings["versions"] = {name: version(name) for name in ("keras", "numpy", "tensorflow")}
@@ -234,12 +236,6 @@ def initial_network(config: TrainingConfig, card: ModelCard, seed: int) -> keras
     if config.initial_weights.startswith(IMAGENET):
         load_encoder(model, config.initial_weights.removeprefix(IMAGENET))
     elif config.starts_from_package:
-        _load_package(model, config.initial_weights)
+        _, weights = initial_package(config)
+        load_checkpoint(model, find_package(config.initial_weights).weights_path(weights))
     return model
-
-
-def _load_package(model: keras.Model, name: str) -> None:
-    files = load_card(name).weights_files
-    if not files:
-        raise WeightsError(f"training.initial_weights: the package {name} holds no weights; name another one")
-    load_checkpoint(model, find_package(name).weights_path(files[0]))

@@ -30,6 +30,7 @@ from diagchd_batch.training.out_of_fold import (
     study_scores,
 )
 from diagchd_batch.training.package_decisions import choose_calibration, choose_operating_points
+from diagchd_batch.training.recipe.initial_weights import describe_initial_weights
 
 INTENDED_USE = (
     "TO BE FILLED IN by whoever releases this package: for which patients, views and devices, by whom, and for what. "
@@ -39,6 +40,8 @@ _LIMITATIONS = (
     "Trained with diagchd-batch on the data of one archive. Its out-of-fold figures hold for images like those. "
     "Thresholds and calibration were chosen on scores of single folds and are approximate for the ensemble."
 )
+_ORIGIN = " It was trained further from the package {name} {version}."
+_SIMULATED_ORIGIN = " That package was trained on SIMULATED images."
 _VERSIONS = ("diagchd-batch", "keras", "tensorflow", "numpy")
 _PRIVATE_KEYS = {"package_uri", "initial_weights", "test", "model_name", "model_version"}
 
@@ -225,6 +228,9 @@ def _card(
     positives = _published(len(np.unique(cohort.subject_ids[used][cohort.labels_i8[used] == 1])), min_cell)
     sites = len(folds) if training.folds.rule == "leave_out" else None
     recipe = training.model_dump(mode="json", exclude=_PRIVATE_KEYS | {"folds", "stages"})
+    initial = recipe["initial_weights"] = describe_initial_weights(training)
+    origin = _ORIGIN.format(**initial) if initial["kind"] == "package" else ""
+    origin += _SIMULATED_ORIGIN if initial.get("simulated") else ""
     recipe["stages"] = [stage.model_dump(mode="json") for stage in training.resolved_stages]
     mark = "SIMULATED images. " if simulated else ""
     summary = TrainingSummary(
@@ -245,7 +251,7 @@ def _card(
         "changelog": {training.model_version: f"{mark}trained with diagchd-batch train"},
         "description": f"{mark}{base.description}",
         "intended_use": f"{mark}{INTENDED_USE}",
-        "limitations": f"{mark}{_LIMITATIONS}",
+        "limitations": f"{mark}{_LIMITATIONS}{origin}",
         "weights": files,
         "training": summary,
         "training_data": TrainingData(

@@ -125,6 +125,15 @@ def test_a_package_resolves_with_all_its_members_and_decisions(tmp_path: Path) -
     assert written.notes == ()
 
 
+def test_the_card_says_which_package_was_trained_further(tmp_path: Path) -> None:
+    place = tmp_path / "package"
+    card = _write(place, 24, _job(place, initial_weights="diagchd-compact")).card
+    assert card.training is not None
+    assert card.training.recipe["initial_weights"]["sha256"] == load_card("diagchd-compact").weights_files[0].sha256
+    assert "from the package diagchd-compact 1" in card.limitations
+    assert card.limitations.endswith("That package was trained on SIMULATED images.")
+
+
 def test_nothing_in_a_package_names_anybody(tmp_path: Path) -> None:
     job = _job(tmp_path / "package", folds={"rule": "leave_out", "column": "site"})
     _write(tmp_path / "package", job=job)
