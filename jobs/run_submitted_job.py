@@ -1,6 +1,6 @@
-"""Scores the job that `submit --address` has left in the private tree, or indexes its archive for `index --address`.
+"""Runs the job that a client has left in the private tree: `submit`, `train` or `index` with ``--address``.
 
-Only a cluster starts it, in the working directory that `submit` has sent.
+Only a cluster starts it, in the working directory that the client has sent.
 """
 
 import sys
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PRIVATE_URI_FILE = Path("private_uri")
 INDEX_OPTION = "--index"
+TRAIN_OPTION = "--train"
 
 
 def main() -> int:
@@ -27,6 +28,10 @@ def main() -> int:
         from jobs import index
 
         return index.main(_load)
+    if TRAIN_OPTION in sys.argv:
+        from jobs import train
+
+        return train.main(_load)
     from jobs import score
 
     return score.main(_load)

@@ -4,17 +4,20 @@
 
 CONFIG is a job file with a block `training`. The package goes to `training.package_uri`. What is printed ends up in
 Ray's logs and job API, so messages name the settings of the job file instead of the places that these hold. The exit
-codes are those of `diagchd-batch train`. Credentials come from the environment of the cluster's processes.
+codes are those of `diagchd-batch train`, whose `--address` starts this program on a cluster. Credentials come from the
+environment of the cluster's processes.
 """
 
 import argparse
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from diagchd_batch.cli.console import ConsoleParser
 from diagchd_batch.cli.train import JsonTrainProgress, LineTrainProgress
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.loading import load_job, without_values
 from diagchd_batch.config.uri_redaction import UriRedactor, job_places
 from diagchd_batch.errors import ConfigError, DiagchdBatchError
@@ -25,24 +28,31 @@ from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.liveness.driver_log import DriverLog
 from diagchd_batch.scoring.liveness.until_deadline import parse_deadline
 
+Load = Callable[[str, Sequence[str], Mapping[str, str]], JobConfig]
 
-def main() -> int:
-    """Run the job and return its exit code."""
+
+def main(load: Load = load_job) -> int:
+    """Run the job and return its exit code.
+
+    Args:
+        load: Makes a job of CONFIG, the overrides and the environment.
+    """
     parser = ConsoleParser(description="Train a model on the Ray cluster that this process belongs to.")
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     parser.add_argument("--run-id")
     parser.add_argument("--new-run", action="store_true")
     parser.add_argument("--until", help="as for `train`; a time of day is in the time zone of this process")
+    parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)  # the word that jobs are told apart by
     with DriverLog() as log:
-        return _run(parser.parse_intermixed_args(), log)
+        return _run(parser.parse_intermixed_args(), load, log)
 
 
-def _run(arguments: argparse.Namespace, log: DriverLog) -> int:
+def _run(arguments: argparse.Namespace, load: Load, log: DriverLog) -> int:
     try:
         until = parse_deadline(arguments.until, datetime.now(UTC)) if arguments.until else None
         request = RunRequest(arguments.run_id, arguments.new_run)
-        config = load_job(arguments.config, arguments.overrides, os.environ)
+        config = load(arguments.config, arguments.overrides, os.environ)
     except DiagchdBatchError as error:  # this text is printed, for Ray's logs
         log.write(f"error: {without_values(error) if isinstance(error, ConfigError) else error}")
         return error.exit_code

@@ -1,14 +1,14 @@
 """`submit`: scores a cohort and evaluates it, on this machine or on a cluster."""
 
 import os
-import shlex
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diagchd_batch.cli.console import print_json, print_text, say
+from diagchd_batch.cli.cluster_client import pass_on, run_on_cluster
+from diagchd_batch.cli.console import print_json, say
 from diagchd_batch.cli.options import (
     AddressOption,
     ConfigArgument,
@@ -23,15 +23,11 @@ from diagchd_batch.cli.options import (
     run_request,
 )
 from diagchd_batch.cli.plan import say_caution
-from diagchd_batch.cli.run_summary import output_arguments, print_summary, summary_json
+from diagchd_batch.cli.run_summary import print_summary, summary_json
 from diagchd_batch.errors import UsageError
-from diagchd_batch.escaping import for_console
-from diagchd_batch.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from diagchd_batch.config.job_file import JobConfig
-    from diagchd_batch.runs.submit import ClusterSubmission, SubmitOptions
-    from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
+    from diagchd_batch.runs.submit import SubmitOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -118,48 +114,14 @@ def _submit_here(options: "SubmitOptions", as_json: bool) -> None:
 
 
 def _submit_to_cluster(options: "SubmitOptions", address: str, no_wait: bool, as_json: bool) -> None:
-    from diagchd_batch.process.interrupts import RunInterrupted, interruptible
     from diagchd_batch.runs.submit import follow_submission, submit_to_cluster
 
-    job, request = options.config, options.request
-    submission: ClusterSubmission | None = None
-    exit_code: ExitCode | None = None
-    try:
-        with interruptible():
-            submission = submit_to_cluster(options, address)
-            say(f"{'attached to' if submission.attached else 'submitted'} {submission.submission_id}")
-            if no_wait:
-                _say_ways_back(job, submission.run_id, request)
-            else:
-                exit_code = follow_submission(job, submission, write_log=_pass_on, say=say)
-    except RunInterrupted as interruption:
-        if submission:
-            say(f"detached ({interruption}); run {submission.run_id} goes on on the cluster")
-            _say_ways_back(job, submission.run_id, request)
-        else:
-            say(f"interrupted ({interruption}) before the cluster had answered; the same command submits, or attaches")
-        raise typer.Exit(interruption.exit_code) from None
-    if as_json:
-        names = {"run_id": submission.run_id, "submission_id": submission.submission_id}
-        print_json({**names, "exit_code": exit_code})
-    else:
-        print_text(submission.submission_id)
-    raise typer.Exit(exit_code or ExitCode.DONE)
-
-
-def _pass_on(log: str) -> None:
-    print(for_console(log), end="", file=sys.stderr, flush=True)
-
-
-def _say_ways_back(job: "JobConfig", run_id: str, request: "RunRequest") -> None:
-    """Print the commands that return to a run which goes on without this client."""
-    # The same command, without the options that would not wait again or would begin another run.
-    words = [word for word in sys.argv[1:] if word not in ("--no-wait", "--new-run")]
-    named = ["--run-id", run_id] if request.new_run else []
-    output, *private = output_arguments(job)
-    for what, command in (
-        ("follow it", [*words, *named]),
-        ("see how far it is", ["status", output, "--run-id", run_id, *private]),
-        ("end it", ["stop", output, "--run-id", run_id, *private]),
-    ):
-        say(f"{what}: {shlex.join(['diagchd-batch', *command])}")
+    job = options.config
+    run_on_cluster(
+        job,
+        options.request,
+        submit=lambda: submit_to_cluster(options, address),
+        follow=lambda submission: follow_submission(job, submission, write_log=pass_on, say=say),
+        no_wait=no_wait,
+        as_json=as_json,
+    )

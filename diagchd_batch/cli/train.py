@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diagchd_batch.cli.cluster_client import pass_on, run_on_cluster
 from diagchd_batch.cli.console import print_json, print_pairs, say
-from diagchd_batch.cli.options import ConfigArgument, JsonOption, NewRunOption, OwnRunIdOption, SetOption, run_request
+from diagchd_batch.cli.options import (
+    AddressOption,
+    ConfigArgument,
+    JsonOption,
+    NewRunOption,
+    OwnRunIdOption,
+    SetOption,
+    run_request,
+)
+from diagchd_batch.errors import UsageError
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -36,29 +46,38 @@ def train(
         str | None,
         typer.Option(help="Save the folds and end by then: 06:00, 2026-11-24T06:00+01:00 or 7h30m."),
     ] = None,
+    address: AddressOption = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="On a cluster: print the submission's id and do not wait for the end.")
+    ] = False,
     preview: Annotated[
         int | None,
         typer.Option(min=1, max=100, help="Only write a private page of this many augmented images with their masks."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model on the studies of a job file with a block `training`, and write it as a model package.
+    """Train a model on the studies of a job file with a block `training`, here or on a cluster, and write its package.
 
     The same command again goes on with a training that was interrupted or stopped. With --json, progress is one JSON
     object a line on stderr.
 
     Exit codes: 0 done or stopped, 1 failed (resumable), 2 usage or configuration, 4 fingerprint mismatch, 130/143
-    interrupted (resumable).
+    interrupted (resumable; a training on a cluster goes on without the client).
 
     Example: diagchd-batch train mine/train.yaml --until 06:00
     """
+    from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.config.loading import load_job
     from diagchd_batch.process.interrupts import RunInterrupted
     from diagchd_batch.runs.augmented_pages import preview_augmentation
+    from diagchd_batch.runs.cluster_training import follow_training, train_on_cluster
     from diagchd_batch.runs.train import TrainOptions, train_here
     from diagchd_batch.scoring.liveness.driver_log import DriverLog
     from diagchd_batch.scoring.liveness.until_deadline import parse_deadline
 
+    cluster = cluster_address(address, os.environ)
+    if no_wait and not cluster:
+        raise UsageError("--no-wait needs a cluster; name it with --address, or omit --no-wait")
     deadline = parse_deadline(until, datetime.now(UTC)) if until else None
     request = run_request(run_id, new_run, None, None, None)
     job = load_job(config, overrides, os.environ)
@@ -70,6 +89,15 @@ def train(
             print_pairs([("augmented images", page)])
             say("the page shows pictures that can name patients; keep it in the private tree")
         return
+    if cluster:
+        run_on_cluster(
+            job,
+            request,
+            submit=lambda: train_on_cluster(TrainOptions(job, os.environ, sys.argv[1:], request, deadline), cluster),
+            follow=lambda submission: follow_training(job, submission, write_log=pass_on, say=say),
+            no_wait=no_wait,
+            as_json=as_json,
+        )
     with DriverLog() as log:
         progress = JsonTrainProgress(log.write) if as_json else LineTrainProgress(log.write)
         try:

@@ -21,6 +21,7 @@ import diagchd_batch
 from diagchd_batch import output_layout
 from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.config.job_file import JobConfig
+from diagchd_batch.config.training_block import IMAGENET, SCRATCH, TrainingConfig
 from diagchd_batch.errors import ConfigError, RunFault
 from diagchd_batch.model.packages.registry import package_location
 from diagchd_batch.process.scratch_files import scratch_directory
@@ -170,7 +171,7 @@ class ClusterJobs:
             config: The job file.
             private: The output's private tree.
             run_id: The run.
-            options: Options for ``jobs/score.py``.
+            options: Options for ``jobs/score.py``; with ``--train`` among them, for ``jobs/train.py``.
 
         Returns:
             The submission id, and whether that submission was there already.
@@ -344,8 +345,22 @@ def for_cluster(config: JobConfig) -> JobConfig:
             }
         ),
         "evaluation": config.evaluation.model_copy(update=evaluation),
+        "training": config.training and _training_for_cluster(config.training),
     }
     return config.model_copy(update=changes)
+
+
+def _training_for_cluster(training: TrainingConfig) -> TrainingConfig:
+    weights, test = training.initial_weights, training.test
+    if weights.startswith(IMAGENET):
+        weights = IMAGENET + normalize_uri(weights.removeprefix(IMAGENET))
+    elif weights != SCRATCH:
+        weights = package_location(weights)
+    if test and test.studies:
+        test = test.model_copy(update={"studies": normalize_uri(test.studies)})
+    return training.model_copy(
+        update={"package_uri": normalize_uri(training.package_uri), "initial_weights": weights, "test": test}
+    )
 
 
 def _stage(directory: Path, private_uri: str) -> None:

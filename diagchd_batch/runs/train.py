@@ -58,7 +58,7 @@ from diagchd_batch.training.folds import Fold, assign_folds, refuse_leaks
 from diagchd_batch.training.image_cache import CacheSettings, ImageCache, build_cache, open_cache
 from diagchd_batch.training.image_cache.decode_part import CachePlaces
 from diagchd_batch.training.package_writer import WrittenPackage, predict_and_write, refuse_another_package
-from diagchd_batch.training.reporting.training_page import FinishedTraining, TrainedFold, training_page
+from diagchd_batch.training.reporting.training_page import FinishedTraining, FoldHistory, training_page
 from diagchd_batch.training.run_training import FoldNote, TrainingPlaces, run_training
 from diagchd_batch.training.training_record import (
     FoldRecord,
@@ -422,7 +422,7 @@ def _write_page(
             run_id=training.run_id,
             config=training.settings,
             cohort=cohort,
-            folds=[TrainedFold(fold, result.history) for fold, result in zip(folds, results, strict=True)],
+            folds=[FoldHistory(fold, result.history) for fold, result in zip(folds, results, strict=True)],
             card=written.card,
             scores=written.scores,
             points=OperatingPointsFile.model_validate_json(package.read(OPERATING_POINTS)),

@@ -407,3 +407,36 @@ def test_the_index_of_headers_is_made_in_tasks_and_the_job_tells_no_place(head: 
     gone = _command(head, *words)
     assert gone.returncode == 1, gone.stderr
     assert "input.uri" in gone.stderr and "canary" not in gone.stderr
+
+
+def test_a_training_on_a_cluster_gives_a_package_and_is_repeated_without_work(head: Head, tmp_path: Path) -> None:
+    cohort = write_cohort(tmp_path / "cohort-canary-patient-name", 16)
+    rows = ["study_id,uri,label,part"]
+    for number in range(8):
+        for image in (2 * number, 2 * number + 1):
+            part = "validation" if number > 5 else "training"
+            rows.append(f"s{number},study-{number:04d}/image-{image:04d}.png,{number % 2},{part}")
+    (tmp_path / "studies.csv").write_text("\n".join(rows))
+    stage = {"name": "head", "trains": "classifier", "epochs": 1, "batch_size": 4}
+    job = {
+        "version": 1,
+        "input": {"uri": str(cohort), "layout": "manifest", "manifest": str(tmp_path / "studies.csv")},
+        "model": {"name": "diagchd-compact"},
+        "output": {"uri": str(tmp_path / "out")},
+        "training": {
+            "package_uri": str(tmp_path / "package"),
+            "folds": {"rule": "column", "column": "part"},
+            "stages": [stage],
+        },
+    }
+    (tmp_path / "train.json").write_text(json.dumps(job))
+    words = ("train", tmp_path / "train.json", "--run-id", "mine", "--address", head.address, "--json")
+    trained = _command(head, *words)
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads(trained.stdout)["submission_id"] == "mine-s1"
+    assert (tmp_path / "package" / "card.json").exists()
+    log = _command(head, "logs", tmp_path / "out", "--run-id", "mine", "--address", head.address).stdout
+    assert "fold 0: " in log
+    assert "canary-patient-name" not in log
+    again = _command(head, *words)
+    assert (again.returncode, json.loads(again.stdout)["submission_id"]) == (0, "mine-s2"), again.stderr

@@ -34,7 +34,7 @@ _CURVES = (("loss", "loss", None), ("iou", "mean IoU", (0.0, 1.0)), ("auc", "AUC
 
 
 @dataclass(frozen=True)
-class TrainedFold:
+class FoldHistory:
     """A fold that is trained.
 
     Attributes:
@@ -65,7 +65,7 @@ class FinishedTraining:
     run_id: str
     config: TrainingConfig
     cohort: TrainingCohort
-    folds: Sequence[TrainedFold]
+    folds: Sequence[FoldHistory]
     card: ModelCard
     scores: OutOfFoldScores
     points: OperatingPointsFile
@@ -201,7 +201,7 @@ def _held_out_auc(training: FinishedTraining, fold: Fold) -> tuple[str, str]:
     return number(found.value), "" if found.value is None else interval(found.low, found.high)
 
 
-def _chosen_rows(training: FinishedTraining, one: TrainedFold) -> Iterator[tuple[str, ...]]:
+def _chosen_rows(training: FinishedTraining, one: FoldHistory) -> Iterator[tuple[str, ...]]:
     stages = training.config.resolved_stages
     for stage, row in zip(stages, chosen_epochs(stages, one.history), strict=False):
         figures = one.history[row]
@@ -228,7 +228,7 @@ def _curves_of_folds(training: FinishedTraining) -> Iterator[Section]:
 
 
 def _curve_figure(
-    training: FinishedTraining, one: TrainedFold, name: str, label: str, limits: tuple[float, float] | None
+    training: FinishedTraining, one: FoldHistory, name: str, label: str, limits: tuple[float, float] | None
 ) -> Figure | None:
     curves = [
         LearningCurve(kind, [row.get(f"{prefix}{name}") for row in one.history])

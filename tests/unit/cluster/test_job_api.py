@@ -144,6 +144,21 @@ def test_nothing_of_the_job_file_is_in_what_ray_is_told(jobs: ClusterJobs, api: 
     assert JobConfig.model_validate_json(private.read(stored.key)).input.uri == "/archive"
 
 
+def test_the_places_of_a_training_are_absolute_on_the_cluster(
+    jobs: ClusterJobs, api: MemoryApi, private: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    training = {"package_uri": "package", "initial_weights": "imagenet:encoder.h5", "test": {"studies": "test.csv"}}
+    jobs.submit(JobConfig.model_validate(CONFIG.model_dump() | {"training": training}), private, "run", ["--train"])
+    assert api.jobs["run-s1"].entrypoint.endswith("--run-id run --train")
+    (stored,) = private.list("submitted/")
+    sent = JobConfig.model_validate_json(private.read(stored.key)).training
+    assert sent is not None
+    assert sent.test is not None
+    assert (sent.package_uri, sent.test.studies) == (str(tmp_path / "package"), str(tmp_path / "test.csv"))
+    assert sent.initial_weights == f"imagenet:{tmp_path / 'encoder.h5'}"
+
+
 class StreamingApi:
     """A job whose log has one more line at each query, and which ends at the fifth. Its log stream raises `failure`."""
 

@@ -5,6 +5,7 @@ import shlex
 import tomllib
 
 import pytest
+import yaml
 
 from diagchd_batch.config.loading import load_job
 from tests.unit.deploy.manifests import KUBERAY, ROOT, cluster_spec, manifest, pod_templates
@@ -65,6 +66,23 @@ def test_entry_point_is_the_bundled_job_and_reads_the_mounted_file() -> None:
     head = cluster_spec(job)["headGroupSpec"]["template"]["spec"]
     (mount,) = [mount for mount in head["containers"][0]["volumeMounts"] if mount["name"] == "job"]
     assert configuration == f"{mount['mountPath']}/job.yaml"
+
+
+def test_the_readme_s_command_makes_a_training_of_the_run() -> None:
+    """The manifest of a training is that of a run with another entry point and name."""
+    readme = (ROOT / "deploy" / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^sed '(.*)' deploy/kuberay/rayjob\.yaml \| kubectl create", readme, re.MULTILINE)
+    text = (KUBERAY / "rayjob.yaml").read_text(encoding="utf-8")
+    for one in command.split("; "):
+        _, old, new, _ = one.split("#")
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    changed, shipped = yaml.safe_load(text), manifest("rayjob")
+    assert changed["spec"].pop("entrypoint").split()[2] == "diagchd_batch.bundled_files.jobs.train"
+    assert changed["metadata"].pop("generateName") == "diagchd-train-"
+    del shipped["spec"]["entrypoint"], shipped["metadata"]["generateName"]
+    assert changed == shipped
+    assert (ROOT / "jobs" / "train.py").is_file()
 
 
 def test_nightly_run_keeps_to_its_zone_and_never_overlaps() -> None:

@@ -13,7 +13,7 @@ from diagchd_batch.training.cohort import TrainingCohort
 from diagchd_batch.training.folds import Fold
 from diagchd_batch.training.out_of_fold import OutOfFoldScores
 from diagchd_batch.training.package_decisions import choose_calibration, choose_operating_points
-from diagchd_batch.training.reporting.training_page import FinishedTraining, TrainedFold, training_page
+from diagchd_batch.training.reporting.training_page import FinishedTraining, FoldHistory, training_page
 from tests.support.checkers.html_pages import HtmlPage
 
 STAGES = [
@@ -46,7 +46,7 @@ def finished_training(n: int = 120, rule: str = "subject", names: tuple[str, ...
     for fold, name in enumerate(names):
         held_out = rows[rows % 2 == fold] if len(names) > 1 else rows[:0]
         rest = np.setdiff1d(rows, held_out)
-        folds.append(TrainedFold(Fold(fold, name, rest[10:], rest[:10], held_out), _history(generator)))
+        folds.append(FoldHistory(Fold(fold, name, rest[10:], rest[:10], held_out), _history(generator)))
     score = np.clip(0.3 + 0.4 * labels + generator.normal(0, 0.2, n), 0.01, 0.99)
     scores = OutOfFoldScores(ids, ids, labels.astype(float), score, rows % 2)
     if len(names) == 1:
