@@ -38,6 +38,7 @@ SHARED_TABLES = (
 )
 """The tables that are shared. The rows of study_results, reads and worst_cases are single studies, so these are not.
 The figures of subgroups stand in estimates, too; their differences from all other levels would need rules of their own.
+Neighbouring points of abstention curves differ by few studies, so the table abstention is not shared, either.
 """
 
 _OF_DECISION_CURVES = ("prevalence", "ci_low", "ci_high", "ci_method")
@@ -259,10 +260,10 @@ def _readme(record: RunRecord, summary: ShareableSummary) -> str:
         "Whole rows are withheld, and whole cross tables of two raters. In flow.csv a row stays and its count is "
         "empty. In estimates.csv and comparisons.csv counts and adjusted p beside a figure can be empty, too. Most "
         "figures of a reader who left a few studies unread are withheld, because they would reveal those few. Never "
-        "shared are studies, reads, worst cases, differences of subgroups, decision curves, figures of the scores at "
-        "another prevalence, minima and maxima (they are single studies'), calls counted by image (many images can be "
-        "of one person), the number of units that a figure leaves out, and figures that count indeterminate results as "
-        "right or wrong.",
+        "shared are studies, reads, worst cases, differences of subgroups, decision curves, abstention curves and the "
+        "areas under them, figures of the scores at another prevalence, minima and maxima (they are single studies'), "
+        "calls counted by image (many images can be of one person), the number of units that a figure leaves out, and "
+        "figures that count indeterminate results as right or wrong.",
         "",
         *_names_note(record),
         "These are aggregates of pseudonymised data. The data's owner must decide whether they may be given away, "

@@ -24,6 +24,7 @@ _SECTIONS = (
     flow,
     scores.roc,
     scores.calibration,
+    scores.abstention,
     scores.net_benefit,
     scores.confusion,
     agreement,

@@ -9,6 +9,7 @@ from diagchd_batch.config.job_file import EvaluationConfig, OperatingPoint
 from diagchd_batch.evaluation.cohort.flow import rater_flow_rows
 from diagchd_batch.evaluation.database import CohortDatabase
 from diagchd_batch.evaluation.operating_points import model_rater, point_columns
+from diagchd_batch.evaluation.performance.abstention import abstention_rows, study_uncertainties
 from diagchd_batch.evaluation.performance.accuracy import (
     auc_and_brier_rows,
     call_rows,
@@ -146,7 +147,7 @@ def analyse(
     definition = ScoreDefinition.of(config.model_dump())
     rows = RowBuilder(Settings(definition, config.resamples, config.seed, config.proportion_interval))
     results = Results()
-    for table in ("estimates", "comparisons", "cross_tabulation", "curves", "calibration", "worst_cases"):
+    for table in ("estimates", "comparisons", "cross_tabulation", "curves", "calibration", "abstention", "worst_cases"):
         results.add(table, [])
     _add_model(analysis, rows, points, headline, results)
     if analysis.reads is not None and len(analysis.reads):
@@ -154,6 +155,7 @@ def analyse(
     if analysis.has_reference:
         _add_subgroups(analysis, rows.with_columns(**point_columns(headline)), headline, results)
         results.add("estimates", image_rows(rows, database, analysis.model, points))
+        _add_abstention(analysis, rows.with_columns(**point_columns(headline)), database, headline, results)
         results.add("worst_cases", worst_study_rows(database, headline.threshold))
     _add_segmentation(analysis, rows, database, results)
     _add_characteristics(analysis, results)
@@ -190,6 +192,15 @@ def _add_model(
         results.add("estimates", calibrated_estimate_rows(rows, units, calibrated))
         results.add("calibration", calibration_rows(units, calibrated, calibrated=True))
     results.flow += rater_flow_rows(units, [model])
+
+
+def _add_abstention(
+    analysis: Analysis, rows: RowBuilder, database: CohortDatabase, headline: OperatingPoint, results: Results
+) -> None:
+    model, measured = analysis.model_at(headline), study_uncertainties(database)
+    curves, areas = abstention_rows(rows, analysis.units, model, headline.threshold, measured)
+    results.add("abstention", curves)
+    results.add("estimates", areas)
 
 
 def _add_readers(

@@ -49,6 +49,9 @@ DEFINITIONS = {
             "calibration_slope": "calibration slope",
         }.items()
     },
+    "abstention_area": "mean over the numbers of kept studies, from 1 to all, of the share of wrong calls among them; "
+    "the studies with the lowest uncertainty are kept, by the measure in level (random: no order; oracle: right calls "
+    "first)",
     # agreement
     "positive_agreement": "of the units that the comparator calls positive, the share called positive",
     "negative_agreement": "of the units that the comparator calls negative, the share called negative",

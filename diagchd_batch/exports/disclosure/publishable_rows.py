@@ -62,8 +62,9 @@ _OF_SCORES = (
     "expected_calibration_error_calibrated",
 )
 _OF_TOTALS = ("prevalence",)
-_NEVER_SHARED = ("indeterminate", *(f"{name}_at_prevalence" for name in REWEIGHTED))
-"""Endpoints of no published row. Beside the figure as observed, a reweighted one tells what each class contributes."""
+_NEVER_SHARED = ("indeterminate", "abstention_area", *(f"{name}_at_prevalence" for name in REWEIGHTED))
+"""Endpoints of no published row. Beside the figure as observed, a reweighted one tells what each class contributes. An
+area under an abstention curve tells how single wrong calls are ordered."""
 
 _SINGLE_UNITS = ("minimum", "maximum")
 _PARTS_OF_QUANTILES = {"q1": 4, "median": 2, "q3": 4}

@@ -7,6 +7,7 @@ from diagchd_batch.report.elements import Cell, Figure, Section, Table
 from diagchd_batch.report.figures.confusion import confusion_matrix
 from diagchd_batch.report.figures.curves import (
     Point,
+    abstention_plot,
     calibration_plot,
     decision_plot,
     precision_recall_plot,
@@ -246,6 +247,68 @@ def _reweighted_calibration(bins: list[Row], curve: list[Row], prevalence: float
     )
     title = f"Calibration at a prevalence of {prevalence:g}"
     return Figure(title, caption, calibration_plot(title, bins, caption))
+
+
+_UNCERTAINTIES = {
+    "score_margin": "distance of the score to the threshold",
+    "score_entropy": "distance of the score to 0.5",
+    "chd_probability_sd": "standard deviation of the members' probabilities",
+    "mask_disagreement": "disagreement of the members' masks",
+    "view_score": "view score",
+    "random": "left out at random",
+    "oracle": "oracle: wrong calls left out first",
+}
+"""Measure of uncertainty → its name, in the order of the report."""
+
+_SHARES_KEPT = (1.0, 0.9, 0.8, 0.7, 0.5)
+
+
+def abstention(data: ReportData) -> Section | None:
+    """Return the section on abstention curves, or None for tables of a schema version that had none."""
+    curves = {
+        name: points
+        for name in _UNCERTAINTIES
+        if (points := matching(data.tables["abstention"], unit="study", uncertainty=name))
+    }
+    if not curves:
+        return None
+    caption = (
+        "Share of wrong calls against the share of studies kept, if the most uncertain ones are left out. A measure of "
+        "uncertainty is worth something where its curve lies below the dashed line of studies left out at random; no "
+        f"curve can lie below that of the oracle. Operating point {curves['random'][0]['operating_point']}."
+    )
+    names = {name: f"{_UNCERTAINTIES[name]}{'*' if name in ('random', 'oracle') else ''}" for name in curves}
+    lines = {names[name]: [(row["kept"], row["error"]) for row in points] for name, points in curves.items()}
+    areas = data.estimates(endpoint="abstention_area", covariate="uncertainty", unit="study")
+    by_measure = ("studies are left out by", lambda row: _UNCERTAINTIES[row["level"]])
+    cells = [
+        (_UNCERTAINTIES[name], *(_at_share(points, share) for share in _SHARES_KEPT)) for name, points in curves.items()
+    ]
+    return Section(
+        "abstention",
+        "Abstention",
+        figures=[Figure("Errors among the studies that are kept", caption, abstention_plot(lines, caption))],
+        tables=[
+            measure_table(
+                "Area under the curve, with 95 % intervals; less is better",
+                sorted(areas, key=lambda row: list(_UNCERTAINTIES).index(row["level"])),
+                [by_measure],
+                [("abstention_area", "mean share of wrong calls")],
+            ),
+            Table(
+                "Wrong calls, sensitivity and specificity by the share of studies kept",
+                ("left out by", *(f"{share:.0%} kept" for share in _SHARES_KEPT)),
+                cells,
+                folded=True,
+            ),
+        ],
+    )
+
+
+def _at_share(points: list[Row], share: float) -> Cell:
+    """Return the figures at the point that is nearest to a share of kept studies."""
+    row = min(points, key=lambda point: abs(point["kept"] - share))
+    return number(row["error"]), f"{number(row['sensitivity'])}, {number(row['specificity'])}"
 
 
 _CALLS = ("positive", "negative", "indeterminate", "missing")

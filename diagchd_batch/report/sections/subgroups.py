@@ -19,7 +19,7 @@ from diagchd_batch.report.formatting import (
 from diagchd_batch.report.measure_tables import Key, Measure, measure_table, test_cell
 from diagchd_batch.report.report_data import ReportData, Row
 
-_NOT_SUBGROUPS = ("prevalence", "bins", "arm", "session", "diagnosis")
+_NOT_SUBGROUPS = ("prevalence", "bins", "uncertainty", "arm", "session", "diagnosis")
 _MOST_LINES = 60
 _MEASURES: tuple[Measure, ...] = (
     ("sensitivity", "sensitivity"),

@@ -376,6 +376,27 @@ SUBGROUPS: Columns = (
     text("caution", "as in `estimates`", "nothing is known against the interval", since=3),
 )  # fmt: skip
 
+_ABSTENTION = (
+    text("unit", "what is kept or left out", values=("study",)),
+    text("subject", "the model's name"),
+    OPERATING_POINT,
+    number("threshold", "probability from which a study is called positive", minimum=0, maximum=1),
+    text("uncertainty", "the measure that decides who is kept: a column of the scores, averaged over the study's "
+         "images; `score_margin`, the distance of the study's score to the threshold; `score_entropy`, its distance to "
+         "0.5; `random`: no order; `oracle`: right calls first",
+         values=("chd_probability_sd", "mask_disagreement", "view_score", "score_margin", "score_entropy", "random",
+                 "oracle")),
+    place("point", "number of the point on the curve", minimum=0),
+    count("n_kept", "number of studies that are kept, the most certain first"),
+    number("kept", "share of studies that are kept", minimum=0, maximum=1),
+    number("error", "share of wrong calls among them; expected, where studies are equally uncertain", minimum=0,
+           maximum=1),
+    number("sensitivity", "sensitivity among them", "no diseased study is kept", minimum=0, maximum=1),
+    number("specificity", "specificity among them", "no healthy study is kept", minimum=0, maximum=1),
+    *SCORE_DEFINITION_SINCE_3,
+)  # fmt: skip
+ABSTENTION: Columns = tuple(replace(column, since=3) for column in _ABSTENTION)
+
 METRICS = arrow_schema(FIGURES)
 
 TABLES: dict[str, pa.Schema] = {
@@ -404,6 +425,7 @@ TABLES: dict[str, pa.Schema] = {
         "all levels; smallest levels first",
         SUBGROUPS,
     ),
+    "abstention": described_schema("one point of a curve of errors against the share of studies kept", ABSTENTION),
     "worst_cases": described_schema("one of the studies or images with the worst results", WORST_CASES),
 }
 """Schema of each table `metrics/<table>/run_id=R/part-00000.parquet`."""

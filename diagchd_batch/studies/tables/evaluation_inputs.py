@@ -29,7 +29,10 @@ GESTATIONAL_AGE = {
 """The columns that may hold gestational age; their names state the unit."""
 
 _RESERVED_COVARIATES = frozenset(
-    ["studies", "diagnosis", "source_resolution", "number_of_images", "arm", "session", "prevalence", "bins"]
+    (
+        *("studies", "diagnosis", "source_resolution", "number_of_images"),
+        *("arm", "session", "prevalence", "bins", "uncertainty"),
+    )
 )
 """Names under which the metrics tables show figures of their own. A covariate of that name would mix with them."""
 _RESERVED_READERS = frozenset(["model", "reference", "readers", "readers_mean", "readers_and_model", "majority"])

@@ -30,6 +30,7 @@ COLUMNS: dict[str, Columns] = {
     "cross_tabulation": metrics.CROSS_TABULATION,
     "curves": metrics.CURVES,
     "calibration": metrics.CALIBRATION,
+    "abstention": metrics.ABSTENTION,
     "worst_cases": metrics.WORST_CASES,
     "subgroups": metrics.SUBGROUPS,
     "comparison_tests": metrics.FIGURES,
