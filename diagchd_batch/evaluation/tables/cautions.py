@@ -15,8 +15,8 @@ READERS_FOR_GENERALISING = 5
 
 _OF_DISEASED = ("sensitivity", "balanced_accuracy", "lr_positive", "lr_negative", "f1", "mcc")
 _OF_SCORES = ("roc_auc", "average_precision", "calibration_intercept", "calibration_slope")
-_REJECTIONS = {3: "7.3 %", 4: "6.5 %"}
-"""Readers → the highest share of 400 cohorts without a difference in which a test rejected at 5 %."""
+_REJECTIONS = {3: "11.4 %", 4: "7.6 %"}
+"""Readers → the highest share of 1,000 cohorts without a difference in which a test rejected at 5 %."""
 
 
 def caution(row: Mapping[str, Any]) -> str | None:
@@ -33,18 +33,39 @@ def caution(row: Mapping[str, Any]) -> str | None:
     endpoint, compared = row["endpoint"].removesuffix("_at_prevalence"), row.get("difference") is not None
     if endpoint in (*_OF_DISEASED, *_OF_SCORES) and diseased < MEASURED_FROM:
         return f"fewer than {MEASURED_FROM} diseased: how often such an interval holds the true value was not measured"
-    if endpoint == "lr_positive" and not compared and healthy < 50:
-        return "the interval of LR+ held the true value in 87.2 % of 1,000 cohorts with 20 healthy"
-    if endpoint == "ppv" and compared and diseased <= 50 and diseased <= 0.05 * (diseased + healthy):
+    repeats = row.get("cluster") == "subject"
+    if not compared:
+        return _caution_of_rate(endpoint, diseased, healthy, repeats)
+    if endpoint == "ppv" and diseased <= 50 and diseased <= 0.05 * (diseased + healthy):
         return (
             "the test of PPV rejected in 8.8 % of 500 cohorts without a difference "
             "(20 diseased, prevalence 2 %); 5 % would be right"
         )
-    repeats = row.get("cluster") == "subject"
-    if endpoint == "roc_auc" and compared and repeats and diseased <= 20 and diseased <= 0.05 * (diseased + healthy):
+    return None
+
+
+def _caution_of_rate(endpoint: str, diseased: int, healthy: int, repeats: bool) -> str | None:
+    """Return what is known against the interval of a rate of one rater."""
+    rare = diseased <= 0.05 * (diseased + healthy)
+    if endpoint == "lr_positive" and healthy < 50:
         return (
-            "the test of the AUC rejected in 9.2 % of 500 cohorts with repeat scans and without a difference "
-            "(10 diseased, prevalence 1 %); 5 % would be right"
+            "the interval of LR+ held the true value in 63.0 % of the cohorts with 20 healthy and a specificity of "
+            "0.99 that had one, and in 89.7 % at a specificity of 0.97"
+        )
+    if endpoint == "lr_positive" and healthy <= 110:
+        return (
+            "the interval of LR+ held the true value in 90.1 % of the cohorts with 90 healthy and a specificity of "
+            "0.99 that had one"
+        )
+    if endpoint == "balanced_accuracy" and diseased <= 15 and healthy < 50:
+        return (
+            "the interval of balanced accuracy held the true value in 91.2 % of 2,000 cohorts with 10 diseased and 20 "
+            "healthy"
+        )
+    if endpoint == "npv" and repeats and diseased <= 30 and rare:
+        return (
+            "the interval of NPV held the true value in 91.0 % of 2,000 cohorts with repeat scans, 20 diseased and a "
+            "sensitivity of 0.99, at a prevalence of 2 %"
         )
     return None
 
@@ -58,6 +79,6 @@ def caution_for_readers(n_readers: int) -> str | None:
     if n_readers >= READERS_FOR_GENERALISING or n_readers not in _REJECTIONS:
         return None
     return (
-        f"readers in general from {n_readers} readers: tests rejected in up to {_REJECTIONS[n_readers]} of 400 cohorts "
-        f"without a difference; a conclusion needs at least {READERS_FOR_GENERALISING} readers"
+        f"readers in general from {n_readers} readers: tests rejected in up to {_REJECTIONS[n_readers]} of 1,000 "
+        f"cohorts without a difference; a conclusion needs at least {READERS_FOR_GENERALISING} readers"
     )

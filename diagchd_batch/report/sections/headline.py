@@ -126,6 +126,7 @@ def _unread(data: ReportData) -> str:
     if not mean:
         return ""
     n_read = [row["n_units"] for row in data.estimates(headline=True, endpoint="tp", subject_kind="reader")]
+    n_called = f"{min(n_read)} to {max(n_read)}" if min(n_read) < max(n_read) else str(min(n_read))
     n_all = max(row["n_units"] for row in data.estimates(subject_kind="reader", analysis_set=_UNREAD_SETS))
     spans = (
         f"{name} from {number(mean[_UNREAD_SETS[0], name])} to {number(mean[_UNREAD_SETS[1], name])}"
@@ -133,7 +134,7 @@ def _unread(data: ReportData) -> str:
     )
     return (
         f"The readers' figures leave out studies that they did not read: of {n_all} studies with a reference label, "
-        f"each reader called {min(n_read)} to {max(n_read)}. If all unread studies were read wrong, or all right, the "
+        f"each reader called {n_called}. If all unread studies were read wrong, or all right, the "
         f"readers' mean would have a {' and a '.join(spans)}."
     )
 

@@ -21,18 +21,24 @@ def test_fewer_diseased_than_were_measured() -> None:
 
 def test_cells_that_did_not_pass() -> None:
     few_healthy = {"endpoint": "lr_positive", "n_positive": 10, "n_negative": 20}
-    assert "87.2 %" in (caution(ROW | few_healthy) or "")
+    assert "63.0 %" in (caution(ROW | few_healthy) or "")
+    assert "90.1 %" in (caution(ROW | few_healthy | {"n_negative": 90}) or "")
+    assert caution(ROW | few_healthy | {"n_negative": 150}) is None
+    assert "91.2 %" in (caution(ROW | few_healthy | {"endpoint": "balanced_accuracy"}) or "")
     rare = {"endpoint": "ppv", "n_positive": 20, "n_negative": 980, "difference": 0.1}
     assert "8.8 %" in (caution(ROW | rare) or "")
     assert caution(ROW | rare | {"n_negative": 40}) is None
-    scores = rare | {"endpoint": "roc_auc", "cluster": "subject"}
-    assert "9.2 %" in (caution(ROW | scores) or "")
-    assert caution(ROW | scores | {"cluster": "none"}) is None
+    npv = rare | {"endpoint": "npv", "difference": None, "cluster": "subject"}
+    assert "91.0 %" in (caution(ROW | npv) or "")
+    assert caution(ROW | npv | {"cluster": "none"}) is None
+    # The test of the AUC held its level once it had Student's t.
+    assert caution(ROW | rare | {"endpoint": "roc_auc", "cluster": "subject"}) is None
 
 
 def test_readers_in_general_need_five_readers() -> None:
     assert caution_for_readers(5) is None
     assert all("at least 5 readers" in (caution_for_readers(n) or "") for n in (3, 4))
+    assert "11.4 %" in (caution_for_readers(3) or "") and "7.6 %" in (caution_for_readers(4) or "")
 
 
 def comparison(low: float | None, difference: float = 0.0) -> dict[str, object]:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from diagchd_batch.statistics import classification
-from tools.coverage import rare_disease
+from diagchd_batch.statistics.estimate import Comparison, Estimate
+from tests.unit.statistics import test_properties as properties
+from tools.coverage import methods, rare_disease
 from tools.coverage.reader_cohorts import Tally, measure
 from tools.coverage.tables import summary
 
@@ -105,3 +107,40 @@ def test_rates_from_counts_are_those_of_the_cohort() -> None:
     for name, estimate in found.items():
         whole = classification.estimate_rate(name, again.truth, call, again.subject)
         assert (estimate.value, estimate.low, estimate.high) == (whole.value, whole.low, whole.high), name
+
+
+def methods_of(results: Iterator[tuple[object, Estimate | Comparison, object]]) -> set[str]:
+    """Return the names of the intervals and tests of these results."""
+    names = {name for _, result, _ in results for name in (result.method, getattr(result, "test", None)) if name}
+    return names - set(methods.NEVER_IN_TABLES)
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_the_study_measures_every_method_or_says_why_not(repeats: bool) -> None:
+    """A new method has to be listed with the part of the study that measures it."""
+    rng = np.random.default_rng(9)
+    truth = (np.arange(40) < 16).astype(float)
+    reads = np.where(rng.random((40, 4)) < 0.8, truth[:, None], 1 - truth[:, None])
+    score, other = (rng.random((2, 40)) + truth) / 2
+    whole = properties.Cohort(truth, reads, score, other, np.arange(40) // 2 if repeats else None)
+    gaps = replace(whole, reads=np.where(rng.random((40, 4)) < [0, 0.2, 0.2, 0.2], np.nan, reads))
+    found = methods_of(properties.of_readers(gaps))
+    for make in (properties.of_one_rater, properties.of_two_raters, properties.of_readers, properties.of_agreement):
+        found |= methods_of(make(whole))
+    assert {"subject_sign_flip" if repeats else "mcnemar_exact", "one_sample_obuchowski_rockette"} <= found
+    assert not found - methods.MEASURED.keys() - methods.NOT_MEASURED.keys()
+
+
+def test_the_cells_use_the_methods_that_they_are_listed_for() -> None:
+    found: dict[str, set[str]] = {}
+    for part in rare_disease.PARTS:
+        of_part = [cell for cell in rare_disease.cells(part, (100,)) if cell.prevalence == 0.33]
+        for cell in (of_part[0], of_part[-1]):  # the last one has repeat scans, where the part has cells with them
+            sample = rare_disease.draw(cell, np.random.default_rng(2))
+            for name in methods_of(rare_disease.PARTS[part](sample)):
+                found.setdefault(name, set()).add(part)
+    assert not found.keys() - methods.MEASURED.keys() - methods.NOT_MEASURED.keys()
+    of_cells = {name: part for name, part in methods.MEASURED.items() if part != methods.READERS}
+    assert set(of_cells.values()) <= rare_disease.PARTS.keys()
+    # Method 5 needs an AUC of 1.
+    assert {name for name, part in of_cells.items() if part not in found.get(name, ())} <= {"newcombe_mann_whitney"}
