@@ -1,5 +1,6 @@
 """Folds on a Ray of their own: from image files to weights, stopped, killed and gone on with."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -64,6 +65,7 @@ def _folds(n: int) -> list[Fold]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_folds_are_trained_stopped_and_gone_on_with(tmp_path: Path, private: str) -> None:
     inputs, store = open_store(str(tmp_path / "input")), open_store(private)
     for number in range(16):
@@ -96,7 +98,8 @@ def test_folds_are_trained_stopped_and_gone_on_with(tmp_path: Path, private: str
         trouble = _Trouble(lambda: request_stop(store, RUN, "first"))
         with pytest.raises(RunEnding):
             run_training(places, cohort, folds, NODES, trouble)
-        results = run_training(replace(places, submission="second"), cohort, folds, NODES, lambda notes: None)
+        _kill_a_driver_with_its_ray(replace(places, submission="second"), cohort, folds)
+        results = run_training(replace(places, submission="third"), cohort, folds, NODES, lambda notes: None)
     assert trouble.n_killed
     assert [result.fold for result in results] == [0, 1]
     assert [one.weights_sha256 for one in results] == [one.weights_sha256 for one in undisturbed]
@@ -105,6 +108,27 @@ def test_folds_are_trained_stopped_and_gone_on_with(tmp_path: Path, private: str
         assert store.stat(result.weights_key) is not None
         assert [row["epoch"] for row in result.history] == list(range(EPOCHS))
     assert [note.finished for note in fold_notes(store, RUN, 2)] == [True, True]
+
+
+def _kill_a_driver_with_its_ray(places: TrainingPlaces, cohort: TrainingCohort, folds: list[Fold]) -> None:
+    """Let a driver of its own go on with the run, and kill it and all of its Ray as soon as a fold has done more."""
+    driver = multiprocessing.get_context("spawn").Process(target=_drive, args=(places, cohort, folds))
+    driver.start()
+    driver.join()
+    assert driver.exitcode == -signal.SIGKILL
+
+
+def _drive(places: TrainingPlaces, cohort: TrainingCohort, folds: list[Fold]) -> None:
+    before = fold_notes(open_store(places.private_uri), places.run_id, len(folds))
+
+    def kill_all(notes: list[FoldNote | None]) -> None:
+        if notes != before:
+            for pid in (*_descendants(os.getpid(), ""), os.getpid()):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    with local_ray(NODES[0]):
+        run_training(places, cohort, folds, NODES, kill_all)
 
 
 class _Trouble:
