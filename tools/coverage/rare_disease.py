@@ -23,6 +23,7 @@ from scipy import special, stats
 from diagchd_batch.statistics import calibration, classification
 from diagchd_batch.statistics.classification.combined_limits import combine_shares
 from diagchd_batch.statistics.classification.confusion import RATES
+from diagchd_batch.statistics.classification.partial_verification import begg_greenes
 from diagchd_batch.statistics.classification.proportions import paired_proportions, proportion
 from diagchd_batch.statistics.classification.rates import rate_of_cells
 from diagchd_batch.statistics.estimate import Comparison, Estimate
@@ -204,6 +205,17 @@ def levels(sample: Sample) -> Iterator[Result]:
     yield "level − others, auc", auc_difference(*aucs), 0.0
 
 
+def partly_labelled(sample: Sample) -> Iterator[Result]:
+    """Correct for missing labels: 90 % of the positive calls have one, and 40 % of the negative ones."""
+    call = sample.call(sample.sensitivity, sample.specificity)
+    labelled = sample.rng.random(len(call)) < np.where(call == 1, 0.9, 0.4)
+    found = begg_greenes(np.where(labelled, sample.truth, np.nan), call, sample.subjects)
+    for name, estimate, truth in zip(
+        ("sensitivity", "specificity"), found, (sample.sensitivity, sample.specificity), strict=True
+    ):
+        yield f"corrected {name}", estimate, truth
+
+
 def resampled(sample: Sample, resamples: int = 500) -> Iterator[Result]:
     call = sample.call(sample.sensitivity, sample.specificity)
     for name in ("f1", "mcc"):
@@ -302,6 +314,7 @@ PARTS: dict[str, Callable[[Sample], Iterator[Result]]] = {
     "reweighted": reweighted,
     "levels": levels,
     "predictive": predictive,
+    "partly_labelled": partly_labelled,
 }
 
 

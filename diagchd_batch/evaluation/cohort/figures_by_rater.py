@@ -14,6 +14,7 @@ from diagchd_batch.evaluation.performance.accuracy import (
     auc_and_brier_rows,
     call_rows,
     comparison_rows,
+    corrected_rows,
     other_prevalence_rows,
     prevalence_rows,
 )
@@ -176,6 +177,7 @@ def _add_model(
     for point in points:
         here, model = rows.with_columns(**point_columns(point)), analysis.model_at(point)
         results.add("estimates", call_rows(here, units, model, headline=point is headline))
+        results.add("estimates", corrected_rows(here, units, model))
         results.add("estimates", other_prevalence_rows(here, units, model, analysis.config.prevalence))
         results.add("cross_tabulation", cross_rows(units, model, None, point.name))
     model = analysis.model_at(headline)

@@ -12,6 +12,7 @@ from diagchd_batch.statistics.classification import (
     estimate_score,
 )
 from diagchd_batch.statistics.classification.confusion import RATES
+from diagchd_batch.statistics.classification.partial_verification import begg_greenes
 from diagchd_batch.statistics.classification.rates import rate_of_cells
 from diagchd_batch.statistics.target_prevalence import predictive_values_at_prevalence
 
@@ -123,6 +124,27 @@ def other_prevalence_rows(rows: RowBuilder, units: Units, rater: Rater, prevalen
         values = predictive_values_at_prevalence(cells, prevalence)
         for endpoint, value in zip(("ppv_at_prevalence", "npv_at_prevalence"), values, strict=True):
             yield here.estimate(endpoint, value, level=f"{prevalence:g}")
+
+
+def corrected_rows(rows: RowBuilder, units: Units, rater: Rater) -> Iterator[Row]:
+    """Estimate sensitivity and specificity with a correction for units without a reference label.
+
+    Args:
+        rows: Columns that all rows share.
+        units: The units with their reference labels.
+        rater: The rater.
+
+    Yields:
+        Two rows of `estimates`. There are none if all units with a call have a label, or none has.
+    """
+    part = complete_cases(units, rater, reference=False)
+    truth = units.truth[part.rows]
+    if not np.isnan(truth).any() or np.isnan(truth).all():
+        return
+    here = rows.for_raters(units, rater).with_counts(units, part).with_columns(analysis_set="partly_labelled")
+    found = begg_greenes(truth, rater.call[part.rows], units.subject[part.rows])
+    for name, result in zip(("sensitivity", "specificity"), found, strict=True):
+        yield here.estimate(f"{name}_corrected", result)
 
 
 def auc_and_brier_rows(rows: RowBuilder, units: Units, rater: Rater) -> Iterator[Row]:

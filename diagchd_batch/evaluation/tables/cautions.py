@@ -13,7 +13,10 @@ MEASURED_FROM = 10
 READERS_FOR_GENERALISING = 5
 """With fewer readers, a statement about readers in general carries a caution."""
 
-_OF_DISEASED = ("sensitivity", "balanced_accuracy", "lr_positive", "lr_negative", "f1", "mcc")
+_OF_DISEASED = (
+    *("sensitivity", "sensitivity_corrected", "specificity_corrected"),
+    *("balanced_accuracy", "lr_positive", "lr_negative", "f1", "mcc"),
+)
 _OF_SCORES = ("roc_auc", "average_precision", "calibration_intercept", "calibration_slope")
 _REJECTIONS = {3: "11.4 %", 4: "7.6 %"}
 """Readers → the highest share of 1,000 cohorts without a difference in which a test rejected at 5 %."""

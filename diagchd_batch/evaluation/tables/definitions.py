@@ -25,6 +25,11 @@ DEFINITIONS = {
     "lr_negative": "(1 − sensitivity) / specificity",
     "ppv_at_prevalence": "PPV implied by sensitivity and specificity at the stated prevalence (Bayes' rule)",
     "npv_at_prevalence": "NPV implied by sensitivity and specificity at the stated prevalence (Bayes' rule)",
+    **{
+        f"{name}_corrected": f"{name} corrected for units without a reference label (Begg and Greenes); it "
+        "assumes that, among units with the same call, those with a label are like those without"
+        for name in ("sensitivity", "specificity")
+    },
     # scores
     "roc_auc": "area under the ROC curve: probability that a diseased unit scores above a healthy one, ties half"
     + _READERS_MEAN,

@@ -227,6 +227,13 @@ def _second_rank(data: ReportData, rows: list[Row], compared: list[Row]) -> Iter
         (("ppv_at_prevalence", "precision (PPV)"), ("npv_at_prevalence", "NPV")),
     )
     yield measure_table(
+        "Corrected for studies without a reference label (Begg and Greenes): it assumes that, among studies with the "
+        "same call, those with a label are like those without",
+        data.estimates(analysis_set="partly_labelled", operating_point=data.operating_point, **studies),
+        [whom],
+        (("sensitivity_corrected", "recall (sensitivity)"), ("specificity_corrected", "specificity")),
+    )
+    yield measure_table(
         "Failed, indeterminate and undecided results counted as wrong, and as right",
         both_ways,
         [whom, ("counted as", lambda row: words(row["analysis_set"]).removeprefix("indeterminate "))],

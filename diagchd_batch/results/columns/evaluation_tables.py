@@ -117,6 +117,8 @@ ANALYSIS_SETS = {
     "that reader",
     "read_in_both_arms": "studies that at least one reader read in both arms; each reader is compared on his or her "
     "own",
+    "partly_labelled": "units with a determinate result, whether or not they have a reference label; those with one "
+    "are taken to be like the others with the same call",
     "agreement": "units with ratings, whether or not they have a reference label",
     "segmentation": "images with a usable reference mask",
     "measurements": "images whose pixels have a known size, with or without a reference",

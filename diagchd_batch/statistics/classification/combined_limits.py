@@ -102,7 +102,7 @@ def combine_shares(
         low, high = sum_limits(first, second, correlation)
         return Estimate(value, None, max(low / 2, 0.0), min(high / 2, 1.0), n, method, n_subjects=n_subjects)
     pair = (first, second.complement) if name == "lr_positive" else (first.complement, second)
-    low, high = _ratio_limits(*pair, -correlation)
+    low, high = ratio_limits(*pair, -correlation)
     return Estimate(value, None, min(low, value), max(high, value), n, method, n_subjects=n_subjects)
 
 
@@ -169,8 +169,19 @@ def sum_limits(a: Share, b: Share, correlation: float) -> tuple[float, float]:
     return total - half(a.value - a.low, b.value - b.low), total + half(a.high - a.value, b.high - b.value)
 
 
-def _ratio_limits(a: Share, b: Share, correlation: float) -> tuple[float, float]:
-    """Return the limits of a / b; b must be positive."""
+def ratio_limits(a: Share, b: Share, correlation: float) -> tuple[float, float]:
+    """Return the limits of a / b, of quantities that are not negative.
+
+    Args:
+        a: The numerator with its limits.
+        b: The denominator with its limits, which are positive.
+        correlation: The correlation of the two estimates.
+
+    Returns:
+        Lower and upper limit.
+
+    Source: Donner & Zou (2012), Stat Methods Med Res 21:347.
+    """
     product = a.value * b.value - correlation * (a.value - a.low) * (b.high - b.value)
     inner = a.low * (2 * a.value - a.low)
     root = math.sqrt(max(product**2 - inner * b.high * (2 * b.value - b.high), 0.0))

@@ -34,3 +34,21 @@ def test_readers_are_not_judged_by_their_own_majority(
     assert of_readers
     assert all((row["n_units"], row["excluded_reasons"]) == (2, "reference_from_readers=6") for row in of_readers)
     assert next(row for row in rows if row["subject_kind"] == "model")["n_units"] == 8
+
+
+def test_missing_labels_are_corrected_for_only_where_some_are_missing(
+    made: MadeOutput, evaluate: Callable[..., EvaluationSummary]
+) -> None:
+    for labels in ((1, 0, 0, 1), (1, 0, 0, None)):
+        studies = [
+            MadeStudy(f"s{n}", [[(n * 7 % 20) / 20]], label=labels[(n + n // 4) % 4], subject_id=f"p{n}")
+            for n in range(40)
+        ]
+        made.write_run(studies)
+        evaluate(made)
+        rows = {row["endpoint"]: row for row in made.metrics("estimates") if row["analysis_set"] == "partly_labelled"}
+        assert set(rows) == ({"sensitivity_corrected", "specificity_corrected"} if None in labels else set())
+        for row in rows.values():
+            assert (row["n_units"], row["n_positive"] + row["n_negative"]) == (40, 30)
+            assert row["ci_low"] < row["value"] < row["ci_high"]
+            assert "like those without" in row["definition"]

@@ -12,6 +12,7 @@ from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics import calibration, classification, net_benefit, segmentation, target_prevalence
 from diagchd_batch.statistics.agreement import coefficients
 from diagchd_batch.statistics.classification.confusion import RATES, Confusion
+from diagchd_batch.statistics.classification.partial_verification import begg_greenes
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.multireader import random_readers, reader_groups
 from diagchd_batch.statistics.subgroups import InteractionTest, covariate_levels, heterogeneity_test, interaction_test
@@ -86,6 +87,8 @@ def test_accuracy_of_degenerate_cohorts(cohort: str, sharing: str) -> None:
     pair = classification.paired_predictive_values(truth, a, b, subjects)
     assert_honest(pair.ppv)
     assert_honest(pair.npv)
+    for estimate in begg_greenes(np.where(np.arange(len(truth)) % 3 == 2, NAN, truth), a, subjects):
+        assert_honest(estimate)
     table = classification.confusion(truth, a)
     for estimate in classification.predictive_values_at(table, 0.01):
         assert_honest(estimate)

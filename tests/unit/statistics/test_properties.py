@@ -16,6 +16,7 @@ from diagchd_batch.statistics import calibration, classification, segmentation
 from diagchd_batch.statistics.agreement import coefficients
 from diagchd_batch.statistics.agreement.krippendorff import krippendorff_alpha
 from diagchd_batch.statistics.classification.confusion import RATES, difference_bounds, rate_bounds
+from diagchd_batch.statistics.classification.partial_verification import begg_greenes
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.multireader import random_readers, reader_groups
 from diagchd_batch.statistics.net_benefit import net_benefits
@@ -97,6 +98,9 @@ def of_one_rater(c: Cohort) -> Named:
         for prevalence_ in (None, 0.01):
             (estimate,) = net_benefits(c.truth, c.score, [threshold], c.subjects, prevalence=prevalence_)
             yield f"net benefit at {threshold}", estimate, bounds
+    some = np.where(c.other < 0.6, c.truth, np.nan)
+    for estimate in begg_greenes(some, call, c.subjects):
+        yield "corrected for missing labels", estimate, SHARE
     yield "mean", segmentation.mean_of_studies(c.score, None, c.subjects, resamples=RESAMPLES), everywhere
 
 
