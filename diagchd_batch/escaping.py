@@ -1,11 +1,13 @@
 """Escapes text that others wrote (names of studies, readers, hosts, files) before it reaches a terminal or spreadsheet.
 
-Every string for a terminal goes through `for_console`, JSON through `json_for_console`, and every cell of a delimited
-file through `for_cell`.
+Every string for a terminal goes through `for_console`, JSON through `json_for_console`, every cell of a delimited file
+through `for_cell`, and every command that a message prints through `command_line`. A message that only names a command,
+without what it is to act on, writes "the command `verify`" instead.
 """
 
 import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +15,9 @@ from typing import Any
 _KEPT = "\n\t"
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Control characters, invisible format characters such as bidirectional overrides, surrogates, and line separators."""
+
+_PROGRAM = "diagchd-batch"
+_SAFE_IN_DOUBLE_QUOTES = re.compile(r"[^\"$`\\!\n]*")
 
 # A cell begins at the beginning of the text. In a spreadsheet that separates by another character, which a quote does
 # not hinder, it also begins behind a semicolon, a tab or a line break.
@@ -60,7 +65,38 @@ def for_cell(text: str) -> str:
     return _FORMULA.sub(r"\1'", for_console(text))
 
 
+def command_line(*words: str) -> str:
+    """Return a command of this program as one line for a POSIX shell.
+
+    Args:
+        words: The command's name, its arguments and its options, unquoted.
+
+    Returns:
+        The command with every word quoted where the shell needs it. A word with characters that a terminal would not
+        show as they are is written as ``$'…'``, which bash, zsh and ksh read.
+    """
+    return " ".join(map(_quoted, (_PROGRAM, *words)))
+
+
+def as_argument(place: str) -> str:
+    """Return a path or URI in a form that no command takes for an option.
+
+    Args:
+        place: The path or URI, as a person wrote it.
+    """
+    return f"./{place}" if place.startswith("-") else place
+
+
 def _escaped(text: str, escape: Callable[[str], str]) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(escape(character) if is_unsafe(character) else character for character in text)
+
+
+def _quoted(word: str) -> str:
+    if for_console(word) != word or "\n" in word or "\t" in word:
+        escaped = word.encode(errors="surrogateescape").decode("latin-1")
+        return "$'" + "".join(c if " " <= c <= "~" and c not in "\\'" else f"\\x{ord(c):02x}" for c in escaped) + "'"
+    if "'" in word and _SAFE_IN_DOUBLE_QUOTES.fullmatch(word):
+        return f'"{word}"'
+    return shlex.quote(word)

@@ -74,7 +74,7 @@ def check_run_id(run_id: str) -> str:
     if not re.fullmatch(_RUN_ID_TEXT, run_id):
         raise UsageError(
             f"{shown_value(run_id)} is no run id, which begins with a letter or digit and has letters, digits, dots, "
-            "dashes and underscores only, at most 80; `diagchd-batch list` shows the runs of an output"
+            "dashes and underscores only, at most 80; the command `list` shows the runs of an output"
         )
     return run_id
 

@@ -57,7 +57,28 @@ def normalize_uri(uri: str) -> str:
         return f"{scheme}://{host}/{path}".rstrip("/")
     if not uri or "\0" in uri:
         raise ConfigError("an empty URI names no place; write a directory or s3://bucket/prefix")
-    return str(Path(uri).expanduser().absolute())
+    return str(expand_home(uri).absolute())
+
+
+def expand_home(path: str) -> Path:
+    """Return a path in which ``~`` and ``~name`` at the beginning are replaced by a home directory, as shells do.
+
+    Every path that a person gives on the command line or in a job file passes through here: a shell leaves the ``~`` of
+    ``--set output.uri=~/out`` as it is.
+
+    Args:
+        path: A path on this machine.
+
+    Raises:
+        ConfigError: This machine knows no such user, or not where this user's home is.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(
+            f"{shortened(path, 300)!r} begins with ~, and this machine knows no home directory for it; write the whole "
+            "path, or begin with ./ if the name really begins with ~"
+        ) from None
 
 
 def _normalize_dicomweb_uri(scheme: str, location: str) -> str:

@@ -63,7 +63,7 @@ def _run(arguments: argparse.Namespace, run_log: DriverLog) -> int:
             if workspace and run_id:
                 log.message(keep_full_text(workspace, LimitsConfig(), run_id, run_log))
             else:  # nothing is written to an output that may not be meant
-                log.message("`diagchd-batch evaluate` with the same arguments shows the full text")
+                log.message("the command `evaluate` with the same arguments shows the full text")
         return error.exit_code if isinstance(error, DiagchdBatchError) else ExitCode.FAILED
     print(json_for_console(asdict(done.summary) | {"report": done.report_key}))
     return ExitCode.DONE

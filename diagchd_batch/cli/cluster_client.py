@@ -1,6 +1,5 @@
 """Sends a run or a training to a cluster, follows it, and says how to come back to it."""
 
-import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ import typer
 
 from diagchd_batch.cli.console import print_json, print_text, say
 from diagchd_batch.cli.run_summary import output_arguments
-from diagchd_batch.escaping import for_console
+from diagchd_batch.escaping import command_line, for_console
 from diagchd_batch.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -74,13 +73,12 @@ def pass_on(log: str) -> None:
 
 def _say_ways_back(job: "JobConfig", run_id: str, request: "RunRequest") -> None:
     """Print the commands that return to a run which goes on without this client."""
-    # The same command, without the options that would not wait again or would begin another run.
-    words = [word for word in sys.argv[1:] if word not in ("--no-wait", "--new-run")]
+    # The same command, without the options that would not wait again or would begin another run. An option that is
+    # added stands behind the command's name, because a `--` may end the options.
+    name, *words = [word for word in sys.argv[1:] if word not in ("--no-wait", "--new-run")]
     named = ["--run-id", run_id] if request.new_run else []
     output, *private = output_arguments(job)
-    for what, command in (
-        ("follow it", [*words, *named]),
-        ("see how far it is", ["status", output, "--run-id", run_id, *private]),
-        ("end it", ["stop", output, "--run-id", run_id, *private]),
-    ):
-        say(f"{what}: {shlex.join(['diagchd-batch', *command])}")
+    where = [output, "--run-id", run_id, *private]
+    say(f"follow it: {command_line(name, *named, *words)}")
+    say(f"see how far it is: {command_line('status', *where)}")
+    say(f"end it: {command_line('stop', *where)}")

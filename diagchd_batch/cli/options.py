@@ -7,12 +7,13 @@ import typer
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.output_layout import check_run_id
+from diagchd_batch.uris import expand_home
 
 if TYPE_CHECKING:
     from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
     from diagchd_batch.workspace import Workspace
 
-ConfigArgument = Annotated[Path, typer.Argument(help="The job file (YAML).", show_default=False)]
+ConfigArgument = Annotated[Path, typer.Argument(help="The job file (YAML).", parser=expand_home, show_default=False)]
 OutputArgument = Annotated[
     str, typer.Argument(help="The output: a directory or s3://bucket/prefix.", show_default=False)
 ]
@@ -61,7 +62,12 @@ AddressOption = Annotated[
 ]
 EvaluationFileOption = Annotated[
     Path | None,
-    typer.Option("--config", help="Take the evaluation block of this job file; default: the one submitted."),
+    typer.Option(
+        "--config",
+        parser=expand_home,
+        metavar="PATH",
+        help="Take the evaluation block of this job file; default: the one submitted.",
+    ),
 ]
 SelectOption = Annotated[
     Literal["new", "failed"] | None,

@@ -17,7 +17,8 @@ from diagchd_batch.cli.options import (
     open_workspace,
 )
 from diagchd_batch.errors import UsageError
-from diagchd_batch.escaping import for_console
+from diagchd_batch.escaping import command_line, for_console
+from diagchd_batch.uris import expand_home
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +66,10 @@ def query(
     format_: Annotated[
         Format | None, typer.Option("--format", help="Default: the ending of --out; without --out, table.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the result to this new file.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", parser=expand_home, metavar="PATH", help="Write the result to this new file."),
+    ] = None,
     private: Annotated[
         bool, typer.Option("--private", help="Allow the view headers, which names patients. IDENTIFIED.")
     ] = False,
@@ -87,7 +91,7 @@ def query(
         _print_sql(output, run_id, private_uri)
         return
     if output is None or sql is None:
-        raise UsageError("query needs an output and a statement; `diagchd-batch query --list` shows the views")
+        raise UsageError(f"query needs an output and a statement; `{command_line('query', '--list')}` shows the views")
     from diagchd_batch.exports.destinations import new_file
     from diagchd_batch.results.query.formats import FORMATS
     from diagchd_batch.runs.query import open_tables
@@ -134,7 +138,7 @@ def _print_views() -> None:
     width = max(len(view.name) for view in described)
     for view in described:
         print_text(f"{view.name:<{width}}  {view.description}")
-    say("`diagchd-batch query --columns VIEW` says what the columns of a view mean")
+    say("with --columns VIEW, the command `query` says what the columns of a view mean")
 
 
 def _print_columns(name: str) -> None:

@@ -98,7 +98,7 @@ def keep_full_text(workspace: Workspace, limits: LimitsConfig, run_id: str | Non
         private = workspace.with_short_timeout(limits).private
         if run_id:
             run_log.keep(private, run_id, secrets.token_hex(4))
-            return f"the full text is in the private tree; read it with: diagchd-batch logs OUTPUT --run-id {run_id}"
+            return f"the full text is in the private tree; the command `logs` with --run-id {run_id} prints it"
         key = output_layout.driver_fault_file(f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(4)}")
         private.create(key, run_log.text().encode())
     except (DiagchdBatchError, ItemError, OSError) as error:

@@ -1,10 +1,10 @@
 """What `submit` prints when a run has ended."""
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from diagchd_batch.cli.console import print_pairs, say
 from diagchd_batch.cli.dicom_object_counts import object_pairs
+from diagchd_batch.escaping import as_argument, command_line
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ def output_arguments(job: "JobConfig") -> list[str]:
     Args:
         job: The run's job file.
     """
-    private = ["--private-uri", job.output.private_uri] if job.output.private_uri else []
-    return [job.output.uri, *private]
+    private = ["--private-uri", as_argument(job.output.private_uri)] if job.output.private_uri else []
+    return [as_argument(job.output.uri), *private]
 
 
 def summary_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
@@ -91,7 +91,7 @@ def print_summary(job: "JobConfig", outcome: "RunOutcome") -> None:
         from diagchd_batch.runs.query import UNUSABLE_FILES
 
         output, *private = output_arguments(job)
-        words = shlex.join([output, "--run-id", outcome.run_id, *private])
-        say(f'which files: diagchd-batch query {words} "{UNUSABLE_FILES}"')
+        words = [output, UNUSABLE_FILES, "--run-id", outcome.run_id, *private]
+        say(f"which files: {command_line('query', *words)}")
     if counts:
-        say(f"check it with: {shlex.join(['diagchd-batch', 'verify', *output_arguments(job)])}")
+        say(f"check it with: {command_line('verify', *output_arguments(job))}")

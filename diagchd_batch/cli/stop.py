@@ -63,9 +63,7 @@ def stop(
     for answer in answers:
         if answer.asked:
             when = "once its folds are saved" if answer.kind == "training" else "after the shards in progress"
-            say(
-                f"{answer.kind} {answer.run_id} was asked to end {when}; `diagchd-batch status` shows when it has ended"
-            )
+            say(f"{answer.kind} {answer.run_id} was asked to end {when}; the command `status` shows when it has ended")
         else:
             say(f"{answer.kind} {answer.run_id} does not run: it is {answer.status}")
 
@@ -83,7 +81,7 @@ def _stop_at_once(
         if not run_ids:
             say("no run of this output runs")
     else:
-        raise UsageError("name the run that is to end at once with --run-id; `diagchd-batch list` shows the ids")
+        raise UsageError("name the run that is to end at once with --run-id; the command `list` shows the ids")
     ended = []
     for name in run_ids:
         ended.append(stop_at_once(name, cluster_address(address, os.environ)))

@@ -119,7 +119,7 @@ def train(
                 ("report", outcome.report_uri or "not written"),
             ]
         )
-        say("score with it: diagchd-batch submit JOB.yaml --set model.name=" + _as_model_name(str(outcome.package_uri)))
+        say(f"to score with it, set model.name in a job file to {_as_model_name(str(outcome.package_uri))}")
     raise typer.Exit(outcome.exit_code)
 
 

@@ -471,5 +471,5 @@ class JobConfig(Section):
     disclosure: DisclosureConfig = Field(DisclosureConfig(), description="What export shareable withholds.")
     privacy: PrivacyConfig = Field(PrivacyConfig(), description="What privacy check does not search for.")
     training: TrainingConfig | None = Field(
-        None, description="How a model is trained, for `diagchd-batch train`. Scoring does not read it."
+        None, description="How a model is trained, for the command `train`. Scoring does not read it."
     )

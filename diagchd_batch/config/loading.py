@@ -56,7 +56,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[s
         raise ConfigError(f"job file {path} cannot be read: {_reason(error)}") from error
     document = read_yaml(text, f"job file {path}")
     if not isinstance(document, dict):
-        raise ConfigError(f"job file {path} holds no keys; `diagchd-batch config schema` shows what it may hold")
+        raise ConfigError(f"job file {path} holds no keys; the command `config schema` shows what it may hold")
     applied = []  # named in errors, because an override may be at fault and not the file
     for name, value in sorted((environ or {}).items()):
         if name.startswith(ENVIRONMENT_PREFIX):
@@ -110,7 +110,7 @@ def without_values(error: ConfigError) -> ConfigError:
         text = f"the job file cannot be read ({_reason(cause)})"
     else:
         text = "the job file, an override or an environment variable is not valid"
-    return ConfigError(f"{text}; `diagchd-batch config validate` shows the values, which are left out here")
+    return ConfigError(f"{text}; the command `config validate` shows the values, which are left out here")
 
 
 def _known_keys(location: tuple[int | str, ...]) -> str:

@@ -254,7 +254,7 @@ class CohortDatabase:
             runs = ", ".join(run.run_id for run in lineage)
             raise RunFault(
                 f"{n_rows - found} score rows of {runs} belong to studies that the plan does not have; "
-                "run `diagchd-batch verify` on this output"
+                "run the command `verify` on this output"
             )
 
 

@@ -53,7 +53,7 @@ def match_reference(database: CohortDatabase, reference: pd.DataFrame | None, ma
     if wrong:
         raise InputError(
             f"evaluation.reference: {wrong} labels contradict those of input.manifest or of the images' folders; "
-            "run `diagchd-batch plan` to see the first such row, and correct one of the two"
+            "run the command `plan` to see the first such row, and correct one of the two"
         )
     database.execute(
         "CREATE TABLE labels AS SELECT study, coalesce(reference.label, manifest_label) AS label, diagnosis, method "

@@ -54,7 +54,7 @@ class StudyChoice:
         for token in self.tokens:
             if not _STUDY_TOKEN.fullmatch(token):
                 raise UsageError(
-                    f"{shown_value(token)} is no token of a study (s- and 16 digits); `diagchd-batch show` finds the "
+                    f"{shown_value(token)} is no token of a study (s- and 16 digits); the command `show` finds the "
                     "token of a study by its own id"
                 )
 
@@ -136,11 +136,11 @@ def _refuse_missing(found: set[str], run_id: str, choice: StudyChoice) -> None:
         shown = ", ".join(missing[:_SHOWN_TOKENS])
         raise UsageError(
             f"run {run_id} has no scored frame in {counted(len(missing), 'study')} of --study ({shown}); omit them. "
-            "`diagchd-batch show TOKEN` says what is known of a study"
+            "The command `show` says what is known of a study"
         )
     if not found:
         raise UsageError(
-            f"run {run_id} has no scored frame in the chosen studies; `diagchd-batch query` shows what the run has"
+            f"run {run_id} has no scored frame in the chosen studies; the command `query` shows what the run has"
         )
 
 
@@ -180,4 +180,4 @@ def labels_at_source(row: Mapping[str, Any]) -> np.ndarray:
     try:
         return labels_on_source(decode_mask(row["mask_png"]), region, height, width)
     except ValueError as error:
-        raise RunFault(f"a row of image {row['image_id']} is damaged ({error}); run `diagchd-batch verify`") from error
+        raise RunFault(f"a row of image {row['image_id']} is damaged ({error}); run the command `verify`") from error

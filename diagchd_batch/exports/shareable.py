@@ -221,11 +221,11 @@ def _without_tokens(
 def _read(output: Store, run_id: str, name: str) -> list[dict[str, Any]]:
     table = read_metrics(output, run_id, name)
     if table is None:
-        raise UsageError(f"run {run_id} has no table {name}; compute its metrics with `diagchd-batch evaluate`")
+        raise UsageError(f"run {run_id} has no table {name}; compute its metrics with the command `evaluate`")
     if not set(TABLES[name].names) <= set(table.column_names):
         raise UsageError(
             f"an earlier version computed the metrics of run {run_id}, whose covariates can hold numbers that identify "
-            "people; compute its metrics again with `diagchd-batch evaluate`"
+            "people; compute its metrics again with the command `evaluate`"
         )
     return table.select(TABLES[name].names).to_pylist()
 

@@ -113,7 +113,7 @@ class ModelCard(_Section):
     )
     training_data: TrainingData | None
     training: TrainingSummary | None = Field(
-        default=None, description="how the weights were made, for packages of `diagchd-batch train`"
+        default=None, description="how the weights were made, for packages of the command `train`"
     )
 
     @model_validator(mode="after")

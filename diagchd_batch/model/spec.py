@@ -19,6 +19,7 @@ from diagchd_batch.model.packages.package import ModelPackage, checked_weights_p
 from diagchd_batch.model.packages.registry import find_package
 from diagchd_batch.model.view_check import ViewCheck
 from diagchd_batch.model.weights.file_kind import refuse_no_checkpoint
+from diagchd_batch.uris import expand_home
 from diagchd_batch.wording import shown_value
 
 BUNDLED = "bundled"
@@ -263,7 +264,7 @@ def _resolve_weights(package: ModelPackage, card: ModelCard, weights: str, membe
             if "/" in package.location:  # the bundled checkpoints are known to be sound
                 refuse_no_checkpoint(path)
         return BUNDLED, ensemble_digest([file.sha256 for file in files])
-    path = Path(weights).expanduser()
+    path = expand_home(weights)
     if weights.startswith("seed:"):
         raise ConfigError(
             f"model.weights is {shown_value(weights)}; a seed is a number of up to six digits, such as seed:0"

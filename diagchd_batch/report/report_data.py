@@ -113,10 +113,10 @@ def read_report_data(output: Store, run_id: str) -> ReportData:
     """
     record = read_run_record(output, run_id)
     if record is None:
-        raise UsageError(f"this output holds no record of run {run_id}; diagchd-batch list shows its runs")
+        raise UsageError(f"this output holds no record of run {run_id}; the command `list` shows its runs")
     found = {name: read_metrics(output, run_id, name) for name in TABLES if name not in _NOT_READ}
     if found["estimates"] is None:
-        raise UsageError(f"run {run_id} has no metrics; make them with diagchd-batch evaluate")
+        raise UsageError(f"run {run_id} has no metrics; make them with the command `evaluate`")
     filled = {name: TABLES[name].empty_table() if table is None else table for name, table in found.items()}
     tables = {name: table.to_pylist() for name, table in filled.items()}
     point = _operating_point(tables["estimates"])

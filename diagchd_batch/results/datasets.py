@@ -102,7 +102,7 @@ def damage_as_fault(run_id: str) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         raise RunFault(
-            f"a table of run {run_id} cannot be read ({error}); run `diagchd-batch verify` on this output"
+            f"a table of run {run_id} cannot be read ({error}); run the command `verify` on this output"
         ) from error
 
 

@@ -99,7 +99,7 @@ def resolve_lineage(output: Store, run_id: str) -> list[RunRecord]:
     missing = run_id if not records else records[0].parent_run_id
     if missing is not None and missing not in known:
         whose = f"run {run_id}" if not records else f"run {missing}, a parent of {run_id},"
-        raise UsageError(f"{whose} has no record in this output; `diagchd-batch list` shows those that have")
+        raise UsageError(f"{whose} has no record in this output; the command `list` shows those that have")
     return records
 
 

@@ -163,7 +163,7 @@ def read_derived(storage: Store, key: str, columns: Sequence[str] | None = None)
         with pq.ParquetFile(io.BytesIO(storage.read(key)), pre_buffer=False) as file:
             return _with_current_names(without_run(file.read(columns=columns, use_threads=False)))
     except pa.ArrowException as error:
-        raise RunFault(f"{key} is damaged: {error}; `diagchd-batch evaluate` (or `compare`) makes it again") from error
+        raise RunFault(f"{key} is damaged: {error}; the command `evaluate` (or `compare`) makes it again") from error
 
 
 def derived_dataset(storage: Store, keys: Iterable[str], schema: pa.Schema) -> ds.Dataset:

@@ -133,9 +133,9 @@ class Output(OutputTrees):
         run_id = self._latest_run_id() if run_id is None else run_id
         found = read_metrics(self.storage, run_id, table)
         if found is None and run_id not in self.run_ids():
-            raise UsageError(f"the output holds no run {run_id}; `diagchd-batch list` names those it holds")
+            raise UsageError(f"the output holds no run {run_id}; the command `list` names those it holds")
         if found is None:
-            raise UsageError(f"run {run_id} has no table {table}; `diagchd-batch evaluate` writes the tables of a run")
+            raise UsageError(f"run {run_id} has no table {table}; the command `evaluate` writes the tables of a run")
         schema = evaluation_tables.TABLES[table]
         columns = [found[field.name] if field.name in found.schema.names else None for field in schema]
         return pa.table(
@@ -188,7 +188,7 @@ class Output(OutputTrees):
         if not found.files:
             self._refuse_no_run()
             if run_id is not None and run_id not in self.run_ids():
-                raise UsageError(f"the output holds no run {run_id}; `diagchd-batch list` names those it holds")
+                raise UsageError(f"the output holds no run {run_id}; the command `list` names those it holds")
         return found
 
     def __repr__(self) -> str:
@@ -323,11 +323,9 @@ def _newest_first(output: OutputTrees) -> tuple[list[RunRecord], str]:
 
 def _next_step(records: list[RunRecord], problem: str) -> str:
     if not records:
-        return (
-            "It has no results yet: check the name, or start a run with `diagchd-batch submit`." if not problem else ""
-        )
+        return "It has no results yet: check the name, or start a run with the command `submit`." if not problem else ""
     if not any(record.status == "finished" for record in records):
-        return "No run has finished: the same `diagchd-batch submit` resumes it; scores() has the committed rows."
+        return "No run has finished: the same command `submit` resumes it; scores() has the committed rows."
     return f"Read it with {_METHODS}."
 
 

@@ -110,7 +110,7 @@ def _decoded(places: CachePlaces, planned: list[PlannedImage]) -> tuple[np.ndarr
             masks[name] = np.zeros(images[name].shape[:2], np.uint8) if mask is None else mask
     if not images:
         raise RunFault(
-            "none of the images that were drawn could be decoded; `diagchd-batch plan` shows the input, and another "
+            "none of the images that were drawn could be decoded; the command `plan` shows the input, and another "
             "training.seed draws others"
         )
     return np.stack(list(images.values())), np.stack(list(masks.values())), list(images)

@@ -2,6 +2,7 @@
 
 from diagchd_batch.cluster.job_api import ClusterJobs
 from diagchd_batch.errors import UsageError
+from diagchd_batch.escaping import command_line
 from diagchd_batch.output_layout import check_run_id
 
 
@@ -34,7 +35,7 @@ def latest_submission(run_id: str, address: str | None) -> tuple[ClusterJobs, st
     submission_id = jobs.latest(check_run_id(run_id))
     if submission_id is None:
         raise UsageError(
-            f"the cluster at {jobs.address} knows no submission of run {run_id}; `diagchd-batch list --address "
-            f"{jobs.address}` shows those that it knows"
+            f"the cluster at {jobs.address} knows no submission of run {run_id}; "
+            f"`{command_line('list', '--address', jobs.address)}` shows those that it knows"
         )
     return jobs, submission_id

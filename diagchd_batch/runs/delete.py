@@ -167,7 +167,7 @@ def _refuse_live_runs(output: Output) -> None:
     if live:
         raise RunFault(
             f"run {', '.join(live)} of this output is being scored; wait for its end or stop it with "
-            "`diagchd-batch stop`, then delete. If its process was killed, this is known "
+            "the command `stop`, then delete. If its process was killed, this is known "
             f"{LOST_AFTER_S:.0f} s after its last sign of life: wait, and give the command again"
         )
 

@@ -50,7 +50,7 @@ def named_run(output: Output, run_id: str) -> RunRecord:
     """
     record = read_run_record(output.storage, run_id)
     if record is None:
-        raise UsageError(f"this output holds no run {run_id}; `diagchd-batch list` shows the runs that it holds")
+        raise UsageError(f"this output holds no run {run_id}; the command `list` shows the runs that it holds")
     return record
 
 

@@ -15,7 +15,7 @@ from diagchd_batch.errors import RunFault, UsageError
 _TRAINING_SEED = 2
 """Seed of the studies to train on. The bundled weights were trained on those of seed 1, which no fold may hold out."""
 
-_NOTE = "# SIMULATED data. The paths are relative to the directory in which `diagchd-batch sample` was called.\n"
+_NOTE = "# SIMULATED data. The paths are relative to the directory in which the command `sample` was called.\n"
 _TRAINING_NOTE = "# initial_weights: scratch trains from random weights. It takes longer and needs more studies.\n"
 
 

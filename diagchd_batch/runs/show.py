@@ -156,7 +156,7 @@ def show(output: Output, name: str, run_id: str | None = None, on_note: OnNote =
     if not records and not damaged:
         raise holds_no_run(output.storage.uri)
     if run_id is not None and run_id not in {record.run_id for record in records}:
-        raise UsageError(f"this output holds no run {run_id}; `diagchd-batch list` shows the runs that it holds")
+        raise UsageError(f"this output holds no run {run_id}; the command `list` shows the runs that it holds")
     planned = output.planned_run_ids()
     plans = {record.run_id: open_plan(output.private, record.run_id) for record in records if record.run_id in planned}
     column, tokens = _tokens(name, plans.values(), has_private=bool(planned))
@@ -325,7 +325,7 @@ def recorded_sources(output: Output, run_id: str, shard: int) -> list[Row]:
                     return file.read(use_threads=False).to_pylist()
     except (ItemError, pa.ArrowException) as error:
         raise RunFault(
-            f"the sources of shard {shard} of run {run_id} cannot be read ({error}); run `diagchd-batch verify`"
+            f"the sources of shard {shard} of run {run_id} cannot be read ({error}); run the command `verify`"
         ) from error
     return []
 

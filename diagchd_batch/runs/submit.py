@@ -226,7 +226,7 @@ def _after_privacy_check(
         return outcome
     progress.message(
         f"privacy check: {counted(report.n_findings, 'place')} with identifiers; do not share this output before "
-        "`diagchd-batch privacy check` finds none. The run is kept"
+        "the command `privacy check` finds none. The run is kept"
     )
     return replace(outcome, exit_code=ExitCode.FAILED)
 

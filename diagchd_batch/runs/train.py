@@ -23,6 +23,7 @@ from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.config.training_block import TrainingConfig
 from diagchd_batch.errors import ConfigError, DiagchdBatchError, RunFault
+from diagchd_batch.escaping import command_line
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.model.card import ModelCard
 from diagchd_batch.model.packages.decision_files import (
@@ -218,8 +219,8 @@ def training_of(config: JobConfig) -> TrainingConfig:
     """
     if config.training is None:
         raise ConfigError(
-            "the job file has no block training, so it says nothing about how to train; add one (`diagchd-batch config "
-            "schema` shows its keys), or score with `diagchd-batch submit`"
+            "the job file has no block training, so it says nothing about how to train; add one "
+            f"(`{command_line('config', 'schema')}` shows its keys), or score with the command `submit`"
         )
     return config.training
 

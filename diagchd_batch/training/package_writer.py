@@ -248,7 +248,7 @@ def _card(
     changes: dict[str, Any] = {
         "name": training.model_name,
         "version": training.model_version,
-        "changelog": {training.model_version: f"{mark}trained with diagchd-batch train"},
+        "changelog": {training.model_version: f"{mark}trained with the command `train` of diagchd-batch"},
         "description": f"{mark}{base.description}",
         "intended_use": f"{mark}{INTENDED_USE}",
         "limitations": f"{mark}{_LIMITATIONS}{origin}",
@@ -258,7 +258,7 @@ def _card(
             description=f"{mark}{subjects or f'fewer than {min_cell}'} subjects of an archive",
             sha256=_data_digest(cohort, used, picture_digests),
             simulated=simulated,
-            repeat_with="diagchd-batch train, with the job file of the training",
+            repeat_with="the command `train` of diagchd-batch, with the job file of the training",
         ),
     }
     return ModelCard.model_validate(base.model_dump() | {name: _plain(value) for name, value in changes.items()})

@@ -33,6 +33,7 @@ HEAVY = {
 }
 REGISTERED = re.compile(r"diagchd_batch(\.[a-z_0-9]+)+(:\w+)?")
 MAX_MODULES = 12
+COMMANDS = {path.stem.removesuffix("_runs") for path in (PACKAGE / "cli").glob("*.py")} - {"__init__", "main"}
 LISTS_OF_COMMANDS = {PACKAGE / "cli", PACKAGE / "runs"}
 
 
@@ -276,6 +277,23 @@ def test_the_architecture_page_lists_packages_in_the_order_of_imports() -> None:
 def test_every_part_of_the_package_has_a_layer() -> None:
     parts = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
     assert parts - {"__init__", "__main__"} <= set(LAYER_OF)
+
+
+def _spelled_commands(path: Path) -> list[str]:
+    """Return the texts of a module, without docstrings, that spell a command of this program."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    spelled = re.compile(rf"diagchd-batch ({'|'.join(sorted(COMMANDS))})\b")
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in statements:
+            found += [node.value] * bool(spelled.search(node.value))
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "diagchd-batch" in path.read_text(encoding="utf-8")])
+def test_messages_build_commands_with_one_function(path: Path) -> None:
+    assert _spelled_commands(path) == [], "use escaping.command_line, or write: the command `…`"
 
 
 def test_files_stay_small() -> None:

@@ -107,7 +107,7 @@ def _refuse_other_formats(image: ChosenImage, data: bytes) -> None:
         raise UsageError(
             f"image {image.image_id} of study {image.study_id} is no DICOM object, so there is no study in a PACS that "
             "its results belong to; choose other studies with --study or --where, or write its masks as pictures with "
-            "`diagchd-batch export png`"
+            "the command `export png`"
         )
 
 

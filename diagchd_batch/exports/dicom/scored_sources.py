@@ -47,9 +47,7 @@ class ScoredSources:
         """
         planned = self._planned_of(image.run_id, image.shard).get(image.image_id)
         if planned is None:
-            raise RunFault(
-                f"image {image.image_id} is not in the plan of run {image.run_id}; run `diagchd-batch verify`"
-            )
+            raise RunFault(f"image {image.image_id} is not in the plan of run {image.run_id}; run the command `verify`")
         archive, limits = self._archive_of(image.run_id)
         data, found = archive.read_versioned(planned.uri, max_bytes=limits.max_file_bytes)
         unchanged = self._has_scored_bytes(image, planned, data)

@@ -69,7 +69,7 @@ class Counts:
             raise UsageError(
                 f"two different counts of the metrics tables have one name ({', '.join(map(str, cell))}), so small "
                 "counts could not be withheld; give covariates, operating points, readers and arms names of their own, "
-                "and compute the metrics again with `diagchd-batch evaluate`"
+                "and compute the metrics again with the command `evaluate`"
             )
         self.values[cell] = value
         self.rank[cell] = rank

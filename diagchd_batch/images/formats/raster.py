@@ -32,6 +32,7 @@ _SIGNATURES: tuple[tuple[bytes, type[PilImageFile]], ...] = (
     (b"\xff\xd8\xff", JpegImageFile),
 )
 _PNG_GREY, _PNG_GREY_ALPHA = 0, 4
+_BMP_SHORT_COLOURS_BITS = 16
 _BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 
 # Pillow's messages about a sound file of a kind that it cannot read. All others are about damaged files.
@@ -117,6 +118,11 @@ class RasterFile:
 
     def _labels(self) -> np.ndarray:
         """Return the grey values as stored. Pillow stretches few bits, and cuts 16-bit colour to 8 bits."""
+        if isinstance(self._file, BmpImageFile) and _bmp_bits(self._data) == _BMP_SHORT_COLOURS_BITS:
+            raise ItemError(
+                FailureCode.UNSUPPORTED_FORMAT,
+                "BMP of 16 bits stores colours of 5 or 6 bits, which are no labels; export it as 8-bit grey",
+            )
         bits, colour_type = self._data[24:26] if isinstance(self._file, PngImageFile) else (8, _PNG_GREY)
         if bits == 16 and colour_type != _PNG_GREY:
             samples_hwc = imagecodecs.png_decode(self._data)
@@ -134,6 +140,13 @@ class RasterFile:
     def _check_index(self, index: int) -> None:
         if index != 0:
             raise ItemError(FailureCode.FRAME_NOT_FOUND, f"frame {index} of a file with 1, counted from 0")
+
+
+def _bmp_bits(data: bytes) -> int:
+    """Return the bits of a pixel. The header of 12 bytes has short fields for width and height."""
+    (header_bytes,) = struct.unpack_from("<I", data, 14)
+    bits: int = struct.unpack_from("<H", data, 24 if header_bytes == 12 else 28)[0]
+    return bits
 
 
 def _pillow_class(data: bytes) -> type[PilImageFile] | None:

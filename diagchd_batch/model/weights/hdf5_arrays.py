@@ -26,7 +26,7 @@ _HEAP = b"GCOL\x01\0\0\0"
 """What a heap for texts of variable length begins with, in version 1. Its size follows, in 8 bytes."""
 
 _CHECKSUM_BYTES = 4
-_UNCOMPRESSED = "write it without compression (h5repack -f NONE -l CONTI OLD.h5 NEW.h5)"
+_UNCOMPRESSED = "write it without compression (h5repack with -f NONE and -l CONTI)"
 
 OTHER_NETWORK = "give a checkpoint of this network, or set model.name to the network that this checkpoint is of"
 """What to do about arrays that do not fit."""

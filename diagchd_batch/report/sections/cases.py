@@ -35,7 +35,7 @@ def worst_cases(data: ReportData) -> Section:
     return Section(
         "worst-cases",
         "Worst cases",
-        ["Only the private tree links tokens to files. diagchd-batch report --gallery draws these cases."],
+        ["Only the private tree links tokens to files. The command `report` with --gallery draws these cases."],
         tables=tables,
         left_out=left_out,
     )

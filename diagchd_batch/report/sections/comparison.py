@@ -26,7 +26,7 @@ _MASKS: tuple[Measure, ...] = (
 def comparison(data: ReportData) -> Section:
     """Return the section on differences from earlier runs."""
     if not data.comparisons:
-        reason = "this run was not compared with another one; diagchd-batch compare does so"
+        reason = "this run was not compared with another one; the command `compare` does so"
         return Section("comparison", "Earlier runs", left_out=[reason])
     tables, left_out, figures = [], [], []
     for other, found in data.comparisons.items():

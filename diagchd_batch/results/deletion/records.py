@@ -116,6 +116,6 @@ def refuse_unfinished_deletion(private: Store) -> None:
         return
     if is_unfinished:
         raise RunFault(
-            "a deletion of this output is not finished, so its tables do not fit together; finish it with "
-            "`diagchd-batch delete OUTPUT --yes`"
+            "a deletion of this output is not finished, so its tables do not fit together; finish it with the "
+            "command `delete` and --yes"
         )

@@ -50,7 +50,7 @@ def opened_table(store: Store, key: str) -> Iterator[pq.ParquetFile]:
             yield file
     except (pa.ArrowException, ItemError) as error:
         raise RunFault(
-            f"{key} cannot be read ({error}), so it cannot be searched; `diagchd-batch verify` says what to do"
+            f"{key} cannot be read ({error}), so it cannot be searched; the command `verify` says what to do"
         ) from error
 
 

@@ -86,7 +86,7 @@ def prepare_run_deletion(output: OutputTrees, records: Mapping[str, RunRecord], 
         UsageError: The output has no such run, or another run continues it.
     """
     if run_id not in {*output.run_ids(), *output.planned_run_ids()}:
-        raise UsageError(f"this output holds no run {run_id}; `diagchd-batch list` shows the runs that it holds")
+        raise UsageError(f"this output holds no run {run_id}; the command `list` shows the runs that it holds")
     number = next_number(output.storage)
     if children := sorted(record.run_id for record in records.values() if record.parent_run_id == run_id):
         raise UsageError(

@@ -29,7 +29,7 @@ _S3 = """\
 
 _MISSING = """\
 -- The table of {table} lacks these runs: {run_ids}. They have not ended, or an earlier version wrote them. For a run
--- that has ended, `diagchd-batch evaluate` writes it. If no run is left, it and the views that need it are left out."""
+-- that has ended, the command `evaluate` writes it. If no run is left, it and the views that need it are left out."""
 
 
 def create_views_sql(uri: str, stored: TableFiles, known: Mapping[str, View | DerivedView]) -> Iterator[str]:

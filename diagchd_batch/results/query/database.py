@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from diagchd_batch.errors import ItemError, RunFault, StorageFault, UsageError
+from diagchd_batch.escaping import command_line
 from diagchd_batch.json_records import DamagedRecordError
 from diagchd_batch.process.memory_database import memory_database
 from diagchd_batch.results.datasets import OutputTrees
@@ -196,7 +197,7 @@ def _check_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     if len(statements) != 1:
         raise UsageError(f"query takes one statement, this has {len(statements)}")
     if _SHOWS_TABLES.match(sql):
-        raise UsageError("`diagchd-batch query --list` shows the views")
+        raise UsageError(f"`{command_line('query', '--list')}` shows the views")
     kind = statements[0].type
     if kind not in _READS:
         raise UsageError(f"query only reads (SELECT, WITH, FROM, DESCRIBE, SUMMARIZE, PIVOT, EXPLAIN), not {kind.name}")
@@ -228,10 +229,11 @@ def _explaining(
 
 def _translated(message: str, missing: Mapping[str, str], known: Iterable[str]) -> UsageError | RunFault:
     if _SCAN_FAILED in message:
-        return RunFault(f"{message}\nRun `diagchd-batch verify` on this output.")
+        return RunFault(f"{message}\nRun the command `verify` on this output.")
     for name, reason in missing.items():
         if f"with name {name} " in message.casefold():  # DuckDB repeats the name as the statement has it
             return UsageError(f"the view {name} {reason}")
     # DuckDB knows only the views that the statement names, so it would suggest one of its internal tables.
-    message = _UNKNOWN_TABLE.sub(rf"\1; the views are: {', '.join(known)} (`diagchd-batch query --list`)", message)
+    views = f"the views are: {', '.join(known)} (`{command_line('query', '--list')}`)"
+    message = _UNKNOWN_TABLE.sub(rf"\1; {views}", message)
     return UsageError(f"the query cannot be answered. {message}")

@@ -68,7 +68,7 @@ REMEDIES: dict[ProblemKind, str] = {
     ProblemKind.MISSING_SOURCES: "restore the private tree from a backup; the scores themselves are not affected",
     ProblemKind.PREDICTIONS_DIFFER: f"delete the run's predictions and {_AGAIN} derives them again",
     ProblemKind.COUNTS_DIFFER: f"delete the run's run.json and {_AGAIN} counts again",
-    ProblemKind.DERIVED_TABLE_DIFFERS: "`diagchd-batch evaluate OUTPUT --run-id` with this run writes it again",
+    ProblemKind.DERIVED_TABLE_DIFFERS: "the command `evaluate` with --run-id of this run writes it again",
     ProblemKind.BROKEN_LINEAGE: "restore its parent from a backup; or score everything again with --new-run",
 }
 """What a person can do about each kind of problem.

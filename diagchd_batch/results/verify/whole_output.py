@@ -32,7 +32,7 @@ def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyRep
     held, planned = output.run_ids(), output.planned_run_ids()
     if run_id is not None:
         if run_id not in held and run_id not in planned:
-            raise UsageError(f"the output holds no run {run_id}; `diagchd-batch list` names those it holds")
+            raise UsageError(f"the output holds no run {run_id}; the command `list` names those it holds")
         yield _verify(output, run_id)
         return
     if not held and not planned:

@@ -97,7 +97,7 @@ def run_state(output: Output, run_id: str) -> RunState:
     drivers = _drivers(output, run_id)
     done = committed_shards(output.storage, run_id)
     if record is None and not damage and not drivers and not done:
-        raise UsageError(f"the output holds no run {run_id}; `diagchd-batch list` names those it holds")
+        raise UsageError(f"the output holds no run {run_id}; the command `list` names those it holds")
     live = live_submissions(output, run_id)
     status = record.status if record else "planning"
     if damage:

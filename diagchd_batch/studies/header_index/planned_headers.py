@@ -29,7 +29,7 @@ def headers_for(config: InputConfig, private: Store) -> Headers | None:
         if newest_head(private) is None:
             raise UsageError(
                 "layout dicom plans from the index of headers, which this output does not have yet; make it with "
-                "`diagchd-batch index CONFIG` (submit does so by itself)"
+                "the command `index` (submit does so by itself)"
             )
         return stored_headers(private).to_batches(columns=list(COLUMNS))
 

@@ -59,7 +59,7 @@ class IndexHead(JsonRecord):
     """
 
     remedy: ClassVar[str] = (
-        f"remove {output_layout.HEADER_INDEX_PREFIX} from the private tree; `diagchd-batch index` makes the index again"
+        f"remove {output_layout.HEADER_INDEX_PREFIX} from the private tree; the command `index` makes the index again"
     )
 
     index_version: Literal[1] = 1

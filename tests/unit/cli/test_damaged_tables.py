@@ -35,7 +35,7 @@ def test_metrics(made: MadeOutput, command: tuple[str, ...], tmp_path: Path) -> 
     done = diagchd_batch(*command, made.output.uri, *destination, "--run-id", LATER)
     assert (done.exit_code, done.printed) == (1, "")
     assert f"estimates/run_id={LATER}/part-00000.parquet is damaged" in done.messages
-    assert "`diagchd-batch evaluate`" in done.messages
+    assert "the command `evaluate`" in done.messages
 
 
 @pytest.mark.parametrize("command", [("evaluate", "--run-id", LATER), ("compare", RUN_ID, LATER)], ids=" ".join)
@@ -43,7 +43,7 @@ def test_predictions(made: MadeOutput, command: tuple[str, str, str]) -> None:
     made.output.replace(output_layout.predictions_file(LATER, 0), b"PAR1 cut")
     done = diagchd_batch(command[0], made.output.uri, *command[1:])
     assert (done.exit_code, done.printed) == (1, "")
-    assert "part-00000.parquet" in done.messages and "`diagchd-batch verify`" in done.messages
+    assert "part-00000.parquet" in done.messages and "the command `verify`" in done.messages
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]"])

@@ -2,15 +2,58 @@
 
 import random
 import struct
+import time
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from tests.support.process_memory import forget_peak, peak_bytes
 
 DICOM_PREAMBLE = 132
 """The bytes of a DICOM file before its first element."""
 
+MAX_FILE_S = 20.0
+"""Processor time that no damaged file may take."""
+
+MAX_GROWTH_BYTES = 512 << 20
+"""Memory that decoding damaged files may take beside what the process had before."""
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BIG_ENDIAN = (b"\x89PNG", b"\xff\xd8", b"MM")
 _LENGTHS = (0, 1, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF, 0x10000, 65535, 2**31)
+
+
+def decode_mutants(
+    files: list[bytes],
+    n_mutants: int,
+    seed: int,
+    outcomes: Callable[[bytes], Sequence[str]],
+    first_byte: int = DICOM_PREAMBLE,
+) -> tuple[Counter[str], float, int]:
+    """Decode damaged copies of files. Fail if one of them takes more than the stated time or memory.
+
+    Args:
+        files: The sound files.
+        n_mutants: How many are made.
+        seed: Of the same seed come the same mutants.
+        outcomes: Decodes a file, and returns `ok` or a code for each frame.
+        first_byte: Offset of the first byte that is damaged.
+
+    Returns:
+        The outcomes, the processor time of the slowest file in seconds, and the growth of memory in bytes.
+    """
+    found: Counter[str] = Counter()
+    slowest_s = 0.0
+    forget_peak()
+    before_bytes = peak_bytes()
+    for mutant in mutants(files, n_mutants, seed, first_byte):
+        began_s = time.process_time()
+        found.update(outcomes(mutant))
+        slowest_s = max(slowest_s, time.process_time() - began_s)
+        assert slowest_s <= MAX_FILE_S, f"a file takes {slowest_s:.0f} s"
+    growth_bytes = peak_bytes() - before_bytes
+    assert growth_bytes <= MAX_GROWTH_BYTES, f"the files take {growth_bytes >> 20} MiB"
+    return found, slowest_s, growth_bytes
 
 
 def mutants(files: list[bytes], n_mutants: int, seed: int, first_byte: int = DICOM_PREAMBLE) -> Iterator[bytes]:

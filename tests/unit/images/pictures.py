@@ -32,9 +32,11 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def handmade_png(width: int, height: int, bits: int, colour_type: int, rows: bytes, extra: bytes = b"") -> bytes:
+def handmade_png(
+    width: int, height: int, bits: int, colour_type: int, rows: bytes, extra: bytes = b"", *, interlaced: bool = False
+) -> bytes:
     """Return a PNG that no encoder has changed. `rows` has its scan lines with their filter bytes."""
-    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, interlaced)
     return (
         b"\x89PNG\r\n\x1a\n"
         + png_chunk(b"IHDR", header)

@@ -83,7 +83,7 @@ def test_a_fault_of_an_evaluation_names_the_setting_and_the_private_tree_has_the
     monkeypatch.setattr(evaluate, "evaluate", failing)
     ended, printed = run(evaluate.main, made.output.uri, "--run-id", RUN_ID, "--config", job_file(tmp_path))
     assert ended == exit_code
-    assert expected in printed and f"diagchd-batch logs OUTPUT --run-id {RUN_ID}" in printed
+    assert expected in printed and f"the command `logs` with --run-id {RUN_ID} prints it" in printed
     assert CANARY not in printed and "Traceback" not in printed
     assert CANARY in (read_log(Workspace.open(made.output.uri).private, RUN_ID) or "")
 

@@ -130,7 +130,7 @@ def test_a_fault_names_the_setting_and_the_private_tree_has_the_full_text(
         printed = "\n".join(json.loads(line)["text"] for line in printed.splitlines())
     assert expected in printed
     assert "listing input.uri" in printed and "warning: input.uri/…" in printed
-    assert f"diagchd-batch logs OUTPUT --run-id {RUN}" in printed
+    assert f"the command `logs` with --run-id {RUN} prints it" in printed
     kept = read_log(open_store(f"{job.output.uri}/_private"), RUN)
     assert f"listing {job.input.uri}" in kept
     assert kept.count(CANARY) > (2 if kind is table_that_is_gone else 3)  # That fault itself names no place.

@@ -184,7 +184,7 @@ def test_damaged_predictions_are_a_fault_of_the_run(tmp_path: Path) -> None:
         write_run_record(made.output.storage, made.output.private, record)
         made.write_predictions(run_id, [_row(*row) for row in ROWS[run_id]])
     made.output.storage.replace(output_layout.predictions_file("run-1", 0), b"PAR1 no table PAR1")
-    with pytest.raises(RunFault, match="diagchd-batch verify"):
+    with pytest.raises(RunFault, match="the command `verify`"):
         write_lineage_tables(made.output.storage, "run-2")
     assert made.output.storage.stat(output_layout.lineage_file("run-2")) is None
 

@@ -202,7 +202,7 @@ def test_a_metrics_table_has_its_declared_columns_or_says_how_to_make_it(tmp_pat
     made = MadeOutput(tmp_path)
     made.write_run([MadeStudy("a", [[0.2]], label=0)])
     output = open_output(made.output.uri)
-    with pytest.raises(UsageError, match=f"no table {table}; `diagchd-batch evaluate`"):
+    with pytest.raises(UsageError, match=f"no table {table}; the command `evaluate`"):
         output.metrics(table)
     older = pa.table({TABLES[table].names[0]: pa.nulls(1, TABLES[table].field(0).type)})
     pq.write_table(older, buffer := io.BytesIO())

@@ -154,7 +154,7 @@ def test_a_folder_of_dicom_files_is_scored_as_its_headers_say(archive: Callable[
 
 def test_a_plan_needs_the_index_which_submit_makes(archive: Callable[..., Archive]) -> None:
     made = archive()
-    with pytest.raises(UsageError, match=r"does not have yet; make it with `diagchd-batch index CONFIG`"):
+    with pytest.raises(UsageError, match=r"does not have yet; make it with the command `index`"):
         preview_job(made.config, {})
     made.submit()
     another = made.config.model_dump() | {"input": {"uri": str(made.root / "deep"), "layout": "dicom"}}

@@ -19,7 +19,7 @@ from diagchd_batch.images.formats.dicom import frame_locations, header_parser
 from diagchd_batch.images.limits import DecodeLimits
 from tests.unit.images.dicom.dicom_files import colour, compressed, grey, written
 from tests.unit.images.dicom.sound_files import sound_files
-from tests.unit.images.mutants import mutants
+from tests.unit.images.mutants import decode_mutants
 
 LIMITS = DecodeLimits()
 LOOP = np.random.default_rng(3).integers(0, 256, (4, 8, 16, 3), dtype=np.uint8)
@@ -214,10 +214,8 @@ def test_fragments_without_end_are_not_followed(monkeypatch: pytest.MonkeyPatch)
 
 
 def mutation_outcomes(n_mutants: int, seed: int) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for mutant in mutants(sound_files(), n_mutants, seed):
-        found.update(outcomes(mutant, DecodeLimits(max_frames=8)))
-    return found
+    limits = DecodeLimits(max_frames=8)
+    return decode_mutants(sound_files(), n_mutants, seed, lambda data: outcomes(data, limits))[0]
 
 
 def test_mutants_of_every_syntax_have_a_code_each() -> None:

@@ -1,12 +1,10 @@
 """Damaged TIFF, PNG, BMP and JPEG files: each frame has pixels or a code. `tools.mutate_images` makes more of them."""
 
-from collections import Counter
-
 import pytest
 
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.images.limits import DecodeLimits
-from tests.unit.images.mutants import mutants
+from tests.unit.images.mutants import decode_mutants
 from tests.unit.images.rasters.sound_rasters import sound_rasters
 from tests.unit.images.tiff.test_pages import outcomes
 
@@ -21,8 +19,6 @@ def test_sound_files_are_read(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "n_mutants"), [("TIFF", 600), ("PNG", 200), ("BMP", 200), ("JPEG", 200)])
 def test_damaged_files_have_a_code_for_each_frame(name: str, n_mutants: int) -> None:
-    found: Counter[str] = Counter()
-    for mutant in mutants(FILES[name], n_mutants, seed=16, first_byte=4):
-        found.update(outcomes(mutant, LIMITS))
+    found, *_ = decode_mutants(FILES[name], n_mutants, 16, lambda data: outcomes(data, LIMITS), first_byte=4)
     assert set(found) <= {"ok", *(code.value for code in FailureCode)}
     assert found["ok"] and found["decode_error"] and found["unsupported_format"]

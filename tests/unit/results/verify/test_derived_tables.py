@@ -54,7 +54,7 @@ def made(tmp_path: Path) -> MadeLineage:
 def problems(made: MadeLineage, run_id: str = "run-2") -> list[str]:
     found = list(derived_tables_problems(made.output.storage, read_run_record(made.output.storage, run_id)))
     assert {problem.kind for problem in found} <= {ProblemKind.DERIVED_TABLE_DIFFERS}
-    assert all("diagchd-batch evaluate" in problem.remedy for problem in found)
+    assert all("the command `evaluate`" in problem.remedy for problem in found)
     return [problem.place for problem in found]
 
 

@@ -240,7 +240,7 @@ def test_a_damaged_score_file_is_a_fault_of_the_run_when_it_resumes(
         submit(config)
     (committed,) = Path(config.output.uri).glob("scores/*/*.parquet")
     committed.write_bytes(committed.read_bytes()[:500])
-    with pytest.raises(RunFault, match=r"table of run .* cannot be read .*run `diagchd-batch verify`"):
+    with pytest.raises(RunFault, match=r"table of run .* cannot be read .*run the command `verify`"):
         submit(config)
 
 
