@@ -65,13 +65,15 @@ def _truth(row: dict[str, Any]) -> str:
 
 def _note(rows: Sequence[dict[str, Any]]) -> str:
     cohorts = sorted({row["cohorts"] for row in rows})
-    parts = {part: len({_cell(row) for row in rows if row["part"] == part}) for part in dict.fromkeys(_parts(rows))}
     errors = " or ".join(f"{100 * np.sqrt(0.05 * 0.95 / n):.1f}" for n in reversed(cohorts))
-    of_parts = ", ".join(
-        f"{part} {number} cells of {next(row['cohorts'] for row in rows if row['part'] == part)} cohorts"
-        for part, number in parts.items()
-    )
-    return f"{of_parts}; seed {rows[0]['seed']}. The standard error of a share of 95 % is {errors} percentage points."
+    of_parts = []
+    for part in dict.fromkeys(_parts(rows)):
+        own = [row for row in rows if row["part"] == part]
+        for n in sorted({row["cohorts"] for row in own}, reverse=True):
+            of_size = {_cell(row) for row in own if row["cohorts"] == n}
+            of_parts.append(f"{part} {len(of_size)} cells of {n} cohorts")
+    seeds = ", ".join(str(seed) for seed in sorted({row["seed"] for row in rows}))
+    return f"{', '.join(of_parts)}; seed {seeds}. The standard error of a share of 95 % is {errors} percentage points."
 
 
 def _parts(rows: Sequence[dict[str, Any]]) -> list[str]:

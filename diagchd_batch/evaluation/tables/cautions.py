@@ -36,15 +36,7 @@ def caution(row: Mapping[str, Any]) -> str | None:
     endpoint, compared = row["endpoint"].removesuffix("_at_prevalence"), row.get("difference") is not None
     if endpoint in (*_OF_DISEASED, *_OF_SCORES) and diseased < MEASURED_FROM:
         return f"fewer than {MEASURED_FROM} diseased: how often such an interval holds the true value was not measured"
-    repeats = row.get("cluster") == "subject"
-    if not compared:
-        return _caution_of_rate(endpoint, diseased, healthy, repeats)
-    if endpoint == "ppv" and diseased <= 50 and diseased <= 0.05 * (diseased + healthy):
-        return (
-            "the test of PPV rejected in 8.8 % of 500 cohorts without a difference "
-            "(20 diseased, prevalence 2 %); 5 % would be right"
-        )
-    return None
+    return None if compared else _caution_of_rate(endpoint, diseased, healthy, row.get("cluster") == "subject")
 
 
 def _caution_of_rate(endpoint: str, diseased: int, healthy: int, repeats: bool) -> str | None:
