@@ -185,7 +185,7 @@ class CohortDatabase:
             SELECT study, subject, study_id, subject_id, included, exclude_reasons,
                    coalesce(n_counted_images, planned_images) AS n_images, coalesce(n_frames_ok, 0) AS n_frames_ok,
                    coalesce(n_frames_failed, 0) AS n_frames_failed, coalesce(n_frames_flagged, 0) AS n_frames_flagged,
-                   coalesce(n_frames_evaluable, 0) AS n_frames_evaluable,
+                   coalesce(n_frames_evaluable, 0) AS n_frames_evaluable, fold,
                    score, error_code, source.height || '×' || source.width AS source_resolution,
                    source.pixels AS source_pixels
             FROM planned LEFT JOIN (
@@ -195,7 +195,7 @@ class CohortDatabase:
                        count(*) FILTER (status <> 'ok') AS n_frames_failed,
                        count(*) FILTER (flagged) AS n_frames_flagged,
                        count(*) FILTER (status = 'ok' AND coalesce(evaluable, true)) AS n_frames_evaluable,
-                       min(error_code) AS error_code,
+                       min(error_code) AS error_code, max(fold) AS fold,
                        max({{pixels: CAST(source_height AS BIGINT) * source_width, height: source_height,
                              width: source_width}}) FILTER (status = 'ok') AS source
                 FROM frames GROUP BY study

@@ -40,12 +40,15 @@ class Units:
         truth: float64 [n], 1 diseased, 0 healthy, NaN without a reference label.
         other_exclusions: Numbers of planned units that are not in these arrays, by reason. They count as excluded from
             every figure.
+        folds: int64 [n], the fold of a training that scored the unit, -1 without one; None unless the scores are out of
+            fold. Scores of different folds have different scales.
     """
 
     name: str
     subject: np.ndarray
     truth: np.ndarray
     other_exclusions: Mapping[str, int] = field(default_factory=dict)
+    folds: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.subject)
@@ -59,7 +62,8 @@ class Units:
         Returns:
             The units with subjects numbered anew and without `other_exclusions`.
         """
-        return Units(self.name, _renumber_subjects(self.subject[rows]), self.truth[rows])
+        folds = None if self.folds is None else self.folds[rows]
+        return Units(self.name, _renumber_subjects(self.subject[rows]), self.truth[rows], folds=folds)
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,15 @@ def complete_cases(units: Units, *raters: Rater, reference: bool = True) -> Comp
     named = sorted(counts.items(), key=lambda item: order.get(item[0], len(order)))
     text = "; ".join(f"{name}={count}" for name, count in named if count)
     return CompleteCases(reason == 0, sum(counts.values()), text or None)
+
+
+def known_folds(folds: np.ndarray) -> np.ndarray | None:
+    """Return the folds as `Units` has them, or None if no unit has one.
+
+    Args:
+        folds: float64 [n], NaN for a unit without a fold.
+    """
+    return None if np.isnan(folds).all() else np.nan_to_num(folds, nan=-1).astype(np.int64)
 
 
 def _renumber_subjects(subject: np.ndarray) -> np.ndarray:

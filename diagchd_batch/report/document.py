@@ -15,11 +15,12 @@ from diagchd_batch.report.sections.headline import headline
 from diagchd_batch.report.sections.reporting_guidelines import reporting
 from diagchd_batch.report.sections.run import run
 from diagchd_batch.report.sections.study_scores import study_scores
-from diagchd_batch.report.sections.subgroups import subgroups
+from diagchd_batch.report.sections.subgroups import subgroups, training_folds
 from diagchd_batch.storage import Store
 
 _SECTIONS = (
     headline,
+    training_folds,
     study_scores,
     flow,
     scores.roc,
@@ -85,4 +86,6 @@ def render(data: ReportData) -> str:
 def _title(data: ReportData) -> str:
     """Return the name of the cohort as the job file has it, or what the run scored."""
     name = data.record.config.get("evaluation", {}).get("cohort_name")
-    return name or f"{counted(data.record.plan.n_studies, 'study')}, {counted(data.record.plan.n_images, 'image')}"
+    name = name or f"{counted(data.record.plan.n_studies, 'study')}, {counted(data.record.plan.n_images, 'image')}"
+    folds = data.record.cross_validation
+    return f"Cross-validated in {counted(folds.n_folds, 'fold')}: {name}" if folds else name

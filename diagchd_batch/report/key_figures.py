@@ -49,7 +49,9 @@ def key_figures(estimates: Iterable[dict[str, Any]]) -> Iterator[KeyFigure]:
     for name, wanted, denominator in _FIGURES:
         for row in rows:
             if all(row[column] == value for column, value in wanted.items()) and row["value"] is not None:
-                yield KeyFigure(name, row["value"], row["ci_low"], row["ci_high"], _basis(row, denominator))
+                is_of_folds = (row.get("definition") or "").startswith("cross-validated")
+                shown = f"cross-validated {name}" if is_of_folds else name
+                yield KeyFigure(shown, row["value"], row["ci_low"], row["ci_high"], _basis(row, denominator))
                 break
 
 

@@ -14,7 +14,13 @@ import pyarrow.parquet as pq
 from diagchd_batch import output_layout
 from diagchd_batch.model.packages.decision_files import PackageDecisions
 from diagchd_batch.results.columns import MASK_COLUMNS, PREDICTIONS, SCORES, table_metadata
-from diagchd_batch.results.run_record import ModelRecord, PlanRecord, PrivateRunRecord, write_run_record
+from diagchd_batch.results.run_record import (
+    CrossValidation,
+    ModelRecord,
+    PlanRecord,
+    PrivateRunRecord,
+    write_run_record,
+)
 from diagchd_batch.storage import Store, open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, PlanHead
@@ -45,6 +51,7 @@ class MadeStudy:
     exclude_reason: str | None = None
     size: tuple[int, int] = (300, 400)
     fetus: str | None = None
+    fold: int | None = None
 
 
 @dataclass
@@ -69,7 +76,10 @@ class MadeOutput:
         simulated: bool = True,
         fields: Mapping[str, Any] | None = None,
         decisions: PackageDecisions | None = None,
+        fold_names: Sequence[str] = (),
+        fold_rule: str = "subject",
     ) -> str:
+        """Write a run. It is the out-of-fold predictions of a training if the folds have names."""
         ordered = sorted(studies, key=lambda study: self.tokens.study(study.study_id))
         rows = [
             {"shard": place // STUDIES_PER_SHARD, **row}
@@ -95,6 +105,9 @@ class MadeOutput:
             record = record.model_copy(update={"fingerprint_fields": dict(fields)})
         if decisions is not None:
             record = record.model_copy(update={"model": record.model.model_copy(update={"decisions": decisions})})
+        if fold_names:
+            folds = CrossValidation(rule=fold_rule, n_folds=len(fold_names))
+            record = record.model_copy(update={"cross_validation": folds, "fold_names": list(fold_names)})
         write_run_record(self.output, self.private, record)
         return run_id
 
@@ -140,6 +153,7 @@ class MadeOutput:
                 "subject_id": self._subject(study),
                 "study_id": self.tokens.study(study.study_id),
                 "image_id": self.tokens.image(f"{study.study_id}/{place}.png"),
+                "fold": study.fold,
             }
             for frame, value in enumerate(image):
                 if isinstance(value, str):

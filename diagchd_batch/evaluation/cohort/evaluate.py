@@ -22,10 +22,11 @@ from diagchd_batch.evaluation.operating_points import choose_headline
 from diagchd_batch.evaluation.readers.reads import Reads, reads_table
 from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate, all_covariates, diagnoses
+from diagchd_batch.evaluation.subgroups.training_folds import fold_names, training_fold
 from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.private_schemas import NAMES, PRIVATE_TABLES
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
-from diagchd_batch.evaluation.units_and_raters import NOT_EVALUABLE, Units
+from diagchd_batch.evaluation.units_and_raters import NOT_EVALUABLE, Units, known_folds
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.datasets import predictions_keys, read_predictions, read_scores
@@ -83,7 +84,9 @@ def evaluate_run(
     """
     lineage = resolve_lineage(output, run_id)
     matching, names = Matching(), DisplayNames(pseudonymizer, disclose=config.disclose)
-    decisions = apply_decisions(lineage[-1].model.decisions, config)
+    cross_validation = lineage[-1].cross_validation
+    # A package's thresholds and calibration were chosen on its out-of-fold scores and would look too good on them.
+    decisions = apply_decisions(None if cross_validation else lineage[-1].model.decisions, config)
     points, headline = choose_headline(config.operating_points)
     points += decisions.points
     definition = ScoreDefinition.of(config.model_dump())
@@ -97,12 +100,16 @@ def evaluate_run(
         covariates, notes = all_covariates(database, config, names, matching)
         diagnosis, further_notes = diagnoses(database, names)
         analysis = _cohort(database, config, lineage[-1].model.name, reads, covariates, diagnosis)
+        if analysis.units.folds is not None:
+            fold = training_fold(analysis.units.folds, covariates, fold_names(private, run_id), names)
+            analysis = replace(analysis, covariates=(fold, *analysis.covariates))
         if decisions.recalibration is not None:
             analysis = replace(analysis, calibrated=decisions.recalibration.apply(analysis.score))
         results = analyse(analysis, database, points, headline, _primary_comparator(config, names))
         notes = [
             *_filtered(private, run_id),
             *_left_out(analysis),
+            *(_notes_on_folds(analysis) if cross_validation else ()),
             *decisions.notes,
             *notes,
             *further_notes,
@@ -163,6 +170,17 @@ class _Writer:
         self._private.delete(output_layout.private_evaluation_file(self._run_id, name, suffix))
 
 
+def _notes_on_folds(analysis: Analysis) -> list[str]:
+    """Return notes on what out-of-fold predictions cannot show."""
+    notes = [
+        "the package's operating points and calibration are not applied, because they were chosen on these scores; the "
+        "package states what they gave on other folds"
+    ]
+    if analysis.reads is not None:
+        notes.append("the AUC is not compared with the mean of readers, because that ranks all studies together")
+    return notes
+
+
 def _cohort(
     database: CohortDatabase,
     config: EvaluationConfig,
@@ -172,14 +190,20 @@ def _cohort(
     diagnosis: Covariate | None,
 ) -> Analysis:
     columns = database.arrays(
-        "SELECT subject, CAST(label AS DOUBLE) AS truth, CASE WHEN n_frames_evaluable > 0 THEN score END AS score, "
+        "SELECT subject, CAST(label AS DOUBLE) AS truth, CAST(fold AS DOUBLE) AS fold, "
+        "CASE WHEN n_frames_evaluable > 0 THEN score END AS score, "
         "CAST(CASE status WHEN 'excluded' THEN 1 WHEN 'not_scored' THEN 2 WHEN 'failed' THEN 3 "
         f"WHEN 'not_evaluable' THEN {NOT_EVALUABLE} ELSE 0 END AS TINYINT) AS reason FROM results ORDER BY study"
     )
     return Analysis(
         config=config,
         model=model,
-        units=Units("study", columns["subject"], columns["truth"].astype(np.float64)),
+        units=Units(
+            "study",
+            columns["subject"],
+            columns["truth"].astype(np.float64),
+            folds=known_folds(columns["fold"].astype(np.float64)),
+        ),
         score=columns["score"].astype(np.float64),
         reason=columns["reason"].astype(np.int8),
         reference_from_readers=labels_made_of_reads(database),

@@ -26,7 +26,7 @@ from diagchd_batch.evaluation.tables.display_names import DisplayNames
 from diagchd_batch.evaluation.tables.multiplicity import adjust_within_families
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder, Settings
 from diagchd_batch.evaluation.tables.writing import metrics_table, write_table
-from diagchd_batch.evaluation.units_and_raters import EXCLUDED, FAILED, NOT_SCORED, Units
+from diagchd_batch.evaluation.units_and_raters import EXCLUDED, FAILED, NOT_SCORED, Units, known_folds
 from diagchd_batch.results.columns import table_metadata
 from diagchd_batch.results.columns.comparison_tables import TABLES
 from diagchd_batch.results.datasets import committed_shards, read_predictions
@@ -170,7 +170,7 @@ def _load_both(
 ) -> None:
     """Load the second run, and the first run's studies as the table `first_studies`.
 
-    The columns of `first_studies` are study_id, first_score and first_reason.
+    The columns of `first_studies` are study_id, first_score, first_reason and first_fold.
     """
     first, second = ([run_tables(output, private, record.run_id) for record in lineage] for lineage in lineages)
     with CohortDatabase() as other:
@@ -178,7 +178,7 @@ def _load_both(
         database.register(
             "incoming_first",
             other.stream(
-                f"SELECT study_id, score AS first_score, {_REASON} AS first_reason "
+                f"SELECT study_id, score AS first_score, {_REASON} AS first_reason, fold AS first_fold "
                 f"FROM {other.scored_studies(ScoreDefinition.of(config.model_dump()))} ORDER BY study"
             ),
         )
@@ -199,7 +199,7 @@ def _load_annotations(
         if count
     ]
     database.execute(
-        f"CREATE TABLE paired AS SELECT results.*, {_REASON} AS second_reason, first_score, "
+        f"CREATE TABLE paired AS SELECT results.*, {_REASON} AS second_reason, first_score, first_fold, "
         f"coalesce(first_reason, {NOT_SCORED}) AS first_reason FROM results LEFT JOIN first_studies USING (study_id)"
     )
     return covariates, notes
@@ -214,14 +214,22 @@ def _paired_studies(
 ) -> tuple[Units, _OfBothRuns, _OfBothRuns]:
     """Return the second run's studies, and over them the scores and the reasons of the first and of the second run."""
     columns = database.arrays(
-        "SELECT subject, CAST(label AS DOUBLE) AS truth, first_score, score, first_reason, second_reason "
-        "FROM paired ORDER BY study"
+        "SELECT subject, CAST(label AS DOUBLE) AS truth, first_score, score, first_reason, second_reason, "
+        "CAST(first_fold AS DOUBLE) AS first_fold, CAST(fold AS DOUBLE) AS second_fold FROM paired ORDER BY study"
     )
     only_first = database.scalar("SELECT count(*) FROM first_studies ANTI JOIN planned USING (study_id)")
     other_exclusions = {"not_in_second_run": only_first} if only_first else {}
-    units = Units("study", columns["subject"], columns["truth"].astype(np.float64), other_exclusions)
+    folds = _common_folds(columns["first_fold"], columns["second_fold"])
+    units = Units("study", columns["subject"], columns["truth"].astype(np.float64), other_exclusions, folds)
     scores = columns["first_score"].astype(np.float64), columns["score"].astype(np.float64)
     return units, scores, (columns["first_reason"].astype(np.int8), columns["second_reason"].astype(np.int8))
+
+
+def _common_folds(first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
+    """Return parts of the studies within which the scores of both runs have one scale; None if it is one part."""
+    of_runs = [known_folds(folds.astype(np.float64)) for folds in (first, second)]
+    known = [folds for folds in of_runs if folds is not None]
+    return np.unique(np.stack(known), axis=1, return_inverse=True)[1].ravel() if known else None
 
 
 _FLIPS = """

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from diagchd_batch.evaluation.performance.accuracy import comparison_rows, score_rater
+from diagchd_batch.evaluation.performance.accuracy import auc_difference, comparison_rows, score_rater
 from diagchd_batch.evaluation.readers.agreement import pair_rows
+from diagchd_batch.evaluation.tables.definitions import CROSS_VALIDATED
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
-from diagchd_batch.statistics.classification import delong_paired
 
 
 def paired_rows(rows: RowBuilder, units: Units, second: Rater, first: Rater, *, has_reference: bool) -> Iterator[Row]:
@@ -44,6 +44,5 @@ def score_test_row(rows: RowBuilder, units: Units, second: Rater, first: Rater) 
     scored = score_rater(second), score_rater(first)
     part = complete_cases(units, *scored)
     here = rows.for_raters(units, second, first).with_counts(units, part).with_columns(analysis_set="determinate")
-    new, old = (rater.scores[part.rows] for rater in scored)
-    result = delong_paired(units.truth[part.rows], new, old, units.subject[part.rows], quantile="student")
-    return here.comparison("roc_auc", result)
+    columns = {} if units.folds is None else {"definition": CROSS_VALIDATED["roc_auc"]}
+    return here.comparison("roc_auc", auc_difference(units, part, *scored, **rows.settings.bootstrap), **columns)

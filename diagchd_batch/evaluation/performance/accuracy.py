@@ -1,19 +1,27 @@
 """Rows of `estimates` and `comparisons` about calls and scores against the reference standard."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from diagchd_batch.evaluation.tables.definitions import CROSS_VALIDATED
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units_and_raters import NOT_READ, Rater, Units, complete_cases
+from diagchd_batch.evaluation.units_and_raters import NOT_READ, CompleteCases, Rater, Units, complete_cases
 from diagchd_batch.statistics.classification import (
     compare_rates,
     delong_paired,
     estimate_score,
 )
 from diagchd_batch.statistics.classification.confusion import RATES
+from diagchd_batch.statistics.classification.cross_validated import (
+    cross_validated_auc,
+    cross_validated_auc_difference,
+    cross_validated_average_precision,
+)
 from diagchd_batch.statistics.classification.partial_verification import begg_greenes
 from diagchd_batch.statistics.classification.rates import rate_of_cells
+from diagchd_batch.statistics.estimate import Comparison
 from diagchd_batch.statistics.target_prevalence import predictive_values_at_prevalence
 
 COUNTS = ("tp", "fp", "fn", "tn")
@@ -166,8 +174,45 @@ def auc_and_brier_rows(rows: RowBuilder, units: Units, rater: Rater) -> Iterator
     measures = {"roc_auc": "auc", "average_precision": "average_precision"}
     if rater.kind == "model":
         measures["brier"] = "brier"
+    folds = folds_of(units, rater)
     for endpoint, measure in measures.items():
-        yield here.estimate(endpoint, estimate_score(measure, truth, score, subject, **rows.settings.bootstrap))
+        if folds is None or measure == "brier":
+            result = estimate_score(measure, truth, score, subject, **rows.settings.bootstrap)
+            yield here.estimate(endpoint, result)
+        else:
+            result = _WITHIN_FOLDS[endpoint](truth, score, folds[part.rows], subject, **rows.settings.bootstrap)
+            yield here.estimate(endpoint, result, definition=CROSS_VALIDATED[endpoint])
+
+
+_WITHIN_FOLDS = {"roc_auc": cross_validated_auc, "average_precision": cross_validated_average_precision}
+
+
+def folds_of(units: Units, *raters: Rater) -> np.ndarray | None:
+    """Return the folds of the units if a rater's scores come from models of different folds, else None.
+
+    Args:
+        units: The units.
+        raters: The raters. The scores of readers have no folds.
+    """
+    return units.folds if any(rater.kind in ("model", "run") for rater in raters) else None
+
+
+def auc_difference(units: Units, part: CompleteCases, first: Rater, second: Rater, **bootstrap: Any) -> Comparison:
+    """Return the difference of the AUCs of two raters, within folds if a rater's scores are out of fold.
+
+    Args:
+        units: The units with their reference labels.
+        part: Which of them enter.
+        first: A rater with scores.
+        second: Another one.
+        bootstrap: Number and seed of the resamples.
+    """
+    truth, subject = units.truth[part.rows], units.subject[part.rows]
+    scores = first.scores[part.rows], second.scores[part.rows]
+    folds = folds_of(units, first, second)
+    if folds is None:
+        return delong_paired(truth, *scores, subject, quantile="student")
+    return cross_validated_auc_difference(truth, *scores, folds[part.rows], subject, **bootstrap)
 
 
 def comparison_rows(
@@ -200,9 +245,9 @@ def comparison_rows(
         first, second = score_rater(rater), score_rater(comparator)
         part = complete_cases(units, first, second)
         here = rows.for_raters(units, rater, comparator).with_counts(units, part)
-        scores = first.scores[part.rows], second.scores[part.rows]
-        result = delong_paired(units.truth[part.rows], *scores, units.subject[part.rows], quantile="student")
-        yield here.with_columns(analysis_set="determinate").comparison("roc_auc", result)
+        result = auc_difference(units, part, first, second, **rows.settings.bootstrap)
+        columns = {"definition": CROSS_VALIDATED["roc_auc"]} if folds_of(units, rater, comparator) is not None else {}
+        yield here.with_columns(analysis_set="determinate").comparison("roc_auc", result, **columns)
 
 
 def score_rater(rater: Rater) -> Rater:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from diagchd_batch.evaluation.performance.accuracy import folds_of
+from diagchd_batch.evaluation.performance.mean_curves import mean_curve_rows
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.units_and_raters import Rater, Units
 from diagchd_batch.statistics.net_benefit import net_benefits
@@ -28,7 +30,11 @@ def curve_rows(units: Units, rater: Rater) -> Iterator[Row]:
     if len(truth) == 0 or truth.min() == truth.max():
         return
     common = {"unit": units.name, "subject_kind": rater.kind, "subject": rater.name}
-    yield from _roc_and_precision_recall_rows(common, truth, score)
+    folds = folds_of(units, rater)
+    if folds is None:
+        yield from _roc_and_precision_recall_rows(common, truth, score)
+    else:
+        yield from mean_curve_rows(common, truth, score, folds[known])
     if rater.kind == "model":
         yield from decision_rows(common, truth, score, units.subject[known])
 

@@ -13,7 +13,7 @@ from diagchd_batch.evaluation.operating_points import model_rater, point_columns
 from diagchd_batch.evaluation.performance.accuracy import auc_and_brier_rows, call_rows
 from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
-from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
+from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases, known_folds
 from diagchd_batch.statistics.classification import estimate_rate
 
 _NOT_ENTERED = (
@@ -56,10 +56,13 @@ def _load(database: CohortDatabase, definition: ScoreDefinition) -> tuple[Units,
         f"WHERE {_NOT_ENTERED} IS NOT NULL GROUP BY reason ORDER BY reason"
     )
     columns = database.arrays(
-        f"SELECT subject, CAST(label AS DOUBLE) AS truth, score FROM {images} JOIN labels USING (study) "
+        f"SELECT subject, CAST(label AS DOUBLE) AS truth, score, CAST(fold AS DOUBLE) AS fold FROM {images} "
+        f"JOIN labels USING (study) JOIN (SELECT study, fold FROM results) USING (study) "
         f"WHERE {_NOT_ENTERED} IS NULL ORDER BY study, score"
     )
-    units = Units("image", columns["subject"], columns["truth"], {row["reason"]: row["n"] for row in other_exclusions})
+    exclusions = {row["reason"]: row["n"] for row in other_exclusions}
+    folds = known_folds(columns["fold"].astype(np.float64))
+    units = Units("image", columns["subject"], columns["truth"], exclusions, folds)
     return units, columns["score"].astype(np.float64)
 
 

@@ -80,8 +80,10 @@ def reweighted_score_rows(rows: RowBuilder, units: Units, model: Rater, prevalen
         .with_columns(analysis_set="determinate", covariate="prevalence")
     )
     truth, score, subject = units.truth[part.rows], model.scores[part.rows], units.subject[part.rows]
+    # Average precision ranks all units together, which scores of different folds do not allow.
+    names = REWEIGHTED if units.folds is None else [name for name in REWEIGHTED if name != "average_precision"]
     for prevalence in prevalences:
-        for name in REWEIGHTED:
+        for name in names:
             result = estimate_at_prevalence(name, truth, score, prevalence, subject)
             yield here.estimate(f"{name}_at_prevalence", result, level=f"{prevalence:g}")
 

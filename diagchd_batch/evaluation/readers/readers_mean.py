@@ -121,6 +121,9 @@ def model_scores_against_mean_rows(rows: RowBuilder, readers: ReaderStudy, model
     group = group_rater(tuple(score_rater(reader) for reader in readers.readers))
     part = complete_cases(units, score_rater(model), group)
     here = rows.for_raters(units, model, group).with_counts(units, part).with_columns(analysis_set="determinate")
+    if units.folds is not None:  # the method ranks all studies together
+        yield here.without_value("roc_auc", "scores_of_different_folds", **population_columns(readers))
+        return
     truth, subject = units.truth[part.rows], units.subject[part.rows]
     result = model_versus_readers(truth, model.scores[part.rows], readers.scores[part.rows], "auc", subject)
     yield here.comparison("roc_auc", result, **population_columns(readers))

@@ -11,7 +11,8 @@ from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate
 from diagchd_batch.evaluation.tables.rows import Row
 from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
 from diagchd_batch.statistics.classification import estimate_score
-from diagchd_batch.statistics.estimate import Comparison
+from diagchd_batch.statistics.classification.cross_validated import cross_validated_auc
+from diagchd_batch.statistics.estimate import Comparison, Estimate
 from diagchd_batch.statistics.subgroups import auc_difference, level_difference
 
 COMPARED = ("sensitivity", "specificity", "roc_auc")
@@ -44,13 +45,21 @@ def level_differences(units: Units, model: Rater, covariate: Covariate) -> Itera
         inside = code == place
         if not (covariate.code == place).any():
             continue
-        aucs = [estimate_score("auc", kept.truth[rows], score[rows], kept.subject[rows]) for rows in (inside, ~inside)]
+        aucs = [_auc(kept, score, rows) for rows in (inside, ~inside)]
         found = {
             name: level_difference(right[of_class], inside[of_class], kept.subject[of_class])
             for name, of_class in (("sensitivity", kept.truth == 1), ("specificity", kept.truth == 0))
         } | {"roc_auc": auc_difference(*aucs)}
         for endpoint, result in found.items():
             yield {"covariate": covariate.name, "level": level, "endpoint": endpoint, **_columns(result)}
+
+
+def _auc(units: Units, score: np.ndarray, rows: np.ndarray) -> Estimate:
+    """Return the AUC of some units; of out-of-fold scores the cross-validated one."""
+    truth, scores, subject = units.truth[rows], score[rows], units.subject[rows]
+    if units.folds is None:
+        return estimate_score("auc", truth, scores, subject)
+    return cross_validated_auc(truth, scores, units.folds[rows], subject)
 
 
 def _columns(result: Comparison) -> Row:

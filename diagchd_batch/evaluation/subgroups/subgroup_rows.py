@@ -6,9 +6,12 @@ import numpy as np
 
 from diagchd_batch.evaluation.performance.accuracy import call_rows
 from diagchd_batch.evaluation.subgroups.covariate_levels import Covariate
+from diagchd_batch.evaluation.subgroups.training_folds import TRAINING_FOLD
+from diagchd_batch.evaluation.tables.definitions import CROSS_VALIDATED
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.evaluation.units_and_raters import Rater, Units, complete_cases
 from diagchd_batch.statistics.classification import estimate_score
+from diagchd_batch.statistics.classification.cross_validated import cross_validated_auc
 from diagchd_batch.statistics.estimate import Estimate
 from diagchd_batch.statistics.subgroups import InteractionTest, heterogeneity_test, interaction_test
 
@@ -96,8 +99,11 @@ def _auc_row(rows: RowBuilder, units: Units, model: Rater) -> tuple[Row, Estimat
         .with_columns(analysis_set="determinate", operating_point=None, threshold=None)
     )
     truth, score, subject = units.truth[part.rows], model.scores[part.rows], units.subject[part.rows]
-    result = estimate_score("auc", truth, score, subject, **rows.settings.bootstrap)
-    return here.estimate("roc_auc", result), result
+    if units.folds is None:
+        result = estimate_score("auc", truth, score, subject, **rows.settings.bootstrap)
+        return here.estimate("roc_auc", result), result
+    result = cross_validated_auc(truth, score, units.folds[part.rows], subject, **rows.settings.bootstrap)
+    return here.estimate("roc_auc", result, definition=CROSS_VALIDATED["roc_auc"]), result
 
 
 def _interaction_row(rows: RowBuilder, endpoint: str, result: InteractionTest) -> Row:
@@ -108,5 +114,5 @@ def _interaction_row(rows: RowBuilder, endpoint: str, result: InteractionTest) -
         statistic=result.statistic,
         df1=result.df,
         p=result.p,
-        family=f"subgroups: {endpoint}",
+        family=TRAINING_FOLD if rows.common["covariate"] == TRAINING_FOLD else f"subgroups: {endpoint}",
     )

@@ -95,6 +95,13 @@ DEFINITIONS = {
 }
 """Endpoint → definition."""
 
+CROSS_VALIDATED = {
+    "roc_auc": "cross-validated AUC: mean of the folds' AUCs, weighted by their pairs of a diseased and a healthy unit",
+    "average_precision": "cross-validated average precision: mean of the folds' average precisions, weighted by their "
+    "diseased units",
+}
+"""Endpoint → definition, where scores come from the models of different folds and are ranked within a fold alone."""
+
 _DISTRIBUTION = {
     "sd": "standard deviation",
     "minimum": "minimum",

@@ -180,7 +180,7 @@ def thinned_curves(rows: Sequence[Row], raters: RaterScoreCuts) -> list[dict[str
     """
     curves: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        if row["curve"] == "roc":
+        if row["curve"] == "roc" and (row["threshold"] is not None or not row["point"]):  # no means over folds
             curves[row["unit"], row["subject_kind"], row["subject"]].append(row)
     thinned = []
     for key, points in curves.items():

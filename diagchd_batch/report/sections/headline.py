@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from diagchd_batch.report.elements import Figure, Section, Table, Tile
 from diagchd_batch.report.figures.curves import predictive_value_plot
-from diagchd_batch.report.formatting import interval, number, p_value, signed, words
+from diagchd_batch.report.formatting import counted, interval, number, p_value, signed, words
 from diagchd_batch.report.key_figures import KeyFigure, key_figures
 from diagchd_batch.report.measure_tables import (
     Measure,
@@ -89,6 +89,14 @@ def headline(data: ReportData) -> Section:
 
 def _introduction(data: ReportData, rows: list[Row], compared: list[Row]) -> Iterator[str]:
     row = rows[0]
+    if folds := data.record.cross_validation:
+        yield (
+            f"These figures are cross-validated in {counted(folds.n_folds, 'fold')}: each of "
+            f"{counted(data.record.plan.n_studies, 'study')} was scored by the model of the fold that held it out, not "
+            "by the package's ensemble. The AUC is the mean of the folds' AUCs, weighted by their pairs of a diseased "
+            "and a healthy study, and its interval resamples subjects within folds. Calls are counted over all folds. "
+            "No interval includes the variation between models that other training sets would give."
+        )
     yield (
         f"The unit of analysis is the study. {_score(row)} {_threshold(data, row)} "
         f"Analysis set: {ANALYSIS_SETS[row['analysis_set']]}."

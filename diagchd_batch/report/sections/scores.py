@@ -40,6 +40,8 @@ def roc(data: ReportData) -> Section:
     )
     points = _points(data)
     caption = f"ROC curve of the model's study scores. {said}. The mark shows the model's calls with 95 % intervals."
+    if data.record.cross_validation:
+        caption += " The curve is the mean of the folds' curves, weighted by their pairs."
     if data.readers:
         legend = "; ".join(f"{short} = {name}" for name, short in data.readers.items())
         caption += " Other marks show the calls of readers, their mean and their majority; their intervals are in the "
@@ -71,6 +73,8 @@ def _roc_band(data: ReportData, curve: list[Row]) -> tuple[list[tuple[float, flo
     Where subjects have several diseased studies, the number of subjects takes the place of the number of studies, which
     gives wider limits.
     """
+    if data.record.cross_validation:  # the mean of the folds' curves has no thresholds
+        return [], ""
     found = data.estimates(headline=True, endpoint="sensitivity", subject_kind="model")
     n_studies, n_subjects = (found[0]["denominator"], found[0].get("n_denominator_subjects")) if found else (None, None)
     n = int(n_subjects or n_studies or 0)

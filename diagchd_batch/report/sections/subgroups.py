@@ -1,8 +1,9 @@
 """The section on the model's performance by covariate and its sensitivity by lesion."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from diagchd_batch.evaluation.subgroups.training_folds import TRAINING_FOLD
 from diagchd_batch.report.elements import Cell, Figure, Section, Table
 from diagchd_batch.report.figures.intervals import Line, interval_plot
 from diagchd_batch.report.formatting import (
@@ -19,7 +20,8 @@ from diagchd_batch.report.formatting import (
 from diagchd_batch.report.measure_tables import Key, Measure, measure_table, test_cell
 from diagchd_batch.report.report_data import ReportData, Row
 
-_NOT_SUBGROUPS = ("prevalence", "bins", "uncertainty", "arm", "session", "diagnosis")
+_NOT_SUBGROUPS = ("prevalence", "bins", "uncertainty", "arm", "session", "diagnosis", TRAINING_FOLD)
+_SIGNIFICANT = 0.05
 _MOST_LINES = 60
 _MEASURES: tuple[Measure, ...] = (
     ("sensitivity", "sensitivity"),
@@ -46,7 +48,9 @@ def subgroups(data: ReportData) -> Section:
     tests = data.compared(
         unit="study", analysis_set="determinate", subject_kind="model", comparator_kind=None, operating_point=points
     )
-    interactions = [row for row in tests if row["endpoint"].endswith("_interaction")]
+    interactions = [
+        row for row in tests if row["endpoint"].endswith("_interaction") and row["covariate"] != TRAINING_FOLD
+    ]
     by_level = measure_table("By subgroup, with 95 % intervals", rows, [_COVARIATE, _LEVEL, _CLASSES], _MEASURES)
     left_out = [] if lesions else ["sensitivity by lesion, because no diagnoses were given"]
     return Section(
@@ -110,6 +114,77 @@ def _value(
     value: float | None, low: float | None, high: float | None, reason: str | None, show: Callable[[float | None], str]
 ) -> Cell:
     return show(value), words(reason) if low is None else interval(low, high)
+
+
+def training_folds(data: ReportData) -> Section:
+    """Return the section on the folds of a training, for its out-of-fold predictions."""
+    folds = data.record.cross_validation
+    points = tuple({data.operating_point, None})
+    whose = {"unit": "study", "analysis_set": "determinate", "subject_kind": "model", "operating_point": points}
+    rows = data.estimates(covariate=TRAINING_FOLD, **whose)
+    if folds is None:
+        return Section("folds", "By fold", left_out=["the run is not the out-of-fold predictions of a training"])
+    if not rows:
+        return Section("folds", "By fold", left_out=["no study with a reference label was held out"])
+    tests = [row for row in data.compared(covariate=TRAINING_FOLD, **whose) if row["p"] is not None]
+    fold: Key = ("fold", lambda row: level_name(row))
+    return Section(
+        "folds",
+        "By fold",
+        [
+            f"{_RULES[folds.rule]} Each fold's model has a scale of its own, so its scores are ranked among the "
+            "studies of its fold alone.",
+            *_whether_folds_differ(rows, tests, left_out=folds.rule == "leave_out"),
+        ],
+        tables=[
+            measure_table("By fold, with 95 % intervals", rows, [fold, _CLASSES], _MEASURES),
+            measure_table(
+                "Tests that all folds are alike",
+                tests,
+                [("", lambda row: "all folds")],
+                [(f"{name}_interaction", heading) for name, heading in _MEASURES],
+                cell=test_cell,
+            ),
+        ],
+    )
+
+
+_RULES = {
+    "subject": "The folds hold out subjects that were drawn at random.",
+    "leave_out": "Each fold holds out one value of a column, such as one site, so a row below shows how a model does "
+    "there that was trained on the others.",
+    "column": "The folds are those of a column of the archive.",
+}
+"""`training.folds.rule` → what the folds are, as a sentence."""
+
+
+def _whether_folds_differ(rows: list[Row], tests: list[Row], *, left_out: bool) -> Iterator[str]:
+    """Say whether the model does alike in all folds, and where it does worst."""
+    adjusted = [row["p_adjusted"] for row in tests if row["p_adjusted"] is not None]
+    if not adjusted:
+        yield "Whether the folds differ could not be tested."
+        return
+    if min(adjusted) >= _SIGNIFICANT:
+        yield (
+            f"No difference between the folds was found (smallest adjusted p {p_value(min(adjusted))}). Small folds "
+            "can hide one."
+        )
+        return
+    for name, heading in _MEASURES:
+        test = next((row for row in tests if row["endpoint"] == f"{name}_interaction"), None)
+        if test is None or (test["p_adjusted"] or 1.0) >= _SIGNIFICANT:
+            continue
+        values = [row for row in rows if row["endpoint"] == name and row["value"] is not None]
+        worst, best = (choose(values, key=lambda row: row["value"]) for choose in (min, max))
+        yield (
+            f"The folds differ in {heading}: from {number(worst['value'])} ({level_name(worst)}) to "
+            f"{number(best['value'])} ({level_name(best)}), adjusted p {p_value(test['p_adjusted'])}."
+        )
+    if left_out:
+        yield (
+            "A figure over all folds does not say what to expect at a place that the model has not seen; that of the "
+            "worst fold may."
+        )
 
 
 def _forest(data: ReportData, rows: list[Row], endpoint: str, name: str) -> Figure | None:

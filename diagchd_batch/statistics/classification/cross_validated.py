@@ -1,20 +1,27 @@
-"""The cross-validated AUC: only scores of one fold are ranked together, and subjects are resampled within folds."""
+"""Cross-validated measures: only scores of one fold are ranked together, and subjects are resampled within folds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from diagchd_batch.errors import StatisticsError
-from diagchd_batch.statistics.classification.auc import class_sums_by_score
-from diagchd_batch.statistics.estimate import Estimate, NullReason
+from diagchd_batch.statistics.classification.auc import average_precision_under_weights, class_sums_by_score
+from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.inputs import as_binary, as_column, check_level, complete, subject_codes
 from diagchd_batch.statistics.resampling import DEFAULT_RESAMPLES, bootstrap_estimate, resample_weights
 
 METHOD = "subject_bootstrap_within_folds"
 
-_Pairs = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+_Counts = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""A function from weights of subjects ``[r, subjects]`` to a fold's value × weight ``[r]``, and the weight ``[r]``."""
+
+_CountsOf = Callable[[np.ndarray, np.ndarray, np.ndarray], _Counts]
+"""Makes such a function from the classes, the scores and the subjects of a fold's units."""
 
 
 def cross_validated_auc(
@@ -50,50 +57,175 @@ def cross_validated_auc(
 
     Source: LeDell, Petersen & van der Laan (2015), Electron J Stat 9:1583, for averaging within folds.
     """
-    check_level(level)
-    truth, score = as_binary(truth, "truth"), as_column(score, "score")
-    known = complete(truth, score)
-    codes = subject_codes(subjects, known)
-    truth, score, numbers = truth[known], score[known], np.unique(np.asarray(folds)[known], return_inverse=True)[1]
-    n = len(truth)
-    if n == 0:
+    parts = _parts(truth, folds, subjects, score, level=level)
+    if parts.n == 0:
         return Estimate.null(NullReason.NO_UNITS, n_subjects=0)
-    n_subjects = int(codes.max()) + 1
-    fold_of_subject = np.full(n_subjects, -1)
+    return _estimate(parts, _pairs_in_order, level=level, resamples=resamples, seed=seed)
+
+
+def cross_validated_average_precision(
+    truth: ArrayLike,
+    score: ArrayLike,
+    folds: ArrayLike,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Return the mean of the folds' average precisions, weighted by their positive units.
+
+    It is the area under the mean of the folds' precision-recall curves. Arguments, interval, null reasons and
+    exceptions are those of `cross_validated_auc`.
+
+    Args:
+        truth: One 0 or 1 a unit.
+        score: One number a unit.
+        folds: One number or name a unit.
+        subjects: One id a unit.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+    """
+    parts = _parts(truth, folds, subjects, score, level=level)
+    if parts.n == 0:
+        return Estimate.null(NullReason.NO_UNITS, n_subjects=0)
+    return _estimate(parts, _precision_of_positives, level=level, resamples=resamples, seed=seed)
+
+
+def cross_validated_auc_difference(
+    truth: ArrayLike,
+    score_a: ArrayLike,
+    score_b: ArrayLike,
+    folds: ArrayLike,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two cross-validated AUCs on the same pairs of units, a − b, by resampling subjects within folds.
+
+    The p value is that of the normal distribution with the standard deviation of the resamples.
+
+    Args:
+        truth: One 0 or 1 a unit; units with a missing value in any argument are left out.
+        score_a: One number a unit.
+        score_b: One number a unit.
+        folds: One number or name a unit. If both scores come from cross-validations with different folds, it is the
+            combination of the two.
+        subjects: One id a unit; without them every unit is its own subject.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        The comparison. Null with `no_units` or `one_class`; without interval or test with `too_few_subjects`,
+        `zero_variance` or `degenerate_resamples`.
+
+    Raises:
+        StatisticsError: A subject has units in several folds.
+    """
+    parts = _parts(truth, folds, subjects, score_a, score_b, level=level)
+    if parts.n == 0:
+        return Comparison.null(NullReason.NO_UNITS, 0)
+    sums, resampled = _sums(parts, _pairs_in_order, resamples, seed)
+    if sums[-1] == 0:
+        return Comparison.null(NullReason.ONE_CLASS, parts.n)
+    a, b = float(sums[0] / sums[-1]), float(sums[1] / sums[-1])
+    known: dict[str, Any] = {"value": a, "comparator_value": b, "difference": a - b, "n_subjects": parts.n_subjects}
+    if parts.n_subjects < 2:
+        return Comparison.null(NullReason.TOO_FEW_SUBJECTS, parts.n, **known)
+    values = _divided(resampled[:, 0] - resampled[:, 1], resampled[:, -1])
+    found = bootstrap_estimate(a - b, values, level=level, n=parts.n, n_subjects=parts.n_subjects, method=METHOD)
+    if found.low is None or found.high is None or not found.se:
+        return Comparison.null(found.null_reason or NullReason.ZERO_VARIANCE, parts.n, **known)
+    statistic = (a - b) / found.se
+    return Comparison(
+        se=found.se,
+        low=max(-1.0, found.low),
+        high=min(1.0, found.high),
+        n=parts.n,
+        method=found.method,
+        test=METHOD,
+        statistic=statistic,
+        p=float(2 * stats.norm.sf(abs(statistic))),
+        resamples=found.resamples,
+        degenerate_resamples=found.degenerate_resamples,
+        **known,
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The complete units: their classes, scores (one array a score), folds and subjects, numbered from 0."""
+
+    positive: np.ndarray
+    scores: tuple[np.ndarray, ...]
+    folds: np.ndarray
+    subjects: np.ndarray
+
+    @property
+    def n(self) -> int:
+        return len(self.positive)
+
+    @property
+    def n_subjects(self) -> int:
+        return int(self.subjects.max()) + 1
+
+
+def _parts(truth: ArrayLike, folds: ArrayLike, subjects: ArrayLike | None, *scores: ArrayLike, level: float) -> _Parts:
+    check_level(level)
+    truth = as_binary(truth, "truth")
+    columns = [as_column(score, "score") for score in scores]
+    known = complete(truth, *columns)
+    codes = subject_codes(subjects, known)
+    numbers = np.unique(np.asarray(folds)[known], return_inverse=True)[1]
+    fold_of_subject = np.full(int(codes.max(initial=-1)) + 1, -1)
     fold_of_subject[codes] = numbers
     if (fold_of_subject[codes] != numbers).any():
         raise StatisticsError("a subject has units in several folds; its scores are not all out of fold")
-    generator = np.random.SeedSequence(seed)
-    above, pairs = np.zeros(()), np.zeros(())
-    resampled_above, resampled_pairs = np.zeros(resamples), np.zeros(resamples)
-    for number, child in zip(range(int(numbers.max()) + 1), generator.spawn(int(numbers.max()) + 1), strict=True):
-        inside = numbers == number
-        _, columns = np.unique(codes[inside], return_inverse=True)
-        counts = _pairs(truth[inside] == 1, score[inside], columns)
+    return _Parts(truth[known] == 1, tuple(column[known] for column in columns), numbers, codes)
+
+
+def _estimate(parts: _Parts, counts_of: _CountsOf, *, level: float, resamples: int, seed: int) -> Estimate:
+    sums, resampled = _sums(parts, counts_of, resamples, seed)
+    if sums[-1] == 0:
+        return Estimate.null(NullReason.ONE_CLASS, parts.n, n_subjects=parts.n_subjects)
+    value = float(sums[0] / sums[-1])
+    if parts.n_subjects < 2:
+        reason = NullReason.TOO_FEW_SUBJECTS
+        return Estimate(value, None, None, None, parts.n, null_reason=reason, n_subjects=parts.n_subjects)
+    values = _divided(resampled[:, 0], resampled[:, -1])
+    return bootstrap_estimate(value, values, level=level, n=parts.n, n_subjects=parts.n_subjects, method=METHOD)
+
+
+def _sums(parts: _Parts, counts_of: _CountsOf, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums over folds, one a score and the weight last, and those of each resample of subjects."""
+    n_folds = int(parts.folds.max()) + 1
+    sums: np.ndarray = np.zeros(len(parts.scores) + 1)
+    resampled: np.ndarray = np.zeros((resamples, len(parts.scores) + 1))
+    for number, child in enumerate(np.random.SeedSequence(seed).spawn(n_folds)):
+        inside = parts.folds == number
+        _, columns = np.unique(parts.subjects[inside], return_inverse=True)
+        counts = [counts_of(parts.positive[inside], score[inside], columns) for score in parts.scores]
+        statistic = partial(_stacked, counts)
         each = np.ones(int(columns.max()) + 1)
-        own_above, own_pairs = counts(each[np.newaxis])
-        above, pairs = above + own_above[0], pairs + own_pairs[0]
-        drawn = resample_weights(each, partial(_stacked, counts), resamples, _seed(child))
-        resampled_above += drawn[:, 0]
-        resampled_pairs += drawn[:, 1]
-    if pairs == 0:
-        return Estimate.null(NullReason.ONE_CLASS, n, n_subjects=n_subjects)
-    value = float(above / pairs)
-    if n_subjects < 2:
-        return Estimate(value, None, None, None, n, null_reason=NullReason.TOO_FEW_SUBJECTS, n_subjects=n_subjects)
-    values = np.divide(resampled_above, resampled_pairs, out=np.full(resamples, np.nan), where=resampled_pairs > 0)
-    return bootstrap_estimate(value, values, level=level, n=n, n_subjects=n_subjects, method=METHOD)
+        sums += statistic(each[np.newaxis])[0]
+        resampled += resample_weights(each, statistic, resamples, int(child.generate_state(1)[0]))
+    return sums, resampled
 
 
-def _stacked(counts: _Pairs, weights: np.ndarray) -> np.ndarray:
-    return np.stack(counts(weights), axis=1)
+def _stacked(counts: Sequence[_Counts], weights: np.ndarray) -> np.ndarray:
+    found = [count(weights) for count in counts]
+    return np.stack([*(values for values, _ in found), found[0][1]], axis=1)
 
 
-def _seed(sequence: np.random.SeedSequence) -> int:
-    return int(sequence.generate_state(1)[0])
+def _divided(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return np.divide(sums, weights, out=np.full(len(sums), np.nan), where=weights > 0)
 
 
-def _pairs(positive: np.ndarray, score: np.ndarray, columns: np.ndarray) -> _Pairs:
+def _pairs_in_order(positive: np.ndarray, score: np.ndarray, columns: np.ndarray) -> _Counts:
     """Return a function from weights to the weight of the pairs in the right order, ties half, and of all pairs."""
     sums = class_sums_by_score(positive, score, columns)
 
@@ -101,5 +233,21 @@ def _pairs(positive: np.ndarray, score: np.ndarray, columns: np.ndarray) -> _Pai
         positives, negatives = sums(weights)
         below = np.cumsum(negatives, axis=1) - negatives / 2
         return np.einsum("rg,rg->r", positives, below), positives.sum(axis=1) * negatives.sum(axis=1)
+
+    return count
+
+
+def _precision_of_positives(positive: np.ndarray, score: np.ndarray, columns: np.ndarray) -> _Counts:
+    """Return a function from weights to average precision × weight of the positives, and that weight.
+
+    A fold with one class has no average precision, so its positives count nothing.
+    """
+    precision = average_precision_under_weights(positive, score, columns)
+    of_subject = np.bincount(columns, weights=positive)
+
+    def count(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values = precision(weights)
+        positives = np.where(np.isnan(values), 0.0, weights @ of_subject)
+        return np.nan_to_num(values) * positives, positives
 
     return count

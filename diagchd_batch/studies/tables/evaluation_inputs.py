@@ -30,7 +30,7 @@ GESTATIONAL_AGE = {
 
 _RESERVED_COVARIATES = frozenset(
     (
-        *("studies", "diagnosis", "source_resolution", "number_of_images"),
+        *("studies", "diagnosis", "source_resolution", "number_of_images", "training_fold"),
         *("arm", "session", "prevalence", "bins", "uncertainty"),
     )
 )

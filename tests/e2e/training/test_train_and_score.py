@@ -33,6 +33,10 @@ def test_a_package_that_was_trained_on_the_sample_scores_it(tmp_path: Path) -> N
     held_out = trained["out_of_fold_run_id"]
     verified = _call(tmp_path, "verify", "mine/out-training", "--json")
     assert json.dumps(held_out) in json.dumps(verified)
+    assert _call(tmp_path, "evaluate", "mine/out-training", "--json")
+    _call(tmp_path, "report", "mine/out-training")
+    page = (tmp_path / "mine" / "out-training" / "reports" / f"run_id={held_out}" / "index.html").read_text()
+    assert "Cross-validated in 2 folds: 40 studies" in page
     card = json.loads((tmp_path / "mine" / "package" / "card.json").read_text())
     assert len(card["weights"]) == 2
     assert card["training_data"]["simulated"]
