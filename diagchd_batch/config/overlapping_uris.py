@@ -16,7 +16,8 @@ def refuse_overlapping_places(config: JobConfig) -> None:
     with it.
 
     Raises:
-        ConfigError: The output lies in `input.uri`, or `output.private_uri` overlaps with `output.uri` or `input.uri`.
+        ConfigError: The output lies in `input.uri`, `output.private_uri` overlaps with `output.uri` or `input.uri`, or
+            `training.package_uri` overlaps with one of the three.
     """
     refuse_private_in_output(config.output.uri, config.output.private_uri)
     if config.input.layout != "manifest":
@@ -28,6 +29,8 @@ def refuse_overlapping_places(config: JobConfig) -> None:
                     f"{config.input.layout} takes whatever it finds: the next run would score pictures of reports. "
                     "Put the output elsewhere, or name the images in a manifest (layout: manifest)"
                 )
+    if config.training is not None:
+        _refuse_package_among_data(config, config.training.package_uri)
     private_uri = config.output.private_uri
     if private_uri is None or _is_default(private_uri, config.output.uri):
         return
@@ -37,6 +40,24 @@ def refuse_overlapping_places(config: JobConfig) -> None:
             "key would lie with the archive, for all who read that. Choose a place apart from it, or omit "
             "output.private_uri"
         )
+
+
+def _refuse_package_among_data(config: JobConfig, package_uri: str) -> None:
+    """Refuse a model package, which is given to others, that lies in the archive or the output, or holds one of them.
+
+    With a manifest the package may lie in the archive, as the output may.
+    """
+    places = {"input.uri": config.input.uri, "output.uri": config.output.uri}
+    if config.output.private_uri is not None:
+        places["output.private_uri"] = config.output.private_uri
+    for name, uri in places.items():
+        may_be_inside = name == "input.uri" and config.input.layout == "manifest"
+        if _lies_in(uri, package_uri) or (_lies_in(package_uri, uri) and not may_be_inside):
+            raise ConfigError(
+                f"training.package_uri ({package_uri}) and {name} ({uri}) lie in each other: a package is copied and "
+                "given to others as one thing, and patients' data must not lie in it. Choose a place apart from "
+                "input.uri, output.uri and output.private_uri"
+            )
 
 
 def refuse_private_in_output(uri: str, private_uri: str | None) -> None:

@@ -72,3 +72,11 @@ class ScoreDefinition:
     def study_sql(self) -> str:
         """SQL aggregate over the column `score` of a study's images. It leaves out images without a score."""
         return _STUDY_SCORE_SQL[self.study_score]
+
+    @property
+    def current_studies_sql(self) -> str:
+        """SELECT of `lineage`, `study_id` and `score` from the view `current` of `query`."""
+        images = (
+            f"SELECT lineage, study_id, {self.image_sql} AS score FROM current GROUP BY lineage, study_id, image_id"
+        )
+        return f"SELECT lineage, study_id, {self.study_sql} AS score FROM ({images}) GROUP BY lineage, study_id"

@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 
 from diagchd_batch import output_layout
 from diagchd_batch.errors import RunFault, UsageError
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.images.regions.frame_region import labels_on_source
 from diagchd_batch.results.columns import SCORES
 from diagchd_batch.results.columns.evaluation_tables import TABLES
@@ -28,8 +29,9 @@ _SHOWN_TOKENS = 5
 
 # Studies that the latest plan excludes, for instance because consent was withdrawn, are left out, as in the worklist.
 _FRAMES = """
-WITH own AS (SELECT lineage, study_id, n_images = 0 AS excluded FROM lineage_studies)
-SELECT current.* FROM current LEFT JOIN own USING (lineage, study_id)
+WITH own AS (SELECT lineage, study_id, n_images = 0 AS excluded FROM lineage_studies), scored AS ({scored})
+SELECT current.*, scored.score AS study_chd_score
+FROM current LEFT JOIN own USING (lineage, study_id) LEFT JOIN scored USING (lineage, study_id)
 WHERE status = 'ok' AND excluded IS NOT TRUE AND {condition}
 ORDER BY run_id, shard, study_id, image_id, frame
 """
@@ -77,7 +79,8 @@ class ChosenImage:
         shard: The shard that holds its rows.
         study_id: The token of its study.
         image_id: Its token.
-        rows: The rows of its scored frames, in the order of frames, with `mask_png`.
+        rows: The rows of its scored frames, in the order of frames, with `mask_png` and with `study_chd_score`, the
+            score of the study.
     """
 
     run_id: str
@@ -107,7 +110,9 @@ class ChosenImages:
                 yield from _with_masks(self._output, of_run, shard, list(rows))
 
 
-def chosen_images(output: Output, run_id: str, choice: StudyChoice) -> ChosenImages:
+def chosen_images(
+    output: Output, run_id: str, choice: StudyChoice, definition: ScoreDefinition = ScoreDefinition()
+) -> ChosenImages:
     """Return the scored images of the chosen studies.
 
     If the run continues others, each frame's latest result counts, from whichever run it is.
@@ -116,6 +121,7 @@ def chosen_images(output: Output, run_id: str, choice: StudyChoice) -> ChosenIma
         output: The output, with its private tree, which says what is excluded.
         run_id: The newest run.
         choice: The studies.
+        definition: How frames make the study's score.
 
     Returns:
         The images that have a scored frame.
@@ -125,7 +131,7 @@ def chosen_images(output: Output, run_id: str, choice: StudyChoice) -> ChosenIma
         RunFault: A table cannot be read.
     """
     database = open_query(output, TABLES, run_id)
-    sql = _FRAMES.format(condition=choice.condition)
+    sql = _FRAMES.format(condition=choice.condition, scored=definition.current_studies_sql)
     per_study = database.table(f"SELECT study_id, count(DISTINCT image_id) AS n FROM ({sql}) GROUP BY study_id")
     _refuse_missing(set(per_study["study_id"].to_pylist()), run_id, choice)
     return ChosenImages(output, database, sql, sum(per_study["n"].to_pylist()))

@@ -40,11 +40,7 @@ _STUDIES = """
 WITH own AS (
     SELECT lineage, study_id, source_study_id, source_subject_id, fetus, n_images = 0 AS excluded FROM lineage_studies
 ),
-scored AS (
-    SELECT lineage, study_id, {study_score} AS score
-    FROM (SELECT lineage, study_id, {image_score} AS score FROM current GROUP BY lineage, study_id, image_id)
-    GROUP BY lineage, study_id
-)
+scored AS ({scored})
 SELECT source_study_id AS study_id, source_subject_id AS subject_id, fetus, current.study_id AS token,
        max(score) AS chd_probability,
        count(*) FILTER (status = 'ok') AS frames_scored,
@@ -99,9 +95,7 @@ def export_worklist(output: Output, record: RunRecord, destination: Store) -> Wo
         _CountedRows(
             _studies(
                 database,
-                _STUDIES.format(
-                    image_score=definition.image_sql, study_score=definition.study_sql, condition=condition
-                ),
+                _STUDIES.format(scored=definition.current_studies_sql, condition=condition),
             )
         )
         for condition in ("count(score) > 0", "count(score) = 0")

@@ -1,7 +1,7 @@
 """`export`: aggregates that may be shared, the clinic's worklist, objects for a PACS, and masks as pictures."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import DicomwebConfig, JobConfig
 from diagchd_batch.config.loading import parse_job
 from diagchd_batch.errors import ConfigError, UsageError
+from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.exports.chosen_images import ChosenImage, StudyChoice, chosen_images
 from diagchd_batch.exports.label_pngs import LabelPngExport, export_label_pngs
 from diagchd_batch.exports.shareable import ShareableSummary, export_shareable
@@ -135,10 +136,13 @@ def write_dicom(
     refuse_unfinished_deletion(workspace.private)
     record = chosen_run(workspace, run_id, on_note)
     inputs = _RunInputs(workspace)
-    images = chosen_images(workspace, record.run_id, choice)
+    definition = ScoreDefinition.of(record.config.get("evaluation", {}))
+    images = chosen_images(workspace, record.run_id, choice, definition)
+    calibration = ScoringModel.of_run(record).calibration  # of the newest run, as in `evaluate`
+    runs = workspace.runs(on_damaged=lambda *_: None)
     return export_studies(
         images,
-        {of_run.run_id: ScoringModel.of_run(of_run) for of_run in workspace.runs(on_damaged=lambda *_: None)},
+        {of_run.run_id: replace(ScoringModel.of_run(of_run), calibration=calibration) for of_run in runs},
         ScoredSources(workspace, inputs.archive, inputs.has_scored_bytes),
         _dicom_destination(workspace, destination, inputs.limits_of_pacs(record.run_id), dry_run=dry_run),
         captures=captures,

@@ -40,6 +40,36 @@ def test_others_are_taken(inner: str, outer: str, layout: str) -> None:
     refuse_overlapping_places(_job(inner, outer, layout))
 
 
+@pytest.mark.parametrize(
+    ("package", "named"),
+    [
+        ("/archive/package", r"input\.uri"),
+        ("/archive", r"input\.uri"),
+        ("/", r"input\.uri"),
+        ("/out/scores", r"output\.uri"),
+        ("/out/_private/package", r"output\.uri"),
+        ("/private", r"output\.private_uri"),
+        ("/private/package", r"output\.private_uri"),
+    ],
+)
+def test_a_model_package_among_patients_data_is_refused(package: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=rf"training\.package_uri .* and {named} .* lie in each other"):
+        refuse_overlapping_places(_training_job(package))
+
+
+def test_a_model_package_apart_from_them_is_taken() -> None:
+    refuse_overlapping_places(_training_job("/packages/mine"))
+    refuse_overlapping_places(_training_job("s3://models/mine"))
+    refuse_overlapping_places(_training_job("/archive/package", "manifest"))
+    with pytest.raises(ConfigError, match=r"training\.package_uri"):
+        refuse_overlapping_places(_training_job("/archive", "manifest"))
+
+
+def _training_job(package: str, layout: str = "tree") -> JobConfig:
+    job = _job("/out", "/archive", layout, private="/private").model_dump(exclude_none=True)
+    return JobConfig.model_validate({**job, "training": {"package_uri": package, "preset": "quick"}})
+
+
 def test_by_way_of_a_link_too(tmp_path: Path) -> None:
     (tmp_path / "input" / "out").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "input" / "out")

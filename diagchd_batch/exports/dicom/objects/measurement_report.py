@@ -32,6 +32,10 @@ _PIXELS = sr.CodedConcept("{pixels}", "UCUM", "pixels")
 _PROBABILITY = own_code("chd_probability", "Probability of congenital heart disease")
 """A name of its own, as in `Probability of cancer`. A finding `congenital heart disease` would read as a diagnosis."""
 
+_STUDY_SCORE = own_code("study_score", "Score of the study for congenital heart disease")
+_CALIBRATED = own_code("calibrated_probability", "Calibrated probability of congenital heart disease, of the study")
+_CALIBRATION = own_code("calibration", "Calibration of the model's package")
+
 _WHOLE_HEART_AREA = own_code("whole_heart_area", "Area of the whole heart, septum included")
 """A name of its own, since the finding `Heart` of a segment leaves the septum out."""
 
@@ -59,7 +63,8 @@ def measurement_report(model: ScoringModel, source: SourceObject, frames: Sequen
     """Return the report of a source object.
 
     Each frame has a group for the whole heart, with the probability, the area and the quality flags, and a group for
-    each segment with its area. The latter refer to the frame's segmentation.
+    each segment with its area. The latter refer to the frame's segmentation. If the model's package has a calibration,
+    a first group has the score of the study, as it is and calibrated, the same in the reports of all its images.
 
     Args:
         model: What scored.
@@ -71,7 +76,10 @@ def measurement_report(model: ScoringModel, source: SourceObject, frames: Sequen
     report = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(model)),
         procedure_reported=codes.SCT.FetalEchocardiography,
-        imaging_measurements=[group for scored in frames for group in _groups(model, source, scored)],
+        imaging_measurements=[
+            *_study_group(model, source, frames[0]),
+            *(group for scored in frames for group in _groups(model, source, scored)),
+        ],
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about names of patients, which are the source's
@@ -121,14 +129,42 @@ def _segmentation_reference(model: ScoringModel, source: SourceObject, image: Da
     return reference
 
 
-def _groups(model: ScoringModel, source: SourceObject, scored: ScoredFrame) -> Iterator[Group]:
-    algorithm = sr.AlgorithmIdentification(
+def _study_group(model: ScoringModel, source: SourceObject, scored: ScoredFrame) -> Iterator[Group]:
+    """Yield the group of the study's calibrated probability, if there is one."""
+    if model.calibration is None or scored.study_score is None:
+        return
+    (calibrated,) = model.calibration.apply([scored.study_score])
+    method = own_code(f"calibration_{model.calibration.method}", model.calibration.method)
+    yield sr.MeasurementsAndQualitativeEvaluations(
+        sr.TrackingIdentifier(derived_uid(model.run_id, source.sop_instance_uid, "study"), "study"),
+        algorithm_id=_algorithm(model),
+        finding_sites=[sr.FindingSite(codes.SCT.Heart)],
+        measurements=[
+            sr.Measurement(_STUDY_SCORE, round(scored.study_score, 6), codes.UCUM.NoUnits),
+            sr.Measurement(_CALIBRATED, round(float(calibrated), 6), codes.UCUM.NoUnits),
+        ],
+        qualitative_evaluations=[*_purpose(model), sr.QualitativeEvaluation(_CALIBRATION, method)],
+        source_images=[sr.SourceImageForMeasurementGroup(source.sop_class_uid, source.sop_instance_uid)],
+    )
+
+
+def _algorithm(model: ScoringModel) -> sr.AlgorithmIdentification:
+    return sr.AlgorithmIdentification(
         model.name, model.software_version, [f"run {model.run_id}", f"weights {model.weights_digest}"],
         family=codes.DCM.ArtificialIntelligence, manufacturer=MAKER,
     )  # fmt: skip
-    evaluations = [sr.QualitativeEvaluation(_INTENDED_USE, _RESEARCH)]
+
+
+def _purpose(model: ScoringModel) -> list[sr.QualitativeEvaluation]:
+    purpose = [sr.QualitativeEvaluation(_INTENDED_USE, _RESEARCH)]
     if model.simulated:
-        evaluations.append(sr.QualitativeEvaluation(_INPUT, _SIMULATED))
+        purpose.append(sr.QualitativeEvaluation(_INPUT, _SIMULATED))
+    return purpose
+
+
+def _groups(model: ScoringModel, source: SourceObject, scored: ScoredFrame) -> Iterator[Group]:
+    algorithm = _algorithm(model)
+    evaluations = _purpose(model)
     evaluations += [
         sr.QualitativeEvaluation(_FLAG, own_code(flag, QUALITY_FLAGS[flag])) for flag in scored.quality_flags
     ]

@@ -17,7 +17,9 @@ from PIL import Image
 from diagchd_batch import output_layout
 from diagchd_batch.exports.destinations import MARKER
 from diagchd_batch.images.resize import resize_labels
+from diagchd_batch.model.packages.decision_files import PackageDecisions
 from diagchd_batch.results.mask_codec import decode_mask
+from diagchd_batch.results.run_record import read_private_run_record, write_run_record
 from diagchd_batch.runs.export import write_dicom
 from diagchd_batch.storage.local import LocalStore
 from diagchd_batch.workspace import Workspace
@@ -69,6 +71,26 @@ def test_every_scored_frame_has_a_segmentation_and_every_image_a_report(made: Sc
         dataset = pydicom.dcmread(path)
         assert (dataset.StudyInstanceUID, dataset.PatientID) == (study.StudyInstanceUID, study.PatientID)
     assert "name patients" in export(made, destination).messages
+
+
+def test_a_report_has_the_study_s_score_with_the_calibration_of_the_package(tmp_path: Path) -> None:
+    made = scored_dicom(tmp_path, {"A": {"1.dcm": example(STILL), "2.dcm": example(STILL, SOPInstanceUID="1.2.3")}})
+    record = read_private_run_record(made.private, RUN_ID)
+    assert record is not None
+    calibration = {"method": "temperature", "slope": 0.5, "study_score": "mean", "note": "", "measured": []}
+    decisions = PackageDecisions.model_validate({"calibration": calibration})
+    model = record.model.model_copy(update={"decisions": decisions})
+    write_run_record(made.output, made.private, record.model_copy(update={"model": model}))
+    summary(made, tmp_path / "dest")
+    probabilities = [row["chd_probability"] for row in made.scores()]
+    score = sum(probabilities) / 2
+    calibrated = 1 / (1 + (score / (1 - score)) ** -0.5)
+    for path in objects(tmp_path / "dest", "*-sr"):
+        content = highdicom.sr.srread(path).content
+        assert isinstance(content, highdicom.sr.MeasurementReport)
+        measured = [one.value for one in content.get_image_measurement_groups()[0].get_measurements()]
+        assert measured == pytest.approx([score, calibrated], abs=2e-6)
+    assert len(objects(tmp_path / "dest", "*-sr")) == 2
 
 
 def test_progress_is_told_after_each_image_an_unusable_one_included(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from diagchd_batch.exports.dicom.objects.source_object import SourceObject
 from diagchd_batch.images.formats import open_image
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.sources import ObjectInfo
+from diagchd_batch.statistics.recalibration import Recalibration
 from diagchd_batch.studies.header_index.header_columns import ObjectKind
 from diagchd_batch.studies.header_index.header_row import row_of_attributes
 from tests.support.scored_dicom import CLIP, STILL, drawn_mask, example, file_bytes
@@ -40,6 +41,7 @@ SCORED = ScoredFrame(
     septum_length_mm=11.25,
 )
 KINDS = ["segmentation", "report", "capture"]
+CALIBRATED = replace(MODEL, calibration=Recalibration("platt", slope=0.5, intercept=-0.25))
 
 
 def made(kind: str, source: SourceObject, scored: ScoredFrame = SCORED, model: ScoringModel = MODEL) -> Dataset:
@@ -47,6 +49,8 @@ def made(kind: str, source: SourceObject, scored: ScoredFrame = SCORED, model: S
         return segmentation(model, source, scored)
     if kind == "report":
         return measurement_report(model, source, [scored])
+    if kind == "calibrated report":
+        return measurement_report(CALIBRATED, source, [replace(scored, study_score=0.8)])
     return secondary_capture(model, source, scored, np.full((*scored.labels.shape, 3), 90, np.uint8))
 
 
@@ -62,7 +66,7 @@ def clip_and_still() -> dict[str, tuple[SourceObject, ScoredFrame]]:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "calibrated report"])
 @pytest.mark.parametrize("name", ["clip", "still"])
 def test_dciodvfy_finds_no_error(kind: str, name: str, tmp_path: Path) -> None:
     path = written(made(kind, *clip_and_still()[name]), tmp_path / "object.dcm")
@@ -149,6 +153,24 @@ def test_the_report_has_every_measurement_of_every_frame() -> None:
     segment = groups[2].referenced_segmentation_frame[0].ReferencedSOPSequence[0]
     assert segment.ReferencedSOPInstanceUID == segmentation(MODEL, source, scored).SOPInstanceUID
     assert segment.ReferencedFrameNumber == 1
+
+
+def test_the_calibrated_probability_of_the_study_stands_beside_its_score_and_the_rest_is_as_without() -> None:
+    source, scored = clip_and_still()["clip"]
+    content = []
+    for model in (CALIBRATED, MODEL):
+        report = measurement_report(model, source, [replace(scored, study_score=0.8)])
+        read = highdicom.sr.srread(io.BytesIO(file_bytes(report))).content
+        assert isinstance(read, highdicom.sr.MeasurementReport)
+        content.append(read)
+    study, frame = content[0].get_image_measurement_groups()
+    (only_frame,) = content[1].get_image_measurement_groups()
+    assert [one.value for one in frame.get_measurements()] == [one.value for one in only_frame.get_measurements()]
+    expected = 1 / (1 + np.exp(0.25 - 0.5 * np.log(0.8 / 0.2)))
+    measured = {one.name.value: one.value for one in study.get_measurements()}
+    assert measured == {"study_score": 0.8, "calibrated_probability": pytest.approx(expected, abs=1e-6)}
+    said = {one.name.value: one.value.value for one in study.get_qualitative_evaluations()}
+    assert said.items() >= {("intended_use", "research"), ("input", "simulated"), ("calibration", "calibration_platt")}
 
 
 def test_objects_are_made_the_same_again_whatever_the_time() -> None:
