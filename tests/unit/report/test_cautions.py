@@ -30,6 +30,10 @@ def test_cells_that_did_not_pass() -> None:
     npv = rare | {"endpoint": "npv", "difference": None, "cluster": "subject"}
     assert "91.0 %" in (caution(ROW | npv) or "")
     assert caution(ROW | npv | {"cluster": "none"}) is None
+    brier = few_healthy | {"endpoint": "brier_at_prevalence"}
+    assert "87.5 %" in (caution(ROW | brier) or "") and caution(ROW | brier | {"n_positive": 50}) is None
+    assert caution(ROW | npv | {"endpoint": "npv_at_prevalence"}) is None
+    assert "fewer than 10" in (caution(ROW | {"endpoint": "calibration_slope_at_prevalence"}) or "")
     # The test of the AUC held its level once it had Student's t.
     assert caution(ROW | rare | {"endpoint": "roc_auc", "cluster": "subject"}) is None
 

@@ -55,7 +55,13 @@ def test_intervals_cover_and_tests_keep_their_size(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("part", ["rates", "scores", "compared_rates", "compared_predictive_values", "compared_scores"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("rates", "scores", "compared_rates", "compared_predictive_values", "compared_scores"),
+        *("predictive", "levels", "partly_labelled"),
+    ],
+)
 def test_a_cell_of_twenty_diseased_among_a_thousand(part: str) -> None:
     cohorts = 300
     cell = next(cell for cell in rare_disease.cells(part, (20,)) if cell.prevalence == 0.02)
