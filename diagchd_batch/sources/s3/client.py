@@ -6,6 +6,7 @@ gets the same credentials, region and endpoint instead of looking for its own. A
 port: one with a user or a password is refused, because endpoints appear in messages, and pyarrow takes neither.
 """
 
+import ipaddress
 import os
 import threading
 from typing import Any
@@ -82,6 +83,9 @@ class S3Clients:
     def _make_client(self, session: boto3.session.Session) -> Any:
         client = session.client("s3", config=self._options)
         _check_endpoint(client.meta.endpoint_url)
+        if _is_loopback(client.meta.endpoint_url):  # a proxy, whose settings boto3 reads, could not reach it
+            self._options = self._options.merge(Config(proxies={}))
+            client = session.client("s3", config=self._options)
         if is_amazon(client.meta.endpoint_url):
             return client
         # Many servers other than Amazon's refuse or damage the checksum trailers that boto3 sends by default.
@@ -138,6 +142,15 @@ def _check_endpoint(url: str) -> None:
         "profile) to a scheme, a host and a port, such as https://s3.example.org:9000, and give credentials in "
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     )
+
+
+def _is_loopback(endpoint_url: str) -> bool:
+    """Return whether an endpoint is on this machine."""
+    host = urlsplit(endpoint_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def is_amazon(endpoint_url: str) -> bool:

@@ -1,6 +1,8 @@
 """The settings of the boto3 client, which can be checked without a server."""
 
+import http.server
 import multiprocessing
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,33 @@ def test_the_password_of_a_proxy_is_in_no_message(variable: str, monkeypatch: py
     with pytest.raises(StorageFault, match=r"s3\.hospital\.example") as caught:
         open_store("s3://bucket/out", object_timeout_s=0.1).stat("key")
     assert CANARY not in str(caught.value)
+
+
+class HeadAnswer(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "3")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("no_proxy", ["nonsense, , *.x", None])
+def test_settings_of_proxies_do_not_disturb_an_endpoint_on_this_machine(
+    host: str, no_proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, no_proxy) if no_proxy else monkeypatch.delenv(name, raising=False)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), HeadAnswer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{server.server_port}")
+        client = S3Clients(timeout_s=30, max_connections=2).get()
+        assert client.head_object(Bucket="bucket", Key="key")["ContentLength"] == 3
+        server.shutdown()
 
 
 @pytest.mark.parametrize("uri", [f"s3://key:{CANARY}@bucket/x", f"S3://bucket?{CANARY}", f"s3://{CANARY}@b/../x"])
