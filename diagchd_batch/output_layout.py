@@ -278,6 +278,9 @@ ATTEMPT_MARKER = re.compile(
 )
 HEARTBEAT_FILE = re.compile(rf"{RUNS_PREFIX}{_RUN}/heartbeats/(?P<name>[^/]+)\.json")
 HEADER_INDEX_PREFIX = "header_index/"
+TRAINING_TREE_PREFIX = "training/"
+"""Where the tree of an output's trainings lies in the private tree. It has the layout of a private tree itself."""
+
 TRAINING_CACHE_PREFIX = "training_cache/"
 HEADER_INDEX_HEAD = re.compile(rf"{HEADER_INDEX_PREFIX}head-(?P<number>{_NUMBER})\.json")
 HEADER_INDEX_PART = re.compile(rf"{HEADER_INDEX_PREFIX}part-(?P<part>{_NUMBER})\.(?P<build>[0-9a-f]{{16}})\.pq")

@@ -88,6 +88,12 @@ def _advise(deletion: "Deletion") -> None:
     if deletion.to_evaluate:
         run_ids = ", ".join(deletion.to_evaluate)
         say(f"metrics and reports that rest on what is deleted go too; evaluate again: {run_ids}")
+    for package in deletion.packages:
+        say(
+            f"the weights of the model package {package} were trained with the subject, and are not changed; train a "
+            "new package without the subject, and remove this one and its copies. Checkpoints and decoded images of "
+            "the training go with the subject"
+        )
     if deletion.kind == "subject":
         say(
             "the archive still has the files: exclude the study in the manifest (include 0 and an exclude_reason) or "

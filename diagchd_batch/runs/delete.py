@@ -1,5 +1,6 @@
 """`delete`: removes a run, or a subject who withdrew consent, from an output and its private tree."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ from diagchd_batch.runs.run_lookup import OnNote, ignore_note
 from diagchd_batch.scoring.liveness.heartbeats import LOST_AFTER_S
 from diagchd_batch.scoring.liveness.run_status import live_submissions
 from diagchd_batch.studies.plan.stored_plan import open_plan
+from diagchd_batch.training.training_record import read_training_record, training_tree
 
 _SHOWN = 10
 
@@ -35,6 +37,7 @@ class Deletion:
         unknown: Files that are not this program's. They were searched for tokens and file names.
         doubtful: Files that have an own id of the subject as a word, which may be chance.
         to_evaluate: Runs whose derived files are removed, so that `evaluate` and `report` have to make them again.
+        packages: Places of the model packages that were trained with the subject. They are not changed.
     """
 
     done: bool
@@ -49,6 +52,7 @@ class Deletion:
     unknown: tuple[str, ...]
     doubtful: tuple[str, ...]
     to_evaluate: tuple[str, ...]
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,16 @@ def _delete(output: Output, run_id: str | None, subject: str | None, confirmed: 
         unknown=tuple(prepared.unknown),
         doubtful=tuple(prepared.doubtful),
         to_evaluate=tuple(prepared.to_evaluate),
+        packages=tuple(_packages(output, prepared.trainings)),
     )
+
+
+def _packages(output: Output, trainings: Sequence[str]) -> Iterator[str]:
+    tree = training_tree(output) if trainings else None
+    for run_id in trainings:
+        assert tree is not None
+        record = read_training_record(tree, run_id)
+        yield record.package_uri if record else f"that of training {run_id}, whose record is missing"
 
 
 def _refuse_live_runs(output: Output) -> None:

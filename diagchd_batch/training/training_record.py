@@ -18,7 +18,7 @@ from diagchd_batch.scoring.liveness.run_status import DAMAGED, live_submissions
 from diagchd_batch.storage import open_store
 from diagchd_batch.uris import join_uri
 
-TRAINING_TREE = "training"
+TRAINING_TREE = output_layout.TRAINING_TREE_PREFIX.rstrip("/")
 
 
 @pydantic_dataclass(frozen=True)

@@ -16,6 +16,7 @@ from diagchd_batch.output_layout import (
     RUNS_PREFIX,
     SOURCES_FILE,
     TRAINING_CACHE_PREFIX,
+    TRAINING_TREE_PREFIX,
     augmentation_preview_file,
     patterns,
 )
@@ -71,6 +72,7 @@ def kind_of_private_file(key: str) -> PrivateFileKind:
         what attempts at shards recorded; ``text``: logs and tracebacks; ``submission``: what only a submission needs
         while it lives; ``unknown``: no file that this program writes.
     """
+    key = key.removeprefix(TRAINING_TREE_PREFIX)  # trainings have a tree of the same layout
     if SOURCES_FILE.fullmatch(key) or IDENTIFYING_VALUES_FILE.fullmatch(key):
         return "table"
     if key.startswith(_DERIVED_PREFIXES):

@@ -37,6 +37,10 @@ from diagchd_batch.studies.plan.stored_plan import Plan
 _REMOVED_REASON = "a deletion removed this text, because it named what was deleted"
 
 
+_KEPT_OF_TRAINING = ("identity.json", "run.json", "_SUCCESS")
+"""What stays of a training that had the subject: that it was, with which settings, and where its package is."""
+
+
 @dataclass
 class Prepared:
     """What a deletion would do, or is ready to do.
@@ -50,6 +54,7 @@ class Prepared:
         holding: Files that name the subject and that this program cannot change.
         doubtful: Files that have an own id of the subject as a word, which may be chance.
         to_evaluate: The runs whose metrics or reports are removed because they rest on what is deleted.
+        trainings: The trainings that had the subject in their plan. Their plans and checkpoints are removed.
     """
 
     number: int
@@ -60,6 +65,7 @@ class Prepared:
     holding: list[str] = field(default_factory=list)
     doubtful: list[str] = field(default_factory=list)
     to_evaluate: list[str] = field(default_factory=list)
+    trainings: list[str] = field(default_factory=list)
 
 
 def next_number(storage: Store) -> int:
@@ -144,6 +150,7 @@ def prepare_subject_deletion(
         found["holding"],
         found["doubtful"],
         sorted(preparation.to_evaluate),
+        sorted(preparation.trainings),
     )
 
 
@@ -224,7 +231,10 @@ class _SubjectPreparation:
     def _private(self, store: Store, key: str) -> None:
         (run_id, *_) = output_layout.run_ids_in(key) or ("",)
         kind = kind_of_private_file(key)
-        if kind == "derived":
+        if key.startswith(output_layout.TRAINING_TREE_PREFIX) and run_id in self.trainings:
+            if key.rpartition("/")[2] not in _KEPT_OF_TRAINING:
+                self.removed.append(Removal(tree="private", key=key))
+        elif kind == "derived":
             self._derived("private", store, key)
         elif kind == "pictures":  # of many subjects in one file; the next training decodes its images again
             self.removed.append(Removal(tree="private", key=key))
@@ -242,6 +252,17 @@ class _SubjectPreparation:
             kind == "run_record" and run_id in self._records
         ):
             self._search("private", store, key, is_known=kind != "unknown")
+
+    @cached_property
+    def trainings(self) -> set[str]:
+        """The run ids of the trainings whose plan has the subject."""
+        found = set()
+        for info in self._output.private.list(output_layout.TRAINING_TREE_PREFIX + output_layout.RUNS_PREFIX):
+            if output_layout.PLAN_STUDIES.fullmatch(info.key.removeprefix(output_layout.TRAINING_TREE_PREFIX)):
+                with opened_table(self._output.private, info.key) as file:
+                    if self._subject.is_in_table(file, with_own_ids=True):
+                        found |= output_layout.run_ids_in(info.key)
+        return found
 
     def _derived(self, tree: Tree, store: Store, key: str) -> None:
         """Remove a derived file that rests on the subject's rows, or that names the subject for another reason."""

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, Heartbeat, dri
 from diagchd_batch.storage import Store
 from diagchd_batch.storage.local import LocalStore
 from diagchd_batch.studies.plan.stored_plan import open_plan
+from diagchd_batch.training.training_record import TrainingRecord, training_tree, write_training_record
 from tests.support.command_line import diagchd_batch
 from tests.unit.results.made_scored_output import MadeScoredOutput, files
 
@@ -189,6 +191,44 @@ def test_decoded_training_images_go_since_one_file_has_those_of_many_subjects(ma
     deletion = delete(made.output, subject=SUBJECT, confirmed=True).deletion
     assert set(cached) <= set(deletion.removed)
     assert not list(private.list(output_layout.TRAINING_CACHE_PREFIX))
+
+
+def test_a_training_with_the_subject_loses_plan_checkpoints_and_pictures_and_its_package_is_named(
+    made: MadeScoredOutput,
+) -> None:
+    private, tree = made.output.private, training_tree(made.output)
+    for info in list(private.list(output_layout.private_run("first") + "plan")):
+        private.replace(output_layout.TRAINING_TREE_PREFIX + info.key, private.read(info.key))
+    gone = [
+        output_layout.training_cache_prefix("0" * 32) + "images.u8",
+        output_layout.fold_prefix("first", 0) + "checkpoint.npz",
+        output_layout.log_part("first", "log", 0),
+    ]
+    kept = [output_layout.identity_file("first"), output_layout.success_marker("first")]
+    for key in (*gone, *kept):
+        tree.private.replace(key, b"{}")
+    write_training_record(tree, _training_record())
+    ended = diagchd_batch("delete", made.uri, "--subject", SUBJECT, "--yes")
+    assert ended.exit_code == 0, ended.messages
+    assert "model package s3://models/ours were trained with the subject" in " ".join(ended.messages.split())
+    left = {info.key for info in tree.private.list()}
+    assert left == {*kept, output_layout.run_record("first")}
+
+
+def _training_record() -> TrainingRecord:
+    return TrainingRecord(
+        run_id="first",
+        status="finished",
+        model="ours",
+        architecture="diagchd-compact",
+        package_uri="s3://models/ours",
+        n_studies=3,
+        n_subjects=2,
+        n_images=5,
+        started_at=datetime(2024, 1, 2, tzinfo=UTC),
+        full_config={},
+        command=[],
+    )
 
 
 def test_without_yes_nothing_changes_and_what_would_go_is_shown(made: MadeScoredOutput) -> None:
