@@ -43,6 +43,21 @@ class StatisticsError(UsageError, ValueError):
     """A statistic is not defined for the arguments that were given."""
 
 
+_SAID_IN_WORDS = {
+    "input.uri": "the run read its files from another place",
+    "input.manifest_sha256": "the manifest has other contents than when the run began",
+    "weights_digest": "the run has other weights",
+    "member_digests": "the run has other weights in at least one member of the ensemble",
+}
+"""What is said of fields whose values are digests, which tell a reader nothing."""
+
+
+def _difference(name: str, old: object, new: object) -> str:
+    if name in _SAID_IN_WORDS and None not in (old, new):
+        return _SAID_IN_WORDS[name]
+    return f"{shown_value(old)} in the run, {shown_value(new)} asked for"
+
+
 class FingerprintMismatchError(DiagchdBatchError):
     """A run id exists under another fingerprint.
 
@@ -56,10 +71,7 @@ class FingerprintMismatchError(DiagchdBatchError):
     def __init__(self, run_id: str, differences: dict[str, tuple[object, object]]) -> None:
         self.run_id = run_id
         self.differences = differences
-        lines = "".join(
-            f"\n  {name}: {shown_value(old)} in the run, {shown_value(new)} asked for"
-            for name, (old, new) in differences.items()
-        )
+        lines = "".join(f"\n  {name}: {_difference(name, *values)}" for name, values in differences.items())
         super().__init__(
             f"run {run_id} exists under another fingerprint:{lines}\n"
             "Omit --run-id to start a new run, or restore the settings above to resume this one."

@@ -9,6 +9,9 @@ from diagchd_batch.wording import shortened
 
 _REMOTE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:[\x21-\x7e]+")
+"""A bucket's name, or the resource name of an access point. Other servers allow more letters and lengths than AWS."""
+
 DICOMWEB_SCHEMES = ("dicomweb+https", "dicomweb+http")
 """The schemes of DICOMweb servers. Only their URIs have a query, which filters the studies."""
 
@@ -53,6 +56,12 @@ def normalize_uri(uri: str) -> str:
         if not host or (path and not is_key(path)):
             raise ConfigError(
                 f"{shortened(uri, 300)!r} is not a complete URI; write {scheme}://bucket or {scheme}://bucket/prefix"
+            )
+        if scheme == "s3" and not _BUCKET.fullmatch(host):
+            raise ConfigError(
+                f"{shortened(host, 300)!r} is no name of an S3 bucket, because it has a space or a character that "
+                "no bucket has; names have letters, digits, dots and hyphens: write s3://bucket or s3://bucket/prefix "
+                "(a space in the prefix is allowed)"
             )
         return f"{scheme}://{host}/{path}".rstrip("/")
     if not uri or "\0" in uri:

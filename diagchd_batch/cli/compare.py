@@ -14,7 +14,7 @@ from diagchd_batch.cli.options import (
     PrivateUriOption,
     SetOption,
     checked_run_id,
-    open_workspace,
+    open_run,
 )
 from diagchd_batch.wording import counted
 
@@ -49,7 +49,9 @@ def compare(
     from diagchd_batch.uris import join_uri
 
     settings = evaluation_settings(config, overrides, os.environ)
-    done = compare_two(open_workspace(output, private_uri), first, second, config=settings, masks=masks)
+    workspace, first = open_run(output, private_uri, first)
+    second = open_run(output, private_uri, second)[1]
+    done = compare_two(workspace, first, second, config=settings, masks=masks)
     summary = done.summary
     if as_json:
         print_json(asdict(summary))

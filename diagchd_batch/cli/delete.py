@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diagchd_batch.cli.console import print_json, print_pairs, print_text, say
-from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, checked_run_id, open_workspace
+from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, checked_run_id, open_run
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
 
@@ -43,7 +43,8 @@ def delete(
     """
     from diagchd_batch.runs.delete import delete as delete_from_output
 
-    answer = delete_from_output(open_workspace(output, private_uri), run_id, subject, confirmed=yes, on_note=say)
+    workspace, run_id = open_run(output, private_uri, run_id)
+    answer = delete_from_output(workspace, run_id, subject, confirmed=yes, on_note=say)
     if as_json:
         print_json(
             {

@@ -13,7 +13,7 @@ from diagchd_batch.cli.options import (
     PrivateUriOption,
     RunIdOption,
     SetOption,
-    open_workspace,
+    open_run,
 )
 from diagchd_batch.wording import counted
 
@@ -42,7 +42,8 @@ def evaluate(
     from diagchd_batch.uris import join_uri
 
     settings = evaluation_settings(config, overrides, os.environ)
-    done = evaluate_run(open_workspace(output, private_uri), run_id, config=settings, on_note=say)
+    workspace, run_id = open_run(output, private_uri, run_id)
+    done = evaluate_run(workspace, run_id, config=settings, on_note=say)
     summary = done.summary
     if as_json:
         print_json(asdict(summary))

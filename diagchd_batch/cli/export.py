@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diagchd_batch.cli.console import print_json, print_pairs, say
-from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption, open_workspace
+from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption, open_run
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
 
@@ -52,8 +52,9 @@ def shareable(
     """
     from diagchd_batch.runs.export import share
 
+    workspace, run_id = open_run(output, private_uri, run_id)
     summary = share(
-        open_workspace(output, private_uri),
+        workspace,
         destination,
         run_id,
         min_cell=min_cell,
@@ -95,7 +96,8 @@ def worklist(
     from diagchd_batch.exports.worklist import FAILED, SCORED
     from diagchd_batch.runs.export import write_worklist
 
-    done = write_worklist(open_workspace(output, private_uri), destination, run_id, on_note=say)
+    workspace, run_id = open_run(output, private_uri, run_id)
+    done = write_worklist(workspace, destination, run_id, on_note=say)
     summary = done.summary
     if as_json:
         print_json({**asdict(summary), "destination": done.destination})
@@ -140,9 +142,10 @@ def dicom(
     from diagchd_batch.runs.export import is_pacs, write_dicom
 
     needs_yes = is_pacs(destination) and not yes
+    workspace, run_id = open_run(output, private_uri, run_id)
     with image_progress("export") as show:
         done = write_dicom(
-            open_workspace(output, private_uri),
+            workspace,
             destination,
             run_id,
             choice=StudyChoice(tuple(study), where),
@@ -205,7 +208,8 @@ def png(
     from diagchd_batch.runs.export import write_label_pngs
 
     choice = StudyChoice(tuple(study), where)
-    done = write_label_pngs(open_workspace(output, private_uri), destination, run_id, choice=choice, on_note=say)
+    workspace, run_id = open_run(output, private_uri, run_id)
+    done = write_label_pngs(workspace, destination, run_id, choice=choice, on_note=say)
     if as_json:
         print_json({**asdict(done), "destination": destination})
         return

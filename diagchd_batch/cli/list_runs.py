@@ -12,7 +12,7 @@ from diagchd_batch.cli.options import (
     JsonOption,
     OptionalOutputArgument,
     PrivateUriOption,
-    open_workspace,
+    open_run,
 )
 from diagchd_batch.cli.status import exit_if_damaged, known, training_progress
 from diagchd_batch.errors import UsageError
@@ -43,7 +43,7 @@ def list_runs(
 
     if output is not None and address is not None:
         raise UsageError("list shows either the runs of an output or a cluster's submissions; omit OUTPUT or --address")
-    workspace = None if output is None else open_workspace(output, private_uri)
+    workspace = None if output is None else open_run(output, private_uri, None, is_watching=True)[0]
     found = find_runs(workspace, cluster_address(address, os.environ))
     if as_json:
         print_json([*map(asdict, found.runs), *map(asdict, found.submissions)])
@@ -68,6 +68,8 @@ def _line(state: "RunState | TrainingState", width: int) -> str:
         f"{state.model or '?'} {state.precision or ''}".rstrip(),
         f"shards {state.shards_done:,} of {known(state.n_shards)}",
     ]
+    if state.parent_run_id:
+        columns.append(f"{state.selection} files, continues {state.parent_run_id}")
     if state.failures:
         columns.append(f"{counted(sum(state.failures.values()), 'row')} failed")
     return "  ".join(columns)

@@ -11,7 +11,7 @@ from diagchd_batch.cli.options import (
     OptionalOutputArgument,
     PrivateUriOption,
     checked_run_id,
-    open_workspace,
+    open_run,
 )
 
 
@@ -37,5 +37,7 @@ def logs(
     from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.runs.logs import read_logs
 
-    workspace = None if output is None else open_workspace(output, private_uri)
+    workspace = None
+    if output is not None:
+        workspace, run_id = open_run(output, private_uri, run_id, is_watching=True)
     print_text(read_logs(workspace, run_id, cluster_address(address, os.environ), on_note=say), end="")

@@ -36,6 +36,7 @@ from diagchd_batch.cli import (
 )
 from diagchd_batch.cli.console import fail
 from diagchd_batch.cli.error_exits import errors_as_exit_codes
+from diagchd_batch.cli.silence import no_long_silence
 from diagchd_batch.escaping import for_console
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.process.ending import end_process
@@ -126,7 +127,7 @@ def main() -> None:
             "a container, or WSL 2 on Windows"
         )
         sys.exit(ExitCode.USAGE)
-    with errors_as_exit_codes():
+    with no_long_silence(), errors_as_exit_codes():
         app()
 
 

@@ -1,7 +1,7 @@
 """Arguments and options that several commands share, and what they mean."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, overload
 
 import typer
 
@@ -115,6 +115,40 @@ def run_request(
     if "failed" in given:
         return RunRequest(run_id, new_run, "failed", input_moved)
     return RunRequest(run_id, new_run, "new" if given else "all", input_moved)
+
+
+@overload
+def open_run(
+    output: str, private_uri: str | None, run_id: str, *, is_watching: bool = ...
+) -> "tuple[Workspace, str]": ...
+@overload
+def open_run(
+    output: str, private_uri: str | None, run_id: str | None, *, is_watching: bool = ...
+) -> "tuple[Workspace, str | None]": ...
+def open_run(
+    output: str, private_uri: str | None, run_id: str | None, *, is_watching: bool = False
+) -> "tuple[Workspace, str | None]":
+    """Open the output that a command names, and find the run that is named by its id or by the beginning of its id.
+
+    Args:
+        output: The output's path or URI.
+        private_uri: Where the private tree lies, if not in ``_private/`` of the output.
+        run_id: The run's id or what only that id begins with; None if no run is named.
+        is_watching: Whether the command only looks at runs, so that it waits for storage for a short time only.
+
+    Returns:
+        The workspace and the run's whole id. A name that no run's id begins with is returned as it is.
+
+    Raises:
+        UsageError: Several runs have ids that begin so.
+    """
+    from diagchd_batch.runs.run_lookup import full_run_id
+    from diagchd_batch.storage.timeouts import SHORT_TIMEOUT_S
+    from diagchd_batch.workspace import DEFAULT_OBJECT_TIMEOUT_S, Workspace
+
+    timeout_s = SHORT_TIMEOUT_S if is_watching else DEFAULT_OBJECT_TIMEOUT_S
+    workspace = Workspace.open(output, private_uri, object_timeout_s=timeout_s)
+    return workspace, None if run_id is None else full_run_id(workspace, run_id)
 
 
 def open_workspace(output: str, private_uri: str | None = None) -> "Workspace":

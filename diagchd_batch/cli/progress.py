@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from diagchd_batch.cli.console import duration, say
 from diagchd_batch.cli.json_progress import JsonProgress
@@ -14,7 +14,15 @@ from diagchd_batch.escaping import for_console
 from diagchd_batch.scoring.liveness.progress_events import RunStart, ShardSummary
 from diagchd_batch.wording import counted
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 LINE_INTERVAL_S = 10.0
+SETTLED_AFTER_S = 10.0
+"""Before that, and before SETTLED_SHARE of the images, a rate says little, so no remaining time is told."""
+SETTLED_SHARE = 0.1
+_BESIDE_DETAIL_COLUMNS = 30
+"""What the spinner, the word, a bar of ten characters, the percentage and the gaps need of a terminal's line."""
 LOG_VARIABLE = "DIAGCHD_BATCH_LOG"
 """Set it to ``json`` for a log that programs read."""
 
@@ -56,7 +64,10 @@ class _Counts:
     @property
     def remaining(self) -> str:
         rate = self.images_per_s
-        return duration((self.start.n_images - self.done) / rate) if rate > 0 else "not known yet"
+        seen = self.images + self.in_flight
+        left = self.start.n_images - self.done
+        is_settled = time.monotonic() - self.began_s >= SETTLED_AFTER_S or seen >= SETTLED_SHARE * (left + seen)
+        return duration(left / rate) if rate > 0 and is_settled else "not known yet"
 
     @property
     def failed(self) -> str:
@@ -145,13 +156,17 @@ class LineProgress:
 
 
 class BarProgress:
-    """Progress for a terminal: one live line on stderr."""
+    """Progress for a terminal: one live line.
 
-    def __init__(self) -> None:
+    Args:
+        console: The terminal; stderr by default.
+    """
+
+    def __init__(self, console: "Console | None" = None) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 
-        self._console = Console(stderr=True)
+        self._console = console or Console(stderr=True)
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -207,12 +222,17 @@ class BarProgress:
         counts = self._counts
         if counts is None:
             return
-        rate = (
-            f"{counts.images_per_s:.1f} images/s · {counts.remaining} left"
-            if counts.images_per_s
-            else "workers are starting"
-        )
-        detail = f"{counts.done:,}/{counts.start.n_images:,} · {rate} · {counts.failed}"
+        place = f"{counts.done:,}/{counts.start.n_images:,}"
+        speed = f"{counts.images_per_s:.1f} images/s"
+        left = f"left: {counts.remaining}"
+        if not counts.images_per_s:
+            speed, left = "the workers load the model, about half a minute", "workers are starting"
+        n_failed = counts.failures.total()
+        few = f"{n_failed:,} failed"
+        texts = [[place, speed, left, counts.failed], [place, speed, left, few], [place, left, few], [left, few]]
+        lines = [" · ".join(parts) for parts in texts]
+        fitting = [line for line in lines if len(line) <= self._console.width - _BESIDE_DETAIL_COLUMNS]
+        detail = next(iter(fitting), few)
         self._progress.update(self._task, completed=counts.done, detail=detail)
 
 

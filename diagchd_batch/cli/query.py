@@ -14,7 +14,7 @@ from diagchd_batch.cli.options import (
     OptionalOutputArgument,
     PrivateUriOption,
     checked_run_id,
-    open_workspace,
+    open_run,
 )
 from diagchd_batch.errors import UsageError
 from diagchd_batch.escaping import command_line, for_console
@@ -99,7 +99,8 @@ def query(
     chosen = format_ or _by_ending(out)
     if chosen is Format.PARQUET and out is None and sys.stdout.isatty():
         raise UsageError("Parquet cannot be shown on a terminal; name a file with --out")
-    database = open_tables(open_workspace(output, private_uri), run_id, on_left_out=say, may_name_patients=private)
+    workspace, run_id = open_run(output, private_uri, run_id)
+    database = open_tables(workspace, run_id, on_left_out=say, may_name_patients=private)
     with database.rows(sys.stdin.read() if sql == "-" else sql) as rows, ExitStack() as files:
         file = files.enter_context(new_file(out)) if out else sys.stdout.buffer
         if chosen is not Format.TABLE:
@@ -116,7 +117,8 @@ def query(
 def _print_sql(output: str, run_id: str | None, private_uri: str | None) -> None:
     from diagchd_batch.runs.query import open_tables
 
-    for statement in open_tables(open_workspace(output, private_uri), run_id, on_left_out=say).create_views_sql():
+    workspace, run_id = open_run(output, private_uri, run_id)
+    for statement in open_tables(workspace, run_id, on_left_out=say).create_views_sql():
         print_text(statement)
 
 

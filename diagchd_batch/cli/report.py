@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from diagchd_batch.cli.console import print_json, print_text, say
-from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption, open_workspace
+from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption, open_run
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +48,7 @@ def report(
     from diagchd_batch.runs.report import report as write_reports
     from diagchd_batch.uris import is_local_path, join_uri, normalize_uri
 
-    workspace = open_workspace(output, private_uri)
+    workspace, run_id = open_run(output, private_uri, run_id)
     contents = GalleryContents(gallery, top, tuple(dict.fromkeys(study or ())))
     done = write_reports(workspace, run_id, gallery=contents or None, on_note=say)
     uri = join_uri(output, done.key)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diagchd_batch.cli.console import moment, print_json, print_pairs, print_text, say
-from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_workspace
+from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_run
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def show(
     """
     from diagchd_batch.runs.show import show as show_output
 
-    shown = show_output(open_workspace(output, private_uri), name, run_id, on_note=say)
+    workspace, run_id = open_run(output, private_uri, run_id)
+    shown = show_output(workspace, name, run_id, on_note=say)
     if as_json:
         print_json(asdict(shown))
     else:

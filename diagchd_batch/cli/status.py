@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from diagchd_batch.cli.console import duration, fail, moment, print_json, print_pairs, print_text
-from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_workspace
+from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_run
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
 
@@ -34,7 +34,8 @@ def status(
     from diagchd_batch.runs.status import run_states
     from diagchd_batch.training.training_record import TrainingState
 
-    states = run_states(open_workspace(output, private_uri), run_id)
+    workspace, run_id = open_run(output, private_uri, run_id, is_watching=True)
+    states = run_states(workspace, run_id)
     if as_json:
         print_json([asdict(state) for state in states])
     else:

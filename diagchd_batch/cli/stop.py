@@ -13,6 +13,7 @@ from diagchd_batch.cli.options import (
     JsonOption,
     OptionalOutputArgument,
     PrivateUriOption,
+    open_run,
     open_workspace,
 )
 from diagchd_batch.errors import UsageError
@@ -56,7 +57,8 @@ def stop(
         )
     from diagchd_batch.runs.stop import stop_after_shards
 
-    answers = stop_after_shards(open_workspace(output, private_uri), run_id)
+    workspace, run_id = open_run(output, private_uri, run_id)
+    answers = stop_after_shards(workspace, run_id)
     if as_json:
         print_json([asdict(answer) for answer in answers])
         return
@@ -74,6 +76,8 @@ def _stop_at_once(
     from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.runs.stop import live_run_ids, stop_at_once
 
+    if run_id is not None and output is not None:
+        run_id = open_run(output, private_uri, run_id)[1]
     if run_id is not None:
         run_ids = [run_id]
     elif output is not None:

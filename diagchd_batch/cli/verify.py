@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diagchd_batch.cli.console import print_json, print_text, say
-from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_workspace
+from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_run
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
-    from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
+    from diagchd_batch.results.verify.findings import LineageReport, Problem, VerifyReport
     from diagchd_batch.workspace import Workspace
+
+_SHOWN_ALIKE = 3
+"""Problems of one kind that are printed for a run. The others are counted."""
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +47,7 @@ def verify(
     """
     from diagchd_batch.runs.verify import verify as verify_output
 
-    workspace = open_workspace(output, private_uri)
+    workspace, run_id = open_run(output, private_uri, run_id)
     if rescore is not None:
         _rescore(workspace, run_id, rescore, seed, as_json)
         return
@@ -91,9 +94,15 @@ def _print_report(report: "VerifyReport") -> None:
             "every planned frame exactly once, all files whole"
         )
         return
+    alike: dict[tuple[str, str], list[Problem]] = {}
     for problem in report.problems:
-        place = "" if problem.place == name else f"{problem.place}: "
-        print_text(f"{name}: {problem.kind}: {place}{problem.detail} ({problem.remedy})")
+        alike.setdefault((problem.kind, problem.remedy), []).append(problem)
+    for (kind, _), problems in alike.items():
+        for problem in problems[:_SHOWN_ALIKE]:
+            place = "" if problem.place == name else f"{problem.place}: "
+            print_text(f"{name}: {kind}: {place}{problem.detail} ({problem.remedy})")
+        if len(problems) > _SHOWN_ALIKE:
+            print_text(f"{name}: {kind}: {len(problems) - _SHOWN_ALIKE:,} more of this kind; --json lists them")
     say(f"run {report.run_id}: {counted(report.n_problems, 'problem')}")
 
 

@@ -101,7 +101,10 @@ def export_worklist(output: Output, record: RunRecord, destination: Store) -> Wo
         for condition in ("count(score) > 0", "count(score) = 0")
     )
     called = _CountedRows(_ranked(scored, record.model.chd_threshold), lambda row: row["chd_call"] == "positive")
-    files = {SCORED: to_csv(called, _SCORED_COLUMNS), FAILED: to_csv(failed, _FAILED_COLUMNS)}
+    files = {
+        SCORED: to_csv(called, _SCORED_COLUMNS, for_excel=True),
+        FAILED: to_csv(failed, _FAILED_COLUMNS, for_excel=True),
+    }
     if not scored.n and not failed.n:
         raise UsageError(
             f"run {record.run_id} has no predictions of studies that are not excluded; predictions are written when a "

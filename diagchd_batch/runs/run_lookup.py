@@ -1,13 +1,14 @@
 """Finds the run that a command works on, and the settings that it is evaluated with."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.config.loading import load_job
-from diagchd_batch.errors import UsageError
+from diagchd_batch.errors import ItemError, StorageFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError, first_problem
 from diagchd_batch.results.datasets import holds_no_run
 from diagchd_batch.results.output import Output
@@ -101,6 +102,30 @@ def all_run_ids(output: Output) -> list[str]:
     if not run_ids:
         raise holds_no_run(output.storage.uri)
     return run_ids
+
+
+def full_run_id(output: Output, name: str) -> str:
+    """Return the id of the run that is named by it, or by a beginning that no other run's id has.
+
+    Args:
+        output: The output, with its private tree.
+        name: The id or its beginning.
+
+    Returns:
+        The whole id, or the name itself if no run's id begins with it.
+
+    Raises:
+        UsageError: Several ids begin so.
+    """
+    run_ids = set(output.run_ids())
+    if name in run_ids:
+        return name
+    with suppress(StorageFault, ItemError):  # without the private tree, runs without results are not known
+        run_ids |= set(output.planned_run_ids())
+    found = sorted(run_id for run_id in run_ids if run_id.startswith(name))
+    if len(found) > 1 and name not in found:
+        raise UsageError(f"several runs have an id that begins with {name}: {', '.join(found)}; write more of it")
+    return found[0] if len(found) == 1 else name
 
 
 def submitted_evaluation(output: Output, run_id: str) -> EvaluationConfig:

@@ -62,3 +62,16 @@ def test_a_key_never_leads_out_of_the_root(key: str) -> None:
     elif escapes:
         with pytest.raises(ValueError, match="relative key"):
             join_uri("s3://bucket/prefix", key)
+
+
+@pytest.mark.parametrize("uri", ["s3://my bucket/x", "s3://bücket/x", "s3://a,b/x", "s3://a*/x", "s3://{bucket}/x"])
+def test_a_bucket_that_cannot_be_is_refused_with_what_is_allowed(uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"is no name of an S3 bucket.* write s3://bucket"):
+        normalize_uri(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://my-bucket/a prefix", "s3://Old_Bucket.1/x", "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/x"]
+)
+def test_a_bucket_that_some_server_allows_is_taken(uri: str) -> None:
+    assert normalize_uri(uri) == uri

@@ -55,6 +55,8 @@ class RunState:
         n_in_flight: Images that are done of shards that are not committed.
         images_per_s: The rate of the living workers together, or, for a run that ended, of all its submissions.
         remaining_s: The seconds left, if all shards are of one size.
+        parent_run_id: The run that this one continues, if it does.
+        selection: Which files it scores: all, new or failed.
     """
 
     run_id: str
@@ -76,6 +78,8 @@ class RunState:
     n_in_flight: int
     images_per_s: float | None
     remaining_s: float | None
+    parent_run_id: str | None = None
+    selection: str | None = None
 
 
 def run_state(output: Output, run_id: str) -> RunState:
@@ -137,6 +141,8 @@ def run_state(output: Output, run_id: str) -> RunState:
         n_in_flight=n_in_flight,
         images_per_s=images_per_s or None,
         remaining_s=n_left / images_per_s if live and n_left is not None and images_per_s else None,
+        parent_run_id=record.parent_run_id if record else None,
+        selection=record.selection if record else None,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from diagchd_batch.errors import StorageFault
+from diagchd_batch.process.waits import note_wait
 from diagchd_batch.retries import call_with_retries
 from diagchd_batch.sources.registry import SourceOptions
 from diagchd_batch.sources.s3.client import S3Clients, host_and_port
@@ -81,6 +82,8 @@ class S3Prefix:
                 self.clients.renew(client)
                 renewed = True
                 return attempt()
+            if failure.kind is Kind.TRANSIENT:
+                note_wait(self.uri, failure.code, limit_s)
             raise RequestFailedError(failure)
 
         def retry_limit_s(error: BaseException) -> float:

@@ -42,7 +42,7 @@ def test_exports_from_s3_to_s3_are_those_of_a_disk(output: tuple[Store, str], s3
     ended = diagchd_batch("export", "worklist", bucket.uri, "--run-id", RUN_ID)
     assert ended.exit_code == 0, ended.messages
     key = f"{output_layout.PRIVATE}/{output_layout.worklist_prefix(RUN_ID)}worklist.csv"
-    first, *_ = csv.DictReader(io.StringIO(bucket.read(key).decode()))
+    first, *_ = csv.DictReader(io.StringIO(bucket.read(key).decode("utf-8-sig")))
     assert first["study_id"] == "study 39"
 
     refused = diagchd_batch("export", "worklist", bucket.uri, f"{bucket.uri}/list", "--run-id", RUN_ID)

@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 

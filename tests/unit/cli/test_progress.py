@@ -1,10 +1,12 @@
 """The figures on the progress display."""
 
+import io
 import sys
 import time
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from diagchd_batch.cli import progress
 from diagchd_batch.scoring.liveness.progress_events import RunStart, ShardSummary
@@ -100,3 +102,30 @@ def test_images_of_an_export_are_a_bar_on_a_terminal(
         show(10, 40, "10 new objects")
     assert "25%" in (told := capsys.readouterr().err)
     assert "10/40" in told and "10 new objects" in told
+
+
+def test_an_early_rate_tells_no_remaining_time(clock: Clock) -> None:
+    counts = progress._Counts(start(n_images=10_000))
+    clock.now_s += progress.SETTLED_AFTER_S / 2
+    counts.note_in_flight(16)
+    assert counts.remaining == "not known yet"
+    clock.now_s += progress.SETTLED_AFTER_S
+    counts.note_in_flight(150)
+    assert counts.remaining == "16 min 25 s"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_the_bar_stays_in_sight_whatever_fails(clock: Clock, width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, legacy_windows=False)
+    display = progress.BarProgress(console)
+    display.started(start(n_images=100_000, n_shards=300))
+    display.in_flight(0)
+    clock.now_s += 100
+    failures = {"decode_error": 12, "unsupported_format": 3, "source_changed": 1, "decode_timeout": 1}
+    display.shard_done(ShardSummary(shard=0, n_images=2048, n_ok=2031, n_failed=17, failures=failures))
+    with console.capture() as shown:
+        console.print(display._progress.get_renderable())
+    (line,) = shown.get().splitlines()
+    assert line.index("2%") - line.index("scoring") >= 15 and "…" not in line
+    assert ("2%" in line and "left" in line) or "remaining" in line
+    assert "17 failed" in line or "decode_error" in line

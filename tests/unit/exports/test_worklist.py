@@ -28,7 +28,7 @@ def worklist(
     )
     destination = made.root / f"worklist of {run_id} by {study_score} and {image_score}"
     export_worklist(open_output(made.output.uri), record, open_store(str(destination), owner_only=True))
-    with (Path(destination) / SCORED).open(encoding="utf-8", newline="") as file:
+    with (Path(destination) / SCORED).open(encoding="utf-8-sig", newline="") as file:
         return {row["token"]: row for row in csv.DictReader(file)}
 
 
