@@ -14,7 +14,7 @@ from diagchd_batch.cli.options import (
     PrivateUriOption,
     SetOption,
     checked_run_id,
-    open_run,
+    open_workspace,
 )
 from diagchd_batch.wording import counted
 
@@ -45,12 +45,12 @@ def compare(
     Example: diagchd-batch compare out/archive 1f0c22aa-90ab12cd-1 5d7e01bb-90ab12cd-1
     """
     from diagchd_batch.runs.compare import compare as compare_two
-    from diagchd_batch.runs.run_lookup import evaluation_settings
+    from diagchd_batch.runs.run_lookup import evaluation_settings, full_run_id
     from diagchd_batch.uris import join_uri
 
     settings = evaluation_settings(config, overrides, os.environ)
-    workspace, first = open_run(output, private_uri, first)
-    second = open_run(output, private_uri, second)[1]
+    workspace = open_workspace(output, private_uri)
+    first, second = (full_run_id(workspace, name) for name in (first, second))
     done = compare_two(workspace, first, second, config=settings, masks=masks)
     summary = done.summary
     if as_json:

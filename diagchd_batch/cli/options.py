@@ -1,7 +1,7 @@
 """Arguments and options that several commands share, and what they mean."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, overload
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -117,14 +117,6 @@ def run_request(
     return RunRequest(run_id, new_run, "new" if given else "all", input_moved)
 
 
-@overload
-def open_run(
-    output: str, private_uri: str | None, run_id: str, *, is_watching: bool = ...
-) -> "tuple[Workspace, str]": ...
-@overload
-def open_run(
-    output: str, private_uri: str | None, run_id: str | None, *, is_watching: bool = ...
-) -> "tuple[Workspace, str | None]": ...
 def open_run(
     output: str, private_uri: str | None, run_id: str | None, *, is_watching: bool = False
 ) -> "tuple[Workspace, str | None]":

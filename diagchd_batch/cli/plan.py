@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from diagchd_batch.studies.plan.stored_plan import PlanHead
 
 
+_KINDS_SHOWN = 6
+"""Kinds of skipped files that are named, the most frequent first."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
     app.command()(plan)
@@ -107,7 +111,8 @@ def _pairs(job: "JobConfig", preview: "JobPreview") -> list[tuple[str, Any]]:
     ]
     if preview.expected_s is not None:
         speed = f"{preview.images_per_s:.1f} images/s ({preview.images_per_s_source})"
-        pairs.append(("time expected", f"{duration(preview.expected_s)} at {speed}"))
+        start = ", with the start of the workers" if preview.expected_s else ""
+        pairs.append(("time expected", f"{duration(preview.expected_s)} at {speed}{start}"))
     else:
         pairs.append(("time expected", "not known: there is no earlier run, and --no-measure was given"))
     if head.n_excluded:
@@ -116,6 +121,7 @@ def _pairs(job: "JobConfig", preview: "JobPreview") -> list[tuple[str, Any]]:
     pairs += [*missing_pairs(head), *not_listed_pairs(head)]
     if head.n_unlisted:
         pairs.append(("not in the manifest", f"{counted(head.n_unlisted, 'image file')} below input.uri"))
+    pairs += skipped_pairs(head)
     pairs += [*subject_pairs(head), *object_pairs(head)]
     if preview.headers_listed_at is not None:
         age = duration((datetime.now(UTC) - preview.headers_listed_at).total_seconds())
@@ -142,6 +148,22 @@ def missing_pairs(head: "PlanHead") -> list[tuple[str, Any]]:
         note = f"{counted(head.n_missing_masks, 'planned mask')} not there"
         pairs.append(("missing masks", f"{note}; their images are scored, but not compared with a mask"))
     return pairs
+
+
+def skipped_pairs(head: "PlanHead") -> list[tuple[str, Any]]:
+    """Return the name and value to print of files below `input.uri` that are no images by their names.
+
+    Args:
+        head: The plan in numbers.
+    """
+    if not head.skipped_files:
+        return []
+    kinds = sorted(head.skipped_files.items(), key=lambda kind: (-kind[1], kind[0]))
+    named = ", ".join(f"{n:,} {f'.{ending}' if ending else 'of other names'}" for ending, n in kinds[:_KINDS_SHOWN])
+    more = f", and {counted(len(kinds) - _KINDS_SHOWN, 'kind')} more" if len(kinds) > _KINDS_SHOWN else ""
+    return [
+        ("skipped", f"{counted(sum(head.skipped_files.values()), 'file')} that are no images by name: {named}{more}")
+    ]
 
 
 def _not_listed() -> dict[str, tuple[str, str]]:
@@ -204,6 +226,7 @@ def _as_json(preview: "JobPreview") -> dict[str, Any]:
         "n_frames": head.n_frames,  # null without an index of headers, because a plan opens no file
         "objects": head.objects and head.objects.model_dump(),
         "not_listed": head.not_listed,
+        "skipped_files": head.skipped_files,
         "headers_listed_at": preview.headers_listed_at,
         "run_id": preview.run_id,
         "builds_on": preview.builds_on,

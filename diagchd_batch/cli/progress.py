@@ -236,6 +236,48 @@ class BarProgress:
         self._progress.update(self._task, completed=counts.done, detail=detail)
 
 
+class LoggedProgress:
+    """Progress that is shown, and kept as lines.
+
+    Args:
+        shown: Shows it.
+        note: Receives each line that is kept.
+    """
+
+    def __init__(self, shown: BarProgress | LineProgress, note: Callable[[str], None]) -> None:
+        self._both = (shown, LineProgress(note))
+
+    def listed(self, n_objects: int) -> None:
+        """See `RunProgress.listed`."""
+        for progress in self._both:
+            progress.listed(n_objects)
+
+    def started(self, start: RunStart) -> None:
+        """See `RunProgress.started`."""
+        for progress in self._both:
+            progress.started(start)
+
+    def in_flight(self, n_images: int) -> None:
+        """See `RunProgress.in_flight`."""
+        for progress in self._both:
+            progress.in_flight(n_images)
+
+    def workers(self, n_workers: int) -> None:
+        """See `RunProgress.workers`."""
+        for progress in self._both:
+            progress.workers(n_workers)
+
+    def shard_done(self, summary: ShardSummary) -> None:
+        """See `RunProgress.shard_done`."""
+        for progress in self._both:
+            progress.shard_done(summary)
+
+    def message(self, text: str) -> None:
+        """See `RunProgress.message`."""
+        for progress in self._both:
+            progress.message(text)
+
+
 def run_progress() -> BarProgress | LineProgress:
     """Return a bar if stderr is a terminal, and lines otherwise."""
     return BarProgress() if sys.stderr.isatty() else LineProgress()
@@ -292,8 +334,9 @@ def image_progress(action: str) -> Iterator[Callable[[int, int, str], None]]:
 
 def _headline(start: RunStart) -> str:
     text = f"run {start.run_id}: {counted(start.n_images, 'image')} in {counted(start.n_shards, 'shard')}"
-    if start.resumed:
-        text += (
-            f"; resumed, done already: {counted(start.done_shards, 'shard')} ({counted(start.done_images, 'image')})"
-        )
+    done = f"done already: {counted(start.done_shards, 'shard')} ({counted(start.done_images, 'image')})"
+    if start.shared:
+        text += f"; another submission works on it, and this one helps; {done}"
+    elif start.resumed:
+        text += f"; resumed, {done}"
     return text

@@ -9,6 +9,7 @@ from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.config.job_file import JobConfig
+    from diagchd_batch.runs.submit import LineageTotals
     from diagchd_batch.scoring.driver.run_job import RunOutcome
 
 
@@ -48,6 +49,13 @@ def summary_json(job: "JobConfig", outcome: "RunOutcome") -> dict[str, Any]:
     }
 
 
+def _together(totals: "LineageTotals") -> str:
+    """Return what a run has with those that it continues; the figures that follow are about all of it."""
+    images = f"{counted(totals.n_images, 'image')} of {counted(totals.n_studies, 'study')}"
+    frames = f"{counted(totals.n_ok, 'frame')} scored, {totals.n_failed:,} failed"
+    return f"{images}: {frames}, with the {counted(totals.n_runs - 1, 'run')} that it continues"
+
+
 def print_summary(job: "JobConfig", outcome: "RunOutcome") -> None:
     """Print what became of a run: counts, failures with their remedies, key figures, and the commands that follow.
 
@@ -56,7 +64,7 @@ def print_summary(job: "JobConfig", outcome: "RunOutcome") -> None:
         outcome: How the run ended.
     """
     from diagchd_batch.failure_codes import REMEDIES, FailureCode
-    from diagchd_batch.runs.submit import key_figures, plan_of_headers, report_uri
+    from diagchd_batch.runs.submit import key_figures, lineage_totals, plan_of_headers, report_uri
 
     counts = outcome.counts
     pairs: list[tuple[str, Any]] = [("run", outcome.run_id)]
@@ -82,6 +90,8 @@ def print_summary(job: "JobConfig", outcome: "RunOutcome") -> None:
             pairs.append((f"  {code}", f"{counted(n, 'reference mask')}: {REMEDIES[FailureCode(code)]}"))
         if counts.quality_flags:
             pairs.append(("flagged", ", ".join(f"{flag} {n:,}" for flag, n in counts.quality_flags.items())))
+        if totals := lineage_totals(job, outcome.run_id):
+            pairs.append(("all together", _together(totals)))
         pairs.extend((figure.name, str(figure)) for figure in key_figures(job, outcome.run_id))
         if report := report_uri(job, outcome.run_id):
             pairs.append(("report", report))

@@ -24,7 +24,7 @@ from diagchd_batch.cli.options import (
 )
 from diagchd_batch.cli.plan import say_caution
 from diagchd_batch.cli.run_summary import print_summary, summary_json
-from diagchd_batch.errors import UsageError
+from diagchd_batch.errors import DiagchdBatchError, UsageError
 
 if TYPE_CHECKING:
     from diagchd_batch.runs.submit import SubmitOptions
@@ -91,13 +91,18 @@ def submit(
 
 
 def _submit_here(options: "SubmitOptions", as_json: bool) -> None:
-    from diagchd_batch.cli.progress import run_progress
+    from diagchd_batch.cli.progress import LoggedProgress, run_progress
     from diagchd_batch.process.interrupts import RunInterrupted
     from diagchd_batch.runs.submit import submit_here
+    from diagchd_batch.scoring.liveness.driver_log import DriverLog
 
     try:
-        with run_progress() as progress:
-            done = submit_here(options, progress)
+        with DriverLog() as log, run_progress() as shown:
+            try:
+                done = submit_here(options, LoggedProgress(shown, log.note), log)
+            except (DiagchdBatchError, RunInterrupted) as error:
+                log.note(f"ended: {error}")
+                raise
     except RunInterrupted as interruption:
         say(f"interrupted ({interruption}); what is committed stays, and the same command resumes the run")
         raise typer.Exit(interruption.exit_code) from None

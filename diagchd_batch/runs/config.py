@@ -7,6 +7,8 @@ from typing import Any
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.loading import load_job
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
+from diagchd_batch.scoring.driver.storage_and_limit_checks import check_writable
+from diagchd_batch.workspace import Workspace
 
 
 def job_schema() -> dict[str, Any]:
@@ -37,6 +39,8 @@ def validate_job(path: Path, overrides: Sequence[str], environ: Mapping[str, str
         environ: The environment variables.
 
     Raises:
-        ConfigError: The job file is not valid, or its output lies in its input.
+        ConfigError: The job file is not valid, its output lies in its input, or its output cannot be written.
     """
-    refuse_overlapping_places(load_job(path, overrides, environ))
+    job = load_job(path, overrides, environ)
+    refuse_overlapping_places(job)
+    check_writable(Workspace.of_job(job, environ))

@@ -68,4 +68,4 @@ def _kept_log(output: Output, run_id: str) -> str:
         return text
     (state,) = run_states(output, run_id)
     reason = f": {state.reason}" if state.reason else ""
-    return f"no log is kept of run {run_id}, which ran on one machine; it is {state.status}{reason}\n"
+    return f"no log is kept of run {run_id}; it is {state.status}{reason}\n"

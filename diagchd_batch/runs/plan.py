@@ -26,7 +26,7 @@ from diagchd_batch.scoring.driver.prepare_job import (
 from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
 from diagchd_batch.scoring.driver.run_identity.identity import Identity, fingerprint_fields
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
-from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits
+from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits, check_writable
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.sources.source import ListingGaps
 from diagchd_batch.statistics.classification.confusion import RATES
@@ -47,6 +47,10 @@ from diagchd_batch.studies.tables.evaluation_inputs import (
 )
 from diagchd_batch.uris import is_dicomweb_uri
 from diagchd_batch.workspace import Workspace
+
+WORKERS_START_S = 25.0
+"""Seconds from the command to the first scored image: Ray starts, and each worker loads the model. Measured with the
+bundled models on two CPU cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,10 @@ class JobPreview:
 
     @property
     def expected_s(self) -> float | None:
-        """Seconds that scoring them will take; None if the speed is not known."""
-        return self.images_left / self.images_per_s if self.images_per_s else None
+        """Seconds until they are scored, with the start of the workers; None if the speed is not known."""
+        if not self.images_per_s:
+            return None
+        return WORKERS_START_S + self.images_left / self.images_per_s if self.images_left else 0.0
 
 
 def preview_job(
@@ -129,6 +135,7 @@ def preview_job(
     model = model_of(config)
     workspace = Workspace.of_job(config, environ)
     check_readable(workspace.archive)
+    check_writable(workspace)
     key = workspace.find_key()
     found = begun = None
     if key is not None:

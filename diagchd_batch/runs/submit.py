@@ -21,6 +21,7 @@ from diagchd_batch.report import write_report
 from diagchd_batch.report.key_figures import KeyFigure, read_key_figures
 from diagchd_batch.results.columns import SCHEMA_VERSION
 from diagchd_batch.results.columns.evaluation_tables import TABLES
+from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.metrics_tables import has_metrics
 from diagchd_batch.results.run_record import read_run_record
 from diagchd_batch.runs.evaluate import evaluate_tables
@@ -89,6 +90,43 @@ class ClusterSubmission:
     attached: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LineageTotals:
+    """What a run and the runs that it continues hold together."""
+
+    n_runs: int
+    n_studies: int
+    n_images: int
+    n_ok: int
+    n_failed: int
+
+
+def lineage_totals(config: JobConfig, run_id: str) -> LineageTotals | None:
+    """Return what a run and the runs that it continues hold together, or None if it continues none.
+
+    Args:
+        config: The run's job file.
+        run_id: The run's id.
+
+    Raises:
+        RunFault: A table of one of the runs is damaged.
+    """
+    workspace = Workspace.of_job(config)
+    record = read_run_record(workspace.storage, run_id)
+    if record is None or record.parent_run_id is None:
+        return None
+    n_runs = len(resolve_lineage(workspace.storage, run_id))
+    rows = workspace.query(_LINEAGE_TOTALS, run_id).to_pylist()
+    return LineageTotals(n_runs, **rows[0])
+
+
+_LINEAGE_TOTALS = """
+SELECT count(DISTINCT study_id) AS n_studies, count(DISTINCT image_id) AS n_images,
+       count(*) FILTER (status = 'ok') AS n_ok, count(*) FILTER (status = 'failed') AS n_failed
+FROM current
+"""
+
+
 def check_job(config: JobConfig) -> None:
     """Check what can be checked before any node is asked for, so that a mistake is reported at once.
 
@@ -100,7 +138,7 @@ def check_job(config: JobConfig) -> None:
     read_evaluation_files(config)
 
 
-def submit_here(options: SubmitOptions, progress: RunProgress) -> Submission:
+def submit_here(options: SubmitOptions, progress: RunProgress, log: DriverLog | None = None) -> Submission:
     """Score, evaluate and report on this machine, with a Ray of its own.
 
     The same call resumes a run that was interrupted, and repeats the outcome of one that is finished.
@@ -108,6 +146,7 @@ def submit_here(options: SubmitOptions, progress: RunProgress) -> Submission:
     Args:
         options: The job, and what the command line says about it.
         progress: Receives what happens.
+        log: Keeps the run's messages in the private tree; None to keep none.
 
     Returns:
         The run's outcome, and what its evaluation left out.
@@ -117,7 +156,7 @@ def submit_here(options: SubmitOptions, progress: RunProgress) -> Submission:
         RunInterrupted: SIGINT or SIGTERM arrived. What is committed stays.
     """
     check_job(options.config)
-    return score_evaluate_report(options, LocalCluster(this_machine()), progress)
+    return score_evaluate_report(options, LocalCluster(this_machine()), progress, log)
 
 
 def submit_on_joined_ray(options: SubmitOptions, progress: RunProgress, log: DriverLog | None = None) -> Submission:

@@ -179,6 +179,22 @@ def _add_tokens(database: ScratchDatabase, pseudonymizer: Pseudonymizer) -> None
             )
 
 
+def count_skipped(database: ScratchDatabase) -> dict[str, int]:
+    """Return the number of listed files that are no images by name, by the ending of their names in small letters.
+
+    Hidden files and files that a row names are left out. Endings that are not one to five letters or digits could be
+    a part of somebody's name, so they are counted together under ''.
+    """
+    found = database.rows(rf"""
+        SELECT regexp_extract(lower(key), '\.([a-z0-9]{{1,5}})$', 1) AS ending, count(*) FROM listing
+        WHERE NOT {is_image_sql()} AND NOT {IS_HIDDEN}
+            AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.uri = listing.key)
+            AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.mask_uri = listing.key)
+        GROUP BY ending ORDER BY ending
+    """)
+    return dict(found)
+
+
 def count_unlisted(database: ScratchDatabase) -> int:
     """Return the number of listed image files that no row names, neither as image nor as mask."""
     row = database.row(f"""

@@ -37,7 +37,7 @@ from diagchd_batch.scoring.liveness.driver_log import DriverLog
 from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, Heartbeat, driver_name, read_worker_beats
 from diagchd_batch.scoring.liveness.left_node_marks import remove_left_node_marks
 from diagchd_batch.scoring.liveness.progress_events import RunProgress, RunStart, ShardSummary
-from diagchd_batch.scoring.liveness.run_status import outcomes_so_far
+from diagchd_batch.scoring.liveness.run_status import live_submissions, outcomes_so_far
 from diagchd_batch.scoring.liveness.stop_conditions import Ending, RunEnding
 from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.plan.make_plan import count_new_images
@@ -228,6 +228,7 @@ def _score(
             done_images=plan.head.n_images - n_pending_images,
             done_shards=n_done_shards,
             resumed=job.claim.resumed,
+            shared=any(name != job.submission for name in live_submissions(job.short_timeout, job.run_id)),
         )
     )
     gate = job.gate()

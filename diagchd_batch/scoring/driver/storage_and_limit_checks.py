@@ -1,11 +1,13 @@
 """Checks before a run begins, so that it is refused at once instead of failing in the night."""
 
+import os
 import shutil
 from pathlib import Path
 
 from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import LimitsConfig
 from diagchd_batch.errors import ConfigError, StorageFault
+from diagchd_batch.results.datasets import OutputTrees
 from diagchd_batch.sources import Source
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.storage import Store
@@ -30,6 +32,30 @@ def check_places(input_storage: Source, output: Store, private: Store) -> None:
     check_readable(input_storage)
     check_create_if_absent(private, output_layout.RUNS_PREFIX)
     check_create_if_absent(output, output_layout.RUNS_PREFIX)
+
+
+def check_writable(output: OutputTrees) -> None:
+    """Refuse local places that cannot be written, without writing. Other stores are tried when a run begins.
+
+    Args:
+        output: The output with its private tree.
+
+    Raises:
+        ConfigError: A place or the directory that it would be made in is no directory, or may not be written by this
+            user.
+    """
+    for name, uri in (("output.uri", output.storage.uri), ("output.private_uri", output.private.uri)):
+        if not is_local_path(uri):
+            continue
+        place = Path(uri)
+        while not os.path.lexists(place):
+            place = place.parent
+        if not place.is_dir():
+            raise ConfigError(f"{name}: {place} is no directory, so {uri} cannot be written; name another place")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"{name}: this user may not write in {place}; change its rights, or name another place for {name}"
+            )
 
 
 def check_limits(limits: LimitsConfig) -> None:

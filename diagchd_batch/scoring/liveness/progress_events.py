@@ -18,6 +18,7 @@ class RunStart:
         done_images: Image files of the shards that were committed before.
         done_shards: Shards that were committed before.
         resumed: Whether the run was begun before.
+        shared: Whether another submission that lives works on the run, too.
     """
 
     run_id: str
@@ -26,6 +27,7 @@ class RunStart:
     done_images: int
     done_shards: int
     resumed: bool
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

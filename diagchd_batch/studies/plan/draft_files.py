@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch import __version__, output_layout
-from diagchd_batch.studies.inventory import count_unlisted
+from diagchd_batch.studies.inventory import count_skipped, count_unlisted
 from diagchd_batch.studies.layouts.object_counts import ObjectCounts
 from diagchd_batch.studies.plan.digest import TableDigest
 from diagchd_batch.studies.plan.sharding import ShardSize, images_per_shard, pack_studies
@@ -105,6 +105,7 @@ def write_draft(
         frames=frames,
         images_per_shard=limit,
         n_unlisted=count_unlisted(database),
+        skipped_files={} if objects else count_skipped(database),
         objects=objects,
         not_listed=not_listed or {},
         shards=tuple(shards),

@@ -59,6 +59,9 @@ class PlanHead(JsonRecord):
     not_listed: dict[str, int] = Field(
         default_factory=dict
     )  # what the listing of the archive left out (sources.ListingGaps)
+    skipped_files: dict[str, int] = Field(
+        default_factory=dict
+    )  # ending of a name → files below input.uri that are no images by name; '' for other names; empty in layout dicom
     objects: ObjectCounts | None = None  # what became of the archive's objects, in layout dicom
     shards: tuple[ShardSize, ...]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagchd_batch.cli.plan import left_out_pairs, missing_pairs, not_listed_pairs
+from diagchd_batch.cli.plan import left_out_pairs, missing_pairs, not_listed_pairs, skipped_pairs
 from tests.unit.cli.test_dicom_object_counts import head
 
 IMAGES = "1 planned image not there; each will be a failed row"
@@ -37,3 +37,11 @@ def test_what_the_listing_left_out_is_counted_and_not_named() -> None:
 def test_what_the_listing_left_out_is_named_for_those_who_ask() -> None:
     names = {"links_not_followed": ("a/see-also/", "b/"), "keys_not_addressable": ("/notes.txt",)}
     assert left_out_pairs(names) == [("link", "a/see-also/"), ("link", "b/"), ("object key", "/notes.txt")]
+
+
+def test_skipped_files_are_named_by_their_kinds() -> None:
+    assert skipped_pairs(head()) == []
+    ((name, text),) = skipped_pairs(head(skipped_files={"pdf": 1, "avi": 12, "": 2}))
+    assert (name, text) == ("skipped", "15 files that are no images by name: 12 .avi, 2 of other names, 1 .pdf")
+    ((_, many),) = skipped_pairs(head(skipped_files={f"k{n}": 1 for n in range(9)}))
+    assert many.endswith("1 .k5, and 3 kinds more")

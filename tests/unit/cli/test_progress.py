@@ -127,5 +127,25 @@ def test_the_bar_stays_in_sight_whatever_fails(clock: Clock, width: int) -> None
         console.print(display._progress.get_renderable())
     (line,) = shown.get().splitlines()
     assert line.index("2%") - line.index("scoring") >= 15 and "…" not in line
-    assert ("2%" in line and "left" in line) or "remaining" in line
-    assert "17 failed" in line or "decode_error" in line
+    assert "2%" in line and "left: 1 h 19 min" in line
+    assert "17 failed" in line or "decode_timeout 1" in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "run r: 100 images in 10 shards"),
+        ({"resumed": True, "done_images": 20, "done_shards": 2}, "; resumed, done already: 2 shards (20 images)"),
+        ({"resumed": True, "shared": True, "done_shards": 2}, "; another submission works on it, and this one helps"),
+    ],
+)
+def test_the_headline_tells_a_resumed_run_from_one_that_another_submission_works_on(
+    clock: Clock, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], text: str
+) -> None:
+    kept: list[str] = []
+    shown = progress.LoggedProgress(progress.LineProgress(), kept.append)
+    shown.started(start(**changes))
+    shown.message("a node is waited for")
+    printed = capsys.readouterr().err
+    assert text in printed and ("resumed" in printed) == ("resumed, " in text)
+    assert kept == printed.splitlines()

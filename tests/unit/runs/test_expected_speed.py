@@ -7,7 +7,7 @@ import pytest
 
 from diagchd_batch.images.frames import chosen_frames, n_chosen_frames
 from diagchd_batch.runs import bench
-from diagchd_batch.runs.plan import JobPreview, with_measured_speed
+from diagchd_batch.runs.plan import WORKERS_START_S, JobPreview, with_measured_speed
 from diagchd_batch.studies.layouts.object_counts import ObjectCounts
 from diagchd_batch.studies.plan.stored_plan import PlanHead
 from tests.unit.scoring.made_inputs import SPEC
@@ -54,7 +54,7 @@ def test_the_limit_of_requests_bounds_the_speed(
     assert unknown.expected_s is None
     known = with_measured_speed(unknown)
     assert (known.images_per_s, known.images_per_s_source) == (expected, source)
-    assert known.expected_s == 1_000 / expected
+    assert known.expected_s == WORKERS_START_S + 1_000 / expected
     assert replace(known, images_per_s=None, images_per_s_source=None) == unknown
 
 
@@ -64,7 +64,7 @@ def test_the_expected_time_counts_frames_where_the_index_tells_them(monkeypatch:
     lists: Any = {name: {} for name in ("not_planned", "left_out_images", "left_out_studies")}
     objects = ObjectCounts(**counts, **lists, n_frames=22_000, n_frame_requests=550)
     known = with_measured_speed(preview(None, objects))
-    assert known.expected_s == 1_000 * 20 / 40.0  # 20 frames an image
+    assert known.expected_s == WORKERS_START_S + 1_000 * 20 / 40.0  # 20 frames an image
     assert known.head.requests_per_image == 1.5
 
 
@@ -74,3 +74,8 @@ def test_the_expected_time_counts_frames_where_the_index_tells_them(monkeypatch:
 def test_the_number_of_chosen_frames_is_that_of_the_choice(rule: str) -> None:
     for n_frames in (1, 2, 3, 4, 7, 49, 50, 51):
         assert n_chosen_frames(rule, n_frames) == len(chosen_frames(rule, None, n_frames))
+
+
+def test_what_is_done_takes_no_start() -> None:
+    done = replace(preview(None), done_images=1_100, images_per_s=10.0)
+    assert done.expected_s == 0

@@ -90,3 +90,10 @@ def test_a_plan_says_how_many_links_were_not_followed(archive: Archive) -> None:
     head = archive.preview().head
     assert (head.n_images, head.n_studies, head.not_listed) == (2, 2, {"links_not_followed": 2})
     assert PlanHead.from_json(head.model_dump_json().encode(), "head").not_listed == {"links_not_followed": 2}
+
+
+@pytest.mark.parametrize("manifest", [None, "study_id,uri\na,a/1.png\nb,b/2.png\n"], ids=["tree", "manifest"])
+def test_a_plan_counts_files_that_are_no_images_by_their_kinds(archive: Archive, manifest: str | None) -> None:
+    archive.add_files("a/1.png", "a/loop.AVI", "a/other.avi", "b/2.png", "b/letter.pdf", "b/.hidden.pdf", "b/Jane Doe")
+    archive.add_files("b/scan.of Jane")
+    assert archive.preview(manifest).head.skipped_files == {"": 2, "avi": 2, "pdf": 1}
