@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diagchd_batch.evaluation.subgroups.covariate_levels import _from_numbers, source_resolution_levels
+from diagchd_batch.evaluation.subgroups.covariate_levels import (
+    _from_numbers,
+    _from_own_texts,
+    source_resolution_levels,
+)
+from diagchd_batch.evaluation.tables.display_names import DisplayNames
+from diagchd_batch.studies.identifiers import Pseudonymizer
 
 
 @pytest.mark.parametrize(
@@ -62,3 +68,9 @@ def test_numbers_too_large_to_be_counted_are_named_by_their_limits() -> None:
     assert pixels.levels == ("< 480000", "≥ 480000", "missing")
     two = _from_numbers("pixels", np.array([307_200.0, 786_432]), (300_000, 480_000), name_whole=False)
     assert two.levels == ("< 300000", "300000 to < 480000", "≥ 480000", "missing")
+
+
+@pytest.mark.parametrize(("decimal", "reason"), [(",", "write decimal points"), ("x", "has more than")])
+def test_numbers_with_decimal_commas_are_named_as_such(decimal: str, reason: str) -> None:
+    texts = pd.Series([f"{n}{decimal}5" for n in range(60)])
+    assert reason in str(_from_own_texts("age", texts, DisplayNames(Pseudonymizer(b"k" * 32), disclose=False)))
