@@ -7,8 +7,6 @@ from typing import Any
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.loading import load_job
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
-from diagchd_batch.scoring.driver.storage_and_limit_checks import check_writable
-from diagchd_batch.workspace import Workspace
 
 
 def job_schema() -> dict[str, Any]:
@@ -41,6 +39,9 @@ def validate_job(path: Path, overrides: Sequence[str], environ: Mapping[str, str
     Raises:
         ConfigError: The job file is not valid, its output lies in its input, or its output cannot be written.
     """
+    from diagchd_batch.scoring.driver.storage_and_limit_checks import check_writable  # `config schema` needs no Arrow
+    from diagchd_batch.workspace import Workspace
+
     job = load_job(path, overrides, environ)
     refuse_overlapping_places(job)
     check_writable(Workspace.of_job(job, environ))
