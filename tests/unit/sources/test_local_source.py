@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import shutil
 import threading
 import tracemalloc
@@ -331,6 +332,20 @@ def test_too_many_open_files_condemn_no_image(source: Source, tmp_path: Path, mo
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(StorageFault, match="ulimit"):
         source.read("image.png")
+
+
+def test_a_limit_of_few_open_files_suffices_for_many(source: Source, tmp_path: Path) -> None:
+    for number in range(200):
+        path = tmp_path / f"study-{number // 10}" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n_open = max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + 16, hard))
+    try:
+        assert sum(source.read(info.key) == b"x" for info in source.list()) == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_file_written_to_while_it_is_read(source: Source, tmp_path: Path) -> None:
