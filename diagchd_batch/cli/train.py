@@ -26,6 +26,7 @@ from diagchd_batch.errors import UsageError
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
+    from diagchd_batch.config.job_file import JobConfig
     from diagchd_batch.training.run_training import FoldNote
 
 INTERVAL_S = 10.0
@@ -69,7 +70,6 @@ def train(
     from diagchd_batch.cluster.job_api import cluster_address
     from diagchd_batch.config.loading import load_job
     from diagchd_batch.process.interrupts import RunInterrupted
-    from diagchd_batch.runs.augmented_pages import preview_augmentation
     from diagchd_batch.runs.cluster_training import follow_training, train_on_cluster
     from diagchd_batch.runs.train import TrainOptions, train_here
     from diagchd_batch.scoring.liveness.driver_log import DriverLog
@@ -82,12 +82,7 @@ def train(
     request = run_request(run_id, new_run, None, None, None)
     job = load_job(config, overrides, os.environ)
     if preview is not None:
-        page = preview_augmentation(job, os.environ, preview, LineTrainProgress())
-        if as_json:
-            print_json({"preview": page})
-        else:
-            print_pairs([("augmented images", page)])
-            say("the page shows pictures that can name patients; keep it in the private tree")
+        _preview(job, preview, as_json)
         return
     if cluster:
         run_on_cluster(
@@ -121,6 +116,22 @@ def train(
         )
         say(f"to score with it, set model.name in a job file to {_as_model_name(str(outcome.package_uri))}")
     raise typer.Exit(outcome.exit_code)
+
+
+def _preview(job: "JobConfig", n_images: int, as_json: bool) -> None:
+    from diagchd_batch.process.interrupts import RunInterrupted
+    from diagchd_batch.runs.augmented_pages import preview_augmentation
+
+    try:
+        page = preview_augmentation(job, os.environ, n_images, LineTrainProgress())
+    except RunInterrupted as interruption:
+        say(f"interrupted ({interruption}); no page was written")
+        raise typer.Exit(interruption.exit_code) from None
+    if as_json:
+        print_json({"preview": page})
+        return
+    print_pairs([("augmented images", page)])
+    say("the page shows pictures that can name patients; keep it in the private tree")
 
 
 def _as_model_name(uri: str) -> str:

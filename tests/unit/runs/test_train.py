@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
@@ -13,6 +13,7 @@ from diagchd_batch.cli.train import JsonTrainProgress, LineTrainProgress
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import ConfigError, InputError, RunFault
 from diagchd_batch.model import load_card
+from diagchd_batch.process.interrupts import RunInterrupted
 from diagchd_batch.runs.augmented_pages import preview_augmentation
 from diagchd_batch.runs.forecast_of_training import preview_training
 from diagchd_batch.runs.train import TrainOptions, train_here
@@ -21,6 +22,7 @@ from diagchd_batch.training.run_training import FoldNote
 from diagchd_batch.training.step_speed import StepSpeed, measured_speeds
 from diagchd_batch.training.training_record import training_states
 from diagchd_batch.workspace import Workspace
+from tests.support.command_line import diagchd_batch
 from tests.unit.scoring.made_inputs import png
 
 
@@ -144,6 +146,19 @@ def test_a_preview_shows_training_images_and_begins_nothing(tmp_path: Path) -> N
 def test_a_preview_of_images_that_cannot_be_decoded_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFault, match="none of the images that were drawn could be decoded"):
         preview_augmentation(_archive(tmp_path), {}, 3, LineTrainProgress())
+
+
+def test_an_interrupted_preview_ends_with_the_code_of_its_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> Never:
+        raise RunInterrupted(2)
+
+    monkeypatch.setattr("diagchd_batch.runs.augmented_pages.check_places", interrupted)
+    (tmp_path / "train.json").write_text(_archive(tmp_path).model_dump_json())
+    ended = diagchd_batch("train", str(tmp_path / "train.json"), "--preview", "3")
+    assert ended.exit_code == 130, ended.messages
+    assert "no page was written" in ended.messages
 
 
 @pytest.mark.slow
