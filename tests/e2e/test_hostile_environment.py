@@ -20,11 +20,25 @@ NUMBERS = {
     "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
     "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3",
 }
+PROXIES = {
+    name: "http://127.0.0.1:9"  # nothing listens there
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+} | {"NO_PROXY": "nonsense, , *.x", "no_proxy": "nonsense, , *.x"}
 SHADOWED = ("h5py", "numpy", "ray", "typer")
 NAMED_BY_TESTS = ("HOME", "KERAS_HOME", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", *NUMBERS)
 
 
-def submit(directory: Path, archive: Path, umask: str = "077", **environment: str) -> subprocess.CompletedProcess[str]:
+def narrow() -> tuple[list[str], str]:
+    """Return a command and the lines of a shell that leave a process 64 open files and 16 MB of /dev/shm."""
+    mount = "mount -t tmpfs -o size=16m tmpfs /dev/shm"
+    unshare = ["unshare", "--mount"]
+    may_mount = os.geteuid() == 0 and subprocess.run([*unshare, "sh", "-c", mount], capture_output=True).returncode == 0
+    return (unshare, f"{mount} && ulimit -n 64 && ") if may_mount else ([], "ulimit -n 64 && ")
+
+
+def submit(
+    directory: Path, archive: Path, umask: str = "077", limits: tuple[list[str], str] = ([], ""), **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Give the command in `directory`, as somebody would who is there with this environment."""
     job = {
         "version": 1,
@@ -36,9 +50,10 @@ def submit(directory: Path, archive: Path, umask: str = "077", **environment: st
     inherited = {name: value for name, value in os.environ.items() if name not in NAMED_BY_TESTS}
     return subprocess.run(
         [
+            *limits[0],
             "sh",
             "-c",
-            f'umask {umask}; exec "$@"',
+            f'{limits[1]}umask {umask} && exec "$@"',
             "sh",
             sys.executable,
             "-m",
@@ -76,7 +91,7 @@ def test_hostile_surroundings_change_no_byte_or_are_refused_by_name(tmp_path: Pa
             f"open({str(hostile / 'was-imported')!r}, 'w').close(); raise SystemExit(9)"
         )
     for refused, value in (("RAY_ADDRESS", "127.0.0.1:1"), ("PYTHONPATH", f"{hostile}{os.pathsep}{PROJECT}")):
-        done = submit(hostile, archive, **{refused: value})
+        done = submit(hostile, archive, "077", ([], ""), **{refused: value})
         assert done.returncode == 2, done.stderr
         assert refused in done.stderr
         assert "Traceback" not in done.stderr
@@ -86,12 +101,14 @@ def test_hostile_surroundings_change_no_byte_or_are_refused_by_name(tmp_path: Pa
         hostile,
         archive,
         umask="000",
+        limits=narrow(),
         KERAS_HOME=str(home),  # and HOME is not set
         TMPDIR=str(long_tmpdir),
         LANG="C",
         LC_ALL="C",
         PYTHONPATH=f"{PROJECT}{os.pathsep}",  # the empty entry means the working directory
         **NUMBERS,
+        **PROXIES,
     )
     assert done.returncode == 0, done.stderr
     assert not (hostile / "was-imported").exists()
