@@ -34,6 +34,14 @@ def check(
             "--allow", metavar="KIND", help="Do not search for values of this kind, such as StationName. Repeatable."
         ),
     ] = [],  # noqa: B006
+    trained_in: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            metavar="OUTPUT",
+            help="Search a model package, named in place of the output, for what this output of its training knows.",
+        ),
+    ] = None,
     private_uri: PrivateUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,11 +51,20 @@ def check(
     directories, and the ids and names of your tables. It prints where one was found, and never the value. Pixels are
     not searched: a name that is burned into a picture is out of its reach.
 
+    A model package (a bundled name, a directory, s3://…) can stand in place of the output. Every file of it is searched
+    for tokens and UIDs, and with --output for all that the output of its training knows.
+
     Example: diagchd-batch privacy check out/sample --also for-the-paper
     """
-    from diagchd_batch.runs.privacy_check import check_output
+    from diagchd_batch.runs.privacy_check import check_model_package, check_output, is_package
 
-    report = check_output(open_workspace(output, private_uri), also=also, also_allowed=allow)
+    if trained_in is not None or is_package(output):
+        of_training = None if trained_in is None else open_workspace(trained_in, private_uri)
+        report = check_model_package(output, of_training, also_allowed=allow)
+        if trained_in is None:
+            say("only tokens and UIDs were searched for; name the output of the training with --output OUTPUT")
+    else:
+        report = check_output(open_workspace(output, private_uri), also=also, also_allowed=allow)
     if as_json:
         print_json({**asdict(report), "ok": report.ok})
     else:

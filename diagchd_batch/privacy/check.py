@@ -1,9 +1,11 @@
 """Searches everything of an output that others may see for the identifiers that its private tree knows."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.privacy.known_values import known_values
@@ -22,6 +24,12 @@ MAX_FINDINGS_OF_FILE = 20
 _CHUNK_BYTES = 32 << 20
 _OVERLAP_BYTES = 8 << 10
 _HIDDEN = "[…]"
+
+_FORMS_OF_IDENTIFIERS: Mapping[str, re.Pattern[str]] = {
+    "token": re.compile(r"(?<![0-9A-Za-z])[psir]-[0-9a-f]{16}(?![0-9A-Za-z])"),
+    "UID": re.compile(r"(?<![0-9.])[0-2](?:\.(?:0|[1-9][0-9]*)){7,}(?![0-9.])"),
+}
+"""What tells an identifier by its form alone: tokens of any output, and UIDs of eight components or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,36 @@ def check_privacy(
     return report
 
 
+def check_package(
+    package: Store,
+    output: OutputTrees | None,
+    allowed: Sequence[str],
+    *,
+    on_file: Callable[[int], object] = lambda n_files: None,
+) -> PrivacyReport:
+    """Search every file of a model package, which is given to others as one thing.
+
+    Args:
+        package: The package.
+        output: The output of the training, whose private tree knows what to search for. Without it only tokens and
+            UIDs are searched for, which no package has.
+        allowed: Kinds of values that may be shown.
+        on_file: Called with the number of files searched so far.
+
+    Returns:
+        The places of identifiers, and the numbers of values that were searched and left out.
+
+    Raises:
+        RunFault: The private tree is missing or damaged, or memory and temporary disk space run out.
+    """
+    report = PrivacyReport()
+    index = ValueIndexBuilder().build() if output is None else _index(output, frozenset(allowed), report)
+    search = _Search(index, report, on_file, _FORMS_OF_IDENTIFIERS)
+    for key in sorted(info.key for info in package.list()):
+        search.file(package, key)
+    return report
+
+
 def _index(output: OutputTrees, allowed: frozenset[str], report: PrivacyReport) -> ValueIndex:
     builder = ValueIndexBuilder()
     with known_values(output) as known:
@@ -130,8 +168,14 @@ def _index(output: OutputTrees, allowed: frozenset[str], report: PrivacyReport) 
 class _Search:
     """Searches files one by one and adds to the report."""
 
-    def __init__(self, index: ValueIndex, report: PrivacyReport, on_file: Callable[[int], object]) -> None:
-        self._index, self._report, self._on_file = index, report, on_file
+    def __init__(
+        self,
+        index: ValueIndex,
+        report: PrivacyReport,
+        on_file: Callable[[int], object],
+        forms: Mapping[str, re.Pattern[str]] = MappingProxyType({}),
+    ) -> None:
+        self._index, self._report, self._on_file, self._forms = index, report, on_file, forms
         self._seen: set[Finding] = set()
 
     def file(self, store: Store, key: str, root: str = "") -> None:
@@ -182,6 +226,10 @@ class _Search:
         for text in texts:
             for hit in self._index.search(SearchedText(text.parts, are_fields=text.are_fields)):
                 self._found(Finding(file, self._masked(text.place(hit.part)), hit.kind))
+            for kind, form in self._forms.items():
+                for part, words in enumerate(text.parts):
+                    if form.search(words):
+                        self._found(Finding(file, self._masked(text.place(part)), kind))
 
     def _found(self, finding: Finding) -> None:
         if finding in self._seen:

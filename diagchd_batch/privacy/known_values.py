@@ -118,18 +118,8 @@ class _Gathering:
 
     def run(self) -> None:
         """Fill the table, and note what is not there."""
-        for info in self._private.list(output_layout.RUNS_PREFIX):
-            if match := output_layout.IDENTIFYING_VALUES_FILE.fullmatch(info.key):
-                self._with_headers.add(match["run_id"])
-                self._headers(info.key)
-            elif output_layout.PLAN_PART.fullmatch(info.key):
-                self._columns(_opened(self._private, info.key), _KINDS_OF_COLUMNS)
-            elif match := output_layout.PLAN_STUDIES.fullmatch(info.key):
-                file = _opened(self._private, info.key)
-                self._columns(file, _KINDS_OF_COLUMNS)
-                # The evaluation may show reasons, and then says which it does not show.
-                if not self._has_names(match["run_id"]):
-                    self._columns(file, _EXCLUSION_REASONS)
+        for tree in ("", output_layout.TRAINING_TREE_PREFIX):
+            self._plans_and_headers(tree)
         for info in self._private.list(output_layout.HEADER_INDEX_PREFIX):
             if output_layout.HEADER_INDEX_PART.fullmatch(info.key):
                 with suppress(RunFault):  # a damaged part of the index is read again from the archive
@@ -144,6 +134,22 @@ class _Gathering:
             self._names(run_id)
             self._job(run_id)
         self._note_what_is_missing(run_ids)
+
+    def _plans_and_headers(self, tree: str) -> None:
+        """Add what the plans and the headers of runs say, or of trainings, whose tree has the same layout."""
+        for info in self._private.list(tree + output_layout.RUNS_PREFIX):
+            key = info.key.removeprefix(tree)
+            if match := output_layout.IDENTIFYING_VALUES_FILE.fullmatch(key):
+                self._with_headers.add(match["run_id"])
+                self._headers(info.key)
+            elif output_layout.PLAN_PART.fullmatch(key):
+                self._columns(_opened(self._private, info.key), _KINDS_OF_COLUMNS)
+            elif match := output_layout.PLAN_STUDIES.fullmatch(key):
+                file = _opened(self._private, info.key)
+                self._columns(file, _KINDS_OF_COLUMNS)
+                # The evaluation may show reasons, and then says which it does not show.
+                if not self._has_names(match["run_id"]):
+                    self._columns(file, _EXCLUSION_REASONS)
 
     def _headers(self, key: str) -> None:
         file = _opened(self._private, key)

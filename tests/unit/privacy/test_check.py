@@ -18,6 +18,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from diagchd_batch import output_layout
+from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.config.job_file import ALLOWED_KINDS
 from diagchd_batch.errors import RunFault
 from diagchd_batch.images.identifying import CollectedValues, IdentifyingValue
@@ -282,6 +283,44 @@ def test_another_place_is_searched_too(output: Output, tmp_path: Path) -> None:
     report = check_privacy(output, ALLOWED_KINDS, also=[open_store(str(place))])
     (finding,) = report.findings
     assert (finding.file, finding.place) == (str(place / "table.csv"), "line 2")
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    directory = tmp_path / "package"
+    shutil.copytree(bundled_path("configs/models/diagchd-compact"), directory)
+    return directory
+
+
+def test_a_package_is_searched_for_what_its_training_knows(output: Output, package: Path) -> None:
+    # The plan of the training alone names the subject, as in an output that has scored nothing.
+    for info in list(output.private.list(output_layout.RUNS_PREFIX)):
+        output.private.replace(output_layout.TRAINING_TREE_PREFIX + info.key, output.private.read(info.key))
+        output.private.delete(info.key)
+    for info in list(output.storage.list()):
+        if not info.key.startswith(output_layout.PRIVATE):
+            output.storage.delete(info.key)
+    place = ("privacy", "check", str(package), "--output", output.storage.uri)
+    assert diagchd_batch(*place).exit_code == 0
+    weights = package / "weights" / "fold-0.h5"
+    weights.write_bytes(weights.read_bytes() + b"\0subject-of-b\0")
+    ended = diagchd_batch(*place)
+    assert ended.exit_code == 1 and "fold-0.h5" in ended.printed and "of-b" not in ended.printed
+
+
+@pytest.mark.parametrize(
+    ("planted", "kind"), [("p-0123456789abcdef", "token"), ("1.2.276.0.7230010.3.1.2.99887766", "UID"), ("", None)]
+)
+def test_without_an_output_a_package_is_searched_for_tokens_and_uids(
+    package: Path, planted: str, kind: str | None
+) -> None:
+    (package / "view_check.json").write_text(json.dumps({"note": f"trained without {planted}"}))
+    ended = diagchd_batch("privacy", "check", str(package))
+    assert ended.exit_code == (1 if kind else 0), ended.messages
+    assert (f"{kind}: view_check.json" in ended.printed) == bool(kind)
+    assert "name the output of the training" in ended.messages
+    if not kind:
+        assert diagchd_batch("privacy", "check", "diagchd-compact").exit_code == 0
 
 
 def test_what_is_not_known_is_said(output: Output) -> None:
