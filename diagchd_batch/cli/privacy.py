@@ -37,7 +37,7 @@ def check(
     trained_in: Annotated[
         str | None,
         typer.Option(
-            "--output",
+            "--trained-in",
             metavar="OUTPUT",
             help="Search a model package, named in place of the output, for what this output of its training knows.",
         ),
@@ -52,7 +52,7 @@ def check(
     not searched: a name that is burned into a picture is out of its reach.
 
     A model package (a bundled name, a directory, s3://…) can stand in place of the output. Every file of it is searched
-    for tokens and UIDs, and with --output for all that the output of its training knows.
+    for tokens and UIDs, and with --trained-in for all that the output of its training knows.
 
     Example: diagchd-batch privacy check out/sample --also for-the-paper
     """
@@ -62,7 +62,7 @@ def check(
         of_training = None if trained_in is None else open_workspace(trained_in, private_uri)
         report = check_model_package(output, of_training, also_allowed=allow)
         if trained_in is None:
-            say("only tokens and UIDs were searched for; name the output of the training with --output OUTPUT")
+            say("only tokens and UIDs were searched for; name the output of the training with --trained-in OUTPUT")
     else:
         report = check_output(open_workspace(output, private_uri), also=also, also_allowed=allow)
     if as_json:

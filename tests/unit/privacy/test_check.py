@@ -300,7 +300,7 @@ def test_a_package_is_searched_for_what_its_training_knows(output: Output, packa
     for info in list(output.storage.list()):
         if not info.key.startswith(output_layout.PRIVATE):
             output.storage.delete(info.key)
-    place = ("privacy", "check", str(package), "--output", output.storage.uri)
+    place = ("privacy", "check", str(package), "--trained-in", output.storage.uri)
     assert diagchd_batch(*place).exit_code == 0
     weights = package / "weights" / "fold-0.h5"
     weights.write_bytes(weights.read_bytes() + b"\0subject-of-b\0")
