@@ -65,6 +65,7 @@ CALLS: dict[tuple[str, str], list[str]] = {
     ("export dicom", "destination"): ["export", "dicom", OUTPUT, "HERE"],
     ("export png", "destination"): ["export", "png", OUTPUT, "HERE"],
     ("privacy check", "also"): ["privacy", "check", OUTPUT, "--also", "HERE"],
+    ("privacy check", "trained_in"): ["privacy", "check", OUTPUT, "--trained-in", "HERE"],
     ("models list", "models"): ["models", "list", "HERE"],
     ("models show", "model"): ["models", "show", "HERE"],
     ("models check", "model"): ["models", "check", "HERE"],
