@@ -1,6 +1,5 @@
 """Differences of performance between the levels of a covariate: one interval a level, one test a covariate."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +16,6 @@ from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.inputs import as_binary, as_column, subject_codes
 from diagchd_batch.statistics.resampling import totals_by_subject
 
-MISSING_LEVEL = "missing"
-
 
 @dataclass(frozen=True, slots=True)
 class InteractionTest:
@@ -34,35 +31,6 @@ class InteractionTest:
     n: int
     n_levels: int
     null_reason: NullReason | None = None
-
-
-def covariate_levels(values: ArrayLike, cut_points: Sequence[float] | None = None) -> np.ndarray:
-    """Return the level of each unit as a string. A missing value is the level `missing`; it is never left out.
-
-    Args:
-        values: One value a unit.
-        cut_points: None makes every distinct value a level. Rising cut points c1 < c2 < … make the levels `<c1`,
-            `c1–<c2`, …, `≥ck`; a value on a cut point belongs to the upper level.
-
-    Returns:
-        Array of the shape of `values`, dtype object, holding strings.
-
-    Raises:
-        StatisticsError: The cut points do not rise, or there is none.
-    """
-    values = np.asarray(values, dtype=object)
-    missing = pd.isna(values)
-    levels = np.full(values.shape, MISSING_LEVEL, dtype=object)
-    if cut_points is None:
-        levels[~missing] = [str(value) for value in values[~missing]]
-        return levels
-    cuts = np.asarray(cut_points, dtype=np.float64)
-    if cuts.size == 0 or np.any(np.diff(cuts) <= 0):
-        raise StatisticsError(f"cut points must rise, got {list(cut_points)}")
-    names = [f"<{cuts[0]:g}", *(f"{low:g}–<{high:g}" for low, high in itertools.pairwise(cuts))]
-    names = np.array([*names, f"≥{cuts[-1]:g}"], dtype=object)
-    levels[~missing] = names[np.searchsorted(cuts, as_column(values[~missing], "covariate"), side="right")]
-    return levels
 
 
 def interaction_test(outcome: ArrayLike, levels: ArrayLike, subjects: ArrayLike | None = None) -> InteractionTest:
@@ -90,7 +58,7 @@ def interaction_test(outcome: ArrayLike, levels: ArrayLike, subjects: ArrayLike 
     if levels.shape != outcome.shape:
         raise StatisticsError(f"levels must have one entry for each of {len(outcome)} units, got {levels.shape}")
     if pd.isna(levels).any():
-        raise StatisticsError("a unit has no level: make missing values a level with covariate_levels")
+        raise StatisticsError("a unit has no level: make the missing values a level of their own")
     known = ~np.isnan(outcome)
     outcome, n = outcome[known], int(known.sum())
     codes, names = pd.factorize(levels[known])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.planted_modules import IMPORTED, plant_modules
 from tests.support.scoring_runs import ID_KEY, PROJECT, TIMEOUT_S, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -24,7 +25,6 @@ PROXIES = {
     name: "http://127.0.0.1:9"  # nothing listens there
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 } | {"NO_PROXY": "nonsense, , *.x", "no_proxy": "nonsense, , *.x"}
-SHADOWED = ("h5py", "numpy", "ray", "typer")
 NAMED_BY_TESTS = ("HOME", "KERAS_HOME", "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", *NUMBERS)
 
 
@@ -86,10 +86,7 @@ def test_hostile_surroundings_change_no_byte_or_are_refused_by_name(tmp_path: Pa
     assert done.returncode == 0, done.stderr
 
     (home / "keras.json").write_text(json.dumps(OTHER_PROJECT))
-    for name in SHADOWED:
-        (hostile / f"{name}.py").write_text(
-            f"open({str(hostile / 'was-imported')!r}, 'w').close(); raise SystemExit(9)"
-        )
+    plant_modules(hostile)
     for refused, value in (("RAY_ADDRESS", "127.0.0.1:1"), ("PYTHONPATH", f"{hostile}{os.pathsep}{PROJECT}")):
         done = submit(hostile, archive, "077", ([], ""), **{refused: value})
         assert done.returncode == 2, done.stderr
@@ -111,6 +108,6 @@ def test_hostile_surroundings_change_no_byte_or_are_refused_by_name(tmp_path: Pa
         **PROXIES,
     )
     assert done.returncode == 0, done.stderr
-    assert not (hostile / "was-imported").exists()
+    assert not (hostile / IMPORTED).exists()
     assert scores(hostile) == scores(clean)
     assert not list(long_tmpdir.iterdir())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.planted_modules import IMPORTED, plant_modules
 from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, verify, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -49,7 +50,9 @@ def _head(gpus: int) -> Iterator[dict[str, str]]:
             head.communicate(timeout=60)
 
 
-def _score(run: ScoringRun, environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+def _score(
+    run: ScoringRun, environment: dict[str, str], *options: str, working_directory: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     job = {
         "version": 1,
         "input": {"uri": str(run.cohort), "layout": "tree"},
@@ -62,6 +65,7 @@ def _score(run: ScoringRun, environment: dict[str, str], *options: str) -> subpr
     named = ["--run-id", run.run_id] if run.run_id else []
     return subprocess.run(
         [sys.executable, str(PROJECT / "jobs" / "score.py"), str(run.directory / "job.yaml"), *named, *options],
+        cwd=working_directory,
         env=os.environ | {"DIAGCHD_ID_KEY": ID_KEY} | environment,
         capture_output=True,
         text=True,
@@ -71,6 +75,9 @@ def _score(run: ScoringRun, environment: dict[str, str], *options: str) -> subpr
 
 def test_scores_as_an_embedded_ray_does_and_refuses_a_wrong_token(cluster: dict[str, str], tmp_path: Path) -> None:
     cohort = write_cohort(tmp_path / "cohort", 24)
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    plant_modules(planted)
     embedded = ScoringRun(tmp_path / "embedded", cohort)
     joined = ScoringRun(tmp_path / "joined", cohort)
     with embedded.started() as at_once:
@@ -79,8 +86,9 @@ def test_scores_as_an_embedded_ray_does_and_refuses_a_wrong_token(cluster: dict[
         assert "Traceback" not in refused.stderr
         assert "its token" in refused.stderr
         assert joined.committed() == []
-        ended = _score(joined, cluster)
+        ended = _score(joined, cluster, working_directory=planted)
         assert ended.returncode == 0, ended.stderr
+        assert not (planted / IMPORTED).exists()  # neither the driver nor an actor looks for modules there
         ending = at_once.ending()
     assert ending.exit_code == 0, ending.messages
     assert json.loads(ended.stdout)["counts"]["n_ok"] == 24

@@ -24,6 +24,7 @@ import pytest
 from diagchd_batch.cluster.job_api import UPLOAD_LIMIT_BYTES
 from diagchd_batch.results import open_output
 from tests.support.dicom_archives import dicom_file, ultrasound_header, write_archive
+from tests.support.planted_modules import IMPORTED, plant_modules
 from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, descendants, kill, write_cohort
 from tests.support.servers_and_hosts.ray_cluster import wait_until
 
@@ -38,6 +39,7 @@ class Head:
     address: str
     environ: dict[str, str]
     session: Path
+    working_directory: Path
 
     def get(self, path: str) -> str:
         request = urllib.request.Request(
@@ -59,14 +61,18 @@ def _head(programs: Path) -> Iterator[Head]:
     environ = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environ |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "DIAGCHD_ID_KEY": ID_KEY}
     gcs, dashboard, agent, agent_grpc = _free_ports(4)
-    with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as directory:
+    with (
+        tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as directory,
+        tempfile.TemporaryDirectory(prefix="planted-", dir="/tmp") as planted,
+    ):
+        plant_modules(Path(planted))
         command = [
             *(PROGRAMS / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={gcs}"),
             *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
             *(f"--dashboard-agent-grpc-port={agent_grpc}", "--object-store-memory=134217728"),
             *("--include-dashboard=true", f"--temp-dir={directory}"),
         ]
-        started = Head(f"http://127.0.0.1:{dashboard}", environ, Path(directory))
+        started = Head(f"http://127.0.0.1:{dashboard}", environ, Path(directory), Path(planted))
         with _answering(started, command, environ | {"AWS_SECRET_ACCESS_KEY": CANARY}):
             yield started
 
@@ -233,6 +239,7 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
         both = [
             subprocess.Popen(
                 words,  # type: ignore[arg-type]
+                cwd=head.working_directory,
                 env=os.environ | head.environ,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -243,6 +250,7 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
         answers = [one.communicate(timeout=600) for one in both]
         ending = at_once.ending()
     assert ending.exit_code == 3, ending.messages
+    assert not (head.working_directory / IMPORTED).exists()
     assert [one.returncode for one in both] == [3, 3], answers
     assert {json.loads(stdout)["submission_id"] for stdout, _ in answers} == {f"{run.run_id}-s1"}
     assert run.score_bytes() == local.score_bytes()

@@ -15,7 +15,7 @@ from diagchd_batch.statistics.classification.confusion import RATES, Confusion
 from diagchd_batch.statistics.classification.partial_verification import begg_greenes
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.multireader import random_readers, reader_groups
-from diagchd_batch.statistics.subgroups import InteractionTest, covariate_levels, heterogeneity_test, interaction_test
+from diagchd_batch.statistics.subgroups import InteractionTest, heterogeneity_test, interaction_test
 
 NAN = float("nan")
 
@@ -232,7 +232,6 @@ def test_sensitivity_of_one_with_clustered_units_keeps_a_width() -> None:
         lambda: calibration.calibration_bins([0, 1], [0.2, 0.3], 0),
         lambda: segmentation.PixelCounts([5], [4], [9]),
         lambda: interaction_test([0, 1], ["a", None]),
-        lambda: covariate_levels([1, 2], [3, 3]),
     ],
 )
 def test_arguments_for_which_nothing_is_defined_are_refused(call: Callable[[], object]) -> None:
@@ -270,5 +269,3 @@ def test_subgroups_without_anything_to_compare() -> None:
     assert heterogeneity_test([]).null_reason == NullReason.ONE_LEVEL
     assert_honest(interaction_test([1, 0, 1, 0.5], ["a", "b", "a", "b"]))
     assert_honest(interaction_test([1, 0, 1, 0], ["a", "b", "a", "b"], ["x", "x", "x", "x"]))
-    assert list(covariate_levels([1, None, 3, NAN], [2, 3])) == ["<2", "missing", "≥3", "missing"]
-    assert list(covariate_levels(["GE", None])) == ["GE", "missing"]
