@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.planted_modules import IMPORTED, plant_modules
+from tests.support.checkers.planted_modules import IMPORTED, plant_modules
 from tests.support.scoring_runs import ID_KEY, PROJECT, TIMEOUT_S, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

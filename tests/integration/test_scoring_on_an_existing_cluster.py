@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.planted_modules import IMPORTED, plant_modules
+from tests.support.checkers.planted_modules import IMPORTED, plant_modules
 from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, verify, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

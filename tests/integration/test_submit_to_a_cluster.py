@@ -23,8 +23,8 @@ import pytest
 
 from diagchd_batch.cluster.job_api import UPLOAD_LIMIT_BYTES
 from diagchd_batch.results import open_output
+from tests.support.checkers.planted_modules import IMPORTED, plant_modules
 from tests.support.dicom_archives import dicom_file, ultrasound_header, write_archive
-from tests.support.planted_modules import IMPORTED, plant_modules
 from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, descendants, kill, write_cohort
 from tests.support.servers_and_hosts.ray_cluster import wait_until
 
