@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from diagchd_batch.cli.console import print_pairs, say
 from diagchd_batch.cli.dicom_object_counts import object_pairs
+from diagchd_batch.errors import DiagchdBatchError
 from diagchd_batch.escaping import as_argument, command_line
 from diagchd_batch.wording import counted
 
@@ -90,7 +91,12 @@ def print_summary(job: "JobConfig", outcome: "RunOutcome") -> None:
             pairs.append((f"  {code}", f"{counted(n, 'reference mask')}: {REMEDIES[FailureCode(code)]}"))
         if counts.quality_flags:
             pairs.append(("flagged", ", ".join(f"{flag} {n:,}" for flag, n in counts.quality_flags.items())))
-        if totals := lineage_totals(job, outcome.run_id):
+        try:
+            totals = lineage_totals(job, outcome.run_id)
+        except DiagchdBatchError as error:  # the run itself has ended well
+            say(f"the runs that this one continues cannot be counted: {error}")
+            totals = None
+        if totals:
             pairs.append(("all together", _together(totals)))
         pairs.extend((figure.name, str(figure)) for figure in key_figures(job, outcome.run_id))
         if report := report_uri(job, outcome.run_id):

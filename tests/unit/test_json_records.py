@@ -120,4 +120,15 @@ def test_records_of_an_earlier_version_are_read_without_loss(kind: Any, pattern:
     for key in keys:
         record = kind.read(open_store(str(KEPT)), key)
         kept = json.loads((KEPT / key).read_bytes())
-        assert json.loads(record.to_json()).items() >= kept.items(), key
+        assert _missing_or_changed(kept, json.loads(record.to_json())) == [], key
+
+
+def _missing_or_changed(kept: Any, read: Any) -> list[str]:
+    """Return the keys at all depths of `kept` that are absent or have another value in `read`, which may have more."""
+    if not isinstance(kept, dict) or not isinstance(read, dict):
+        return [] if kept == read else [repr(kept)]
+    lost = [name for name in kept if name not in read]
+    changed = [
+        f"{name}: {at}" for name in kept.keys() & read.keys() for at in _missing_or_changed(kept[name], read[name])
+    ]
+    return lost + changed

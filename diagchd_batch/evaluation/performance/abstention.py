@@ -101,7 +101,7 @@ def _curve(
             "point": point,
             "n_kept": int(kept),
             "kept": float(kept / n),
-            "error": float(curve.error[point]),
+            "error_rate": float(curve.error[point]),
             "sensitivity": float(curve.sensitivity[point]),
             "specificity": float(curve.specificity[point]),
         }

@@ -282,7 +282,7 @@ def abstention(data: ReportData) -> Section | None:
         f"curve can lie below that of the oracle. Operating point {curves['random'][0]['operating_point']}."
     )
     names = {name: f"{_UNCERTAINTIES[name]}{'*' if name in ('random', 'oracle') else ''}" for name in curves}
-    lines = {names[name]: [(row["kept"], row["error"]) for row in points] for name, points in curves.items()}
+    lines = {names[name]: [(row["kept"], row["error_rate"]) for row in points] for name, points in curves.items()}
     areas = data.estimates(endpoint="abstention_area", covariate="uncertainty", unit="study")
     by_measure = ("studies are left out by", lambda row: _UNCERTAINTIES[row["level"]])
     cells = [
@@ -312,7 +312,7 @@ def abstention(data: ReportData) -> Section | None:
 def _at_share(points: list[Row], share: float) -> Cell:
     """Return the figures at the point that is nearest to a share of kept studies."""
     row = min(points, key=lambda point: abs(point["kept"] - share))
-    return number(row["error"]), f"{number(row['sensitivity'])}, {number(row['specificity'])}"
+    return number(row["error_rate"]), f"{number(row['sensitivity'])}, {number(row['specificity'])}"
 
 
 _CALLS = ("positive", "negative", "indeterminate", "missing")

@@ -392,7 +392,7 @@ _ABSTENTION = (
     place("point", "number of the point on the curve", minimum=0),
     count("n_kept", "number of studies that are kept, the most certain first"),
     number("kept", "share of studies that are kept", minimum=0, maximum=1),
-    number("error", "share of wrong calls among them; expected, where studies are equally uncertain", minimum=0,
+    number("error_rate", "share of wrong calls among them; expected, where studies are equally uncertain", minimum=0,
            maximum=1),
     number("sensitivity", "sensitivity among them", "no diseased study is kept", minimum=0, maximum=1),
     number("specificity", "specificity among them", "no healthy study is kept", minimum=0, maximum=1),

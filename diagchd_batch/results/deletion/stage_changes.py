@@ -37,10 +37,6 @@ from diagchd_batch.studies.plan.stored_plan import Plan
 _REMOVED_REASON = "a deletion removed this text, because it named what was deleted"
 
 
-_KEPT_OF_TRAINING = ("identity.json", "run.json", "_SUCCESS")
-"""What stays of a training that had the subject: that it was, with which settings, and where its package is."""
-
-
 @dataclass
 class Prepared:
     """What a deletion would do, or is ready to do.
@@ -232,7 +228,7 @@ class _SubjectPreparation:
         (run_id, *_) = output_layout.run_ids_in(key) or ("",)
         kind = kind_of_private_file(key)
         if key.startswith(output_layout.TRAINING_TREE_PREFIX) and run_id in self.trainings:
-            if key.rpartition("/")[2] not in _KEPT_OF_TRAINING:
+            if _name_of(key) not in _names_kept_of_training(run_id):
                 self.removed.append(Removal(tree="private", key=key))
         elif kind == "derived":
             self._derived("private", store, key)
@@ -421,3 +417,13 @@ def _difference(counts: RunCounts, lost: RunCounts, n_emptied: int) -> RunCounts
 
 def _today() -> str:
     return datetime.now(UTC).date().isoformat()
+
+
+def _names_kept_of_training(run_id: str) -> set[str]:
+    """Return the files that stay of a training: that it was, with which settings, and where its package is."""
+    keys = (output_layout.identity_file(run_id), output_layout.run_record(run_id), output_layout.success_marker(run_id))
+    return set(map(_name_of, keys))
+
+
+def _name_of(key: str) -> str:
+    return key.rpartition("/")[2]

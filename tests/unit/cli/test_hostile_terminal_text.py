@@ -165,13 +165,17 @@ def outcome_of(**fields: Any) -> RunOutcome:
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_the_end_of_a_submit(job: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]) -> None:
-    def submit_here(options: Any, progress: Any) -> submit.Submission:
+    def submit_here(options: Any, progress: Any, log: Any) -> submit.Submission:
         progress.message(HOSTILE)
         return submit.Submission(outcome_of(), (HOSTILE,))
+
+    def refused(*_: Any) -> Never:
+        raise RunFault(HOSTILE)
 
     monkeypatch.setattr(submit, "submit_here", submit_here)
     monkeypatch.setattr(submit, "key_figures", lambda *_: [SimpleNamespace(name=HOSTILE)])
     monkeypatch.setattr(submit, "report_uri", lambda *_: f"/out/{HOSTILE}")
+    monkeypatch.setattr(submit, "lineage_totals", refused)
     check("submit", str(job), *options, exit_code=3)
 
 

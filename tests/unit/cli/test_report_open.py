@@ -14,7 +14,7 @@ from tests.support.command_line import diagchd_batch
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     opened: list[str] = []
     monkeypatch.setattr(report_module, "report", lambda *_, **__: Report("r", "reports/run_id=r/report.html", None))
-    monkeypatch.setattr("diagchd_batch.cli.report.open_workspace", lambda *_: None)
+    monkeypatch.setattr("diagchd_batch.cli.report.open_run", lambda *_: (None, "r"))
     monkeypatch.setattr(webbrowser, "open", opened.append)
     return opened
 

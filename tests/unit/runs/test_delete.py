@@ -466,7 +466,7 @@ def test_an_unfinished_deletion_is_refused_by_every_command_that_reads_tables(
     ended = diagchd_batch(*name.split(), made.uri, *arguments)
     assert ended.exit_code == 1, ended.messages
     assert "a deletion of this output is not finished" in ended.messages
-    assert "delete OUTPUT --yes" in ended.messages
+    assert "finish it with the command `delete` and --yes" in ended.messages
 
 
 def test_whoever_may_not_enter_the_private_tree_can_query(

@@ -44,7 +44,7 @@ def _evaluated(place: Path, studies: list[MadeStudy], **config: Any) -> MadeOutp
 def _errors(made: MadeOutput) -> dict[str, list[tuple[int, float]]]:
     curves: dict[str, list[tuple[int, float]]] = {}
     for row in made.metrics("abstention"):
-        curves.setdefault(row["uncertainty"], []).append((row["n_kept"], row["error"]))
+        curves.setdefault(row["uncertainty"], []).append((row["n_kept"], row["error_rate"]))
     return curves
 
 
@@ -79,7 +79,7 @@ def test_sensitivity_and_specificity_are_those_of_the_headline_at_all_studies(tm
         if row["n_kept"] == 80:
             assert row["sensitivity"] == pytest.approx(whole["sensitivity"])
             assert row["specificity"] == pytest.approx(whole["specificity"])
-            assert row["error"] == pytest.approx(1 - whole["accuracy"])
+            assert row["error_rate"] == pytest.approx(1 - whole["accuracy"])
 
 
 def test_frames_of_a_clip_make_the_uncertainty_of_one_image(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_stop_with_an_output_alone_asks_every_run_of_it_that_lives(living: Outpu
     assert asked.exit_code == 0 and f"run {RUN_ID} was asked to end" in asked.stderr
     assert run_state(living, RUN_ID).status == "stopping"
     again = CliRunner().invoke(app, ["stop", living.storage.uri, "--json"])
-    assert json.loads(again.stdout) == [{"run_id": RUN_ID, "status": "stopping", "asked": True}]
+    assert json.loads(again.stdout) == [{"run_id": RUN_ID, "status": "stopping", "asked": True, "kind": "run"}]
 
 
 def test_a_request_to_an_earlier_submission_does_not_count(living: Output) -> None:
