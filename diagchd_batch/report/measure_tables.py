@@ -1,6 +1,6 @@
 """Turns rows of `estimates` and `comparisons` into tables with one column per measure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from diagchd_batch.report.elements import Cell, Table
 from diagchd_batch.report.formatting import NONE, count, interval, number, p_value, reasons, signed, words
@@ -56,17 +56,22 @@ def measure_table(
             cells.append([*line, _excluded(of_group[0])] if excluded else line)
     if cautions:
         of_table = [group[name] for group in groups.values() for name, _ in shown if name in group]
-        caption = ". ".join([caption, *(text.removesuffix(".") for text in caution_sentences(of_table))])
+        caption = ". ".join([caption, *(text.removesuffix(".") for text in caution_sentences(of_table, dict(shown)))])
     return Table(caption, [*columns, "not analysed"] if excluded else columns, cells, folded)
 
 
-def caution_sentences(rows: Iterable[Row]) -> list[str]:
+def caution_sentences(rows: Iterable[Row], headings: Mapping[str, str]) -> list[str]:
     """Return the cautions of rows as sentences, each once. Outputs of schema versions before 3 have none.
 
     Args:
         rows: Rows of `estimates` or `comparisons`.
+        headings: What measures are called in the table. Others are named as in the rows.
     """
-    found = [f"Caution, {words(row['endpoint'])}: {row['caution']}." for row in rows if row.get("caution")]
+    found = [
+        f"Caution, {headings.get(row['endpoint']) or words(row['endpoint'])}: {row['caution']}."
+        for row in rows
+        if row.get("caution")
+    ]
     return list(dict.fromkeys(found))
 
 

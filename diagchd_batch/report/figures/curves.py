@@ -152,8 +152,8 @@ def predictive_value_plot(ppv: list[Row], npv: list[Row], description: str) -> s
     def x(prevalence: float) -> float:
         return (math.log10(prevalence) - low) / (high - low)
 
-    ticks = [(x(tick), f"{100 * tick:g} %") for tick in (0.001, 0.01, 0.1, 0.5) if low <= math.log10(tick) <= high]
-    axes = Axes(_SIZE, _SIZE, "prevalence", "predictive value", x_ticks=ticks)
+    ticks = [(x(tick), f"{100 * tick:g}") for tick in (0.001, 0.01, 0.1, 0.5) if low <= math.log10(tick) <= high]
+    axes = Axes(_SIZE, _SIZE, "prevalence in %", "predictive value", x_ticks=ticks)
     for rows in (ppv, npv):
         axes.band([(x(row["x"]), row["ci_low"], row["ci_high"]) for row in rows if row["ci_low"] is not None])
     axes.parts.append(polyline([(axes.x(x(row["x"])), axes.y(row["y"])) for row in npv], "reference"))

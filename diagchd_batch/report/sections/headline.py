@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from diagchd_batch.report.elements import Figure, Section, Table, Tile
-from diagchd_batch.report.figures.curves import predictive_value_plot
+from diagchd_batch.report.elements import Section, Table, Tile
 from diagchd_batch.report.formatting import counted, interval, number, p_value, signed, words
 from diagchd_batch.report.key_figures import KeyFigure, key_figures
 from diagchd_batch.report.measure_tables import (
@@ -13,7 +12,7 @@ from diagchd_batch.report.measure_tables import (
     measure_table,
     method_table,
 )
-from diagchd_batch.report.report_data import ReportData, Row, matching
+from diagchd_batch.report.report_data import ReportData, Row
 from diagchd_batch.results.columns.evaluation_tables import ANALYSIS_SETS
 
 NO_REFERENCE = "no study with a score has a reference label"
@@ -81,7 +80,6 @@ def headline(data: ReportData) -> Section:
         "Headline",
         list(_introduction(data, rows, compared)),
         tiles,
-        figures=_predictive_values(data),
         tables=[table for table in tables if table.rows],
         left_out=left_out,
     )
@@ -122,7 +120,7 @@ def _introduction(data: ReportData, rows: list[Row], compared: list[Row]) -> Ite
     unread = _unread(data)
     if unread:
         yield unread
-    yield from caution_sentences((*rows, *compared))
+    yield from caution_sentences((*rows, *compared), dict(RATES))
 
 
 def _unread(data: ReportData) -> str:
@@ -197,26 +195,6 @@ def _threshold(data: ReportData, row: Row) -> str:
 
 def _prevalence(row: Row) -> float | None:
     return row["n_positive"] / row["n_units"] if row["n_units"] else None
-
-
-def _predictive_values(data: ReportData) -> list[Figure]:
-    """Return the figure of PPV and NPV over the prevalence. Outputs of schema versions before 3 have none."""
-    ppv, npv = (
-        [
-            row
-            for row in matching(data.tables["curves"], curve=f"{name}_by_prevalence", subject_kind="model")
-            if row["y"] is not None
-        ]
-        for name in ("ppv", "npv")
-    )
-    if not ppv:
-        return []
-    caption = (
-        "Precision (PPV, solid) and NPV (dashed) of the model's calls that its sensitivity and specificity imply at "
-        "each prevalence, by Bayes' rule. Bands: 95 % intervals. It assumes that sensitivity and specificity are the "
-        "same there."
-    )
-    return [Figure("Predictive values by prevalence", caption, predictive_value_plot(ppv, npv, caption))]
 
 
 def _second_rank(data: ReportData, rows: list[Row], compared: list[Row]) -> Iterator[Table]:

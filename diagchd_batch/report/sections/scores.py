@@ -11,6 +11,7 @@ from diagchd_batch.report.figures.curves import (
     calibration_plot,
     decision_plot,
     precision_recall_plot,
+    predictive_value_plot,
     roc_plot,
 )
 from diagchd_batch.report.formatting import count, counted, interval, number, words
@@ -101,7 +102,7 @@ def _precision_recall(data: ReportData, auc: Row) -> list[Figure]:
 
 
 def net_benefit(data: ReportData) -> Section:
-    """Return the section with the decision curve."""
+    """Return the section with the decision curves, and with the predictive values by prevalence."""
     curves: dict[float | None, list[Row]] = {}
     for row in matching(data.tables["curves"], curve=_DECISION, unit="study", subject_kind="model"):
         if row["y"] is not None:
@@ -109,7 +110,7 @@ def net_benefit(data: ReportData) -> Section:
     if not curves:
         return Section("net-benefit", "Net benefit", left_out=["a decision curve needs diseased and healthy studies"])
     figures = [_decision_figure(curve, prevalence) for prevalence, curve in curves.items()]
-    return Section("net-benefit", "Net benefit", figures=figures)
+    return Section("net-benefit", "Net benefit", figures=[*figures, *_predictive_values(data)])
 
 
 def _decision_figure(curve: list[Row], prevalence: float | None) -> Figure:
@@ -127,6 +128,26 @@ def _decision_figure(curve: list[Row], prevalence: float | None) -> Figure:
         caption += " The band shows the 95 % interval at each threshold, not of the whole curve."
     title = "Decision curve" if prevalence is None else f"Decision curve at a prevalence of {prevalence:g}"
     return Figure(title, caption, decision_plot(title, model, call_all, highest, caption, band))
+
+
+def _predictive_values(data: ReportData) -> list[Figure]:
+    """Return the figure of PPV and NPV over the prevalence. Outputs of schema versions before 3 have none."""
+    ppv, npv = (
+        [
+            row
+            for row in matching(data.tables["curves"], curve=f"{name}_by_prevalence", subject_kind="model")
+            if row["y"] is not None
+        ]
+        for name in ("ppv", "npv")
+    )
+    if not ppv:
+        return []
+    caption = (
+        "Precision (PPV, solid) and NPV (dashed) of the model's calls that its sensitivity and specificity imply at "
+        "each prevalence, by Bayes' rule. Bands: 95 % intervals. It assumes that sensitivity and specificity are the "
+        "same there."
+    )
+    return [Figure("Predictive values by prevalence", caption, predictive_value_plot(ppv, npv, caption))]
 
 
 def _points(data: ReportData) -> list[Point]:
