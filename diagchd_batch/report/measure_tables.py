@@ -61,18 +61,20 @@ def measure_table(
 
 
 def caution_sentences(rows: Iterable[Row], headings: Mapping[str, str]) -> list[str]:
-    """Return the cautions of rows as sentences, each once. Outputs of schema versions before 3 have none.
+    """Return the cautions of rows as sentences, each once with the measures that it is about.
+
+    Outputs of schema versions before 3 have none.
 
     Args:
         rows: Rows of `estimates` or `comparisons`.
         headings: What measures are called in the table. Others are named as in the rows.
     """
-    found = [
-        f"Caution, {headings.get(row['endpoint']) or words(row['endpoint'])}: {row['caution']}."
-        for row in rows
-        if row.get("caution")
-    ]
-    return list(dict.fromkeys(found))
+    measures: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.get("caution"):
+            measure = headings.get(row["endpoint"]) or words(row["endpoint"])
+            measures.setdefault(row["caution"], {})[measure] = None
+    return [f"Caution, {', '.join(named)}: {caution}." for caution, named in measures.items()]
 
 
 def estimate_cell(row: Row) -> Cell:

@@ -1,6 +1,7 @@
 """Builds the SVG elements that the figures need."""
 
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from html import escape
@@ -88,11 +89,11 @@ class Axes:
                 element("line", x1=x, x2=x, y1=self.top, y2=self.bottom, class_="grid"),
                 element("text", text, x=x, y=self.bottom + 16, text_anchor="middle"),
             ]
-        for tick, _ in _SHARES:
-            y = self.y(tick)
+        for tick in _round_ticks(y_highest):
+            y = self.y(tick / y_highest)
             self.parts += [
                 element("line", x1=self.left, x2=self.right, y1=y, y2=y, class_="grid"),
-                element("text", f"{tick * y_highest:.3g}", x=self.left - 6, y=y + 4, text_anchor="end"),
+                element("text", f"{tick:g}", x=self.left - 6, y=y + 4, text_anchor="end"),
             ]
         middle = (self.top + self.bottom) / 2
         self.parts += [
@@ -125,6 +126,13 @@ class Axes:
         """Draw a curve. Neighbouring points on one pixel are drawn once, so a million thresholds give a small file."""
         pixels = [(round(self.x(x), 1), round(self.y(y), 1)) for x, y in points]
         self.parts.append(polyline([point for point, _ in itertools.groupby(pixels)], "curve"))
+
+
+def _round_ticks(highest: float) -> list[float]:
+    """Return five to eleven round numbers from 0 to at most `highest`, in steps of 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(highest / 4))
+    step = next(power * factor for factor in (5, 2, 1) if highest >= 4 * power * factor * (1 - 1e-9))
+    return [round(n * step, 12) for n in range(int(highest / step * (1 + 1e-9)) + 1)]
 
 
 def _value(value: str | float) -> str:

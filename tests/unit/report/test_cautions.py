@@ -6,6 +6,7 @@ import pytest
 from diagchd_batch.config.job_file import PrimaryEndpoint
 from diagchd_batch.evaluation.tables.cautions import caution, caution_for_readers
 from diagchd_batch.evaluation.tables.multiplicity import mark_primary
+from diagchd_batch.report.measure_tables import caution_sentences
 from diagchd_batch.report.sections.headline import _primary
 from diagchd_batch.statistics.classification import compare_rates
 
@@ -86,3 +87,17 @@ def test_a_normal_interval_gives_the_usual_p() -> None:
     endpoint = PrimaryEndpoint(endpoint="sensitivity", comparator="readers_mean", margin=0.1)
     (row,), _ = mark_primary([comparison(-1.959964 * 0.04)], endpoint, "readers_mean")
     assert np.isclose(row["p_margin"], 0.006209665, atol=1e-6)  # R: pnorm(0.1 / 0.04, lower.tail = FALSE)
+
+
+def test_a_caution_of_several_measures_is_printed_once() -> None:
+    rows = [
+        {"endpoint": "auc", "caution": "few readers"},
+        {"endpoint": "sensitivity", "caution": "few readers"},
+        {"endpoint": "auc", "caution": "few readers"},
+        {"endpoint": "lr_positive", "caution": "few healthy studies"},
+        {"endpoint": "specificity", "caution": None},
+    ]
+    assert caution_sentences(rows, {"auc": "AUC", "lr_positive": "LR+"}) == [
+        "Caution, AUC, sensitivity: few readers.",
+        "Caution, LR+: few healthy studies.",
+    ]
