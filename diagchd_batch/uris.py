@@ -69,6 +69,20 @@ def normalize_uri(uri: str) -> str:
     return str(expand_home(uri).absolute())
 
 
+def start_of(path: str) -> str:
+    """Return the words that say where a relative path starts, for a message after the path; '' for other places.
+
+    Args:
+        path: A path as the user wrote it.
+    """
+    if Path(path).is_absolute() or _REMOTE.match(path) or path.startswith(("file:", "~")):
+        return ""
+    try:
+        return f" (below the working directory {Path.cwd()})"
+    except OSError:  # it was removed
+        return ""
+
+
 def expand_home(path: str) -> Path:
     """Return a path in which ``~`` and ``~name`` at the beginning are replaced by a home directory, as shells do.
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.yaml_document import MAX_DOCUMENT_BYTES, read_yaml
 from diagchd_batch.errors import ConfigError
+from diagchd_batch.uris import start_of
 from diagchd_batch.wording import shortened, shown_value
 
 ENVIRONMENT_PREFIX = "DIAGCHD_BATCH__"
@@ -53,7 +54,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[s
         with path.open("rb") as file:
             text = file.read(MAX_DOCUMENT_BYTES + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"job file {path} cannot be read: {_reason(error)}") from error
+        raise ConfigError(f"job file {path}{start_of(str(path))} cannot be read: {_reason(error)}") from error
     document = read_yaml(text, f"job file {path}")
     if not isinstance(document, dict):
         raise ConfigError(f"job file {path} holds no keys; the command `config schema` shows what it may hold")

@@ -19,7 +19,7 @@ from diagchd_batch.model.packages.package import ModelPackage, checked_weights_p
 from diagchd_batch.model.packages.registry import find_package
 from diagchd_batch.model.view_check import ViewCheck
 from diagchd_batch.model.weights.file_kind import refuse_no_checkpoint
-from diagchd_batch.uris import expand_home
+from diagchd_batch.uris import expand_home, start_of
 from diagchd_batch.wording import shown_value
 
 BUNDLED = "bundled"
@@ -271,8 +271,8 @@ def _resolve_weights(package: ModelPackage, card: ModelCard, weights: str, membe
         )
     if not path.is_file():
         raise WeightsError(
-            f"model.weights: there is no file {weights}; give a checkpoint's path (on a disk, not on S3), 'bundled' or "
-            "'seed:N'"
+            f"model.weights: there is no file {weights}{start_of(weights)}; give a checkpoint's path (on a disk, not "
+            "on S3), 'bundled' or 'seed:N'"
         )
     digest = file_digest(path)
     refuse_no_checkpoint(path)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.storage import open_store
-from diagchd_batch.uris import is_key, join_uri, normalize_uri
+from diagchd_batch.uris import is_key, join_uri, normalize_uri, start_of
+from tests.support.command_line import diagchd_batch
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,33 @@ def test_a_bucket_that_cannot_be_is_refused_with_what_is_allowed(uri: str) -> No
 )
 def test_a_bucket_that_some_server_allows_is_taken(uri: str) -> None:
     assert normalize_uri(uri) == uri
+
+
+@pytest.mark.parametrize("absolute", ["/data/x", "s3://bucket/x", "file:///data/x", "~/x"])
+def test_a_message_says_where_a_relative_path_starts(
+    absolute: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert start_of("data/x") == f" (below the working directory {tmp_path})"
+    assert start_of(absolute) == ""
+
+
+@pytest.mark.parametrize(
+    "job, told",
+    [
+        (None, "job file job.yaml (below the working directory {}) cannot be read"),
+        ("model: {name: my/package}", "no directory 'my/package' (below the working directory {}), which model.name"),
+        ("model: {name: diagchd, weights: my.h5}", "there is no file my.h5 (below the working directory {})"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named_with_the_working_directory(
+    job: str | None, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "archive").mkdir()
+    if job is not None:
+        Path("job.yaml").write_text(
+            f"{{version: 1, input: {{uri: archive, layout: tree}}, output: {{uri: out}}, {job}}}"
+        )
+    done = diagchd_batch("plan", "job.yaml", "--no-measure")
+    assert done.exit_code == 2 and told.format(tmp_path) in done.messages

@@ -11,7 +11,7 @@ from diagchd_batch.model.packages.bundled import bundled_models, bundled_package
 from diagchd_batch.model.packages.directory import DirectoryPackage
 from diagchd_batch.model.packages.package import ModelPackage
 from diagchd_batch.sources.registry import class_for
-from diagchd_batch.uris import is_local_path, normalize_uri
+from diagchd_batch.uris import is_local_path, normalize_uri, start_of
 from diagchd_batch.wording import shortened
 
 PACKAGES: dict[str, str] = {"s3": "diagchd_batch.model.packages.s3:S3Package"}
@@ -46,6 +46,11 @@ def find_package(name: str) -> ModelPackage:
     if "/" in location and Path(location).is_dir():
         return DirectoryPackage(location, Path(location))
     known = bundled_models()
+    if "/" in location:
+        raise ConfigError(
+            f"there is no directory {shortened(name, 300)!r}{start_of(name)}, which model.name names; choose one of "
+            f"{', '.join(known)}, or give the path of a package directory or s3://bucket/prefix"
+        )
     if location not in known:
         raise ConfigError(
             f"there is no model {shortened(name, 300)!r}; choose one of {', '.join(known)}, or give the path of a "

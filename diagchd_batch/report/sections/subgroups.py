@@ -116,14 +116,14 @@ def _value(
     return show(value), words(reason) if low is None else interval(low, high)
 
 
-def training_folds(data: ReportData) -> Section:
-    """Return the section on the folds of a training, for its out-of-fold predictions."""
+def training_folds(data: ReportData) -> Section | None:
+    """Return the section on the folds of a training, or None if the run is not its out-of-fold predictions."""
     folds = data.record.cross_validation
     points = tuple({data.operating_point, None})
     whose = {"unit": "study", "analysis_set": "determinate", "subject_kind": "model", "operating_point": points}
     rows = data.estimates(covariate=TRAINING_FOLD, **whose)
     if folds is None:
-        return Section("folds", "By fold", left_out=["the run is not the out-of-fold predictions of a training"])
+        return None
     if not rows:
         return Section("folds", "By fold", left_out=["no study with a reference label was held out"])
     tests = [row for row in data.compared(covariate=TRAINING_FOLD, **whose) if row["p"] is not None]

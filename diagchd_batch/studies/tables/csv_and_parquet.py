@@ -153,7 +153,10 @@ def _open_file(uri: str, source: str) -> io.BufferedReader:
     storage = open_source(directory or "/")
     info = storage.stat(name)
     if info is None:
-        raise InputError(f"{source}: the file does not exist; correct its path in the job file")
+        raise InputError(
+            f"{source}: the file does not exist; correct its path in the job file, where a relative one "
+            "starts from the working directory"
+        )
     return io.BufferedReader(SeekableFile(storage, name, info.size_bytes), _READ_AHEAD_BYTES)
 
 
