@@ -164,7 +164,12 @@ def test_a_key_of_the_job_file_means_the_same_with_the_home_directory_written_ou
     tables = dict.fromkeys(("evaluation.reference", "evaluation.readers", "evaluation.covariates"), "null")
     values = tables | {"input.uri": f"{output.parent}/archive", "input.manifest": f"{output.parent}/manifest.csv"}
     values |= {key: "HERE"}
-    words = ["plan", str(bundled_path("configs/sample.yaml")), *(f"--set={one}={two}" for one, two in values.items())]
+    words = [
+        "plan",
+        "--no-measure",
+        str(bundled_path("configs/sample.yaml")),
+        *(f"--set={one}={two}" for one, two in values.items()),
+    ]
     short, _ = _ended(words, output, "~/some/place", home)
     whole, _ = _ended(words, output, f"{home}/some/place", home)
     assert _comparable(short, home) == _comparable(whole, home)

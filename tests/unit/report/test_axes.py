@@ -22,8 +22,9 @@ def test_the_last_number_is_round(highest: float, last: str) -> None:
 
 @given(st.floats(1e-6, 1e6))
 def test_numbers_are_short_equally_spaced_and_on_the_axis(highest: float) -> None:
-    ticks = [float(label) for label in labels(highest)]
+    written = labels(highest)
+    ticks = [float(label) for label in written]
     steps = {round((high - low) / ticks[1], 6) for low, high in itertools.pairwise(ticks)}
     assert 5 <= len(ticks) <= 11 and steps == {1.0}
     assert ticks[-1] <= highest * (1 + 1e-6) and ticks[-1] + ticks[1] > highest * (1 - 1e-6)
-    assert all(len(label) <= 7 for label in labels(highest))
+    assert all(len(label) <= 7 for label in written)
