@@ -65,7 +65,8 @@ def with_pyarrow(path: Path, wanted: dict[str, str]) -> tuple[int, int]:
 def with_duckdb(path: Path, wanted: dict[str, str]) -> tuple[int, int]:
     """Return the rows that DuckDB finds, and the bytes that it reads, for three columns."""
     condition = " AND ".join(f"{name} = '{value}'" for name, value in wanted.items())
-    with duckdb.connect() as connection:
+    # One thread, because others would move the position in a file of Python's.
+    with duckdb.connect(config={"threads": 1, "async_threads": 0}) as connection:
         connection.register_filesystem(CountingFiles())
         CountingFiles.bytes_read = 0
         found = connection.execute(
