@@ -27,7 +27,7 @@ from diagchd_batch.wording import shortened
 OBJECT_STORE_BYTES = 256 << 20
 """Ample: only summaries of a few hundred bytes pass through the object store."""
 
-_TOKEN = secrets.token_hex(32)  # one for each process, because Ray's library keeps the first it sees
+_TOKEN = secrets.token_hex(32)  # one for each process
 
 _START_TIMEOUT_S = 90
 """Ray allows its first process 20 s, too few on a busy machine. A process that ended is noticed at once."""
@@ -188,6 +188,7 @@ def _start(node: NodeResources, ray_directory: Path, base: Path) -> None:
     sigterm = signal.getsignal(signal.SIGTERM)
     try:
         with native_stderr_silenced():
+            _read_environment_again()
             ray.init(
                 address="local",
                 num_cpus=node.cpus,
@@ -209,6 +210,17 @@ def _start(node: NodeResources, ray_directory: Path, base: Path) -> None:
     finally:
         if on_main_thread:
             signal.signal(signal.SIGTERM, sigterm)  # Ray replaces the caller's handler
+
+
+def _read_environment_again() -> None:
+    """Let Ray read its environment variables. It does that when it is imported, which may have been earlier.
+
+    Ray has no public function for it; this is what its own `ray.init` does when it turns tokens on.
+    """
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _last_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray  # noqa: F401 - a caller's program may have imported it before the settings of `local_ray` are made
 
 from diagchd_batch.cluster.local_cluster import local_ray
 from diagchd_batch.cluster.resources import NodeResources
