@@ -29,9 +29,6 @@ OBJECT_STORE_BYTES = 256 << 20
 
 _TOKEN = secrets.token_hex(32)  # one for each process
 
-_START_TIMEOUT_S = 90
-"""Ray allows its first process 20 s, too few on a busy machine. A process that ended is noticed at once."""
-
 _MAX_CAUSE_CHARACTERS = 200
 
 _VITAL_PROCESSES = {"gcs_server", "raylet"}
@@ -161,7 +158,6 @@ def _environment(workers_directory: Path) -> Iterator[None]:
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # and its messages on dead workers, with addresses; ours replace them
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_ENABLE_AUTO_CONNECT": "0",  # otherwise a late call starts another Ray without these settings
-        "RAY_gcs_server_port_wait_time_s": str(_START_TIMEOUT_S),
         "RAY_memory_monitor_refresh_ms": "0",  # otherwise workers are killed when other programs fill the memory
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # workers use this interpreter as it is
         "TMPDIR": str(workers_directory),  # workers that are killed leave their files here, where we remove them
