@@ -44,6 +44,7 @@ _FOLLOW_PAUSE_S = 2.0
 _ENTRYPOINT = "jobs.run_submitted_job"
 _JOB_NAME_AT = 3  # the words before it are: python -m jobs.run_submitted_job
 _NUMBER = re.compile(r"-s(\d+)")
+_SUBMISSION = re.compile(r"(.+)-s\d+")
 _SHIPPED = ("jobs", "configs")
 _NOT_SHIPPED = shutil.ignore_patterns("__pycache__", ".git", "bundled_files")
 
@@ -94,6 +95,16 @@ def _headers(environ: Mapping[str, str]) -> dict[str, str] | None:
         raise ConfigError(
             f"""{_HEADERS_VARIABLE} is not a JSON object of texts; write it like {{"Authorization": "Basic …"}}"""
         ) from None
+
+
+def run_of_submission(submission_id: str) -> str:
+    """Return the id of the run that a submission is of, or nothing if `ClusterJobs.submit` did not make it.
+
+    Args:
+        submission_id: Ray's name of the job.
+    """
+    match = _SUBMISSION.fullmatch(submission_id)
+    return match[1] if match else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +244,10 @@ class ClusterJobs:
             )
             for job in jobs
         ]
+
+    def run_ids(self) -> set[str]:
+        """Return the ids of all runs that this cluster knows a submission of."""
+        return {run_id for job in self.list() if (run_id := run_of_submission(job.submission_id))}
 
     def latest(self, run_id: str) -> str | None:
         """Return the id of a run's last submission, or None if this cluster knows of none."""

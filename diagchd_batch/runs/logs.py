@@ -21,7 +21,8 @@ def read_logs(
 
     Args:
         output: The output that holds the run, or None if only the cluster can be asked.
-        run_id: The run; the one of the output that began last by default.
+        run_id: The run; the one of the output that began last by default. A cluster alone also takes the beginning of
+            an id.
         address: The cluster's address, or None if none is named.
         on_note: Receives a sentence for the user about what is left out or asked instead.
 

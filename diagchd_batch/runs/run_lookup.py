@@ -1,6 +1,6 @@
 """Finds the run that a command works on, and the settings that it is evaluated with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -122,10 +122,25 @@ def full_run_id(output: Output, name: str) -> str:
         return name
     with suppress(StorageFault, ItemError):  # without the private tree, runs without results are not known
         run_ids |= set(output.planned_run_ids())
+    return id_with_beginning(name, run_ids) or name
+
+
+def id_with_beginning(name: str, run_ids: Collection[str]) -> str | None:
+    """Return the id that is `name`, or the only one that begins with it. None if there is no such id.
+
+    Args:
+        name: A run's id or its beginning.
+        run_ids: The ids to search.
+
+    Raises:
+        UsageError: Several ids begin so, and none is `name`.
+    """
+    if name in run_ids:
+        return name
     found = sorted(run_id for run_id in run_ids if run_id.startswith(name))
-    if len(found) > 1 and name not in found:
+    if len(found) > 1:
         raise UsageError(f"several runs have an id that begins with {name}: {', '.join(found)}; write more of it")
-    return found[0] if len(found) == 1 else name
+    return found[0] if found else None
 
 
 def submitted_evaluation(output: Output, run_id: str) -> EvaluationConfig:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from diagchd_batch.cluster.job_api import run_of_submission
 from diagchd_batch.results.output import Output
 from diagchd_batch.runs.cluster_jobs import latest_submission
 from diagchd_batch.runs.run_lookup import all_run_ids
@@ -74,22 +75,23 @@ def live_run_ids(output: Output) -> list[str]:
     return live + [run_id for run_id in trainings if live_submissions(tree, run_id)]
 
 
-def stop_at_once(run_id: str, address: str | None) -> EndAnswer:
+def stop_at_once(name: str, address: str | None) -> EndAnswer:
     """End a run on a cluster at once.
 
     The shards in progress are abandoned. The same submit resumes the run.
 
     Args:
-        run_id: The run's id.
+        name: The run's id, or a beginning of it that no other run's id on that cluster has.
         address: The cluster's address, or None if none is named.
 
     Returns:
         The run's last submission, and whether it was told to end because it still ran.
 
     Raises:
-        UsageError: No cluster is named, or the cluster knows no submission of the run.
+        UsageError: No cluster is named, the cluster knows no submission of the run, or several runs have ids that begin
+            so.
         ConfigError: The cluster refuses this client.
         RunFault: The cluster does not answer.
     """
-    jobs, submission_id = latest_submission(run_id, address)
-    return EndAnswer(run_id, submission_id, asked=jobs.stop(submission_id))
+    jobs, submission_id = latest_submission(name, address)
+    return EndAnswer(run_of_submission(submission_id), submission_id, asked=jobs.stop(submission_id))
