@@ -1,5 +1,6 @@
 """The root of the command line: registers the commands and turns errors into exit codes."""
 
+import faulthandler
 import platform
 import sys
 from collections.abc import Iterator
@@ -133,6 +134,8 @@ def main() -> None:
 
 def run_process() -> NoReturn:
     """Run the command line as this process, which ends with its exit code. This is the program `diagchd-batch`."""
+    if sys.stderr is not None:
+        faulthandler.enable()  # says where a native library crashed
     try:
         main()
     except SystemExit as ended:

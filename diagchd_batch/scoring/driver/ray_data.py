@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from diagchd_batch.cluster.node_checks.excluded_nodes import ExcludedNodes
 from diagchd_batch.cluster.ray_data_messages import silence_ray_data
@@ -22,6 +22,10 @@ from diagchd_batch.uris import is_dicomweb_uri
 
 SHARDS_IN_FLIGHT_PER_ACTOR = 2
 TICK_S = 1.0
+
+ENDING_TIMEOUT_S = 8.0
+"""How long the threads of an execution that was given up may take to end. They take a fraction of a second, unless
+Ray's processes are dead."""
 
 _DONE = object()
 
@@ -39,7 +43,8 @@ def run_shards(
 
     Workers that die are replaced and their shards retried without limit; what must not be retried comes back as a
     fault. The callbacks are called in this thread. An exception from one ends the run and abandons the shards in
-    progress; the caller then disconnects from Ray.
+    progress; the caller then disconnects from Ray. No thread of Ray Data uses Ray any more by then: Ray ends a process
+    in which a thread calls it after it was disconnected, with exit code 1 or a segmentation fault.
 
     Args:
         settings: What the workers get.
@@ -57,27 +62,76 @@ def run_shards(
     excluded = ExcludedNodes(actors.cpus, actors.gpus, on_excluded) if on_excluded else None
     # Ray ends an actor that nobody refers to, so this one lives until the function returns.
     permits = start_permits(settings.dicomweb) if is_dicomweb_uri(settings.input_uri) else None
-    dataset = _dataset(settings, shards, actors, excluded.reports if excluded else None, permits)
+    given_up = threading.Event()
+    dataset = _dataset(settings, shards, actors, excluded.reports if excluded else None, permits, given_up)
     # Ray's iterator blocks without a time limit, so it gets a thread, and signals and ticks stay in this one
-    threading.Thread(target=_follow, args=(dataset, outcomes), name="ray-data", daemon=True).start()
+    follower = threading.Thread(target=_follow, args=(dataset, outcomes), name="ray-data", daemon=True)
+    follower.start()
     next_tick_s = time.monotonic()
-    while True:
-        now_s = time.monotonic()
-        if now_s >= next_tick_s:
-            on_tick()
-            if excluded:
-                excluded.update()
-            next_tick_s = now_s + TICK_S
-        try:
-            outcome = outcomes.get(timeout=max(0.0, next_tick_s - time.monotonic()))
-        except queue.Empty:
-            continue
-        if outcome is _DONE:
-            return
-        if isinstance(outcome, BaseException):
-            raise RunFault(f"Ray gave up: {type(outcome).__name__}; give the same command again") from outcome
-        for summary in read_outcomes(outcome[OUTCOME]):
-            on_summary(summary)
+    try:
+        while True:
+            now_s = time.monotonic()
+            if now_s >= next_tick_s:
+                on_tick()
+                if excluded:
+                    excluded.update()
+                next_tick_s = now_s + TICK_S
+            try:
+                outcome = outcomes.get(timeout=max(0.0, next_tick_s - time.monotonic()))
+            except queue.Empty:
+                continue
+            if outcome is _DONE:
+                return
+            if isinstance(outcome, BaseException):
+                raise RunFault(f"Ray gave up: {type(outcome).__name__}; give the same command again") from outcome
+            for summary in read_outcomes(outcome[OUTCOME]):
+                on_summary(summary)
+    finally:
+        given_up.set()
+        follower.join(ENDING_TIMEOUT_S)
+
+
+class _GivenUpError(Exception):
+    """Ends an execution that nobody waits for any more."""
+
+
+class _EndsWhenGivenUp:
+    """A callback of Ray Data, which calls it in the thread of an execution several times a second.
+
+    Ray Data takes a class and makes an object of it. This is an object that returns itself, because it shares an event.
+
+    Args:
+        given_up: Set when the execution is to end.
+    """
+
+    def __init__(self, given_up: threading.Event | None = None) -> None:
+        self._given_up = given_up
+
+    def __call__(self) -> "_EndsWhenGivenUp":
+        """Return the callback of a new execution."""
+        return self
+
+    def before_execution_starts(self, executor: Any) -> None:
+        """Do nothing."""
+
+    def on_execution_step(self, executor: Any) -> None:
+        """End the execution if it was given up."""
+        if self._given_up and self._given_up.is_set():
+            raise _GivenUpError
+
+    def after_execution_succeeds(self, executor: Any) -> None:
+        """Do nothing."""
+
+    def after_execution_fails(self, executor: Any, error: Exception) -> None:
+        """Do nothing."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_EndsWhenGivenUp":
+        """Return itself, so that a copy of the settings of Ray Data shares the event."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the event out: the workers get the settings of Ray Data too, and have no use for it."""
+        return _EndsWhenGivenUp, ()
 
 
 def _follow(dataset: Any, outcomes: queue.Queue[Any]) -> None:
@@ -91,7 +145,12 @@ def _follow(dataset: Any, outcomes: queue.Queue[Any]) -> None:
 
 
 def _dataset(
-    settings: RunSettings, shards: Sequence[ShardReference], actors: ActorPlan, reports: Any, permits: Any
+    settings: RunSettings,
+    shards: Sequence[ShardReference],
+    actors: ActorPlan,
+    reports: Any,
+    permits: Any,
+    given_up: threading.Event,
 ) -> Any:
     import ray.data
 
@@ -100,6 +159,7 @@ def _dataset(
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.custom_execution_callback_classes = [cast(Any, _EndsWhenGivenUp(given_up))]
     context.execution_no_progress_timeout_s = -1  # `FailureMonitor` also sees progress within a shard
     # start another actor as soon as all are busy; by default each must have a queue first
     context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
