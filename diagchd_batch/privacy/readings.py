@@ -12,7 +12,10 @@ _JSON_ESCAPE = re.compile(rf"\\(?:u({_HEX}{{4}})(?:\\u([dD][c-fC-F]{_HEX}{{2}}))
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 _HEXADECIMAL = re.compile(r"(?<![0-9A-Za-z])(?:[0-9a-f]{2}){4,}(?![0-9A-Za-z])|(?<![0-9A-Za-z])(?:[0-9A-F]{2}){4,}\b")
 _PRINTED = re.compile(rb"[\x20-\x7e]{4,}")
-_PRINTED_IN_UTF16 = re.compile(rb"(?:[\x20-\x7e]\0){4,}")
+_PRINTED_IN_UTF16 = re.compile(rb"(?:[\x20-\x7e\xc0-\xff]\0){4,}")
+_WITH_UTF8 = re.compile(rb"[\x20-\x7e]*(?:[\xc3-\xf4][\x80-\xbf]{1,3}[\x20-\x7e]*)+")
+_NO_LETTERS = re.compile(r"[^\x20-\x7e\w]+")
+_SHORTEST_PRINTED = 4
 _PLAIN_BYTES = re.compile(rb"[\x20-\x7e\t\r\n\x80-\xff]*")
 _MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
@@ -40,9 +43,19 @@ def is_text(data: bytes) -> bool:
 
 
 def printed_texts(data: bytes) -> list[str]:
-    """Return the runs of printable characters in binary data, as ASCII and as UTF-16."""
+    """Return the runs of printable characters in binary data, as ASCII, as UTF-8 and as UTF-16.
+
+    A run in UTF-8 has letters beyond ASCII, such as an umlaut. Its parts before and after them are also runs of ASCII.
+    """
     found = [match.decode("ascii") for match in _PRINTED.findall(data)]
+    for match in filter(_is_long, _WITH_UTF8.findall(data)):
+        parts = _NO_LETTERS.split(match.decode("utf-8", errors="replace"))
+        found += [part for part in parts if len(part) >= _SHORTEST_PRINTED and not part.isascii()]
     return found + [match.decode("utf-16-le") for match in _PRINTED_IN_UTF16.findall(data)]
+
+
+def _is_long(match: bytes) -> bool:
+    return len(match) > _SHORTEST_PRINTED
 
 
 def unescaped(lines: list[str]) -> Iterator[tuple[str, list[str]]]:

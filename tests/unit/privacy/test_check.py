@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +24,7 @@ from diagchd_batch.config.job_file import ALLOWED_KINDS
 from diagchd_batch.errors import RunFault
 from diagchd_batch.images.identifying import CollectedValues, IdentifyingValue
 from diagchd_batch.privacy.check import MAX_FINDINGS_OF_FILE, PrivacyReport, check_privacy
+from diagchd_batch.privacy.readings import printed_texts
 from diagchd_batch.process.owner_only_directory import private_directory
 from diagchd_batch.results.identifying_values import ShardValues
 from diagchd_batch.results.output import Output, open_output
@@ -306,6 +308,17 @@ def test_a_package_is_searched_for_what_its_training_knows(output: Output, packa
     weights.write_bytes(weights.read_bytes() + b"\0subject-of-b\0")
     ended = diagchd_batch(*place)
     assert ended.exit_code == 1 and "fold-0.h5" in ended.printed and "of-b" not in ended.printed
+
+
+@pytest.mark.parametrize("text", ["Jürgen Müller-Weiß", "Łódź, św. Anna", "Großmann", "松本 由紀子"])
+def test_a_text_attribute_of_weights_is_read_whole(text: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        file.create_dataset("kernel", data=np.random.default_rng(0).normal(size=20_000).astype(np.float32))
+        file["kernel"].attrs["trained by"] = text
+        file.attrs["plain"] = "of ASCII"
+    found = printed_texts((tmp_path / "weights.h5").read_bytes())
+    assert any(text in part for part in found) and any("of ASCII" in part for part in found)
+    assert "Müller" in printed_texts(b"\0\1" + "Müller".encode("utf-16-le") + b"\1\0")
 
 
 @pytest.mark.parametrize(
