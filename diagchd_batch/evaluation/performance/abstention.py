@@ -1,7 +1,8 @@
 """Abstention at study level: rows of the table `abstention`, and of `estimates` on the area under each curve.
 
 A measure of uncertainty is worth something if the errors fall faster than at random when the most uncertain studies are
-left out. An oracle, which leaves out the wrong calls first, shows how far they could fall.
+left out. An oracle, which leaves out the wrong calls first, shows how far they could fall. Where models of different
+folds gave the scores, the same share of each fold is kept.
 """
 
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 from diagchd_batch.evaluation.database import CohortDatabase
+from diagchd_batch.evaluation.performance.accuracy import folds_of
+from diagchd_batch.evaluation.tables.definitions import CROSS_VALIDATED
 from diagchd_batch.evaluation.tables.rows import Row, RowBuilder
 from diagchd_batch.evaluation.units_and_raters import NOT_SCORED, Rater, Units, complete_cases
+from diagchd_batch.statistics.classification.cross_validated import cross_validated_abstention_area
 from diagchd_batch.statistics.classification.risk_coverage import abstention_area, abstention_curve
 
 RANDOM, ORACLE = "random", "oracle"
@@ -90,7 +94,10 @@ def _curve(
 ) -> Iterator[Row]:
     n = int(known.sum())
     n_kept = np.unique(np.linspace(1, n, min(n, MAX_POINTS)).round().astype(np.int64))
-    curve = abstention_curve(units.truth[known], model.call[known], values[known], n_kept)
+    folds = folds_of(units, model)
+    curve = abstention_curve(
+        units.truth[known], model.call[known], values[known], n_kept, None if folds is None else folds[known]
+    )
     for point, kept in enumerate(n_kept):
         yield {
             "unit": units.name,
@@ -112,6 +119,10 @@ def _area(rows: RowBuilder, units: Units, model: Rater, name: str, values: np.nd
     reason = np.where(with_call & ~known, NOT_SCORED, model.reason).astype(np.int8)
     here = rows.for_raters(units, model).with_counts(units, complete_cases(units, replace(model, reason=reason)))
     here = here.with_columns(analysis_set="determinate", covariate="uncertainty", level=name)
-    columns = units.truth[known], model.call[known], values[known], units.subject[known]
+    columns, subject = (units.truth[known], model.call[known], values[known]), units.subject[known]
     options = rows.settings.bootstrap | ({"resamples": 0} if name in (RANDOM, ORACLE) else {})
-    return here.estimate("abstention_area", abstention_area(*columns, **options))
+    folds = folds_of(units, model)
+    if folds is None:
+        return here.estimate("abstention_area", abstention_area(*columns, subject, **options))
+    result = cross_validated_abstention_area(*columns, folds[known], subject, **options)
+    return here.estimate("abstention_area", result, definition=CROSS_VALIDATED["abstention_area"])

@@ -99,6 +99,8 @@ CROSS_VALIDATED = {
     "roc_auc": "cross-validated AUC: mean of the folds' AUCs, weighted by their pairs of a diseased and a healthy unit",
     "average_precision": "cross-validated average precision: mean of the folds' average precisions, weighted by their "
     "diseased units",
+    "abstention_area": "cross-validated: mean of the folds' areas, weighted by their units; a fold's area is the mean "
+    "over the numbers of kept studies of the share of wrong calls among them, and less is better",
 }
 """Endpoint → definition, where scores come from the models of different folds and are ranked within a fold alone."""
 

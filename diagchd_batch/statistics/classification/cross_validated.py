@@ -11,6 +11,7 @@ from scipy import stats
 
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics.classification.auc import average_precision_under_weights, class_sums_by_score
+from diagchd_batch.statistics.classification.risk_coverage import INTERVAL_SUBJECTS_LIMIT, AreaUnderWeights
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
 from diagchd_batch.statistics.inputs import as_binary, as_column, check_level, complete, subject_codes
 from diagchd_batch.statistics.resampling import DEFAULT_RESAMPLES, bootstrap_estimate, resample_weights
@@ -91,6 +92,51 @@ def cross_validated_average_precision(
     if parts.n == 0:
         return Estimate.null(NullReason.NO_UNITS, n_subjects=0)
     return _estimate(parts, _precision_of_positives, level=level, resamples=resamples, seed=seed)
+
+
+def cross_validated_abstention_area(
+    truth: ArrayLike,
+    call: ArrayLike,
+    uncertainty: ArrayLike,
+    folds: ArrayLike,
+    subjects: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Return the mean of the folds' areas under their abstention curves, weighted by their units.
+
+    The uncertainties of different folds are never compared, as in `abstention_curve` with folds, which keeps the same
+    share of each fold. Above `INTERVAL_SUBJECTS_LIMIT` subjects there is no interval.
+
+    Args:
+        truth: One 0 or 1 a unit; units with a missing value are left out.
+        call: One 0 or 1 a unit.
+        uncertainty: One number a unit. The units of a fold with the lowest are kept first.
+        folds: One number or name a unit.
+        subjects: One id a unit; without them every unit is its own subject.
+        level: Confidence level, between 0 and 1.
+        resamples: Number of bootstrap resamples; 0 for no interval.
+        seed: Seed of the resamples.
+
+    Returns:
+        The estimate. Null with `no_units`.
+
+    Raises:
+        StatisticsError: A subject has units in several folds.
+    """
+    known = complete(as_binary(truth, "truth"), as_binary(call, "call"))
+    wrong = np.where(known, np.asarray(truth, np.float64) != np.asarray(call, np.float64), np.nan)
+    parts = _parts(wrong, folds, subjects, uncertainty, level=level)
+    if parts.n == 0:
+        return Estimate.null(NullReason.NO_UNITS, n_subjects=0)
+    if resamples and 1 < parts.n_subjects <= INTERVAL_SUBJECTS_LIMIT:
+        return _estimate(parts, _area_of_units, level=level, resamples=resamples, seed=seed)
+    sums = _sums(parts, _area_of_units, 1, seed)[0]
+    reason = NullReason.TOO_FEW_SUBJECTS if parts.n_subjects == 1 else NullReason.NO_VALID_INTERVAL
+    value = float(sums[0] / sums[-1])
+    return Estimate(value, None, None, None, parts.n, null_reason=reason, n_subjects=parts.n_subjects)
 
 
 def cross_validated_auc_difference(
@@ -249,5 +295,17 @@ def _precision_of_positives(positive: np.ndarray, score: np.ndarray, columns: np
         values = precision(weights)
         positives = np.where(np.isnan(values), 0.0, weights @ of_subject)
         return np.nan_to_num(values) * positives, positives
+
+    return count
+
+
+def _area_of_units(wrong: np.ndarray, uncertainty: np.ndarray, columns: np.ndarray) -> _Counts:
+    """Return a function from weights to the area under the abstention curve × weight of the units, and that weight."""
+    area = AreaUnderWeights(wrong, uncertainty, columns)
+    of_subject = np.bincount(columns)
+
+    def count(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        units = weights @ of_subject
+        return np.nan_to_num(area(weights)) * units, units
 
     return count

@@ -39,7 +39,11 @@ class AbstentionCurve:
 
 
 def abstention_curve(
-    truth: ArrayLike, call: ArrayLike, uncertainty: ArrayLike, n_kept: Sequence[int] | np.ndarray
+    truth: ArrayLike,
+    call: ArrayLike,
+    uncertainty: ArrayLike,
+    n_kept: Sequence[int] | np.ndarray,
+    folds: ArrayLike | None = None,
 ) -> AbstentionCurve:
     """Return error, sensitivity and specificity of the most certain units.
 
@@ -51,23 +55,32 @@ def abstention_curve(
         call: One 0 or 1 a unit.
         uncertainty: One number a unit. The units with the lowest are kept first.
         n_kept: Numbers of units to keep, from 1 to the number of complete units.
+        folds: One number or name a unit, if models of different folds gave the uncertainties. Then the same share of
+            each fold is kept, so that uncertainties of different folds are never compared. None for one model.
 
     Source: El-Yaniv & Wiener (2010), J Mach Learn Res 11:1605 (risk and coverage).
     """
-    truth, call, uncertainty = _known(truth, call, uncertainty)
+    columns = as_binary(truth, "truth"), as_binary(call, "call"), as_column(uncertainty, "uncertainty")
+    known = complete(*columns)
+    numbers = np.zeros(len(known)) if folds is None else np.asarray(folds)
+    truth, call, uncertainty, numbers = (column[known] for column in (*columns, numbers))
+    n = np.asarray(n_kept, np.float64)
+    n_right, positive, tp = np.zeros((3, len(n)))
+    for fold in np.unique(numbers):
+        inside = numbers == fold
+        kept = _kept_counts(truth[inside], call[inside], uncertainty[inside], n * inside.mean())
+        n_right, positive, tp = n_right + kept[0], positive + kept[1], tp + kept[2]
+    return AbstentionCurve(n, 1 - n_right / n, _share(tp, positive), _share(n_right - tp, n - positive))
+
+
+def _kept_counts(truth: np.ndarray, call: np.ndarray, uncertainty: np.ndarray, n_kept: np.ndarray) -> np.ndarray:
+    """Return the expected numbers of right calls, diseased units and TP among the kept units, as ``[3, points]``."""
     order = np.argsort(uncertainty, kind="stable")
     truth, call, uncertainty = truth[order], call[order], uncertainty[order]
-    ends = np.flatnonzero(np.r_[np.diff(uncertainty) != 0, True]) + 1 if len(truth) else np.zeros(0, np.int64)
-
-    def kept(counted: np.ndarray) -> np.ndarray:
-        """Return the expected number of counted units among the kept ones, linear within ties."""
-        at_ends = np.cumsum(counted)[ends - 1]
-        return np.interp(np.asarray(n_kept, np.float64), np.r_[0, ends], np.r_[0, at_ends])
-
+    ends = np.flatnonzero(np.r_[np.diff(uncertainty) != 0, True]) + 1
     right = (call == truth).astype(np.float64)
-    n_right, positive, tp = kept(right), kept(truth), kept(right * truth)
-    n = np.asarray(n_kept, np.float64)
-    return AbstentionCurve(n, 1 - n_right / n, _share(tp, positive), _share(n_right - tp, n - positive))
+    counted = (right, truth, right * truth)
+    return np.stack([np.interp(n_kept, np.r_[0, ends], np.r_[0, np.cumsum(one)[ends - 1]]) for one in counted])
 
 
 def abstention_area(
@@ -105,7 +118,7 @@ def abstention_area(
     codes, n = subject_codes(subjects, known), int(known.sum())
     if n == 0:
         return Estimate.null(NullReason.NO_UNITS, n_subjects=0)
-    statistic = _AreaUnderWeights(truth != call, uncertainty, codes)
+    statistic = AreaUnderWeights(truth != call, uncertainty, codes)
     n_subjects = int(codes.max()) + 1
     each = np.ones(n_subjects)
     value = float(statistic(each[None])[0])
@@ -122,8 +135,14 @@ def abstention_area(
     )
 
 
-class _AreaUnderWeights:
-    """Computes the area for whole-numbered weights of subjects."""
+class AreaUnderWeights:
+    """Computes the area for whole-numbered weights of subjects.
+
+    Args:
+        wrong: bool ``[n]``, whether the call of a unit is wrong.
+        uncertainty: float64 ``[n]``.
+        codes: int64 ``[n]``, the number of each unit's subject, from 0.
+    """
 
     def __init__(self, wrong: np.ndarray, uncertainty: np.ndarray, codes: np.ndarray) -> None:
         order = np.argsort(uncertainty, kind="stable")
@@ -132,6 +151,7 @@ class _AreaUnderWeights:
         self._harmonic = np.zeros(1)
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Return the areas, float64 ``[r]``, for weights ``[r, subjects]``; NaN where all weights are 0."""
         of_units = weights[:, self._codes]
         n_until = np.cumsum(of_units, axis=1)[:, self._ends]
         wrong_until = np.cumsum(of_units * self._wrong, axis=1)[:, self._ends]
@@ -150,13 +170,6 @@ class _AreaUnderWeights:
         if most >= len(self._harmonic):
             self._harmonic = np.r_[0.0, np.cumsum(1 / np.arange(1, most + 1))]
         return self._harmonic[n.astype(np.int64)]
-
-
-def _known(*columns: ArrayLike) -> tuple[np.ndarray, ...]:
-    truth, call, uncertainty = columns
-    checked = as_binary(truth, "truth"), as_binary(call, "call"), as_column(uncertainty, "uncertainty")
-    known = complete(*checked)
-    return tuple(column[known] for column in checked)
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

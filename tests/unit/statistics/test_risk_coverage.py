@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from diagchd_batch.statistics.classification.risk_coverage import abstention_area, abstention_curve
+from diagchd_batch.statistics.classification.cross_validated import cross_validated_abstention_area
+from diagchd_batch.statistics.classification.risk_coverage import AreaUnderWeights, abstention_area, abstention_curve
 
 GENERATOR = np.random.default_rng(3)
 TRUTH = (GENERATOR.random(40) < 0.4).astype(float)
@@ -54,9 +55,7 @@ def test_a_subject_that_is_drawn_twice_counts_as_if_its_units_were_there_twice()
     subjects = np.arange(40) // 2
     drawn = np.repeat(np.arange(40), np.where(subjects < 5, 2, 1))
     twice = abstention_area(TRUTH[drawn], CALL[drawn], UNCERTAINTY[drawn], resamples=50)
-    from diagchd_batch.statistics.classification.risk_coverage import _AreaUnderWeights
-
-    statistic = _AreaUnderWeights(TRUTH != CALL, UNCERTAINTY, subjects)
+    statistic = AreaUnderWeights(TRUTH != CALL, UNCERTAINTY, subjects)
     weights = np.where(np.arange(20) < 5, 2.0, 1.0)
     assert statistic(weights[None])[0] == pytest.approx(twice.value)
 
@@ -67,3 +66,31 @@ def test_units_without_a_label_a_call_or_an_uncertainty_do_not_count() -> None:
     more = abstention_area(np.r_[TRUTH, nothing], np.r_[CALL, 1, 1, 1], np.r_[UNCERTAINTY, 0, 0, 0], resamples=50)
     assert (more.value, more.low, more.high, more.n) == (whole.value, whole.low, whole.high, 40)
     assert abstention_area(nothing, nothing, nothing).null_reason == "no_units"
+
+
+def test_uncertainties_of_different_folds_are_never_compared() -> None:
+    folds = np.arange(40) % 4 // 2  # 20 and 20 units
+    shifted = UNCERTAINTY + 100 * folds
+    parts = [
+        abstention_curve(TRUTH[folds == k], CALL[folds == k], UNCERTAINTY[folds == k], [5, 10, 20]) for k in (0, 1)
+    ]
+    for uncertainty in (UNCERTAINTY, shifted):
+        curve = abstention_curve(TRUTH, CALL, uncertainty, [10, 20, 40], folds)
+        assert curve.error == pytest.approx((parts[0].error + parts[1].error) / 2)
+    areas = [abstention_area(TRUTH[folds == k], CALL[folds == k], UNCERTAINTY[folds == k]).value for k in (0, 1)]
+    found = cross_validated_abstention_area(TRUTH, CALL, UNCERTAINTY, folds, resamples=200)
+    assert found.value == pytest.approx(np.mean(np.array(areas, float)))
+    assert found.low is not None and found.high is not None and found.low < found.value < found.high
+    assert cross_validated_abstention_area(TRUTH, CALL, shifted, folds, resamples=200) == found
+    assert abstention_area(TRUTH, CALL, shifted, resamples=1).value != pytest.approx(found.value)
+
+
+def test_folds_of_different_sizes_weigh_by_their_units_and_no_interval_is_asked_for() -> None:
+    folds = (np.arange(40) < 10).astype(int)
+    areas = [abstention_area(TRUTH[folds == k], CALL[folds == k], UNCERTAINTY[folds == k]).value for k in (0, 1)]
+    found = cross_validated_abstention_area(TRUTH, CALL, UNCERTAINTY, folds, resamples=0)
+    assert found.value == pytest.approx(np.average(np.array(areas, float), weights=[30, 10]))
+    assert (found.low, found.null_reason) == (None, "no_valid_interval")
+    missing = np.r_[TRUTH, np.nan], np.r_[CALL, 1], np.r_[UNCERTAINTY, 0], np.r_[folds, 0]
+    assert cross_validated_abstention_area(*missing, resamples=0).value == found.value
+    assert cross_validated_abstention_area([], [], [], []).null_reason == "no_units"

@@ -115,6 +115,22 @@ def test_each_fold_has_figures_of_its_own_and_rates_pool_over_folds(evaluated: M
     assert sensitivity["denominator"] == label.sum()
 
 
+def test_abstention_leaves_out_the_same_share_of_each_fold(tmp_path: Path) -> None:
+    """The uncertain studies of a fold are its wrong ones. The folds differ in how far their scores are from 0.5."""
+    fold, label, wrong = np.arange(N) % 3, np.arange(N) // 3 % 2, np.arange(N) % 5 == 0
+    margin = 0.05 + 0.15 * fold + np.where(wrong, 0.0, 0.02)
+    score = 0.5 + margin * np.where((label == 1) != wrong, 1, -1)
+    made = _evaluated(tmp_path, label, fold, score)
+    kept = {
+        row["n_kept"]: row["error_rate"] for row in made.metrics("abstention") if row["uncertainty"] == "score_margin"
+    }
+    assert kept[72] == pytest.approx(0), "the 18 wrong calls are the most uncertain of their folds"
+    assert kept[N] == pytest.approx(0.2)
+    areas = {row["level"]: row for row in made.metrics("estimates") if row["endpoint"] == "abstention_area"}
+    assert areas["score_margin"]["value"] == pytest.approx(areas["oracle"]["value"])
+    assert areas["score_margin"]["definition"].startswith("cross-validated")
+
+
 @pytest.mark.parametrize("by_site", [True, False])
 def test_a_site_effect_shows_when_sites_are_left_out_and_not_in_random_folds(tmp_path: Path, by_site: bool) -> None:
     """A model that has not seen the site west does not recognise disease there; one that has seen it does."""
