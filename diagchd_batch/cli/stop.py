@@ -64,7 +64,9 @@ def stop(
         return
     for answer in answers:
         if answer.asked:
-            when = "once its folds are saved" if answer.kind == "training" else "after the shards in progress"
+            after_shards = "after the shards in progress"
+            of_training = f"once its folds are saved, or {after_shards} if it scores held-out studies"
+            when = of_training if answer.kind == "training" else after_shards
             say(f"{answer.kind} {answer.run_id} was asked to end {when}; the command `status` shows when it has ended")
         else:
             say(f"{answer.kind} {answer.run_id} does not run: it is {answer.status}")

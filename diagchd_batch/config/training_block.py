@@ -383,6 +383,11 @@ class TrainingConfig(Section):
         PackageConfig(), description="What is chosen on out-of-fold predictions and stored with the weights."
     )
     test: TestSetConfig | None = Field(None, description="Studies that training never reads.")
+    mlflow_experiment: Name | None = Field(
+        None,
+        description="Name of the MLflow experiment that the finished training is logged to, on the server that "
+        "MLFLOW_TRACKING_URI names; null: none. It needs the extra mlflow.",
+    )
 
     @model_validator(mode="after")
     def _stages_have_names_of_their_own(self) -> "TrainingConfig":

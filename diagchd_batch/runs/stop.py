@@ -44,6 +44,8 @@ class EndAnswer:
 def stop_after_shards(output: Output, run_id: str | None = None) -> Iterator[StopAnswer]:
     """Ask one run or all runs of an output to start no further shard, and trainings to end at a checkpoint.
 
+    A training that scores what its folds held out, or repairs that run, ends after the shards in progress.
+
     Args:
         output: The output.
         run_id: The run's id; all runs by default.
@@ -61,6 +63,9 @@ def stop_after_shards(output: Output, run_id: str | None = None) -> Iterator[Sto
         for submission in live:
             request_stop(tree.private, state.run_id, submission)
         yield StopAnswer(state.run_id, state.status, asked=bool(live), kind="training" if is_training else "run")
+        held_out = state.out_of_fold_run_id if isinstance(state, TrainingState) else None
+        if run_id and held_out and live_submissions(output, held_out):  # a finished training repairs that run
+            yield from stop_after_shards(output, held_out)
 
 
 def live_run_ids(output: Output) -> list[str]:

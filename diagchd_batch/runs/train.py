@@ -38,11 +38,13 @@ from diagchd_batch.process.native_stderr import native_stderr_silenced
 from diagchd_batch.process.scratch_files import scratch_directory
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.output import Output
-from diagchd_batch.runs.cross_validation import TrainedFolds, score_held_out
+from diagchd_batch.runs.cross_validation import held_out_folds, record_folds, recorded_folds, score_held_out
 from diagchd_batch.runs.index import IndexMessages, index_archive, needs_headers
+from diagchd_batch.scoring.driver.held_out_folds import HeldOutFolds
 from diagchd_batch.scoring.driver.run_identity.claims import Claim, RunRegistry, Target
 from diagchd_batch.scoring.driver.run_identity.identity import input_fields, keyed_digest
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
+from diagchd_batch.scoring.driver.run_job import RunOutcome
 from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits, check_places
 from diagchd_batch.scoring.liveness.driver_log import DriverLog
 from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, Heartbeat, driver_name
@@ -59,6 +61,7 @@ from diagchd_batch.training.folds import Fold, assign_folds, refuse_leaks
 from diagchd_batch.training.image_cache import CacheSettings, ImageCache, build_cache, open_cache
 from diagchd_batch.training.image_cache.decode_part import CachePlaces
 from diagchd_batch.training.package_writer import WrittenPackage, predict_and_write, refuse_another_package
+from diagchd_batch.training.reporting.mlflow_log import check_mlflow, log_training
 from diagchd_batch.training.reporting.training_page import FinishedTraining, FoldHistory, training_page
 from diagchd_batch.training.run_training import FoldNote, TrainingPlaces, run_training
 from diagchd_batch.training.training_record import (
@@ -274,6 +277,7 @@ def _train(options: TrainOptions, cluster: Cluster, progress: TrainProgress, log
     config = options.config
     settings = training_of(config)
     check_limits(config.limits)
+    check_mlflow(settings.mlflow_experiment, options.environ)
     refuse_overlapping_places(config)
     network = load_card(config.model.name)
     workspace = Workspace.of_job(config, options.environ)
@@ -291,7 +295,7 @@ def _train(options: TrainOptions, cluster: Cluster, progress: TrainProgress, log
         claim = registry.claim(target, batch_size=1, intra_op_threads=1, chd_threshold=network.chd_threshold)
         training = _Training(options, settings, network, workspace, tree, claim, secrets.token_hex(4))
         if claim.finished:
-            return _repeat(training)
+            return _repeat(training, cluster, progress, log)
         if log:
             log.keep(tree.private, training.run_id, training.submission)
         with Heartbeat(tree.private, training.run_id, driver_name(training.submission), DriverBeat):
@@ -314,8 +318,8 @@ def _run(training: _Training, plan: Plan, cluster: Cluster, progress: TrainProgr
     recorder = _Recorder(training, plan, cohort)
     recorder.write(status="running", reason=None, exit_code=None, ended_at=None)
     try:
-        trained = _train_folds(training, plan, cluster, progress, recorder)
-        predicted = _predict_held_out(training, trained, cluster, progress)
+        folds = _train_folds(training, plan, cluster, progress, recorder)
+        predicted = _predict_held_out(training, folds, cluster, progress)
         recorder.write(out_of_fold_run_id=predicted)
     except RunEnding as end:
         recorder.write(status="stopped", exit_code=ExitCode.DONE, reason=str(end.ending), ended_at=datetime.now(UTC))
@@ -332,7 +336,7 @@ def _run(training: _Training, plan: Plan, cluster: Cluster, progress: TrainProgr
         training.run_id,
         ExitCode.DONE,
         training.settings.package_uri,
-        len(trained.folds),
+        recorder.n_folds,
         training.claim.resumed,
         out_of_fold_run_id=predicted,
         report_uri=_page_uri(training.tree, training.run_id),
@@ -340,31 +344,44 @@ def _run(training: _Training, plan: Plan, cluster: Cluster, progress: TrainProgr
 
 
 def _predict_held_out(
-    training: _Training, trained: TrainedFolds, cluster: Cluster, progress: TrainProgress
+    training: _Training, folds: HeldOutFolds | None, cluster: Cluster, progress: TrainProgress
 ) -> str | None:
     """Return the run of the out-of-fold predictions, which is finished; None if no study is held out."""
-    options = training.options
-    outcome = score_held_out(
-        options.config,
-        trained,
-        cluster,
-        environ=options.environ,
-        command=options.command,
-        until=options.until,
-        on_message=progress.message,
-    )
-    if outcome is None:
+    if folds is None:
         progress.message("no study was held out, so there are no cross-validated figures")
         return None
+    outcome = _score_held_out(training, folds, cluster, progress, RunRequest())
     if outcome.ending:
         raise RunEnding(outcome.ending)
     return outcome.run_id
 
 
+def _score_held_out(
+    training: _Training,
+    folds: HeldOutFolds,
+    cluster: Cluster,
+    progress: TrainProgress,
+    request: RunRequest,
+    log: DriverLog | None = None,
+) -> RunOutcome:
+    options = training.options
+    return score_held_out(
+        options.config,
+        folds,
+        cluster,
+        environ=options.environ,
+        command=options.command,
+        until=options.until,
+        on_message=progress.message,
+        request=request,
+        log=log,
+    )
+
+
 def _train_folds(
     training: _Training, plan: Plan, cluster: Cluster, progress: TrainProgress, recorder: "_Recorder"
-) -> TrainedFolds:
-    """Read the images, train the folds and write the package."""
+) -> HeldOutFolds | None:
+    """Read the images, train the folds and write the package. Return which fold holds which study out."""
     config, private = training.options.config, training.tree.private
     settings = CacheSettings.of_job(config, training.network)
     stop = StopConditions(private, training.run_id, training.submission, training.until_s)
@@ -405,8 +422,15 @@ def _train_folds(
     for note in written.notes:
         progress.message(f"the package has {note}")
     _write_page(training, cohort, folds, results, written)
+    experiment, histories = training.settings.mlflow_experiment, [result.history for result in results]
+    if problem := log_training(experiment, training.options.environ, training.run_id, written.card, histories):
+        progress.message(problem)
     recorder.finish_folds()
-    return TrainedFolds(cohort, folds)
+    stop_request = output_layout.TRAINING_TREE_PREFIX + output_layout.stop_request(training.run_id, training.submission)
+    held_out = held_out_folds(cohort, folds, training.settings.folds, stop_request)
+    if held_out:
+        record_folds(private, training.run_id, held_out, written.card)
+    return held_out
 
 
 def _write_page(
@@ -484,12 +508,14 @@ def _divided(
     return cohort, cache, assign_folds(cohort, training.settings.folds, training.settings.seed)
 
 
-def _repeat(training: _Training) -> TrainOutcome:
+def _repeat(training: _Training, cluster: Cluster, progress: TrainProgress, log: DriverLog | None) -> TrainOutcome:
+    """Return the outcome of a finished training. What is missing or damaged of its out-of-fold run is made again."""
     record = read_training_record(training.tree, training.run_id)
     if record is None:
         raise RunFault(
             f"training {training.run_id} is marked as finished but has no record; begin another with --new-run"
         )
+    repaired = _repair_held_out(training, record, cluster, progress, log)
     return TrainOutcome(
         training.run_id,
         ExitCode.DONE,
@@ -497,9 +523,27 @@ def _repeat(training: _Training) -> TrainOutcome:
         len(record.folds),
         resumed=True,
         repeated=True,
+        ending=repaired.ending if repaired else None,
         out_of_fold_run_id=record.out_of_fold_run_id,
         report_uri=_page_uri(training.tree, training.run_id),
     )
+
+
+def _repair_held_out(
+    training: _Training, record: TrainingRecord, cluster: Cluster, progress: TrainProgress, log: DriverLog | None
+) -> RunOutcome | None:
+    """Resume the out-of-fold run if it has lost files. Return None if the run cannot be made again."""
+    if record.out_of_fold_run_id is None:
+        return None
+    folds = recorded_folds(training.tree.private, training.run_id, training.package())
+    if folds is None:
+        progress.message(
+            f"{record.package_uri} no longer holds this training's package, or a subject was deleted, so the "
+            f"out-of-fold run {record.out_of_fold_run_id} is not checked for missing files"
+        )
+        return None
+    request = RunRequest(run_id=record.out_of_fold_run_id)
+    return _score_held_out(training, folds, cluster, progress, request, log)
 
 
 class _Recorder:

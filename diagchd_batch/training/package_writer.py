@@ -43,7 +43,7 @@ _LIMITATIONS = (
 _ORIGIN = " It was trained further from the package {name} {version}."
 _SIMULATED_ORIGIN = " That package was trained on SIMULATED images."
 _VERSIONS = ("diagchd-batch", "keras", "tensorflow", "numpy")
-_PRIVATE_KEYS = {"package_uri", "initial_weights", "test", "model_name", "model_version"}
+_PRIVATE_KEYS = {"package_uri", "initial_weights", "test", "model_name", "model_version", "mlflow_experiment"}
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,7 @@ class TrainingState:
         exit_code: The exit code of a training that ended.
         folds: How far each fold is.
         submissions: How often it was submitted.
+        out_of_fold_run_id: The run of the out-of-fold predictions; None before it is finished.
     """
 
     kind: str
@@ -115,6 +116,7 @@ class TrainingState:
     exit_code: int | None
     folds: tuple[FoldRecord, ...]
     submissions: int
+    out_of_fold_run_id: str | None = None
 
 
 def training_tree(output: Output) -> Output:
@@ -199,4 +201,5 @@ def _state(tree: Output, run_id: str) -> TrainingState:
         exit_code=record.exit_code if record else None,
         folds=record.folds if record else (),
         submissions=record.submissions if record else 0,
+        out_of_fold_run_id=record.out_of_fold_run_id if record else None,
     )

@@ -19,12 +19,15 @@ class HeldOutFolds:
         column: The user's column that the folds were made by, or None.
         fold_of_study: Token of a study → the number of the fold that holds it out, from 0. A study that no fold holds
             out is not scored.
+        stop_request: Key in the private tree of the request that stops the training, and with it this run; None if no
+            training waits for the run.
     """
 
     rule: str
     names: tuple[str, ...]
     column: str | None
     fold_of_study: Mapping[str, int]
+    stop_request: str | None = None
 
     @cached_property
     def digest(self) -> str:

@@ -272,6 +272,7 @@ class Job:
             requests_per_image=plan.requests_per_image,
             min_memory_bytes=self._min_memory_bytes,
             scores_by_fold=self.prepared.folds is not None,
+            also_stopped_by=self._also_stopped_by,
         )
 
     @property
@@ -282,7 +283,17 @@ class Job:
 
     def gate(self) -> StopConditions:
         """Return the gate that the driver asks while it waits. Each worker has its own."""
-        return StopConditions(self.short_timeout.private, self.run_id, self.submission, self._until_s)
+        return StopConditions(
+            self.short_timeout.private,
+            self.run_id,
+            self.submission,
+            self._until_s,
+            also_stopped_by=self._also_stopped_by,
+        )
+
+    @property
+    def _also_stopped_by(self) -> str | None:
+        return self.prepared.folds.stop_request if self.prepared.folds else None
 
     @property
     def _until_s(self) -> float | None:

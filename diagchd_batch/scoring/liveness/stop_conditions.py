@@ -26,13 +26,21 @@ class StopConditions:
         submission: The submission. A stop is requested of one submission alone, so that the next one resumes.
         until_s: The deadline in Unix time, or None.
         least_s_per_image: Seconds that an image takes at least, as the limit of requests to a PACS has it.
+        also_stopped_by: Key in the private tree of a further request that ends this run too, such as that of the
+            training whose out-of-fold predictions the run is; None for none.
     """
 
     def __init__(
-        self, private: Store, run_id: str, submission: str, until_s: float | None, least_s_per_image: float = 0.0
+        self,
+        private: Store,
+        run_id: str,
+        submission: str,
+        until_s: float | None,
+        least_s_per_image: float = 0.0,
+        also_stopped_by: str | None = None,
     ) -> None:
         self._private = private
-        self._stop_key = output_layout.stop_request(run_id, submission)
+        self._stop_keys = [output_layout.stop_request(run_id, submission), *filter(None, [also_stopped_by])]
         self._until_s = until_s
         self._least_s_per_image = least_s_per_image
         self._lock = threading.Lock()
@@ -74,7 +82,7 @@ class StopConditions:
     def _is_stop_asked(self) -> bool:
         if not self._stop_asked:
             with suppress(StorageFault, ItemError):
-                self._stop_asked = self._private.stat(self._stop_key) is not None
+                self._stop_asked = any(self._private.stat(key) is not None for key in self._stop_keys)
         return self._stop_asked
 
 

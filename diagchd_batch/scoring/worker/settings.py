@@ -39,6 +39,7 @@ class RunSettings:
         requests_per_image: How often a PACS is asked for an image on average, as the plan expects it.
         min_memory_bytes: The memory that an actor must have for a batch, or 0 if that is not checked.
         scores_by_fold: Whether each study is scored by the one member of the model that the plan names as its fold.
+        also_stopped_by: Key in the private tree of a further request to stop (`StopConditions`), or None.
     """
 
     run_id: str
@@ -63,6 +64,7 @@ class RunSettings:
     requests_per_image: float = 1.0
     min_memory_bytes: int = 0
     scores_by_fold: bool = False
+    also_stopped_by: str | None = None
 
     @property
     def places(self) -> RunPlaces:

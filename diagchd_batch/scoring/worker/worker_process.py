@@ -49,7 +49,12 @@ class ShardWorker:
         self._scorer: ShardScorer | None = None
         self._start_fault: dict[str, Any] | None = None
         self._gate = StopConditions(
-            self._private, settings.run_id, settings.submission, settings.until_s, settings.least_s_per_image
+            self._private,
+            settings.run_id,
+            settings.submission,
+            settings.until_s,
+            settings.least_s_per_image,
+            settings.also_stopped_by,
         )
         self._devices: list[str] = []
         self._began_s: float | None = None  # at the first shard

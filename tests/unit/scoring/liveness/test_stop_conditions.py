@@ -73,6 +73,14 @@ def test_a_stop_is_of_one_submission(private: Store) -> None:
     assert StopConditions(private, "run", "later", None).closed() is None
 
 
+def test_the_stop_of_a_training_ends_its_out_of_fold_run(private: Store) -> None:
+    of_training = "training/" + output_layout.stop_request("training", "first")
+    gate = StopConditions(private, "run", "now", None, also_stopped_by=of_training)
+    assert gate.closed() is None
+    private.create(of_training, b"")
+    assert gate.closed() is Ending.STOP
+
+
 def test_while_the_request_cannot_be_looked_for_work_goes_on(private: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = StopConditions(private, "run", "now", None)
 

@@ -16,7 +16,7 @@ from diagchd_batch.storage import open_store
 from diagchd_batch.training.recipe.compiled_steps import CompiledStage
 from diagchd_batch.training.recipe.fold_checkpoints import FoldCheckpoints, FoldProgress
 from diagchd_batch.training.recipe.step_loop import TrainingStopped, train_network
-from tests.support.tiny_training import STAGES, tiny_data, tiny_network, tiny_settings
+from tests.support.trainings.tiny_training import STAGES, tiny_data, tiny_network, tiny_settings
 
 N_KILLS = 3
 
@@ -46,7 +46,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 def _start(store: Path, seconds_per_step: float = 0.0) -> "subprocess.Popen[str]":
     """Start a training and wait until it begins, which is after its libraries are loaded."""
     store.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "tests.support.tiny_training", str(store), str(seconds_per_step)]
+    command = [sys.executable, "-m", "tests.support.trainings.tiny_training", str(store), str(seconds_per_step)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout.readline() == "begin\n"
     return process

@@ -1,6 +1,6 @@
 """A network of a few layers and a cohort of a few tiny images, to test the training loop in seconds.
 
-As a program it trains them: `python -m tests.support.tiny_training STORE SECONDS_PER_STEP`. Tests kill it.
+As a program it trains them: `python -m tests.support.trainings.tiny_training STORE SECONDS_PER_STEP`. Tests kill it.
 """
 
 import sys
