@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics.classification.proportions import normal_quantile
@@ -218,5 +218,5 @@ def _fit(
     half, method = normal_quantile(level) * se, "wald"
     if clustered:  # the robust variance of few subjects of a class is itself uncertain
         smaller = min(count_subjects(codes[truth == label]) for label in (0, 1))
-        half, method = float(stats.t.ppf((1 + level) / 2, max(smaller - 1, 1))) * se, "wald_cluster_robust"
+        half, method = float(special.stdtrit(max(smaller - 1, 1), (1 + level) / 2)) * se, "wald_cluster_robust"
     return Estimate(value, se, value - half, value + half, n, method, n_subjects=n_subjects)

@@ -1,5 +1,7 @@
 """Randomisation tests of two raters on the same subjects: sign flips, and exchanges within subjects."""
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import stats
 
@@ -38,7 +40,7 @@ def sign_flip_test(differences: np.ndarray, *, resamples: int = 10_000, seed: in
             steps = np.zeros(
                 2 * magnitude * count + 1
             )  # distribution of the sum of `count` flipped signs, in steps of 2 × magnitude
-            steps[:: 2 * magnitude] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+            steps[:: 2 * magnitude] = _fair_coin(int(count))
             distribution = np.convolve(distribution, steps)
         sums = np.arange(len(distribution)) - total
         return float(min(1.0, distribution[np.abs(sums) >= observed - 1e-9].sum()))
@@ -48,6 +50,12 @@ def sign_flip_test(differences: np.ndarray, *, resamples: int = 10_000, seed: in
         sums += magnitude * (2 * generator.binomial(count, 0.5, size=resamples) - count)
     extreme = int(np.sum(np.abs(sums) >= observed * (1 - 1e-12)))
     return (1 + extreme) / (1 + resamples)
+
+
+@lru_cache(maxsize=4096)
+def _fair_coin(count: int) -> np.ndarray:
+    """Return the probabilities of 0 to `count` heads in as many flips."""
+    return np.asarray(stats.binom.pmf(np.arange(count + 1), count, 0.5))
 
 
 def exchange_test(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics.estimate import Estimate, NullReason
@@ -178,13 +178,13 @@ def bootstrap_estimate(
         reason = NullReason.ZERO_VARIANCE
     else:
         se = float(defined.std(ddof=1))
-        reach = float(stats.t.ppf((1 + level) / 2, n_subjects - 1)) * math.sqrt(n_subjects / (n_subjects - 1))
+        reach = float(special.stdtrit(n_subjects - 1, (1 + level) / 2)) * math.sqrt(n_subjects / (n_subjects - 1))
         ends = np.array([-reach, reach])
         if accelerated_by is not None:
             below = float(np.mean(defined < value) + np.mean(defined == value) / 2)
-            bias = float(stats.norm.ppf(np.clip(below, 1 / (len(defined) + 1), len(defined) / (len(defined) + 1))))
+            bias = float(special.ndtri(np.clip(below, 1 / (len(defined) + 1), len(defined) / (len(defined) + 1))))
             ends = bias + (bias + ends) / np.maximum(1 - accelerated_by * (bias + ends), 1e-9)
-        low, high = (float(q) for q in np.quantile(defined, stats.norm.cdf(ends)))
+        low, high = (float(q) for q in np.quantile(defined, special.ndtr(ends)))
         low, high = min(low, value), max(high, value)
         if high - low <= 1e-12:
             reason, se, low, high = NullReason.ZERO_VARIANCE, None, None, None
@@ -284,7 +284,7 @@ def linearised_estimate(
     se = linearised_standard_error(totals, statistic)
     if not se:
         return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE, n_subjects=n_subjects)
-    half = float(stats.t.ppf((1 + level) / 2, n_subjects - 1)) * se
+    half = float(special.stdtrit(n_subjects - 1, (1 + level) / 2)) * se
     low, high = max(value - half, bounds[0]), min(value + half, bounds[1])
     return Estimate(value, se, low, high, n, method="subject_linearised", n_subjects=n_subjects)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics.calibration import (
@@ -103,7 +103,7 @@ def estimate_at_prevalence(
         return Estimate(value, None, None, None, n, null_reason=NullReason.ZERO_VARIANCE, n_subjects=n_subjects)
     if healthy * prevalence < HEALTHY_AT_PREVALENCE[name]:
         return Estimate(value, se, None, None, n, null_reason=NullReason.NO_VALID_INTERVAL, n_subjects=n_subjects)
-    half = float(stats.t.ppf((1 + level) / 2, min(healthy, diseased) - 1)) * se
+    half = float(special.stdtrit(min(healthy, diseased) - 1, (1 + level) / 2)) * se
     if not is_share:
         return Estimate(value, se, value - half, value + half, n, "stratified_linearised", n_subjects=n_subjects)
     reach = half / (value * (1 - value))

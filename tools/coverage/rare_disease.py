@@ -11,11 +11,9 @@ are drawn within 0.02 of those of the cell.
 import json
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from itertools import product
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import special, stats
@@ -36,6 +34,9 @@ PREVALENCES = (0.01, 0.02, 0.1, 0.33)
 DISEASED = (10, 20, 50, 100, 200, 500)
 QUALITIES = ((0.7, 0.9, 0.8), (0.85, 0.95, 0.9), (0.95, 0.97, 0.983), (0.99, 0.99, 0.99))
 """True sensitivity, specificity and AUC of a cell."""
+SEED = 15
+BLOCK = 100
+"""Cohorts that are drawn from one stream of random numbers."""
 JITTER = 0.02
 MARGIN = 0.1
 TARGETS = (0.01, 0.05)
@@ -73,6 +74,11 @@ class Cell:
     def key(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 
+    @property
+    def subjects(self) -> int:
+        """The number of subjects of a cohort."""
+        return round(self.diseased / self.prevalence)
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -86,7 +92,7 @@ class Sample:
     @property
     def healthy(self) -> int:
         """The number of healthy subjects."""
-        return round(self.cell.diseased / self.cell.prevalence) - self.cell.diseased
+        return self.cell.subjects - self.cell.diseased
 
     @cached_property
     def subject(self) -> np.ndarray:
@@ -140,7 +146,7 @@ def draw(cell: Cell, rng: np.random.Generator) -> Sample:
 
 
 def true_rate(name: str, sample: Sample) -> float:
-    share = sample.cell.diseased / round(sample.cell.diseased / sample.cell.prevalence)
+    share = sample.cell.diseased / sample.cell.subjects
     hit, false = share * sample.sensitivity, (1 - share) * (1 - sample.specificity)
     return float(RATES[name](np.array([hit, false, share - hit, 1 - share - false])))
 
@@ -318,70 +324,61 @@ PARTS: dict[str, Callable[[Sample], Iterator[Result]]] = {
 }
 
 
-def measure(cell: Cell, cohorts: int, seed: int) -> list[dict[str, Any]]:
-    """Return a row for each figure of a cell, from cohorts that depend only on the seed and the cell.
+@dataclass
+class Tally:
+    """Count what the cohorts of a cell showed about one figure.
 
-    `share` is the share of the cohorts with a result in which the interval held the true value; in a test, in which it
-    rejected: at 5 %, or for non-inferiority at 2.5 %, where the true difference is exactly the margin.
+    Attributes:
+        given: The cohorts with a result. In a test it is all cohorts, because one without a result cannot reject.
+        held: Those in which the interval held the true value. In a test: those in which it rejected, at 5 %, or for
+            non-inferiority at 2.5 % where the true difference is exactly the margin.
+        methods: The methods that were used.
     """
-    rng = np.random.default_rng([seed, zlib.crc32(cell.key.encode())])
-    counts: dict[str, dict[str, Any]] = {}
-    for _ in range(cohorts):
-        for name, result, truth in PARTS[cell.part](draw(cell, rng)):
-            row = counts.setdefault(name, {"hits": 0, "given": 0, "method": ""})
-            if truth is not None:
-                given, hit = (
-                    result.low is not None,
-                    result.low is not None and result.low <= truth <= (result.high or 0),
-                )
-                row["method"] = result.method or row["method"]
+
+    given: int = 0
+    held: int = 0
+    methods: set[str] = field(default_factory=set)
+
+    def add(self, name: str, result: Estimate | Comparison, truth: float | None) -> None:
+        """Count one cohort. The arguments are those of a `Result`."""
+        method = result.method
+        if truth is not None:
+            given = result.low is not None
+            held = result.low is not None and result.low <= truth <= (result.high or 0)
+        else:
+            assert isinstance(result, Comparison)  # an estimate alone has no test
+            given = True
+            if name.startswith("non-inferiority"):
+                held = result.low is not None and result.low > -MARGIN
             else:
-                assert isinstance(result, Comparison)  # an estimate alone has no test
-                # A cohort without a result cannot reject, so it counts among those that do not.
-                given = True
-                if name.startswith("non-inferiority"):
-                    hit, row["method"] = result.low is not None and result.low > -MARGIN, result.method or row["method"]
-                else:
-                    hit, row["method"] = result.p is not None and result.p < 0.05, result.test or row["method"]
-            row["given"] += given
-            row["hits"] += hit
-    return [
-        {**asdict(cell), "figure": name, **row, "share": row["hits"] / row["given"] if row["given"] else None}
-        | {"cohorts": cohorts, "seed": seed}
-        for name, row in counts.items()
-    ]
+                held, method = result.p is not None and result.p < 0.05, result.test
+        self.given += given
+        self.held += held
+        if method:
+            self.methods.add(method)
 
 
-def run(part: str, results: Path, cohorts: int, seed: int, diseased: tuple[int, ...], limit: int) -> None:
-    """Measure all cells of a part, and append each to a file of JSON lines. Cells that are in the file are skipped.
+def measure(cell: Cell, cohorts: int, *, first: int = 0, seed: int = SEED) -> dict[str, Tally]:
+    """Return a tally for each figure of a cell.
+
+    Cohorts are drawn in blocks. A block depends only on the seed, the cell and its own number, so two calls for
+    neighbouring ranges give together what one call for both gives.
 
     Args:
-        part: A key of `PARTS`.
-        results: The file. It may exist.
-        cohorts: The number of simulated cohorts of a cell.
+        cell: The cell.
+        cohorts: The number of simulated cohorts, a multiple of `BLOCK`.
+        first: The number of the first cohort, a multiple of `BLOCK`.
         seed: The seed.
-        diseased: The numbers of diseased subjects.
-        limit: Cells of more subjects are left out.
     """
-    fields = ("part", "prevalence", "diseased", "sensitivity", "specificity", "auc", "clustered")
-    done = {tuple(row[field] for field in fields) for row in read(results)} if results.exists() else set()
-    for cell in cells(part, diseased):
-        if tuple(asdict(cell)[field] for field in fields) in done or cell.diseased / cell.prevalence > limit:
-            continue
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in measure(cell, cohorts, seed)]
-        with results.open("a", encoding="utf-8") as file:
-            file.writelines(lines)
-
-
-def read(results: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file of results. A line that was cut short is left out, so its cell is measured again."""
-    rows = []
-    for line in results.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+    if cohorts % BLOCK or first % BLOCK:
+        raise ValueError(f"cohorts are drawn in blocks of {BLOCK}, got {cohorts} from {first}")
+    tallies: dict[str, Tally] = {}
+    for block in range(first // BLOCK, (first + cohorts) // BLOCK):
+        rng = np.random.default_rng([seed, zlib.crc32(cell.key.encode()), block])
+        for _ in range(BLOCK):
+            for name, result, truth in PARTS[cell.part](draw(cell, rng)):
+                tallies.setdefault(name, Tally()).add(name, result, truth)
+    return tallies
 
 
 def _shift(auc: float, spread: float) -> float:

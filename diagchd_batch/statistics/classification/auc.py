@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics.classification.proportions import normal_quantile
@@ -161,12 +161,13 @@ def delong_paired(
         return Comparison.null(reason, n, **known_values)
     se = math.sqrt(variance)
     statistic = (a.auc - b.auc) / se
-    method, law, df = "delong_clustered" if n_subjects < n else "delong", stats.norm(), None
+    method, df = "delong_clustered" if n_subjects < n else "delong", None
     if quantile == "student":
         difference = _Components(a.auc - b.auc, a.of_units - b.of_units, a.positive)
         df = _satterthwaite(difference, subjects)
-        method, law = f"{method}_student", stats.t(df)
-    half = float(law.ppf((1 + level) / 2)) * se
+        method = f"{method}_student"
+    half = (normal_quantile(level) if df is None else float(special.stdtrit(df, (1 + level) / 2))) * se
+    tail = special.ndtr(-abs(statistic)) if df is None else special.stdtr(df, -abs(statistic))
     return Comparison(
         se=se,
         low=max(-1.0, a.auc - b.auc - half),
@@ -177,7 +178,7 @@ def delong_paired(
         statistic=statistic,
         df1=None if df is None else 1,
         df2=df,
-        p=float(2 * law.sf(abs(statistic))),
+        p=float(2 * tail),
         **known_values,
     )
 
@@ -277,11 +278,16 @@ def _null_reason(truth: np.ndarray) -> NullReason | None:
 
 def _components(positive: np.ndarray, score: np.ndarray) -> _Components:
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    ranks = stats.rankdata(score)
     of_units = np.empty(len(score))
-    of_units[positive] = (ranks[positive] - stats.rankdata(score[positive])) / n_negative
-    of_units[~positive] = 1 - (ranks[~positive] - stats.rankdata(score[~positive])) / n_positive
+    of_units[positive] = _number_below(score[positive], score[~positive]) / n_negative
+    of_units[~positive] = 1 - _number_below(score[~positive], score[positive]) / n_positive
     return _Components(float(of_units[positive].mean()), of_units, positive)
+
+
+def _number_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return how many of the others lie below each value. Equal ones count half."""
+    ordered = np.sort(others)
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / 2
 
 
 def _covariance(a: _Components, b: _Components, subjects: np.ndarray) -> float | None:
@@ -331,7 +337,7 @@ def _newcombe_delong_limits(
     weight = evidence / (evidence + 1)
     assumed = _hanley_mcneil_variance(auc, n_positive, n_negative)
     factor = weight * variance / assumed + 1 - weight if assumed > 0 else 1.0
-    quantile = float(stats.t.ppf((1 + level) / 2, max(smaller - 1, 1)))
+    quantile = float(special.stdtrit(max(smaller - 1, 1), (1 + level) / 2))
     return _newcombe_limits(auc, n_positive, n_negative, quantile * math.sqrt(factor))
 
 

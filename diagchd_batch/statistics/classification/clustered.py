@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from diagchd_batch.statistics.classification.proportions import IntervalMethod, proportion
 from diagchd_batch.statistics.estimate import Comparison, Estimate, NullReason
@@ -51,7 +51,7 @@ def clustered_proportion(
     effective = _effective_units(k / n, variance, n, n_subjects)
     quantile = _quantile(level, n_subjects)
     if method == "exact":
-        low, high = _clopper_pearson(k / n, effective, float(2 * stats.norm.sf(quantile)))
+        low, high = _clopper_pearson(k / n, effective, float(2 * special.ndtr(-quantile)))
         name = "clopper_pearson_effective_n"
     else:
         low, high = _wilson(k / n, effective, quantile)
@@ -150,7 +150,7 @@ def _effective_units(p: float, variance: float, n: int, n_subjects: int) -> floa
 
 def _quantile(level: float, n_subjects: int) -> float:
     check_level(level)
-    return float(stats.t.ppf((1 + level) / 2, n_subjects - 1))
+    return float(special.stdtrit(n_subjects - 1, (1 + level) / 2))
 
 
 def _wilson(p: float, n: float, z: float) -> tuple[float, float]:

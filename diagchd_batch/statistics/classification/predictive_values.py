@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from diagchd_batch.errors import StatisticsError
 from diagchd_batch.statistics.classification.confusion import Confusion
@@ -101,7 +101,7 @@ def _compare(right: np.ndarray, a: np.ndarray, b: np.ndarray, subjects: np.ndarr
     tested: dict[str, Any] = {}
     if 0 < pooled < 1 and variance > 0:
         statistic = difference**2 / variance
-        tested = {"test": test, "statistic": statistic, "df1": 1, "p": float(stats.chi2.sf(statistic, 1))}
+        tested = {"test": test, "statistic": statistic, "df1": 1, "p": float(special.chdtrc(1, statistic))}
     return Comparison(
         difference=difference,
         se=interval.se,
