@@ -1,6 +1,6 @@
 """Every method that a table of an evaluation can name, and the part of the coverage study that measures it.
 
-`READERS` stands for `python -m tools.coverage readers`; other names are parts of `python -m tools.coverage cells`.
+`READERS` stands for `python -m tools.coverage readers`; other names are parts of `python -m tools.coverage measure`.
 """
 
 READERS = "readers"

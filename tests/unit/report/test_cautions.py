@@ -1,10 +1,12 @@
 """A figure that was measured to be wrong at the cohort's size says so, and a conclusion stands on an interval."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from diagchd_batch.config.job_file import PrimaryEndpoint
-from diagchd_batch.evaluation.tables.cautions import caution, caution_for_readers
+from diagchd_batch.evaluation.tables.cautions import FailedCell, caution, caution_for_readers
 from diagchd_batch.evaluation.tables.multiplicity import mark_primary
 from diagchd_batch.report.measure_tables import caution_sentences
 from diagchd_batch.report.sections.headline import _primary
@@ -20,23 +22,56 @@ def test_fewer_diseased_than_were_measured() -> None:
     assert caution(ROW | {"ci_low": None}) is None
 
 
-def test_cells_that_did_not_pass() -> None:
-    few_healthy = {"endpoint": "lr_positive", "n_positive": 10, "n_negative": 20}
-    assert "63.0 %" in (caution(ROW | few_healthy) or "")
-    assert "90.1 %" in (caution(ROW | few_healthy | {"n_negative": 90}) or "")
-    assert caution(ROW | few_healthy | {"n_negative": 150}) is None
-    assert "91.2 %" in (caution(ROW | few_healthy | {"endpoint": "balanced_accuracy"}) or "")
-    rare = {"endpoint": "ppv", "n_positive": 20, "n_negative": 980, "difference": 0.1}
-    assert caution(ROW | rare) is None  # 5.1 % of twice 2,000 cohorts
-    npv = rare | {"endpoint": "npv", "difference": None, "cluster": "subject"}
-    assert "91.0 %" in (caution(ROW | npv) or "")
-    assert caution(ROW | npv | {"cluster": "none"}) is None
-    brier = few_healthy | {"endpoint": "brier_at_prevalence"}
-    assert "87.5 %" in (caution(ROW | brier) or "") and caution(ROW | brier | {"n_positive": 50}) is None
-    assert caution(ROW | npv | {"endpoint": "npv_at_prevalence"}) is None
+def failed(figure: str, methods: str = "wilson", repeats: bool = False, **fields: Any) -> FailedCell:
+    """Return a cell of 20 diseased at a prevalence of 2 %, with other values of some fields."""
+    return FailedCell(figure, methods, repeats, 20, 980, "sensitivity 0.99", 0.91, 2000)._replace(**fields)
+
+
+def test_the_nearest_cell_decides() -> None:
+    rare = ROW | {"endpoint": "npv", "n_positive": 25, "n_negative": 1100, "ci_method": "wilson"}
+    known = [failed("npv")]
+    assert caution(rare, known) == (
+        "the interval held the true value in 91.0 % of 2,000 simulated cohorts with 20 diseased and 980 healthy, where "
+        "the sensitivity was 0.99 (npv)"
+    )
+    for other in ({"n_positive": 40}, {"n_negative": 300}, {"cluster": "subject"}, {"endpoint": "ppv"}):
+        assert caution(rare | other, known) != caution(rare, known)
+    assert caution(rare | {"ci_method": "clopper_pearson"}, known) is None
+    assert "repeat scans" in (caution(rare | {"cluster": "subject"}, [failed("npv", repeats=True)]) or "")
+    worse = failed("npv", share=0.9)
+    assert "90.0 %" in (caution(rare, [*known, worse]) or "")
+    assert caution(rare | {"n_positive": 0}, known) is None and caution(rare | {"n_negative": 0}, known) is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "figure"),
+    [
+        ({"endpoint": "roc_auc"}, "auc"),
+        ({"endpoint": "roc_auc"}, "auc, unequal spread"),
+        ({"endpoint": "brier_at_prevalence", "level": "0.01"}, "brier at a prevalence of 0.01"),
+        ({"endpoint": "ppv_at_prevalence", "level": "0.04"}, "PPV at a prevalence of 0.05"),
+        ({"endpoint": "specificity_corrected"}, "corrected specificity"),
+        ({"endpoint": "roc_auc", "difference": 0.1}, "difference of auc"),
+        ({"endpoint": "ppv", "difference": 0.1, "p": 0.02, "ci_low": None}, "test of ppv"),
+        ({"endpoint": "sensitivity", "difference": 0.1, "covariate": "site", "p": 0.2}, "level − others, sensitivity"),
+    ],
+)
+def test_rows_have_the_names_of_the_study(columns: dict[str, object], figure: str) -> None:
+    row = ROW | {"n_positive": 20, "n_negative": 980} | columns
+    assert caution(row, [failed(figure)]) != caution(row, [failed("something else")])
+    assert caution(row | {"endpoint": "accuracy"}, [failed(figure)]) is None
+    assert ("test rejected a true" in (caution(row, [failed(figure)]) or "")) == figure.startswith("test")
+
+
+def test_what_the_package_warns_of() -> None:
+    few_healthy = {"endpoint": "lr_positive", "n_positive": 10, "n_negative": 20, "ci_method": "combined_wilson"}
+    assert "63.8 %" in (caution(ROW | few_healthy) or "") and caution(ROW | few_healthy | {"n_negative": 900}) is None
     assert "fewer than 10" in (caution(ROW | {"endpoint": "calibration_slope_at_prevalence"}) or "")
-    # The test of the AUC held its level once it had Student's t.
-    assert caution(ROW | rare | {"endpoint": "roc_auc", "cluster": "subject"}) is None
+    brier = few_healthy | {"endpoint": "brier_at_prevalence", "ci_method": "stratified_linearised_logit"}
+    assert "87.5 %" in (caution(ROW | brier) or "") and caution(ROW | brier | {"n_positive": 50}) is None
+    npv = {"endpoint": "npv", "n_positive": 20, "n_negative": 980, "cluster": "subject"}
+    assert "91.0 %" in (caution(ROW | npv) or "") and caution(ROW | npv | {"cluster": "none"}) is None
+    assert caution(ROW | npv | {"endpoint": "npv_at_prevalence"}) is None
 
 
 def test_readers_in_general_need_five_readers() -> None:
