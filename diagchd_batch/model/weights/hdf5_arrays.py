@@ -9,6 +9,7 @@ checked in the description of an object, before the object is followed or its va
 
 import mmap
 import zlib
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -115,42 +116,52 @@ def float_array(item: h5py.HLObject) -> h5py.Dataset:
     return item
 
 
-def read_names(item: h5py.Group, name: str) -> list[str]:
-    """Return an attribute that is a list of names.
+class NameReader:
+    """Reads the attributes of one open file that are lists of names.
 
-    Args:
-        item: The group that has the attribute.
-        name: The attribute.
-
-    Raises:
-        WeightsError: It is something else, or needs more memory than the names of any network.
+    A file of Keras has such a list in every layer. One reader serves them all, because it may have to search the whole
+    file for the size of its texts.
     """
-    described = item.attrs.get_id(name)
-    n_names = int(np.prod(described.shape, dtype=np.float64))
-    if not n_names:
-        return []
-    text = h5py.check_string_dtype(described.dtype)
-    if n_names > _MAX_NAMES or text is None:
-        raise WeightsError(
-            f"its attribute {name} is not a list of up to {_MAX_NAMES:,} names, as Keras writes them; {SAVE_AGAIN}"
-        )
-    # Texts of variable length may all refer to one large text in the file.
-    largest_bytes = text.length or _largest_heap_bytes(item.file.filename)
-    if n_names * largest_bytes > _MAX_BYTES_OF_NAMES:
-        raise WeightsError(f"its attribute {name} needs more than {_MAX_BYTES_OF_NAMES:,} bytes; {SAVE_AGAIN}")
-    return [text.decode() if isinstance(text, bytes) else str(text) for text in np.ravel(item.attrs[name])]
 
+    def __init__(self, file: h5py.File) -> None:
+        self._path = Path(file.filename)
 
-def _largest_heap_bytes(path: str) -> int:
-    """Return an upper bound of the size of any text of variable length in a file: the largest heap for such texts."""
-    largest_bytes = 1
-    with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        start = content.find(_HEAP)
-        while start >= 0:
-            end = start + len(_HEAP)
-            largest_bytes = max(largest_bytes, int.from_bytes(content[end : end + 8], "little"))
-            start = content.find(_HEAP, end)
-    return largest_bytes
+    def read(self, item: h5py.Group, name: str) -> list[str]:
+        """Return an attribute that is a list of names.
+
+        Args:
+            item: The group that has the attribute.
+            name: The attribute.
+
+        Raises:
+            WeightsError: It is something else, or needs more memory than the names of any network.
+        """
+        described = item.attrs.get_id(name)
+        n_names = int(np.prod(described.shape, dtype=np.float64))
+        if not n_names:
+            return []
+        text = h5py.check_string_dtype(described.dtype)
+        if n_names > _MAX_NAMES or text is None:
+            raise WeightsError(
+                f"its attribute {name} is not a list of up to {_MAX_NAMES:,} names, as Keras writes them; {SAVE_AGAIN}"
+            )
+        # Texts of variable length may all refer to one large text in the file.
+        largest_bytes = text.length or self._largest_heap_bytes
+        if n_names * largest_bytes > _MAX_BYTES_OF_NAMES:
+            raise WeightsError(f"its attribute {name} needs more than {_MAX_BYTES_OF_NAMES:,} bytes; {SAVE_AGAIN}")
+        return [text.decode() if isinstance(text, bytes) else str(text) for text in np.ravel(item.attrs[name])]
+
+    @cached_property
+    def _largest_heap_bytes(self) -> int:
+        """An upper bound of the size of any text of variable length: the size of the largest heap for such texts."""
+        largest_bytes = 1
+        with self._path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            start = content.find(_HEAP)
+            while start >= 0:
+                end = start + len(_HEAP)
+                largest_bytes = max(largest_bytes, int.from_bytes(content[end : end + 8], "little"))
+                start = content.find(_HEAP, end)
+        return largest_bytes
 
 
 def _refuse_unwritten_values(array: h5py.Dataset) -> None:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from diagchd_batch.errors import WeightsError
-from diagchd_batch.model.weights.hdf5_arrays import OTHER_NETWORK, SAVE_AGAIN, float_array, read_array, read_names
+from diagchd_batch.model.weights.hdf5_arrays import OTHER_NETWORK, SAVE_AGAIN, NameReader, float_array, read_array
 from diagchd_batch.model.weights.layer_names import automatic_layers
 
 Arrays = dict[str, np.ndarray]
@@ -62,22 +62,25 @@ def _find_layers(file: h5py.File) -> dict[str, Stored]:
             f"it is HDF5, but has no layer names: neither a Keras 2 checkpoint nor one of ours; {SAVE_AGAIN}"
         )
     layers = {}
-    for name in _texts(group, "layer_names"):
+    names = NameReader(file)
+    for name in _texts(names, group, "layer_names"):
         layer = group[name]
-        weights = {_variable_name(weight): float_array(layer[weight]) for weight in _texts(layer, "weight_names")}
+        weights = {
+            _variable_name(weight): float_array(layer[weight]) for weight in _texts(names, layer, "weight_names")
+        }
         if weights:
             layers[name] = weights
     return layers
 
 
-def _texts(group: h5py.Group, name: str) -> list[str]:
+def _texts(names: NameReader, group: h5py.Group, name: str) -> list[str]:
     """Return an attribute that is a list of names. Keras splits a list that is too long into `name0`, `name1`, …"""
     if name in group.attrs:
-        return read_names(group, name)
+        return names.read(group, name)
     texts: list[str] = []
     n_parts = 0
     while f"{name}{n_parts}" in group.attrs:
-        texts += read_names(group, f"{name}{n_parts}")
+        texts += names.read(group, f"{name}{n_parts}")
         n_parts += 1
     return texts
 

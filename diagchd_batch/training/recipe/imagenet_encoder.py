@@ -7,7 +7,7 @@ import h5py
 import keras
 
 from diagchd_batch.errors import WeightsError
-from diagchd_batch.model.weights.hdf5_arrays import float_array, read_array, read_names, refuse_foreign_values
+from diagchd_batch.model.weights.hdf5_arrays import NameReader, float_array, read_array, refuse_foreign_values
 from diagchd_batch.model.weights.layer_names import RESIDUAL_BLOCKS
 
 _ENCODER_LAYER = re.compile(r"block(?:[1-9]|1[0-3])_.*")
@@ -27,7 +27,8 @@ def load_encoder(model: keras.Model, path: str | Path) -> None:
     try:
         with h5py.File(path, "r") as file:
             refuse_foreign_values(file)
-            stored = {name: read_names(file[name], "weight_names") for name in read_names(file, "layer_names")}
+            names = NameReader(file)
+            stored = {name: names.read(file[name], "weight_names") for name in names.read(file, "layer_names")}
             ours = _names_in_file(stored)
             arrays = []
             for layer in model.layers:
