@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ class MadeOutput:
         self.output = open_store(str(self.root / "output"))
         self.private = open_store(str(self.root / "output" / output_layout.PRIVATE), owner_only=True)
         self.tokens = Pseudonymizer(KEY)
+        # A run of many images needs the tokens of a study several times.
+        self._study_token = cache(self.tokens.study)
+        self._subject_token = cache(self.tokens.subject)
 
     def write_run(
         self,
@@ -80,7 +84,7 @@ class MadeOutput:
         fold_rule: str = "subject",
     ) -> str:
         """Write a run. It is the out-of-fold predictions of a training if the folds have names."""
-        ordered = sorted(studies, key=lambda study: self.tokens.study(study.study_id))
+        ordered = sorted(studies, key=lambda study: self._study_token(study.study_id))
         rows = [
             {"shard": place // STUDIES_PER_SHARD, **row}
             for place, study in enumerate(ordered)
@@ -130,13 +134,13 @@ class MadeOutput:
     def _subject(self, study: MadeStudy) -> str:
         if study.subject_id is None:
             return self.tokens.subject_of_study(study.study_id)
-        return self.tokens.subject(study.subject_id)
+        return self._subject_token(study.subject_id)
 
     def _planned(self, study: MadeStudy) -> dict[str, Any]:
         excluded = study.exclude_reason is not None
         return {
             "subject_id": self._subject(study),
-            "study_id": self.tokens.study(study.study_id),
+            "study_id": self._study_token(study.study_id),
             "source_subject_id": study.subject_id,
             "source_study_id": study.study_id,
             "fetus": study.fetus,
@@ -151,7 +155,7 @@ class MadeOutput:
         for place, image in enumerate(study.images):
             identity: dict[str, Any] = {
                 "subject_id": self._subject(study),
-                "study_id": self.tokens.study(study.study_id),
+                "study_id": self._study_token(study.study_id),
                 "image_id": self.tokens.image(f"{study.study_id}/{place}.png"),
                 "fold": study.fold,
             }
