@@ -133,3 +133,13 @@ def test_a_study_that_is_deleted_between_plan_and_read_is_not_found(
     read = [row for row in run.rows() if row["status"] == "ok"]
     assert read == [row for row in rows_of_files if row["study_id"] != failed[0]["study_id"]]
     assert verify(str(run.output)) == 0
+
+
+def test_a_wrong_password_is_refused_before_a_worker_starts(filled: Orthanc, tmp_path: Path) -> None:
+    run = run_over(filled.uri, tmp_path)
+    run.environment["DIAGCHD_DICOMWEB_PASSWORD"] = "not-the-password"
+    ending = run.finish()
+    assert ending.exit_code == 1
+    assert "refuses the credentials" in ending.messages and "[HTTP 401]" in ending.messages
+    assert "not-the-password" not in ending.messages
+    assert not run.committed() and not list(run.directory.glob("out/**/*.open.json")), "a worker began"
