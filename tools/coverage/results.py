@@ -3,7 +3,8 @@
 Each line of the file is one run of one cell: the cell, the first cohort and the number of cohorts, the seed, the
 processor seconds that it took, the commit of the statistics, and for each figure the methods that were used, the number
 of cohorts with a result, and in how many of them the interval held the true value (or the test rejected). Lines of one
-cell add up. After a change of a method, delete the lines of the parts that use it.
+cell add up. After a change of a method, delete the lines of the parts that use it. Measure on a commit that is on the
+main branch: a rebase would give the commit of the statistics another name.
 """
 
 import json
@@ -24,8 +25,19 @@ COHORTS = 2000
 COHORTS_OF_LARGE_BOOTSTRAPS = 500
 LARGE_BOOTSTRAP = 2000
 """Bootstraps of cohorts of more subjects than this need `COHORTS_OF_LARGE_BOOTSTRAPS`."""
-_UNKNOWN_COST = {False: (0.002, 1e-6), True: (0.01, 2e-4)}
-"""Whether a part bootstraps → processor seconds of a cohort, if nothing was measured: a constant, and per subject."""
+_COSTS = {
+    "rates": (0.001, 2e-7),
+    "scores": (0.004, 1.6e-6),
+    "compared_rates": (0.004, 7e-7),
+    "compared_predictive_values": (0.002, 6e-7),
+    "compared_scores": (0.002, 6e-7),
+    "resampled": (0.005, 2e-4),
+    "reweighted": (0.014, 3e-6),
+    "levels": (0.003, 7e-7),
+    "predictive": (0.002, 4e-7),
+    "partly_labelled": (0.002, 2e-7),
+}
+"""Part → processor seconds of a cohort, where nothing was measured: a constant, and a share for each subject."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +162,7 @@ def missing(runs: Sequence[Run], cells: Collection[Cell] | None = None) -> list[
 
 def _cost(cell: Cell, runs: Sequence[Run]) -> float:
     """Return the processor seconds of a cohort: those of the measured cell of the nearest size, adapted to the size."""
-    constant, of_subject = _UNKNOWN_COST[cell.part == "resampled"]
+    constant, of_subject = _COSTS[cell.part]
     if not runs:
         return constant + of_subject * cell.subjects
     nearest = min(runs, key=lambda run: (abs(run.cell.subjects - cell.subjects), -run.cohorts))

@@ -259,6 +259,9 @@ def class_sums_by_score(
 
     def sums(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         of_units = weights[:, columns]
+        if len(starts) == len(columns):  # without ties each sum has one unit
+            positives = of_units * sign
+            return positives, of_units - positives
         everything = np.add.reduceat(of_units, starts, axis=1)
         positives = np.add.reduceat(of_units * sign, starts, axis=1)
         return positives, everything - positives

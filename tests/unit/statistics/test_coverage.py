@@ -8,6 +8,7 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
+from diagchd_batch.evaluation.tables.definitions import DEFINITIONS
 from diagchd_batch.statistics import classification
 from diagchd_batch.statistics.estimate import Comparison, Estimate
 from tests.unit.statistics import test_properties as properties
@@ -15,6 +16,7 @@ from tools.coverage import methods, rare_disease
 from tools.coverage.reader_cohorts import Tally, measure
 
 REPLICATES = 300
+DISTRIBUTION = {"sd", "minimum", "q1", "median", "q3", "maximum"}
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +138,20 @@ def test_the_cells_use_the_methods_that_they_are_listed_for() -> None:
     assert set(of_cells.values()) <= rare_disease.PARTS.keys()
     # Method 5 needs an AUC of 1.
     assert {name for name, part in of_cells.items() if part not in found.get(name, ())} <= {"newcombe_mann_whitney"}
+
+
+def test_every_figure_is_measured_or_listed() -> None:
+    """A new endpoint has to be listed with the part of the study that measures it."""
+    listed = [
+        *(methods.MEASURED_FIGURES, methods.LIKE_MEASURED_FIGURES, methods.NOT_MEASURED_FIGURES),
+        methods.WITHOUT_INTERVAL,
+    ]
+    names = [name for group in listed for name in group]
+    assert len(names) == len(set(names))
+    quantiles = {name for name in DEFINITIONS if name.rpartition("_")[2] in DISTRIBUTION}
+    assert set(names) | quantiles == DEFINITIONS.keys() and not quantiles & set(names)
+    assert set(methods.MEASURED_FIGURES.values()) <= {methods.READERS, *rare_disease.PARTS}
+    assert {reason.partition(":")[0] for reason in methods.LIKE_MEASURED_FIGURES.values()} <= {
+        methods.READERS,
+        *rare_disease.PARTS,
+    }
