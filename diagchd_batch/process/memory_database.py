@@ -8,6 +8,12 @@ import duckdb
 from diagchd_batch.process.cores import available_cores
 from diagchd_batch.process.scratch_files import scratch_directory
 
+MEMORY_PER_THREAD_BYTES = 128 * 1024 * 1024
+"""Under a limit, a database has at most one thread for this much memory.
+
+Each thread holds blocks of its own that it cannot spill, so the threads of many cores would fill a small limit alone.
+"""
+
 
 @contextmanager
 def memory_database(*, spills: bool, max_memory_bytes: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -27,9 +33,12 @@ def memory_database(*, spills: bool, max_memory_bytes: int | None = None) -> Ite
     with ExitStack() as opened:
         # Without a directory, DuckDB would write to `.tmp` in the working directory.
         spill_directory = str(opened.enter_context(scratch_directory())) if spills else ""
+        threads = available_cores()
+        if max_memory_bytes is not None:
+            threads = max(1, min(threads, max_memory_bytes // MEMORY_PER_THREAD_BYTES))
         config: dict[str, str | bool | int | float | list[str]] = {
             "temp_directory": spill_directory,
-            "threads": available_cores(),
+            "threads": threads,
             "preserve_insertion_order": False,
             "python_enable_replacements": False,
             "autoinstall_known_extensions": False,

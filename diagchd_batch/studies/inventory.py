@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 
 import pyarrow as pa
 
@@ -10,6 +11,7 @@ from diagchd_batch.errors import ConfigError, InputError
 from diagchd_batch.images.formats import image_suffixes
 from diagchd_batch.sources import ListingGaps, Source
 from diagchd_batch.sources.source import LINKS_NOT_FOLLOWED
+from diagchd_batch.studies import passes
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.layouts import LAYOUTS, dicom
 from diagchd_batch.studies.layouts.names import IS_HIDDEN, is_image_sql
@@ -41,36 +43,66 @@ _AGREEMENTS = (
     ),
 )
 
+_EMPTY_TABLES = """
+CREATE TABLE studies (
+    subject_id VARCHAR, study_id VARCHAR, source_subject_id VARCHAR, source_study_id VARCHAR, fetus VARCHAR,
+    label TINYINT, exclude_reasons VARCHAR[], subject_from VARCHAR, accession_number VARCHAR
+);
+CREATE TABLE images (
+    subject_id VARCHAR, study_id VARCHAR, image_id VARCHAR, uri VARCHAR, frames INTEGER[],
+    size_bytes BIGINT, etag VARCHAR, modified_ns BIGINT,
+    mask_uri VARCHAR, mask_size_bytes BIGINT, mask_etag VARCHAR, mask_modified_ns BIGINT,
+    is_missing BOOLEAN, mask_is_missing BOOLEAN, fold INTEGER
+);
+"""
+
 # The rows of a study or file agree (see above), so `any_value`, which skips nulls, gives the only value that there is.
-_DERIVED = """
-CREATE TABLE studies AS
+# Lists are sorted when they are complete, because an ORDER BY within `list` takes several times as much memory.
+_STUDIES = """
+INSERT INTO studies BY NAME
 SELECT CASE WHEN subject IS NULL THEN subject_of_study_token(study) ELSE subject_token(subject) END AS subject_id,
     CASE WHEN has_study_uid THEN study_uid_token(study) ELSE study_token(study) END AS study_id,
-    subject AS source_subject_id, study AS source_study_id, fetus, label, exclude_reasons, subject_from,
-    accession_number
+    subject AS source_subject_id, study AS source_study_id, fetus, label,
+    coalesce(list_transform(excluded, lambda one: one.reason), []) AS exclude_reasons, subject_from, accession_number
 FROM (
     SELECT study, any_value(subject) AS subject, any_value(fetus) AS fetus, any_value(label) AS label,
         any_value(has_study_uid) AS has_study_uid, any_value(subject_from) AS subject_from,
         any_value(accession_number) AS accession_number,
-        coalesce(list(excluded_because ORDER BY row) FILTER (excluded_because IS NOT NULL), []) AS exclude_reasons
-    FROM entries GROUP BY study
-);
-CREATE TABLE images AS
-SELECT studies.subject_id, studies.study_id,
+        list_sort(list({{'row': row, 'reason': excluded_because}}) FILTER (excluded_because IS NOT NULL)) AS excluded
+    FROM entries WHERE {these} GROUP BY study
+)
+"""
+
+# Each step is a table of its own, so that DuckDB knows how many rows it joins and looks the few up in the many.
+_IMAGES = """
+CREATE OR REPLACE TEMP TABLE some_studies AS
+SELECT subject_id, study_id, source_study_id FROM studies WHERE {these};
+CREATE OR REPLACE TEMP TABLE some_files AS
+SELECT uri, any_value(study) AS study, any_value(mask_uri) AS mask_uri, any_value(sop_uid) AS sop_uid,
+    list_sort(list(frame) FILTER (frame IS NOT NULL)) AS frames
+FROM entries SEMI JOIN some_studies ON some_studies.source_study_id = entries.study
+WHERE excluded_because IS NULL GROUP BY uri;
+CREATE OR REPLACE TEMP TABLE some_objects AS
+SELECT * FROM listing SEMI JOIN (
+    SELECT uri AS key FROM some_files UNION ALL SELECT mask_uri FROM some_files WHERE mask_uri IS NOT NULL
+) AS named USING (key);
+INSERT INTO images BY NAME
+SELECT some_studies.subject_id, some_studies.study_id,
     CASE WHEN file.sop_uid IS NULL THEN image_token(file.uri) ELSE sop_uid_token(file.sop_uid) END AS image_id,
     file.uri, file.frames,
     image.size_bytes, image.etag, image.modified_ns,
     file.mask_uri, mask.size_bytes AS mask_size_bytes, mask.etag AS mask_etag, mask.modified_ns AS mask_modified_ns,
-    image.key IS NULL AS is_missing, file.mask_uri IS NOT NULL AND mask.key IS NULL AS mask_is_missing,
-    NULL::INTEGER AS fold
-FROM (
-    SELECT uri, any_value(study) AS study, any_value(mask_uri) AS mask_uri, any_value(sop_uid) AS sop_uid,
-        list(frame ORDER BY frame) FILTER (frame IS NOT NULL) AS frames
-    FROM entries WHERE excluded_because IS NULL GROUP BY uri
-) AS file
-JOIN studies ON studies.source_study_id = file.study
-LEFT JOIN listing AS image ON image.key = file.uri
-LEFT JOIN listing AS mask ON mask.key = file.mask_uri;
+    image.key IS NULL AS is_missing, file.mask_uri IS NOT NULL AND mask.key IS NULL AS mask_is_missing
+FROM some_files AS file
+JOIN some_studies ON some_studies.source_study_id = file.study
+LEFT JOIN some_objects AS image ON image.key = file.uri
+LEFT JOIN some_objects AS mask ON mask.key = file.mask_uri;
+"""
+
+_END_OF_PASSES = """
+DROP TABLE some_studies;
+DROP TABLE some_files;
+DROP TABLE some_objects;
 CREATE TABLE included_studies AS SELECT study_id, count(*) AS n_images FROM images GROUP BY study_id;
 """
 
@@ -139,7 +171,7 @@ def _list_files_named_by_links(database: ScratchDatabase, storage: Source) -> No
 
 
 def _refuse_contradictions(database: ScratchDatabase, rows_called: str | None) -> None:
-    for key, value, complaint in _AGREEMENTS:
+    for key, value, complaint in _possible_contradictions(database):
         first = database.row(f"""
             SELECT arg_min(row, {value}) AS one, arg_max(row, {value}) AS other FROM entries
             GROUP BY {key} HAVING min({value}) <> max({value}) ORDER BY least(one, other), greatest(one, other) LIMIT 1
@@ -147,6 +179,16 @@ def _refuse_contradictions(database: ScratchDatabase, rows_called: str | None) -
         if first:
             where = f"input.manifest, {rows_called} {min(first)} and {max(first)}" if rows_called else "two image files"
             raise InputError(f"{where} {complaint}")
+
+
+def _possible_contradictions(database: ScratchDatabase) -> Iterator[tuple[str, str, str]]:
+    """Yield the agreements that some rows break. There is one search for each key, not for each agreement."""
+    for key, agreements in groupby(_AGREEMENTS, key=lambda agreement: agreement[0]):
+        of_key = list(agreements)
+        differ = ", ".join(f"min({value}) <> max({value}) AS differ_{n}" for n, (_, value, _) in enumerate(of_key))
+        any_differ = ", ".join(f"bool_or(differ_{n})" for n in range(len(of_key)))
+        broken = database.row(f"SELECT {any_differ} FROM (SELECT {differ} FROM entries GROUP BY {key})") or ()
+        yield from (agreement for agreement, is_broken in zip(of_key, broken, strict=True) if is_broken)
 
 
 def _refuse_nothing_to_do(database: ScratchDatabase, config: InputConfig, *, may_exclude_all: bool) -> None:
@@ -170,13 +212,24 @@ def _add_tokens(database: ScratchDatabase, pseudonymizer: Pseudonymizer) -> None
     database.add_text_function("image_token", pseudonymizer.image)
     database.add_text_function("study_uid_token", pseudonymizer.study_of_uid)
     database.add_text_function("sop_uid_token", pseudonymizer.image_of_uid)
-    database.execute(_DERIVED)
+    _add_studies_and_images(database)
     for tokens in _TOKENS:
         if database.row(f"SELECT token FROM ({tokens}) GROUP BY token HAVING count(*) > 1 LIMIT 1"):
             raise ConfigError(
                 "two identifiers of this inventory have the same token under this key, which is very unlikely; "
                 "choose another output.uri, so that another key is made, or give another key"
             )
+
+
+def _add_studies_and_images(database: ScratchDatabase) -> None:
+    """Fill the tables `studies`, `images` and `included_studies`. Images are nearly in the order of their studies."""
+    n_entries = database.count("entries")
+    database.execute(_EMPTY_TABLES)
+    for these in passes.by_hash("study", n_entries):
+        database.execute(_STUDIES.format(these=these))
+    for these in passes.by_token("study_id", "s", n_entries):
+        database.execute(_IMAGES.format(these=these))
+    database.execute(_END_OF_PASSES)
 
 
 def count_skipped(database: ScratchDatabase) -> dict[str, int]:

@@ -11,6 +11,7 @@ from duckdb.func import ARROW, SPECIAL
 
 from diagchd_batch.errors import RunFault
 from diagchd_batch.process.memory_database import memory_database
+from diagchd_batch.process.trusted_tmpdir import temporary_base
 from diagchd_batch.sources import ObjectInfo
 
 INSERT_ROWS = 16_384
@@ -53,6 +54,11 @@ class ScratchDatabase:
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return all rows of a small result."""
         return self._connection.execute(sql).fetchall()
+
+    def count(self, table: str) -> int:
+        """Return the number of rows of a table."""
+        row = self.row(f"SELECT count(*) FROM {table}")
+        return row[0] if row else 0
 
     def stream(self, sql: str) -> Iterator[pa.RecordBatch]:
         """Yield the result in batches. Execute nothing else before it has been read to the end."""
@@ -125,13 +131,24 @@ def scratch_database(max_memory_bytes: int) -> Iterator[ScratchDatabase]:
         max_memory_bytes: The memory that the database may use before it spills.
 
     Raises:
-        RunFault: The disk is full, or the memory is too small for data that cannot be spilled.
+        RunFault: The disk is full, or the memory is too small for data that cannot be spilled. The message says which.
     """
     with memory_database(spills=True, max_memory_bytes=max_memory_bytes) as connection:
         try:
             yield ScratchDatabase(connection)
         except (duckdb.OutOfMemoryException, duckdb.IOException, duckdb.FatalException) as error:
-            raise RunFault(
-                "planning ran out of memory or of temporary disk space; point TMPDIR at a larger disk, or make the "
-                f"inventory smaller ({type(error).__name__})"
-            ) from error
+            raise RunFault(_out_of_space(error, max_memory_bytes)) from error
+
+
+def _out_of_space(error: Exception, max_memory_bytes: int) -> str:
+    """Return what ran out, memory or disk, and what helps. DuckDB's own text may name paths, so it is not shown."""
+    if isinstance(error, duckdb.OutOfMemoryException) and "temp_directory_size" not in str(error):
+        return (
+            f"the inventory did not fit into the {max_memory_bytes / 2**20:.0f} MiB of memory that the program allows "
+            "for it; a larger TMPDIR does not help. Plan the archive in parts, with one input.uri or input.manifest "
+            "for each, and report this with the number of images"
+        )
+    return (
+        f"the inventory does not fit on the disk of the temporary directory {temporary_base()} "
+        f"({type(error).__name__}); free some space or point TMPDIR at a larger disk, then give the same command again"
+    )

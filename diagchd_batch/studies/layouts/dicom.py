@@ -14,6 +14,7 @@ from diagchd_batch.config.job_file import InputConfig, ObjectFilter
 from diagchd_batch.errors import InputError
 from diagchd_batch.images.frames import n_chosen_frames, takes_two_requests
 from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.studies import passes
 from diagchd_batch.studies.layouts.object_counts import ObjectCounts
 from diagchd_batch.studies.scratch_database import ScratchDatabase
 
@@ -40,42 +41,52 @@ _UNKNOWN_CLASS = "objects of unknown SOP classes"
 # Of several copies, an image is preferred to a file that cannot be read, and the largest one to truncated ones. The
 # oldest copy is preferred to later ones of its size, so that a copy that is added does not change what is planned.
 _ONE_OF_EACH = f"""
-CREATE TABLE objects AS
+INSERT INTO objects BY NAME
 SELECT * EXCLUDE (place) FROM (
     SELECT *, row_number() OVER (
-        PARTITION BY coalesce(sop_uid, '{FILE_STUDY_PREFIX}' || key)
+        PARTITION BY sop_uid
         ORDER BY kind <> 'image', size_bytes DESC NULLS LAST, modified_ns NULLS LAST, key
     ) AS place
-    FROM headers WHERE {_IS_PLANNED_KIND}
+    FROM headers SEMI JOIN copied USING (sop_uid) WHERE {_IS_PLANNED_KIND} AND {{these}}
 ) WHERE place = 1
 """
 
+_WITHOUT_COPIES = f"""
+CREATE TABLE copied AS
+SELECT sop_uid, count(*) AS n FROM headers WHERE {_IS_PLANNED_KIND} AND sop_uid IS NOT NULL
+GROUP BY sop_uid HAVING count(*) > 1;
+CREATE TABLE objects AS SELECT * FROM headers ANTI JOIN copied USING (sop_uid) WHERE {_IS_PLANNED_KIND};
+"""
+
 _PLANNED = f"""
-CREATE TABLE planned_objects AS
+DROP TABLE objects;
+CREATE VIEW planned_objects AS
 SELECT * REPLACE (coalesce(study_uid, '{FILE_STUDY_PREFIX}' || key) AS study_uid),
     study_uid IS NOT NULL AS has_study_uid,
     CASE WHEN patient_id IS NOT NULL THEN 'patient_id' WHEN mother_id IS NOT NULL THEN 'mother' END AS subject_from,
     coalesce(patient_id || coalesce('{ISSUER_SEPARATOR}' || issuer_of_patient_id, ''), mother_id) AS subject
-FROM filtered WHERE left_out_by IS NULL
+FROM filtered WHERE left_out_by IS NULL;
+CREATE TABLE study_subjects (study_uid VARCHAR, subject VARCHAR, subject_from VARCHAR, n_patients BIGINT);
+CREATE TABLE study_accessions (study_uid VARCHAR, accession_number VARCHAR);
 """
 
 # The subject that most objects of a study name, patients before mothers; and the accession number likewise.
 _OF_STUDIES = """
-CREATE TABLE study_subjects AS
+INSERT INTO study_subjects
 SELECT study_uid, subject, subject_from, n_patients FROM (
     SELECT study_uid, subject, subject_from,
         count(*) FILTER (subject_from = 'patient_id') OVER (PARTITION BY study_uid) AS n_patients,
         row_number() OVER (PARTITION BY study_uid ORDER BY subject_from = 'patient_id' DESC, n DESC, subject) AS place
     FROM (
         SELECT study_uid, subject, subject_from, count(*) AS n FROM planned_objects
-        WHERE subject IS NOT NULL GROUP BY study_uid, subject, subject_from
+        WHERE subject IS NOT NULL AND {these} GROUP BY study_uid, subject, subject_from
     )
 ) WHERE place = 1;
-CREATE TABLE study_accessions AS
+INSERT INTO study_accessions
 SELECT study_uid, accession_number FROM (
     SELECT study_uid, accession_number,
         row_number() OVER (PARTITION BY study_uid ORDER BY count(*) DESC, accession_number) AS place
-    FROM planned_objects WHERE accession_number IS NOT NULL GROUP BY study_uid, accession_number
+    FROM planned_objects WHERE accession_number IS NOT NULL AND {these} GROUP BY study_uid, accession_number
 ) WHERE place = 1;
 """
 
@@ -90,11 +101,11 @@ INSERT INTO listing SELECT key, size_bytes, etag, modified_ns FROM planned_objec
 """
 
 # Entity tags with a hyphen are of uploads in parts. They differ with the size of the parts, not only with the content.
-_COPIES = f"""
-SELECT coalesce(sum(n - 1), 0)::BIGINT, count(*) FILTER (is_different) FROM (
-    SELECT count(*) AS n, coalesce(min(size_bytes) <> max(size_bytes), false)
+_DIFFERING = f"""
+SELECT count(*) FILTER (is_different) FROM (
+    SELECT coalesce(min(size_bytes) <> max(size_bytes), false)
         OR count(DISTINCT etag) FILTER (NOT contains(etag, '-')) > 1 AS is_different
-    FROM headers WHERE {_IS_PLANNED_KIND} AND sop_uid IS NOT NULL GROUP BY sop_uid HAVING count(*) > 1
+    FROM headers SEMI JOIN copied USING (sop_uid) WHERE {_IS_PLANNED_KIND} AND {{these}} GROUP BY sop_uid
 )
 """
 _SOP_CLASSES = "SELECT sop_class_uid, count(*) FROM headers WHERE kind = 'not_an_image' GROUP BY sop_class_uid"
@@ -140,14 +151,17 @@ def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
     Raises:
         InputError: No image is left to plan.
     """
-    database.execute(_ONE_OF_EACH)
+    database.execute(_WITHOUT_COPIES)
+    for these in _passes_over_copies(database):
+        database.execute(_ONE_OF_EACH.format(these=these))
     conditions = _conditions(config.filter)
     cases = [f"WHEN NOT coalesce({one.sql}, false) THEN {place}" for place, one in enumerate(conditions)]
     left_out_by = f"CASE WHEN {_IS_UNREADABLE} THEN NULL {' '.join(cases)} END" if cases else "NULL"
     values = [value for one in conditions for value in one.values]
     database.execute(f"CREATE TABLE filtered AS SELECT *, ({left_out_by})::INTEGER AS left_out_by FROM objects", values)
     database.execute(_PLANNED)
-    database.execute(_OF_STUDIES)
+    for these in passes.by_hash("study_uid", database.count("planned_objects")):
+        database.execute(_OF_STUDIES.format(these=these))
     if not database.row("SELECT 1 FROM planned_objects LIMIT 1"):
         raise InputError(_nothing_to_plan(count_objects(database, config)))
     database.execute(_ENTRIES)
@@ -162,7 +176,8 @@ def count_objects(database: ScratchDatabase, config: InputConfig) -> ObjectCount
         config: The input block of the job file.
     """
     kinds = dict(database.rows("SELECT kind, count(*) FROM headers GROUP BY kind"))
-    [(n_copies, n_differing)] = database.rows(_COPIES)
+    [(n_copies,)] = database.rows("SELECT coalesce(sum(n - 1), 0)::BIGINT FROM copied")
+    differing = [database.row(_DIFFERING.format(these=these)) for these in _passes_over_copies(database)]
     [(n_several_patients,)] = database.rows("SELECT count(*) FROM study_subjects WHERE n_patients > 1")
     keys = [one.key for one in _conditions(config.filter)]
     return ObjectCounts(
@@ -170,11 +185,17 @@ def count_objects(database: ScratchDatabase, config: InputConfig) -> ObjectCount
         not_planned=_not_planned(kinds, database.rows(_SOP_CLASSES)),
         n_unreadable=kinds.get("unreadable", 0) + kinds.get("not_read", 0),
         n_copies=n_copies,
-        n_differing=n_differing,
+        n_differing=sum(row[0] for row in differing if row),
         left_out_images={keys[place]: n for place, n in database.rows(_LEFT_OUT_IMAGES)},
         left_out_studies={keys[place]: n for place, n in database.rows(_LEFT_OUT_STUDIES)},
         n_several_patients=n_several_patients,
     )
+
+
+def _passes_over_copies(database: ScratchDatabase) -> list[str]:
+    """Return SQL conditions that each hold for a part of the SOP Instance UIDs that several objects have."""
+    [(n_objects,)] = database.rows("SELECT coalesce(sum(n), 0)::BIGINT FROM copied")
+    return passes.by_hash("sop_uid", n_objects)
 
 
 def with_frame_counts(objects: ObjectCounts, database: ScratchDatabase, config: InputConfig) -> ObjectCounts:

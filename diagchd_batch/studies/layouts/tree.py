@@ -22,7 +22,7 @@ def fill_entries(database: ScratchDatabase, config: InputConfig) -> str | None:
     """
     database.execute(f"""
         INSERT INTO entries (row, study, uri)
-        SELECT row_number() OVER (), regexp_replace(key, '/?[^/]*$', ''), key
+        SELECT row_number() OVER (), parse_dirpath(key, 'forward_slash'), key
         FROM listing WHERE {is_image_sql()} AND NOT {IS_HIDDEN}
     """)
     at_root = database.row("SELECT count(*) FROM entries WHERE study = ''")

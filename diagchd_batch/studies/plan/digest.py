@@ -34,10 +34,20 @@ class TableDigest:
             self._column(column.flatten())
         elif pa.types.is_string(column.type):
             self._numbers(pc.fill_null(pc.binary_length(column), -1))
-            self._hash.update("".join(value or "" for value in column.to_pylist()).encode())
+            self._hash.update(_text_of(column))
         else:
             self._numbers(column.is_valid().cast(pa.int8()))
             self._numbers(pc.fill_null(column, 0))
 
     def _numbers(self, values: pa.Array) -> None:
         self._hash.update(np.asarray(values.cast(pa.int64())).astype("<i8", copy=False).tobytes())
+
+
+def _text_of(column: pa.StringArray) -> memoryview:
+    """Return the UTF-8 bytes of all values, one after the other, without a copy and without Python strings."""
+    filled = pc.fill_null(column, "")
+    _, offsets, text = filled.buffers()
+    if text is None or not len(filled):
+        return memoryview(b"")
+    ends = np.frombuffer(offsets, np.int32)[filled.offset : filled.offset + len(filled) + 1]
+    return memoryview(text)[ends[0] : ends[-1]]

@@ -5,10 +5,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch import __version__, output_layout
+from diagchd_batch.studies import passes
 from diagchd_batch.studies.inventory import count_skipped, count_unlisted
 from diagchd_batch.studies.layouts.object_counts import ObjectCounts
 from diagchd_batch.studies.plan.digest import TableDigest
@@ -21,20 +23,21 @@ _IMAGE_COLUMNS = ", ".join(name for name in PLAN_IMAGES.names if name not in ("s
 
 _STUDY_IMAGES = """
 CREATE TABLE study_images AS
-SELECT study_id, any_value(subject_id) AS subject_id, count(*) AS n_images,
-    coalesce(sum(size_bytes), 0)::BIGINT AS size_bytes, any_value(fold) AS fold
+SELECT study_id, count(*) AS n_images, coalesce(sum(size_bytes), 0)::BIGINT AS size_bytes, any_value(fold) AS fold
 FROM images GROUP BY study_id
 """
-_STUDY_SIZES = "SELECT fold, n_images, size_bytes FROM study_images ORDER BY fold, study_id"
-_IMAGES = f"SELECT {_IMAGE_COLUMNS} FROM images ORDER BY fold, study_id, uri"
+_FOLDS = "SELECT DISTINCT fold FROM study_images ORDER BY fold NULLS LAST"
+_STUDY_SIZES = "SELECT fold, n_images, size_bytes FROM study_images WHERE {these} ORDER BY fold NULLS LAST, study_id"
+_IMAGES = f"SELECT {_IMAGE_COLUMNS} FROM images WHERE {{these}} ORDER BY fold NULLS LAST, study_id, uri"
 _STUDIES = """
 SELECT studies.*, coalesce(included_studies.n_images, 0) AS n_images
-FROM studies LEFT JOIN included_studies USING (study_id) ORDER BY study_id
+FROM studies LEFT JOIN (SELECT * FROM included_studies WHERE {these}) AS included_studies USING (study_id)
+WHERE {these} ORDER BY study_id
 """
-_N_STUDIES = "SELECT count(*) FROM studies"
 _COUNTS = {
     "n_studies": "SELECT count(*) FROM study_images",
-    "n_subjects": "SELECT count(DISTINCT subject_id) FROM study_images",
+    "n_subjects": """
+        SELECT count(*) FROM (SELECT DISTINCT subject_id FROM studies SEMI JOIN study_images USING (study_id))""",
     "n_images": "SELECT count(*) FROM images",
     "n_masks": "SELECT count(mask_uri) FROM images",
     "size_bytes": "SELECT coalesce(sum(size_bytes), 0)::BIGINT FROM images",
@@ -97,8 +100,7 @@ def write_draft(
     ]
     digest = TableDigest()
     _write_images(database, shards, directory, digest)
-    (n_studies,) = database.row(_N_STUDIES) or (0,)
-    _write_studies(database, n_studies, directory / output_layout.PLAN_STUDIES_NAME, digest)
+    _write_studies(database, database.count("studies"), directory / output_layout.PLAN_STUDIES_NAME, digest)
     return PlanHead(
         digest=digest.hexdigest(),
         created_by=__version__,
@@ -115,13 +117,13 @@ def write_draft(
 
 def _study_sizes(database: ScratchDatabase) -> Iterator[tuple[int | None, int, int]]:
     """Yield fold, number of images and bytes of each study."""
-    for batch in database.stream(_STUDY_SIZES):
+    for batch in _in_order_of_folds(database, _STUDY_SIZES, "study_images"):
         columns = (batch[name].to_pylist() for name in ("fold", "n_images", "size_bytes"))
         yield from zip(*columns, strict=True)
 
 
 def _write_images(database: ScratchDatabase, shards: list[ShardSize], directory: Path, digest: TableDigest) -> None:
-    rows = _Rows(database.stream(_IMAGES))
+    rows = _Rows(_in_order_of_folds(database, _IMAGES, "images"))
     for part, first in enumerate(range(0, len(shards), SHARDS_PER_PART)):
         # The footer is read again for each shard, and it is much smaller without statistics.
         file = part_file(directory, part)
@@ -129,20 +131,33 @@ def _write_images(database: ScratchDatabase, shards: list[ShardSize], directory:
             for shard in range(first, min(first + SHARDS_PER_PART, len(shards))):
                 table = rows.take(shards[shard].n_images)
                 table = table.append_column("shard", pa.repeat(pa.scalar(shard, pa.int32()), table.num_rows))
-                table = table.append_column("position", pa.array(range(table.num_rows), pa.int32()))
+                table = table.append_column("position", pa.array(np.arange(table.num_rows, dtype=np.int32)))
                 table = table.select(PLAN_IMAGES.names).cast(PLAN_IMAGES)
                 digest.update(table)
                 writer.write_table(table, row_group_size=table.num_rows)
 
 
 def _write_studies(database: ScratchDatabase, n_studies: int, file: Path, digest: TableDigest) -> None:
-    rows = _Rows(database.stream(_STUDIES))
+    ranges = passes.by_token("study_id", "s", n_studies)
+    rows = _Rows(batch for these in ranges for batch in database.stream(_STUDIES.format(these=these)))
     with pq.ParquetWriter(file, PLAN_STUDIES, compression="zstd") as writer:
         for first in range(0, n_studies, STUDIES_PER_ROW_GROUP):
             table = rows.take(min(STUDIES_PER_ROW_GROUP, n_studies - first))
             table = table.select(PLAN_STUDIES.names).cast(PLAN_STUDIES)
             digest.update(table)
             writer.write_table(table)
+
+
+def _in_order_of_folds(database: ScratchDatabase, sql: str, table: str) -> Iterator[pa.RecordBatch]:
+    """Stream rows in the order of folds and of studies' tokens, sorted in passes if there are many."""
+    ranges = passes.by_token("study_id", "s", database.count(table))
+    if len(ranges) == 1:  # one statement sorts the folds, too
+        yield from database.stream(sql.format(these="true"))
+        return
+    for (fold,) in database.rows(_FOLDS):
+        of_fold = "fold IS NULL" if fold is None else f"fold = {fold}"
+        for these in ranges:
+            yield from database.stream(sql.format(these=f"{of_fold} AND {these}"))
 
 
 class _Rows:

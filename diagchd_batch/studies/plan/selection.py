@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
+from diagchd_batch.studies import passes
 from diagchd_batch.studies.plan.stored_plan import PLAN_STUDIES, Plan
 from diagchd_batch.studies.scratch_database import ScratchDatabase
 
@@ -24,29 +25,44 @@ _FILE_VERSION = f"hash({', '.join(_FILE_COLUMNS)})"
 _STUDY_COLUMNS = [name for name in PLAN_STUDIES.names if name not in ("study_id", "n_images")]
 _STUDY_VERSION = f"hash({', '.join(_STUDY_COLUMNS)}, coalesce(n_images, 0))"
 
-_NEW = f"""
-CREATE TABLE done AS  -- frames of files that have not changed since they were planned; null: the run's frame rule
-WITH files AS (SELECT image_id, {_FILE_VERSION} AS version FROM images),
-changed AS (  -- the last plan of another version of the file; its scores replace those of earlier plans
+_EMPTY_TABLES = f"""
+CREATE TABLE planned_before (image_id VARCHAR, frames INTEGER[], version UBIGINT, generation INTEGER);
+CREATE TABLE files AS SELECT image_id, frames, {_FILE_VERSION} AS version FROM images;
+CREATE TABLE wanted (image_id VARCHAR, frames INTEGER[]);
+"""
+
+_WANTED = """
+CREATE OR REPLACE TEMP TABLE some_files AS SELECT * FROM files WHERE {these};
+CREATE OR REPLACE TEMP TABLE some_before AS SELECT * FROM planned_before WHERE {these};
+CREATE OR REPLACE TEMP TABLE done AS
+-- frames of files that have not changed since they were planned; null: the run's frame rule
+WITH changed AS (  -- the last plan of another version of the file; its scores replace those of earlier plans
     SELECT image_id, max(generation) AS generation
-    FROM planned_before JOIN files USING (image_id) WHERE planned_before.version <> files.version
+    FROM some_before JOIN some_files USING (image_id) WHERE some_before.version <> some_files.version
     GROUP BY image_id
 )
 SELECT DISTINCT image_id, frame FROM (
-    SELECT image_id, unnest(coalesce(frames, [NULL])) AS frame
-    FROM planned_before JOIN files USING (image_id) LEFT JOIN changed USING (image_id)
-    WHERE planned_before.generation > coalesce(changed.generation, -1)
+    SELECT image_id, unnest(coalesce(some_before.frames, [NULL])) AS frame
+    FROM some_before SEMI JOIN some_files USING (image_id) LEFT JOIN changed USING (image_id)
+    WHERE some_before.generation > coalesce(changed.generation, -1)
 );
-CREATE TABLE selected AS
-SELECT * FROM images
-WHERE frames IS NULL AND NOT EXISTS (SELECT 1 FROM done WHERE done.image_id = images.image_id AND frame IS NULL)
-UNION ALL BY NAME
-SELECT images.* REPLACE (left_over.frames AS frames) FROM images JOIN (
-    SELECT image_id, list(frame ORDER BY frame) AS frames
-    FROM (SELECT image_id, unnest(frames) AS frame FROM images WHERE frames IS NOT NULL)
-    ANTI JOIN done USING (image_id, frame)
-    GROUP BY image_id
-) AS left_over USING (image_id);
+INSERT INTO wanted BY NAME
+SELECT image_id, frames FROM some_files
+WHERE frames IS NULL AND NOT EXISTS (SELECT 1 FROM done WHERE done.image_id = some_files.image_id AND frame IS NULL)
+UNION ALL
+SELECT image_id, list(frame ORDER BY frame) AS frames
+FROM (SELECT image_id, unnest(frames) AS frame FROM some_files WHERE frames IS NOT NULL)
+ANTI JOIN done USING (image_id, frame)
+GROUP BY image_id;
+"""
+
+_SELECTED = """
+DROP TABLE some_files;
+DROP TABLE some_before;
+DROP TABLE done;
+DROP TABLE planned_before;
+DROP TABLE files;
+CREATE TABLE selected AS SELECT images.* REPLACE (wanted.frames AS frames) FROM images JOIN wanted USING (image_id);
 """
 
 _CHANGED_STUDIES = f"""
@@ -86,14 +102,15 @@ def new_since(plans: Sequence[Plan]) -> Select:
     """
 
     def select(database: ScratchDatabase) -> None:
-        database.execute(
-            "CREATE TABLE planned_before (image_id VARCHAR, frames INTEGER[], version UBIGINT, generation INTEGER)"
-        )
+        database.execute(_EMPTY_TABLES)
         for generation, plan in enumerate(plans):
             query = f"SELECT image_id, frames, {_FILE_VERSION} AS version, {generation} AS generation"
             for batch in plan.images(["image_id", "frames", *_FILE_COLUMNS]):
                 database.insert("planned_before", batch, query)
-        database.execute(_NEW)
+        n_rows = max(database.count("files"), database.count("planned_before"))
+        for these in passes.by_token("image_id", "i", n_rows):
+            database.execute(_WANTED.format(these=these))
+        database.execute(_SELECTED)
         keep_selected(database, plans)
 
     return select
