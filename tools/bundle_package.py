@@ -17,14 +17,17 @@ from typing import Any
 
 from diagchd_batch.cli.console import ConsoleParser
 from diagchd_batch.errors import ConfigError
+from diagchd_batch.model import view_check
 from diagchd_batch.model.card import ModelCard, parse_card
+from diagchd_batch.model.packages.decision_files import CALIBRATION, OPERATING_POINTS
 from diagchd_batch.model.packages.package import CARD, checked_weights_path, file_digest
 from diagchd_batch.model.packages.registry import find_package
 
 MODELS = Path("configs/models")
 ARCHIVE_COMMAND = "python -m dataset.training_archive --out out/bundled-weights/archive"
 WEIGHTS = "weights/fold-0.h5"
-OPTIONAL_FILES = ("view_check.json", "operating_points.json", "calibration.json")
+OPTIONAL_FILES = (view_check.FILE, OPERATING_POINTS, CALIBRATION)
+"""A training that holds nothing out writes operating points without a point, and they are not bundled."""
 
 
 def bundle(location: str, job_file: str, models: Path = MODELS) -> Path:
@@ -55,7 +58,7 @@ def bundle(location: str, job_file: str, models: Path = MODELS) -> Path:
         (directory / WEIGHTS).write_bytes(smaller.read_bytes())
     for name in OPTIONAL_FILES:
         data = package.read_optional(name)
-        if data is None:
+        if data is None or (name == OPERATING_POINTS and not json.loads(data)["points"]):
             (directory / name).unlink(missing_ok=True)
         else:
             (directory / name).write_bytes(data)

@@ -14,6 +14,7 @@ from diagchd_batch.bundled_files import bundled_path
 from diagchd_batch.errors import ConfigError, WeightsError
 from diagchd_batch.runs.models import check_model
 from tests.unit.model.packages.made_package import CHECKPOINT, make_package
+from tools import bundle_package
 from tools.bundle_package import bundle
 
 JOB = "configs/bundled-weights.yaml"
@@ -73,6 +74,26 @@ def test_weights_that_are_not_those_of_their_card_are_refused(models: Path, tmp_
     assert contents(models) == before
 
 
+def test_decisions_are_bundled_unless_the_training_could_take_none(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundle_package, "save_as_float16", lambda card, source, path: shutil.copyfile(source, path))
+    package = make_package(tmp_path / "package", **TRAINED)
+    (package / "calibration.json").write_text('{"method": "platt"}')
+    (package / "operating_points.json").write_text('{"points": [{"name": "Youden"}]}')
+    directory = bundle(str(package), JOB, models)
+    for name in ("calibration.json", "operating_points.json"):
+        assert (directory / name).read_bytes() == (package / name).read_bytes()
+
+    (package / "calibration.json").unlink()
+    (package / "operating_points.json").write_text('{"points": []}')  # nothing was held out
+    card = json.loads((package / "card.json").read_text(encoding="utf-8")) | {"version": "9.9.10"}
+    (package / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    bundle(str(package), JOB, models)
+    assert not (directory / "calibration.json").exists()
+    assert not (directory / "operating_points.json").exists()
+
+
 @pytest.mark.slow
 def test_the_bundled_package_has_the_trained_weights_in_half_the_bytes_and_keeps_its_texts(
     models: Path, tmp_path: Path
@@ -82,7 +103,6 @@ def test_the_bundled_package_has_the_trained_weights_in_half_the_bytes_and_keeps
     card = json.loads((package / "card.json").read_text(encoding="utf-8"))
     card["weights"][0] |= {"sha256": _sha256(package / CHECKPOINT), "size_bytes": (package / CHECKPOINT).stat().st_size}
     (package / "card.json").write_text(json.dumps(card | {"intended_use": "TO BE FILLED IN"}), encoding="utf-8")
-    (package / "operating_points.json").write_text("{}")
     before = json.loads((models / "diagchd-compact/card.json").read_text(encoding="utf-8"))
 
     directory = bundle(str(package), JOB, models)
@@ -100,9 +120,7 @@ def test_the_bundled_package_has_the_trained_weights_in_half_the_bytes_and_keeps
     assert all(values.dtype == np.float16 for values in stored.values())
     assert all((stored[name] == trained[name].astype(np.float16)).all() for name in trained)
     assert (directory / CHECKPOINT).stat().st_size < 8_000_000
-    assert (directory / "operating_points.json").is_file()
     assert not (directory / "evaluation.json").exists()  # it belonged to the earlier weights
-    (directory / "operating_points.json").unlink()
     assert not [check.problem for check in check_model(str(directory)) if check.problem]
 
 
