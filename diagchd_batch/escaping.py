@@ -1,8 +1,9 @@
 """Escapes text that others wrote (names of studies, readers, hosts, files) before it reaches a terminal or spreadsheet.
 
-Every string for a terminal goes through `for_console`, JSON through `json_for_console`, every cell of a delimited file
-through `for_cell`, and every command that a message prints through `command_line`. A message that only names a command,
-without what it is to act on, writes "the command `verify`" instead.
+Every string for a terminal goes through `for_console`, a value in a line or a table of its own through `for_line`, JSON
+through `json_for_console`, every cell of a delimited file through `for_cell`, and every command that a message prints
+through `command_line`. A message that only names a command, without what it is to act on, writes "the command `verify`"
+instead.
 """
 
 import json
@@ -40,6 +41,17 @@ def for_console(text: str) -> str:
         text: Any text.
     """
     return _escaped(text, lambda character: character.encode("unicode_escape").decode())
+
+
+def for_line(text: str) -> str:
+    r"""Return text for one line of a terminal: as `for_console`, with line breaks and tabs written ``\n`` and ``\t``.
+
+    A study whose name holds a line break can then not write lines of its own among the program's.
+
+    Args:
+        text: Any text.
+    """
+    return for_console(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def json_for_console(value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> str:

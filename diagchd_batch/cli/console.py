@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Never
 
-from diagchd_batch.escaping import for_console, json_for_console
+from diagchd_batch.escaping import for_console, for_line, json_for_console
 
 
 class ConsoleParser(argparse.ArgumentParser):
@@ -51,7 +51,7 @@ def print_pairs(pairs: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> None:
     rows = list(pairs.items()) if isinstance(pairs, Mapping) else list(pairs)
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
-        print_text(f"{name:<{width}}  {value}")
+        print_text(f"{name:<{width}}  {for_line(str(value))}")
 
 
 def moment(time: datetime | None) -> str:

@@ -116,8 +116,8 @@ def _pairs(job: "JobConfig", preview: "JobPreview") -> list[tuple[str, Any]]:
     else:
         pairs.append(("time expected", "not known: there is no earlier run, and --no-measure was given"))
     if head.n_excluded:
-        lost = counted(head.n_excluded_studies, "study")
-        pairs.append(("excluded", f"{counted(head.n_excluded, 'row')}; without another image: {lost}"))
+        whole = counted(head.n_excluded_studies, "study")
+        pairs.append(("excluded", f"{counted(head.n_excluded, 'row')}; {whole} excluded as a whole"))
     pairs += [*missing_pairs(head), *not_listed_pairs(head)]
     if head.n_unlisted:
         pairs.append(("not in the manifest", f"{counted(head.n_unlisted, 'image file')} below input.uri"))

@@ -91,7 +91,7 @@ def _print(report: "PrivacyReport") -> None:
         ]
     )
     if report.n_findings > len(report.findings):
-        say(f"{report.n_findings - len(report.findings):,} more places are not shown")
+        say(f"not shown: {counted(report.n_findings - len(report.findings), 'more place')}")
     if report.n_findings:
         say(
             "do not share these files; if a kind of value may be shown, name it in privacy.allowed or with --allow, or "

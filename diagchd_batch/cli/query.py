@@ -17,7 +17,7 @@ from diagchd_batch.cli.options import (
     open_run,
 )
 from diagchd_batch.errors import UsageError
-from diagchd_batch.escaping import command_line, for_console
+from diagchd_batch.escaping import command_line, for_line
 from diagchd_batch.uris import expand_home
 
 if TYPE_CHECKING:
@@ -205,8 +205,8 @@ def _is_number(kind: "pa.DataType") -> bool:
 
 
 def _shown(value: Any) -> str:
-    """Return a value for a person. Control characters, which a file's name may hold, are escaped."""
+    """Return a value for a person in one line. Control characters, which a file's name may hold, are escaped."""
     from diagchd_batch.results.query.formats import cell
 
     text = f"{value:.6g}" if isinstance(value, float) else cell(value)
-    return for_console(text)
+    return for_line(text)

@@ -118,13 +118,13 @@ def _lineage(result: "ShownResult") -> str:
 
 
 def _run_pairs(run: "ShownRun") -> list[tuple[str, object]]:
-    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    versions = {"diagchd-batch": run.package_version} | run.versions  # a new record has its own version in both
     return [
         ("run", f"{run.run_id}, {run.status}" + (", SIMULATED data" if run.simulated else "")),
         ("continues", f"{run.parent_run_id} ({run.selection})" if run.parent_run_id else "no other run"),
         ("model", f"{run.model}, {run.precision}"),
         ("weights", run.weights_digest),
-        ("versions", ", ".join(filter(None, [f"diagchd-batch {run.package_version}", versions]))),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("devices", ", ".join(run.devices) or "not known"),
         ("scored", f"{moment(run.started_at)} to {moment(run.ended_at)}"),
         ("fingerprint", run.fingerprint),

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diagchd_batch as package
-from diagchd_batch.escaping import for_cell, for_console, is_unsafe, json_for_console
+from diagchd_batch.cli.console import print_pairs
+from diagchd_batch.cli.query import _print_table
+from diagchd_batch.escaping import for_cell, for_console, for_line, is_unsafe, json_for_console
 from diagchd_batch.exports.spreadsheets import to_csv
 from diagchd_batch.results.query.formats import write_csv
 from tests.support.command_line import diagchd_batch
@@ -29,6 +32,21 @@ def test_nothing_unsafe_is_left_and_safe_text_stays(text: str) -> None:
     assert not any(map(is_unsafe, for_console(text)))
     if not any(map(is_unsafe, text)):
         assert for_console(text) == text
+
+
+@given(texts)
+def test_a_value_in_a_line_stays_in_its_line(text: str) -> None:
+    shown = for_line(text)
+    assert shown.splitlines() == ([shown] if shown else []) and "\t" not in shown
+    assert shown == for_console(text) or "\n" in text or "\t" in text
+
+
+def test_pairs_and_tables_give_a_study_no_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "x\nexcluded  no\ty"
+    print_pairs([("study", name), ("excluded", "yes")])
+    _print_table(pa.table({"study": [name]}).to_reader(), sys.stdout)
+    printed = capsys.readouterr().out
+    assert printed.count("\nexcluded") == 1 and printed.count("x\\nexcluded  no\\ty") == 2
 
 
 @given(texts)

@@ -25,6 +25,16 @@ FROM predictions WHERE status = 'ok' AND list_contains($runs, run_id)
 """
 
 
+_STUDY_ROWS = """
+SELECT image_id, frame, status, error_code, list_position($runs, run_id) AS generation
+FROM predictions WHERE study_id = $study AND list_contains($runs, run_id)
+"""
+_FAILED_ROWS = f"""
+SELECT error_code, count(*) FROM ({latest_rows_sql(f"({_STUDY_ROWS})")})
+WHERE status <> 'ok' GROUP BY error_code ORDER BY error_code
+"""
+
+
 @dataclass(frozen=True)
 class Case:
     """A scored frame.
@@ -57,8 +67,9 @@ class Case:
 class LineageFrames:
     """The scored frames of a lineage. `lineage_frames` returns it."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, lineage: Sequence[str]) -> None:
         self._connection = connection
+        self._lineage = list(lineage)
 
     def remarkable(self, worst_cases: Sequence[Row], n: int) -> dict[str, list[Case]]:
         """Return the worst, the best and the flagged cases.
@@ -110,6 +121,15 @@ class LineageFrames:
             images.setdefault(case.study_id, []).append(case)
         return images
 
+    def failures_of(self, study_id: str) -> dict[str, int]:
+        """Return the number of failed rows of a study by error code.
+
+        Args:
+            study_id: The study's token.
+        """
+        found = self._connection.execute(_FAILED_ROWS, {"runs": self._lineage, "study": study_id})
+        return dict(found.fetchall())
+
     def _first(self, condition: str, order: str, n: int | None, *values: object) -> list[Case]:
         """Return the first frames in an order, one of each image, so that a clip does not fill a group."""
         limit = "" if n is None else f"LIMIT {n:d}"
@@ -144,4 +164,4 @@ def lineage_frames(predictions: ds.Dataset, lineage: Sequence[str]) -> Iterator[
             """,
             {"runs": list(lineage)},
         )
-        yield LineageFrames(connection)
+        yield LineageFrames(connection, lineage)

@@ -106,7 +106,7 @@ def _groups(frames: LineageFrames, data: ReportData, studies: Studies, contents:
         token = studies.token(name)
         cases = frames.images_of([token]).get(token, [])
         yield Group(
-            f"Study {studies.own_ids[token]}", cases, _of_images(token, cases, studies), with_other_images=False
+            f"Study {studies.own_ids[token]}", cases, _of_images(token, cases, studies, frames), with_other_images=False
         )
     n_highest = contents.n_highest
     if n_highest is None and not studies.are_labelled:
@@ -118,15 +118,16 @@ def _groups(frames: LineageFrames, data: ReportData, studies: Studies, contents:
             yield Group(title, cases)
 
 
-def _of_images(token: str, cases: list[Case], studies: Studies) -> str:
+def _of_images(token: str, cases: list[Case], studies: Studies, frames: LineageFrames) -> str:
     """Return how many images of a study are shown, and why others are not."""
     result = studies.results.get(token)
     if cases:
         text = f"{counted(len(cases), 'image')}; one with several frames is shown by that with the highest probability."
     else:
         text = f"No image of this study was scored. The evaluation says: {words(result['status'] if result else None)}."
-    if result and result["n_frames_failed"]:
-        text += f" Failed and therefore not shown: {count(result['n_frames_failed'])} ({result['error_code']})."
+    if failures := frames.failures_of(token):
+        by_code = ", ".join(f"{count(n)} {code}" for code, n in failures.items())
+        text += f" Failed and therefore not shown: {by_code}."
     return text
 
 

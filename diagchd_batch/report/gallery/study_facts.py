@@ -23,8 +23,6 @@ _RESULT_COLUMNS = (
     "call",
     "reference_label",
     "n_images",
-    "n_frames_failed",
-    "error_code",
 )
 
 

@@ -84,8 +84,11 @@ def _cells(row: Row, has_reasons: bool) -> tuple[str, ...]:
 
 
 def _step(row: Row, reasons: list[str] | None = None) -> Step:
-    by_label = f"{count(row['n_positive'])} diseased, {count(row['n_negative'])} healthy"
-    counts = f"{counted(row['n_studies'], 'study')}: {by_label}" if row["n_studies"] else "none"
+    counts = counted(row["n_studies"], "study") if row["n_studies"] else "none"
+    if row["n_positive"] or row["n_negative"]:
+        counts += f": {count(row['n_positive'])} diseased, {count(row['n_negative'])} healthy"
+    elif row["n_studies"]:
+        counts += ", none with a label"
     return Step(words(row["name"]), counts, tuple(reasons or ()))
 
 

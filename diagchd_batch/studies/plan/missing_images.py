@@ -3,10 +3,13 @@
 from diagchd_batch.errors import InputError
 from diagchd_batch.studies.plan.stored_plan import PlanHead
 from diagchd_batch.studies.scratch_database import ScratchDatabase
-from diagchd_batch.wording import counted
+from diagchd_batch.wording import counted, plural
 
 FEW_IMAGES = 20
 """A plan of fewer images is refused only if all of them are missing."""
+
+N_SHOWN_ROWS = 5
+"""The message names at most this number of rows of the manifest, so that it stays short."""
 
 _MATCHES = {
     "backslashes are read as slashes": "replace({name}, '\\', '/')",
@@ -27,16 +30,27 @@ def refuse_missing_images(database: ScratchDatabase, head: PlanHead, max_missing
         max_missing_fraction: The largest fraction of missing images, in [0, 1].
 
     Raises:
-        InputError: More images are missing. The message names no file.
+        InputError: More images are missing. The message names rows of the manifest, and no file.
     """
     is_few = head.n_images < FEW_IMAGES and head.n_missing < head.n_images
     if max_missing_fraction == 1 or is_few or head.n_missing <= max_missing_fraction * head.n_images:
         return
     raise InputError(
         f"input.manifest: {head.n_missing:,} of {counted(head.n_images, 'image')} are not below input.uri, more than "
-        f"limits.max_missing_fraction = {max_missing_fraction:g}. {_explanation(database)}; correct input.manifest or "
-        "input.uri, or raise the limit if these images are expected to be missing"
+        f"limits.max_missing_fraction = {max_missing_fraction:g}. {_rows(database)}. {_explanation(database)}; correct "
+        "input.manifest or input.uri, or raise the limit if these images are expected to be missing"
     )
+
+
+def _rows(database: ScratchDatabase) -> str:
+    """Return which rows of the manifest name the first missing images."""
+    found, n = database.row(f"""
+        SELECT min(row, {N_SHOWN_ROWS}), count(*) FROM entries
+        WHERE excluded_because IS NULL AND uri IN (SELECT uri FROM images WHERE is_missing)
+    """) or ([], 0)
+    listed = ", ".join(f"{row:,}" for row in found)
+    lines = f"{plural('line', n)} (of Parquet: {plural('row', n)})"
+    return f"The manifest names them in {lines} {listed}" + (" and others" if n > len(found) else "")
 
 
 def _explanation(database: ScratchDatabase) -> str:

@@ -69,7 +69,7 @@ def binary(cell: str) -> int | None:
         return None
     match = _ZERO_OR_ONE.fullmatch(cell)
     if match is None:
-        raise ValueError("is not 0, 1 or empty")
+        raise ValueError("is not 0, 1 or empty; write 0 for normal, 1 for CHD, and nothing if it is not known")
     return int(match[1])
 
 

@@ -168,11 +168,13 @@ def test_a_case_has_its_study_s_score_diagnosis_and_other_images(
 
 @pytest.mark.parametrize("named_by", ["own id", "token"])
 def test_all_images_of_one_study_are_shown(made: MadeOutput, monkeypatch: pytest.MonkeyPatch, named_by: str) -> None:
-    made.write_run([MadeStudy("a", [[0.2]] * 9 + [["decode_error"]]), MadeStudy("b", [[0.9]])])
+    made.write_run(
+        [MadeStudy("a", [[0.2]] * 9 + [["decode_error"], ["empty_image"], ["decode_error"]]), MadeStudy("b", [[0.9]])]
+    )
     name = "a" if named_by == "own id" else made.tokens.study("a")
     page = _page(made, monkeypatch, GalleryContents(studies=(name,)))
     assert _groups(page) == [("Study a", ["a"] * 9)]
-    assert "Failed and therefore not shown: 1 (decode_error)" in page
+    assert "Failed and therefore not shown: 2 decode_error, 1 empty_image." in page
 
 
 def test_a_study_without_a_scored_image_says_why(made: MadeOutput, monkeypatch: pytest.MonkeyPatch) -> None:

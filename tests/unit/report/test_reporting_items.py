@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
 from diagchd_batch.report import write_report
@@ -76,7 +77,10 @@ def test_what_an_item_points_to_is_a_section_of_the_report(made: MadeOutput) -> 
 
 
 def test_without_labels_no_accuracy_is_said_to_be_there(made: MadeOutput) -> None:
-    missing = numbers(places(report(made, studies(labels=(None,)))), MISSING)
+    page = report(made, studies(labels=(None,)))
+    text = made.output.read(output_layout.report_file(RUN_ID)).decode()
+    assert "20 studies, none with a label" in text and "0 healthy" not in text
+    missing = numbers(places(page), MISSING)
     assert missing >= {("STARD-AI", no) for no in ("21", "30", "31")} | {
         ("TRIPOD+AI", no) for no in ("20a", "21", "23a")
     }

@@ -44,6 +44,12 @@ def test_a_failed_file_is_shown_with_all_that_an_audit_asks_for() -> None:
     assert {row["status"] for row in shown["evaluations"]} == {"analysed"}
 
 
+def test_a_run_s_versions_are_printed_once_each() -> None:
+    printed = diagchd_batch("show", str(OUTPUT), BROKEN).printed
+    lines = [line for line in printed.splitlines() if line.startswith("versions")]
+    assert lines and all(line.count("diagchd-batch ") == 1 for line in lines)
+
+
 def test_every_name_of_a_thing_gives_the_same_answer_as_its_token() -> None:
     by_file = asked(str(OUTPUT), "study-00005-2.png")
     values = by_file["results"][0]["values"]

@@ -54,6 +54,7 @@ def test_names_that_do_not_match_are_refused_and_explained(
     message = str(refused.value)
     assert "input.manifest: 30 of 30 images are not below input.uri" in message
     assert explanation in message and "limits.max_missing_fraction" in message
+    assert "The manifest names them in lines (of Parquet: rows) 2, 3, 4, 5, 6 and others." in message
     assert ".png" not in message.lower()
 
 

@@ -115,7 +115,10 @@ def test_a_bad_cell_is_named_by_line_and_column_but_not_shown(archive: Archive) 
     (batch,) = read_table(path, "input.manifest", COLUMNS)
     with pytest.raises(InputError) as error:
         batch.parse("label", binary)
-    assert str(error.value) == "input.manifest, line 3: label is not 0, 1 or empty"
+    assert str(error.value) == (
+        "input.manifest, line 3: label is not 0, 1 or empty; "
+        "write 0 for normal, 1 for CHD, and nothing if it is not known"
+    )
 
 
 def test_a_table_without_header_shows_nothing_of_its_first_row(tmp_path: Path) -> None:
