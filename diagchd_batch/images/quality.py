@@ -5,9 +5,8 @@ or lateral four-chamber view that fills the sector, the heart takes about a fift
 """
 
 import numpy as np
-from scipy import ndimage
 
-SEPTUM, HEART = 1, 2
+from diagchd_batch.images.label_map_shapes import class_pixels, share_outside_largest_piece
 
 NO_SEPTUM = "no_septum"
 NO_HEART = "no_heart"
@@ -33,8 +32,6 @@ _HEART_LARGE = 0.60
 _FRAGMENTS = 0.10
 _UNSURE_WITHIN = 0.10
 
-_DIAGONALS_CONNECT = np.ones((3, 3), bool)
-
 
 def quality_flags(label_map_hw_u8: np.ndarray, probability: float) -> tuple[str, ...]:
     """Return the flags that one result raises.
@@ -47,24 +44,15 @@ def quality_flags(label_map_hw_u8: np.ndarray, probability: float) -> tuple[str,
         Keys of `QUALITY_FLAGS`, in its order.
     """
     grid = label_map_hw_u8.size
-    whole_heart = label_map_hw_u8 > 0
-    septum_share = np.count_nonzero(label_map_hw_u8 == SEPTUM) / grid
-    heart_share = np.count_nonzero(label_map_hw_u8 == HEART) / grid
+    _, septum, heart = class_pixels(label_map_hw_u8)
+    septum_share, heart_share = septum / grid, heart / grid
     whole_share = septum_share + heart_share
     raised = {
         NO_SEPTUM: septum_share < _SEPTUM_PRESENT,
         NO_HEART: heart_share < _HEART_PRESENT,
         HEART_SMALL: heart_share >= _HEART_PRESENT and whole_share < _HEART_SMALL,
         HEART_LARGE: whole_share > _HEART_LARGE,
-        FRAGMENTS: _share_outside_largest_piece(whole_heart) > _FRAGMENTS,
+        FRAGMENTS: share_outside_largest_piece(label_map_hw_u8 > 0) > _FRAGMENTS,
         UNSURE: abs(probability - 0.5) < _UNSURE_WITHIN,
     }
     return tuple(flag for flag in QUALITY_FLAGS if raised[flag])
-
-
-def _share_outside_largest_piece(foreground: np.ndarray) -> float:
-    pieces, n_pieces = ndimage.label(foreground, _DIAGONALS_CONNECT)
-    if n_pieces <= 1:
-        return 0.0
-    sizes = np.bincount(pieces.ravel())[1:]
-    return float(1 - sizes.max() / sizes.sum())

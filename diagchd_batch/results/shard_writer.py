@@ -9,6 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diagchd_batch.results.columns import RUN_COLUMN, SCORE_COLUMNS, SCORES, add_run, parquet_options, with_run
+from diagchd_batch.results.mask_codec import MASK_ENCODER_VERSION
+
+MASK_ENCODER_KEY = b"diagchd_batch.mask_encoder"
+"""Metadata key of a score file: the version of the encoder of its masks. Files without it have version 1."""
 
 ROWS_PER_GROUP = 40
 """Rows of a row group. A reader of one mask fetches the footer and one group: 0.25 MB of a shard of 512 images at 3.6
@@ -28,7 +32,9 @@ class ShardWriter:
 
     def __init__(self, file: BinaryIO, metadata: Mapping[bytes, bytes]) -> None:
         self._file = file
-        self._schema = with_run(SCORES.with_metadata(dict(metadata)))
+        self._schema = with_run(
+            SCORES.with_metadata({**metadata, MASK_ENCODER_KEY: str(MASK_ENCODER_VERSION).encode()})
+        )
         self._columns = frozenset(SCORES.names)
         self._rows: list[dict[str, Any]] = []
         self._writer = pq.ParquetWriter(

@@ -5,7 +5,7 @@ All figures come from one process on one machine, so their ratios mean something
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from diagchd_batch.model.benchmark_against_keras import PredictorBenchmark
     from diagchd_batch.model.predictor import Predictor
 
-_RUN_ID = "bench"
+BENCH_RUN_ID = "bench"
+"""The id of a run that is only measured."""
 _KEY = b"bench: tokens of the bundled sample, seen by nobody"
 _MIN_SPEED_GAIN = 1.2
 """A change of precision needs a new validation, which a smaller gain is not worth."""
@@ -148,7 +149,7 @@ def measure_predictor(spec: ModelSpec, n_images: int | None = None) -> "Predicto
     grid = DecodeSettings(_decode_limits(), spec.height, spec.width, None)
     decoder = InProcessDecoder(grid, ByteBudget(PIXEL_BYTES_IN_FLIGHT))
     frames = []
-    for path in _sample_images()[:n_images]:
+    for path in sample_images()[:n_images]:
         decoder.open(path.read_bytes())
         frames.append(decoder.frame(0).image_hwc_u8)
     with native_stderr_silenced():
@@ -172,7 +173,7 @@ def measure_throughput(spec: ModelSpec, n_images: int, decoder_threads: int, min
         The images per second of each step and of all steps together.
     """
     model = _predictor(spec)
-    with _scratch_run(model, n_images, decoder_threads) as (settings, plan):
+    with scratch_run(model, n_images, decoder_threads, sample_images()) as (settings, plan):
         reference = next(plan.shards())
         images = plan.read_shard(reference)
         decode, frames = _decode_images_per_s(settings, images)
@@ -225,7 +226,8 @@ def _predictor(spec: ModelSpec) -> "Predictor":
         return Predictor(spec, choose_batch_size(spec))
 
 
-def _sample_images() -> list[Path]:
+def sample_images() -> list[Path]:
+    """Return the paths of the bundled sample's images, in order."""
     return sorted(path for path in bundled_path("dataset/sample/images").iterdir() if path.is_file())
 
 
@@ -269,7 +271,7 @@ def _write_images_per_s(settings: RunSettings, frames: list[FrameInput]) -> floa
     label_map_hw_u8 = np.where(np.hypot(rows_hw, columns_hw) < 0.5, 2, 0).astype(np.uint8)
     label_map_hw_u8[(np.abs(columns_hw) < 0.05) & (np.abs(rows_hw) < 0.3)] = 1
     prediction = Prediction(label_map_hw_u8[None], np.array([0.5], np.float32))
-    metadata = table_metadata(run_id=_RUN_ID, fingerprint="", simulated=True)
+    metadata = table_metadata(run_id=BENCH_RUN_ID, fingerprint="", simulated=True)
     began_s = time.perf_counter()
     with (
         scratch_file() as file,
@@ -281,12 +283,23 @@ def _write_images_per_s(settings: RunSettings, frames: list[FrameInput]) -> floa
 
 
 @contextmanager
-def _scratch_run(model: Model, n_images: int, decoder_threads: int) -> Iterator[tuple[RunSettings, Plan]]:
-    """Plan a run of one shard over copies of the sample's images, in a directory that is removed afterwards."""
+def scratch_run(
+    model: Model, n_images: int, decoder_threads: int, sample: Sequence[Path]
+) -> Iterator[tuple[RunSettings, Plan]]:
+    """Plan a run of one shard over copies of images, in a directory that is removed afterwards.
+
+    Args:
+        model: The model that will score the run.
+        n_images: Images of the shard.
+        decoder_threads: Threads that read and decode.
+        sample: The images. They are repeated up to `n_images`.
+
+    Yields:
+        The settings of the run and its plan.
+    """
     with scratch_directory() as directory:
         study = directory / "input" / "study"
         study.mkdir(parents=True)
-        sample = _sample_images()
         for number in range(n_images):
             source = sample[number % len(sample)]
             (study / f"{number:06d}{source.suffix}").write_bytes(source.read_bytes())
@@ -297,12 +310,12 @@ def _scratch_run(model: Model, n_images: int, decoder_threads: int) -> Iterator[
             ShardsConfig(images_per_shard=n_images),
             open_source(input_config.uri),
             output.private,
-            _RUN_ID,
+            BENCH_RUN_ID,
             Pseudonymizer(_KEY),
         )
         settings = RunSettings(
-            run_id=_RUN_ID,
-            submission=_RUN_ID,
+            run_id=BENCH_RUN_ID,
+            submission=BENCH_RUN_ID,
             fingerprint="",
             input_uri=input_config.uri,
             output_uri=output.storage.uri,

@@ -20,6 +20,7 @@ from diagchd_batch.images.formats.byte_ranges import ByteRanges
 from diagchd_batch.images.formats.image_file import FrameGeometry, FrameMetadata, ImageFile
 from diagchd_batch.images.formats.jpeg_kind import check_jpeg_kind
 from diagchd_batch.images.formats.pixel_conversion import equal_channels, grey_values, to_rgb, turned_upright
+from diagchd_batch.images.formats.plain_png import plain_png_colours
 from diagchd_batch.images.formats.tiff import TIFF_SIGNATURES, open_tiff, texts_of_tiff
 from diagchd_batch.images.identifying import IdentifyingValue
 from diagchd_batch.images.identifying.picture_texts import texts_of_picture, texts_of_png
@@ -101,6 +102,8 @@ class RasterFile:
     def frame(self, index: int) -> np.ndarray:
         """See `ImageFile.frame`."""
         self._check_index(index)
+        if isinstance(self._file, PngImageFile) and (colours := plain_png_colours(self._data)) is not None:
+            return colours
         with _pillow_errors():
             self._file.load()
             return turned_upright(to_rgb(self._file), self._orientation())

@@ -75,14 +75,14 @@ class FrameRegion:
 
 
 def crop(frame: np.ndarray, box: Box) -> np.ndarray:
-    """Return a rectangle of a frame. Nothing is copied where that is the whole frame.
+    """Return a rectangle of a frame, as a view.
 
     Args:
         frame: [source height, source width, …].
         box: The rectangle, which lies in the frame.
     """
     top, left, height, width = box
-    return np.ascontiguousarray(frame[top : top + height, left : left + width])
+    return frame[top : top + height, left : left + width]
 
 
 def whole_frame(height: int, width: int) -> FrameRegion:

@@ -7,7 +7,7 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
-from diagchd_batch.images.quality import HEART, SEPTUM
+from diagchd_batch.images.label_map_shapes import HEART, SEPTUM
 from diagchd_batch.images.regions.frame_region import FrameRegion, box_on_grid
 from diagchd_batch.images.spacing.spacing_status import RegionCalibration, SpacingStatus
 

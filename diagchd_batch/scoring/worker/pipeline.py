@@ -37,7 +37,8 @@ class Model(Protocol):
         """Score exactly `batch_size` images, as `Predictor.predict` does.
 
         Args:
-            images_bhwc_u8: uint8 ``[batch_size, height, width, 3]``, RGB on the model's grid.
+            images_bhwc_u8: uint8 ``[batch_size, height, width, 3]``, RGB on the model's grid. The array is used
+                again for the next batch.
             reference_bhw_u8: uint8 ``[batch_size, height, width]``, reference label maps with classes 0, 1 and 2. If
                 None, no loss and no Dice are computed.
 
@@ -117,6 +118,9 @@ class ShardPipeline:
         self._on_progress = on_progress
         self._before_batch = before_batch
         self._batches = 0
+        # One array for all batches. A fresh one of many images is fresh memory of the system, which it fills with zeros
+        # page by page.
+        self._images_bhwc_u8 = np.empty((model.batch_size, model.spec.height, model.spec.width, 3), np.uint8)
         self.model_seconds = 0.0
 
     def run(
@@ -169,17 +173,17 @@ class ShardPipeline:
 
     def _predict(self, number: int, batch: list[FrameInput]) -> Prediction:
         spec, size = self._model.spec, self._model.batch_size
-        images_bhwc_u8 = np.zeros((size, spec.height, spec.width, 3), np.uint8)
+        images_bhwc_u8 = self._images_bhwc_u8
         reference_bhw_u8 = np.zeros((size, spec.height, spec.width), np.uint8) if self._with_references else None
         for slot, frame in enumerate(batch):
-            if frame.decoded is not None:
-                images_bhwc_u8[slot] = frame.decoded.image_hwc_u8
+            images_bhwc_u8[slot] = 0 if frame.decoded is None else frame.decoded.image_hwc_u8
             if (
                 reference_bhw_u8 is not None
                 and frame.reference is not None
                 and frame.reference.label_map_hw_u8 is not None
             ):
                 reference_bhw_u8[slot] = frame.reference.label_map_hw_u8
+        images_bhwc_u8[len(batch) :] = 0
         self._lease.acquire()
         self._before_batch(number)
         began_s = time.monotonic()

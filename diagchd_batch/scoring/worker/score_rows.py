@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from diagchd_batch.images.formats import FrameMetadata
+from diagchd_batch.images.label_map_shapes import class_pixels
 from diagchd_batch.images.quality import quality_flags
 from diagchd_batch.images.spacing.heart_measurements import (
     GridSpacing,
@@ -47,7 +48,6 @@ def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_thresho
     assert frame.decoded is not None
     label_map = prediction.label_maps_bhw_u8[slot]
     probability = float(prediction.chd_probability_b_f32[slot])
-    pixels = np.bincount(label_map.ravel(), minlength=len(CLASSES))
     region = frame.decoded.region
     view_score = _value(prediction.view_score_b_f32, slot)
     spacing = spacing_on_grid(_calibration(frame.decoded.metadata), region, label_map)
@@ -55,7 +55,7 @@ def scored_row(frame: FrameInput, prediction: Prediction, slot: int, chd_thresho
         "status": STATUS_OK,
         "chd_probability": probability,
         "chd_call": probability >= chd_threshold,
-        **{f"{name}_px": int(count) for name, count in zip(CLASSES, pixels, strict=True)},
+        **{f"{name}_px": count for name, count in zip(CLASSES, class_pixels(label_map), strict=True)},
         "chd_probability_sd": _value(prediction.chd_probability_sd_b_f32, slot),
         "mask_disagreement": _value(prediction.mask_disagreement_b_f32, slot),
         "view_score": view_score,

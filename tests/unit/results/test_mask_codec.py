@@ -1,7 +1,9 @@
 """Masks are encoded as PNG and decoded without change, and other programs can read them."""
 
+import hashlib
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from diagchd_batch.errors import VerificationError
-from diagchd_batch.results.mask_codec import decode_mask, encode_mask
+from diagchd_batch.results.mask_codec import MASK_ENCODER_VERSION, decode_mask, encode_mask
 
 label_maps = arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1, 70)), elements=st.integers(0, 2))
 
@@ -24,6 +26,25 @@ def test_round_trip(label_map: np.ndarray) -> None:
     decoded = decode_mask(png)
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, label_map)
+
+
+def test_the_bytes_belong_to_the_version_in_the_metadata() -> None:
+    """Raise MASK_ENCODER_VERSION with these bytes: two versions of the program give one shard different digests."""
+    rows, columns = np.mgrid[-1:1:48j, -1:1:64j]
+    png = encode_mask(np.where(np.hypot(rows, columns) < 0.5, 2, 0).astype(np.uint8))
+    digest = hashlib.sha256(png).hexdigest()
+    assert (MASK_ENCODER_VERSION, digest) == (2, "b386a218b8e52b4927c5fc9d98bac3630da992b8d6768eac14121c42a2011614")
+
+
+@settings(deadline=None, max_examples=20)
+@given(label_maps)
+def test_the_pixels_are_stored_without_filters(label_map: np.ndarray) -> None:
+    """Each row of the decompressed data is a 0 and the row itself (PNG specification, 9.2)."""
+    png = encode_mask(label_map)
+    start = png.index(b"IDAT")
+    (length,) = struct.unpack(">I", png[start - 4 : start])
+    lines = np.frombuffer(zlib.decompress(png[start + 4 : start + 4 + length]), np.uint8)
+    np.testing.assert_array_equal(lines.reshape(len(label_map), -1), np.pad(label_map, ((0, 0), (1, 0))))
 
 
 @settings(deadline=None, max_examples=20)

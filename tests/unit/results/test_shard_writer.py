@@ -58,7 +58,7 @@ def test_parquet_is_as_the_contract_says(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [ROWS])
     file = pq.ParquetFile(tmp_path / "a.parquet")
     assert [file.metadata.row_group(k).num_rows for k in range(3)] == [ROWS_PER_GROUP, ROWS_PER_GROUP, 10]
-    assert dict(file.schema_arrow.metadata) == METADATA
+    assert dict(file.schema_arrow.metadata) == {**METADATA, b"diagchd_batch.mask_encoder": b"2"}
     columns = [file.metadata.row_group(0).column(k) for k in range(file.metadata.num_columns)]
     for column in columns:
         is_mask = column.path_in_schema in MASK_COLUMNS
