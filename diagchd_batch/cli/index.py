@@ -8,6 +8,7 @@ import typer
 
 from diagchd_batch.cli.console import duration, moment, print_json, print_pairs, say
 from diagchd_batch.cli.options import AddressOption, ConfigArgument, JsonOption, SetOption
+from diagchd_batch.cli.silence import LINE_INTERVAL_S
 from diagchd_batch.escaping import for_console
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from diagchd_batch.studies.header_index.stored_index import IndexHead
 
 _TERMINAL_INTERVAL_S = 2.0
-_LOG_INTERVAL_S = 10.0
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +49,7 @@ def index(
     if cluster := cluster_address(address, os.environ):
         _index_on_cluster(job, cluster, as_json)
         return
-    interval_s = _TERMINAL_INTERVAL_S if sys.stderr.isatty() else _LOG_INTERVAL_S
+    interval_s = _TERMINAL_INTERVAL_S if sys.stderr.isatty() else LINE_INTERVAL_S
     try:
         head = index_archive(job, os.environ, IndexMessages(say, interval_s)).head
     except RunInterrupted as interruption:

@@ -7,10 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from diagchd_batch.cli.console import say
+from diagchd_batch.cli.silence import LINE_INTERVAL_S
 from diagchd_batch.scoring.liveness.progress_events import RunStart, ShardSummary
-
-INTERVAL_S = 10.0
-"""Seconds between progress lines."""
 
 
 class JsonProgress:
@@ -86,7 +84,7 @@ class JsonProgress:
 
     def _due(self) -> bool:
         now_s = time.monotonic()
-        if now_s - self._last_s < INTERVAL_S:
+        if now_s - self._last_s < LINE_INTERVAL_S:
             return False
         self._last_s = now_s
         return True

@@ -1,4 +1,4 @@
-"""Shows a run's progress: a live bar on a terminal, and otherwise a line every ten seconds."""
+"""Shows a run's progress: a live bar on a terminal, and otherwise a line every five seconds."""
 
 import sys
 import time
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from diagchd_batch.cli.console import duration, say
 from diagchd_batch.cli.json_progress import JsonProgress
+from diagchd_batch.cli.silence import LINE_INTERVAL_S
 from diagchd_batch.escaping import for_console
 from diagchd_batch.scoring.liveness.progress_events import RunStart, ShardSummary
 from diagchd_batch.wording import counted
@@ -17,12 +18,12 @@ from diagchd_batch.wording import counted
 if TYPE_CHECKING:
     from rich.console import Console
 
-LINE_INTERVAL_S = 10.0
 SETTLED_AFTER_S = 10.0
 """Before that, and before SETTLED_SHARE of the images, a rate says little, so no remaining time is told."""
 SETTLED_SHARE = 0.1
 _BESIDE_DETAIL_COLUMNS = 30
 """What the spinner, the word, a bar of ten characters, the percentage and the gaps need of a terminal's line."""
+_LOADING_TAKES = "about half a minute"
 LOG_VARIABLE = "DIAGCHD_BATCH_LOG"
 """Set it to ``json`` for a log that programs read."""
 
@@ -77,7 +78,7 @@ class _Counts:
 
 
 class LineProgress:
-    """Progress for logs and pipes: a line when something begins or ends, and every ten seconds in between.
+    """Progress for logs and pipes: a line when something begins or ends, and every five seconds in between.
 
     Args:
         write: Receives each line.
@@ -126,6 +127,7 @@ class LineProgress:
     def workers(self, n_workers: int) -> None:
         """See `RunProgress.workers`."""
         self._workers = n_workers
+        self._line()
 
     def shard_done(self, summary: ShardSummary) -> None:
         """See `RunProgress.shard_done`."""
@@ -146,13 +148,18 @@ class LineProgress:
 
     def _line(self, last: bool = False) -> None:
         counts = self._counts
-        if counts and (self._due() or last):
-            shards = counts.start.done_shards + counts.shards
-            self._write(
-                f"scoring: {counts.done:,} of {counted(counts.start.n_images, 'image')} · shard {shards:,} of "
-                f"{counts.start.n_shards:,} · {counts.images_per_s:.1f} images/s · "
-                f"remaining {counts.remaining} · workers: {self._workers} · {counts.failed}"
-            )
+        if counts is None or not (self._due() or last):
+            return
+        done = f"{counts.done:,} of {counted(counts.start.n_images, 'image')}"
+        if not (counts.images or counts.in_flight):
+            doing = f"load the model, {_LOADING_TAKES}" if self._workers else "are not there yet"
+            self._write(f"starting: the workers {doing} · {done} · workers: {self._workers}")
+            return
+        shards = counts.start.done_shards + counts.shards
+        self._write(
+            f"scoring: {done} · shard {shards:,} of {counts.start.n_shards:,} · {counts.images_per_s:.1f} images/s · "
+            f"remaining {counts.remaining} · workers: {self._workers} · {counts.failed}"
+        )
 
 
 class BarProgress:
@@ -226,7 +233,7 @@ class BarProgress:
         speed = f"{counts.images_per_s:.1f} images/s"
         left = f"left: {counts.remaining}"
         if not counts.images_per_s:
-            speed, left = "the workers load the model, about half a minute", "workers are starting"
+            speed, left = f"the workers load the model, {_LOADING_TAKES}", "workers are starting"
         n_failed = counts.failures.total()
         few = f"{n_failed:,} failed"
         texts = [[place, speed, left, counts.failed], [place, speed, left, few], [place, left, few], [left, few]]
@@ -295,7 +302,7 @@ def log_progress(environ: Mapping[str, str], write: Callable[[str], None] = say)
 
 @contextmanager
 def image_progress(action: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show how many images of a known number are done: a live bar on a terminal, and otherwise a line every 10 s.
+    """Show how many images of a known number are done: a live bar on a terminal, and otherwise a line every 5 s.
 
     Args:
         action: What is done with the images, which begins each line.

@@ -13,6 +13,9 @@ from diagchd_batch.escaping import for_console
 from diagchd_batch.process.waits import WAITS_LOGGER
 
 SILENT_AT_MOST_S = 8.0
+LINE_INTERVAL_S = 5.0
+"""Seconds between lines of progress where there is no terminal. No line about silence may fall between two of them, and
+they may come late on a busy machine."""
 _CHECKED_EVERY_S = 0.5
 
 

@@ -22,15 +22,13 @@ from diagchd_batch.cli.options import (
     SetOption,
     run_request,
 )
+from diagchd_batch.cli.silence import LINE_INTERVAL_S
 from diagchd_batch.errors import UsageError
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
     from diagchd_batch.config.job_file import JobConfig
     from diagchd_batch.training.run_training import FoldNote
-
-INTERVAL_S = 10.0
-"""Seconds between two lines of progress."""
 
 
 def register(app: typer.Typer) -> None:
@@ -139,7 +137,7 @@ def _as_model_name(uri: str) -> str:
 
 
 class LineTrainProgress:
-    """Writes a line every ten seconds, and one for each message.
+    """Writes a line every five seconds, and one for each message.
 
     Args:
         write: Receives each line.
@@ -170,7 +168,7 @@ class LineTrainProgress:
 
     def _is_due(self) -> bool:
         now_s = time.monotonic()
-        if now_s - self._last_s < INTERVAL_S:
+        if now_s - self._last_s < LINE_INTERVAL_S:
             return False
         self._last_s = now_s
         return True

@@ -84,6 +84,7 @@ class FailureMonitor:
         """Read the workers' heartbeats every few seconds. Raises RunFault if workers keep dying or nothing moves."""
         now_s = time.monotonic()
         if now_s - self._polled_s < _POLL_S:
+            self._progress.workers(len(self._beats.workers))  # so that a line that is due can be shown
             return
         self._polled_s = now_s
         with suppress(StorageFault, ItemError):  # if it lasts, the workers, which wait longer, report it

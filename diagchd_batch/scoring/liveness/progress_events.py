@@ -75,7 +75,7 @@ class RunProgress(Protocol):
         ...
 
     def workers(self, n_workers: int) -> None:
-        """`n_workers` workers live now."""
+        """`n_workers` workers live now. It comes every second while shards are scored, whether or not it changed."""
         ...
 
     def shard_done(self, summary: ShardSummary) -> None:

@@ -1,6 +1,7 @@
 """The figures on the progress display."""
 
 import io
+import itertools
 import sys
 import time
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from diagchd_batch.cli import progress
+from diagchd_batch.cli.silence import SILENT_AT_MOST_S
 from diagchd_batch.scoring.liveness.progress_events import RunStart, ShardSummary
 
 
@@ -63,6 +65,37 @@ def test_the_start_of_workers_is_not_in_the_rate(clock: Clock, capsys: pytest.Ca
     assert "20 of 100 images · shard 0 of 10 · 2.0 images/s · remaining 40 s" in capsys.readouterr().err
 
 
+def test_lines_tell_what_happens_while_workers_start(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    display = progress.LineProgress()
+    display.started(start(done_images=50, done_shards=5, resumed=True))
+    for second in range(20):
+        clock.now_s += 1
+        display.workers(0 if second < 10 else 2)
+    display.in_flight(3)
+    clock.now_s += 5
+    display.workers(2)
+    _, *lines = capsys.readouterr().err.splitlines()
+    absent = "starting: the workers are not there yet · 50 of 100 images · workers: 0"
+    loading = "starting: the workers load the model, about half a minute · 50 of 100 images · workers: 2"
+    assert lines[:-1] == [absent, absent, loading, loading]
+    assert "scoring: 53 of 100 images" in lines[-1]
+
+
+def test_no_line_about_silence_falls_between_lines_of_progress(clock: Clock) -> None:
+    written_s = []
+    display = progress.LineProgress(lambda text: written_s.append(clock.now_s))
+    display.started(start())
+    for second in range(60):  # the driver's ticks, its looks at heartbeats, and shards that end at any moment
+        clock.now_s += 1.4  # a busy machine
+        display.workers(2)
+        if second % 5 == 0:
+            display.in_flight(second)
+        if second % 7 == 3:
+            display.shard_done(summary(1))
+    silences_s = [after - before for before, after in itertools.pairwise(written_s)]
+    assert len(silences_s) > 10 and max(silences_s) < SILENT_AT_MOST_S
+
+
 def test_what_was_done_before_is_not_in_the_rate(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     display = progress.LineProgress()
     display.started(start(done_images=50, done_shards=5, resumed=True))
@@ -81,14 +114,14 @@ def test_the_last_image_is_told_without_waiting(clock: Clock, capsys: pytest.Cap
     assert "10 of 10 images" in capsys.readouterr().err
 
 
-def test_images_of_an_export_are_told_every_ten_seconds(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_of_an_export_are_told_every_five_seconds(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress.image_progress("export") as show:
         for n_done in range(1, 31):
             clock.now_s += 1
             show(n_done, 40, f"{n_done} new objects")
     told = capsys.readouterr().err.splitlines()
     assert told == [
-        f"export: {n} of 40 images · 1.0 images/s · remaining {40 - n} s · {n} new objects" for n in (10, 20, 30)
+        f"export: {n} of 40 images · 1.0 images/s · remaining {40 - n} s · {n} new objects" for n in range(5, 35, 5)
     ]
 
 
