@@ -117,6 +117,7 @@ class LineProgress:
         self._complete_listing()
         self._counts = _Counts(start)
         self._write(_headline(start))
+        self._line(at_once=self._counts.done < start.n_images)
 
     def in_flight(self, n_images: int) -> None:
         """See `RunProgress.in_flight`."""
@@ -133,7 +134,7 @@ class LineProgress:
         """See `RunProgress.shard_done`."""
         if self._counts:
             self._counts.add(summary)
-            self._line(last=self._counts.done == self._counts.start.n_images)
+            self._line(at_once=self._counts.done == self._counts.start.n_images)
 
     def message(self, text: str) -> None:
         """See `RunProgress.message`."""
@@ -146,14 +147,15 @@ class LineProgress:
         self._last_line_s = now_s
         return True
 
-    def _line(self, last: bool = False) -> None:
+    def _line(self, at_once: bool = False) -> None:
         counts = self._counts
-        if counts is None or not (self._due() or last):
+        if counts is None or not (at_once or self._due()):
             return
+        self._last_line_s = time.monotonic()
         done = f"{counts.done:,} of {counted(counts.start.n_images, 'image')}"
         if not (counts.images or counts.in_flight):
-            doing = f"load the model, {_LOADING_TAKES}" if self._workers else "are not there yet"
-            self._write(f"starting: the workers {doing} · {done} · workers: {self._workers}")
+            doing = f"the workers load the model, {_LOADING_TAKES}" if self._workers else "no worker is there yet"
+            self._write(f"starting: {doing} · {done} · workers: {self._workers}")
             return
         shards = counts.start.done_shards + counts.shards
         self._write(

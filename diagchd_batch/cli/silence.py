@@ -10,6 +10,7 @@ from typing import Any
 
 from diagchd_batch.cli.console import duration
 from diagchd_batch.escaping import for_console
+from diagchd_batch.process.native_stderr import written_past_silence
 from diagchd_batch.process.waits import WAITS_LOGGER
 
 SILENT_AT_MOST_S = 8.0
@@ -76,7 +77,8 @@ def no_long_silence(silent_at_most_s: float = SILENT_AT_MOST_S) -> Iterator[None
                 wait = waits.since(last_s)
                 text = f"still at work after {duration(time.monotonic() - began_s)}{wait and f': {wait}'}"
                 note()
-                print(for_console(text), file=err, flush=True)
+                if not written_past_silence(f"{for_console(text)}\n"):
+                    print(for_console(text), file=err, flush=True)
 
     level = logger.level
     logger.addHandler(waits)

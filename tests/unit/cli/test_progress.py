@@ -46,8 +46,9 @@ def test_the_number_of_listed_objects_is_completed(clock: Clock, capsys: pytest.
     for n_objects in (2, 30, 46, 46):
         display.listed(n_objects)
     display.started(start())
-    first, second, third = capsys.readouterr().err.splitlines()
+    first, second, third, fourth = capsys.readouterr().err.splitlines()
     assert ("2 objects listed" in first, "46 objects listed" in second, "run r" in third) == (True, True, True)
+    assert fourth.startswith("starting: no worker is there yet")
     with progress.LineProgress() as display:  # `plan` starts no run
         for n_objects in (1, 7):
             display.listed(n_objects)
@@ -75,9 +76,9 @@ def test_lines_tell_what_happens_while_workers_start(clock: Clock, capsys: pytes
     clock.now_s += 5
     display.workers(2)
     _, *lines = capsys.readouterr().err.splitlines()
-    absent = "starting: the workers are not there yet · 50 of 100 images · workers: 0"
+    absent = "starting: no worker is there yet · 50 of 100 images · workers: 0"
     loading = "starting: the workers load the model, about half a minute · 50 of 100 images · workers: 2"
-    assert lines[:-1] == [absent, absent, loading, loading]
+    assert lines[:-1] == [absent, absent, absent, loading, loading]
     assert "scoring: 53 of 100 images" in lines[-1]
 
 

@@ -1,5 +1,6 @@
 """A command that waits says so before it was silent for long."""
 
+import os
 import sys
 import time
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from diagchd_batch.cli.silence import SILENT_AT_MOST_S, no_long_silence
+from diagchd_batch.process.native_stderr import native_stderr_silenced
 from diagchd_batch.process.waits import note_wait
 from diagchd_batch.sources.registry import SourceOptions
 from diagchd_batch.sources.s3 import prefix as s3_prefix
@@ -32,6 +34,16 @@ def test_a_silent_command_says_that_it_works_and_what_it_waits_for(capsys: pytes
     capsys.readouterr()
     time.sleep(0.2)
     assert capsys.readouterr().err == ""  # after the end nothing more is said
+
+
+def test_a_silent_command_is_heard_while_libraries_are_not(capfd: pytest.CaptureFixture[str]) -> None:
+    """Ray and TensorFlow start for half a minute within such a block, and print greetings."""
+    with no_long_silence(0.05), native_stderr_silenced():
+        os.write(2, b"a greeting\n")
+        printed = _wait_for(capfd, "still at work after")
+    assert "still at work after" in printed and "a greeting" not in printed
+    os.write(2, b"an error\n")
+    assert "an error" in capfd.readouterr().err
 
 
 def test_a_command_that_prints_is_not_disturbed(capsys: pytest.CaptureFixture[str]) -> None:
