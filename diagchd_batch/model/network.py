@@ -14,9 +14,16 @@ from diagchd_batch.errors import ConfigError
 from diagchd_batch.model.card import ModelCard
 from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.weights.layer_names import CLASSIFIER_DENSE, CLASSIFIER_PREFIX, RESIDUAL_BLOCKS, SKIP_STAGES
-
-CLASSES = 3
-"""Classes of a pixel: background, septum, rest of the heart."""
+from diagchd_batch.model.weights.variable_shapes import (
+    ATTENTION_RATIO,
+    BOTTLENECK_CHANNELS,
+    CLASSES,
+    CLASSIFIER_UNITS,
+    LAST_CHANNELS,
+    RESIDUAL_CHANNELS,
+    SKIP_CHANNELS,
+    scale_channels,
+)
 
 STRIDE = 32
 """Grid pixels per bottleneck pixel, along each axis."""
@@ -25,7 +32,6 @@ DROPOUT = 0.6
 """Fraction of the values that training drops before each dense layer of the classifier."""
 
 _LEAKY_SLOPE = 0.1
-_ATTENTION_RATIO = 8
 _POOLING = f"{CLASSIFIER_PREFIX}_main_GlobalAveragePooling2D"
 
 Tensor = Any  # a symbolic Keras tensor; Keras has no type for it that checkers accept
@@ -106,22 +112,10 @@ def classifier_layers(network: keras.Model) -> list[layers.Layer]:
     return [layer for layer in chain if layer.name.startswith(CLASSIFIER_PREFIX)]
 
 
-def scale_channels(channels: int, factor: float) -> int:
-    """Return `channels` times `factor`, rounded to a multiple of 4 and at least 8.
-
-    Every number of channels in the full design is a multiple of 4.
-
-    Args:
-        channels: Channels in the full design.
-        factor: The width factor, greater than 0.
-    """
-    return max(8, int(channels * factor / 4 + 0.5) * 4)
-
-
 def _classify(features: Tensor) -> Tensor:
     """Add the classifier: four dense layers without activations between them, as in the original, at every width."""
     tensor = layers.GlobalAveragePooling2D(name=_POOLING)(features)
-    for name, units in zip(CLASSIFIER_DENSE, (1000, 500, 100, 2), strict=True):
+    for name, units in zip(CLASSIFIER_DENSE, CLASSIFIER_UNITS, strict=True):
         tensor = layers.Dropout(DROPOUT, name=name.replace("Dense", "Dropout"))(tensor)
         tensor = layers.Dense(units, name=name)(tensor)
     return layers.Softmax(name=CLASSIFIER_PREFIX)(tensor)
@@ -208,13 +202,13 @@ class NetworkBuilder:
             ``[batch, height / 32, width / 32, channels]``.
         """
         skips = self._encode(image)
-        features = self._stage(layers.MaxPooling2D(2)(skips[0]), 512, "convm")
+        features = self._stage(layers.MaxPooling2D(2)(skips[0]), BOTTLENECK_CHANNELS, "convm")
         tensor = features
-        for stage, channels, skip in zip(SKIP_STAGES, (256, 128, 64, 32), skips, strict=True):
+        for stage, channels, skip in zip(SKIP_STAGES, SKIP_CHANNELS, skips, strict=True):
             tensor = self._upsample(tensor, channels, stage)
             tensor = layers.Concatenate()([tensor, _pad_top_left(skip, tensor)])
             tensor = self._stage(self._attend(tensor, stage), channels, stage)
-        tensor = self._stage(self._upsample(tensor, 16, "conv0"), 16, "conv0")
+        tensor = self._stage(self._upsample(tensor, LAST_CHANNELS, "conv0"), LAST_CHANNELS, "conv0")
         logits = self.convolve_and_normalise(tensor, layers.Conv2D, CLASSES, "head_conv", kernel_size=1)
         return logits, features
 
@@ -223,7 +217,7 @@ class NetworkBuilder:
         tensor = self._first_convolution(image, 32, "block1_conv1", strides=2)
         tensor = self._first_convolution(tensor, 64, "block1_conv2")
         taps = []
-        for block, channels in zip(RESIDUAL_BLOCKS, (128, 256, 728), strict=True):
+        for block, channels in zip(RESIDUAL_BLOCKS, RESIDUAL_CHANNELS, strict=True):
             residual = self.convolve_and_normalise(
                 tensor,
                 layers.Conv2D,
@@ -274,7 +268,7 @@ class NetworkBuilder:
     def _attend(self, tensor: Tensor, name: str) -> Tensor:
         """Add CBAM: a weight for each channel, then a weight for each pixel."""
         channels = tensor.shape[-1]
-        hidden = layers.Dense(channels // _ATTENTION_RATIO, "relu", name=f"{name}Dense_1")
+        hidden = layers.Dense(channels // ATTENTION_RATIO, "relu", name=f"{name}Dense_1")
         output = layers.Dense(channels, name=f"{name}Dense_2")
         average, maximum = (output(hidden(pooled)) for pooled in self.pool_space(tensor))
         tensor = layers.Multiply()([tensor, ops.sigmoid(average + maximum)])

@@ -14,9 +14,10 @@ from typing import Literal
 from diagchd_batch.errors import ConfigError, RunFault, WeightsError
 from diagchd_batch.model import view_check
 from diagchd_batch.model.card import ModelCard, parse_card
+from diagchd_batch.model.packages.bundled import bundled_models
 from diagchd_batch.model.packages.decision_files import PackageDecisions, read_decisions
 from diagchd_batch.model.packages.package import ModelPackage, checked_weights_path, file_digest
-from diagchd_batch.model.packages.registry import find_package
+from diagchd_batch.model.packages.registry import find_package, load_card
 from diagchd_batch.model.view_check import ViewCheck
 from diagchd_batch.model.weights.file_kind import refuse_no_checkpoint
 from diagchd_batch.uris import expand_home, start_of
@@ -113,7 +114,7 @@ def resolve_model(name: str, weights: str, precision: str, members: int | Litera
     Raises:
         ConfigError: The package, its design or the precision is unknown, the package has no such member, or the card is
             damaged.
-        WeightsError: The weights do not exist, are not those of the card, or are no checkpoint.
+        WeightsError: The weights do not exist, are not those of the card, are no checkpoint, or are of another network.
         StorageFault: The storage of the package cannot be reached.
     """
     package = find_package(name)
@@ -263,6 +264,7 @@ def _resolve_weights(package: ModelPackage, card: ModelCard, weights: str, membe
             path = checked_weights_path(package, file)
             if "/" in package.location:  # the bundled checkpoints are known to be sound
                 refuse_no_checkpoint(path)
+                _refuse_other_network(path, f"{file.file} of model {package.location}", card)
         return BUNDLED, ensemble_digest([file.sha256 for file in files])
     path = expand_home(weights)
     if weights.startswith("seed:"):
@@ -276,7 +278,16 @@ def _resolve_weights(package: ModelPackage, card: ModelCard, weights: str, membe
         )
     digest = file_digest(path)
     refuse_no_checkpoint(path)
+    _refuse_other_network(path, "model.weights", card)
     return str(path.resolve()), digest
+
+
+def _refuse_other_network(path: Path, what: str, card: ModelCard) -> None:
+    """Raise an error unless a checkpoint fits the network that a card describes; see `matching`."""
+    from diagchd_batch.model.weights.matching import refuse_other_network  # h5py, which bundled weights do not need
+
+    widths = {name: load_card(name).architecture.width_factor for name in bundled_models()}
+    refuse_other_network(path, what, card.name, widths | {card.name: card.architecture.width_factor})
 
 
 def _refuse_unknown(what: str, identifier: str, known: tuple[str, ...], package: ModelPackage) -> None:

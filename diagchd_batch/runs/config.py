@@ -29,7 +29,7 @@ def whole_job(path: Path, overrides: Sequence[str], environ: Mapping[str, str]) 
 
 
 def validate_job(path: Path, overrides: Sequence[str], environ: Mapping[str, str]) -> None:
-    """Check a job file. Reads no input data.
+    """Check a job file, and whether the model's weights fit. Reads no input data.
 
     Args:
         path: The job file.
@@ -37,11 +37,20 @@ def validate_job(path: Path, overrides: Sequence[str], environ: Mapping[str, str
         environ: The environment variables.
 
     Raises:
-        ConfigError: The job file is not valid, its output lies in its input, or its output cannot be written.
+        ConfigError: The job file is not valid, its output lies in its input, its output cannot be written, or there is
+            no such model.
+        WeightsError: The weights do not exist, or are of another network.
+        StorageFault: The storage of the model's package cannot be reached.
     """
+    from diagchd_batch.scoring.driver.prepare_job import model_of
     from diagchd_batch.scoring.driver.storage_and_limit_checks import check_writable  # `config schema` needs no Arrow
+    from diagchd_batch.training.recipe.initial_weights import network_to_train
     from diagchd_batch.workspace import Workspace
 
     job = load_job(path, overrides, environ)
     refuse_overlapping_places(job)
     check_writable(Workspace.of_job(job, environ))
+    if job.training is None:
+        model_of(job)
+    else:
+        network_to_train(job.training, job.model.name)

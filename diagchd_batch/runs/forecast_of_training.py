@@ -26,6 +26,7 @@ from diagchd_batch.training.cohort import PLAN_COLUMNS, CohortCounts, TrainingCo
 from diagchd_batch.training.folds import Fold, assign_folds
 from diagchd_batch.training.image_cache import CacheSettings
 from diagchd_batch.training.recipe.batch_order import steps_per_epoch, useful_rows
+from diagchd_batch.training.recipe.initial_weights import network_to_train
 from diagchd_batch.training.run_training import suitable_threads
 from diagchd_batch.training.step_speed import StepSpeed, measured_speeds
 from diagchd_batch.training.training_record import read_training_record, training_tree
@@ -168,7 +169,7 @@ def preview_training(
     settings = training_of(config)
     check_limits(config.limits)
     refuse_overlapping_places(config)
-    card = load_card(config.model.name)
+    card = network_to_train(settings, config.model.name)
     workspace = Workspace.of_job(config, environ)
     check_readable(workspace.archive)
     key = workspace.find_key()

@@ -32,7 +32,6 @@ from diagchd_batch.model.packages.decision_files import (
     CalibrationFile,
     OperatingPointsFile,
 )
-from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.process.interrupts import RunInterrupted, interruptible
 from diagchd_batch.process.native_stderr import native_stderr_silenced
 from diagchd_batch.process.scratch_files import scratch_directory
@@ -61,6 +60,7 @@ from diagchd_batch.training.folds import Fold, assign_folds, refuse_leaks
 from diagchd_batch.training.image_cache import CacheSettings, ImageCache, build_cache, open_cache
 from diagchd_batch.training.image_cache.decode_part import CachePlaces
 from diagchd_batch.training.package_writer import WrittenPackage, predict_and_write, refuse_another_package
+from diagchd_batch.training.recipe.initial_weights import network_to_train
 from diagchd_batch.training.reporting.mlflow_log import check_mlflow, log_training
 from diagchd_batch.training.reporting.training_page import FinishedTraining, FoldHistory, training_page
 from diagchd_batch.training.run_training import FoldNote, TrainingPlaces, run_training
@@ -279,7 +279,7 @@ def _train(options: TrainOptions, cluster: Cluster, progress: TrainProgress, log
     check_limits(config.limits)
     check_mlflow(settings.mlflow_experiment, options.environ)
     refuse_overlapping_places(config)
-    network = load_card(config.model.name)
+    network = network_to_train(settings, config.model.name)
     workspace = Workspace.of_job(config, options.environ)
     with interruptible():
         check_places(workspace.archive, workspace.storage, workspace.private)

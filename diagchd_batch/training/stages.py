@@ -16,7 +16,6 @@ from keras import ops
 
 from diagchd_batch.model.losses import segmentation_loss
 from diagchd_batch.model.network import (
-    CLASSES,
     NetworkBuilder,
     Tensor,
     build_network_from_card,
@@ -27,6 +26,7 @@ from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.pinned_settings import check_keras
 from diagchd_batch.model.weights.checkpoints import load_checkpoint, save_checkpoint
 from diagchd_batch.model.weights.layer_names import CLASSIFIER_PREFIX
+from diagchd_batch.model.weights.variable_shapes import CLASSES
 
 SEGMENTATION = "Seg"
 CLASSIFICATION = CLASSIFIER_PREFIX

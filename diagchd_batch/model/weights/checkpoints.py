@@ -12,8 +12,9 @@ import keras
 import numpy as np
 
 from diagchd_batch.errors import WeightsError
-from diagchd_batch.model.weights import original_format, own_format
-from diagchd_batch.model.weights.hdf5_arrays import SAVE_AGAIN, refuse_foreign_values
+from diagchd_batch.model.weights import own_format
+from diagchd_batch.model.weights.hdf5_arrays import SAVE_AGAIN, read_array
+from diagchd_batch.model.weights.matching import match_arrays
 
 
 def load_checkpoint(model: keras.Model, path: str | Path) -> None:
@@ -27,13 +28,13 @@ def load_checkpoint(model: keras.Model, path: str | Path) -> None:
     Raises:
         WeightsError: The file is no checkpoint, is damaged, or does not fit the model. The message says where.
     """
+    shapes = {variable.path: tuple(variable.shape) for variable in model.weights}
     try:
         if not Path(path).is_file():  # opening a pipe would wait for its writer
             raise FileNotFoundError(errno.ENOENT, "no such file")
         with h5py.File(path, "r") as file:
-            refuse_foreign_values(file)
-            reader = own_format if own_format.recognises(file) else original_format
-            arrays = reader.read(file, model)
+            found = match_arrays(file, shapes)
+            arrays = {name: read_array(found[name], shape) for name, shape in shapes.items()}
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:  # what h5py raises on damaged files
         reason = f"it does not exist or is not a readable HDF5 file ({error})"
         raise WeightsError(

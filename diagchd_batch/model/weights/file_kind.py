@@ -12,7 +12,7 @@ _ACCEPTED = "give a .h5 file of Keras 2 (model.save or model.save_weights), or o
 
 
 def refuse_no_checkpoint(path: Path) -> None:
-    """Raise an error if a file is no checkpoint. Whether its arrays fit the network is only seen when it is loaded.
+    """Raise an error if a file is no checkpoint. Whether its arrays fit a network is seen by `matching`.
 
     Raises:
         WeightsError: The file is no HDF5 file, or holds something else.

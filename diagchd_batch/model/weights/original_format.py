@@ -7,46 +7,46 @@ it is never read. Layers that the original names are matched by name, the others
 """
 
 import re
+from collections.abc import Mapping
 
 import h5py
-import keras
-import numpy as np
 
 from diagchd_batch.errors import WeightsError
-from diagchd_batch.model.weights.hdf5_arrays import OTHER_NETWORK, SAVE_AGAIN, NameReader, float_array, read_array
+from diagchd_batch.model.weights.hdf5_arrays import OTHER_NETWORK, SAVE_AGAIN, NameReader, float_array
 from diagchd_batch.model.weights.layer_names import automatic_layers
 
-Arrays = dict[str, np.ndarray]
 Stored = dict[str, h5py.Dataset]
 """Variable name -> array in the file. It is read only after its shape was checked: it could be larger than memory."""
 
 _AUTOMATIC_NAME = re.compile(r"(conv2d|conv2d_transpose|batch_normalization)(?:_(\d+))?")
 
 
-def read(file: h5py.File, model: keras.Model) -> Arrays:
-    """Return the weights of a file.
+def match(file: h5py.File, shapes: Mapping[str, tuple[int, ...]]) -> Stored:
+    """Return the arrays of a file, and read none of their values.
 
     Args:
         file: An open file of Keras 2.
-        model: The model that the weights are for.
+        shapes: Variable path, ``layer/variable`` -> shape, for every variable of the network.
 
     Returns:
-        Variable path -> float32 array of the variable's shape, for every variable of the model.
+        Variable path -> array of floating-point numbers of the variable's shape, for every variable.
 
     Raises:
-        WeightsError: The file does not fit the model. The message says where.
+        WeightsError: The file does not fit the network. The message says where.
     """
     stored = _find_layers(file)
     names = _match_names(stored)
-    arrays: Arrays = {}
-    for layer in model.layers:
-        if not layer.weights:
-            continue
-        if layer.name not in names:
-            raise WeightsError(f"it has no layer {layer.name}; {OTHER_NETWORK}")
-        theirs = names[layer.name]
-        arrays |= _match_arrays(layer, theirs, stored[theirs])
-    known = {names[layer.name] for layer in model.layers if layer.weights}
+    layers: dict[str, dict[str, tuple[int, ...]]] = {}
+    for path, shape in shapes.items():
+        layer, _, variable = path.rpartition("/")
+        layers.setdefault(layer, {})[variable] = shape
+    arrays: Stored = {}
+    for layer, variables in layers.items():
+        if layer not in names:
+            raise WeightsError(f"it has no layer {layer}; {OTHER_NETWORK}")
+        theirs = names[layer]
+        arrays |= _match_arrays(layer, variables, theirs, stored[theirs])
+    known = {names[layer] for layer in layers}
     if surplus := sorted(stored.keys() - known):
         raise WeightsError(
             f"{len(surplus)} of its layers are not of this network, the first is {surplus[0]}; {OTHER_NETWORK}"
@@ -109,21 +109,18 @@ def _match_names(stored: dict[str, Stored]) -> dict[str, str]:
     return names
 
 
-def _match_arrays(layer: keras.Layer, theirs: str, stored: Stored) -> Arrays:
-    label = layer.name if theirs == layer.name else f"{theirs} (our {layer.name})"
-    arrays = {}
-    for variable in layer.weights:
-        if variable.name not in stored:
+def _match_arrays(layer: str, variables: Mapping[str, tuple[int, ...]], theirs: str, stored: Stored) -> Stored:
+    label = layer if theirs == layer else f"{theirs} (our {layer})"
+    arrays: Stored = {}
+    for variable, shape in variables.items():
+        if variable not in stored:
+            raise WeightsError(f"layer {label} has no {variable}, only {', '.join(sorted(stored))}; {OTHER_NETWORK}")
+        found = stored[variable]
+        if found.shape != shape:
             raise WeightsError(
-                f"layer {label} has no {variable.name}, only {', '.join(sorted(stored))}; {OTHER_NETWORK}"
+                f"{variable} of layer {label} has shape {found.shape}, the network needs {shape}; {OTHER_NETWORK}"
             )
-        values = stored[variable.name]
-        if values.shape != tuple(variable.shape):
-            shape = tuple(variable.shape)
-            raise WeightsError(
-                f"{variable.name} of layer {label} has shape {values.shape}, the network needs {shape}; {OTHER_NETWORK}"
-            )
-        arrays[variable.path] = read_array(values, tuple(variable.shape))
+        arrays[f"{layer}/{variable}"] = found
     if len(stored) > len(arrays):
         raise WeightsError(f"layer {label} has {len(stored)} arrays, the network's has {len(arrays)}; {OTHER_NETWORK}")
     return arrays

@@ -4,15 +4,19 @@ A dataset is named by the path of its variable (`conv4_r1_conv1/kernel`) and hol
 the file holds the version of the format.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
-import keras
 import numpy as np
 
 from diagchd_batch.errors import WeightsError
 from diagchd_batch.model.weights.file_kind import OWN_FORMAT
-from diagchd_batch.model.weights.hdf5_arrays import OTHER_NETWORK, SAVE_AGAIN, address_of, float_array, read_array
+from diagchd_batch.model.weights.hdf5_arrays import OTHER_NETWORK, SAVE_AGAIN, address_of, float_array
+
+if TYPE_CHECKING:
+    import keras
 
 _VERSION = 1
 
@@ -22,7 +26,7 @@ def recognises(file: h5py.File) -> bool:
     return OWN_FORMAT in file.attrs
 
 
-def write(model: keras.Model, path: str | Path, dtype: str) -> None:
+def write(model: "keras.Model", path: str | Path, dtype: str) -> None:
     """Write all weights of a model.
 
     Args:
@@ -33,6 +37,8 @@ def write(model: keras.Model, path: str | Path, dtype: str) -> None:
     Raises:
         WeightsError: A value is too large for `dtype`.
     """
+    import keras  # readers do not need it
+
     with h5py.File(path, "w", track_order=False) as file:
         file.attrs[OWN_FORMAT] = _VERSION
         for variable in sorted(model.weights, key=lambda variable: variable.path):
@@ -43,18 +49,18 @@ def write(model: keras.Model, path: str | Path, dtype: str) -> None:
             file.create_dataset(variable.path, data=values, track_times=False)
 
 
-def read(file: h5py.File, model: keras.Model) -> dict[str, np.ndarray]:
-    """Return the weights of a file.
+def match(file: h5py.File, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, h5py.Dataset]:
+    """Return the arrays of a file, and read none of their values.
 
     Args:
         file: An open file of this format.
-        model: The model that the weights are for.
+        shapes: Variable path -> shape, for every variable of the network.
 
     Returns:
-        Variable path -> float32 array of the variable's shape, for every variable of the model.
+        Variable path -> array of floating-point numbers of the variable's shape, for every variable.
 
     Raises:
-        WeightsError: The file has another version, or does not fit the model.
+        WeightsError: The file has another version, or does not fit the network.
     """
     described = file.attrs.get_id(OWN_FORMAT)
     if described.shape != () or described.dtype.kind not in "iu":
@@ -62,19 +68,18 @@ def read(file: h5py.File, model: keras.Model) -> dict[str, np.ndarray]:
     version = file.attrs[OWN_FORMAT]
     if version != _VERSION:
         raise WeightsError(f"it is of format {version}, this program reads {_VERSION}; update the program")
-    expected = {variable.path: tuple(variable.shape) for variable in model.weights}
-    found = {name: item for name in expected if (item := file.get(name)) is not None}  # this follows links
-    if missing := sorted(expected.keys() - found.keys()):
+    found = {name: item for name in shapes if (item := file.get(name)) is not None}  # this follows links
+    if missing := sorted(shapes.keys() - found.keys()):
         raise WeightsError(f"{len(missing)} variables are missing, the first is {missing[0]}; {OTHER_NETWORK}")
     if surplus := _surplus(file, {address_of(item) for item in found.values()}):
         raise WeightsError(
             f"{len(surplus)} variables are not of this network, the first is {surplus[0]}; {OTHER_NETWORK}"
         )
-    for name, shape in expected.items():
+    for name, shape in shapes.items():
         float_array(found[name])
         if found[name].shape != shape:
             raise WeightsError(f"{name} has shape {found[name].shape}, the network needs {shape}; {OTHER_NETWORK}")
-    return {name: read_array(found[name], shape) for name, shape in expected.items()}
+    return found
 
 
 def _surplus(file: h5py.File, known: set[int]) -> list[str]:

@@ -3,7 +3,7 @@
 from keras import ops
 
 from diagchd_batch.model.losses import Tensor, segmentation_loss
-from diagchd_batch.model.network import CLASSES
+from diagchd_batch.model.weights.variable_shapes import CLASSES
 
 _SMALLEST_PROBABILITY = 1e-7  # as in Keras's cross-entropy
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,26 @@ def test_sample_makes_a_job_that_is_valid_where_it_was_put(
     assert all(Path(job["evaluation"][table]).is_file() for table in ("reference", "readers", "covariates"))
     with pytest.raises(Exception, match="exists already"):
         CliRunner().invoke(app, ["sample", "demo", "--training-studies", "0"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("command", [("plan", "--no-measure"), ("submit",), ("config", "validate")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("absent.h5", "there is no file absent.h5"),
+        ("compact.h5", "does not fit model diagchd: it holds weights of diagchd-compact; set model.name to"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused_before_a_worker_starts(
+    command: tuple[str, ...], weights: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copyfile(bundled_path("configs/models/diagchd-compact/weights/fold-0.h5"), "compact.h5")
+    options = ("model.name=diagchd", f"model.weights={weights}", f"output.uri={tmp_path}/out")
+    done = diagchd_batch(*command, SAMPLE, *(word for option in options for word in ("--set", option)))
+    assert (done.exit_code, done.printed) == (2, "")
+    assert message in done.messages
+    assert not (tmp_path / "out").exists()
 
 
 def test_plan_counts_the_sample_as_its_manifest_does_and_writes_nothing(

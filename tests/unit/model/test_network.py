@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.model import network as network_module
-from diagchd_batch.model.network import build_network, build_network_from_card, scale_channels
+from diagchd_batch.model.network import build_network, build_network_from_card
 from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.runtimes.tensorflow.inference import (
     CpuFloat32Builder,
@@ -20,6 +20,7 @@ from diagchd_batch.model.runtimes.tensorflow.inference import (
 from diagchd_batch.model.runtimes.tensorflow.winograd import WinogradConvolution
 from diagchd_batch.model.weights.checkpoints import fill_from_seed
 from diagchd_batch.model.weights.layer_names import automatic_layers
+from diagchd_batch.model.weights.variable_shapes import scale_channels, variable_shapes
 
 REFERENCE = Path(__file__).parent / "data" / "diagchd_reference_96x128.npz"
 
@@ -98,10 +99,19 @@ def test_every_layer_is_named_by_the_original_or_listed(full_network: keras.Mode
     assert listed | named == with_weights
 
 
+def _shapes(network: keras.Model) -> dict[str, tuple[int, ...]]:
+    return {variable.path: tuple(variable.shape) for variable in network.weights}
+
+
+def test_the_shapes_that_are_known_without_keras_are_those_of_the_network(full_network: keras.Model) -> None:
+    assert variable_shapes(1.0) == _shapes(full_network)
+
+
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (160, 224), (96, 32)])
 def test_compact_network_fits_every_multiple_of_32(height: int, width: int) -> None:
     network = build_network("diagchd-compact", height, width)
     assert network.output_shape == [(None, height, width, 3), (None, 2)]
+    assert variable_shapes(load_card("diagchd-compact").architecture.width_factor) == _shapes(network)
 
 
 @pytest.mark.parametrize("grid", [(576, 760), (0, 64), (-32, 64), (48, 64)])

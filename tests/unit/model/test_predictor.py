@@ -200,11 +200,11 @@ def test_an_empty_batch_and_a_second_number_of_threads_are_refused(spec: ModelSp
         Predictor(spec, BATCH, intra_op_threads=61)
 
 
-def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_refused(spec: ModelSpec, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         file.attrs["diagchd_batch_weights"] = 1  # Without the network it looks like a checkpoint of this package.
     with pytest.raises(WeightsError, match=r"does not fit .*: \d+ variables are missing"):
-        Predictor(resolve_model("diagchd-compact", str(tmp_path / "weights.h5"), "float32"), 1)
+        Predictor(replace(spec, weights=str(tmp_path / "weights.h5")), 1)
 
 
 DIGEST_OF_A_RUN = """

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from diagchd_batch.bundled_files import bundled_path
@@ -17,6 +18,7 @@ from diagchd_batch.model.card import parse_card
 from diagchd_batch.model.packages import bundled
 from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.spec import resolve_model, weights_path
+from tests.unit.model.packages.made_package import make_package
 
 MODELS = ("diagchd", "diagchd-compact")
 
@@ -64,7 +66,7 @@ def test_a_path_gives_the_file_s_digest(tmp_path: Path) -> None:
     path = bundled_path("configs/models/diagchd-compact/weights/fold-0.h5")
     mine = tmp_path / "mine.h5"
     mine.write_bytes(path.read_bytes())
-    spec = resolve_model("diagchd", str(mine), "float32")
+    spec = resolve_model("diagchd-compact", str(mine), "float32")
     assert spec.weights_digest == load_card("diagchd-compact").weights.sha256
     assert spec.weights == str(mine)
 
@@ -73,7 +75,37 @@ def test_a_path_may_begin_with_the_home_directory(tmp_path: Path, monkeypatch: p
     """No shell expands `~` in a job file or after `--set model.weights=`."""
     shutil.copyfile(bundled_path("configs/models/diagchd-compact/weights/fold-0.h5"), tmp_path / "mine.h5")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert resolve_model("diagchd", "~/mine.h5", "float32").weights == str(tmp_path / "mine.h5")
+    assert resolve_model("diagchd-compact", "~/mine.h5", "float32").weights == str(tmp_path / "mine.h5")
+
+
+def test_weights_of_another_model_are_refused_with_the_model_that_they_fit(tmp_path: Path) -> None:
+    path = tmp_path / "mine.h5"
+    shutil.copyfile(bundled_path("configs/models/diagchd-compact/weights/fold-0.h5"), path)
+    with pytest.raises(WeightsError) as refused:
+        resolve_model("diagchd", str(path), "float32")
+    assert str(refused.value) == (
+        f"model.weights: checkpoint {path} does not fit model diagchd: it holds weights of diagchd-compact; set "
+        "model.name to diagchd-compact, or give a checkpoint of diagchd"
+    )
+
+
+def test_weights_of_an_unknown_network_are_refused_with_the_first_difference(tmp_path: Path) -> None:
+    path = tmp_path / "mine.h5"
+    shutil.copyfile(bundled_path("configs/models/diagchd-compact/weights/fold-0.h5"), path)
+    with h5py.File(path, "a") as file:
+        del file["head_conv/bias"]
+        file["head_conv/bias"] = np.zeros(4, np.float32)
+    with pytest.raises(WeightsError, match=r"head_conv/bias has shape \(4,\), the network needs \(3,\); .*model\.name"):
+        resolve_model("diagchd-compact", str(path), "float32")
+
+
+def test_weights_of_a_package_must_fit_its_card(tmp_path: Path) -> None:
+    package = make_package(tmp_path / "mine")
+    card = json.loads((package / "card.json").read_text())
+    card["architecture"]["width_factor"] = 0.5
+    (package / "card.json").write_text(json.dumps(card))
+    with pytest.raises(WeightsError, match=r"weights/fold-0\.h5 of model .*mine: checkpoint .* does not fit"):
+        resolve_model(str(package), "bundled", "float32")
 
 
 @pytest.mark.parametrize(

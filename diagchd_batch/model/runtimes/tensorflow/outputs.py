@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from diagchd_batch.model.losses import segmentation_loss, soft_dice
-from diagchd_batch.model.network import CLASSES
 from diagchd_batch.model.runtimes.tensorflow.inference import classifier_matrix
+from diagchd_batch.model.weights.variable_shapes import CLASSES
 
 REFERENCE_FIELDS = ("seg_loss_b_f32", "soft_dice_b_f32")
 """The fields of `Prediction` that need a reference. They are the last outputs."""
