@@ -542,9 +542,10 @@ DELETION_JOURNAL = f"{DELETION_PREFIX}journal.json"
 """What a deletion has decided to do. Its existence says that the deletion is not finished."""
 
 
-def augmentation_preview_file() -> str:
-    """Return the key of the page of augmented training images in the private tree. A later preview replaces it."""
-    return "augmentation_preview.html"
+AUGMENTATION_PREVIEW_FILE = "augmentation_preview.html"
+"""The page of augmented training images in the private tree. A later preview replaces it."""
+PLAN_DETAILS_FILE = "plan_details.csv"
+"""What `plan --details` found, in the private tree. The next one replaces it."""
 
 
 def staged_file(staging: str, number: int) -> str:

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from diagchd_batch.training.cohort import CohortCounts
 
 
-def planned_training(job: "JobConfig", request: "RunRequest", *, measure: bool) -> "TrainingPreview":
+def planned_training(
+    job: "JobConfig", request: "RunRequest", *, measure: bool, with_details: bool = False
+) -> "TrainingPreview":
     """Plan a training job. Messages go to stderr.
 
     Args:
         job: A job with a block `training`.
         request: What the command line says about the run.
         measure: Whether training steps are timed on this machine.
+        with_details: Whether the names of missing, skipped and duplicate files are written to the private tree.
 
     Returns:
         What `train` would do.
@@ -39,7 +42,9 @@ def planned_training(job: "JobConfig", request: "RunRequest", *, measure: bool) 
             "the block to see what submit would do"
         )
     with run_progress() as progress:
-        preview = preview_training(job, os.environ, request=request, on_listed=progress.listed)
+        preview = preview_training(
+            job, os.environ, request=request, on_listed=progress.listed, with_details=with_details
+        )
     if measure:
         say("timing training steps on this machine for about a minute (--no-measure omits that)")
         preview = with_measured_steps(preview, job)
@@ -81,7 +86,7 @@ def planned_training_json(preview: "TrainingPreview") -> dict[str, Any]:
     Args:
         preview: What `planned_training` returned.
     """
-    left_out = ("head", "whole", "left_out")
+    left_out = ("head", "whole", "details")
     facts = {name: value for name, value in asdict(preview).items() if name not in left_out}
     counts = ("size_bytes", "n_images", "n_masks", "n_excluded", "n_missing", "n_missing_masks", "not_listed")
     facts = asdict(preview.whole) | {name: getattr(preview.head, name) for name in counts} | facts

@@ -24,9 +24,8 @@ from diagchd_batch.cli.options import (
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from diagchd_batch.config.job_file import JobConfig
+    from diagchd_batch.runs.details_of_plan import PlanDetails
     from diagchd_batch.runs.plan import JobPreview
     from diagchd_batch.studies.plan.stored_plan import PlanHead
 
@@ -52,15 +51,16 @@ def plan(
     measure: Annotated[
         bool, typer.Option(help="Time the model on this machine if no earlier run tells how fast it is.")
     ] = True,
-    left_out: Annotated[
-        bool, typer.Option("--left-out", help="Name what the listing left out. The names can identify patients.")
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Write the names of missing, skipped and duplicate files to the private tree."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a submit would do: studies, images, bytes, shards, what is done already, the time expected.
 
     Of a job file with a block `training` it shows what `train` would do: studies, folds, steps, the cache of images.
-    Checks the manifest and the evaluation's files, and writes nothing to the output.
+    Checks the manifest and the evaluation's files, and writes nothing to the output but --details.
 
     Example: diagchd-batch plan job.yaml
     """
@@ -71,23 +71,23 @@ def plan(
     request = run_request(run_id, new_run, select, only, retry, input_moved)
     job = load_job(config, overrides, os.environ)
     if job.training is not None:
-        training = planned_training(job, request, measure=measure)
+        training = planned_training(job, request, measure=measure, with_details=details)
         if as_json:
-            print_json(planned_training_json(training) | ({"left_out": training.left_out} if left_out else {}))
+            print_json(planned_training_json(training) | _details_json(training.details))
         else:
-            names = left_out_pairs(training.left_out) if left_out else []
-            print_pairs([*planned_training_pairs(job, training), *not_listed_pairs(training.head), *names])
+            named = details_pairs(training.details)
+            print_pairs([*planned_training_pairs(job, training), *not_listed_pairs(training.head), *named])
         return
     say_caution(job)
     with run_progress() as progress:
-        preview = preview_job(job, os.environ, request=request, on_listed=progress.listed)
+        preview = preview_job(job, os.environ, request=request, on_listed=progress.listed, with_details=details)
     if preview.images_per_s is None and measure:
         say("timing the model on this machine (--no-measure omits that)")
         preview = with_measured_speed(preview)
     if as_json:
-        print_json(_as_json(preview) | ({"left_out": preview.left_out} if left_out else {}))
+        print_json(_as_json(preview) | _details_json(preview.details))
     else:
-        print_pairs([*_pairs(job, preview), *(left_out_pairs(preview.left_out) if left_out else [])])
+        print_pairs([*_pairs(job, preview), *details_pairs(preview.details)])
 
 
 def say_caution(job: "JobConfig") -> None:
@@ -199,13 +199,20 @@ def _frames(head: "PlanHead") -> str:
     return f"{head.frames} of each image file, unless the manifest names frames; counted when files are read"
 
 
-def left_out_pairs(names: "Mapping[str, Sequence[str]]") -> list[tuple[str, Any]]:
-    """Return names and values to print of what the listing left out, one by one.
+def details_pairs(details: "PlanDetails | None") -> list[tuple[str, Any]]:
+    """Return the name and value to print of the file that names missing, skipped and duplicate files.
 
     Args:
-        names: As `ListingGaps.named_gaps` returns them.
+        details: The file; None if it was not asked for.
     """
-    return [(_not_listed()[kind][0], name) for kind, found in names.items() for name in found]
+    if details is None:
+        return []
+    counts = ", ".join(f"{what}: {n:,}" for what, n in details.counts.items()) or "nothing to name"
+    return [("details", f"{details.file} ({counts}); it can name patients")]
+
+
+def _details_json(details: "PlanDetails | None") -> dict[str, Any]:
+    return {} if details is None else {"details": {"file": details.file, "counts": details.counts}}
 
 
 def _run(preview: "JobPreview") -> str:

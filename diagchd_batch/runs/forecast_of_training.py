@@ -12,16 +12,17 @@ from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.config.training_block import StageConfig
 from diagchd_batch.model.card import ModelCard
 from diagchd_batch.model.packages.registry import load_card
+from diagchd_batch.runs.details_of_plan import PlanDetails, write_plan_details
 from diagchd_batch.runs.train import training_of, training_target
 from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits
 from diagchd_batch.sources.checks import check_readable
-from diagchd_batch.sources.source import ListingGaps
 from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.make_plan import draft_plan
 from diagchd_batch.studies.plan.stored_plan import PlanHead
+from diagchd_batch.studies.scratch_database import ScratchDatabase
 from diagchd_batch.training.cohort import PLAN_COLUMNS, CohortCounts, TrainingCohort, cohort_of, count_rows
 from diagchd_batch.training.folds import Fold, assign_folds
 from diagchd_batch.training.image_cache import CacheSettings
@@ -102,7 +103,8 @@ class TrainingPreview:
         threads: Threads of a fold on this machine.
         side_by_side: Folds that are trained at a time on this machine.
         speeds: What a stage trains -> its speed; empty if it is not known.
-        left_out: What the listing of the archive left out, by name. Names can identify people.
+        details: The file in the private tree that names missing, skipped and duplicate files; None if it was not asked
+            for.
     """
 
     network: str
@@ -119,7 +121,7 @@ class TrainingPreview:
     threads: int
     side_by_side: int
     speeds: Mapping[str, StepSpeed] = field(default_factory=dict)
-    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    details: PlanDetails | None = None
 
     @property
     def expected_s(self) -> float | None:
@@ -151,14 +153,18 @@ def preview_training(
     *,
     request: RunRequest = RunRequest(),
     on_listed: Callable[[int], None] | None = None,
+    with_details: bool = False,
 ) -> TrainingPreview:
-    """Plan a training job, divide its studies, and look for the training that it would go on with. Writes nothing.
+    """Plan a training job, divide its studies, and look for the training that it would go on with.
+
+    Nothing is written but details.
 
     Args:
         config: A job with a block `training`.
         environ: The environment variables, which may hold the identifier key.
         request: What the command line says about the training.
         on_listed: Receives the number of objects listed so far.
+        with_details: Whether the names of missing, skipped and duplicate files are written to the private tree.
 
     Returns:
         The studies, the folds, and what is left to train. The speed is not known yet.
@@ -174,6 +180,12 @@ def preview_training(
     check_readable(workspace.archive)
     key = workspace.find_key()
     run_id, folds_done = _begun_training(config, card, workspace, key, request)
+    details: PlanDetails | None = None
+
+    def write_details(database: ScratchDatabase) -> None:
+        nonlocal details
+        details = write_plan_details(config.input, workspace, database)
+
     with draft_plan(
         config.input,
         config.shards,
@@ -181,6 +193,7 @@ def preview_training(
         Pseudonymizer(key or secrets.token_bytes(32)),
         headers=headers_for(config.input, workspace.private),
         progress=on_listed,
+        inspect=write_details if with_details else None,
     ) as draft:
         head, studies, images = draft.head, draft.studies(), draft.images(PLAN_COLUMNS)
     cohort = cohort_of(config, studies, images.to_pandas())
@@ -204,7 +217,7 @@ def preview_training(
         folds_done=folds_done,
         threads=threads,
         side_by_side=min(len(folds), node.gpus or max(1, node.cpus // threads)),
-        left_out=workspace.archive.named_gaps() if isinstance(workspace.archive, ListingGaps) else {},
+        details=details,
     )
 
 

@@ -1,8 +1,8 @@
 """`plan`: what a submit would do, found out without writing anything to the output."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import pandas as pd
@@ -16,6 +16,7 @@ from diagchd_batch.errors import ConfigError
 from diagchd_batch.model.spec import ModelSpec
 from diagchd_batch.results.datasets import committed_shards
 from diagchd_batch.results.run_record import RunRecord
+from diagchd_batch.runs.details_of_plan import PlanDetails, write_plan_details
 from diagchd_batch.scoring.driver.lineage_selection import selection_of
 from diagchd_batch.scoring.driver.prepare_job import (
     max_missing_fraction,
@@ -28,13 +29,13 @@ from diagchd_batch.scoring.driver.run_identity.identity import Identity, fingerp
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits, check_writable
 from diagchd_batch.sources.checks import check_readable
-from diagchd_batch.sources.source import ListingGaps
 from diagchd_batch.statistics.classification.confusion import RATES
 from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.header_index.stored_index import newest_head
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.make_plan import preview_plan
 from diagchd_batch.studies.plan.stored_plan import Plan, PlanHead, open_plan
+from diagchd_batch.studies.scratch_database import ScratchDatabase
 from diagchd_batch.studies.tables.evaluation_inputs import (
     StudyMatch,
     match_studies,
@@ -70,8 +71,8 @@ class JobPreview:
         most_images_per_s: The speed that the limit of requests to a PACS allows; None for other archives.
         headers_listed_at: When the archive was listed for the index of headers; None if the layout needs none.
         matches: The name of each evaluation table → how its studies match the plan's.
-        left_out: What the listing of the archive left out, by name (`ListingGaps.named_gaps`). Names can identify
-            people, so they are shown only to who asks for them, and stored nowhere.
+        details: The file in the private tree that names missing, skipped and duplicate files; None if it was not asked
+            for.
     """
 
     model: ModelSpec
@@ -85,7 +86,7 @@ class JobPreview:
     most_images_per_s: float | None
     headers_listed_at: datetime | None
     matches: Mapping[str, StudyMatch]
-    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    details: PlanDetails | None = None
 
     @property
     def frames_per_image(self) -> float | None:
@@ -112,8 +113,9 @@ def preview_job(
     *,
     request: RunRequest = RunRequest(),
     on_listed: Callable[[int], None] | None = None,
+    with_details: bool = False,
 ) -> JobPreview:
-    """Plan a job, check its evaluation files, and look for the run that it would resume. Writes nothing.
+    """Plan a job, check its evaluation files, and look for the run that it would resume. Writes nothing but details.
 
     The evaluation files are matched only with a plan of the whole input.
 
@@ -122,6 +124,8 @@ def preview_job(
         environ: The environment variables, which may hold the identifier key.
         request: What the command line says about the run.
         on_listed: Receives the number of objects listed so far.
+        with_details: Whether the names of missing, skipped and duplicate files are written to the private tree, even if
+            the plan is then refused.
 
     Returns:
         The run that the job means, its plan, and what is left to score.
@@ -145,6 +149,12 @@ def preview_job(
     is_planned = found is not None and workspace.private.stat(output_layout.plan_head(found.run_id)) is not None
     select = selection_of(begun, workspace.storage, workspace.private) if begun else None
     pseudonymizer = Pseudonymizer(key or secrets.token_bytes(32))
+    details: PlanDetails | None = None
+
+    def write_details(database: ScratchDatabase) -> None:
+        nonlocal details
+        details = write_plan_details(config.input, workspace, database)
+
     preview = preview_plan(
         config.input,
         config.shards,
@@ -154,6 +164,7 @@ def preview_job(
         select=select,
         progress=on_listed,
         max_missing_fraction=1.0 if is_planned else _max_missing_fraction(config, begun),
+        inspect=write_details if with_details else None,
     )
     index = newest_head(workspace.private) if config.input.layout == "dicom" else None
     matches = {} if select else _match_evaluation_files(config, preview.studies)
@@ -177,7 +188,7 @@ def preview_job(
         else None,
         headers_listed_at=index[1].updated_at if index else None,
         matches=matches,
-        left_out=workspace.archive.named_gaps() if isinstance(workspace.archive, ListingGaps) else {},
+        details=details,
     )
     if earlier is None:
         return preview_without_speed

@@ -232,6 +232,25 @@ def _add_studies_and_images(database: ScratchDatabase) -> None:
     database.execute(_END_OF_PASSES)
 
 
+_NOT_NAMED = """
+    NOT EXISTS (SELECT 1 FROM entries WHERE entries.uri = listing.key)
+    AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.mask_uri = listing.key)
+"""
+
+
+def skipped_files_sql() -> str:
+    """Return FROM and WHERE for the listed files that are no images by name, hidden files left out.
+
+    Files that a row names are left out, too.
+    """
+    return f"FROM listing WHERE NOT {is_image_sql()} AND NOT {IS_HIDDEN} AND {_NOT_NAMED}"
+
+
+def unlisted_files_sql() -> str:
+    """Return FROM and WHERE for the listed image files that no row names, neither as image nor as mask."""
+    return f"FROM listing WHERE {is_image_sql()} AND NOT {IS_HIDDEN} AND {_NOT_NAMED}"
+
+
 def count_skipped(database: ScratchDatabase) -> dict[str, int]:
     """Return the number of listed files that are no images by name, by the ending of their names in small letters.
 
@@ -239,10 +258,7 @@ def count_skipped(database: ScratchDatabase) -> dict[str, int]:
     a part of somebody's name, so they are counted together under ''.
     """
     found = database.rows(rf"""
-        SELECT regexp_extract(lower(key), '\.([a-z0-9]{{1,5}})$', 1) AS ending, count(*) FROM listing
-        WHERE NOT {is_image_sql()} AND NOT {IS_HIDDEN}
-            AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.uri = listing.key)
-            AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.mask_uri = listing.key)
+        SELECT regexp_extract(lower(key), '\.([a-z0-9]{{1,5}})$', 1) AS ending, count(*) {skipped_files_sql()}
         GROUP BY ending ORDER BY ending
     """)
     return dict(found)
@@ -250,10 +266,5 @@ def count_skipped(database: ScratchDatabase) -> dict[str, int]:
 
 def count_unlisted(database: ScratchDatabase) -> int:
     """Return the number of listed image files that no row names, neither as image nor as mask."""
-    row = database.row(f"""
-        SELECT count(*) FROM listing
-        WHERE {is_image_sql()} AND NOT {IS_HIDDEN}
-            AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.uri = listing.key)
-            AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.mask_uri = listing.key)
-    """)
+    row = database.row(f"SELECT count(*) {unlisted_files_sql()}")
     return row[0] if row else 0

@@ -68,7 +68,7 @@ def write_preview(
     for number, image_id in enumerate(image_ids):
         groups[f"Image {image_id}"] = _all_kinds(images[number], masks[number], config, (seed, number))
     text = filled_page("augmentation_preview.html.j2", "gallery.css", groups=groups, kinds=", ".join(kinds) or "none")
-    key = output_layout.augmentation_preview_file()
+    key = output_layout.AUGMENTATION_PREVIEW_FILE
     private.replace(key, text.encode())
     return key
 

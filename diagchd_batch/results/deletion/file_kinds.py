@@ -3,6 +3,7 @@
 from typing import Literal
 
 from diagchd_batch.output_layout import (
+    AUGMENTATION_PREVIEW_FILE,
     COMPARISONS_PREFIX,
     DELETION_PREFIX,
     HEADER_INDEX_PREFIX,
@@ -11,19 +12,19 @@ from diagchd_batch.output_layout import (
     IDENTIFYING_VALUES_FILE,
     INPUT_ROOT,
     METRICS_PREFIX,
+    PLAN_DETAILS_FILE,
     RUN_DIRECTORY,
     RUN_RECORD,
     RUNS_PREFIX,
     SOURCES_FILE,
     TRAINING_CACHE_PREFIX,
     TRAINING_TREE_PREFIX,
-    augmentation_preview_file,
     patterns,
 )
 
 OutputFileKind = Literal["derived", "table", "run_record", "other", "unknown"]
 PrivateFileKind = Literal[
-    "derived", "pictures", "plan", "plan_head", "table", "text", "run_record", "submission", "other", "unknown"
+    "derived", "temporary", "plan", "plan_head", "table", "text", "run_record", "submission", "other", "unknown"
 ]
 
 _DERIVED_PREFIXES = (METRICS_PREFIX, COMPARISONS_PREFIX, "reports/")
@@ -67,9 +68,9 @@ def kind_of_private_file(key: str) -> PrivateFileKind:
         key: The file's key.
 
     Returns:
-        ``derived``: galleries, worklists and tables of `evaluate`; ``pictures``: decoded training images and their
-            preview; ``table``:
-        what attempts at shards recorded; ``text``: logs and tracebacks; ``submission``: what only a submission needs
+        ``derived``: galleries, worklists and tables of `evaluate`; ``temporary``: decoded training images, their
+        preview and the details of a plan, which are made again when they are needed; ``table``: what attempts at
+        shards recorded; ``text``: logs and tracebacks; ``submission``: what only a submission needs
         while it lives; ``unknown``: no file that this program writes.
     """
     key = key.removeprefix(TRAINING_TREE_PREFIX)  # trainings have a tree of the same layout
@@ -77,8 +78,8 @@ def kind_of_private_file(key: str) -> PrivateFileKind:
         return "table"
     if key.startswith(_DERIVED_PREFIXES):
         return "derived"
-    if key.startswith(TRAINING_CACHE_PREFIX) or key == augmentation_preview_file():
-        return "pictures"
+    if key.startswith(TRAINING_CACHE_PREFIX) or key in (AUGMENTATION_PREVIEW_FILE, PLAN_DETAILS_FILE):
+        return "temporary"
     if key.startswith("faults/"):
         return "text"
     if (match := RUN_DIRECTORY.fullmatch(key)) and match["prefix"] == RUNS_PREFIX:

@@ -232,7 +232,7 @@ class _SubjectPreparation:
                 self.removed.append(Removal(tree="private", key=key))
         elif kind == "derived":
             self._derived("private", store, key)
-        elif kind == "pictures":  # of many subjects in one file; the next training decodes its images again
+        elif kind == "temporary":  # of many subjects in one file, and made again when it is needed
             self.removed.append(Removal(tree="private", key=key))
         elif kind == "plan":
             self._old_plan(store, key, run_id)

@@ -1,7 +1,7 @@
 """Makes the plan of a run: drafts it in a temporary directory, then freezes it in the private storage or shows it."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,12 @@ from diagchd_batch.studies.plan.draft_files import part_file, write_draft
 from diagchd_batch.studies.plan.missing_images import refuse_missing_images
 from diagchd_batch.studies.plan.selection import Select, new_since
 from diagchd_batch.studies.plan.stored_plan import Plan, PlanHead, open_plan
+from diagchd_batch.studies.scratch_database import ScratchDatabase
 
 DEFAULT_MEMORY_BYTES = 512 * 1024 * 1024
 """The memory that the scratch database may use before it spills to disk."""
+
+Inspect = Callable[[ScratchDatabase], object]
 
 
 @dataclass(frozen=True)
@@ -146,11 +149,12 @@ def preview_plan(
     progress: Progress | None = None,
     max_missing_fraction: float = 1.0,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    inspect: Inspect | None = None,
 ) -> PlanPreview:
     """Return the plan that `freeze_plan` would make, without writing to the output.
 
     The order of studies depends on the key, so another key gives other shards. Arguments and exceptions are those of
-    `freeze_plan`.
+    `draft_plan`.
     """
     with draft_plan(
         config,
@@ -162,6 +166,7 @@ def preview_plan(
         progress=progress,
         max_missing_fraction=max_missing_fraction,
         max_memory_bytes=max_memory_bytes,
+        inspect=inspect,
     ) as draft:
         return PlanPreview(draft.head, draft.studies())
 
@@ -217,10 +222,12 @@ def draft_plan(
     progress: Progress | None = None,
     max_missing_fraction: float = 1.0,
     max_memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    inspect: Inspect | None = None,
 ) -> Iterator[PlanDraft]:
     """Draft the plan that `freeze_plan` would freeze. Its files are deleted at the end of the context.
 
-    With `select` a draft may plan no image. Arguments and exceptions are those of `freeze_plan`.
+    With `select` a draft may plan no image. `inspect` gets the database that the plan is made from, also if the plan is
+    refused because too many images are missing. Other arguments and exceptions are those of `freeze_plan`.
     """
     with (
         scratch_directory() as directory,  # readable by the owner only, because it names patients
@@ -247,5 +254,7 @@ def draft_plan(
                 f"the plan's draft cannot be written to a temporary directory ({os.strerror(error.errno or 0)}); "
                 "free disk space, or point TMPDIR at a larger disk"
             ) from error
+        if inspect:
+            inspect(database)
         refuse_missing_images(database, head, max_missing_fraction)
         yield PlanDraft(head, directory)

@@ -38,7 +38,8 @@ def refuse_missing_images(database: ScratchDatabase, head: PlanHead, max_missing
     raise InputError(
         f"input.manifest: {head.n_missing:,} of {counted(head.n_images, 'image')} are not below input.uri, more than "
         f"limits.max_missing_fraction = {max_missing_fraction:g}. {_rows(database)}. {_explanation(database)}; correct "
-        "input.manifest or input.uri, or raise the limit if these images are expected to be missing"
+        "input.manifest or input.uri, or raise the limit if these images are expected to be missing; `plan --details` "
+        "writes their names to the private tree"
     )
 
 

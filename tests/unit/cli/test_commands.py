@@ -104,20 +104,30 @@ def test_sample_makes_a_job_that_is_valid_where_it_was_put(
         CliRunner().invoke(app, ["sample", "demo", "--training-studies", "0"], catch_exceptions=False)
 
 
-@pytest.mark.parametrize("command", [("plan", "--no-measure"), ("submit",), ("config", "validate")], ids=" ".join)
 @pytest.mark.parametrize(
-    ("weights", "message"),
+    ("command", "weights", "message"),
     [
-        ("absent.h5", "there is no file absent.h5"),
-        ("compact.h5", "does not fit model diagchd: it holds weights of diagchd-compact; set model.name to"),
+        *(
+            (
+                words,
+                "compact.h5",
+                "does not fit model diagchd: it holds the weights of diagchd-compact; set model.name to",
+            )
+            for words in (("plan", "--no-measure"), ("submit",), ("config", "validate"))
+        ),
+        (("config", "validate"), "absent.h5", "absent.h5; give a checkpoint's path"),
     ],
 )
 def test_weights_that_cannot_be_used_are_refused_before_a_worker_starts(
-    command: tuple[str, ...], weights: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: tuple[str, ...], weights: str, message: str, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copyfile(bundled_path("configs/models/diagchd-compact/weights/fold-0.h5"), "compact.h5")
-    options = ("model.name=diagchd", f"model.weights={weights}", f"output.uri={tmp_path}/out")
+    shutil.copyfile(bundled_path("configs/models/diagchd-compact/weights/fold-0.h5"), tmp_path / "compact.h5")
+    options = (
+        "model.name=diagchd",
+        f"model.weights={tmp_path / weights}",
+        f"output.uri={tmp_path}/out",
+        "evaluation={}",
+    )
     done = diagchd_batch(*command, SAMPLE, *(word for option in options for word in ("--set", option)))
     assert (done.exit_code, done.printed) == (2, "")
     assert message in done.messages

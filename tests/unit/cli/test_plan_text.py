@@ -2,7 +2,8 @@
 
 import pytest
 
-from diagchd_batch.cli.plan import left_out_pairs, missing_pairs, not_listed_pairs, skipped_pairs
+from diagchd_batch.cli.plan import details_pairs, missing_pairs, not_listed_pairs, skipped_pairs
+from diagchd_batch.runs.details_of_plan import PlanDetails
 from tests.unit.cli.test_dicom_object_counts import head
 
 IMAGES = "1 planned image not there; each will be a failed row"
@@ -34,9 +35,12 @@ def test_what_the_listing_left_out_is_counted_and_not_named() -> None:
     ]
 
 
-def test_what_the_listing_left_out_is_named_for_those_who_ask() -> None:
-    names = {"links_not_followed": ("a/see-also/", "b/"), "keys_not_addressable": ("/notes.txt",)}
-    assert left_out_pairs(names) == [("link", "a/see-also/"), ("link", "b/"), ("object key", "/notes.txt")]
+def test_the_file_with_details_is_named_with_what_it_holds() -> None:
+    assert details_pairs(None) == []
+    details = PlanDetails("/out/_private/plan_details.csv", {"missing image": 1200, "duplicate": 2})
+    assert details_pairs(details) == [
+        ("details", "/out/_private/plan_details.csv (missing image: 1,200, duplicate: 2); it can name patients")
+    ]
 
 
 def test_skipped_files_are_named_by_their_kinds() -> None:

@@ -84,7 +84,7 @@ def test_weights_of_another_model_are_refused_with_the_model_that_they_fit(tmp_p
     with pytest.raises(WeightsError) as refused:
         resolve_model("diagchd", str(path), "float32")
     assert str(refused.value) == (
-        f"model.weights: checkpoint {path} does not fit model diagchd: it holds weights of diagchd-compact; set "
+        f"model.weights: checkpoint {path} does not fit model diagchd: it holds the weights of diagchd-compact; set "
         "model.name to diagchd-compact, or give a checkpoint of diagchd"
     )
 

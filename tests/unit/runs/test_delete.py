@@ -182,10 +182,12 @@ def test_derived_files_go_and_lines_of_logs_that_name_the_subject(made: MadeScor
     assert log == f"one line\n{made.tokens.image('x')} stays\n"
 
 
-def test_decoded_training_images_go_since_one_file_has_those_of_many_subjects(made: MadeScoredOutput) -> None:
+def test_training_images_and_details_of_a_plan_go_since_one_file_is_of_many_subjects(
+    made: MadeScoredOutput,
+) -> None:
     private = made.output.private
     cached = [output_layout.training_cache_prefix("0" * 32) + name for name in ("images.u8", "masks.u8", "part.json")]
-    cached.append(output_layout.augmentation_preview_file())
+    cached += [output_layout.AUGMENTATION_PREVIEW_FILE, output_layout.PLAN_DETAILS_FILE]
     for key in cached:
         private.replace(key, made.tokens.study(OF_SUBJECT[0]).encode())
     deletion = delete(made.output, subject=SUBJECT, confirmed=True).deletion
