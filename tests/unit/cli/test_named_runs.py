@@ -1,14 +1,18 @@
 """How commands take the name of an output and of a run, and what they say of those that do not exist."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diagchd_batch.cli.verify import _print_report
-from diagchd_batch.errors import UsageError
+from diagchd_batch.config.job_file import JobConfig
+from diagchd_batch.errors import StorageFault, UsageError
 from diagchd_batch.results import open_output
 from diagchd_batch.results.verify.findings import Problem, ProblemKind, VerifyReport
 from diagchd_batch.runs.run_lookup import full_run_id
+from diagchd_batch.runs.submit import LineageTotals, lineage_totals
+from diagchd_batch.workspace import Workspace
 from tests.support.command_line import diagchd_batch
 from tests.support.evaluated_runs import MadeOutput, MadeStudy
 from tests.unit.results.made_run import RUN_ID, make_run
@@ -87,6 +91,32 @@ def test_list_says_which_run_continues_which(tmp_path: Path) -> None:
     first, second = diagchd_batch("list", made.output.uri).printed.splitlines()
     assert "continues" not in first
     assert "files, continues first" in second
+
+
+def test_a_run_that_continues_another_is_summed_up_with_it(tmp_path: Path) -> None:
+    made = MadeOutput(tmp_path)
+    made.write_run([MadeStudy("a", [[0.2]]), MadeStudy("b", [[0.2], [0.3]])], "first")
+    made.write_run([MadeStudy("c", [[0.9]])], "second", parent="first")
+    job = JobConfig.model_validate(
+        {"input": {"uri": str(tmp_path / "archive"), "layout": "tree"}, "output": {"uri": made.output.uri}}
+    )
+    assert lineage_totals(job, "first") is None
+    assert lineage_totals(job, "second") == LineageTotals(n_runs=2, n_studies=3, n_images=4, n_ok=4, n_failed=0)
+
+
+@pytest.mark.parametrize("command", ["status", "list", "logs"])
+def test_commands_that_only_look_wait_for_storage_for_twenty_seconds(
+    command: str, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits_s: list[float] = []
+
+    def refuse(*_: Any, object_timeout_s: float, **__: Any) -> Workspace:
+        waits_s.append(object_timeout_s)
+        raise StorageFault("no answer")
+
+    monkeypatch.setattr(Workspace, "open", refuse)
+    assert diagchd_batch(command, output).exit_code == 1
+    assert waits_s == [20.0]
 
 
 def test_verify_prints_like_problems_of_a_run_once_and_counts_the_others(capsys: pytest.CaptureFixture[str]) -> None:
