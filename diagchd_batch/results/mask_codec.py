@@ -12,7 +12,8 @@ MASK_ENCODER_VERSION = 2
 """The version of the bytes of masks, which the metadata of score files name.
 
 Version 1 chose a filter for each row of the PNG, as Pillow's `save` does. That took two to three times as long, and
-files of noisy masks were a fifth larger. The pixels are the same, so the version is no part of a run's fingerprint.
+files of predicted masks were larger by a sixth. The pixels are the same, so the version is no part of a run's
+fingerprint.
 """
 
 _LEVEL = 6

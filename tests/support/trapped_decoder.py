@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 KILLER, HANGER, GLUTTON, KILLED_ONCE, KILLED, GREEDY_AND_KILLED = ((40, width) for width in range(41, 47))
 """Sizes (height, width) of images that trigger a fault when they are decoded. In this order:
@@ -66,7 +67,9 @@ def set_traps(directory: Path) -> Path:
 
 
 def trap(size: tuple[int, int], *, mode: str = "RGB") -> bytes:
-    """Return a valid PNG of this size."""
+    """Return a valid PNG of this size. It has a compressed text, so that `plain_png` leaves it to Pillow."""
     buffer = io.BytesIO()
-    Image.new(mode, (size[1], size[0])).save(buffer, "PNG")
+    texts = PngInfo()
+    texts.add_text("Comment", "a trap", zip=True)
+    Image.new(mode, (size[1], size[0])).save(buffer, "PNG", pnginfo=texts)
     return buffer.getvalue()

@@ -134,7 +134,7 @@ def ragged_label_map(seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     labels = np.zeros((576, 768), np.uint8)
     labels[150:400] = (np.arange(768) // 128 % 3).astype(np.uint8)
-    labels[200:260, ::17] = generator.integers(0, 3, (60, 46), np.uint8)
+    labels[200:224, ::17] = generator.integers(0, 3, (24, 46), np.uint8)
     return labels
 
 
