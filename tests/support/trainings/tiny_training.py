@@ -16,7 +16,7 @@ from diagchd_batch.config.training_block import StageConfig
 from diagchd_batch.model.network import NetworkBuilder
 from diagchd_batch.model.weights.layer_names import CLASSIFIER_DENSE, CLASSIFIER_PREFIX
 from diagchd_batch.storage import open_store
-from diagchd_batch.training.recipe.fold_checkpoints import FoldCheckpoints
+from diagchd_batch.training.recipe.fold_checkpoints import FoldCheckpoints, FoldProgress
 from diagchd_batch.training.recipe.step_loop import FoldData, LoopSettings, train_network
 
 HEIGHT, WIDTH = 16, 24
@@ -92,13 +92,21 @@ def main(store: Path, seconds_per_step: float) -> None:
     tf.config.experimental.enable_op_determinism()
     model = tiny_network()
     checkpoints = FoldCheckpoints(open_store(str(store)), "fold/")
+    places: list[tuple[int, int, int]] = []
+
+    def note(progress: FoldProgress, n_batches: int) -> None:
+        if not places:
+            places.append((progress.stage, progress.epoch, progress.step))
+            print("first step", *places[0], flush=True)
+        time.sleep(seconds_per_step)
+
     print("begin", flush=True)
     train_network(
         model,
         tiny_data(),
         tiny_settings(),
         checkpoints,
-        lambda *_: time.sleep(seconds_per_step),
+        note,
         lambda: False,
     )
     np.savez(store / "final.npz", *[np.asarray(variable.value) for variable in model.variables])

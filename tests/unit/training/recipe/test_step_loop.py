@@ -1,6 +1,9 @@
 """The training loop on a network of a few layers: what it trains, what it refuses, and that it goes on to the bit."""
 
+import os
 import random
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +19,7 @@ from diagchd_batch.storage import open_store
 from diagchd_batch.training.recipe.compiled_steps import CompiledStage
 from diagchd_batch.training.recipe.fold_checkpoints import FoldCheckpoints, FoldProgress
 from diagchd_batch.training.recipe.step_loop import TrainingStopped, train_network
-from tests.support.trainings.tiny_training import STAGES, tiny_data, tiny_network, tiny_settings
+from tests.support.trainings.tiny_training import SETTINGS_DIGEST, STAGES, tiny_data, tiny_network, tiny_settings
 
 N_KILLS = 3
 
@@ -28,26 +31,50 @@ def checkpoints(tmp_path: Path) -> FoldCheckpoints:
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
-    """Kill the process at random moments, also while it writes, and compare the final weights to the bit."""
+    """Kill the process at random moments, also while it writes, and compare the final weights to the bit.
+
+    Each process has its own directories, as on another node. The store is all that they share, and each goes on with
+    the step after the last checkpoint there.
+    """
     generator = random.Random()  # the property holds for every moment
-    undisturbed = _start(tmp_path / "undisturbed")
-    for _ in range(N_KILLS):
-        killed = _start(tmp_path / "killed", seconds_per_step=0.05)
+    undisturbed = _start(tmp_path / "undisturbed", tmp_path / "node")
+    saved = None
+    for number in range(N_KILLS):
+        node = tmp_path / f"node-{number}"
+        killed = _start(tmp_path / "killed", node, seconds_per_step=0.05)
         time.sleep(generator.uniform(0.0, 4.0))
         killed.kill()
-        killed.wait()
-    survivor = _start(tmp_path / "killed")
-    assert survivor.wait() == undisturbed.wait() == 0
+        _check_first_step(saved, killed.communicate()[0])
+        shutil.rmtree(node)
+        state = FoldCheckpoints(open_store(str(tmp_path / "killed")), "fold/").load(SETTINGS_DIGEST)
+        saved = state.progress if state else None
+    survivor = _start(tmp_path / "killed", tmp_path / "last-node")
+    _check_first_step(saved, survivor.communicate()[0])
+    undisturbed.communicate()
+    assert (survivor.returncode, undisturbed.returncode) == (0, 0)
     once, again = (np.load(tmp_path / name / "final.npz") for name in ("undisturbed", "killed"))
     for name in once:
         assert once[name].tobytes() == again[name].tobytes()
 
 
-def _start(store: Path, seconds_per_step: float = 0.0) -> "subprocess.Popen[str]":
-    """Start a training and wait until it begins, which is after its libraries are loaded."""
+def _check_first_step(saved: FoldProgress | None, printed: str) -> None:
+    """Check that the first step of a process is the one after the last checkpoint. It may have been killed before."""
+    found = re.search(r"first step (\d+) (\d+) (\d+)", printed)
+    if found:
+        stage, epoch, step = (saved.stage, saved.epoch, saved.step) if saved else (0, 0, 0)
+        first = tuple(map(int, found.groups()))
+        assert first == ((stage, epoch, step + 1) if epoch < STAGES[stage].epochs else (stage + 1, 0, 1))
+
+
+def _start(store: Path, node: Path, seconds_per_step: float = 0.0) -> "subprocess.Popen[str]":
+    """Start a training with its own directories, and wait until it begins, which is after its libraries are loaded."""
     store.mkdir(exist_ok=True)
+    node.mkdir()
+    environ = os.environ | {"TMPDIR": str(node), "HOME": str(node), "PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, "-m", "tests.support.trainings.tiny_training", str(store), str(seconds_per_step)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, cwd=node, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     assert process.stdout.readline() == "begin\n"
     return process
 
