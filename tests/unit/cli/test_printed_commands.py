@@ -213,7 +213,7 @@ def test_the_views_are_listed_as_the_messages_say(made: MadeScoredOutput) -> Non
 
 def test_the_submissions_are_listed_as_the_message_says(monkeypatch: pytest.MonkeyPatch) -> None:
     address = "http://head:8265/a;b"
-    jobs = SimpleNamespace(address=address, latest=lambda _: None, list=list)
+    jobs = SimpleNamespace(address=address, latest=lambda _: None, list=list, run_ids=set)
     asked: list[str | None] = []
     for module in (cluster_jobs, list_runs):
         monkeypatch.setattr(module, "connect", noting(asked, jobs))
