@@ -302,16 +302,6 @@ def test_files_stay_small() -> None:
     assert median(lengths) < 150
 
 
-def test_the_longest_files_of_tests_exist() -> None:
-    named = ast.parse((PACKAGE.parent / "tests" / "conftest.py").read_text(encoding="utf-8"))
-    (files,) = [
-        ast.literal_eval(node.value)
-        for node in named.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "LONGEST_FILES"
-    ]
-    assert [name for name in files if not (PACKAGE.parent / name).is_file()] == []
-
-
 @pytest.mark.parametrize("arguments", [["--help"], ["submit", "--help"], ["--version"], ["config", "schema"]])
 def test_light_commands_load_neither_ray_nor_tensorflow(arguments: list[str]) -> None:
     code = (
