@@ -16,6 +16,7 @@ pytestmark = pytest.mark.timeout(900)
 
 N_IMAGES = 64
 N_SHARDS = N_IMAGES // 8
+THREADS = {"cluster.threads_per_actor": 1}  # the last bits depend on their number, also with the compact model
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +26,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Return the score files of a run without faults."""
-    run = ScoringRun(tmp_path_factory.mktemp("undisturbed"), cohort)
+    """Return the score files of a run without faults, with the threads that all runs of this file have."""
+    run = ScoringRun(tmp_path_factory.mktemp("undisturbed"), cohort, THREADS)
     ending = run.finish()
     assert ending.exit_code == 0, ending.messages
     assert ending.summary["counts"]["n_ok"] == N_IMAGES
@@ -54,7 +55,7 @@ def _all_gone(pids: list[int], within_s: float) -> bool:
 def test_worker_killed_then_driver_killed_then_the_same_command_again(
     cohort: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    run = ScoringRun(tmp_path, cohort)
+    run = ScoringRun(tmp_path, cohort, THREADS)
     with run.started() as driver:
         driver.wait_until(driver.workers)
         killed = driver.workers()
@@ -70,7 +71,7 @@ def test_worker_killed_then_driver_killed_then_the_same_command_again(
 
 @pytest.mark.slow
 def test_two_actors_give_the_same_bytes(cohort: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    run = ScoringRun(tmp_path, cohort, {"cluster.actors.max": 2, "cluster.cpus_per_actor": 1})
+    run = ScoringRun(tmp_path, cohort, THREADS | {"cluster.actors.max": 2, "cluster.cpus_per_actor": 1})
     _assert_finishes_as(run, undisturbed)
 
 
@@ -190,7 +191,7 @@ def disturbed(
     directory = tmp_path_factory.mktemp("disturbed")
 
     def disturb_and_resume(name: str) -> None:
-        run = ScoringRun(directory / name.replace(" ", "-"), cohort)
+        run = ScoringRun(directory / name.replace(" ", "-"), cohort, THREADS)
         DISTURBANCES[name](run)
         _assert_finishes_as(run, undisturbed)
 
@@ -207,7 +208,7 @@ def test_a_disturbed_run_goes_on_to_the_same_bytes(disturbed: dict[str, Future[N
 
 @pytest.mark.slow
 def test_two_drivers_at_once(cohort: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    run = ScoringRun(tmp_path, cohort)
+    run = ScoringRun(tmp_path, cohort, THREADS)
     with run.started() as first, run.started() as second:
         endings = [first.ending(), second.ending()]
     assert [ending.exit_code for ending in endings] == [0, 0], [ending.messages for ending in endings]
