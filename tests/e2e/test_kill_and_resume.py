@@ -16,7 +16,9 @@ pytestmark = pytest.mark.timeout(900)
 
 N_IMAGES = 64
 N_SHARDS = N_IMAGES // 8
-THREADS = {"cluster.threads_per_actor": 1}  # the last bits depend on their number, also with the compact model
+THREADS: dict[str, object] = {
+    "cluster.threads_per_actor": 1
+}  # the last bits depend on their number, also with the compact model
 
 
 @pytest.fixture(scope="session")
