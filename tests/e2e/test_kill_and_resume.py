@@ -16,9 +16,8 @@ pytestmark = pytest.mark.timeout(900)
 
 N_IMAGES = 64
 N_SHARDS = N_IMAGES // 8
-THREADS: dict[str, object] = {
-    "cluster.threads_per_actor": 1
-}  # the last bits depend on their number, also with the compact model
+THREADS: dict[str, object] = {"cluster.threads_per_actor": 1}
+"""The last bits of the scores depend on their number, with the compact model only on processors without AVX-512."""
 
 
 @pytest.fixture(scope="session")
