@@ -49,3 +49,15 @@ def writes_that_do_not_wait_for_the_disk() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers_of_ray_with_ordinary_priority() -> Iterator[None]:
+    """Give Ray's workers the priority of the other processes.
+
+    Ray starts them with a niceness of 15. Beside another busy process of the tests they would hardly get a core, and
+    runs would wait minutes for a worker that loads its model.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_worker_niceness", "0")
+        yield

@@ -42,6 +42,7 @@ class GrowingCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self._token,
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # as in tests/conftest.py
         }
         config = directory / "autoscaler.json"  # JSON is YAML
         config.write_text(json.dumps(_autoscaler(f"{network.address(1)}:{GCS_PORT}", max_nodes)))

@@ -61,6 +61,7 @@ class RayCluster:
                 "RAY_AUTH_MODE": "token",
                 "RAY_AUTH_TOKEN": self.token,
                 "RAY_USAGE_STATS_ENABLED": "0",
+                "RAY_worker_niceness": "0",  # as in tests/conftest.py
                 "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
                 # Ray notices a killed node after about fifteen seconds. As by default, five health checks in a row must
                 # fail, but each has a timeout of two seconds instead of ten.
