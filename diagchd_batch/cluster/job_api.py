@@ -269,14 +269,15 @@ class ClusterJobs:
             RunFault: The cluster does not answer.
         """
         log = _GrowingLog(write)
-        while True:
-            with _ray_errors(self.address):
+        with _ray_errors(self.address):
+            details = self._client.get_job_info(submission_id)
+            while True:
+                self._pass_on(submission_id, log)  # also once after the end, for what the job wrote last
+                if details.status.is_terminal():
+                    return details.status.value, details.driver_exit_code
                 details = self._client.get_job_info(submission_id)
-                has_ended = details.status.is_terminal()
-                self._pass_on(submission_id, log)
-            if has_ended:
-                return details.status.value, details.driver_exit_code
-            time.sleep(_FOLLOW_PAUSE_S)
+                if not details.status.is_terminal():
+                    time.sleep(_FOLLOW_PAUSE_S)
 
     def _pass_on(self, submission_id: str, log: "_GrowingLog") -> None:
         """Pass on the log until its stream ends, or what is there now if there is no stream."""

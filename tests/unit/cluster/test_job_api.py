@@ -207,8 +207,32 @@ def test_a_log_stream_that_fails_is_replaced_by_looks_with_a_pause_between(
     jobs._client = StreamingApi(failure, shown_before)  # type: ignore[assignment]
     assert jobs.follow("run-s1", written.append) == ("SUCCEEDED", 0)
     assert "".join(written) == "".join(jobs._client.lines)  # type: ignore[attr-defined]
-    assert len(pauses) == 4
+    assert len(pauses) == 3
     assert min(pauses) >= 1
+
+
+def test_a_client_whose_stream_lasts_to_the_jobs_end_ends_without_a_pause(
+    jobs: ClusterJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is read once more, because the job may have written its last line after the end of the stream."""
+
+    class Api:
+        n_streams = 0
+
+        def get_job_info(self, submission_id: str) -> SimpleNamespace:
+            status = JobStatus.SUCCEEDED if self.n_streams else JobStatus.RUNNING
+            return SimpleNamespace(status=status, driver_exit_code=0 if self.n_streams else None)
+
+        async def tail_job_logs(self, submission_id: str) -> AsyncIterator[str]:
+            self.n_streams += 1
+            for line in ("first\n", "last\n")[: self.n_streams]:
+                yield line
+
+    written: list[str] = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waited"))
+    jobs._client = Api()  # type: ignore[assignment]
+    assert jobs.follow("run-s1", written.append) == ("SUCCEEDED", 0)
+    assert "".join(written) == "first\nlast\n"
 
 
 def test_the_address_that_was_given_wins_over_rays_variables() -> None:
