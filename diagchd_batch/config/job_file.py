@@ -294,8 +294,8 @@ class ClusterConfig(Section):
     threads_per_actor: Auto | PositiveInt = Field(
         "auto",
         description="Threads for the model's operations on a CPU; auto: the actor's cores, less one for the "
-        "decoders if it has three or more. The last bits of the "
-        "scores depend on it: set a number if runs with different actors must give the same bytes.",
+        "decoders if it has three or more. The last bits of the full "
+        "network's results depend on it: set a number if runs with different actors must give the same bytes.",
     )
 
 

@@ -12,6 +12,9 @@ from diagchd_batch.errors import ConfigError
 
 PINNED = {
     "KERAS_BACKEND": "tensorflow",
+    # By default TensorFlow uses oneDNN only on processors with AVX-512. Its own kernels for the others sum an image in
+    # an order that depends on its place in the batch, and need twice the time (docs/benchmarks.md).
+    "TF_ENABLE_ONEDNN_OPTS": "1",
     # No directory: Keras would read keras.json in the home directory, and write it where there is none.
     "KERAS_HOME": f"{os.devnull}/keras",
 }

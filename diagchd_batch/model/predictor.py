@@ -15,10 +15,10 @@ from diagchd_batch.model.view_check import ViewCheck, view_vectors
 class Predictor:
     """A model with its weights, compiled for one batch size. It may be called from several threads.
 
-    On a CPU the result for an image does not depend, to the last bit, on the other images of the batch. It is the same
-    in every process that has the same number of threads, the same kind of processor and the same package versions. The
-    number of threads does change the last bits, because oneDNN splits its sums by it. A run that must be repeatable to
-    the bit therefore keeps it fixed.
+    On a CPU the result for an image does not depend, to the last bit, on the other images of the batch or on its place
+    in it. It is the same in every process that has the same number of threads, the same kind of processor and the same
+    package versions. The number of threads does change the last bits of the full network, because oneDNN splits its
+    sums by it. A run that must be repeatable to the bit therefore keeps it fixed.
 
     Attributes:
         spec: The model.

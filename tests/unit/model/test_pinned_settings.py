@@ -59,6 +59,7 @@ def test_what_changes_a_number_is_taken_away_and_the_rest_stays() -> None:
     assert environ == {
         "KERAS_BACKEND": "tensorflow",
         "KERAS_HOME": "/dev/null/keras",
+        "TF_ENABLE_ONEDNN_OPTS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "CUDA_VISIBLE_DEVICES": "1",

@@ -97,6 +97,23 @@ def test_what_lies_beside_an_image_does_not_change_its_bits(predictor: Predictor
         assert prediction.chd_probability_b_f32[position] == together.chd_probability_b_f32[position]
 
 
+def test_the_place_in_a_batch_does_not_change_the_bits_of_an_image() -> None:
+    """A frame that is scored again, in another batch than in the first run, keeps its score."""
+    spec = resolve_model("diagchd-compact", "seed:0", "float32")
+    predictor = Predictor(spec, BATCH)
+    generator = np.random.default_rng(2)
+    images = generator.integers(0, 256, (3 * BATCH, spec.height, spec.width, 3), dtype=np.uint8)
+    found: list[set[tuple[float, bytes]]] = [set() for _ in images]
+    for _ in range(4):
+        for places in generator.permutation(len(images)).reshape(-1, BATCH):
+            prediction = predictor.predict(images[places])
+            for image, probability, label_map in zip(
+                places, prediction.chd_probability_b_f32, prediction.label_maps_bhw_u8, strict=True
+            ):
+                found[image].add((float(probability), label_map.tobytes()))
+    assert [len(scores) for scores in found] == [1] * len(images)
+
+
 def test_threads_may_call_at_once(predictor: Predictor, images: np.ndarray) -> None:
     pictures = [np.roll(images, shift, axis=2) for shift in range(6)]
     alone = [predictor.predict(picture) for picture in pictures]
