@@ -7,37 +7,35 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.checkers.planted_modules import IMPORTED, plant_modules
-from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, verify, write_cohort
+from tests.support.scoring_runs import ID_KEY, PROJECT, Ending, ScoringRun, verify, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+N_IMAGES = 24
+SCORES_NEW = ("--select", "new", "--until", (datetime.now(UTC) + timedelta(hours=8)).isoformat())
+"""The options of a nightly job."""
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
-    with _head(gpus=0) as environment:
-        yield environment
+    """Start a Ray head and yield the environment of its clients.
 
-
-@contextmanager
-def _head(gpus: int) -> Iterator[dict[str, str]]:
-    """Start a Ray head and yield the environment of its clients."""
+    The node only claims a GPU. This shows which actor gets the GPU, not computing on it.
+    """
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environment["PYTHONPATH"] = str(PROJECT)
+    program = PROJECT / "tests" / "support" / "servers_and_hosts" / "ray_head.py"
     with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as directory:
         head = subprocess.Popen(
-            [
-                sys.executable,
-                str(PROJECT / "tests" / "support" / "servers_and_hosts" / "ray_head.py"),
-                directory,
-                str(gpus),
-            ],
+            [sys.executable, str(program), directory, "1"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -47,7 +45,7 @@ def _head(gpus: int) -> Iterator[dict[str, str]]:
         try:
             yield environment | {"RAY_ADDRESS": head.stdout.readline().strip()}
         finally:
-            head.communicate(timeout=60)
+            head.communicate(timeout=300)
 
 
 def _score(
@@ -62,9 +60,9 @@ def _score(
     }
     run.directory.mkdir(parents=True, exist_ok=True)
     (run.directory / "job.yaml").write_text(json.dumps(job))
-    named = ["--run-id", run.run_id] if run.run_id else []
+    settings = [f"{key}={value}" for key, value in run.overrides.items()]
     return subprocess.run(
-        [sys.executable, str(PROJECT / "jobs" / "score.py"), str(run.directory / "job.yaml"), *named, *options],
+        [sys.executable, str(PROJECT / "jobs" / "score.py"), str(run.directory / "job.yaml"), *options, *settings],
         cwd=working_directory,
         env=os.environ | {"DIAGCHD_ID_KEY": ID_KEY} | environment,
         capture_output=True,
@@ -73,94 +71,112 @@ def _score(
     )
 
 
-def test_scores_as_an_embedded_ray_does_and_refuses_a_wrong_token(cluster: dict[str, str], tmp_path: Path) -> None:
-    cohort = write_cohort(tmp_path / "cohort", 24)
-    planted = tmp_path / "planted"
+@dataclass(frozen=True)
+class FirstNight:
+    """The run of a first night on the cluster, which began in `planted`, and the same run on an embedded Ray."""
+
+    run: ScoringRun
+    ended: subprocess.CompletedProcess[str]
+    score_bytes: dict[str, bytes]
+    embedded_ending: Ending
+    embedded_score_bytes: dict[str, bytes]
+    planted: Path
+
+    def summary(self) -> dict[str, Any]:
+        return json.loads(self.ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def first_night(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> FirstNight:
+    directory = tmp_path_factory.mktemp("nights")
+    cohort = write_cohort(directory / "cohort", N_IMAGES)
+    planted = directory / "planted"
     planted.mkdir()
     plant_modules(planted)
-    embedded = ScoringRun(tmp_path / "embedded", cohort)
-    joined = ScoringRun(tmp_path / "joined", cohort)
-    with embedded.started() as at_once:
-        refused = _score(joined, cluster | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
-        assert refused.returncode == 1, refused.stderr
-        assert "Traceback" not in refused.stderr
-        assert "its token" in refused.stderr
-        assert joined.committed() == []
-        ended = _score(joined, cluster, working_directory=planted)
-        assert ended.returncode == 0, ended.stderr
-        assert not (planted / IMPORTED).exists()  # neither the driver nor an actor looks for modules there
+    # The last bits of the scores depend on the threads, which otherwise follow from the cores.
+    threads: dict[str, object] = {"cluster.threads_per_actor": 1}
+    embedded = ScoringRun(directory / "embedded", cohort, threads, run_id=None)
+    actors = {"cluster.gpus_per_actor": 1, "cluster.cpus_per_actor": 2}
+    joined = ScoringRun(directory / "joined", cohort, threads | actors, run_id=None)
+    with embedded.started("--select", "new") as at_once:
+        ended = _score(joined, cluster, *SCORES_NEW, working_directory=planted)
         ending = at_once.ending()
-    assert ending.exit_code == 0, ending.messages
-    assert json.loads(ended.stdout)["counts"]["n_ok"] == 24
-    assert joined.score_bytes() == embedded.score_bytes()
-    again = _score(joined, cluster)
-    assert json.loads(again.stdout)["repeated"]
+    return FirstNight(joined, ended, joined.score_bytes(), ending, embedded.score_bytes(), planted)
 
 
-_FIND_A_NODE = """
+def test_it_scores_as_an_embedded_ray_does_with_the_gpu_that_an_actor_asks_for(first_night: FirstNight) -> None:
+    assert first_night.embedded_ending.exit_code == 0, first_night.embedded_ending.messages
+    assert first_night.ended.returncode == 0, first_night.ended.stderr
+    assert not (first_night.planted / IMPORTED).exists()  # Neither the driver nor an actor looks for modules there.
+    assert first_night.summary()["counts"]["n_ok"] == N_IMAGES
+    assert len(first_night.score_bytes) == N_IMAGES // 8
+    assert first_night.score_bytes == first_night.embedded_score_bytes
+
+
+def test_the_same_command_repeats_the_outcome_and_the_next_night_scores_what_is_new(
+    cluster: dict[str, str], first_night: FirstNight
+) -> None:
+    run = first_night.run
+    named = ("--run-id", first_night.summary()["run_id"])
+    again = _score(run, cluster, *named)
+    assert json.loads(again.stdout)["repeated"], again.stderr
+    study = Path(run.cohort) / "study-0001"
+    (study / "image-0002.png").replace(study / "new.png")
+    second = _score(run, cluster, *SCORES_NEW)
+    assert json.loads(second.stdout)["counts"]["n_images"] == 1, second.stderr
+    third = _score(run, cluster, *SCORES_NEW)
+    assert json.loads(third.stdout)["nothing_selected"], third.stderr
+    assert verify(str(run.output)) == 0
+
+
+def test_a_deadline_with_a_utc_offset_that_has_passed_begins_no_run(cluster: dict[str, str], tmp_path: Path) -> None:
+    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2), run_id=None)
+    late = _score(run, cluster, "--select", "new", "--until", "2020-01-01T06:00:00+01:00")
+    assert (late.returncode, late.stdout) == (0, ""), late.stderr
+    assert "deadline has passed" in late.stderr
+    assert not run.output.exists()
+
+
+def test_a_wrong_token_is_refused(cluster: dict[str, str], tmp_path: Path) -> None:
+    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2))
+    refused = _score(run, cluster | {"RAY_AUTH_TOKEN": secrets.token_hex(32)})
+    assert refused.returncode == 1, refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "its token" in refused.stderr
+    assert run.committed() == []
+
+
+_PLANS = """
+import json
 import sys
 from diagchd_batch.cluster.existing_cluster import ExistingCluster
 from diagchd_batch.config.job_file import ClusterConfig
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.scoring.driver.actor_plan import plan_actors
 
-config = ClusterConfig(cpus_per_actor=float(sys.argv[1]), gpus_per_actor=float(sys.argv[2]))
-try:
-    actors = plan_actors(config, ExistingCluster(config, print).nodes(), elastic=True)
-    print(f"{actors.initial_actors} actor with {actors.cpus:g} cores and {actors.gpus:g} GPUs")
-except ConfigError as error:
-    print(f"refused: {error}")
+for cpus, gpus in json.loads(sys.argv[1]):
+    config = ClusterConfig(cpus_per_actor=cpus, gpus_per_actor=gpus)
+    try:
+        actors = plan_actors(config, ExistingCluster(config, print).nodes(), elastic=True)
+        print(f"{actors.initial_actors} actor with {actors.cpus:g} cores and {actors.gpus:g} GPUs")
+    except ConfigError as error:
+        print(f"refused: {error}")
 """
-"""A driver's check that an actor fits on a node. It runs in a separate process, because it joins the cluster."""
+"""A driver's checks that an actor fits on a node. They run in a separate process, because it joins the cluster."""
 
 
-def _find_a_node(environment: dict[str, str], cpus: int, gpus: int) -> str:
+def test_an_actor_that_fits_no_node_of_a_static_cluster_is_refused_with_the_remedy(cluster: dict[str, str]) -> None:
+    wanted = [(2.0, 1.0), (1.0, 2.0), (3.0, 0.0)]  # cores and GPUs of an actor
     ended = subprocess.run(
-        [sys.executable, "-c", _FIND_A_NODE, str(cpus), str(gpus)],
-        env=os.environ | environment,
+        [sys.executable, "-c", _PLANS, json.dumps(wanted)],
+        env=os.environ | cluster,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert ended.returncode == 0, ended.stderr
-    return ended.stdout.splitlines()[-1]
-
-
-@pytest.mark.parametrize(("cpus", "gpus", "needed"), [(1, 1, "1 core and 1 GPU"), (3, 0, "3 cores and 0 GPUs")])
-def test_an_actor_that_fits_no_node_of_a_static_cluster_is_refused_with_the_remedy(
-    cluster: dict[str, str], cpus: int, gpus: int, needed: str
-) -> None:
-    refusal = _find_a_node(cluster, cpus, gpus)
-    assert refusal.startswith(f"refused: an actor needs {needed}; the largest node has 2 cores and 0 GPUs, ")
-    assert "Lower cluster.cpus_per_actor and cluster.gpus_per_actor" in refusal
-
-
-def test_where_a_node_has_the_gpu_that_an_actor_asks_for_the_run_is_scored(tmp_path: Path) -> None:
-    """The node only claims a GPU, so this tests which actor gets the GPU, not computing on it."""
-    with _head(gpus=1) as cluster:
-        assert _find_a_node(cluster, 2, 1) == "1 actor with 2 cores and 1 GPUs"
-        assert "refused: an actor needs 1 core and 2 GPUs" in _find_a_node(cluster, 1, 2)
-        run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 8))
-        ended = _score(run, cluster, "cluster.gpus_per_actor=1", "cluster.cpus_per_actor=2")
-        assert ended.returncode == 0, ended.stderr
-        assert json.loads(ended.stdout)["counts"]["n_ok"] == 8
-
-
-def test_nights(cluster: dict[str, str], tmp_path: Path) -> None:
-    """The nightly job's options work: those of its entry point, and a deadline with a UTC offset."""
-    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 8), run_id=None)
-    late = _score(run, cluster, "--select", "new", "--until", "2020-01-01T06:00:00+01:00")
-    assert (late.returncode, late.stdout) == (0, ""), late.stderr
-    assert "deadline has passed" in late.stderr
-    assert not run.output.exists()
-
-    until = (datetime.now(UTC) + timedelta(hours=8)).isoformat()
-    first = _score(run, cluster, "--select", "new", "--until", until)
-    assert first.returncode == 0, first.stderr
-    assert json.loads(first.stdout)["counts"]["n_images"] == 8
-    (run.cohort / "study-0001" / "image-0002.png").replace(run.cohort / "study-0001" / "new.png")  # type: ignore[operator]
-    second = _score(run, cluster, "--select", "new", "--until", until)
-    assert json.loads(second.stdout)["counts"]["n_images"] == 1, second.stderr
-    third = _score(run, cluster, "--select", "new", "--until", until)
-    assert json.loads(third.stdout)["nothing_selected"], third.stderr
-    assert verify(str(run.output)) == 0
+    fits, *refusals = ended.stdout.splitlines()[-3:]
+    assert fits == "1 actor with 2 cores and 1 GPUs"
+    for refusal, needed in zip(refusals, ("1 core and 2 GPUs", "3 cores and 0 GPUs"), strict=True):
+        assert refusal.startswith(f"refused: an actor needs {needed}; the largest node has 2 cores and 1 GPU, ")
+        assert "Lower cluster.cpus_per_actor and cluster.gpus_per_actor" in refusal
