@@ -29,7 +29,6 @@ from diagchd_batch.scoring.driver.run_identity.identity import Identity, fingerp
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits, check_writable
 from diagchd_batch.sources.checks import check_readable
-from diagchd_batch.statistics.classification.confusion import RATES
 from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.header_index.stored_index import newest_head
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -243,6 +242,8 @@ def read_evaluation_files(job: JobConfig) -> dict[str, pd.DataFrame]:
 
 def _check_primary(primary: PrimaryEndpoint, readers: pd.DataFrame | None) -> None:
     """Refuse a primary comparison that the evaluation cannot make. Names of readers are not shown."""
+    from diagchd_batch.statistics.classification.confusion import RATES  # with a library that takes a second to load
+
     endpoints = ("roc_auc", *RATES)
     if primary.endpoint not in endpoints:
         raise ConfigError(f"evaluation.primary.endpoint is none of {', '.join(endpoints)}; write one of them")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from diagchd_batch import output_layout
 from diagchd_batch.cluster.existing_cluster import ExistingCluster
@@ -17,17 +18,13 @@ from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.config.overlapping_uris import refuse_overlapping_places
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.json_records import DamagedRecordError
-from diagchd_batch.report import write_report
-from diagchd_batch.report.key_figures import KeyFigure, read_key_figures
 from diagchd_batch.results.columns import SCHEMA_VERSION
 from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.metrics_tables import has_metrics
 from diagchd_batch.results.run_record import read_run_record
-from diagchd_batch.runs.evaluate import evaluate_tables
 from diagchd_batch.runs.index import IndexMessages, index_archive, needs_headers
 from diagchd_batch.runs.plan import check_study_names, read_evaluation_files
-from diagchd_batch.runs.privacy_check import check_output
 from diagchd_batch.scoring.driver.held_out_folds import HeldOutFolds
 from diagchd_batch.scoring.driver.prepare_job import model_of, requested_input_root, requested_run
 from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
@@ -41,6 +38,9 @@ from diagchd_batch.studies.plan.stored_plan import PlanHead
 from diagchd_batch.uris import join_uri
 from diagchd_batch.wording import counted
 from diagchd_batch.workspace import Workspace
+
+if TYPE_CHECKING:
+    from diagchd_batch.report.key_figures import KeyFigure
 
 _REPORTED_EXIT_CODES = set(ExitCode) - {ExitCode.DONE, ExitCode.FAILED_INPUTS}
 """The exit codes of a driver that tell more than Ray's own status does."""
@@ -206,11 +206,17 @@ def score_evaluate_report(
     config, environ = options.config, options.environ
     notes: list[str] = []
 
+    # Evaluation and report are imported when they are needed. The client of a cluster does without them, a job that is
+    # refused too, and otherwise workers start a second or two earlier.
     def evaluate(run_id: str) -> None:
+        from diagchd_batch.runs.evaluate import evaluate_tables
+
         progress.message("scored; evaluating")
         notes.extend(evaluate_tables(Workspace.of_job(config, environ), run_id, config.evaluation).notes)
 
     def report(run_id: str) -> None:
+        from diagchd_batch.report import write_report
+
         write_report(Workspace.of_job(config, environ).storage, run_id)
 
     if needs_headers(config) and folds is None:
@@ -253,6 +259,8 @@ def _after_privacy_check(
     config: JobConfig, environ: Mapping[str, str], outcome: RunOutcome, progress: RunProgress
 ) -> RunOutcome:
     """Return the outcome, with exit code 1 if the output shows an identifier. The run itself is kept as it is."""
+    from diagchd_batch.runs.privacy_check import check_output
+
     progress.message("searching the output for identifiers")
     report = check_output(Workspace.of_job(config, environ), allowed=config.privacy.allowed)
     for note in report.notes:
@@ -294,13 +302,15 @@ def plan_of_headers(config: JobConfig, run_id: str) -> PlanHead | None:
     return PlanHead.read(Workspace.of_job(config).private, output_layout.plan_head(run_id))
 
 
-def key_figures(config: JobConfig, run_id: str) -> list[KeyFigure]:
+def key_figures(config: JobConfig, run_id: str) -> "list[KeyFigure]":
     """Return the figures of a run that a summary shows. The list is empty if the run was not evaluated.
 
     Args:
         config: The job file.
         run_id: The run's id.
     """
+    from diagchd_batch.report.key_figures import read_key_figures
+
     return read_key_figures(Workspace.of_job(config).storage, run_id)
 
 

@@ -317,6 +317,18 @@ def test_light_commands_load_neither_ray_nor_tensorflow(arguments: list[str]) ->
     assert done.stdout
 
 
+def test_a_job_is_submitted_without_the_libraries_of_its_evaluation() -> None:
+    """They take a second to load. A client never needs them, and workers start before they are needed."""
+    code = (
+        "import sys\n"
+        "import diagchd_batch.runs.submit\n"
+        "late = {'scipy.stats', 'statsmodels', 'diagchd_batch.evaluation', 'diagchd_batch.report'}\n"
+        "print(sorted(late & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_help_answers_in_under_half_a_second() -> None:
     measure = (
         "import resource, subprocess, sys\n"
