@@ -111,6 +111,8 @@ class LocalStore(LocalSource):
             remedy = "free some space or raise the quota, then give the same command again"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             remedy = "grant write permission or choose another place"
+        elif error.errno in (errno.ENOTDIR, errno.EEXIST):
+            remedy = "a part of this path is a file; choose another place"
         else:
             remedy = "check the disk or the mount, then give the same command again"
         raise StorageFault(f"cannot write below {self.uri}: {reason}; {remedy}") from None

@@ -69,7 +69,7 @@ class LocalSource:
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             raise StorageFault(
-                f"{self.uri} cannot be used: {reason}; check the path, the mount and the permissions"
+                f"{self.uri} cannot be used: {reason}; check input.uri, the mount and the permissions"
             ) from None
         # An unmounted share leaves an empty directory behind, in which every file would be `not_found`.
         if self._device not in (None, device):

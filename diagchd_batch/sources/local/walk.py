@@ -172,8 +172,8 @@ def _describe(root: Path, entry: os.DirEntry[str], prefix: str, gaps: Gaps) -> O
     key = prefix + entry.name
     if not _is_utf8(key):
         raise InputError(
-            f"below {root} are file or directory names that are not valid UTF-8; rename them first "
-            "(for example: convmv -r -f latin1 -t utf8 --notest DIRECTORY)"
+            f"below {root} are file or directory names that are not valid UTF-8; rename them first (list them with: "
+            f"find {root} | LC_ALL=C.UTF-8 grep -axv '.*'; for example: convmv -r -f latin1 -t utf8 --notest DIRECTORY)"
         )
     try:
         status = entry.stat()

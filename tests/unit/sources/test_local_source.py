@@ -2,8 +2,10 @@
 
 import errno
 import os
+import re
 import resource
 import shutil
+import subprocess
 import threading
 import tracemalloc
 from collections.abc import Iterator
@@ -185,6 +187,9 @@ def test_names_that_are_not_utf8_are_refused_by_the_listing(source: Source, tmp_
     with pytest.raises(InputError, match="UTF-8") as caught:
         keys(source)
     assert "ller" not in str(caught.value)
+    command = re.search(r"list them with: (.*?);", str(caught.value))
+    listed = subprocess.run(["bash", "-c", command[1]], capture_output=True, check=True).stdout
+    assert listed == os.fsencode(tmp_path) + b"/M\xfcller.png\n"
 
 
 def test_one_file_without_permission(open_directory: Path) -> None:

@@ -219,3 +219,10 @@ def test_owner_only(tmp_path: Path) -> None:
         0o700
     ] * 2 + [0o600] * 2
     assert [mode(f"public{path}") for path in ("", "/runs", "/runs/record")] == [0o755, 0o755, 0o644]
+
+
+def test_a_place_below_a_file_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(StorageFault, match="a part of this path is a file; choose another place"):
+            open_store(str(place)).create("key", b"data")
