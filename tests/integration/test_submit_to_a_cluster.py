@@ -25,7 +25,7 @@ from diagchd_batch.cluster.job_api import UPLOAD_LIMIT_BYTES
 from diagchd_batch.results import open_output
 from tests.support.checkers.planted_modules import IMPORTED, plant_modules
 from tests.support.dicom_archives import dicom_file, ultrasound_header, write_archive
-from tests.support.scoring_runs import ID_KEY, PROJECT, ScoringRun, descendants, kill, write_cohort
+from tests.support.scoring_runs import ID_KEY, PROJECT, Ending, ScoringRun, descendants, kill, write_cohort
 from tests.support.servers_and_hosts.ray_cluster import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -36,10 +36,21 @@ PROGRAMS = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Head:
+    """A Ray head.
+
+    Attributes:
+        address: The address of its dashboard.
+        environ: The environment of its clients.
+        session: The directory of Ray's files.
+        working_directory: Where clients start. It holds modules that must not be imported.
+        python: The program that the head's jobs find as `python`. A test may replace it.
+    """
+
     address: str
     environ: dict[str, str]
     session: Path
     working_directory: Path
+    python: Path
 
     def get(self, path: str) -> str:
         request = urllib.request.Request(
@@ -51,30 +62,31 @@ class Head:
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    with _head(PROGRAMS) as started:
-        yield started
-
-
-@contextmanager
-def _head(programs: Path) -> Iterator[Head]:
-    """Start a Ray head whose jobs find `python` in the directory `programs`."""
-    environ = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
-    environ |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "DIAGCHD_ID_KEY": ID_KEY}
-    gcs, dashboard, agent, agent_grpc = _free_ports(4)
     with (
         tempfile.TemporaryDirectory(prefix="head-", dir="/tmp") as directory,
         tempfile.TemporaryDirectory(prefix="planted-", dir="/tmp") as planted,
+        tempfile.TemporaryDirectory(prefix="programs-", dir="/tmp") as programs,
     ):
         plant_modules(Path(planted))
+        python = Path(programs) / "python"
+        _write_program(python, f'exec {sys.executable} "$@"')
+        environ = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+        environ |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "DIAGCHD_ID_KEY": ID_KEY}
+        gcs, dashboard, agent, agent_grpc = _free_ports(4)
         command = [
             *(PROGRAMS / "ray", "start", "--head", "--block", "--num-cpus=2", f"--port={gcs}"),
             *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
             *(f"--dashboard-agent-grpc-port={agent_grpc}", "--object-store-memory=134217728"),
             *("--include-dashboard=true", f"--temp-dir={directory}"),
         ]
-        started = Head(f"http://127.0.0.1:{dashboard}", environ, Path(directory), Path(planted))
+        started = Head(f"http://127.0.0.1:{dashboard}", environ, Path(directory), Path(planted), python)
         with _answering(started, command, environ | {"AWS_SECRET_ACCESS_KEY": CANARY}):
             yield started
+
+
+def _write_program(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
 
 
 @contextmanager
@@ -121,24 +133,27 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _command(head: Head, *words: object, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAMS / "diagchd-batch", *map(str, words)],
-        env=os.environ | head.environ | environ,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
-def _started(head: Head, *words: object) -> subprocess.Popen[str]:
+def _started(head: Head, *words: object, **environ: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [PROGRAMS / "diagchd-batch", *map(str, words)],
-        env=os.environ | head.environ,
+        cwd=head.working_directory,
+        env=os.environ | head.environ | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def _ended(client: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        stdout, stderr = client.communicate(timeout=600)
+    finally:
+        client.kill()
+    return subprocess.CompletedProcess(client.args, client.returncode, stdout, stderr)
+
+
+def _command(head: Head, *words: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    return _ended(_started(head, *words, **environ))
 
 
 def _ways_back(messages: str) -> dict[str, list[str]]:
@@ -204,57 +219,69 @@ def test_a_cluster_with_another_ray_is_refused_with_the_remedy(head: Head, tmp_p
     assert not list(run.output.glob("scores/**/*.parquet"))
 
 
-def test_a_head_whose_python_cannot_run_the_package_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    """The head's Python first sees no installed packages, then reports an old version."""
-    python = tmp_path / "programs" / "python"
-    python.parent.mkdir()
+@pytest.mark.parametrize(
+    ("is_old", "problem"),
+    [(False, "lacks boto3"), (True, "Python 3.9.18 is too old, 3.11 is needed")],
+    ids=["no packages", "an old Python"],
+)
+def test_a_head_whose_python_cannot_run_the_package_is_refused_with_the_remedy(
+    head: Head, tmp_path: Path, is_old: bool, problem: str
+) -> None:
+    """The head's Python sees no installed packages, or reports an old version."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.version_info = (3, 9, 18, 'final', 0)\n")
-    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2))
-    with _head(python.parent) as head:
-        for program, told in (
-            (f"{sys.executable} -S", "lacks boto3"),
-            (f"env PYTHONPATH={tmp_path} {sys.executable}", "Python 3.9.18 is too old, 3.11 is needed"),
-        ):
-            python.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {program} "$@"\n')
-            python.chmod(0o755)
-            refused = _command(head, "submit", _job_file(run), "--run-id", run.run_id, "--address", head.address)
-            assert refused.returncode == 2, refused.stderr
-            assert "the cluster's head: " in refused.stderr and told in refused.stderr
-            assert "deploy/Dockerfile" in refused.stderr and "Traceback" not in refused.stderr
+    python = f"env PYTHONPATH={tmp_path} {sys.executable}" if is_old else f"{sys.executable} -S"
+    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 2), run_id=None)
+    before = head.python.read_text()
+    _write_program(head.python, f'unset PYTHONPATH\nexec {python} "$@"')
+    try:
+        refused = _command(head, "submit", _job_file(run), "--address", head.address)
+    finally:
+        head.python.write_text(before)
+    assert refused.returncode == 2, refused.stderr
+    assert "the cluster's head: " in refused.stderr and problem in refused.stderr
+    assert "deploy/Dockerfile" in refused.stderr and "Traceback" not in refused.stderr
     assert run.committed() == []
 
 
-def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_secret(
-    head: Head, tmp_path: Path
-) -> None:
-    cohort = write_cohort(tmp_path / "cohort-canary-patient-name", 24)
+@dataclass(frozen=True)
+class FirstNight:
+    """A run that two clients submitted at once. `both` has their ends, and `local` the same run without a cluster."""
+
+    run: ScoringRun
+    both: list[subprocess.CompletedProcess[str]]
+    local: ScoringRun
+    local_ending: Ending
+
+
+@pytest.fixture(scope="module")
+def first_night(head: Head, tmp_path_factory: pytest.TempPathFactory) -> FirstNight:
+    """Submit a run twice at once, beside a run of the same images without a cluster."""
+    directory = tmp_path_factory.mktemp("first-night")
+    cohort = write_cohort(directory / "cohort-canary-patient-name", 24)
     (cohort / "study-0000" / "broken.png").write_bytes(b"not a picture")
-    local = ScoringRun(tmp_path / "local", cohort)
-    run = ScoringRun(tmp_path / "joined", cohort)
-    words = [
-        *(PROGRAMS / "diagchd-batch", "submit", _job_file(run), "--run-id", run.run_id),
-        *("--address", head.address, "--json"),
-    ]
+    run, local = ScoringRun(directory / "joined", cohort), ScoringRun(directory / "local", cohort)
+    named = ("--run-id", run.run_id)
     with local.started() as at_once:
-        both = [
-            subprocess.Popen(
-                words,  # type: ignore[arg-type]
-                cwd=head.working_directory,
-                env=os.environ | head.environ,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(2)
-        ]
-        answers = [one.communicate(timeout=600) for one in both]
+        clients = [_started(head, *_submit_new(head, run), *named) for _ in range(2)]
+        both = [_ended(client) for client in clients]
         ending = at_once.ending()
-    assert ending.exit_code == 3, ending.messages
+    return FirstNight(run, both, local, ending)
+
+
+def _submit_new(head: Head, run: ScoringRun) -> list[object]:
+    return ["submit", _job_file(run), "--address", head.address, "--select", "new", "--json"]
+
+
+def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_secret(
+    head: Head, first_night: FirstNight
+) -> None:
+    run, both = first_night.run, first_night.both
+    assert first_night.local_ending.exit_code == 3, first_night.local_ending.messages
     assert not (head.working_directory / IMPORTED).exists()
-    assert [one.returncode for one in both] == [3, 3], answers
-    assert {json.loads(stdout)["submission_id"] for stdout, _ in answers} == {f"{run.run_id}-s1"}
-    assert run.score_bytes() == local.score_bytes()
-    assert _command(head, "verify", run.output).returncode == 0
+    assert [one.returncode for one in both] == [3, 3], both
+    assert {json.loads(one.stdout)["submission_id"] for one in both} == {f"{run.run_id}-s1"}
+    assert run.score_bytes() == first_night.local.score_bytes()
+    assert len(run.committed()) == 4
 
     log = _command(head, "logs", "--run-id", run.run_id, "--address", head.address).stdout
     kept = _command(head, "logs", run.output, "--run-id", run.run_id)
@@ -263,15 +290,31 @@ def test_two_submits_at_once_give_one_run_which_equals_a_local_one_and_tell_no_s
     assert "no answer from" in gone.stderr and gone.stdout == kept.stdout
     neither = _command(head, "logs", "--run-id", run.run_id, "--address", "http://127.0.0.1:9")
     assert neither.returncode == 1 and "logs OUTPUT" in neither.stderr
+    _assert_tells_no_secret(head, log, kept.stdout, both[0].stderr)
 
-    again = _command(head, "submit", _job_file(run), "--run-id", run.run_id, "--address", head.address, "--json")
-    assert (again.returncode, json.loads(again.stdout)["submission_id"]) == (3, f"{run.run_id}-s2")
-    (state,) = json.loads(_command(head, "status", run.output, "--json").stdout)
-    assert (state["status"], state["shards_done"], state["exit_code"]) == ("finished", state["n_shards"], 3)
-    log = _command(head, "logs", "--run-id", run.run_id, "--address", head.address).stdout
-    assert '"repeated": true' in log
 
-    for text in (head.get("/api/jobs/"), log, kept.stdout, answers[0][1]):
+def test_only_what_is_new_is_scored_in_the_next_night(head: Head, first_night: FirstNight, tmp_path: Path) -> None:
+    run = first_night.run
+    words = _submit_new(head, run)
+    write_cohort(tmp_path / "more", 28, seed=1)
+    for study in sorted((tmp_path / "more").iterdir())[12:]:
+        study.rename(Path(run.cohort) / study.name)
+    second = _command(head, *words)
+    assert second.returncode == 0, second.stderr
+    run_id = json.loads(second.stdout)["run_id"]
+    records = {record.run_id: record for record in open_output(str(run.output)).runs()}
+    assert {name: record.plan.n_images for name, record in records.items()} == {run.run_id: 25, run_id: 4}
+    assert [records[name].parent_run_id for name in (run.run_id, run_id)] == [None, run.run_id]
+    assert len(open_output(str(run.output)).current_predictions()) == 29
+    nothing = _command(head, *words)
+    assert nothing.returncode == 0, nothing.stderr
+    assert '"nothing_selected": true' in nothing.stderr
+    assert set(records) == set(open_output(str(run.output)).run_ids())
+    assert _command(head, "verify", run.output).returncode == 0
+
+
+def _assert_tells_no_secret(head: Head, *texts: str) -> None:
+    for text in (head.get("/api/jobs/"), *texts):
         for hidden in (CANARY, ID_KEY, head.environ["RAY_AUTH_TOKEN"], "canary-patient-name", "study-0000"):
             assert hidden not in text
 
@@ -303,35 +346,15 @@ def _readable(path: Path) -> str:
     return ""
 
 
-def test_only_what_is_new_is_scored_in_the_next_night(head: Head, tmp_path: Path) -> None:
-    archive = write_cohort(tmp_path / "archive", 8)
-    run = ScoringRun(tmp_path / "run", archive, run_id=None)
-    words = ("submit", _job_file(run), "--address", head.address, "--select", "new", "--json")
-    first = _command(head, *words)
-    assert first.returncode == 0, first.stderr
-    write_cohort(tmp_path / "more", 12, seed=1)
-    for study in sorted((tmp_path / "more").iterdir())[4:]:
-        study.rename(archive / study.name)
-    second = _command(head, *words)
-    assert second.returncode == 0, second.stderr
-    ids = [json.loads(ended.stdout)["run_id"] for ended in (first, second)]
-    records = {record.run_id: record for record in open_output(str(run.output)).runs()}
-    assert [records[name].plan.n_images for name in ids] == [8, 4]
-    assert [records[name].parent_run_id for name in ids] == [None, ids[0]]
-    assert len(open_output(str(run.output)).current_predictions()) == 12
-    nothing = _command(head, *words)
-    assert nothing.returncode == 0, nothing.stderr
-    assert '"nothing_selected": true' in nothing.stderr
-    assert set(records) == set(open_output(str(run.output)).run_ids())
-    assert _command(head, "verify", run.output).returncode == 0
-
-
 def test_a_client_that_goes_leaves_its_run_to_the_cluster_and_says_how_to_come_back(head: Head, tmp_path: Path) -> None:
     """Clients detach because of --no-wait, Ctrl-C and SIGTERM. Each one is started by a command that the last printed.
 
-    The job's driver is suspended meanwhile, so that the run cannot end before all clients have detached.
+    The job's driver is suspended meanwhile, so that the run cannot end before all clients have detached. At the end the
+    same command repeats the outcome of the finished run.
     """
-    run = ScoringRun(tmp_path / "run", write_cohort(tmp_path / "cohort", 16), run_id=None)
+    cohort = write_cohort(tmp_path / "cohort-canary-patient-name", 16)
+    (cohort / "study-0000" / "broken.png").write_bytes(b"not a picture")
+    run = ScoringRun(tmp_path / "run", cohort, run_id=None)
     words = ("submit", _job_file(run), "--address", head.address, "--new-run", "--json")
     gone = _command(head, *words, "--no-wait")
     assert gone.returncode == 0, gone.stderr
@@ -366,16 +389,20 @@ def test_a_client_that_goes_leaves_its_run_to_the_cluster_and_says_how_to_come_b
         for pid in frozen:
             os.kill(pid, signal.SIGCONT)
 
-    deadline_s = time.monotonic() + 300
-    while not success.exists():
-        assert time.monotonic() < deadline_s, _command(head, "logs", run.output, "--run-id", run_id).stdout
-        time.sleep(1)
+    job = f"/api/jobs/{submission_id}"
+    wait_until(lambda: json.loads(head.get(job))["status"] != "RUNNING", "the job's end", lambda: head.get(job))
+    assert success.exists(), _command(head, "logs", run.output, "--run-id", run_id).stdout
     back = _command(head, *ways["follow it"])
-    assert back.returncode == 0 and json.loads(back.stdout)["run_id"] == run_id, back.stderr
+    assert back.returncode == 3, back.stderr
+    assert json.loads(back.stdout) == {"run_id": run_id, "submission_id": f"{run_id}-s2", "exit_code": 3}
+    assert '"repeated": true' in back.stderr
     assert re.search(r"status +finished", _command(head, *ways["see how far it is"]).stdout)
     assert "does not run: it is finished" in _command(head, *ways["end it"]).stderr
+    (state,) = json.loads(_command(head, "status", run.output, "--json").stdout)
+    assert (state["status"], state["shards_done"], state["exit_code"]) == ("finished", state["n_shards"], 3)
     assert open_output(str(run.output)).run_ids() == [run_id]
     assert _command(head, "verify", run.output).returncode == 0
+    _assert_tells_no_secret(head, messages, back.stderr)
 
 
 def test_a_package_too_large_for_ray_is_refused_with_the_remedy_and_leaves_nothing(head: Head, tmp_path: Path) -> None:
@@ -398,14 +425,14 @@ def test_a_package_too_large_for_ray_is_refused_with_the_remedy_and_leaves_nothi
 def test_the_index_of_headers_is_made_in_tasks_and_the_job_tells_no_place(head: Head, tmp_path: Path) -> None:
     archive = tmp_path / "archive-canary-patient-name"
     run = ScoringRun(tmp_path / "run", archive)
-    write_archive(archive, 600)
+    write_archive(archive, 150)  # three tasks
     (archive / "cut.dcm").write_bytes(dicom_file(ultrasound_header(1))[:200])
     words = ("index", _job_file(run), "--address", head.address, "--json")
     first = _command(head, *words)
     assert first.returncode == 3, first.stderr
     counts = json.loads(first.stdout)
-    assert (counts["n_read"], counts["kinds"]) == (601, {"image": 600, "unreadable": 1})
-    assert "submitted index-of-headers-s1" in first.stderr and "601 headers to read" in first.stderr
+    assert (counts["n_read"], counts["kinds"]) == (151, {"image": 150, "unreadable": 1})
+    assert "submitted index-of-headers-s1" in first.stderr and "151 headers to read" in first.stderr
     here = _command(head, "index", _job_file(run), "--json")
     assert (here.returncode, json.loads(here.stdout)["n_read"]) == (3, 0)
     assert "canary" not in first.stdout + first.stderr
