@@ -3,9 +3,14 @@
 import gc
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from threadpoolctl import threadpool_limits
+
+if TYPE_CHECKING:
+    from diagchd_batch.model import Predictor
 
 pytest_plugins = [
     "tests.support.servers_and_hosts.radosgw",
@@ -61,3 +66,22 @@ def workers_of_ray_with_ordinary_priority() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_worker_niceness", "0")
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread_of_linear_algebra() -> Iterator[None]:
+    """Let NumPy and SciPy use one thread in the tests' own process.
+
+    Threads that wait for each other keep the cores busy, which two workers share: a quarter of the time of tests of
+    statistics. Processes that tests start use as many threads as always.
+    """
+    with threadpool_limits(limits=1):
+        yield
+
+
+@pytest.fixture(scope="session")
+def bundled_predictor() -> "Predictor":
+    """Return the bundled compact model in float32, for batches of four. To load and compile it takes five seconds."""
+    from diagchd_batch.model import Predictor, resolve_model  # most tests need no Keras
+
+    return Predictor(resolve_model("diagchd-compact", "bundled", "float32"), 4)

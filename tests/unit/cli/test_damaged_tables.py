@@ -1,6 +1,7 @@
 """Every command that reads a damaged table names the table and says what to do."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,21 @@ SAMPLE = str(PROJECT / "configs" / "sample.yaml")
 LATER = "0a1b2c3d-4e5f6071-2"
 
 
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeOutput:
-    monkeypatch.setenv("DIAGCHD_ID_KEY", KEY.decode())
-    made = MadeOutput(tmp_path)
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> MadeOutput:
+    made = MadeOutput(tmp_path_factory.mktemp("undamaged"))
     studies = [MadeStudy(f"s{n}", [[(n + 1) / 10]], n % 2) for n in range(8)]
     for run in (RUN_ID, LATER):
         made.write_run(studies, run)
         evaluate_run(made.output, made.private, run, EvaluationConfig(resamples=100), made.tokens)
     return made
+
+
+@pytest.fixture
+def made(undamaged: MadeOutput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeOutput:
+    monkeypatch.setenv("DIAGCHD_ID_KEY", KEY.decode())
+    shutil.copytree(undamaged.root, tmp_path, dirs_exist_ok=True)
+    return MadeOutput(tmp_path)
 
 
 @pytest.mark.parametrize("command", [("report",), ("export", "shareable")], ids=" ".join)

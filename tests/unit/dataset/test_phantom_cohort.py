@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,10 @@ from dataset.phantom.cohort.studies import BLOCK_STUDIES, BLOCK_SUBJECTS, SITES,
 from dataset.phantom.rendering.lesions import Lesion
 from dataset.phantom.rendering.scanner import DEVICES
 
-COHORT = list(draw_cohort(3, Split.OTHER, 3200))
+
+@cache
+def cohort() -> tuple[Study, ...]:
+    return tuple(draw_cohort(3, Split.OTHER, 3200))
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +33,7 @@ def one_thread() -> Iterator[None]:
 
 
 def test_study_does_not_depend_on_how_many_there_are() -> None:
-    assert COHORT[:40] == list(draw_cohort(3, Split.OTHER, 40))
+    assert list(cohort()[:40]) == list(draw_cohort(3, Split.OTHER, 40))
 
 
 def test_splits_share_nothing() -> None:
@@ -38,7 +42,7 @@ def test_splits_share_nothing() -> None:
 
 
 def test_blocks_hold_twins_and_repeat_scans() -> None:
-    block = COHORT[:BLOCK_STUDIES]
+    block = cohort()[:BLOCK_STUDIES]
     assert len({study.subject for study in block}) == BLOCK_SUBJECTS
     by_subject = {study.subject: [other for other in block if other.subject == study.subject] for study in block}
     twins = [pair for pair in by_subject.values() if {study.fetus for study in pair} == {1, 2}]
@@ -53,9 +57,9 @@ def test_blocks_hold_twins_and_repeat_scans() -> None:
 
 
 def test_prevalence_and_every_lesion() -> None:
-    assert np.mean([study.disease.label for study in COHORT]) == pytest.approx(1 / 3, abs=0.03)
-    assert {study.disease.lesion for study in COHORT} == set(Lesion)
-    assert Counter(study.images for study in COHORT).keys() == {1, 2, 3}
+    assert np.mean([study.disease.label for study in cohort()]) == pytest.approx(1 / 3, abs=0.03)
+    assert {study.disease.lesion for study in cohort()} == set(Lesion)
+    assert Counter(study.images for study in cohort()).keys() == {1, 2, 3}
 
 
 def test_nothing_but_the_disease_changes_with_the_label() -> None:
@@ -106,9 +110,9 @@ def test_nothing_but_the_anatomy_tells_the_label(
     classifier: HistGradientBoostingClassifier | Pipeline,
 ) -> None:
     # An AUC of pure chance has a standard error of 0.011 here. The tolerance is four standard errors.
-    rows = np.array([[float(x) for x in _flat(_everything_but_the_heart(study))] for study in COHORT])
-    label = np.array([study.disease.label for study in COHORT])
-    subject = [study.subject for study in COHORT]
+    rows = np.array([[float(x) for x in _flat(_everything_but_the_heart(study))] for study in cohort()])
+    label = np.array([study.disease.label for study in cohort()])
+    subject = [study.subject for study in cohort()]
     score = cross_val_predict(classifier, rows, label, groups=subject, cv=GroupKFold(5), method="predict_proba")[:, 1]
     assert roc_auc_score(label, score) == pytest.approx(0.5, abs=0.044)
 
@@ -118,18 +122,18 @@ def test_lesions_overlap_with_normal_variation() -> None:
     # could achieve. The label must be neither obvious nor impossible to predict.
     rng = np.random.default_rng(0)
     measured = []
-    for study in COHORT:
+    for study in cohort():
         heart = image_parameters(study, 0).heart
         gap = max(heart.gap_width, 0.2 * heart.dropout_depth)
         sizes = (heart.septum_shift, 0.5 * heart.left_scale, 0.5 * heart.right_scale, gap, heart.tricuspid_level)
         measured.append([*sizes, heart.atria_half_width, heart.atrial_shift, heart.primum_gap])
     rows = np.array(measured) + rng.normal(0.0, 0.03, (len(measured), len(measured[0])))
-    label = np.array([study.disease.label for study in COHORT])
+    label = np.array([study.disease.label for study in cohort()])
     classifier = HistGradientBoostingClassifier(max_iter=100, learning_rate=0.08, random_state=0)
-    subject = [study.subject for study in COHORT]
+    subject = [study.subject for study in cohort()]
     score = cross_val_predict(classifier, rows, label, groups=subject, cv=GroupKFold(5), method="predict_proba")[:, 1]
     assert 0.93 < roc_auc_score(label, score) < 0.99
-    subtle = np.array([study.disease.label and study.disease.severity < 0.4 for study in COHORT], bool)
+    subtle = np.array([study.disease.label and study.disease.severity < 0.4 for study in cohort()], bool)
     usable = subtle | (label == 0)
     assert roc_auc_score(label[usable], score[usable]) < 0.95
 

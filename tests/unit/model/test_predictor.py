@@ -12,6 +12,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from diagchd_batch.errors import RunFault, UsageError, WeightsError
 from diagchd_batch.model import Predictor, build_network, load_card, resolve_model, save_checkpoint
@@ -23,15 +24,15 @@ from diagchd_batch.model.runtimes.tensorflow.inference import (
     build_inference_network,
     classifier_matrix,
 )
-from diagchd_batch.model.spec import ModelSpec
+from diagchd_batch.model.spec import ModelSpec, refuse_replaced_weights
 from diagchd_batch.model.weights.checkpoints import fill_from_seed
 
 BATCH = 4
 
 
 @pytest.fixture(scope="module")
-def spec() -> ModelSpec:
-    return resolve_model("diagchd-compact", "bundled", "float32")
+def spec(predictor: Predictor) -> ModelSpec:
+    return predictor.spec
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +41,9 @@ def network(spec: ModelSpec) -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def predictor(spec: ModelSpec) -> Predictor:
-    return Predictor(spec, BATCH)
+def predictor(bundled_predictor: Predictor) -> Predictor:
+    assert bundled_predictor.batch_size == BATCH
+    return bundled_predictor
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +62,8 @@ def reference(spec: ModelSpec) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def expected(network: keras.Model, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    segmentation, classification = network.predict(images.astype(np.float32) / 255, verbose=0)
-    return segmentation, classification[:, 1]
+    segmentation, classification = network(images.astype(np.float32) / 255, training=False)
+    return np.asarray(segmentation), np.asarray(classification)[:, 1]
 
 
 def test_it_gives_what_keras_gives(
@@ -177,10 +179,17 @@ def test_the_gpu_s_way_of_compiling_agrees(
     assert np.all((prediction.soft_dice_b_f32 > 0) & (prediction.soft_dice_b_f32 < 1))
 
 
+@pytest.fixture(scope="module")
+def small_network() -> keras.Model:
+    return build_network("diagchd-compact", 64, 32)
+
+
 @pytest.mark.parametrize("form", [FoldedBuilder, CpuBuilder])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_folding_changes_nothing(seed: int, form: type[CpuBuilder] | type[FoldedBuilder]) -> None:
-    network = build_network("diagchd-compact", 64, 32)
+def test_folding_changes_nothing(
+    small_network: keras.Model, seed: int, form: type[CpuBuilder] | type[FoldedBuilder]
+) -> None:
+    network = small_network
     fill_from_seed(network, seed)
     image = np.random.default_rng(seed).random((2, 64, 32, 3), np.float32)
     logits, features = build_inference_network(load_card("diagchd-compact"), network, form)(image)
@@ -224,31 +233,37 @@ def test_weights_that_do_not_fit_are_refused(spec: ModelSpec, tmp_path: Path) ->
         Predictor(replace(spec, weights=str(tmp_path / "weights.h5")), 1)
 
 
+def digest_of_a_run(predictor: Predictor) -> str:
+    generator = np.random.default_rng(0)
+    size = (predictor.batch_size, predictor.spec.height, predictor.spec.width)
+    images = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+    prediction = predictor.predict(images, generator.integers(0, 3, size, dtype=np.uint8))
+    digest = hashlib.sha256()
+    for array in filter(lambda array: array is not None, (getattr(prediction, name) for name in prediction.__slots__)):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 DIGEST_OF_A_RUN = """
-import hashlib, sys
-import h5py
-import numpy as np
+import sys
 from diagchd_batch.model import Predictor, resolve_model
-threads, precision = int(sys.argv[1]), sys.argv[2]
-spec = resolve_model("diagchd-compact", "bundled", precision)
-predictor = Predictor(spec, 3, intra_op_threads=threads)
-generator = np.random.default_rng(0)
-images = generator.integers(0, 256, (3, spec.height, spec.width, 3), dtype=np.uint8)
-prediction = predictor.predict(images, generator.integers(0, 3, images.shape[:3], dtype=np.uint8))
-digest = hashlib.sha256()
-for array in filter(lambda array: array is not None, (getattr(prediction, name) for name in prediction.__slots__)):
-    digest.update(array.tobytes())
-print(digest.hexdigest())
+from tests.unit.model.test_predictor import BATCH, digest_of_a_run
+spec = resolve_model("diagchd-compact", "bundled", sys.argv[2])
+print(digest_of_a_run(Predictor(spec, BATCH, int(sys.argv[1]) or None)))
 """
 
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-def test_every_process_gives_the_same_bits(precision: str) -> None:
-    command = [sys.executable, "-c", DIGEST_OF_A_RUN, "2", precision]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]  # at once
-    digests = [process.communicate(timeout=240)[0].strip() for process in processes]
-    assert len(digests[0]) == len(hashlib.sha256().hexdigest())
-    assert digests[0] == digests[1]
+def test_every_process_gives_the_same_bits(predictor: Predictor, precision: str) -> None:
+    """A new process has the same number of threads as this one, which has done other work before."""
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    command = [sys.executable, "-c", DIGEST_OF_A_RUN, str(threads), precision]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        here = predictor if precision == "float32" else Predictor(replace(predictor.spec, precision=precision), BATCH)
+        digests = {digest_of_a_run(here) for _ in range(3)}
+        (elsewhere,) = process.communicate(timeout=240)[0].split()
+    assert len(elsewhere) == len(hashlib.sha256().hexdigest())
+    assert digests == {elsewhere}
 
 
 def test_weights_replaced_since_the_run_began_are_refused(network: keras.Model, tmp_path: Path) -> None:
@@ -256,9 +271,8 @@ def test_weights_replaced_since_the_run_began_are_refused(network: keras.Model, 
     path = tmp_path / "latest.h5"
     save_checkpoint(network, path)
     spec = resolve_model("diagchd-compact", str(path), "float32")
-    load_network(spec)
-    other = build_network("diagchd-compact")
-    fill_from_seed(other, 3)
-    save_checkpoint(other, path)
+    refuse_replaced_weights(spec)
+    with h5py.File(path, "a") as file:
+        file["head_conv/bias"][0] += 1
     with pytest.raises(RunFault, match=r"latest\.h5 are not those that this run began with"):
         load_network(spec)

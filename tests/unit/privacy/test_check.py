@@ -4,10 +4,12 @@ import base64
 import gzip
 import html
 import io
+import itertools
 import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -180,39 +182,64 @@ PLANTED: dict[str, tuple[str, Callable[[str], bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize("planted", PLANTED)
-@pytest.mark.parametrize("value", [NAME.replace("^", " "), UID])
-def test_an_identifier_is_found_wherever_it_is_planted(output: Output, planted: str, value: str) -> None:
-    name, content, place = PLANTED[planted]
-    if planted == "a file that is no text":
-        value = UID
-    key = f"reports/run_id={RUN_ID}/{name}"
-    output.storage.replace(key, content(value))
-    report = _checked(output)
-    kind = "StudyInstanceUID" if value == UID else "PatientName"
-    assert not report.ok
-    assert {(one.file, one.kind) for one in report.findings} == {(key, kind)}, report.findings
-    assert place.casefold() in _shown(report)
+PLANTED_VALUES = {"PatientName": NAME.replace("^", " "), "StudyInstanceUID": UID}
+NOT_ASCII_IN_BINARY = ("a file that is no text", "PatientName")  # `test_a_text_attribute_of_weights_is_read_whole`
+PLACES = [pair for pair in itertools.product(PLANTED, PLANTED_VALUES) if pair != NOT_ASCII_IN_BINARY]
 
 
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [
-        (NAME, "PatientName"),
-        ("Quilläum, Zephyrine", "PatientName"),
-        ("QUILLA\u0308UM", "PatientName"),
-        ("20231224", "StudyDate"),
-        (STUDY, "study id"),
-        (SUBJECT, "subject id"),
-        (f"images/{STUDY}-1.png", "path"),
-        (f"{STUDY}-1.png", "file name"),
-        (f"{STUDY}-1", "file name"),
-    ],
-)
-def test_every_kind_of_identifier_is_found(output: Output, value: str, kind: str) -> None:
-    output.storage.replace(f"runs/run_id={RUN_ID}/note.txt", f"- {value}: seen".encode())
+def planted_key(planted: str, kind: str) -> str:
+    return f"reports/run_id={RUN_ID}/{kind}/{list(PLANTED).index(planted)}/{PLANTED[planted][0]}"
+
+
+@pytest.fixture(scope="module")
+def report_of_planted(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> PrivacyReport:
+    """Return the report on one output that has a file for each way to plant each value."""
+    directory = tmp_path_factory.mktemp("planted")
+    shutil.copytree(clean, directory / "out")
+    output = open_output(str(directory / "out"))
+    for planted, kind in PLACES:
+        output.storage.replace(planted_key(planted, kind), PLANTED[planted][1](PLANTED_VALUES[kind]))
+    with pytest.MonkeyPatch.context() as patched:
+        (directory / "temporary").mkdir()
+        patched.setenv("TMPDIR", str(directory / "temporary"))
+        return _checked(output)
+
+
+@pytest.mark.parametrize(("planted", "kind"), PLACES)
+def test_an_identifier_is_found_wherever_it_is_planted(
+    report_of_planted: PrivacyReport, planted: str, kind: str
+) -> None:
+    key = planted_key(planted, kind)
+    found = [one for one in report_of_planted.findings if one.file == key]
+    assert {one.kind for one in found} == {kind}, found
+    assert PLANTED[planted][2].casefold() in _shown(replace(report_of_planted, findings=found))
+
+
+def test_findings_are_where_identifiers_were_planted_and_nowhere_else(report_of_planted: PrivacyReport) -> None:
+    assert not report_of_planted.ok
+    assert {one.file for one in report_of_planted.findings} == {planted_key(*place) for place in PLACES}
+
+
+KINDS_OF_IDENTIFIERS = [
+    (NAME, "PatientName"),
+    ("Quilläum, Zephyrine", "PatientName"),
+    ("QUILLA\u0308UM", "PatientName"),
+    ("20231224", "StudyDate"),
+    (STUDY, "study id"),
+    (SUBJECT, "subject id"),
+    (f"images/{STUDY}-1.png", "path"),
+    (f"{STUDY}-1.png", "file name"),
+    (f"{STUDY}-1", "file name"),
+]
+
+
+def test_every_kind_of_identifier_is_found(output: Output) -> None:
+    for number, (value, _) in enumerate(KINDS_OF_IDENTIFIERS):
+        output.storage.replace(f"runs/run_id={RUN_ID}/note-{number}.txt", f"- {value}: seen".encode())
     report = _checked(output)
-    assert kind in {finding.kind for finding in report.findings}, report.findings
+    for number, (_, kind) in enumerate(KINDS_OF_IDENTIFIERS):
+        found = [finding for finding in report.findings if finding.file.endswith(f"/note-{number}.txt")]
+        assert kind in {finding.kind for finding in found}, (number, found)
     _shown(report)
 
 
@@ -228,10 +255,12 @@ def test_the_private_tree_is_not_searched(output: Output) -> None:
     assert _checked(output).ok
 
 
-@pytest.mark.parametrize("text", [f"Pre{STUDY}", f"{STUDY}s", "visit-of", "120231224", "0.20231224", "20231224.5"])
-def test_what_is_only_a_part_of_a_word_is_not_found(output: Output, text: str) -> None:
-    output.storage.replace(f"runs/run_id={RUN_ID}/note.txt", f"- {text} -".encode())
-    assert _checked(output).ok
+def test_what_is_only_a_part_of_a_word_is_not_found(output: Output) -> None:
+    parts = (f"Pre{STUDY}", f"{STUDY}s", "visit-of", "120231224", "0.20231224", "20231224.5")
+    for number, text in enumerate(parts):
+        output.storage.replace(f"runs/run_id={RUN_ID}/note-{number}.txt", f"- {text} -".encode())
+    report = _checked(output)
+    assert report.ok, report.findings
 
 
 def test_a_short_number_is_found_as_a_whole_cell_and_not_in_a_sentence(output: Output) -> None:

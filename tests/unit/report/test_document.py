@@ -63,9 +63,16 @@ def reads(made: MadeOutput, studies: Sequence[MadeStudy], names: Sequence[str] =
     )
 
 
-def test_is_whole_and_asks_nothing_of_the_network(made: MadeOutput) -> None:
+@pytest.fixture(scope="module")
+def with_readers(tmp_path_factory: pytest.TempPathFactory) -> tuple[MadeOutput, str]:
+    """Return an output with a cohort and two readers, and its report. Tests leave both as they are."""
+    made = MadeOutput(tmp_path_factory.mktemp("with_readers"))
     studies = cohort()
-    text = report(made, studies, readers=reads(made, studies))
+    return made, report(made, studies, readers=reads(made, studies))
+
+
+def test_is_whole_and_asks_nothing_of_the_network(with_readers: tuple[MadeOutput, str]) -> None:
+    _, text = with_readers
     page = HtmlPage(text)
     assert page.unclosed == []
     assert len(page.ids) == len(set(page.ids))
@@ -77,9 +84,9 @@ def test_is_whole_and_asks_nothing_of_the_network(made: MadeOutput) -> None:
     assert "canary" not in text
 
 
-def test_the_headline_shows_the_tables_own_numbers(made: MadeOutput) -> None:
-    studies = cohort()
-    page = HtmlPage(report(made, studies, readers=reads(made, studies)))
+def test_the_headline_shows_the_tables_own_numbers(with_readers: tuple[MadeOutput, str]) -> None:
+    made, text = with_readers
+    page = HtmlPage(text)
     table = page.table("Calls against the reference standard")
     headings = {"recall (sensitivity)": "sensitivity", "precision (PPV)": "ppv", "specificity": "specificity"}
     rows = {row["endpoint"]: row for row in made.metrics("estimates") if row["headline"] and row["subject"] == "made"}
@@ -93,9 +100,9 @@ def test_the_headline_shows_the_tables_own_numbers(made: MadeOutput) -> None:
         assert table.cell("made", name) == [str(int(rows[name.lower()]["value"]))]
 
 
-def test_differences_are_those_to_each_comparator(made: MadeOutput) -> None:
-    studies = cohort()
-    page = HtmlPage(report(made, studies, readers=reads(made, studies)))
+def test_differences_are_those_to_each_comparator(with_readers: tuple[MadeOutput, str]) -> None:
+    made, text = with_readers
+    page = HtmlPage(text)
     table = page.table("Differences model")
     compared = [row for row in made.metrics("comparisons") if row["headline"] and row["endpoint"] == "specificity"]
     assert len(compared) == len(table.rows) == 4
@@ -250,8 +257,8 @@ def test_a_cohort_without_labels_shows_no_table_of_nothing(made: MadeOutput) -> 
     assert "AUC and calibration are left out" in page.words
 
 
-def test_a_printed_page_says_which_run_it_is_of(made: MadeOutput) -> None:
-    text = report(made, cohort())
+def test_a_printed_page_says_which_run_it_is_of(with_readers: tuple[MadeOutput, str]) -> None:
+    _, text = with_readers
     assert f'@bottom-left {{ content: "SIMULATED · made, run {RUN_ID}"' in text
     assert "counter(page)" in text
 
@@ -271,9 +278,8 @@ def test_own_names_are_text_and_never_markup(made: MadeOutput) -> None:
     assert "{{ 7 * 7 }}" in page.words
 
 
-def test_same_tables_same_bytes(made: MadeOutput) -> None:
-    studies = cohort()
-    first = report(made, studies, readers=reads(made, studies))
+def test_same_tables_same_bytes(with_readers: tuple[MadeOutput, str]) -> None:
+    made, first = with_readers
     assert made.output.read(write_report(made.output, RUN_ID)).decode() == first
 
 

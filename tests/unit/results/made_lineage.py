@@ -1,6 +1,7 @@
 """A lineage of runs with real plans, whose predictions are written directly."""
 
 import io
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.make_plan import freeze_plan
 from diagchd_batch.studies.plan.planned_images import PlannedImage
 from diagchd_batch.studies.plan.selection import Select, new_since
-from diagchd_batch.studies.plan.stored_plan import Plan
+from diagchd_batch.studies.plan.stored_plan import Plan, open_plan
 from tests.unit.results.made_run import MadePlan, run_record
 
 
@@ -32,6 +33,13 @@ class MadeLineage:
 
     def __post_init__(self) -> None:
         self.output = Output(open_store(str(self.root / "out")), open_store(str(self.root / "private")))
+
+    def copy_to(self, root: Path) -> "MadeLineage":
+        """Copy the archive and the output below another root, for a test that changes them. Return the copy."""
+        shutil.copytree(self.root, root, dirs_exist_ok=True)
+        copied = MadeLineage(root, tokens=self.tokens)
+        copied.plans = [open_plan(copied.output.private, plan.run_id) for plan in self.plans]
+        return copied
 
     @property
     def newest(self) -> str:

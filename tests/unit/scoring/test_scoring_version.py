@@ -35,6 +35,7 @@ SAMPLE = Path("dataset/sample")
 RUN = "recorded"
 KEY = b"scores of the sample, committed"
 N_IMAGES = 6
+BATCH = 4
 
 NOT_COMPARED = {"run_id", "subject_id", "study_id", "mask_png", "reference_png"}
 """Masks are compared by their numbers of pixels."""
@@ -53,28 +54,31 @@ def recorded_file(kind: str, version: int) -> Path:
     return DATA / f"{kind}-version-{version}.json"
 
 
-def score_sample(directory: Path, precision: str = "float32") -> list[dict[str, Any]]:
+def predictor_of(precision: str) -> Predictor:
+    return Predictor(resolve_model("diagchd-compact", "bundled", precision), BATCH)
+
+
+def score_sample(directory: Path, predictor: Predictor) -> list[dict[str, Any]]:
     """Score the sample's first images from their files to their rows, in the order of their tokens."""
     lines = (SAMPLE / "studies.csv").read_text(encoding="utf-8").splitlines()
     manifest = directory / "studies.csv"
     manifest.write_text("\n".join(lines[: N_IMAGES + 1]) + "\n", encoding="utf-8")
-    return score(InputConfig(uri=str(SAMPLE), layout="manifest", manifest=str(manifest)), directory, precision)
+    return score(InputConfig(uri=str(SAMPLE), layout="manifest", manifest=str(manifest)), directory, predictor)
 
 
-def score_formats(directory: Path) -> list[dict[str, Any]]:
+def score_formats(directory: Path, predictor: Predictor) -> list[dict[str, Any]]:
     """Score the files of other kinds than the sample's, among them broken ones."""
     folder = DATA / "formats"
     label_map = {0: 0, 128: 1, 255: 2}
     config = InputConfig(uri=str(folder), layout="manifest", manifest=str(folder / "studies.csv"), label_map=label_map)
-    return score(config, directory, "float32")
+    return score(config, directory, predictor)
 
 
-def score(config: InputConfig, directory: Path, precision: str) -> list[dict[str, Any]]:
+def score(config: InputConfig, directory: Path, predictor: Predictor) -> list[dict[str, Any]]:
     """Score all images of an input and return their rows, without those that depend on the run or the processor."""
     output, private = open_store(str(directory / "out")), open_store(str(directory / "private"), owner_only=True)
     source = open_source(config.uri)
     plan = freeze_plan(config, ShardsConfig(), source, private, RUN, Pseudonymizer(KEY))
-    spec = resolve_model("diagchd-compact", "bundled", precision)
     settings = RunSettings(
         run_id=RUN,
         submission=RUN,
@@ -82,8 +86,8 @@ def score(config: InputConfig, directory: Path, precision: str) -> list[dict[str
         input_uri=source.uri,
         output_uri=output.uri,
         private_uri=private.uri,
-        model=spec,
-        batch_size=2,
+        model=predictor.spec,
+        batch_size=predictor.batch_size,
         intra_op_threads=1,
         decoder_threads=1,
         frame_rule=config.frame_rule,
@@ -93,18 +97,19 @@ def score(config: InputConfig, directory: Path, precision: str) -> list[dict[str
         simulated=True,
         has_masks=True,
     )
-    scorer = ShardScorer(settings, Predictor(spec, 2), Worker.this_process())
+    scorer = ShardScorer(settings, predictor, Worker.this_process())
     for shard in plan.shards():
         scorer.score(shard)
     rows = read_scores(output, RUN).to_table().to_pylist()
     return [{name: value for name, value in row.items() if name not in NOT_COMPARED} for row in rows]
 
 
-KINDS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
-    "scores": score_sample,
-    "formats": score_formats,
-    "bfloat16": lambda directory: score_sample(directory, "bfloat16"),
+KINDS: dict[str, tuple[Callable[[Path, Predictor], list[dict[str, Any]]], str]] = {
+    "scores": (score_sample, "float32"),
+    "formats": (score_formats, "float32"),
+    "bfloat16": (score_sample, "bfloat16"),
 }
+"""What is scored, and in which precision."""
 
 
 def changes(recorded: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
@@ -144,14 +149,18 @@ def recorded() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("kind", "score"), [("scores", score_sample), ("formats", score_formats)])
 def test_scores_are_those_recorded_for_this_scoring_version(
-    kind: str, score: Callable[[Path], list[dict[str, Any]]], tmp_path: Path
+    kind: str,
+    score: Callable[[Path, Predictor], list[dict[str, Any]]],
+    bundled_predictor: Predictor,
+    tmp_path: Path,
 ) -> None:
-    found = changes(recorded_rows(kind), score(tmp_path))
+    found = changes(recorded_rows(kind), score(tmp_path, bundled_predictor))
     assert not found, "\n".join([*found, "Scores have changed. Is it meant? Then:", __doc__ or ""])
 
 
 def test_bfloat16_gives_about_the_recorded_scores(tmp_path: Path) -> None:
-    for old, new in zip(recorded_rows("bfloat16"), score_sample(tmp_path, "bfloat16"), strict=True):
+    scored = score_sample(tmp_path, predictor_of("bfloat16"))
+    for old, new in zip(recorded_rows("bfloat16"), scored, strict=True):
         assert new["image_id"] == old["image_id"]
         assert new["chd_probability"] == pytest.approx(old["chd_probability"], abs=BFLOAT16_PROBABILITY)
         for name in ("heart_px", "septum_px", "background_px"):
@@ -198,7 +207,7 @@ def test_a_change_of_a_word_or_a_call_is_found(recorded: list[dict[str, Any]], n
 
 
 if __name__ == "__main__":
-    for name, score_kind in KINDS.items():
+    for name, (score_kind, precision) in KINDS.items():
         with tempfile.TemporaryDirectory() as scratch:
-            rows = score_kind(Path(scratch))
+            rows = score_kind(Path(scratch), predictor_of(precision))
         recorded_file(name, SCORING_VERSION).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ def is_planned(key: str) -> bool:
     return key.lower().endswith(EXTENSIONS) and not hidden
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.sets(keys, min_size=1, max_size=20))
 def test_tree_plans_each_image_under_its_directory(all_keys: set[str]) -> None:
     all_keys.add("study/image.png")

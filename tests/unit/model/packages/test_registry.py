@@ -27,15 +27,20 @@ def test_the_bundled_models_are_packages() -> None:
         assert load_card(name).name == name
 
 
-def test_a_package_directory_scores_as_the_bundled_model_it_was_made_from(tmp_path: Path) -> None:
+def test_a_package_directory_scores_as_the_bundled_model_it_was_made_from(
+    tmp_path: Path, bundled_predictor: Predictor
+) -> None:
     directory = make_package(tmp_path / "mine")
     spec = resolve_model(str(directory), "bundled", "float32")
-    bundled = resolve_model("diagchd-compact", "bundled", "float32")
+    bundled = bundled_predictor.spec
     assert (spec.name, spec.package, spec.weights) == ("own-model", str(directory), "bundled")
     assert spec.weights_digest == bundled.weights_digest
     assert weights_path(spec) == directory / CHECKPOINT
-    images = np.random.default_rng(0).integers(0, 256, (1, spec.height, spec.width, 3), np.uint8)
-    one, other = (Predictor(pickle.loads(pickle.dumps(each)), 1).predict(images) for each in (spec, bundled))
+    assert pickle.loads(pickle.dumps(bundled)) == bundled
+    size = (bundled_predictor.batch_size, spec.height, spec.width, 3)
+    images = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    of_package = Predictor(pickle.loads(pickle.dumps(spec)), bundled_predictor.batch_size)
+    one, other = of_package.predict(images), bundled_predictor.predict(images)
     assert one.label_maps_bhw_u8.tobytes() == other.label_maps_bhw_u8.tobytes()
     assert one.chd_probability_b_f32.tobytes() == other.chd_probability_b_f32.tobytes()
 

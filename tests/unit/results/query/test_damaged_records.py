@@ -17,10 +17,10 @@ CHAIN = ["run-1", "run-2", "run-3"]
 VIEWS = ["runs", "lineages", "current"]
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> MadeLineage:
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> MadeLineage:
     """Return an output with a lineage of three runs and one separate run."""
-    made = MadeLineage(tmp_path)
+    made = MadeLineage(tmp_path_factory.mktemp("undamaged"))
     for name in "abc":
         made.add_files(f"{name}/1.png", f"{name}/2.png")
         made.run()
@@ -28,6 +28,11 @@ def made(tmp_path: Path) -> MadeLineage:
     write_run_record(made.output.storage, made.output.private, record)
     made.write_predictions("alone", made.predictions("run-1"))
     return made
+
+
+@pytest.fixture
+def made(undamaged: MadeLineage, tmp_path: Path) -> MadeLineage:
+    return undamaged.copy_to(tmp_path)
 
 
 def left_after(damaged: str) -> dict[str, set[str]]:

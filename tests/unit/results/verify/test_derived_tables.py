@@ -38,10 +38,10 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> MadeLineage:
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> MadeLineage:
     """Return two runs of the current schema version; the second scores a file that failed in the first."""
-    made = MadeLineage(tmp_path)
+    made = MadeLineage(tmp_path_factory.mktemp("undamaged"))
     made.add_files("a/1.png", "a/2.png")
     made.run(broken=("a/1.png",), schema_version=TABLES_SINCE)
     made.add_files("a/1.png", content="sent again")
@@ -49,6 +49,11 @@ def made(tmp_path: Path) -> MadeLineage:
     for run_id in ("run-1", "run-2"):
         write_lineage_tables(made.output.storage, run_id)
     return made
+
+
+@pytest.fixture
+def made(undamaged: MadeLineage, tmp_path: Path) -> MadeLineage:
+    return undamaged.copy_to(tmp_path)
 
 
 def problems(made: MadeLineage, run_id: str = "run-2") -> list[str]:

@@ -11,14 +11,14 @@ from diagchd_batch.scoring.driver.lineage_selection import failed_in
 from tests.unit.results.made_lineage import MadeLineage
 
 
-@pytest.fixture
-def lineage(tmp_path: Path) -> MadeLineage:
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> MadeLineage:
     """Return a lineage of three runs.
 
     The first run has two good files and a broken one. The second has two new files and a changed one. The third has the
     repaired file.
     """
-    made = MadeLineage(tmp_path)
+    made = MadeLineage(tmp_path_factory.mktemp("undamaged"))
     made.add_files("a/1.png", "a/2.png", "b/1.png")
     made.run(broken=("b/1.png",))
     made.add_files("c/1.png", "c/2.png")
@@ -28,6 +28,11 @@ def lineage(tmp_path: Path) -> MadeLineage:
     results = [made.output.predictions(plan.run_id) for plan in made.plans]
     made.run(select=failed_in(results, made.plans))
     return made
+
+
+@pytest.fixture
+def lineage(undamaged: MadeLineage, tmp_path: Path) -> MadeLineage:
+    return undamaged.copy_to(tmp_path)
 
 
 def _kinds(made: MadeLineage) -> list[ProblemKind]:

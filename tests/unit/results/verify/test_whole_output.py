@@ -13,18 +13,23 @@ from tests.support.command_line import Ended, diagchd_batch
 from tests.unit.results.made_lineage import MadeLineage
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> MadeLineage:
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> MadeLineage:
     """Return two runs, the second of which builds on the first.
 
     Neither has score files, so verify reports missing shards for both.
     """
-    made = MadeLineage(tmp_path)
+    made = MadeLineage(tmp_path_factory.mktemp("undamaged"))
     made.add_files("a/1.png", "a/2.png")
     made.run()
     made.add_files("b/1.png")
     made.run()
     return made
+
+
+@pytest.fixture
+def made(undamaged: MadeLineage, tmp_path: Path) -> MadeLineage:
+    return undamaged.copy_to(tmp_path)
 
 
 def _kinds(made: MadeLineage) -> dict[str, set[ProblemKind]]:

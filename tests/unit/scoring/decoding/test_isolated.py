@@ -46,47 +46,55 @@ def decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Isolate
     decoder.close()
 
 
+@pytest.fixture(scope="module")
+def shared_decoder() -> Iterator[IsolatedDecoder]:
+    """Return a decoder for the tests whose files do its child no harm, which starts once for all of them."""
+    decoder = IsolatedDecoder(SETTINGS, timeout_s=60.0, memory_bytes=4 << 30)
+    yield decoder
+    decoder.close()
+
+
 def _frame(decoder: Decoder, data: bytes) -> GridFrame:
     decoder.open(data)
     return decoder.frame(0)
 
 
-def test_gives_the_same_pixels_as_in_process(decoder: IsolatedDecoder) -> None:
+def test_gives_the_same_pixels_as_in_process(shared_decoder: IsolatedDecoder) -> None:
     generator = np.random.default_rng(3)
     in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
     buffer = io.BytesIO()
     Image.fromarray(generator.integers(0, 256, (70, 90, 3), np.uint8)).save(buffer, "PNG")
     data = buffer.getvalue()
-    ours, theirs = _frame(decoder, data), _frame(in_process, data)
+    ours, theirs = _frame(shared_decoder, data), _frame(in_process, data)
     assert np.array_equal(ours.image_hwc_u8, theirs.image_hwc_u8)
     assert (ours.source_height, ours.source_width) == (70, 90)
     assert ours.region == theirs.region
     request = MaskRequest(HEIGHT, WIDTH, (0, 0, HEIGHT, WIDTH), 0, True)
     mask = png(255, mode="L")
-    assert np.array_equal(decoder.mask(mask, request), in_process.mask(mask, request))
-    assert decoder.open(tiff([1, 2, 3])) == 3
-    assert decoder.frame(2).image_hwc_u8[0, 0, 0] == 3
+    assert np.array_equal(shared_decoder.mask(mask, request), in_process.mask(mask, request))
+    assert shared_decoder.open(tiff([1, 2, 3])) == 3
+    assert shared_decoder.frame(2).image_hwc_u8[0, 0, 0] == 3
 
 
-def test_a_loop_of_dicom_gives_the_same_frames_as_in_process(decoder: IsolatedDecoder) -> None:
+def test_a_loop_of_dicom_gives_the_same_frames_as_in_process(shared_decoder: IsolatedDecoder) -> None:
     loop = np.random.default_rng(4).integers(0, 256, (3, 40, 50, 3), np.uint8)
     data = written(colour(loop, FrameTime=20))
     in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
-    assert decoder.open(data) == in_process.open(data) == 3
+    assert shared_decoder.open(data) == in_process.open(data) == 3
     for index in (2, 0):
-        ours, theirs = decoder.frame(index), in_process.frame(index)
+        ours, theirs = shared_decoder.frame(index), in_process.frame(index)
         assert np.array_equal(ours.image_hwc_u8, theirs.image_hwc_u8)
         assert ours.metadata == theirs.metadata
         assert (ours.metadata.time_ms, ours.metadata.colour_from) == (20.0 * index, "declared")
 
 
-def test_gives_the_same_identifying_values_as_in_process(decoder: IsolatedDecoder) -> None:
+def test_gives_the_same_identifying_values_as_in_process(shared_decoder: IsolatedDecoder) -> None:
     in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("Author", "Ada Lovelace")
     buffer = io.BytesIO()
     Image.new("L", (90, 70)).save(buffer, "PNG", pnginfo=chunks)
-    for one in (decoder, in_process):
+    for one in (shared_decoder, in_process):
         one.open(png(0))
         assert one.identifying_values() == CollectedValues((), complete=True)
         of_mask = one.identifying_values(buffer.getvalue())
@@ -97,11 +105,11 @@ def test_gives_the_same_identifying_values_as_in_process(decoder: IsolatedDecode
             one.identifying_values(b"no image")
 
 
-def test_item_errors_come_through_unchanged(decoder: IsolatedDecoder) -> None:
+def test_item_errors_come_through_unchanged(shared_decoder: IsolatedDecoder) -> None:
     in_process = InProcessDecoder(SETTINGS, ByteBudget(1 << 30))
     for data in (b"", b"no image", png(0)[:50]):
         with pytest.raises(ItemError) as ours:
-            _frame(decoder, data)
+            _frame(shared_decoder, data)
         with pytest.raises(ItemError) as theirs:
             _frame(in_process, data)
         assert (ours.value.code, ours.value.detail) == (theirs.value.code, theirs.value.detail)

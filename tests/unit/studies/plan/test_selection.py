@@ -154,7 +154,7 @@ keys = st.tuples(st.integers(0, 2), st.integers(0, 2)).map(lambda pair: f"study-
 nights = st.lists(st.dictionaries(keys, st.integers(0, 2), min_size=1), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=6)
 @given(nights=nights)
 def test_whatever_happens_to_an_archive_each_file_is_planned_when_it_is_not_what_it_was_last(
     nights: list[dict[str, int]], tmp_path_factory: pytest.TempPathFactory
@@ -185,7 +185,7 @@ file_on_each_night = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(nights=file_on_each_night)
 @example(nights=[(0, {0, 1}), (1, {0, 1}), (0, {0}), (0, {0, 1})])
 @example(nights=[(0, None), (1, {0}), (0, {0}), (0, None)])
