@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -34,36 +35,55 @@ def run(ray_cluster: RayCluster, bucket: str, tmp_path: Path, request: pytest.Fi
     return ClusterRun(ray_cluster, bucket, request.node.name.replace("_", "-"), tmp_path)
 
 
-def _refused(run: ClusterRun) -> str:
-    ended = run.submit()
-    assert ended.returncode in (1, 2), ended.stderr
-    assert "Traceback" not in ended.stderr
+@pytest.fixture(scope="module")
+def refused(ray_cluster: RayCluster, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Submit unsuitable jobs, all at once. Return the messages of their clients by what is unsuitable."""
+    own, directory = ray_cluster.own_directory, tmp_path_factory.mktemp("refused")
+    ray_cluster.hosts[HEAD].run("sh", "-c", f"mkdir -p {own}/archive/study && echo x > {own}/archive/study/image.png")
+    settings: dict[str, dict[str, object]] = {
+        "private": {"output.uri": own / "with-private-tree"},
+        # All nodes see the private tree, which is in the bucket, but the tables would be on each node's own disk.
+        "output": {"output.uri": own / "tables", "output.private_uri": f"s3://{bucket}/refused-output/_private"},
+        "input": {"input.uri": own / "archive"},
+        "actor": {"cluster.cpus_per_actor": 64},
+    }
+    runs = {
+        what: ClusterRun(ray_cluster, bucket, f"refused-{what}", directory, found) for what, found in settings.items()
+    }
+    clients = {what: run.submitting() for what, run in runs.items()}
+    return {what: _refusal(run, clients[what]) for what, run in runs.items()}
+
+
+def _refusal(run: ClusterRun, client: subprocess.Popen[str]) -> str:
+    _, messages = run.wait_until_ended(client)
+    assert client.returncode in (1, 2), messages
+    assert "Traceback" not in messages
     assert run.committed() == []
-    return ended.stderr
+    return messages
 
 
-def test_an_output_that_the_head_does_not_share_with_the_client_is_refused(run: ClusterRun) -> None:
-    run.settings["output.uri"] = run.cluster.own_directory / "out"
-    messages = _refused(run)
+def test_an_output_that_the_head_does_not_share_with_the_client_is_refused(refused: dict[str, str]) -> None:
+    messages = refused["private"]
     assert "does not see the private tree" in messages
     assert "s3://" in messages
 
 
-def test_an_output_that_nodes_do_not_share_is_refused(run: ClusterRun) -> None:
-    """All nodes see the private tree, which is in the bucket, but the tables would be on each node's own disk."""
-    run.settings["output.uri"] = run.cluster.own_directory / "out"
-    run.settings["output.private_uri"] = f"{run.output_uri}/_private"
-    messages = _refused(run)
+def test_an_output_that_nodes_do_not_share_is_refused(refused: dict[str, str]) -> None:
+    messages = refused["output"]
     assert "output.uri is not the same place on every node: worker-1, worker-2" in messages
     assert "mounted at the same path" in messages
 
 
-def test_an_input_that_nodes_do_not_share_is_refused(run: ClusterRun) -> None:
-    archive = run.cluster.own_directory / "archive"
-    run.cluster.hosts["head"].run("sh", "-c", f"mkdir -p {archive}/study && echo x > {archive}/study/image.png")
-    run.settings["input.uri"] = archive
-    messages = _refused(run)
-    assert "input.uri is not the same place on every node: worker-1, worker-2" in messages
+def test_an_input_that_nodes_do_not_share_is_refused(refused: dict[str, str]) -> None:
+    assert "input.uri is not the same place on every node: worker-1, worker-2" in refused["input"]
+
+
+def test_an_actor_that_is_too_large_for_every_node_is_refused_at_once(refused: dict[str, str]) -> None:
+    """The cluster has no autoscaler, so no larger node can be added."""
+    messages = refused["actor"]
+    assert "an actor needs 64 cores and 0 GPUs; the largest node has 1 core and 0 GPUs" in messages
+    assert "waiting" not in messages
+    assert "cluster.cpus_per_actor" in messages
 
 
 def test_a_node_that_lacks_a_package_is_refused(run: ClusterRun) -> None:
@@ -71,7 +91,7 @@ def test_a_node_that_lacks_a_package_is_refused(run: ClusterRun) -> None:
     node = run.cluster.hosts["worker-2"]
     node.run("mount", "-t", "tmpfs", "none", package)  # This hides the package on the node.
     try:
-        messages = _refused(run)
+        messages = _refusal(run, run.submitting())
     finally:
         node.run("umount", package)
     assert re.search(r"node worker-2: its Python 3\.\S+ lacks statsmodels; build the nodes' image", messages)
@@ -124,15 +144,6 @@ def test_an_unsuitable_node_that_joins_later_is_left_out_and_the_run_goes_on(
     assert run.n_rows() == N_IMAGES
     assert "Traceback" not in messages
     assert run.verify().returncode == 0
-
-
-def test_an_actor_that_is_too_large_for_every_node_is_refused_at_once(run: ClusterRun) -> None:
-    """The cluster has no autoscaler, so no larger node can be added."""
-    run.settings["cluster.cpus_per_actor"] = 64
-    messages = _refused(run)
-    assert "an actor needs 64 cores and 0 GPUs; the largest node has 1 core and 0 GPUs" in messages
-    assert "waiting" not in messages
-    assert "cluster.cpus_per_actor" in messages
 
 
 def _run_metrics(cluster: RayCluster) -> dict[str, float]:
