@@ -10,7 +10,12 @@ from scipy.special import softmax
 
 from diagchd_batch.errors import ConfigError
 from diagchd_batch.model import network as network_module
-from diagchd_batch.model.network import build_network, build_network_from_card
+from diagchd_batch.model.network import (
+    build_network,
+    build_network_from_card,
+    classifier_layers,
+    pooled_features,
+)
 from diagchd_batch.model.packages.registry import load_card
 from diagchd_batch.model.runtimes.tensorflow.inference import (
     CpuFloat32Builder,
@@ -144,3 +149,12 @@ def test_a_card_whose_number_of_parameters_is_not_the_networks_is_refused(field:
     lying = card.model_copy(update={"architecture": card.architecture.model_copy(update={field: value})})
     with pytest.raises(ConfigError, match=r"states [\d,]+ parameters, .* has [\d,]+; .*card\.json"):
         build_network_from_card(lying, 32, 32)
+
+
+def test_the_classifier_s_layers_continue_the_pooled_features() -> None:
+    network = build_network("diagchd-compact", 32, 32)
+    assert pooled_features(network).shape == (None, 128)
+    kinds = [type(layer).__name__ for layer in classifier_layers(network)]
+    assert kinds == ["Dropout", "Dense"] * 4 + ["Softmax"]
+    dropped = [layer.rate for layer in classifier_layers(network) if type(layer).__name__ == "Dropout"]
+    assert dropped == [0.6] * 4

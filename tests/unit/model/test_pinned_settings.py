@@ -15,7 +15,7 @@ PREDICT = """
 import json, sys
 import numpy as np
 from diagchd_batch.model import Predictor, resolve_model
-from diagchd_batch.training import stages
+from diagchd_batch.training.recipe import step_loop
 model = Predictor(resolve_model("diagchd-compact", "bundled", "float32"), 2, 1)
 images = np.random.default_rng(0).integers(0, 256, (2, 128, 160, 3), np.uint8)
 prediction = model.predict(images)
