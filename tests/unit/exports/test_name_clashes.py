@@ -33,7 +33,7 @@ from tests.unit.exports.attacker_of_figures import attack, small_counts_shown
 from tests.unit.exports.random_cohorts import SITE, Cohort, Tables, draw_cohort, metrics_of
 
 MIN_CELL = 10
-FEW, MANY = 12, 200
+FEW, MANY = 12, 60
 SITES = ("north", "east", "south")
 OF_LABEL = (("tp", "fn"), ("fp", "tn"))
 OWN_ITEMS = ("studies", "diagnosis", "source_resolution", "number_of_images", "arm", "session", "prevalence", "bins")
