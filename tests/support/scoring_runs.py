@@ -13,12 +13,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+from unittest import mock
 
 import numpy as np
 import yaml
 from PIL import Image
 
 from diagchd_batch.results.output import open_output
+from tests.support.command_line import diagchd_batch
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN_ID = "test-run"
@@ -168,15 +170,11 @@ class Driver:
 
 
 def verify(output_uri: str) -> int:
-    """Run `diagchd-batch verify` and return its exit code."""
-    command = [
-        sys.executable,
-        "-c",
-        "from diagchd_batch.cli.main import run_process; run_process()",
-        "verify",
-        output_uri,
-    ]
-    return subprocess.run(command, cwd=PROJECT, env=os.environ | {"DIAGCHD_ID_KEY": ID_KEY}).returncode
+    """Run `diagchd-batch verify` in this process and return its exit code."""
+    with mock.patch.dict(os.environ, {"DIAGCHD_ID_KEY": ID_KEY}):
+        ended = diagchd_batch("verify", output_uri)
+    print(ended.printed, ended.messages)
+    return ended.exit_code
 
 
 def _drop_privileges() -> None:
