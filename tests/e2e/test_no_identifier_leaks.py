@@ -7,6 +7,7 @@ Exclusion reasons and the names of covariate levels are free text, so they are t
 have numbers in their place.
 """
 
+import contextlib
 import csv
 import itertools
 import json
@@ -16,10 +17,12 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -34,13 +37,27 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage
 
 from diagchd_batch.images.identifying.dicom_elements import confidential_elements
+from diagchd_batch.model.runtimes.interface import Prediction
+from diagchd_batch.runs import submit
+from diagchd_batch.scoring.driver import ray_data
+from diagchd_batch.scoring.driver.actor_plan import ActorPlan
+from diagchd_batch.scoring.liveness.progress_events import ShardSummary
+from diagchd_batch.scoring.liveness.shard_attempts import Worker
+from diagchd_batch.scoring.worker.settings import RunSettings
+from diagchd_batch.scoring.worker.shard_scorer import ShardScorer
+from diagchd_batch.studies.plan.planned_images import ShardReference
 from tests.support.checkers.canaries import MARK, SECRET, Search, canary
+from tests.support.command_line import diagchd_batch
 from tests.support.scoring_runs import PROJECT, TIMEOUT_S, descendants, kill
+from tests.support.trainings.held_out_run import GreyModel, OneMachine
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 N_STUDIES = 40
-AT_ONCE = 3
+CREDENTIALS = {
+    name: f"{SECRET}{name.lower().replace('_', '')}"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DATABASE_PASSWORD")
+}
 FORMS = ((), ("--json",))
 SIZE = (64, 48)
 DESCRIPTION, PATIENT_NAME_TAG = 270, 65_000
@@ -180,35 +197,42 @@ class User:
         return str(path)
 
     def start(self, *arguments: str, **environment: str) -> tuple[subprocess.Popen[bytes], list[Path]]:
-        """Start a command. Return its process and the files that receive its stdout and stderr."""
-        number = next(self._numbers)
+        """Start a command as a process. Return it and the files that receive its stdout and stderr."""
         paths = os.pathsep.join([str(self.directory / "site"), str(PROJECT)])
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DATABASE_PASSWORD")
-        secrets = {name: f"{SECRET}{name.lower().replace('_', '')}" for name in names}
-        streams = [self.said / f"{number:02d}-{arguments[0]}.{name}" for name in ("stdout", "stderr")]
+        streams = self._streams(arguments[0])
         with streams[0].open("wb") as stdout, streams[1].open("wb") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", "diagchd_batch", *arguments],
                 stdout=stdout,
                 stderr=stderr,
-                env={**os.environ, **secrets, "PYTHONPATH": paths, "KEPT": str(self.kept), **environment},
+                env={**os.environ, **CREDENTIALS, "PYTHONPATH": paths, "KEPT": str(self.kept), **environment},
                 cwd=self.directory,
                 start_new_session=True,
             )
         return process, streams
 
-    def give(self, *arguments: str, ends_with: tuple[int, ...] = (0,), **environment: str) -> str:
-        """Run a command to its end and return what it printed."""
+    def run_as_process(self, *arguments: str, ends_with: int, **environment: str) -> None:
+        """Run a command that loads the model, here or in Ray's workers."""
         process, streams = self.start(*arguments, **environment)
-        exit_code = process.wait(TIMEOUT_S)
-        printed, messages = (stream.read_text() for stream in streams)
-        assert exit_code in ends_with, f"{arguments}: {exit_code}\n{printed}\n{messages}"
-        return printed
+        assert process.wait(TIMEOUT_S) == ends_with, [stream.read_text() for stream in streams]
+
+    def give(self, *arguments: str, ends_with: tuple[int, ...] = (0,)) -> str:
+        """Run a command in this process and return what it printed. What native libraries print is kept, too."""
+        streams = self._streams(arguments[0])
+        with mock.patch.dict(os.environ, CREDENTIALS), contextlib.chdir(self.directory), _descriptors_to(streams):
+            ended = diagchd_batch(*arguments)
+        for stream, text in zip(streams, (ended.written, ended.messages.encode()), strict=True):
+            stream.write_bytes(stream.read_bytes() + text)
+        assert ended.exit_code in ends_with, f"{arguments}: {ended.exit_code}\n{ended.printed}\n{ended.messages}"
+        return ended.printed
 
     def give_all(self, *commands: Sequence[str], ends_with: tuple[int, ...] = (0,)) -> None:
-        """Run independent commands, AT_ONCE at a time."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda arguments: self.give(*arguments, ends_with=ends_with), commands))
+        for arguments in commands:
+            self.give(*arguments, ends_with=ends_with)
+
+    def _streams(self, command: str) -> list[Path]:
+        number = next(self._numbers)
+        return [self.said / f"{number:02d}-{command}.{name}" for name in ("stdout", "stderr")]
 
     def submit_and_kill(self, job: str) -> None:
         """Submit the job, and kill the driver and all of Ray once a shard is committed."""
@@ -222,6 +246,44 @@ class User:
         process.wait()
         for pid in started:
             kill(pid)
+
+
+@contextmanager
+def _descriptors_to(streams: Sequence[Path]) -> Iterator[None]:
+    """Let the descriptors of stdout and stderr lead to files."""
+    kept = [os.dup(descriptor) for descriptor in (1, 2)]
+    try:
+        for descriptor, stream in zip((1, 2), streams, strict=True):
+            with stream.open("wb") as file:
+                os.dup2(file.fileno(), descriptor)
+        yield
+    finally:
+        for descriptor, before in zip((1, 2), kept, strict=True):
+            os.dup2(before, descriptor)
+            os.close(before)
+
+
+class _ModelWithLosses(GreyModel):
+    """A stand-in for the network, of which images with a reference get a loss."""
+
+    def predict(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
+        losses = None if reference_bhw_u8 is None else np.full(len(images_bhwc_u8), 0.5, np.float32)
+        prediction = super().predict(images_bhwc_u8, reference_bhw_u8)
+        return replace(prediction, seg_loss_b_f32=losses, soft_dice_b_f32=losses)
+
+
+def _score_here(
+    settings: RunSettings,
+    shards: Sequence[ShardReference],
+    actors: ActorPlan,
+    *,
+    on_summary: Callable[[ShardSummary], None],
+    **callbacks: Any,
+) -> None:
+    """Score shards in this process."""
+    scorer = ShardScorer(settings, _ModelWithLosses(settings.model, settings.batch_size, 0.0), Worker.this_process())
+    for shard in shards:
+        on_summary(scorer.score(shard))
 
 
 # The directory of a local Ray and its workers is removed when a run ends, or by the next run if the run was killed.
@@ -260,29 +322,37 @@ _SITE = textwrap.dedent(
 
 
 @pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory) -> User:
-    """Return a user who has run every command on an archive."""
+def scored(tmp_path_factory: pytest.TempPathFactory) -> User:
+    """Return a user with three runs: one that was killed and resumed, one whose worker failed, and a second one."""
     archive = Archive(tmp_path_factory.mktemp("archive"))
     user = User(tmp_path_factory.mktemp("user"), archive)
-    output, job = str(user.output), user.job()
+    job = user.job()
     _make_mistakes(user)
-    user.give_all(["plan", job], ["plan", job, "--json"])
+    user.run_as_process("plan", job, ends_with=0)
+    user.give("plan", job, "--no-measure", "--json")
     user.submit_and_kill(job)
-    user.give("status", output)
-    user.give("verify", output, ends_with=(0, 1))
-    user.give("submit", job, ends_with=(3,))
-    with ThreadPoolExecutor(1) as pool:
-        faulty = ("submit", job, "--set", "model.weights=seed:1")
-        fault = pool.submit(user.give, *faulty, ends_with=(1,), FAULT=canary("fault"))
+    user.give("status", str(user.output))
+    user.give("verify", str(user.output), ends_with=(0, 1))
+    user.run_as_process("submit", job, ends_with=3)
+    return user
+
+
+@pytest.fixture(scope="module")
+def user(scored: User) -> User:
+    """Return a user who has run every command on an archive."""
+    user = scored
+    output, job = str(user.output), user.job()
+    (first,) = _run_ids(user)
+    user.run_as_process("submit", job, "--set", "model.weights=seed:1", ends_with=1, FAULT=canary("fault"))
+    with (  # It is searched like the first run, for which the workers of a Ray have scored.
+        mock.patch.object(ray_data, "run_shards", _score_here),
+        mock.patch.object(submit, "LocalCluster", lambda machine: OneMachine()),
+    ):
         second = json.loads(user.give("submit", job, "--new-run", "--json", ends_with=(3,)))["run_id"]
-        fault.result()
-    runs = [path.name.partition("=")[2] for path in user.output.glob("runs/run_id=*")]
-    first = min(run for run in runs if run.rpartition("-")[0] == second.rpartition("-")[0])
     user.give_all(*([command, output, *form] for command in ("status", "list") for form in FORMS))
-    user.give_all(*(["logs", output, "--run-id", run] for run in runs))
+    user.give_all(*(["logs", output, "--run-id", run] for run in _run_ids(user)))
     user.give_all(*(["verify", output, "--run-id", first, *form] for form in FORMS), ends_with=(0, 1))
-    for form in FORMS:
-        user.give("evaluate", output, "--run-id", first, *form)
+    user.give_all(*(["evaluate", output, "--run-id", first, *form] for form in FORMS))
     user.give("compare", output, first, second)
     user.give("report", output, "--run-id", first)
     user.give_all(
@@ -295,6 +365,10 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> User:
         ["export", "worklist", output, "--run-id", first],
     )
     return user
+
+
+def _run_ids(user: User) -> list[str]:
+    return [path.name.partition("=")[2] for path in user.output.glob("runs/run_id=*")]
 
 
 def _make_mistakes(user: User) -> None:
@@ -313,7 +387,9 @@ def _make_mistakes(user: User) -> None:
         "wrong": {"evaluation__reference": wrong},
         "reads": {"evaluation__readers": reads},
     }
-    user.give_all(*(["plan", user.job(name, **changes)] for name, changes in mistakes.items()), ends_with=(0, 2))
+    user.give_all(
+        *(["plan", user.job(name, **changes), "--no-measure"] for name, changes in mistakes.items()), ends_with=(0, 2)
+    )
     user.job()
 
 
