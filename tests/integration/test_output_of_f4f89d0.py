@@ -264,7 +264,7 @@ def in_its_place() -> Iterator[Path]:
 
 
 def submitted(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Submit with the weights that were bundled then. Those of today are others, so their scores are another lineage."""
+    """Submit with the weights that were bundled then, because scores of today's are another lineage."""
     weights = ["--set", f"model.weights={KEPT / 'weights.h5'}"]
     return subprocess.run(
         [sys.executable, "-m", "diagchd_batch", "submit", "job.yaml", *weights, *arguments],
