@@ -60,6 +60,7 @@ class MeasuredProgress:
         """See `RunProgress.workers`."""
         now_s = time.monotonic()
         self._workers.set(n_workers, self._tags)
+        self._shards_left.set(self._n_left, self._tags)  # Ray drops a gauge that is not renewed for a while
         _add(self._worker_seconds, n_workers * (now_s - self._seen_s), self._tags)
         self._seen_s = now_s
         self._shown.workers(n_workers)
