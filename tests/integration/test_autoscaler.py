@@ -41,6 +41,7 @@ class GrowingCluster:
             "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self._token,
+            "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",  # as in tests/support/servers_and_hosts/ray_cluster.py
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",  # as in tests/conftest.py
         }

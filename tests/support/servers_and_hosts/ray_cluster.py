@@ -63,6 +63,7 @@ class RayCluster:
                 "RAY_USAGE_STATS_ENABLED": "0",
                 "RAY_worker_niceness": "0",  # as in tests/conftest.py
                 "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+                "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",  # By default a minute, which is too short on a busy machine.
                 # Ray notices a killed node after about fifteen seconds. As by default, five health checks in a row must
                 # fail, but each has a timeout of two seconds instead of ten.
                 "RAY_health_check_period_ms": "1000",
