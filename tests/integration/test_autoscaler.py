@@ -6,17 +6,20 @@ The nodes are real raylets beside the head, which are started by Ray's node prov
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support.scoring_runs import ID_KEY, RUN_ID, verify, write_cohort
+from tests.support.servers_and_hosts.cluster_runs import actors_of
 from tests.support.servers_and_hosts.namespaces import Host, HostNetwork
 from tests.support.servers_and_hosts.ray_cluster import PROGRAMS, wait_until
 
@@ -25,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 HEAD_ID = "f" * 51 + "00000"  # The provider recognises the head by this id.
 HEAD_TYPE = "ray.head.default"  # the provider's name for the head's type
 GCS_PORT, DASHBOARD_PORT = 6379, 8265
-N_IMAGES = 800  # One actor with one core needs about 20 s for them, and a node starts in 10 s.
+N_IMAGES = 64
 
 
 class GrowingCluster:
@@ -60,7 +63,7 @@ class GrowingCluster:
             "RAY_enable_autoscaler_v2": "1",
         }
         with self.log.open("wb") as log:
-            self._host: Host = network.start("head", 1, program, environ=self.environ | own, log=log)
+            self.host: Host = network.start("head", 1, program, environ=self.environ | own, log=log)
 
     def n_living(self) -> int:
         request = urllib.request.Request(f"{self.address}/nodes?view=summary")
@@ -143,7 +146,11 @@ def test_a_run_has_the_autoscaler_start_its_nodes_and_lets_them_go(cluster: Grow
     seen = set()
 
     def has_ended() -> bool:
+        """Stop the first actor until the second node is there, because it could score all images before."""
         seen.add(cluster.n_living())
+        for pid in actors_of(cluster.host):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT if 3 in seen else signal.SIGSTOP)
         return client.poll() is not None
 
     try:
@@ -151,7 +158,7 @@ def test_a_run_has_the_autoscaler_start_its_nodes_and_lets_them_go(cluster: Grow
     finally:
         client.kill()
         told = client.communicate()[0]
-    assert client.returncode == 0, told
+    assert client.returncode == 0, f"{told}\n{cluster.log.read_text()}"
     assert "waiting for a node with 1 core" in told
     assert {1, 2, 3} <= seen, told  # The head was alone first, then the nodes of the two actors were added in turn.
     assert verify(str(tmp_path / "out")) == 0

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.support.scoring_runs import RUN_ID, descendants, write_cohort
+from tests.support.servers_and_hosts.fault_proxy import Fault
 from tests.support.servers_and_hosts.namespaces import Host
 from tests.support.servers_and_hosts.ray_cluster import RayCluster, wait_until
 
@@ -126,9 +127,14 @@ class ClusterRun:
         """Leave these nodes' requests for images unanswered within the block."""
         stack = ExitStack()
         for node in nodes:
-            address = self.cluster.hosts[node].address
+            address = self.cluster.address_of(node)
             stack.enter_context(self.cluster.proxy.held(method="GET", key_contains=IMAGES, client=address))
         return stack
+
+    def hold_images_from(self, node: str, *, after: int) -> Fault:
+        """Leave this node's requests for images unanswered after so many, and return the fault to remove."""
+        address = self.cluster.address_of(node)
+        return self.cluster.proxy.add(Fault(method="GET", key_contains=IMAGES, client=address, skip=after, hold=True))
 
     def wait_until(self, client: subprocess.Popen[str], condition: Callable[[], object], what: str) -> None:
         """Wait for the condition, and fail with the client's messages if the client ends first."""

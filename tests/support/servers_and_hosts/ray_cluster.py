@@ -29,6 +29,7 @@ PROGRAMS = Path(sys.executable).parent
 METRICS_PORT = 8080
 _OBJECT_STORE_BYTES = 80 << 20
 _TIMEOUT_S = 600.0  # on a busy machine
+_MAX_STARTS_AGAIN = 5
 
 
 class RayCluster:
@@ -68,6 +69,7 @@ class RayCluster:
                 # fail, but each has a timeout of two seconds instead of ten.
                 "RAY_health_check_period_ms": "1000",
                 "RAY_health_check_timeout_ms": "2000",
+                "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # Workers end so long after their head, not a minute.
             }
         )
 
@@ -75,13 +77,24 @@ class RayCluster:
     def address(self) -> str:
         return f"http://{self.network.address(1)}:8265"
 
-    def start(self) -> None:
-        """Start one node after the other, because each starts many processes."""
+    def address_of(self, name: str) -> str:
+        """Return the address of a node, which need not run."""
+        return self.network.address((HEAD, *WORKERS).index(name) + 1)
+
+    def start(self, workers: Sequence[str]) -> None:
+        """Start the head and these workers one after the other, because each starts many processes."""
         self.start_head()
         self.wait_for_nodes(1)
-        for number, name in enumerate(WORKERS, start=2):
+        for number, name in enumerate(workers, start=2):
             self.start_worker(name)
             self.wait_for_nodes(number)
+
+    def start_missing_workers(self) -> None:
+        """Start the workers that do not run, and wait until the head lists all."""
+        for name in WORKERS:
+            if name not in self.hosts or not self.hosts[name].is_running():
+                self.start_worker(name)
+        self.wait_for_nodes(1 + len(WORKERS))
 
     def start_head(self) -> None:
         self._start(
@@ -107,10 +120,14 @@ class RayCluster:
         A node that ended while it started is started again: Ray allows half a minute, which is too short on a busy
         machine.
         """
+        n_left = _MAX_STARTS_AGAIN
 
         def are_there() -> bool:
+            nonlocal n_left
             for name, (options, emptied) in self._starting.items():
                 if not self.hosts[name].is_running():
+                    assert n_left > 0, f"{name} does not start\n{self._logs()}"
+                    n_left -= 1
                     self._start(name, *options, emptied=emptied)
             return self._living() == count
 
@@ -155,7 +172,7 @@ class RayCluster:
         number = (HEAD, *WORKERS).index(name) + 1
         files = self.directory / name
         program = [
-            *(PROGRAMS / "ray", "start", "--block", f"--node-ip-address={self.network.address(number)}"),
+            *(PROGRAMS / "ray", "start", "--block", f"--node-ip-address={self.address_of(name)}"),
             *(f"--object-store-memory={_OBJECT_STORE_BYTES}", f"--temp-dir={files}"),
             *(f"--metrics-export-port={METRICS_PORT}", "--disable-usage-stats", *options),
         ]
@@ -188,7 +205,13 @@ def wait_until(
 
 
 @pytest.fixture(scope="module")
-def ray_cluster(s3_server: S3Server) -> Iterator[RayCluster]:
+def first_workers() -> Sequence[str]:
+    """Return the workers that start with the cluster. A test module may override it."""
+    return WORKERS
+
+
+@pytest.fixture(scope="module")
+def ray_cluster(s3_server: S3Server, first_workers: Sequence[str]) -> Iterator[RayCluster]:
     if reason := HostNetwork.why_not():
         pytest.skip(reason)
     with (
@@ -198,7 +221,7 @@ def ray_cluster(s3_server: S3Server) -> Iterator[RayCluster]:
     ):
         cluster = RayCluster(network, s3_server, proxy, Path(directory))
         try:
-            cluster.start()
+            cluster.start(first_workers)
             yield cluster
         finally:
             cluster.kill_clients()
