@@ -336,6 +336,10 @@ def test_help_answers_in_under_half_a_second() -> None:
         "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
         "print(used.ru_utime + used.ru_stime)\n"
     )
-    # This measures processor time, not wall time, because the machine may be busy with other work.
-    runs = [subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True) for _ in "123"]
-    assert min(float(done.stdout) for done in runs) < 0.5
+    # This measures processor time, not wall time, because the machine may be busy with other work. Even so a busy
+    # machine makes it longer, so several tries are allowed.
+    seconds: list[float] = []
+    while len(seconds) < 8 and min(seconds, default=1.0) >= 0.5:
+        done = subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True)
+        seconds.append(float(done.stdout))
+    assert min(seconds) < 0.5, seconds
