@@ -20,6 +20,10 @@ from tests.support.command_line import diagchd_batch
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DIAGCHD_ID_KEY", KEY)
     directory = copied(tmp_path / "kept")
+    # The weights that were bundled then lie beside the output. Those of today would not be the same scoring.
+    record = directory / "output" / "private" / "runs" / "run_id=first" / "run.json"
+    weights = json.dumps(str(directory / "weights.h5"))
+    record.write_text(record.read_text().replace('"weights": "bundled"', f'"weights": {weights}'))
     monkeypatch.chdir(directory)
     return directory
 
@@ -72,6 +76,14 @@ def test_different_scores_and_changed_files_are_told_apart(kept: Path, monkeypat
     assert sum("the file is gone" in line for line in lines) == 1
     assert sum("other bytes than those that were scored" in line for line in lines) == 1
     assert "±0.0001" in lines[0]
+
+
+def test_other_weights_than_those_of_the_run_are_refused(kept: Path) -> None:
+    record = kept / "output" / "private" / "runs" / "run_id=first" / "run.json"
+    record.write_text(record.read_text().replace(json.dumps(str(kept / "weights.h5")), '"bundled"'))
+    ended = diagchd_batch("verify", "output", "--rescore", "2", "--run-id", "first")
+    assert ended.exit_code == 1
+    assert "use the weights and the version of this program that the run was scored with" in ended.messages
 
 
 def test_a_seed_draws_the_same_frames_and_a_file_that_is_gone_is_no_different_score(kept: Path) -> None:
