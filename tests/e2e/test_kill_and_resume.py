@@ -27,7 +27,7 @@ CANARY = "canary7f3e"
 SECRET = "secretcanary91c2secretcanary91c2"
 SECRETS = {"AWS_SECRET_ACCESS_KEY": SECRET}
 SETTINGS: dict[str, object] = {
-    # The last bits of the scores depend on their number, with the compact model only on processors without AVX-512.
+    # All runs of this file have one number of threads, so that only the disturbances differ.
     "cluster.threads_per_actor": 1,
     "limits.decode_timeout_s": TIMEOUT_S,  # images that wait for their release must not count as hanging
 }
