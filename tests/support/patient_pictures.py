@@ -3,11 +3,6 @@
 import textwrap
 from pathlib import Path
 
-from PIL import Image
-
-from diagchd_batch.studies.identifiers import Pseudonymizer
-from tests.support.scoring_runs import ID_KEY, write_cohort
-
 PATIENT = (48, 66)
 """The size (height, width) of images that are not decoded until they are released."""
 
@@ -49,14 +44,3 @@ class Patience:
     def jump(self) -> None:
         """Move the clock of those processes forward by JUMP_S."""
         self._jumped.touch()
-
-
-def write_half_patient_cohort(directory: Path, n_images: int) -> Path:
-    """Write a cohort. The images in the later half of its plan are not decoded until they are released."""
-    write_cohort(directory, n_images)
-    tokens = Pseudonymizer(bytes.fromhex(ID_KEY))  # the tokens decide the order of a plan
-    studies = sorted(directory.iterdir(), key=lambda study: tokens.study(study.name))
-    for study in studies[len(studies) // 2 :]:
-        for path in study.iterdir():
-            Image.open(path).resize(PATIENT[::-1]).save(path)
-    return directory
