@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 from diagchd_batch.cli.main import app
@@ -18,7 +17,7 @@ from diagchd_batch.scoring.liveness.stop_conditions import request_stop
 from diagchd_batch.storage import open_store
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from tests.support.at_once import running_at_once
-from tests.support.patient_pictures import PATIENT, Patience
+from tests.support.patient_pictures import Patience, make_patient
 from tests.support.scoring_runs import ID_KEY, RUN_ID, Ending, ScoringRun, verify, write_cohort
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -35,7 +34,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     studies = sorted(directory.iterdir(), key=lambda study: tokens.study(study.name))
     for study in studies[N_IMAGES // 4 :]:
         for path in study.iterdir():
-            Image.open(path).resize(PATIENT[::-1]).save(path)
+            make_patient(path)
     return directory
 
 

@@ -3,6 +3,9 @@
 import textwrap
 from pathlib import Path
 
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
 PATIENT = (48, 66)
 """The size (height, width) of images that are not decoded until they are released."""
 
@@ -44,3 +47,10 @@ class Patience:
     def jump(self) -> None:
         """Move the clock of those processes forward by JUMP_S."""
         self._jumped.touch()
+
+
+def make_patient(path: Path) -> None:
+    """Change a PNG file so that it is decoded by Pillow, which waits, and not by the decoder of plain PNG files."""
+    international_text = PngInfo()
+    international_text.add_itxt("Comment", "waits for its release")
+    Image.open(path).resize(PATIENT[::-1]).save(path, pnginfo=international_text)
