@@ -4,6 +4,7 @@ import errno
 import heapq
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,7 +174,8 @@ def _describe(root: Path, entry: os.DirEntry[str], prefix: str, gaps: Gaps) -> O
     if not _is_utf8(key):
         raise InputError(
             f"below {root} are file or directory names that are not valid UTF-8; rename them first (list them with: "
-            f"find {root} | LC_ALL=C.UTF-8 grep -axv '.*'; for example: convmv -r -f latin1 -t utf8 --notest DIRECTORY)"
+            f"find {shlex.quote(str(root))} | LC_ALL=C.UTF-8 grep -axv '.*'; "
+            "for example: convmv -r -f latin1 -t utf8 --notest DIRECTORY)"
         )
     try:
         status = entry.stat()
@@ -206,6 +208,6 @@ def _cannot_list(root: Path, error: OSError) -> StorageFault:
     if error.errno in (errno.EACCES, errno.EPERM):
         return StorageFault(
             f"{root}: a directory below it cannot be listed; grant read and execute permission or move it elsewhere "
-            f"(find it with: find -L {root} -type d ! -executable -o -type d ! -readable)"
+            f"(find it with: find -L {shlex.quote(str(root))} -type d ! -executable -o -type d ! -readable)"
         )
     return StorageFault(f"{root} cannot be listed: {os.strerror(error.errno or 0)}; check the disk or the mount")

@@ -132,7 +132,7 @@ class ClusterRun:
         return stack
 
     def hold_images_from(self, node: str, *, after: int) -> Fault:
-        """Leave this node's requests for images unanswered after so many, and return the fault to remove."""
+        """Answer `after` requests of a node for images and no later one, until the returned fault is removed."""
         address = self.cluster.address_of(node)
         return self.cluster.proxy.add(Fault(method="GET", key_contains=IMAGES, client=address, skip=after, hold=True))
 
