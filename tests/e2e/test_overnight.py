@@ -2,8 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +11,21 @@ from typer.testing import CliRunner
 from diagchd_batch.cli.main import app
 from diagchd_batch.results import open_output
 from diagchd_batch.results.metrics_tables import read_metrics
-from diagchd_batch.scoring.liveness.stop_conditions import request_stop
-from diagchd_batch.storage import open_store
-from diagchd_batch.studies.identifiers import Pseudonymizer
-from tests.support.at_once import running_at_once
-from tests.support.patient_pictures import Patience, make_patient
+from tests.support.command_line import diagchd_batch
+from tests.support.patient_pictures import Patience, write_half_patient_cohort
 from tests.support.scoring_runs import ID_KEY, RUN_ID, Ending, ScoringRun, verify, write_cohort
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-N_IMAGES = 64
-HOW = ("deadline", "stop")
+N_SHARDS = 10
+N_IMAGES = 8 * N_SHARDS
+N_FAST = N_SHARDS // 2
+"""The shards whose images do not wait for their release."""
 
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a cohort. The images in the later half of its plan are not decoded until they are released."""
-    directory = write_cohort(tmp_path_factory.mktemp("cohort"), N_IMAGES)
-    tokens = Pseudonymizer(bytes.fromhex(ID_KEY))
-    studies = sorted(directory.iterdir(), key=lambda study: tokens.study(study.name))
-    for study in studies[N_IMAGES // 4 :]:
-        for path in study.iterdir():
-            make_patient(path)
-    return directory
+    return write_half_patient_cohort(tmp_path_factory.mktemp("cohort"), N_IMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -46,68 +36,53 @@ def undisturbed(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return run.score_bytes()
 
 
-def test_a_deadline_that_has_passed_stops_at_once_and_the_same_command_goes_on(
+def test_a_run_is_stopped_by_a_passed_deadline_a_request_and_a_deadline_and_goes_on_to_the_same_bytes(
     cohort: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    run = ScoringRun(tmp_path, cohort)
+    """Shards in progress are finished, and no other begins."""
+    run = ScoringRun(tmp_path / "run", cohort)
     ending = run.finish("--until", "2020-01-01T00:00+01:00")
     assert (ending.exit_code, ending.summary["n_images_left"]) == (0, N_IMAGES), ending.messages
     assert f"stopped at the deadline, {N_IMAGES} images left" in ending.messages
     assert run.committed() == []
     assert verify(str(run.output)) == 1
 
+    _stop_with_two_shards_in_progress(run, undisturbed, "stop", N_FAST)
+    _stop_with_two_shards_in_progress(run, undisturbed, "deadline", N_FAST + 2)
+
+    run.environment = {}
     ending = run.finish("--until", "7h30m")
     assert (ending.exit_code, ending.summary["ending"]) == (0, None), ending.messages
     assert run.score_bytes() == undisturbed
     assert verify(str(run.output)) == 0
 
 
-@pytest.mark.parametrize("how", HOW)
-def test_shards_in_progress_are_finished_and_no_other_begins(
-    stopped_and_resumed: dict[str, Future[None]], how: str
+def _stop_with_two_shards_in_progress(
+    run: ScoringRun, undisturbed: dict[str, bytes], how: str, n_committed: int
 ) -> None:
-    """Shards 0 to 3 are finished, and 4 and 5 are in progress, when the deadline passes or a stop is requested."""
-    stopped_and_resumed[how].result()
-
-
-@pytest.fixture(scope="module")
-def stopped_and_resumed(
-    cohort: Path,
-    undisturbed: dict[str, bytes],
-    tmp_path_factory: pytest.TempPathFactory,
-    request: pytest.FixtureRequest,
-) -> Iterator[dict[str, Future[None]]]:
-    directory = tmp_path_factory.mktemp("stopped")
-    with running_at_once(lambda how: _stop_and_resume(cohort, undisturbed, directory / how, how), HOW, request) as all_:
-        yield all_
-
-
-def _stop_and_resume(cohort: Path, undisturbed: dict[str, bytes], directory: Path, how: str) -> None:
-    directory.mkdir()
-    patience = Patience(directory)
-    run = ScoringRun(directory / "run", cohort, environment={"PYTHONPATH": str(directory)})
+    site = run.directory.parent / how
+    site.mkdir()
+    patience = Patience(site)
+    run.environment = {"PYTHONPATH": str(site)}
+    n_begun = n_committed + 2
     with run.started("--until", "1h") as driver:
-        driver.wait_until(lambda: len(run.committed()) == 4 and len(_begun(run)) == 6)
+        driver.wait_until(lambda: len(run.committed()) == n_committed and len(_begun(run)) == n_begun)
         if how == "deadline":
             patience.jump()
         else:
-            (beat,) = (run.private_run / "heartbeats").glob("driver-*.json")
-            request_stop(open_store(str(run.output / "_private")), RUN_ID, beat.stem.removeprefix("driver-"))
+            asked = diagchd_batch("stop", str(run.output))
+            assert f"run {RUN_ID} was asked to end" in asked.printed + asked.messages
         patience.release()
         ending = driver.ending()
-    assert (ending.exit_code, ending.summary["ending"], ending.summary["n_images_left"]) == (0, how, 16), (
+    n_left = N_IMAGES - 8 * n_begun
+    assert (ending.exit_code, ending.summary["ending"], ending.summary["n_images_left"]) == (0, how, n_left), (
         ending.messages
     )
-    assert _begun(run) == {f"shard-{shard:05d}" for shard in range(6)}
-    assert run.score_bytes() == dict(list(undisturbed.items())[:6])
+    assert _begun(run) == {f"shard-{shard:05d}" for shard in range(n_begun)}
+    assert run.score_bytes() == dict(list(undisturbed.items())[:n_begun])
     record = json.loads((run.output / "runs" / f"run_id={RUN_ID}" / "run.json").read_text())
     assert (record["status"], record["exit_code"], record["counts"]) == ("stopped", 0, None)
     assert verify(str(run.output)) == 1  # The run is reported as incomplete.
-
-    ending = run.finish()
-    assert ending.exit_code == 0, ending.messages
-    assert run.score_bytes() == undisturbed
-    assert verify(str(run.output)) == 0
 
 
 def _begun(run: ScoringRun) -> set[str]:

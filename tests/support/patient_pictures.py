@@ -6,6 +6,9 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from tests.support.scoring_runs import ID_KEY, write_cohort
+
 PATIENT = (48, 66)
 """The size (height, width) of images that are not decoded until they are released."""
 
@@ -54,3 +57,14 @@ def make_patient(path: Path) -> None:
     international_text = PngInfo()
     international_text.add_itxt("Comment", "waits for its release")
     Image.open(path).resize(PATIENT[::-1]).save(path, pnginfo=international_text)
+
+
+def write_half_patient_cohort(directory: Path, n_images: int) -> Path:
+    """Write a cohort. The images in the later half of its plan are not decoded until they are released."""
+    write_cohort(directory, n_images)
+    tokens = Pseudonymizer(bytes.fromhex(ID_KEY))  # the tokens decide the order of a plan
+    studies = sorted(directory.iterdir(), key=lambda study: tokens.study(study.name))
+    for study in studies[len(studies) // 2 :]:
+        for path in study.iterdir():
+            make_patient(path)
+    return directory

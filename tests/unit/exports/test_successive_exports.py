@@ -22,7 +22,7 @@ from tests.unit.exports.attacker import CALLS, Attacker, Terms, extremes
 from tests.unit.exports.random_cohorts import Cohort, Tables, draw_cohort, metrics_of
 
 MIN_CELL = 10
-FEW, MANY = 2, 60
+FEW, MANY = 2, 20
 OF_LABEL = (("tp", "fn"), ("fp", "tn"))
 
 

@@ -266,6 +266,22 @@ def test_every_process_gives_the_same_bits(predictor: Predictor, precision: str)
     assert digests == {elsewhere}
 
 
+DIGEST_WITH_THE_FULL_NETWORK = """
+from diagchd_batch.model import Predictor, resolve_model
+from tests.unit.model.test_predictor import digest_of_a_run
+print(digest_of_a_run(Predictor(resolve_model("diagchd", "seed:0", "float32"), 1, intra_op_threads=1)))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_with_fixed_threads_give_the_same_bits_with_the_full_network() -> None:
+    command = [sys.executable, "-c", DIGEST_WITH_THE_FULL_NETWORK]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]  # at once
+    digests = [process.communicate(timeout=600)[0].strip() for process in processes]
+    assert len(digests[0]) == len(hashlib.sha256().hexdigest())
+    assert digests[0] == digests[1]
+
+
 def test_weights_replaced_since_the_run_began_are_refused(network: keras.Model, tmp_path: Path) -> None:
     """A worker that starts in the middle of a run must not score with another model under the same fingerprint."""
     path = tmp_path / "latest.h5"
