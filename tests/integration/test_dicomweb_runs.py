@@ -104,28 +104,18 @@ def test_a_run_whose_credentials_are_withdrawn_resumes_with_a_pacs_that_fails_sl
     check(run, rows_of_files)
 
 
-def test_a_pacs_that_is_killed_and_started_again_does_not_end_the_run(
-    filled: Orthanc, studies: Loops, rows_of_files: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    run = run_over(filled.uri, tmp_path, **{"input.dicomweb.max_requests_per_second": 10})
-    with run.started() as driver:
-        driver.wait_until(run.committed)
-        filled.kill()
-        time.sleep(2)
-        filled.start()
-        ending = driver.ending()
-    assert ending.exit_code == 0, ending.messages
-    check(run, rows_of_files)
-
-
-def test_a_study_that_is_deleted_between_plan_and_read_is_not_found(
+def test_a_study_deleted_between_plan_and_read_is_not_found_and_a_killed_pacs_does_not_end_the_run(
     filled: Orthanc, proxy: FaultProxy, studies: Loops, rows_of_files: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    run = run_over(f"dicomweb+{proxy.url}/dicom-web", tmp_path)
+    run = run_over(f"dicomweb+{proxy.url}/dicom-web", tmp_path, **{"input.dicomweb.max_requests_per_second": 10})
     with run.started() as driver:
         with proxy.held(key_contains="/series/", skip=1):  # the check before the run reads one
             driver.wait_until(lambda: reads(proxy) > 1)
             filled.delete_study(studies.study_uids[3])
+        driver.wait_until(run.committed)
+        filled.kill()
+        time.sleep(2)
+        filled.start()
         ending = driver.ending()
     assert ending.exit_code == 3, ending.messages
     failed = [row for row in run.rows() if row["status"] == "failed"]

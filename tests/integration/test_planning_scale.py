@@ -1,7 +1,7 @@
 """Planning large archives: memory stays bounded, and the time is reported. Two plans are made at the same time.
 
-The plans of the slow tests have a fifth of the usual memory and passes of a fifth of the rows, so that 300,000 images
-strain the memory as 1,500,000 do. PLANNED_IMAGES in the environment is another number of images, such as 1000000. `new`
+The plans of the slow tests have a fifth of the usual memory and passes of a fifth of the rows, so that 200,000 images
+strain the memory as a million do. PLANNED_IMAGES in the environment is another number of images, such as 1000000. `new`
 includes a plan of layout `tree`, and `frames` one of a manifest.
 """
 
@@ -17,8 +17,8 @@ import pytest
 
 from tests.support.at_once import running_at_once
 
-FEW, MANY = 10_000, int(os.environ.get("PLANNED_IMAGES", "300000"))
-MAX_PEAK_BYTES = 450_000_000 if MANY <= 300_000 else 600_000_000
+FEW, MANY = 10_000, int(os.environ.get("PLANNED_IMAGES", "200000"))
+MAX_PEAK_BYTES = 450_000_000 if MANY <= 200_000 else 600_000_000
 SHARES = {FEW: 1.0, MANY: 0.2}
 INVENTORIES = {FEW: ("manifest", "frames", "new", "dicom"), MANY: ("frames", "new", "diagchd", "dicom")}
 PLANS = [

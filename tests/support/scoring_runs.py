@@ -156,7 +156,7 @@ class Driver:
         """Return the process ids of live workers, taken from the attempt markers that they opened."""
         opened = self.run.private_run.glob("attempts/*/*.open.json")
         pids = {json.loads(text)["worker"]["pid"] for path in opened if (text := _read(path))}
-        return pids & set(descendants(self.process.pid))
+        return {pid for pid in pids if _descends_from(pid, self.process.pid)}
 
     def kill(self) -> None:
         self.process.kill()
@@ -194,8 +194,7 @@ def descendants(pid: int) -> list[int]:
     """Return the process ids of all direct and indirect children."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (status := _read(entry / "stat")):
-            parent = int(status.rpartition(")")[2].split()[1])
+        if entry.name.isdigit() and (parent := _parent(int(entry.name))) is not None:
             children.setdefault(parent, []).append(int(entry.name))
     found: list[int] = []
     waiting = [pid]
@@ -204,6 +203,20 @@ def descendants(pid: int) -> list[int]:
         found += below
         waiting += below
     return found
+
+
+def _descends_from(pid: int, ancestor: int) -> bool:
+    """Return whether a process lives and is a child of `ancestor`, direct or indirect."""
+    parent = _parent(pid)
+    while parent not in (None, 0, ancestor):
+        parent = _parent(parent)
+    return parent == ancestor
+
+
+def _parent(pid: int) -> int | None:
+    """Return the process id of a live process's parent, or None if there is no such process."""
+    status = _read(Path(f"/proc/{pid}/stat"))
+    return int(status.rpartition(")")[2].split()[1]) if status else None
 
 
 def _read(path: Path) -> str:
