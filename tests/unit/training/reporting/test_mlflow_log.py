@@ -1,5 +1,6 @@
 """A finished training in MLflow: what is refused before, and what a server's directory holds afterwards."""
 
+import importlib
 import importlib.util
 import json
 from pathlib import Path
@@ -12,6 +13,7 @@ from diagchd_batch.model import load_card
 from diagchd_batch.model.card import ModelCard, TrainingSummary
 from diagchd_batch.training.reporting import mlflow_log
 from diagchd_batch.training.reporting.mlflow_log import check_mlflow, log_training
+from tests.support.queries.engines_apart import missing_engine
 
 HISTORY = [
     {"stage": "segmentation", "epoch": 0, "learning_rate": 1e-3, "loss": 0.75, "validation_iou": 0.5},
@@ -65,15 +67,15 @@ def test_a_server_that_does_not_answer_costs_no_training(monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="the extra mlflow is not installed")
 def test_mlflow_reads_parameters_figures_by_epoch_and_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlflow import MlflowClient
-
+    if importlib.util.find_spec("mlflow") is None:
+        missing_engine("MLflow", "install '.[mlflow]'")
+    mlflow: Any = importlib.import_module("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # newer versions ask before they write to a directory
     environ = {"MLFLOW_TRACKING_URI": (tmp_path / "tracking").as_uri()}
     for _ in range(2):  # the second call, of a training that was resumed at its very end, adds nothing
         assert log_training("hearts", environ, "0a1b2c3d-4e5f6071-1", _card(), [HISTORY, HISTORY[:1]]) is None
-    client = MlflowClient(tracking_uri=environ["MLFLOW_TRACKING_URI"])
+    client = mlflow.MlflowClient(tracking_uri=environ["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("hearts")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
