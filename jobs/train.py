@@ -4,8 +4,9 @@
 
 CONFIG is a job file with a block `training`. The package goes to `training.package_uri`. What is printed ends up in
 Ray's logs and job API, so messages name the settings of the job file instead of the places that these hold. The exit
-codes are those of `diagchd-batch train`, whose `--address` starts this program on a cluster. Credentials come from the
-environment of the cluster's processes.
+codes are those of `diagchd-batch train`, whose `--address` starts this program on a cluster. Failed inputs are an
+exception: the code is 0, because Ray would call the job failed, and the record of the training has 3. Credentials come
+from the environment of the cluster's processes.
 """
 
 import argparse
@@ -70,7 +71,7 @@ def _run(arguments: argparse.Namespace, load: Load, log: DriverLog) -> int:
         return error.exit_code if isinstance(error, DiagchdBatchError | RunInterrupted) else ExitCode.FAILED
     names = ("run_id", "exit_code", "n_folds", "resumed", "repeated", "ending")
     print(json.dumps({name: getattr(outcome, name) for name in names}))
-    return outcome.exit_code
+    return ExitCode.DONE if outcome.exit_code is ExitCode.FAILED_INPUTS else outcome.exit_code
 
 
 if __name__ == "__main__":

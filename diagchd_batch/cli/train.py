@@ -60,8 +60,9 @@ def train(
     The same command again goes on with a training that was interrupted or stopped. With --json, progress is one JSON
     object a line on stderr.
 
-    Exit codes: 0 done or stopped, 1 failed (resumable), 2 usage or configuration, 4 fingerprint mismatch, 130/143
-    interrupted (resumable; a training on a cluster goes on without the client).
+    Exit codes: 0 done or stopped, 1 failed (resumable; also if output.privacy_check finds identifiers), 2 usage or
+    configuration, 3 done with failed inputs among the held-out images, 4 fingerprint mismatch, 130/143 interrupted
+    (resumable; a training on a cluster goes on without the client).
 
     Example: diagchd-batch train mine/train.yaml --until 06:00
     """

@@ -251,8 +251,8 @@ class OutputConfig(Section):
     )
     privacy_check: bool = Field(
         False,
-        description="Whether submit searches the output for identifiers at its end, as privacy check does. If it finds "
-        "any, it ends with exit code 1, and the run is kept.",
+        description="Whether submit and train search the output for identifiers at their end, as privacy check does. "
+        "If any is found, the command ends with exit code 1, and the run is kept.",
     )
 
 

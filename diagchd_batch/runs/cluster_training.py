@@ -12,7 +12,7 @@ from diagchd_batch.runs.train import TrainOptions, training_of, training_target
 from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
 from diagchd_batch.storage import open_store
 from diagchd_batch.training.package_writer import refuse_another_package
-from diagchd_batch.training.training_record import training_tree
+from diagchd_batch.training.training_record import read_training_record, training_tree
 from diagchd_batch.workspace import Workspace
 
 
@@ -64,7 +64,11 @@ def follow_training(
         say: Receives a sentence for the user if the training did not succeed.
     """
     status, driver_exit_code = submission.jobs.follow(submission.submission_id, write_log)
+    record = read_training_record(training_tree(Workspace.of_job(config)), submission.run_id)
     if status == "SUCCEEDED":
-        return ExitCode.DONE
-    say(f"Ray reports that the job {status.lower()}; the same command goes on with the training")
+        return ExitCode(record.exit_code or ExitCode.DONE) if record else ExitCode.DONE
+    if record and record.status == "finished":
+        say(f"Ray reports that the job {status.lower()}; the training is finished, and the messages above say why")
+    else:
+        say(f"Ray reports that the job {status.lower()}; the same command goes on with the training")
     return ExitCode(driver_exit_code) if driver_exit_code in set(ExitCode) else ExitCode.FAILED

@@ -65,11 +65,10 @@ from diagchd_batch.training.reporting.mlflow_log import check_mlflow, log_traini
 from diagchd_batch.training.reporting.training_page import FinishedTraining, FoldHistory, training_page
 from diagchd_batch.training.run_training import FoldNote, TrainingPlaces, run_training
 from diagchd_batch.training.training_record import (
-    FoldRecord,
     TrainingRecord,
+    TrainingRecordWriter,
     read_training_record,
     training_tree,
-    write_training_record,
 )
 from diagchd_batch.uris import join_uri
 from diagchd_batch.wording import counted
@@ -315,12 +314,10 @@ def _train(options: TrainOptions, cluster: Cluster, progress: TrainProgress, log
 def _run(training: _Training, plan: Plan, cluster: Cluster, progress: TrainProgress) -> TrainOutcome:
     cohort = load_cohort(training.options.config, plan)
     assign_folds(cohort, training.settings.folds, training.settings.seed)  # refuses before any image is read
-    recorder = _Recorder(training, plan, cohort)
-    recorder.write(status="running", reason=None, exit_code=None, ended_at=None)
+    recorder = _begin_record(training, plan, cohort)
     try:
-        folds = _train_folds(training, plan, cluster, progress, recorder)
+        folds = _train_folds(training, plan, cohort, cluster, progress, recorder)
         predicted = _predict_held_out(training, folds, cluster, progress)
-        recorder.write(out_of_fold_run_id=predicted)
     except RunEnding as end:
         recorder.write(status="stopped", exit_code=ExitCode.DONE, reason=str(end.ending), ended_at=datetime.now(UTC))
         return TrainOutcome(
@@ -330,30 +327,37 @@ def _run(training: _Training, plan: Plan, cluster: Cluster, progress: TrainProgr
         status = "interrupted" if isinstance(reason, RunInterrupted) else "failed"
         recorder.write(status=status, exit_code=reason.exit_code, reason=str(reason), ended_at=datetime.now(UTC))
         raise
-    recorder.write(status="finished", exit_code=ExitCode.DONE, ended_at=datetime.now(UTC))
+    # The privacy check is made again by each call, so its result is not a part of the record.
+    has_failed_inputs = predicted is not None and predicted.counts is not None and predicted.counts.n_failed > 0
+    recorder.write(
+        status="finished",
+        exit_code=ExitCode.FAILED_INPUTS if has_failed_inputs else ExitCode.DONE,
+        out_of_fold_run_id=predicted.run_id if predicted else None,
+        ended_at=datetime.now(UTC),
+    )
     training.tree.storage.create(output_layout.success_marker(training.run_id), b"")
     return TrainOutcome(
         training.run_id,
-        ExitCode.DONE,
+        predicted.exit_code if predicted else ExitCode.DONE,
         training.settings.package_uri,
         recorder.n_folds,
         training.claim.resumed,
-        out_of_fold_run_id=predicted,
+        out_of_fold_run_id=predicted.run_id if predicted else None,
         report_uri=_page_uri(training.tree, training.run_id),
     )
 
 
 def _predict_held_out(
     training: _Training, folds: HeldOutFolds | None, cluster: Cluster, progress: TrainProgress
-) -> str | None:
-    """Return the run of the out-of-fold predictions, which is finished; None if no study is held out."""
+) -> RunOutcome | None:
+    """Return how the run of the out-of-fold predictions ended, which is finished; None if no study is held out."""
     if folds is None:
         progress.message("no study was held out, so there are no cross-validated figures")
         return None
     outcome = _score_held_out(training, folds, cluster, progress, RunRequest())
     if outcome.ending:
         raise RunEnding(outcome.ending)
-    return outcome.run_id
+    return outcome
 
 
 def _score_held_out(
@@ -364,8 +368,9 @@ def _score_held_out(
     request: RunRequest,
     log: DriverLog | None = None,
 ) -> RunOutcome:
+    """Make or resume the out-of-fold run, and tell what its exit code means for the training."""
     options = training.options
-    return score_held_out(
+    outcome = score_held_out(
         options.config,
         folds,
         cluster,
@@ -376,10 +381,28 @@ def _score_held_out(
         request=request,
         log=log,
     )
+    if outcome.exit_code is ExitCode.FAILED:
+        progress.message(
+            f"training {training.run_id} is finished and its package is written, but the privacy check of the output "
+            "failed, so the exit code is 1: correct what it names above, and give the same command again, which trains "
+            "nothing and searches again"
+        )
+    elif outcome.counts and outcome.counts.n_failed:
+        failures = ", ".join(f"{code} {n:,}" for code, n in sorted(outcome.counts.failures.items()))
+        progress.message(
+            f"training {training.run_id} is finished, but {counted(outcome.counts.n_failed, 'row')} of its out-of-fold "
+            f"run {outcome.run_id} failed ({failures}), so the exit code is 3; `query` shows which, by error_code"
+        )
+    return outcome
 
 
 def _train_folds(
-    training: _Training, plan: Plan, cluster: Cluster, progress: TrainProgress, recorder: "_Recorder"
+    training: _Training,
+    plan: Plan,
+    planned: TrainingCohort,
+    cluster: Cluster,
+    progress: TrainProgress,
+    recorder: TrainingRecordWriter,
 ) -> HeldOutFolds | None:
     """Read the images, train the folds and write the package. Return which fold holds which study out."""
     config, private = training.options.config, training.tree.private
@@ -387,13 +410,13 @@ def _train_folds(
     stop = StopConditions(private, training.run_id, training.submission, training.until_s)
     with cluster.connected(), scratch_directory() as scratch:
         parts = build_cache(
-            _cache_places(training, plan, recorder.cohort, settings),
+            _cache_places(training, plan, planned, settings),
             tuple(plan.shards()),
             _until(stop, progress.cached),
         )
         whole = open_cache(private, settings, parts, Path(scratch))
         cohort, cache, folds = _divided(training, plan, whole, progress)
-        recorder.begin_folds(folds, cohort)
+        recorder.begin_folds([fold.number for fold in folds])
         with native_stderr_silenced():  # TensorFlow greets on stderr when it is first imported
             import diagchd_batch.training.fold_task  # noqa: F401 - `run_training` imports it
 
@@ -518,7 +541,7 @@ def _repeat(training: _Training, cluster: Cluster, progress: TrainProgress, log:
     repaired = _repair_held_out(training, record, cluster, progress, log)
     return TrainOutcome(
         training.run_id,
-        ExitCode.DONE,
+        repaired.exit_code if repaired else ExitCode(record.exit_code or ExitCode.DONE),
         record.package_uri,
         len(record.folds),
         resumed=True,
@@ -546,14 +569,11 @@ def _repair_held_out(
     return _score_held_out(training, folds, cluster, progress, request, log)
 
 
-class _Recorder:
-    """Keeps the record of a training up to date during one submission."""
-
-    def __init__(self, training: _Training, plan: Plan, cohort: TrainingCohort) -> None:
-        self.cohort = cohort
-        self._tree = training.tree
-        earlier = read_training_record(training.tree, training.run_id)
-        self._record = TrainingRecord(
+def _begin_record(training: _Training, plan: Plan, cohort: TrainingCohort) -> TrainingRecordWriter:
+    """Record that a submission of a training has begun."""
+    return TrainingRecordWriter(
+        training.tree,
+        TrainingRecord(
             run_id=training.run_id,
             status="running",
             model=training.settings.model_name,
@@ -562,38 +582,8 @@ class _Recorder:
             n_studies=len(np.unique(cohort.study_ids)),
             n_subjects=len(np.unique(cohort.subject_ids)),
             n_images=plan.head.n_images,
-            folds=earlier.folds if earlier else (),
-            started_at=earlier.started_at if earlier else datetime.now(UTC),
-            submissions=earlier.submissions + 1 if earlier else 1,
+            started_at=datetime.now(UTC),
             full_config=training.options.config.model_dump(mode="json"),
             command=list(training.options.command),
-        )
-
-    @property
-    def n_folds(self) -> int:
-        return len(self._record.folds)
-
-    def write(self, **changes: Any) -> None:
-        self._record = self._record.model_copy(update=changes)
-        write_training_record(self._tree, self._record)
-
-    def begin_folds(self, folds: Sequence[Fold], cohort: TrainingCohort) -> None:
-        self.cohort = cohort
-        if len(self._record.folds) != len(folds):
-            self.write(folds=tuple(FoldRecord(fold.number) for fold in folds))
-
-    def note(self, notes: Sequence[FoldNote | None]) -> None:
-        """Record the epochs that have changed."""
-        folds = tuple(
-            known if note is None else FoldRecord(note.fold, note.stage, note.epoch, note.epochs, note.finished)
-            for known, note in zip(self._record.folds, notes, strict=True)
-        )
-        if folds != self._record.folds:
-            self.write(folds=folds)
-
-    def finish_folds(self) -> None:
-        self.write(
-            folds=tuple(
-                FoldRecord(fold.number, fold.stage, fold.epoch, fold.epochs, True) for fold in self._record.folds
-            )
-        )
+        ),
+    )

@@ -4,9 +4,10 @@ A training has its own tree below the private tree. Its plan, checkpoints, log a
 run that scores lie in the private tree, so the two kinds of runs never mix in tables, and the same code reads both.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -17,6 +18,9 @@ from diagchd_batch.results.output import Output
 from diagchd_batch.scoring.liveness.run_status import DAMAGED, live_submissions
 from diagchd_batch.storage import open_store
 from diagchd_batch.uris import join_uri
+
+if TYPE_CHECKING:
+    from diagchd_batch.training.run_training import FoldNote
 
 TRAINING_TREE = output_layout.TRAINING_TREE_PREFIX.rstrip("/")
 
@@ -173,6 +177,67 @@ def write_training_record(tree: Output, record: TrainingRecord) -> None:
         record: The record.
     """
     record.write(tree.private, output_layout.run_record(record.run_id))
+
+
+class TrainingRecordWriter:
+    """Writes the record of a training during one submission. It continues the record of earlier submissions.
+
+    Args:
+        tree: What `training_tree` returns.
+        record: What this submission knows of the training at its start.
+    """
+
+    def __init__(self, tree: Output, record: TrainingRecord) -> None:
+        self._tree = tree
+        self._record = record
+        if earlier := read_training_record(tree, record.run_id):
+            kept = {"folds": earlier.folds, "started_at": earlier.started_at, "submissions": earlier.submissions + 1}
+            self._record = record.model_copy(update=kept)
+        self.write()
+
+    @property
+    def n_folds(self) -> int:
+        """The number of folds; 0 before they are known."""
+        return len(self._record.folds)
+
+    def write(self, **changes: object) -> None:
+        """Change fields of the record.
+
+        Args:
+            changes: Field of `TrainingRecord` → its new value.
+        """
+        self._record = self._record.model_copy(update=changes)
+        write_training_record(self._tree, self._record)
+
+    def begin_folds(self, numbers: Sequence[int]) -> None:
+        """Record the folds, unless an earlier submission did.
+
+        Args:
+            numbers: The number of each fold, from 0.
+        """
+        if len(self._record.folds) != len(numbers):
+            self.write(folds=tuple(FoldRecord(number) for number in numbers))
+
+    def note(self, notes: "Sequence[FoldNote | None]") -> None:
+        """Record the epochs that have changed.
+
+        Args:
+            notes: How far each fold is; None for a fold that has not begun.
+        """
+        folds = tuple(
+            known if note is None else FoldRecord(note.fold, note.stage, note.epoch, note.epochs, note.finished)
+            for known, note in zip(self._record.folds, notes, strict=True)
+        )
+        if folds != self._record.folds:
+            self.write(folds=folds)
+
+    def finish_folds(self) -> None:
+        """Record that all folds are trained."""
+        self.write(
+            folds=tuple(
+                FoldRecord(fold.number, fold.stage, fold.epoch, fold.epochs, True) for fold in self._record.folds
+            )
+        )
 
 
 def _state(tree: Output, run_id: str) -> TrainingState:

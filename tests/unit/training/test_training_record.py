@@ -3,17 +3,22 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from diagchd_batch import output_layout
+from diagchd_batch.cluster.job_api import ClusterJobs
+from diagchd_batch.config.job_file import JobConfig
 from diagchd_batch.errors import UsageError
 from diagchd_batch.results.output import Output, open_output
+from diagchd_batch.runs.cluster_training import follow_training
 from diagchd_batch.runs.list_runs import list_runs
 from diagchd_batch.runs.logs import read_logs
 from diagchd_batch.runs.status import run_states
 from diagchd_batch.runs.stop import live_run_ids, stop_after_shards
+from diagchd_batch.runs.submit import ClusterSubmission
 from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, driver_name
 from diagchd_batch.training.training_record import (
     FoldRecord,
@@ -93,3 +98,27 @@ def test_a_training_is_no_run_that_scores(tmp_path: Path) -> None:
     assert output.planned_run_ids() == []
     with pytest.raises(UsageError, match="holds no run other"):
         run_states(output, "other")
+
+
+@pytest.mark.parametrize(
+    ("of_ray", "record", "exit_code", "said"),
+    [
+        (("SUCCEEDED", 0), {"status": "finished", "exit_code": 3}, 3, ""),
+        (("SUCCEEDED", 0), {"status": "finished", "exit_code": 0}, 0, ""),
+        (("FAILED", 1), {"status": "finished", "exit_code": 0}, 1, "the training is finished"),
+        (("FAILED", 1), {"status": "failed", "exit_code": 1}, 1, "the same command goes on"),
+        (("STOPPED", None), {"status": "running"}, 1, "the same command goes on"),
+    ],
+)
+def test_the_client_of_a_cluster_ends_with_the_exit_code_of_the_training(
+    tmp_path: Path, of_ray: tuple[str, int | None], record: dict[str, Any], exit_code: int, said: str
+) -> None:
+    _training(tmp_path, alive=False, **record)
+    jobs = cast(ClusterJobs, SimpleNamespace(follow=lambda *_: of_ray))
+    config = JobConfig.model_validate(
+        {"input": {"uri": "archive", "layout": "tree"}, "output": {"uri": str(tmp_path / "out")}}
+    )
+    texts: list[str] = []
+    submission = ClusterSubmission(jobs, RUN, "submission", attached=False)
+    assert follow_training(config, submission, write_log=texts.append, say=texts.append) == exit_code
+    assert said in "".join(texts) and bool(texts) == bool(said)
