@@ -92,13 +92,15 @@ def query(
         return
     if output is None or sql is None:
         raise UsageError(f"query needs an output and a statement; `{command_line('query', '--list')}` shows the views")
-    from diagchd_batch.exports.destinations import new_file
+    from diagchd_batch.exports.destinations import check_outside_shareable_exports, new_file
     from diagchd_batch.results.query.formats import FORMATS
     from diagchd_batch.runs.query import open_tables
 
     chosen = format_ or _by_ending(out)
     if chosen is Format.PARQUET and out is None and sys.stdout.isatty():
         raise UsageError("Parquet cannot be shown on a terminal; name a file with --out")
+    if out is not None:
+        check_outside_shareable_exports(str(out.absolute().parent))
     workspace, run_id = open_run(output, private_uri, run_id)
     database = open_tables(workspace, run_id, on_left_out=say, may_name_patients=private)
     with database.rows(sys.stdin.read() if sql == "-" else sql) as rows, ExitStack() as files:

@@ -9,22 +9,27 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from diagchd_batch import output_layout
-from diagchd_batch.errors import UsageError
+from diagchd_batch.errors import ItemError, StorageFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError, JsonRecord
-from diagchd_batch.storage import Store
+from diagchd_batch.storage import Store, open_store
 from diagchd_batch.storage.atomic_files import put_if_absent
-from diagchd_batch.storage.temporary_files import temporary_name
-from diagchd_batch.uris import is_local_path
+from diagchd_batch.storage.temporary_files import has_foreign_temporary_files, temporary_name
+from diagchd_batch.uris import is_local_path, normalize_uri
 
 MARKER = "diagchd-batch-export.json"
 """The name of the marker file of an export."""
+
+_MAX_MARKER_BYTES = 64 << 20
+_MAX_LISTED = 1_000
+"""Files of a bucket's prefix that are listed to find out whether an output lies there."""
 
 
 class ExportKind(StrEnum):
@@ -102,12 +107,11 @@ def claim_growing(destination: Store, kind: ExportKind, own_name: re.Pattern[str
     Raises:
         UsageError: The destination holds anything else.
     """
-    held = {info.key for info in destination.list()}
-    if not held:
+    held, marker = _files_and_marker(destination, kind, grows=True)
+    if marker is None:
         if write:
             ExportMarker(kind=kind, files={}).write(destination, MARKER)
         return
-    _read_marker(destination, kind, held)
     if any(own_name.fullmatch(key) is None for key in held - {MARKER}):
         raise _other_files(destination)
 
@@ -118,10 +122,9 @@ def _earlier_export(destination: Store, kind: ExportKind) -> Mapping[str, tuple[
     Raises:
         UsageError: The destination holds anything but such an export.
     """
-    held = {info.key for info in destination.list()}
-    if not held:
+    held, marker = _files_and_marker(destination, kind, grows=False)
+    if marker is None:
         return {}
-    marker = _read_marker(destination, kind, held)
     if held - {MARKER} - marker.files.keys():
         raise _other_files(destination)
     for name, digests in marker.files.items():
@@ -133,13 +136,34 @@ def _earlier_export(destination: Store, kind: ExportKind) -> Mapping[str, tuple[
     return marker.files
 
 
-def _read_marker(destination: Store, kind: ExportKind, held: Collection[str]) -> ExportMarker:
-    """Return the marker of a destination that holds files. Raises UsageError unless it is one of this kind."""
-    if MARKER not in held:
-        raise UsageError(
-            f"{destination.uri} holds other files, which an export would overwrite or which would be given away with "
-            "it; name an empty or new directory"
-        )
+def _files_and_marker(destination: Store, kind: ExportKind, *, grows: bool) -> tuple[set[str], ExportMarker | None]:
+    """Return the files of a destination and its marker; no files and None if it is empty.
+
+    Args:
+        destination: The destination.
+        kind: The kind of the export that is going to write there.
+        grows: Whether another export of this kind may be writing there now.
+
+    Raises:
+        UsageError: It holds files without a marker of this kind, or files that are being written.
+    """
+    listed = (info.key for info in destination.list())
+    if destination.stat(MARKER) is None:
+        if next(listed, None) is not None:  # A directory with a million files of others is not listed whole.
+            raise UsageError(
+                f"{destination.uri} holds other files, which an export would overwrite or which would be given away "
+                "with it; name an empty or new directory"
+            )
+        held, marker = set[str](), None
+    else:
+        held, marker = set(listed), _read_marker(destination, kind)
+    if is_local_path(destination.uri) and has_foreign_temporary_files(Path(destination.uri), may_be_written=grows):
+        raise _other_files(destination)
+    return held, marker
+
+
+def _read_marker(destination: Store, kind: ExportKind) -> ExportMarker:
+    """Return the marker of a destination. Raises UsageError unless it is one of this kind."""
     try:
         marker = ExportMarker.from_json(destination.read(MARKER), MARKER)
     except DamagedRecordError as error:
@@ -154,8 +178,8 @@ def _read_marker(destination: Store, kind: ExportKind, held: Collection[str]) ->
 
 def _other_files(destination: Store) -> UsageError:
     return UsageError(
-        f"{destination.uri} holds other files beside an earlier export; move them away, or name an empty or new "
-        "directory"
+        f"{destination.uri} holds other files beside an earlier export, or files that are being written; move them "
+        "away, or name an empty or new directory"
     )
 
 
@@ -224,17 +248,16 @@ def check_private(destination: Store, output: Store, private: Store) -> None:
 
 
 def check_outside_shareable_trees(destination: Store) -> None:
-    """Check that a directory for identified data lies in no output's tables, and in nothing that is given away.
+    """Check that a place for identified data lies in no output's tables, and in nothing that is given away.
 
     Args:
-        destination: A local directory, which need not exist.
+        destination: A place, which need not exist.
 
     Raises:
-        UsageError: A directory above it, or the directory itself, is an output or a shareable export. The private tree
-            of an output is allowed.
+        UsageError: A place above it, or the place itself, is an output or a shareable export. The private tree of an
+            output is allowed.
     """
-    path = Path(destination.uri).resolve()
-    for above in (path, *path.parents):
+    for above in _with_places_above(destination.uri):
         if _is_private_tree(above):
             return
         if _has_run(above):
@@ -242,25 +265,87 @@ def check_outside_shareable_trees(destination: Store) -> None:
                 f"{destination.uri} lies in the output {above}, whose tables may be read by others; export to another "
                 "place, or to the private tree"
             )
-        marker = above / MARKER
-        if marker.is_file() and f'"{ExportKind.SHAREABLE}"' in marker.read_text(encoding="utf-8", errors="replace"):
-            raise UsageError(
-                f"{destination.uri} lies in {above}, an export that is given away; export to another place"
-            )
+        _refuse_below_shareable_export(destination.uri, above)
 
 
-def _is_private_tree(path: Path) -> bool:
-    in_output = path.name in (output_layout.PRIVATE, output_layout.PRIVATE_V1) and _has_run(path.parent)
-    return in_output or (path / output_layout.ID_KEY_CHECK).exists()
+def check_outside_shareable_exports(uri: str) -> None:
+    """Check that a place for rows of single studies lies in nothing that is given away.
+
+    Args:
+        uri: A place, which need not exist.
+
+    Raises:
+        UsageError: A place above it, or the place itself, is a shareable export.
+    """
+    for above in _with_places_above(uri):
+        _refuse_below_shareable_export(uri, above)
 
 
-def _has_run(path: Path) -> bool:
-    """Return whether a directory is an output that has a run."""
+def _refuse_below_shareable_export(uri: str, above: str) -> None:
+    marker = _read_if_there(above, MARKER)
+    if marker is not None and f'"{ExportKind.SHAREABLE}"'.encode() in marker:
+        where = f"{uri} holds" if above == _real(normalize_uri(uri)) else f"{uri} lies in {above},"
+        raise UsageError(
+            f"{where} an export of kind {ExportKind.SHAREABLE}, which is given away; write to another place"
+        )
+
+
+def _with_places_above(uri: str) -> Iterator[str]:
+    """Yield a place without symbolic links, and all those above it: directories, or prefixes up to the bucket."""
+    uri = _real(normalize_uri(uri))
+    if is_local_path(uri):
+        yield from map(str, (Path(uri), *Path(uri).parents))
+        return
+    scheme, _, path = uri.partition("://")
+    parts = path.split("/")
+    for n_parts in range(len(parts), 0, -1):
+        yield f"{scheme}://{'/'.join(parts[:n_parts])}"
+
+
+def _read_if_there(uri: str, key: str) -> bytes | None:
+    """Return a small file; None if there is none, if this user may not look at it, or if a stranger put it there."""
+    if is_local_path(uri) and not _is_of_the_place(Path(uri) / key, stat.S_ISREG):
+        return None
+    store = open_store(uri)
+    with suppress(ItemError, StorageFault):
+        if store.stat(key) is not None:
+            return store.read(key, _MAX_MARKER_BYTES)
+    return None
+
+
+def _is_private_tree(uri: str) -> bool:
+    above, _, name = uri.rpartition("/")
+    in_output = name in (output_layout.PRIVATE, output_layout.PRIVATE_V1) and _has_run(above)
+    return in_output or _read_if_there(uri, output_layout.ID_KEY_CHECK) is not None
+
+
+def _has_run(uri: str) -> bool:
+    """Return whether a place is an output that has a run."""
     for prefix in (output_layout.RUNS_PREFIX, output_layout.SCORES_PREFIX):
-        with suppress(OSError):
-            names = [entry.name for entry in (path / prefix).iterdir()]
-            if any(output_layout.RUN_DIRECTORY.fullmatch(f"{prefix}{name}/") for name in names):
+        with suppress(OSError, ItemError, StorageFault):
+            if any(output_layout.RUN_DIRECTORY.fullmatch(f"{prefix}{name}/") for name in _names_in(uri, prefix)):
                 return True
+    return False
+
+
+def _names_in(uri: str, prefix: str) -> Iterator[str]:
+    """Yield names of what lies directly in a directory; of a bucket, of its first files only."""
+    if is_local_path(uri):
+        if _is_of_the_place(Path(uri) / prefix, stat.S_ISDIR):
+            yield from (entry.name for entry in (Path(uri) / prefix).iterdir())
+    else:
+        first = islice(open_store(uri).list(prefix), _MAX_LISTED)
+        yield from dict.fromkeys(info.key.removeprefix(prefix).partition("/")[0] for info in first)
+
+
+def _is_of_the_place(path: Path, is_kind: Callable[[int], bool]) -> bool:
+    """Return whether a file of a kind belongs to this user or to the owner of its directory.
+
+    In a directory such as `/tmp` any user could otherwise place names that make exports below it fail.
+    """
+    with suppress(OSError):
+        status = path.lstat()
+        return is_kind(status.st_mode) and status.st_uid in (os.geteuid(), path.parent.stat().st_uid)
     return False
 
 

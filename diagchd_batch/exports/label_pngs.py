@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.exports.chosen_images import ChosenImage, Row, labels_at_source
-from diagchd_batch.exports.destinations import ExportKind, check_apart, claim_growing
+from diagchd_batch.exports.destinations import (
+    ExportKind,
+    check_apart,
+    check_outside_shareable_exports,
+    claim_growing,
+)
 from diagchd_batch.results.mask_codec import encode_mask
 from diagchd_batch.storage import Store
 
@@ -38,9 +43,11 @@ def export_label_pngs(images: Iterable[ChosenImage], destination: Store, output:
         How many files were written.
 
     Raises:
-        UsageError: The destination lies in the output, or holds other files, or a file of it has other contents.
+        UsageError: The destination lies in the output or in a shareable export, or holds other files, or a file of it
+            has other contents.
     """
     check_apart(destination, output)
+    check_outside_shareable_exports(destination.uri)
     claim_growing(destination, ExportKind.LABEL_PNGS, _OWN_NAME, write=True)
     done = LabelPngExport()
     for image in images:

@@ -6,7 +6,12 @@ from typing import Any
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.study_score import ScoreDefinition
-from diagchd_batch.exports.destinations import ExportKind, check_private, write_export
+from diagchd_batch.exports.destinations import (
+    ExportKind,
+    check_outside_shareable_trees,
+    check_private,
+    write_export,
+)
 from diagchd_batch.exports.spreadsheets import to_csv
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import QueryDatabase, open_query
@@ -85,10 +90,11 @@ def export_worklist(output: Output, record: RunRecord, destination: Store) -> Wo
 
     Raises:
         RunFault: A file of the run cannot be read.
-        UsageError: The run has no predictions yet, the private tree cannot be read, or the destination is among the
-            output's pseudonymised tables or holds anything but an earlier worklist.
+        UsageError: The run has no predictions yet, the private tree cannot be read, or the destination is among an
+            output's pseudonymised tables, lies in a shareable export, or holds anything but an earlier worklist.
     """
     check_private(destination, output.storage, output.private)
+    check_outside_shareable_trees(destination)
     definition = ScoreDefinition.of(record.config.get("evaluation", {}))
     database = open_query(output, {}, record.run_id)
     scored, failed = (

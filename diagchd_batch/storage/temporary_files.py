@@ -78,6 +78,25 @@ def find_leftovers(root: Path) -> list[Path]:
     return sorted(path for directory, _, _ in os.walk(root) for path in _leftovers_in(Path(directory)))
 
 
+def has_foreign_temporary_files(root: Path, *, may_be_written: bool) -> bool:
+    """Return whether files below `root` have names of temporary files and are not from killed writers of this program.
+
+    A listing leaves out every such name, so whoever must know all files of a directory asks this, too. The names of
+    earlier versions, which do not tell the writer, count as foreign.
+
+    Args:
+        root: The directory, which need not exist.
+        may_be_written: Whether files that another process is writing are no foreign ones.
+    """
+    left = set(find_leftovers(root))
+    return any(
+        match["machine"] is None or (not may_be_written and path not in left)
+        for directory, _, names in os.walk(root)
+        for name in names
+        if (match := TEMPORARY_NAME.fullmatch(name)) and (path := Path(directory, name))
+    )
+
+
 def _leftovers_in(directory: Path) -> list[Path]:
     try:
         with os.scandir(directory) as entries:

@@ -59,6 +59,25 @@ class _Request:
     final_statuses: Collection[int] = ()
 
 
+def parse_json(body: bytes | bytearray) -> Any:
+    """Return the value of a JSON text that a server sent.
+
+    Args:
+        body: The text, which can be anything.
+
+    Raises:
+        CutBodyError: The text is no JSON. It may have been cut, so another attempt can help.
+        RequestFailedError: It is JSON that nobody can read: lists within lists without end, or a number of thousands of
+            digits.
+    """
+    try:
+        return json.loads(body)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise CutBodyError("the JSON has no end") from None
+    except (ValueError, RecursionError):
+        raise RequestFailedError(Failure(Kind.NOT_DICOMWEB, "JSON that is too deep or has endless numbers")) from None
+
+
 class DicomwebConnection:
     """One process's connection to a server. Any thread may use it, and a forked child makes its own."""
 
@@ -200,10 +219,7 @@ class DicomwebConnection:
                 body += chunk
                 if len(body) > _MAX_JSON_BYTES:
                     raise RequestFailedError(Failure(Kind.OTHER, "an answer of more than 256 MiB"))
-            try:
-                found = json.loads(body) if body.strip() else []
-            except ValueError:
-                raise CutBodyError("the JSON has no end") from None
+            found = parse_json(body) if body.strip() else []
             found = [found] if isinstance(found, dict) else found  # some servers send a lone data set without a list
             if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
                 raise RequestFailedError(Failure(Kind.NOT_DICOMWEB, "no list of data sets"))

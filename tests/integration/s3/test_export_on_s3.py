@@ -47,6 +47,10 @@ def test_exports_from_s3_to_s3_are_those_of_a_disk(output: tuple[Store, str], s3
 
     refused = diagchd_batch("export", "worklist", bucket.uri, f"{bucket.uri}/list", "--run-id", RUN_ID)
     assert refused.exit_code == 2 and "part of the output" in refused.messages
+    refused = diagchd_batch("export", "worklist", directory, f"{s3_uri}/shared/list", "--run-id", RUN_ID)
+    assert refused.exit_code == 2 and "given away" in refused.messages
+    refused = diagchd_batch("export", "worklist", directory, f"{bucket.uri}/list", "--run-id", RUN_ID)
+    assert refused.exit_code == 2 and "lies in the output" in refused.messages
 
 
 def test_queries_on_s3(output: tuple[Store, str]) -> None:

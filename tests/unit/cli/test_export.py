@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -145,7 +146,10 @@ def _export(made: MadeOutput, kind: str, place: Path) -> Ended:
 
 
 @pytest.mark.parametrize("kind", ["shareable", "worklist"])
-@pytest.mark.parametrize("name", ["README.md", "flow.csv", "worklist.csv", "failed.csv", "notes.txt", ".hidden", "a/b"])
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "flow.csv", "worklist.csv", "failed.csv", "notes.txt", ".hidden", "a/b", ".tmp-0123456789abcdef"],
+)
 def test_no_file_is_overwritten_that_an_export_did_not_write(
     made: MadeOutput, tmp_path: Path, kind: str, name: str
 ) -> None:
@@ -172,6 +176,47 @@ def test_exports_of_two_kinds_never_meet(made: MadeOutput, tmp_path: Path, first
     assert _kept(tmp_path / "x") == before
     assert _export(made, first, tmp_path / "x").exit_code == 0  # An earlier export of the same kind is replaced.
     assert _kept(tmp_path / "x") == before
+
+
+def test_nothing_about_single_studies_enters_a_directory_of_a_shareable_export(
+    made: MadeOutput, tmp_path: Path
+) -> None:
+    given_away = tmp_path / "given away"
+    assert _export(made, "shareable", given_away).exit_code == 0
+    (tmp_path / "link").symlink_to(given_away)
+    before = _kept(given_away)
+    for place in (given_away / "more", given_away / "more" / "still", tmp_path / "link" / "more"):
+        for kind in ("worklist", "png"):
+            done = _export(made, kind, place)
+            assert done.exit_code == 2 and "given away" in done.messages, done.messages
+        done = diagchd_batch("query", made.output.uri, "FROM predictions", "--out", str(place) + ".csv")
+        assert done.exit_code == 2 and "given away" in done.messages, done.messages
+    assert _kept(given_away) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_names_that_a_stranger_puts_above_a_destination_stop_nothing(made: MadeOutput, tmp_path: Path) -> None:
+    marker, runs = tmp_path / MARKER, tmp_path / output_layout.RUNS_PREFIX
+    marker.write_text('{"kind": "shareable", "files": {}}')
+    (runs / f"run_id={RUN_ID}").mkdir(parents=True)
+    assert _export(made, "worklist", tmp_path / "x").exit_code == 2
+    for path in (marker, runs):
+        os.chown(path, 34567, 34567)
+    assert _export(made, "worklist", tmp_path / "x").exit_code == 0
+    marker.unlink()
+    os.mkfifo(marker)
+    assert _export(made, "worklist", tmp_path / "x").exit_code == 0
+
+
+def test_a_worklist_enters_no_other_output_but_its_private_tree(made: MadeOutput, tmp_path: Path) -> None:
+    other = MadeOutput(tmp_path / "other")
+    other.write_run([MadeStudy("A", [[0.5]])])
+    tables = Path(other.output.uri)
+    for place in (tables / "list", tables / "scores" / "list"):
+        assert _export(made, "worklist", place).exit_code == 2
+        assert not place.exists()
+    private = tables / output_layout.PRIVATE / "list of another"
+    assert _export(made, "worklist", private).exit_code == 0
 
 
 def test_links_and_damaged_markers_are_refused(made: MadeOutput, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """A PACS as the place for objects: stored through DICOMweb, then read back and compared, every one of them."""
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,8 @@ from diagchd_batch.exports.dicom.storing.destination import NewObject, ObjectIde
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources import open_source
 from diagchd_batch.sources.dicomweb.address import instance_key, parse_address
-from diagchd_batch.sources.dicomweb.connection import DicomwebConnection, read_body
-from diagchd_batch.sources.dicomweb.errors import Failure, Kind, RequestFailedError
+from diagchd_batch.sources.dicomweb.connection import DicomwebConnection, parse_json, read_body
+from diagchd_batch.sources.dicomweb.errors import CutBodyError, Failure, Kind, RequestFailedError
 from diagchd_batch.sources.dicomweb.search import search_instances, value_of
 from diagchd_batch.sources.request_permits import PermitBook, RequestLimit
 from diagchd_batch.uris import normalize_uri
@@ -28,6 +27,7 @@ _BOUNDARY = "diagchd-batch-object-boundary"
 _FAILED_SOPS, _FAILURE_REASON, _REFERENCED_UID = "00081198", "00081197", "00081155"
 _SHOWN_DIFFERENCES = 5
 _MAX_ANSWER_BYTES = 16 << 20
+_MAX_REASON = 0xFFFF  # the element has the type US
 _OF_ONE_OBJECT = (Kind.OTHER, Kind.QUERY, Kind.NOT_FOUND)
 
 
@@ -144,15 +144,21 @@ def _refusals(answer: requests.Response, deadline_s: float) -> dict[str, str]:
         if len(body) > _MAX_ANSWER_BYTES:
             raise RequestFailedError(Failure(Kind.OTHER, "an answer of more than 16 MiB"))
     try:
-        found = json.loads(body)
-    except ValueError:
+        found = parse_json(body)
+    except (CutBodyError, RequestFailedError):
         return {}
     found = found[0] if isinstance(found, list) and found else found
-    failed = found.get(_FAILED_SOPS, {}).get("Value", []) if isinstance(found, dict) else []
-    return {str(value_of(item, _REFERENCED_UID)): _reason(item) for item in failed if isinstance(item, dict)}
+    element = found.get(_FAILED_SOPS) if isinstance(found, dict) else None
+    failed = element.get("Value") if isinstance(element, dict) else None
+    return {
+        uid: _reason(item)
+        for item in (failed if isinstance(failed, list) else [])
+        if isinstance(item, dict) and isinstance(uid := value_of(item, _REFERENCED_UID), str)
+    }
 
 
 def _reason(item: Mapping[str, Any]) -> str:
     reason = value_of(dict(item), _FAILURE_REASON)
-    code = f"0x{reason:04X}" if isinstance(reason, int) else shortened(str(reason), 20)
+    is_code = isinstance(reason, int) and 0 <= reason <= _MAX_REASON
+    code = f"0x{reason:04X}" if is_code else shortened(reason, 20) if isinstance(reason, str) else "unknown"
     return f"the PACS refuses it (failure reason {code}, see PS3.18 annex I); look into the log of the PACS"

@@ -20,17 +20,27 @@ _INSTANCE = re.compile(r"/dicom-web/studies/([^/]+)/series/([^/]+)/instances/([^
 _INSTANCES = re.compile(r"/dicom-web/studies/([^/]+)/instances")
 
 
+@dataclass(frozen=True)
+class Refused:
+    """An object that the server refuses openly, and the failure reason that it tells."""
+
+    reason: object
+
+
 @dataclass
 class FakePacs:
     """The server. Objects are kept by UID, as (study, series, bytes).
 
     `keeps` is called with each object that arrives and the number of times that it arrived before. It returns what is
-    kept of the object: the data set, None to lose it in silence, or a failure reason to refuse it openly.
+    kept of the object: the data set, None to lose it in silence, or `Refused`.
     """
 
-    keeps: Callable[[Dataset, int], Dataset | int | None] = lambda dataset, n_before: dataset
+    keeps: Callable[[Dataset, int], Dataset | Refused | None] = lambda dataset, n_before: dataset
     statuses: list[int] = field(default_factory=list)
     """Statuses that the next requests to store are answered with, before anything else happens."""
+
+    says: bytes | None = None
+    """What the server answers after it has stored, in place of JSON that tells what became of the objects."""
 
     objects: dict[str, tuple[str, str, bytes]] = field(default_factory=dict)
     arrived: list[str] = field(default_factory=list)
@@ -73,8 +83,8 @@ class FakePacs:
             uid = dataset.SOPInstanceUID
             kept = self.keeps(dataset, self.arrived.count(uid))
             self.arrived.append(uid)
-            if isinstance(kept, int):
-                failed.append({"00081155": {"Value": [uid]}, "00081197": {"Value": [kept]}})
+            if isinstance(kept, Refused):
+                failed.append({"00081155": {"Value": [uid]}, "00081197": {"Value": [kept.reason]}})
             elif kept is not None:
                 self.objects[uid] = (dataset.StudyInstanceUID, dataset.SeriesInstanceUID, file_bytes(kept))
         if not failed:
@@ -100,7 +110,8 @@ class FakePacs:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                self._json(*pacs.store(body, self.headers["Content-Type"]))
+                status, told = pacs.store(body, self.headers["Content-Type"])
+                self._answer(status, pacs.says or json.dumps(told).encode(), "application/dicom+json")
 
             def _json(self, status: int, value: object) -> None:
                 self._answer(status, json.dumps(value).encode(), "application/dicom+json")

@@ -16,7 +16,7 @@ from diagchd_batch.exports.dicom.storing.dataset_differences import differences
 from diagchd_batch.sources.request_permits import PermitBook
 from tests.support.command_line import Ended, diagchd_batch
 from tests.support.scored_dicom import CLIP, STILL, ScoredDicom, example, file_bytes, scored_dicom
-from tests.unit.exports.dicom.fake_pacs import FakePacs
+from tests.unit.exports.dicom.fake_pacs import FakePacs, Refused
 
 STUDIES = {"A": {"clip.dcm": example(CLIP)}, "B": {"still": example(STILL)}}
 
@@ -108,9 +108,36 @@ def test_a_pacs_that_stores_nothing_and_says_ok_is_found_out(made: ScoredDicom, 
 
 
 def test_the_reason_of_a_refusal_is_told(made: ScoredDicom, pacs: FakePacs) -> None:
-    pacs.keeps = lambda dataset, n_before: 0x0122 if dataset.Modality == "SEG" else dataset
+    pacs.keeps = lambda dataset, n_before: Refused(0x0122) if dataset.Modality == "SEG" else dataset
     done = sent(made, pacs, exit_code=1)
     assert done["n_stored"] == {"sr": 2} and "failure reason 0x0122" in done["messages"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"[" * 100_000,
+        b'{"00081198": ' + b"9" * 5_000 + b"}",
+        b'{"00081198": null}',
+        b'{"00081198": {"Value": 5}}',
+        b'[{"00081198": {"Value": [null, {"00081155": {"Value": [[]]}, "00081197": {"Value": [[]]}}]}}]',
+        b"\xff\xfe",
+    ],
+    ids=lambda said: said[:20],
+)
+def test_an_answer_that_nobody_can_understand_changes_nothing(made: ScoredDicom, pacs: FakePacs, said: bytes) -> None:
+    pacs.says = said
+    done = sent(made, pacs, "--study", made.tokens.study("B"))
+    assert (done["n_stored"], done["failed"]) == ({"seg": 1, "sr": 1}, [])
+
+
+@pytest.mark.parametrize("reason", [10**4_000, -1, [[]], "x" * 10_000], ids=["huge", "negative", "list", "text"])
+def test_an_impossible_reason_of_a_refusal_is_told_in_few_words(
+    made: ScoredDicom, pacs: FakePacs, reason: object
+) -> None:
+    pacs.keeps = lambda dataset, n_before: Refused(reason)
+    done = sent(made, pacs, "--study", made.tokens.study("B"), exit_code=1)
+    assert len(done["failed"]) == 2 and len(done["messages"]) < 3_000
 
 
 def test_an_object_that_the_pacs_changes_is_reported(made: ScoredDicom, pacs: FakePacs) -> None:

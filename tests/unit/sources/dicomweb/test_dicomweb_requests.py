@@ -14,6 +14,7 @@ from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources import Source, open_source
 from diagchd_batch.sources.dicomweb import search
+from diagchd_batch.sources.source import HeaderSource
 from tests.unit.sources.dicomweb.scripted_server import Answer, Request, ScriptedServer
 
 FAST = DicomwebConfig(max_requests_per_second=10_000, max_requests_in_flight=2)
@@ -238,6 +239,20 @@ def test_a_login_page_is_not_taken_for_an_empty_archive(start: Start) -> None:
     server = start(lambda request: Answer(b"<html>please log in</html>", content_type="text/html"))
     with pytest.raises(StorageFault, match="a login page means that credentials are missing"):
         opened(server).probe()
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000, b'[{"a": ' * 3_000, b"[" + b"9" * 5_000 + b"]"], ids=lambda body: body[:8]
+)
+def test_an_answer_that_no_program_can_read_is_a_fault_and_not_asked_for_again(start: Start, body: bytes) -> None:
+    server = start(lambda request: Answer(body))
+    source = opened(server)
+    assert isinstance(source, HeaderSource)
+    for action in (source.probe, lambda: list(source.list()), lambda: list(source.list_headers())):
+        server.requests.clear()
+        with pytest.raises(StorageFault, match="something other than DICOM JSON"):
+            action()
+        assert len(server.requests) == 1
 
 
 def test_credentials_do_not_follow_a_redirect(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
