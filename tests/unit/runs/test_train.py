@@ -23,6 +23,7 @@ from diagchd_batch.training.step_speed import StepSpeed, measured_speeds
 from diagchd_batch.training.training_record import training_states
 from diagchd_batch.workspace import Workspace
 from tests.support.command_line import diagchd_batch
+from tests.support.dicom_archives import dicom_file, ultrasound_header
 from tests.unit.scoring.made_inputs import png
 
 
@@ -141,6 +142,30 @@ def test_a_preview_shows_training_images_and_begins_nothing(tmp_path: Path) -> N
     text = page.read_text()
     assert len(re.findall("<h2>Image i-[0-9a-f]{16}</h2>", text)) == 3
     assert training_states(Workspace.of_job(job, {})) == []
+
+
+def test_dicom_files_are_read_as_their_headers_say_and_labelled_by_the_reference(tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    rows = ["accession_number,label"]
+    for number in range(12):
+        values = {"Rows": 16, "Columns": 16, "PixelData": bytes([20 * number] * 256), "AccessionNumber": f"A{number}"}
+        header = ultrasound_header(number, PatientID=f"P{number // 2}", **values)
+        (tmp_path / "archive" / f"IM{number}").write_bytes(dicom_file(header))
+        rows.append(f"A{number},{number // 2 % 2}")
+    (tmp_path / "reference.csv").write_text("\n".join(rows))
+    job = JobConfig.model_validate(
+        {
+            "input": {"uri": str(tmp_path / "archive"), "layout": "dicom"},
+            "model": {"name": "diagchd-compact"},
+            "output": {"uri": str(tmp_path / "out")},
+            "evaluation": {"reference": str(tmp_path / "reference.csv")},
+            "training": {"package_uri": str(tmp_path / "package"), "folds": {"number": 2}},
+        }
+    )
+    page = Path(preview_augmentation(job, {}, 3, LineTrainProgress()))
+    assert len(re.findall("<h2>Image i-[0-9a-f]{16}</h2>", page.read_text())) == 3
+    whole = preview_training(job, {}).whole
+    assert (whole.n_subjects, whole.n_studies, whole.n_positive) == (6, 12, 6)
 
 
 def test_a_preview_of_images_that_cannot_be_decoded_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from diagchd_batch.training.recipe.fold_checkpoints import FoldCheckpoints, Fold
 from diagchd_batch.training.recipe.step_loop import TrainingStopped, train_network
 from tests.support.trainings.tiny_training import SETTINGS_DIGEST, STAGES, tiny_data, tiny_network, tiny_settings
 
-N_KILLS = 3
+N_KILLS = int(os.environ.get("TRAINING_KILLS", 3))
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def checkpoints(tmp_path: Path) -> FoldCheckpoints:
 def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     """Kill the process at random moments, also while it writes, and compare the final weights to the bit.
 
+    TRAINING_KILLS in the environment is another number of kills than 3.
     Each process has its own directories, as on another node. The store is all that they share, and each goes on with
     the step after the last checkpoint there.
     """
