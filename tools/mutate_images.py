@@ -4,6 +4,8 @@
 
 FORMAT is DICOM, TIFF, PNG, BMP or JPEG; by default all of them. The mutants are made from small sound files with a
 fixed seed: changed bits, lengths and offsets that lie, and parts that are cut out, doubled, or taken from other files.
+With all formats, as many files are made that begin as one format and go on as another. Each file is read as an image
+and as a label mask, whose outcomes begin with `mask`.
 The default tests do the same with a few hundred. A file that takes more than 20 s of processor time, or memory that
 grows by more than 512 MiB, ends it with an error. A crash of a codec would end this process.
 """
@@ -11,12 +13,14 @@ grows by more than 512 MiB, ends it with an error. A crash of a codec would end 
 import argparse
 import faulthandler
 import time
+from collections.abc import Iterable
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.images.formats import open_image
 from diagchd_batch.images.limits import DecodeLimits
+from diagchd_batch.images.masks import read_label_mask
 from tests.unit.images.dicom.sound_files import sound_files
-from tests.unit.images.mutants import DICOM_PREAMBLE, decode_mutants
+from tests.unit.images.mutants import DICOM_PREAMBLE, decode_all, exchanged_headers, mutants
 from tests.unit.images.rasters.sound_rasters import sound_rasters
 
 LIMITS = DecodeLimits(max_frames=8)
@@ -33,27 +37,31 @@ def main() -> None:
     if unknown := set(arguments.formats) - set(files):
         parser.error(f"{', '.join(sorted(unknown))} is none of {', '.join(files)}")
     faulthandler.enable()
+    n_files, seed = arguments.mutants, arguments.seed
     for name in arguments.formats or files:
         first_byte = DICOM_PREAMBLE if name == "DICOM" else SIGNATURE_BYTES
         print(f"{name}, from {len(files[name])} sound files: ", end="")
-        decode(files[name], arguments.mutants, arguments.seed, first_byte)
+        decode(mutants(files[name], n_files, seed, first_byte))
+    if not arguments.formats:
+        print("Headers exchanged: ", end="")
+        decode(exchanged_headers(list(files.values()), n_files, seed))
 
 
-def decode(files: list[bytes], n_mutants: int, seed: int, first_byte: int) -> None:
-    """Decode the mutants of one format, and print what became of them."""
+def decode(damaged: Iterable[bytes]) -> None:
+    """Decode damaged files, and print what became of them."""
     began_s = time.monotonic()
-    found, slowest_s, growth_bytes = decode_mutants(files, n_mutants, seed, outcomes, first_byte)
+    found, slowest_s, growth_bytes = decode_all(damaged, outcomes)
     print(", ".join(f"{outcome} {n:,}" for outcome, n in found.most_common()))
     print(f"  {time.monotonic() - began_s:.0f} s, slowest file {slowest_s:.1f} s, memory {growth_bytes >> 20:,} MiB")
 
 
 def outcomes(data: bytes) -> list[str]:
-    """Return `ok` or the code of each frame of a file, or the code of the file."""
+    """Return `ok` or the code of each frame of a file, or the code of the file, and that of the file as a mask."""
+    found = [mask_outcome(data)]
     try:
         file = open_image(data, LIMITS)
     except ItemError as error:
-        return [error.code.value]
-    found = []
+        return [*found, error.code.value]
     for index in range(file.n_frames):
         try:
             file.frame(index)
@@ -62,6 +70,15 @@ def outcomes(data: bytes) -> list[str]:
         except ItemError as error:
             found.append(error.code.value)
     return found
+
+
+def mask_outcome(data: bytes) -> str:
+    """Return what becomes of a file that is taken for a label mask of 256 values."""
+    try:
+        read_label_mask(data, {value: value % 3 for value in range(256)}, LIMITS)
+    except ItemError as error:
+        return f"mask: {error.code.value}"
+    return "mask: ok"
 
 
 if __name__ == "__main__":

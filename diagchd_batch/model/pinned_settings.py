@@ -1,8 +1,9 @@
 """Settings from outside that would change scores under one fingerprint, and how they are kept out.
 
 Keras reads a file in the home directory and a few environment variables when it is imported. TensorFlow, XLA, oneDNN,
-cuDNN, NumPy and its BLAS read variables of their own. Another project's settings must neither change a probability nor
-stop a run. What cannot be set, such as the processor's features and the versions of packages, is recorded with the run.
+cuDNN, NumPy, its BLAS and libjpeg read variables of their own. Another project's settings must neither change a
+probability nor stop a run. What cannot be set, such as the processor's features and the versions of packages, is
+recorded with the run.
 """
 
 import os
@@ -25,6 +26,7 @@ READ_AT_START = ("GLIBC_TUNABLES", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_F
 
 REMOVED_PREFIXES = (
     *("CUBLAS_", "CUDNN_", "DNNL_", "KERAS_", "NVIDIA_TF32_", "ONEDNN_", "TF_", "XLA_"),
+    "JPEGMEM",  # libjpeg's limit on memory, with which sound progressive JPEGs cannot be decoded
     *READ_AT_START,
 )
 """How the variables begin that are removed, so that the libraries' own defaults hold."""

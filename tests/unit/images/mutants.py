@@ -5,7 +5,7 @@ import struct
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tests.support.process_memory import forget_peak, peak_bytes
 
@@ -21,6 +21,8 @@ MAX_GROWTH_BYTES = 512 << 20
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BIG_ENDIAN = (b"\x89PNG", b"\xff\xd8", b"MM")
 _LENGTHS = (0, 1, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF, 0x10000, 65535, 2**31)
+_HEADER_BYTES = (2, 4, 8, 16, 26, 33, 54, 132, 140, 200, 400)
+"""Signatures alone, whole headers of PNG and BMP, the preamble of DICOM, and more."""
 
 
 def decode_mutants(
@@ -42,11 +44,16 @@ def decode_mutants(
     Returns:
         The outcomes, the processor time of the slowest file in seconds, and the growth of memory in bytes.
     """
+    return decode_all(mutants(files, n_mutants, seed, first_byte), outcomes)
+
+
+def decode_all(damaged: Iterable[bytes], outcomes: Callable[[bytes], Sequence[str]]) -> tuple[Counter[str], float, int]:
+    """Decode damaged files, and return what `decode_mutants` returns."""
     found: Counter[str] = Counter()
     slowest_s = 0.0
     forget_peak()
     before_bytes = peak_bytes()
-    for mutant in mutants(files, n_mutants, seed, first_byte):
+    for mutant in damaged:
         began_s = time.process_time()
         found.update(outcomes(mutant))
         slowest_s = max(slowest_s, time.process_time() - began_s)
@@ -54,6 +61,21 @@ def decode_mutants(
     growth_bytes = peak_bytes() - before_bytes
     assert growth_bytes <= MAX_GROWTH_BYTES, f"the files take {growth_bytes >> 20} MiB"
     return found, slowest_s, growth_bytes
+
+
+def exchanged_headers(formats: Sequence[list[bytes]], n_files: int, seed: int) -> Iterator[bytes]:
+    """Yield files that begin as a file of one format and go on as a file of another, or of the same one.
+
+    Args:
+        formats: The sound files of each format.
+        n_files: How many are made.
+        seed: Of the same seed come the same files.
+    """
+    chance = random.Random(seed)
+    for _ in range(n_files):
+        first, second = (chance.choice(chance.choice(formats)) for _ in range(2))
+        length = chance.choice(_HEADER_BYTES)
+        yield first[:length] + second[chance.choice((0, length)) :]
 
 
 def mutants(files: list[bytes], n_mutants: int, seed: int, first_byte: int = DICOM_PREAMBLE) -> Iterator[bytes]:

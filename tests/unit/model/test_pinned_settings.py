@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch.cluster.node_checks.python_requirements import unsuitable_node
+from diagchd_batch.errors import ItemError
+from diagchd_batch.images.formats import open_image
+from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.model.pinned_settings import READ_AT_START, pin_settings
+from tests.unit.images.pictures import encoded, noise_hwc_u8
 
 PREDICT = """
 import json, sys
@@ -51,6 +55,7 @@ def test_what_changes_a_number_is_taken_away_and_the_rest_stays() -> None:
         "CUBLAS_WORKSPACE_CONFIG": ":16:8",
         "NPY_DISABLE_CPU_FEATURES": "AVX2",
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2_Usable",
+        "JPEGMEM": "1",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "CUDA_VISIBLE_DEVICES": "1",
         "HOME": "/home/other",
@@ -65,6 +70,15 @@ def test_what_changes_a_number_is_taken_away_and_the_rest_stays() -> None:
         "CUDA_VISIBLE_DEVICES": "1",
         "HOME": "/home/other",
     }
+
+
+def test_a_limit_on_the_memory_of_libjpeg_makes_no_sound_file_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(noise_hwc_u8(151, 203), "JPEG", progressive=True)
+    monkeypatch.setenv("JPEGMEM", "1")
+    with pytest.raises(ItemError, match="decode_error"):
+        open_image(data, DecodeLimits()).frame(0)
+    pin_settings(os.environ)
+    assert open_image(data, DecodeLimits()).frame(0).shape == (151, 203, 3)
 
 
 @pytest.mark.parametrize("name", READ_AT_START)

@@ -70,6 +70,21 @@ def read_kinds() -> Iterator[Kind]:
         yield Kind(compression=compression, fill_order=fill_order)
     for compression in (5, 8, 32773):
         yield Kind(samples=3, photometric=6, compression=compression, more=((530, (3, [1, 1])),))
+    for base, compression in itertools.product(every_order, (5, 8, 34925, 50000)):
+        packed = replace(base, compression=compression)
+        yield replace(packed, bits=32, predictor=2)
+        yield replace(packed, bits=32, predictor=2, sample_format=2, tile=(16, 16))
+        yield replace(packed, bits=16, predictor=2, sample_format=2, fill_order=2)
+        yield replace(packed, bits=32, predictor=3, sample_format=3, rows_per_strip=2)
+    for base, planar, fill_order in itertools.product(every_order, (1, 2), (1, 2)):
+        many = replace(base, planar=planar, fill_order=fill_order)
+        yield replace(many, samples=2, photometric=3, extra=(2,), more=((320, palette(8)),))
+        yield replace(many, samples=4, photometric=1, extra=(999, 0, 0))
+        yield replace(many, samples=6, photometric=5, bits=16, extra=(2, 0))
+        yield replace(many, samples=4, photometric=6, extra=(0,), more=((530, (3, [1, 1])),))
+        yield replace(many, samples=4, photometric=2, tile=(16, 16))  # a sample that no tag describes
+    for orientation, tile in itertools.product(range(2, 9), (None, (16, 32))):
+        yield Kind(bits=1, photometric=0, orientation=orientation, fill_order=2, tile=tile)
 
 
 def refused_kinds() -> Iterator[Kind]:

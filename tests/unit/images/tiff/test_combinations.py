@@ -90,7 +90,11 @@ def test_others_are_refused_with_the_combination(kind: Kind) -> None:
     tags[258] = (3, [kind.bits] * kind.samples)
     tags[259] = (3, [kind.compression])
     tags |= dict(kind.more)
+    data = tiff([Page(tags, [bytes(4096)])], kind.order, big=kind.big)
     with pytest.raises(ItemError) as caught:
-        open_image(tiff([Page(tags, [bytes(4096)])], kind.order, big=kind.big), LIMITS).frame(0)
+        open_image(data, LIMITS).frame(0)
     assert caught.value.code == "unsupported_format"
     assert "compression" in caught.value.detail or "palette" in caught.value.detail
+    with pytest.raises(ItemError, match=r"unsupported_format|decoders understand differently|not grey") as caught:
+        read_label_mask(data, {0: 0}, LIMITS)  # every stored value is 0, so nothing but the kind can be refused
+    assert caught.value.code in ("mask_unreadable", "mask_invalid_values")
