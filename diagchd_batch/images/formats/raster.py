@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import imagecodecs
 import numpy as np
-from PIL import ExifTags
+from PIL import ExifTags, PngImagePlugin
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile as PilImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -39,6 +39,10 @@ _BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 # Pillow's messages about a sound file of a kind that it cannot read. All others are about damaged files.
 _PILLOW_CANNOT = re.compile(r"unknown pixel mode|cannot handle|unsupported|unknown data organization", re.IGNORECASE)
 
+# By default Pillow refuses a PNG with 1 MiB of compressed text or colour profile, although its pixels are sound. The
+# limit holds for the whole process. It is only ever raised, so the order of imports does not matter.
+PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, 8 << 20)
+
 
 class RasterReader:
     """The `ImageReader` of PNG, JPEG, TIFF and BMP."""
@@ -60,6 +64,11 @@ class RasterReader:
             raise ItemError(FailureCode.EMPTY_IMAGE, "the header gives a width or height of 0")
         if pillow_class is JpegImageFile:
             check_jpeg_kind(data)
+        if pillow_class is PngImageFile and data[12:16] == b"CgBI":
+            raise ItemError(
+                FailureCode.UNSUPPORTED_FORMAT,
+                "PNG in the form of iPhone programs (CgBI) is not read; export it as ordinary PNG",
+            )
         with _pillow_errors():
             file = pillow_class(io.BytesIO(data))
         _check_pixels(file, limits)

@@ -1,5 +1,9 @@
 """PNG, BMP and JPEG of every kind: labels as stored, and the codes of sound files that are not read."""
 
+import random
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,8 +11,9 @@ from PIL import Image
 from diagchd_batch.errors import ItemError
 from diagchd_batch.images.formats import open_image
 from diagchd_batch.images.limits import DecodeLimits
-from tests.unit.images.pictures import encoded, handmade_png, noise_hwc_u8
+from tests.unit.images.pictures import encoded, handmade_png, noise_hwc_u8, png_chunk
 
+_READABLE = bytes(32 + value % 64 for value in range(256))
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
 PNG_KINDS = [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (2, 8), (2, 16), (4, 8), (4, 16), (6, 8), (6, 16)]
 
@@ -73,3 +78,26 @@ def test_jpeg_of_kinds_that_are_not_read(marker: int, bits: int, height: int, co
     with pytest.raises(ItemError) as caught:
         open_image(bytes(data), DecodeLimits())
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP", b"tEXt"])
+@pytest.mark.parametrize("behind", [False, True])
+def test_long_texts_and_profiles_do_not_concern_the_pixels(kind: bytes, behind: bool) -> None:
+    text = random.Random(1).randbytes(3 << 20).translate(_READABLE)
+    fields = {b"zTXt": b"\0", b"iTXt": b"\1\0\0\0", b"iCCP": b"\0", b"tEXt": b""}[kind]
+    long = png_chunk(kind, b"name\0" + fields + (text if kind == b"tEXt" else zlib.compress(text, 1)))
+    data = png_of([0, 7, 200, 255], 0, 8)
+    place = 33 if not behind else len(data) - 12  # behind the header, or before the last chunk
+    file = open_image(data[:place] + long + data[place:], DecodeLimits())
+    assert file.frame(0)[0, :, 0].tolist() == file.grey_values(0)[0].tolist() == [0, 7, 200, 255]
+
+
+def test_png_of_iphone_programs_is_refused_by_name() -> None:
+    """These files begin with a chunk of their own. Blue comes first, and colours are multiplied by alpha."""
+    rows = zlib.compressobj(wbits=-15)
+    pixels = rows.compress(b"\0" + bytes(16)) + rows.flush()
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, 8, 6, 0, 0, 0))
+    chunks = [png_chunk(b"CgBI", b"P\0 \6"), header, png_chunk(b"IDAT", pixels), png_chunk(b"IEND", b"")]
+    with pytest.raises(ItemError, match="CgBI") as caught:
+        open_image(b"\x89PNG\r\n\x1a\n" + b"".join(chunks), DecodeLimits())
+    assert caught.value.code == "unsupported_format"
