@@ -411,16 +411,22 @@ def _ray_errors(address: str) -> Iterator[None]:
         if "address" not in str(error).lower():
             raise
         raise ConfigError(
-            f"{shortened(address, 300)!r} is not the address of a cluster; give that of its dashboard, such as "
-            "http://head:8265"
+            f"{shortened(address, 300)!r}{_named_by(address)} is not the address of a cluster; give that of its "
+            "dashboard, such as http://head:8265"
         ) from error
     except (ConnectionError, RequestException) as error:
         raise RunFault(
-            f"no answer from {address}; give the address of the cluster's dashboard (http://head:8265), and check "
-            "that it runs and can be reached from here"
+            f"no answer from {address}{_named_by(address)}; give the address of the cluster's dashboard "
+            "(http://head:8265), and check that it runs and can be reached from here"
         ) from error
     except RuntimeError as error:
         raise RunFault(f"the job API at {address} failed; read the head's dashboard log and try again") from error
+
+
+def _named_by(address: str) -> str:
+    """Return which environment variable names an address, for a message, or an empty string."""
+    named = next((name for name in ADDRESS_VARIABLES if os.environ.get(name) == address), None)
+    return "" if named is None else f" (from {named}; unset it if no cluster is meant)"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from ray.job_submission import JobStatus
 from diagchd_batch.cluster import job_api as client_module
 from diagchd_batch.cluster.job_api import ClusterJobs, cluster_address
 from diagchd_batch.config.job_file import JobConfig
-from diagchd_batch.errors import ConfigError, RunFault
+from diagchd_batch.errors import ConfigError, DiagchdBatchError, RunFault
 from diagchd_batch.runs.index import SUBMISSION_NAME
 from diagchd_batch.storage import Store, open_store
 
@@ -273,6 +273,22 @@ def test_headers_of_the_environment_are_sent(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(RunFault):
         ClusterJobs("http://head:8265")
     assert client.call_args.kwargs == {"headers": {"Authorization": "Basic eg=="}}
+
+
+@pytest.mark.parametrize("variable", ["RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"])
+@pytest.mark.parametrize("problem", [ConnectionError("refused"), ValueError("Invalid address")])
+def test_a_stale_address_is_refused_with_the_variable_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str, problem: Exception
+) -> None:
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", Mock(side_effect=problem))
+    with pytest.raises(DiagchdBatchError) as caught:
+        ClusterJobs("http://gone:8265")
+    assert "unset" not in str(caught.value)
+    monkeypatch.setenv(variable, "http://gone:8265")
+    with pytest.raises(DiagchdBatchError, match=rf"http://gone:8265'? \(from {variable}; unset it"):
+        ClusterJobs("http://gone:8265")
 
 
 def test_an_update_of_the_index_is_a_submission_of_its_own_and_is_attached_to(
