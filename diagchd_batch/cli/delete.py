@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diagchd_batch.cli.console import print_json, print_pairs, print_text, say
-from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, checked_run_id, open_run
+from diagchd_batch.cli.options import (
+    JsonOption,
+    OutputArgument,
+    PrivateUriOption,
+    checked_run_id,
+    checked_text,
+    open_run,
+)
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
 
@@ -26,7 +33,11 @@ def delete(
     ] = None,
     subject: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Delete a subject from all runs: the own id of the manifest, or a token p-…"),
+        typer.Option(
+            metavar="ID",
+            callback=checked_text,
+            help="Delete a subject from all runs: the own id of the manifest, or a token p-…",
+        ),
     ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do it. Without it, the command shows what it would remove.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diagchd_batch.cli.console import print_json, print_pairs, say
-from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption, open_run
+from diagchd_batch.cli.options import JsonOption, OutputArgument, PrivateUriOption, RunIdOption, checked_text, open_run
 from diagchd_batch.exit_codes import ExitCode
 from diagchd_batch.wording import counted
 
@@ -22,6 +22,7 @@ WhereOption = Annotated[
     str | None,
     typer.Option(
         "--where",
+        callback=checked_text,
         metavar="SQL",
         help="Only studies with a row of the view `current` that meets this, such as 'chd_probability > 0.9'.",
         show_default=False,

@@ -8,6 +8,7 @@ import typer
 from diagchd_batch.errors import UsageError
 from diagchd_batch.output_layout import check_run_id
 from diagchd_batch.uris import expand_home
+from diagchd_batch.wording import shown_value
 
 if TYPE_CHECKING:
     from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
@@ -35,6 +36,19 @@ def checked_run_id(run_id: str | None) -> str | None:
         UsageError: It is no run id.
     """
     return None if run_id is None else check_run_id(run_id)
+
+
+def checked_text(text: str | None) -> str | None:
+    """Return a text of the command line that tables are searched for, or None if none was given.
+
+    Raises:
+        UsageError: It has bytes that are not UTF-8, which no table holds and no statement can have.
+    """
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{shown_value(text)} is not UTF-8; set the terminal to UTF-8 and write it again") from None
+    return text
 
 
 RunIdOption = Annotated[

@@ -14,6 +14,7 @@ from diagchd_batch.cli.options import (
     OptionalOutputArgument,
     PrivateUriOption,
     checked_run_id,
+    checked_text,
     open_run,
 )
 from diagchd_batch.errors import UsageError
@@ -47,7 +48,8 @@ def register(app: typer.Typer) -> None:
 def query(
     output: OptionalOutputArgument = None,
     sql: Annotated[
-        str | None, typer.Argument(help="One SELECT; - reads it from standard input.", show_default=False)
+        str | None,
+        typer.Argument(callback=checked_text, help="One SELECT; - reads it from standard input.", show_default=False),
     ] = None,
     list_views: Annotated[bool, typer.Option("--list", help="Show the views, with one line each.")] = False,
     columns_of: Annotated[
@@ -103,7 +105,7 @@ def query(
         check_outside_shareable_exports(str(out.absolute().parent))
     workspace, run_id = open_run(output, private_uri, run_id)
     database = open_tables(workspace, run_id, on_left_out=say, may_name_patients=private)
-    with database.rows(sys.stdin.read() if sql == "-" else sql) as rows, ExitStack() as files:
+    with database.rows(_statement_of_stdin() if sql == "-" else sql) as rows, ExitStack() as files:
         file = files.enter_context(new_file(out)) if out else sys.stdout.buffer
         if chosen is not Format.TABLE:
             FORMATS[chosen](rows, file)
@@ -114,6 +116,13 @@ def query(
             _print_table(rows, text)
             text.flush()
             text.detach()
+
+
+def _statement_of_stdin() -> str:
+    try:
+        return checked_text(sys.stdin.read()) or ""
+    except UnicodeDecodeError:
+        raise UsageError("the statement on standard input is not UTF-8; save it as UTF-8") from None
 
 
 def _print_sql(output: str, run_id: str | None, private_uri: str | None) -> None:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diagchd_batch.cli.console import moment, print_json, print_pairs, print_text, say
-from diagchd_batch.cli.options import AnyRunIdOption, JsonOption, OutputArgument, PrivateUriOption, open_run
+from diagchd_batch.cli.options import (
+    AnyRunIdOption,
+    JsonOption,
+    OutputArgument,
+    PrivateUriOption,
+    checked_text,
+    open_run,
+)
 from diagchd_batch.wording import counted
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ def show(
         str,
         typer.Argument(
             metavar="TOKEN",
+            callback=checked_text,
             help="A token (i-…, s-… or p-…); or, with the private tree, a file's path or name or an own id.",
             show_default=False,
         ),

@@ -1,10 +1,11 @@
-"""A run id that leads out of an output is refused by every command with a message and exit code 2."""
+"""A run id that leads out of an output, and a text not in UTF-8, end every command with a message and exit code 2."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import diagchd_batch
+from tests.support.evaluated_runs import MadeOutput, MadeStudy
 
 COMMANDS = [
     ("verify", "OUTPUT", "--run-id", "RUN"),
@@ -43,3 +44,24 @@ def test_a_run_id_that_is_none_ends_the_command(tmp_path: Path, command: tuple[s
     assert "is no run id" in ended.messages
     assert "\x1b" not in ended.messages
     assert list((tmp_path / "output").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("show", "OUTPUT", "TEXT"),
+        ("delete", "OUTPUT", "--subject", "TEXT"),
+        ("query", "OUTPUT", "TEXT"),
+        ("query", "OUTPUT", "-"),
+        ("export", "png", "OUTPUT", "DESTINATION", "--where", "TEXT"),
+        ("export", "dicom", "OUTPUT", "DESTINATION", "--where", "TEXT"),
+    ],
+    ids=" ".join,
+)
+def test_a_text_in_another_encoding_ends_the_command(tmp_path: Path, command: tuple[str, ...]) -> None:
+    latin_1 = b"M\xfcller".decode(errors="surrogateescape")  # as Python gives arguments
+    made = MadeOutput(tmp_path / "output")
+    made.write_run([MadeStudy("A", [[0.5]])])
+    words = {"OUTPUT": made.output.uri, "DESTINATION": str(tmp_path / "exported"), "TEXT": latin_1}
+    ended = diagchd_batch(*(words.get(word, word) for word in command), stdin=latin_1)
+    assert ended.exit_code == 2 and "is not UTF-8" in ended.messages, ended.messages
