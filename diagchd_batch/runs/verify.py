@@ -8,6 +8,7 @@ from diagchd_batch.results.output import Output
 from diagchd_batch.results.verify.findings import LineageReport, VerifyReport
 from diagchd_batch.results.verify.whole_output import verify_lineages, verify_runs
 from diagchd_batch.scoring.liveness.left_node_marks import left_node_marks
+from diagchd_batch.scoring.liveness.run_status import current_status
 from diagchd_batch.uris import join_uri
 
 
@@ -53,7 +54,7 @@ def verify(
     for _ in read_notes(output.storage):
         pass
     reports = []
-    for report in verify_runs(output, run_id):
+    for report in verify_runs(output, run_id, status_of=lambda record: current_status(output, record)):
         reports.append(report)
         on_run(report)
     return Verification(tuple(reports), tuple(verify_lineages(output, run_id)), _leftovers(output))

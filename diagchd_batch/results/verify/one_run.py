@@ -20,6 +20,18 @@ from diagchd_batch.wording import counted
 if TYPE_CHECKING:
     from diagchd_batch.studies.plan.stored_plan import Plan
 
+StatusOf = Callable[[RunRecord], str]
+"""Tells what the run of a record is doing, in the words of the command `status`."""
+
+
+def recorded_status(record: RunRecord) -> str:
+    """Return the status that the record has.
+
+    Args:
+        record: The run's record.
+    """
+    return record.status
+
 
 def verify_run(
     storage: Store,
@@ -29,6 +41,7 @@ def verify_run(
     *,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
+    status_of: StatusOf = recorded_status,
 ) -> VerifyReport:
     """Check a run against its frozen plan.
 
@@ -48,6 +61,8 @@ def verify_run(
         run_id: The run.
         workers: The number of shards to check at the same time; by default one for each core, at most 8.
         progress: Receives the number of planned images checked so far.
+        status_of: Tells what an unfinished run is doing, because the record of a run that was killed still says that it
+            runs.
 
     Returns:
         The problems, which name places by token.
@@ -65,7 +80,7 @@ def verify_run(
     if record is None:
         _add(report, ProblemKind.NO_RUN_RECORD, f"run {run_id}", _without_record(storage, plan, run_id))
         return report
-    finished = _check_record(storage, record, plan, report)
+    finished = _check_record(storage, record, plan, report, status_of)
     if private_record is None:
         detail = f"there is no {output_layout.private_run_record(run_id)} in the private tree"
         _add(report, ProblemKind.NO_RUN_RECORD, f"run {run_id}", detail)
@@ -114,7 +129,9 @@ def _without_record(storage: Store, plan: "Plan", run_id: str) -> str:
     return f"{missing} and no score file; without a result: {counted(plan.head.n_images, 'image', 'planned')}"
 
 
-def _check_record(storage: Store, record: RunRecord, plan: "Plan", report: VerifyReport) -> bool:
+def _check_record(
+    storage: Store, record: RunRecord, plan: "Plan", report: VerifyReport, status_of: StatusOf
+) -> bool:
     """Return whether the run is finished, and report where its record and its plan disagree."""
     place = f"run {record.run_id}"
     head = plan.head
@@ -123,7 +140,7 @@ def _check_record(storage: Store, record: RunRecord, plan: "Plan", report: Verif
         if recorded != planned:
             _add(report, ProblemKind.COUNTS_DIFFER, place, f"{name} is {recorded} in its record, {planned} in its plan")
     if record.status != "finished":
-        _add(report, ProblemKind.UNFINISHED, place, f"its status is {record.status}")
+        _add(report, ProblemKind.UNFINISHED, place, f"its status is {status_of(record)}")
         return False
     if storage.stat(output_layout.success_marker(record.run_id)) is None:
         _add(report, ProblemKind.UNFINISHED, place, "there is no _SUCCESS")

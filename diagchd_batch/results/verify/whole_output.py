@@ -9,11 +9,13 @@ from diagchd_batch.results.output import Output
 from diagchd_batch.results.verify.derived_tables import tables_of_unknown_runs
 from diagchd_batch.results.verify.findings import REMEDIES, LineageReport, Problem, ProblemKind, VerifyReport
 from diagchd_batch.results.verify.lineage import verify_lineage
-from diagchd_batch.results.verify.one_run import verify_run
+from diagchd_batch.results.verify.one_run import StatusOf, recorded_status, verify_run
 from diagchd_batch.studies.plan.stored_plan import open_plan
 
 
-def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyReport]:
+def verify_runs(
+    output: Output, run_id: str | None = None, *, status_of: StatusOf = recorded_status
+) -> Iterator[VerifyReport]:
     """Verify one run or all runs, also those of which only the plan is left.
 
     With all runs, one whose plan cannot be read is reported, and the others are checked.
@@ -21,6 +23,7 @@ def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyRep
     Args:
         output: The output.
         run_id: The run; all runs by default.
+        status_of: Tells what an unfinished run is doing.
 
     Yields:
         The report of each run, in ascending order of run ids. Then one for each table whose run the output lacks.
@@ -33,13 +36,13 @@ def verify_runs(output: Output, run_id: str | None = None) -> Iterator[VerifyRep
     if run_id is not None:
         if run_id not in held and run_id not in planned:
             raise UsageError(f"the output holds no run {run_id}; the command `list` names those it holds")
-        yield _verify(output, run_id)
+        yield _verify(output, run_id, status_of)
         return
     if not held and not planned:
         raise holds_no_run(output.storage.uri)
     for name in sorted({*held, *planned}):
         try:
-            yield _verify(output, name)
+            yield _verify(output, name, status_of)
         except StorageFault:
             raise
         except RunFault as fault:
@@ -78,5 +81,6 @@ def verify_lineages(output: Output, run_id: str | None = None) -> Iterator[Linea
             yield LineageReport((record.run_id,), 0, 0, (problem,))
 
 
-def _verify(output: Output, run_id: str) -> VerifyReport:
-    return verify_run(output.storage, output.private, open_plan(output.private, run_id), run_id)
+def _verify(output: Output, run_id: str, status_of: StatusOf) -> VerifyReport:
+    plan = open_plan(output.private, run_id)
+    return verify_run(output.storage, output.private, plan, run_id, status_of=status_of)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from diagchd_batch import output_layout
@@ -35,14 +36,16 @@ def check_places(input_storage: Source, output: Store, private: Store) -> None:
 
 
 def check_writable(output: OutputTrees) -> None:
-    """Refuse local places that cannot be written, without writing. Other stores are tried when a run begins.
+    """Refuse local places that cannot be written. Nothing stays behind. Other stores are tried when a run begins.
+
+    A directory is made and removed again, because rights alone do not tell: a disk may be full, and root may write in
+    ``/proc`` by its rights.
 
     Args:
         output: The output with its private tree.
 
     Raises:
-        ConfigError: A place or the directory that it would be made in is no directory, or may not be written by this
-            user.
+        ConfigError: A place or the directory that it would be made in is no directory, or nothing can be made in it.
     """
     for name, uri in (("output.uri", output.storage.uri), ("output.private_uri", output.private.uri)):
         if not is_local_path(uri):
@@ -52,10 +55,16 @@ def check_writable(output: OutputTrees) -> None:
             place = place.parent
         if not place.is_dir():
             raise ConfigError(f"{name}: {place} is no directory, so {uri} cannot be written; name another place")
-        if not os.access(place, os.W_OK | os.X_OK):
+        try:
+            os.rmdir(tempfile.mkdtemp(prefix=".diagchd-batch-", dir=place))
+        except PermissionError:
             raise ConfigError(
                 f"{name}: this user may not write in {place}; change its rights, or name another place for {name}"
-            )
+            ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"{name}: nothing can be written in {place} ({error.strerror}); name another place for {name}"
+            ) from None
 
 
 def check_limits(limits: LimitsConfig) -> None:

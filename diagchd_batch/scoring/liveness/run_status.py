@@ -1,7 +1,7 @@
 """What a run is doing, read from its output alone, so that it can also be told when the cluster is gone."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -103,15 +103,7 @@ def run_state(output: Output, run_id: str) -> RunState:
     if record is None and not damage and not drivers and not done:
         raise UsageError(f"the output holds no run {run_id}; the command `list` names those it holds")
     live = live_submissions(output, run_id)
-    status = record.status if record else "planning"
-    if damage:
-        status = DAMAGED
-    elif status in ("running", "planning") and not live:
-        status = "lost"
-    elif live and status != "finished":
-        status = "running" if record else "planning"
-        if all(output.private.stat(output_layout.stop_request(run_id, name)) for name in live):
-            status = "stopping"
+    status = DAMAGED if damage else _status(output, run_id, record, live)
     beats = [read_worker_beats(output.private, run_id, name) for name in live]
     outcomes = outcomes_so_far(output.storage, run_id) if done else {}
     n_in_flight = sum(n for beat in beats for shard, n in beat.images_done.items() if shard not in done)
@@ -144,6 +136,30 @@ def run_state(output: Output, run_id: str) -> RunState:
         parent_run_id=record.parent_run_id if record else None,
         selection=record.selection if record else None,
     )
+
+
+def current_status(output: Output, record: RunRecord) -> str:
+    """Return what a run is doing. The record of a run that was killed still says that it runs.
+
+    Args:
+        output: The output, with its private tree.
+        record: The run's record.
+
+    Returns:
+        A status of `RunState`, but for `damaged`.
+    """
+    return _status(output, record.run_id, record, live_submissions(output, record.run_id))
+
+
+def _status(output: Output, run_id: str, record: RunRecord | None, live: Sequence[str]) -> str:
+    status = record.status if record else "planning"
+    if status in ("running", "planning") and not live:
+        return "lost"
+    if live and status != "finished":
+        if all(output.private.stat(output_layout.stop_request(run_id, name)) for name in live):
+            return "stopping"
+        return "running" if record else "planning"
+    return status
 
 
 def _reason(record: RunRecord) -> str:

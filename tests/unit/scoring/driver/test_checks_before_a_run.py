@@ -1,7 +1,9 @@
-"""A job whose output cannot be written is refused before anything is scored, and without writing."""
+"""A job whose output cannot be written is refused before anything is scored, and nothing stays behind."""
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,22 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 
 
 def test_a_directory_of_somebody_else_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != tmp_path / "theirs")
+    make = os.mkdir
+
+    def refuse_theirs(path: str | Path, *options: Any, **more: Any) -> None:  # root may write everywhere
+        if Path(path).parent == tmp_path / "theirs":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        make(path, *options, **more)
+
     (tmp_path / "theirs").mkdir()
+    monkeypatch.setattr(os, "mkdir", refuse_theirs)
     with pytest.raises(ConfigError, match=r"output\.uri: this user may not write in .*/theirs; change its rights"):
         _check(tmp_path / "theirs" / "tonight", tmp_path / "mine")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_a_place_that_takes_no_files_is_named_although_its_rights_allow_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"output\.uri: (nothing can be written|this user may not write) in /proc\b"):
+        _check(Path("/proc/tonight"), tmp_path / "private")
+    with pytest.raises(ConfigError, match=r"output\.private_uri: .* in /proc\b"):
+        _check(tmp_path / "tonight", Path("/proc/tonight"))
