@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Export aggregates that may be shared, the clinic's worklist, or masks.")
 
 StudyOption = Annotated[
-    list[str], typer.Option("--study", metavar="TOKEN", help="Only this study (s-…). Repeatable.", show_default=False)
+    list[str],
+    typer.Option("--study", metavar="ID", help="Only this study (own id or token). Repeatable.", show_default=False),
 ]
 WhereOption = Annotated[
     str | None,

@@ -1,13 +1,14 @@
 """The images of chosen studies, with the rows that count and their masks."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from diagchd_batch import output_layout
@@ -17,9 +18,11 @@ from diagchd_batch.images.regions.frame_region import labels_on_source
 from diagchd_batch.results.columns import SCORES
 from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.datasets import damage_as_fault, parquet_files
+from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.mask_codec import decode_mask
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import QueryDatabase, open_query
+from diagchd_batch.studies.plan.stored_plan import open_plan
 from diagchd_batch.wording import counted, shown_value
 
 Row = dict[str, Any]
@@ -42,29 +45,26 @@ class StudyChoice:
     """Which studies of a run are exported.
 
     Attributes:
-        tokens: Tokens of studies; empty for no restriction.
+        studies: Own ids or tokens of studies; empty for no restriction.
         where: An SQL condition on the view `current`. Studies with a row that meets it are chosen, with all frames.
     """
 
-    tokens: tuple[str, ...] = ()
+    studies: tuple[str, ...] = ()
     where: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise UsageError if a token is none, or both ways of choosing are used."""
-        if self.tokens and self.where:
+        """Raise UsageError if both ways of choosing are used."""
+        if self.studies and self.where:
             raise UsageError("--study and --where both choose studies; give one of them")
-        for token in self.tokens:
-            if not _STUDY_TOKEN.fullmatch(token):
-                raise UsageError(
-                    f"{shown_value(token)} is no token of a study (s- and 16 digits); the command `show` finds the "
-                    "token of a study by its own id"
-                )
 
-    @property
-    def condition(self) -> str:
-        """The condition in SQL."""
-        if self.tokens:
-            return f"study_id IN ({', '.join(repr(token) for token in self.tokens)})"
+    def condition(self, tokens: Collection[str]) -> str:
+        """Return the condition in SQL.
+
+        Args:
+            tokens: The tokens of `studies`.
+        """
+        if self.studies:
+            return f"study_id IN ({', '.join(repr(token) for token in tokens)})"
         if self.where:
             return f"study_id IN (SELECT study_id FROM current WHERE (\n{self.where}\n))"
         return "true"
@@ -127,18 +127,38 @@ def chosen_images(
         The images that have a scored frame.
 
     Raises:
-        UsageError: No scored frame is chosen, or a token that was named has none.
-        RunFault: A table cannot be read.
+        UsageError: No scored frame is chosen, a study that was named has none, or no plan has it.
+        RunFault: A table or a plan cannot be read.
     """
+    tokens = _tokens(output, run_id, choice.studies)
     database = open_query(output, TABLES, run_id)
-    sql = _FRAMES.format(condition=choice.condition, scored=definition.current_studies_sql)
+    sql = _FRAMES.format(condition=choice.condition(tokens), scored=definition.current_studies_sql)
     per_study = database.table(f"SELECT study_id, count(DISTINCT image_id) AS n FROM ({sql}) GROUP BY study_id")
-    _refuse_missing(set(per_study["study_id"].to_pylist()), run_id, choice)
+    _refuse_missing(set(per_study["study_id"].to_pylist()), run_id, tokens)
     return ChosenImages(output, database, sql, sum(per_study["n"].to_pylist()))
 
 
-def _refuse_missing(found: set[str], run_id: str, choice: StudyChoice) -> None:
-    if missing := sorted(set(choice.tokens) - found):
+def _tokens(output: Output, run_id: str, studies: Collection[str]) -> list[str]:
+    """Return the tokens of studies that are named by own ids or tokens. Own ids are looked up in the lineage's plans."""
+    tokens = {name for name in studies if _STUDY_TOKEN.fullmatch(name)}
+    own_ids = set(studies) - tokens
+    if own_ids:
+        unknown = set(own_ids)
+        for record in resolve_lineage(output.storage, run_id):
+            planned = open_plan(output.private, record.run_id).studies().read_all()
+            named = planned.filter(pc.is_in(planned["source_study_id"], pa.array(sorted(own_ids), pa.string())))
+            tokens |= set(named["study_id"].to_pylist())
+            unknown -= set(named["source_study_id"].to_pylist())
+        if unknown:
+            raise UsageError(
+                f"--study {shown_value(min(unknown))}: no plan of this run or of the runs that it continues has such a "
+                "study; give the study's own id as in the manifest, or its token s-…"
+            )
+    return sorted(tokens)
+
+
+def _refuse_missing(found: set[str], run_id: str, tokens: Collection[str]) -> None:
+    if missing := sorted(set(tokens) - found):
         shown = ", ".join(missing[:_SHOWN_TOKENS])
         raise UsageError(
             f"run {run_id} has no scored frame in {counted(len(missing), 'study')} of --study ({shown}); omit them. "

@@ -8,7 +8,12 @@ from diagchd_batch.errors import RunFault, UsageError
 from diagchd_batch.results.datasets import holds_no_run
 from diagchd_batch.results.deletion.apply_changes import apply, decide, unfinished_deletion, withdraw
 from diagchd_batch.results.deletion.records import DeletionNote
-from diagchd_batch.results.deletion.stage_changes import Prepared, prepare_run_deletion, prepare_subject_deletion
+from diagchd_batch.results.deletion.stage_changes import (
+    Prepared,
+    place_of,
+    prepare_run_deletion,
+    prepare_subject_deletion,
+)
 from diagchd_batch.results.deletion.subject_search import find_subject
 from diagchd_batch.results.output import Output
 from diagchd_batch.runs.run_lookup import OnNote, ignore_note
@@ -32,8 +37,8 @@ class Deletion:
         n_images: The subject's image files; None for a run.
         n_rows: Rows of score files that are removed.
         n_shards: Score files that are written again without some of their rows.
-        replaced: Keys of the files that are written again.
-        removed: Keys of the files that are removed.
+        replaced: Paths below the output of the files that are written again, or URIs in a private tree elsewhere.
+        removed: Those of the files that are removed.
         unknown: Files that are not this program's. They were searched for tokens and file names.
         doubtful: Files that have an own id of the subject as a word, which may be chance.
         to_evaluate: Runs whose derived files are removed, so that `evaluate` and `report` have to make them again.
@@ -156,8 +161,8 @@ def _delete(output: Output, run_id: str | None, subject: str | None, confirmed: 
         n_images=n_images,
         n_rows=prepared.note.n_rows,
         n_shards=len(prepared.note.shards),
-        replaced=tuple(file.key for file in prepared.replaced),
-        removed=tuple(file.key for file in prepared.removed),
+        replaced=tuple(place_of(output, file.tree, file.key) for file in prepared.replaced),
+        removed=tuple(place_of(output, file.tree, file.key) for file in prepared.removed),
         unknown=tuple(prepared.unknown),
         doubtful=tuple(prepared.doubtful),
         to_evaluate=tuple(prepared.to_evaluate),

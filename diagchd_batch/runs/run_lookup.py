@@ -8,11 +8,12 @@ from pydantic import ValidationError
 
 from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.config.loading import load_job
-from diagchd_batch.errors import ItemError, StorageFault, UsageError
+from diagchd_batch.errors import InputError, ItemError, StorageFault, UsageError
 from diagchd_batch.json_records import DamagedRecordError, first_problem
 from diagchd_batch.results.datasets import holds_no_run
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.run_record import RunRecord, read_private_run_record, read_run_record
+from diagchd_batch.uris import is_local_path, start_of
 
 OnNote = Callable[[str], object]
 """Receives a sentence that the user should read."""
@@ -153,6 +154,7 @@ def submitted_evaluation(output: Output, run_id: str) -> EvaluationConfig:
     Raises:
         UsageError: The private tree holds no record of the run.
         DamagedRecordError: That record cannot be read.
+        InputError: A table has a relative path, and is not below the working directory.
     """
     record = read_private_run_record(output.private, run_id)
     if record is None:
@@ -161,12 +163,21 @@ def submitted_evaluation(output: Output, run_id: str) -> EvaluationConfig:
             "file with --config, or the private tree with --private-uri"
         )
     try:
-        return EvaluationConfig.model_validate(record.full_config.get("evaluation", {}))
+        config = EvaluationConfig.model_validate(record.full_config.get("evaluation", {}))
     except ValidationError as error:
         raise DamagedRecordError(
             f"the evaluation settings in the private record of run {run_id} cannot be used ({first_problem(error)}); "
             "name a job file with --config"
         ) from error
+    for name in ("reference", "readers", "covariates"):
+        path = getattr(config, name)
+        if path and is_local_path(path) and not Path(path).is_absolute() and not Path(path).exists():
+            raise InputError(
+                f"evaluation.{name}: run {run_id} was submitted with a relative path, and there is no such "
+                f"file{start_of(path)}; give the command in the directory where the run was submitted. `evaluate` and "
+                "`compare` also take another path from a job file, with --config"
+            )
+    return config
 
 
 def evaluation_settings(

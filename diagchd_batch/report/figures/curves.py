@@ -12,8 +12,8 @@ _SIZE = 420.0
 _BARS = 70.0
 """Height of the histogram below the calibration diagram."""
 
-_N_DASHES = 4
-"""Number of dash patterns in the style sheet. Curves differ in them, because a print may be grey."""
+_N_DASHES = 5
+"""Number of dash patterns of curves in the style sheet. Curves differ in them, because a print may be grey."""
 
 _LEGEND = {"model": "model's calls", "reader": "readers", "readers_mean": "mean of readers", "majority": "majority"}
 
@@ -219,13 +219,14 @@ def abstention_plot(curves: dict[str, list[tuple[float, float]]], description: s
     """Return the diagram of error against the share of kept studies as SVG.
 
     Args:
-        curves: Name → (share kept, error) of each point. The names of the references end with a star.
+        curves: Name → (share kept, error) of each point. The names of the two references end with a star.
         description: The alternative text.
     """
     top = max([y for points in curves.values() for _, y in points] + [0.01])
     axes = Axes(_SIZE, _SIZE, "share of studies kept", "share of wrong calls", y_highest=top)
+    references = iter(("reference", "reference dotted"))
     for place, (name, points) in enumerate(curves.items()):
-        class_ = "reference" if name.endswith("*") else f"curve dash-{place % _N_DASHES}"
+        class_ = next(references) if name.endswith("*") else f"curve dash-{place % _N_DASHES}"
         y = axes.top + 16 + 18 * place
         line = [(axes.x(kept), axes.y(error / top)) for kept, error in points]
         axes.parts += [polyline(line, class_), polyline([(axes.left + 10, y - 4), (axes.left + 40, y - 4)], class_)]

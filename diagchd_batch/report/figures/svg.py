@@ -20,7 +20,9 @@ def element(name: str, text: str | None = None, **attributes: str | float) -> st
     return f"<{name}{given}/>" if text is None else f"<{name}{given}>{escape(text)}</{name}>"
 
 
-def drawing(width: float, height: float, title: str, description: str, parts: list[str]) -> str:
+def drawing(
+    width: float, height: float, title: str, description: str, parts: list[str], *, fits_phones: bool = False
+) -> str:
     """Return a whole figure with its alternative text. It shrinks while its text stays legible, and it never grows.
 
     Args:
@@ -29,10 +31,14 @@ def drawing(width: float, height: float, title: str, description: str, parts: li
         title: The figure's name, from which the ids of its elements are made.
         description: The alternative text.
         parts: The elements.
+        fits_phones: The figure leaves room for the larger text that it has on a phone, so it may shrink further.
     """
+    smallest = _LEGIBLE_ON_PHONES if fits_phones else _LEGIBLE
+    class_ = ' class="phone"' if fits_phones else ""
     key = "figure-" + re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
     return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" style="max-width:{width:g}px;min-width:{_LEGIBLE * width:.0f}px" '
+        f'<svg{class_} viewBox="0 0 {width:g} {height:g}" '
+        f'style="max-width:{width:g}px;min-width:{smallest * width:.0f}px" '
         f'role="img" aria-labelledby="{key}-title {key}-description">'
         f'<title id="{key}-title">{escape(title)}</title><desc id="{key}-description">{escape(description)}</desc>'
         + "".join(parts)
@@ -41,6 +47,10 @@ def drawing(width: float, height: float, title: str, description: str, parts: li
 
 
 _LEGIBLE = 0.8  # smallest scale of a figure; text of 13 px becomes 10.4 px
+_LEGIBLE_ON_PHONES = 0.53  # text has 20 px there (`svg.phone` in the style sheet) and becomes 10.6 px
+
+CHARACTER_WIDTH = 0.6
+"""Width of a digit over the size of the text, in the widest of the usual sans-serif fonts."""
 
 
 def polyline(points: list[tuple[float, float]], class_: str) -> str:
@@ -81,7 +91,9 @@ class Axes:
         x_ticks: Sequence[tuple[float, str]] = _SHARES,
     ) -> None:
         self.width, self.height = width, height
-        self.left, self.right, self.top, self.bottom = 50.0, width - 12, 10.0, height - below - 46
+        ticks = _round_ticks(y_highest)
+        longest = max(len(f"{tick:g}") for tick in ticks)
+        self.left, self.right, self.top, self.bottom = max(50.0, _left_of(longest)), width - 12, 10.0, height - below - 46
         self.parts: list[str] = []
         for place, text in x_ticks:
             x = self.x(place)
@@ -89,7 +101,7 @@ class Axes:
                 element("line", x1=x, x2=x, y1=self.top, y2=self.bottom, class_="grid"),
                 element("text", text, x=x, y=self.bottom + 16, text_anchor="middle"),
             ]
-        for tick in _round_ticks(y_highest):
+        for tick in ticks:
             y = self.y(tick / y_highest)
             self.parts += [
                 element("line", x1=self.left, x2=self.right, y1=y, y2=y, class_="grid"),
@@ -126,6 +138,11 @@ class Axes:
         """Draw a curve. Neighbouring points on one pixel are drawn once, so a million thresholds give a small file."""
         pixels = [(round(self.x(x), 1), round(self.y(y), 1)) for x, y in points]
         self.parts.append(polyline([point for point, _ in itertools.groupby(pixels)], "curve"))
+
+
+def _left_of(n_characters: int) -> float:
+    """Return the place in px of a vertical axis whose numbers leave room for the axis title beside them."""
+    return 18 + n_characters * CHARACTER_WIDTH * 13 + 6
 
 
 def _round_ticks(highest: float) -> list[float]:

@@ -300,7 +300,7 @@ def abstention(data: ReportData) -> Section | None:
     caption = (
         "Share of wrong calls against the share of studies kept, if the most uncertain ones are left out. A measure of "
         "uncertainty is worth something where its curve lies below the dashed line of studies left out at random; no "
-        f"curve can lie below that of the oracle. Operating point {curves['random'][0]['operating_point']}."
+        f"curve can lie below the dotted line of the oracle. Operating point {curves['random'][0]['operating_point']}."
     )
     names = {name: f"{_UNCERTAINTIES[name]}{'*' if name in ('random', 'oracle') else ''}" for name in curves}
     lines = {names[name]: [(row["kept"], row["error_rate"]) for row in points] for name, points in curves.items()}

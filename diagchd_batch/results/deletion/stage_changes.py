@@ -33,6 +33,7 @@ from diagchd_batch.results.lineage import lineage_of
 from diagchd_batch.results.run_record import PlanRecord, PrivateRunRecord, RunRecord, read_private_run_record
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.plan.stored_plan import Plan
+from diagchd_batch.uris import join_uri
 
 _REMOVED_REASON = "a deletion removed this text, because it named what was deleted"
 
@@ -355,7 +356,7 @@ class _SubjectPreparation:
             if record.reason and self._is_named(record.reason.encode()):
                 record = record.model_copy(update={"reason": _REMOVED_REASON})
             if self._subject.is_in_text(record.to_json()):
-                self.found["holding"].append(_place("private", output_layout.private_run_record(run_id)))
+                self.found["holding"].append(place_of(self._output, "private", output_layout.private_run_record(run_id)))
             if record != old:
                 self._add("private", output_layout.private_run_record(run_id), record.to_json())
         public = record.public() if isinstance(record, PrivateRunRecord) else record
@@ -385,7 +386,7 @@ class _SubjectPreparation:
         return self._subject.is_in_text(data) or (with_own_ids and self._subject.may_be_in_text(data))
 
     def _search(self, tree: Tree, store: Store, key: str, *, is_known: bool) -> None:
-        place = _place(tree, key)
+        place = place_of(self._output, tree, key)
         if self._subject.is_in_text(key.encode()) or self._names_subject(store, key):
             self.found["holding"].append(place)
         elif self._names_subject(store, key, with_own_ids=True) and not is_known:
@@ -400,8 +401,16 @@ class _SubjectPreparation:
         self.replaced.append(Replacement(tree=tree, key=key, staged=staged))
 
 
-def _place(tree: Tree, key: str) -> str:
-    return key if tree == "output" else f"{key} (private tree)"
+def place_of(output: Output, tree: Tree, key: str) -> str:
+    """Return the path of a file below the output, or its URI if its private tree lies elsewhere.
+
+    Args:
+        output: The output with its private tree.
+        tree: The tree that has the file.
+        key: The file's key in that tree.
+    """
+    place = join_uri((output.storage if tree == "output" else output.private).uri, key)
+    return place.removeprefix(f"{output.storage.uri.rstrip('/')}/")
 
 
 def _difference(counts: RunCounts, lost: RunCounts, n_emptied: int) -> RunCounts:

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from diagchd_batch.bundled_files import bundled_path
+from diagchd_batch.errors import InputError
+from diagchd_batch.results.output import open_output
+from diagchd_batch.results.run_record import read_private_run_record, write_run_record
+from diagchd_batch.runs.run_lookup import submitted_evaluation
 from tests.support.evaluated_runs import KEY, RUN_ID, MadeOutput, MadeStudy
 
 OTHER = "0a1b2c3d-4e5f6071-2"
@@ -48,6 +52,25 @@ def test_evaluate_takes_the_settings_of_a_job_file(made: MadeOutput, tmp_path: P
     done = command("-m", "diagchd_batch", "evaluate", made.output.uri, "--run-id", RUN_ID, "--config", str(job))
     assert done.returncode == 0, done.stderr
     assert {row["operating_point"] for row in made.metrics("study_results")} == {"high"}
+
+
+def test_a_table_that_was_named_by_a_relative_path_is_looked_for_where_the_run_was_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = MadeOutput(tmp_path)
+    made.write_run([MadeStudy("0", [[0.2]], 0)])
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "mine.csv").write_text("study_id,label\n0,0\n")
+    record = read_private_run_record(made.private, RUN_ID)
+    assert record is not None
+    submitted = {"evaluation": {"reference": "tables/mine.csv"}}
+    write_run_record(made.output, made.private, record.model_copy(update={"full_config": submitted}))
+    output = open_output(made.output.uri)
+    monkeypatch.chdir(tmp_path)
+    assert submitted_evaluation(output, RUN_ID).reference == "tables/mine.csv"
+    monkeypatch.chdir(tmp_path / "tables")
+    with pytest.raises(InputError, match=r"evaluation\.reference: .* in the directory where the run was submitted"):
+        submitted_evaluation(output, RUN_ID)
 
 
 def test_an_unknown_run_is_a_usage_error(made: MadeOutput) -> None:

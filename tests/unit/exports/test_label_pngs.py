@@ -54,9 +54,11 @@ def test_a_second_export_writes_nothing_and_a_changed_file_is_kept(made: ScoredD
     assert ended.exit_code == 2 and "has changed" in ended.messages and path.read_bytes() == b"mine"
 
 
-def test_studies_are_chosen(made: ScoredDicom, tmp_path: Path) -> None:
-    export(made, tmp_path / "masks", "--study", made.tokens.study("Jones"))
-    assert len(list((tmp_path / "masks").rglob("*.png"))) == 1
+def test_studies_are_chosen_by_own_id_or_token(made: ScoredDicom, tmp_path: Path) -> None:
+    for name in ("Jones", made.tokens.study("Jones")):
+        ended = export(made, tmp_path / name, "--study", name)
+        assert ended.exit_code == 0, ended.messages
+        assert [path.parent.name for path in (tmp_path / name).rglob("*.png")] == [made.tokens.study("Jones")]
 
 
 def test_the_output_and_other_people_s_files_are_left_alone(made: ScoredDicom, tmp_path: Path) -> None:

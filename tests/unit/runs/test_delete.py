@@ -191,7 +191,7 @@ def test_training_images_and_details_of_a_plan_go_since_one_file_is_of_many_subj
     for key in cached:
         private.replace(key, made.tokens.study(OF_SUBJECT[0]).encode())
     deletion = delete(made.output, subject=SUBJECT, confirmed=True).deletion
-    assert set(cached) <= set(deletion.removed)
+    assert {f"_private/{key}" for key in cached} <= set(deletion.removed)
     assert not list(private.list(output_layout.TRAINING_CACHE_PREFIX))
 
 
@@ -240,6 +240,9 @@ def test_without_yes_nothing_changes_and_what_would_go_is_shown(made: MadeScored
         assert ended.exit_code == 2
         assert "would delete" in ended.printed and "--yes" in ended.messages
     assert files(str(made.root)) == before
+    listed = [line.strip() for line in ended.printed.splitlines() if line.startswith("  ")]
+    assert any(place.startswith("_private/runs/run_id=second/") for place in listed)
+    assert all((Path(made.uri) / place).is_file() for place in listed)
     shown = json.loads(diagchd_batch("delete", made.uri, "--subject", SUBJECT, "--json").printed)["deletion"]
     assert (shown["done"], shown["n_studies"], shown["n_images"], shown["n_rows"]) == (False, 3, 5, 5)
 
@@ -330,7 +333,7 @@ def test_what_a_killed_submission_left_goes_if_it_names_the_subject(made: MadeSc
     private.replace(attempt, of_subject.encode())
     deletion = delete(made.output, subject=SUBJECT, confirmed=True).deletion
     assert deletion is not None
-    assert {node_proof("first", "killed"), attempt} <= set(deletion.removed)
+    assert {f"_private/{key}" for key in (node_proof("first", "killed"), attempt)} <= set(deletion.removed)
     assert private.stat(node_proof("first", "killed")) is None
     assert private.stat(node_proof("first", "another")) is not None
     assert verify(made.output).ok

@@ -207,7 +207,7 @@ def test_studies_are_chosen_by_token_or_condition(made: ScoredDicom, tmp_path: P
     (best,) = {row["study_id"] for row in made.scores() if row["chd_probability"] == score}
     summary(made, tmp_path / "by score", "--where", f"chd_probability >= {score}")
     assert {path.parent.name for path in objects(tmp_path / "by score")} == {best}
-    summary(made, tmp_path / "by two", "--study", study, "--study", made.tokens.study("A"))
+    summary(made, tmp_path / "by two", "--study", "B", "--study", made.tokens.study("A"))  # an own id and a token
     assert len({path.parent for path in objects(tmp_path / "by two")}) == 2
 
 
@@ -215,7 +215,7 @@ def test_studies_are_chosen_by_token_or_condition(made: ScoredDicom, tmp_path: P
     ("options", "said"),
     [
         (["--study", "s-0123456789abcdef"], "s-0123456789abcdef"),
-        (["--study", "A"], "no token of a study"),
+        (["--study", "another"], "--study 'another': no plan of this run"),
         (["--study", "s-0123456789abcdef", "--where", "true"], "give one of them"),
         (["--where", "chd_probability > 2"], "no scored frame in the chosen studies"),
         (["--where", "nonsense > 2"], "nonsense"),
