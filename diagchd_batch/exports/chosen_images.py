@@ -139,7 +139,7 @@ def chosen_images(
 
 
 def _tokens(output: Output, run_id: str, studies: Collection[str]) -> list[str]:
-    """Return the tokens of studies that are named by own ids or tokens. Own ids are looked up in the lineage's plans."""
+    """Return the tokens of studies that are named by own ids or tokens. The lineage's plans tell own ids."""
     tokens = {name for name in studies if _STUDY_TOKEN.fullmatch(name)}
     own_ids = set(studies) - tokens
     if own_ids:

@@ -95,7 +95,7 @@ def test_all_there_and_nothing_identified(report: Path) -> None:
 
 @needs_chromium
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, 1400])
 def test_opens_without_an_error_or_a_request_and_fits(report: Path, browser: Browser, width: int, dark: bool) -> None:
     browser.open(report, width, dark=dark)
     assert browser.requests() == [report.resolve().as_uri().replace("=", "%3D")]
@@ -112,13 +112,20 @@ def test_figures_are_legible_and_described_on_a_phone(report: Path, browser: Bro
     browser.open(report, 390)
     figures = browser.evaluate(
         "Array.from(document.querySelectorAll('svg')).map(s => [s.querySelector('title').textContent, "
-        "s.querySelector('desc').textContent, s.getBoundingClientRect().width / s.viewBox.baseVal.width])"
+        "s.querySelector('desc').textContent, s.getBoundingClientRect().width / s.viewBox.baseVal.width, "
+        "parseFloat(getComputedStyle(s.querySelector('text:not([class])')).fontSize), "
+        "s.parentElement.scrollWidth <= s.parentElement.clientWidth])"
     )
     assert len(figures) > 8
-    for title, description, scale in figures:
+    for title, description, scale, text_size, is_whole in figures:
         assert title
         assert len(description) > 40
-        assert 13 * scale > 10  # size of the figures' text in CSS pixels
+        assert text_size * scale > 10  # size of the figures' text in CSS pixels
+        assert is_whole, title
+    hint = "getComputedStyle(document.querySelector('.hint')).display"
+    assert browser.evaluate(hint) == "block"
+    browser.open(report, 1400)
+    assert browser.evaluate(hint) == "none"
 
 
 @needs_chromium

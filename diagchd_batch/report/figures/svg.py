@@ -93,7 +93,12 @@ class Axes:
         self.width, self.height = width, height
         ticks = _round_ticks(y_highest)
         longest = max(len(f"{tick:g}") for tick in ticks)
-        self.left, self.right, self.top, self.bottom = max(50.0, _left_of(longest)), width - 12, 10.0, height - below - 46
+        self.left, self.right, self.top, self.bottom = (
+            max(50.0, _left_of(longest)),
+            width - 12,
+            10.0,
+            height - below - 46,
+        )
         self.parts: list[str] = []
         for place, text in x_ticks:
             x = self.x(place)

@@ -29,22 +29,26 @@ def comparison(data: ReportData) -> Section:
         reason = "this run was not compared with another one; the command `compare` does so"
         return Section("comparison", "Earlier runs", left_out=[reason])
     tables, left_out, figures = [], [], []
+    introduction = "Differences are this run − the earlier one, on the studies that both scored."
+    if len(data.comparisons) == 1:  # captions need not repeat its id
+        introduction += f" The earlier run is {next(iter(data.comparisons))}."
     for other, found in data.comparisons.items():
-        shown, missing = _against(other, found)
+        name = other if len(data.comparisons) > 1 else "the earlier run"
+        shown, missing = _against(name, found)
         tables += shown
         left_out += missing
-        figures += _scores(data, other)
+        figures += _scores(data, other, name)
     return Section(
         "comparison",
         "Earlier runs",
-        ["Differences are this run − the earlier one, on the studies that both scored."],
+        [introduction],
         figures=figures,
         tables=tables,
         left_out=left_out,
     )
 
 
-def _scores(data: ReportData, other: str) -> list[Figure]:
+def _scores(data: ReportData, other: str, name: str) -> list[Figure]:
     """Return the figure of this run's scores against those of an earlier run."""
     pairs = data.scores_of_both[other]
     if not pairs:
@@ -52,10 +56,10 @@ def _scores(data: ReportData, other: str) -> list[Figure]:
     n = sum(pair.n for pair in pairs)
     threshold = "" if data.threshold is None else f" Straight lines mark the threshold, {data.threshold:g}."
     caption = (
-        f"Scores of {counted(n, 'study')} in this run against those in {other}. A larger mark stands for several "
+        f"Scores of {counted(n, 'study')} in this run against those in {name}. A larger mark stands for several "
         f"studies. The diagonal marks equal scores.{threshold}"
     )
-    title = f"Scores against those of {other}"
+    title = f"Scores against those of {name}"
     return [Figure(title, caption, scores_plot(title, pairs, data.threshold, caption))]
 
 

@@ -356,7 +356,8 @@ class _SubjectPreparation:
             if record.reason and self._is_named(record.reason.encode()):
                 record = record.model_copy(update={"reason": _REMOVED_REASON})
             if self._subject.is_in_text(record.to_json()):
-                self.found["holding"].append(place_of(self._output, "private", output_layout.private_run_record(run_id)))
+                place = place_of(self._output, "private", output_layout.private_run_record(run_id))
+                self.found["holding"].append(place)
             if record != old:
                 self._add("private", output_layout.private_run_record(run_id), record.to_json())
         public = record.public() if isinstance(record, PrivateRunRecord) else record
@@ -401,7 +402,7 @@ class _SubjectPreparation:
         self.replaced.append(Replacement(tree=tree, key=key, staged=staged))
 
 
-def place_of(output: Output, tree: Tree, key: str) -> str:
+def place_of(output: OutputTrees, tree: Tree, key: str) -> str:
     """Return the path of a file below the output, or its URI if its private tree lies elsewhere.
 
     Args:

@@ -129,9 +129,7 @@ def _without_record(storage: Store, plan: "Plan", run_id: str) -> str:
     return f"{missing} and no score file; without a result: {counted(plan.head.n_images, 'image', 'planned')}"
 
 
-def _check_record(
-    storage: Store, record: RunRecord, plan: "Plan", report: VerifyReport, status_of: StatusOf
-) -> bool:
+def _check_record(storage: Store, record: RunRecord, plan: "Plan", report: VerifyReport, status_of: StatusOf) -> bool:
     """Return whether the run is finished, and report where its record and its plan disagree."""
     place = f"run {record.run_id}"
     head = plan.head

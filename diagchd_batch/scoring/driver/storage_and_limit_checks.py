@@ -56,7 +56,7 @@ def check_writable(output: OutputTrees) -> None:
         if not place.is_dir():
             raise ConfigError(f"{name}: {place} is no directory, so {uri} cannot be written; name another place")
         try:
-            os.rmdir(tempfile.mkdtemp(prefix=".diagchd-batch-", dir=place))
+            Path(tempfile.mkdtemp(prefix=".diagchd-batch-", dir=place)).rmdir()
         except PermissionError:
             raise ConfigError(
                 f"{name}: this user may not write in {place}; change its rights, or name another place for {name}"

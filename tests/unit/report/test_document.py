@@ -226,8 +226,9 @@ def test_a_comparison_with_an_earlier_run_is_shown(made: MadeOutput) -> None:
     evaluate_run(made.output, made.private, LATER, config, made.tokens)
     compare_runs(made.output, made.private, RUN_ID, LATER, config, made.tokens, masks=False)
     page = HtmlPage(made.output.read(write_report(made.output, LATER)).decode())
-    assert page.table(f"Studies of this run and of {RUN_ID}").cell("scored by both", "studies") == ["20"]
-    flips = page.table(f"Calls that changed since {RUN_ID}")
+    assert page.table("Studies of this run and of the earlier run").cell("scored by both", "studies") == ["20"]
+    assert f"The earlier run is {RUN_ID}." in page.text
+    flips = page.table("Calls that changed since the earlier run")
     assert len(flips.rows) == sum(s.images[0][0] < 0.5 for s in studies)  # type: ignore[operator]
     assert {row[-3:-1] == ["negative", "positive"] for row in flips.rows} == {True}
 
