@@ -121,7 +121,7 @@ def _pairs(job: "JobConfig", preview: "JobPreview") -> list[tuple[str, Any]]:
     pairs += [*missing_pairs(head), *not_listed_pairs(head)]
     if head.n_unlisted:
         pairs.append(("not in the manifest", f"{counted(head.n_unlisted, 'image file')} below input.uri"))
-    pairs += skipped_pairs(head)
+    pairs += [*skipped_pairs(head), *duplicate_pairs(preview.n_duplicates)]
     pairs += [*subject_pairs(head), *object_pairs(head)]
     if preview.headers_listed_at is not None:
         age = duration((datetime.now(UTC) - preview.headers_listed_at).total_seconds())
@@ -164,6 +164,17 @@ def skipped_pairs(head: "PlanHead") -> list[tuple[str, Any]]:
     return [
         ("skipped", f"{counted(sum(head.skipped_files.values()), 'file')} that are no images by name: {named}{more}")
     ]
+
+
+def duplicate_pairs(n_duplicates: int | None) -> list[tuple[str, Any]]:
+    """Return the name and value to print of images that have the content of another one.
+
+    Args:
+        n_duplicates: Their number; None if it is not known.
+    """
+    if not n_duplicates:
+        return []
+    return [("double", f"{counted(n_duplicates, 'image')} with the content of another one; --details names them")]
 
 
 def _not_listed() -> dict[str, tuple[str, str]]:
@@ -234,6 +245,7 @@ def _as_json(preview: "JobPreview") -> dict[str, Any]:
         "objects": head.objects and head.objects.model_dump(),
         "not_listed": head.not_listed,
         "skipped_files": head.skipped_files,
+        "n_duplicates": preview.n_duplicates,  # null where only reading the files would tell
         "headers_listed_at": preview.headers_listed_at,
         "run_id": preview.run_id,
         "builds_on": preview.builds_on,

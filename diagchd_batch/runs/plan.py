@@ -33,6 +33,7 @@ from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.header_index.stored_index import newest_head
 from diagchd_batch.studies.identifiers import Pseudonymizer
 from diagchd_batch.studies.plan.make_plan import preview_plan
+from diagchd_batch.studies.plan.problem_files import count_duplicates
 from diagchd_batch.studies.plan.stored_plan import Plan, PlanHead, open_plan
 from diagchd_batch.studies.scratch_database import ScratchDatabase
 from diagchd_batch.studies.tables.evaluation_inputs import (
@@ -72,6 +73,7 @@ class JobPreview:
         matches: The name of each evaluation table → how its studies match the plan's.
         details: The file in the private tree that names missing, skipped and duplicate files; None if it was not asked
             for.
+        n_duplicates: Images with the content of another one; None if only reading the files would tell.
     """
 
     model: ModelSpec
@@ -86,6 +88,7 @@ class JobPreview:
     headers_listed_at: datetime | None
     matches: Mapping[str, StudyMatch]
     details: PlanDetails | None = None
+    n_duplicates: int | None = None
 
     @property
     def frames_per_image(self) -> float | None:
@@ -149,10 +152,13 @@ def preview_job(
     select = selection_of(begun, workspace.storage, workspace.private) if begun else None
     pseudonymizer = Pseudonymizer(key or secrets.token_bytes(32))
     details: PlanDetails | None = None
+    n_duplicates: int | None = None
 
-    def write_details(database: ScratchDatabase) -> None:
-        nonlocal details
-        details = write_plan_details(config.input, workspace, database)
+    def inspect(database: ScratchDatabase) -> None:
+        nonlocal details, n_duplicates
+        n_duplicates = count_duplicates(database)
+        if with_details:
+            details = write_plan_details(config.input, workspace, database)
 
     preview = preview_plan(
         config.input,
@@ -163,7 +169,7 @@ def preview_job(
         select=select,
         progress=on_listed,
         max_missing_fraction=1.0 if is_planned else _max_missing_fraction(config, begun),
-        inspect=write_details if with_details else None,
+        inspect=inspect,
     )
     index = newest_head(workspace.private) if config.input.layout == "dicom" else None
     matches = {} if select else _match_evaluation_files(config, preview.studies)
@@ -188,6 +194,7 @@ def preview_job(
         headers_listed_at=index[1].updated_at if index else None,
         matches=matches,
         details=details,
+        n_duplicates=n_duplicates,
     )
     if earlier is None:
         return preview_without_speed

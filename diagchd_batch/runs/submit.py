@@ -23,6 +23,7 @@ from diagchd_batch.results.columns.evaluation_tables import TABLES
 from diagchd_batch.results.lineage import resolve_lineage
 from diagchd_batch.results.metrics_tables import has_metrics
 from diagchd_batch.results.run_record import read_run_record
+from diagchd_batch.runs.details_of_plan import count_same_content
 from diagchd_batch.runs.index import IndexMessages, index_archive, needs_headers
 from diagchd_batch.runs.plan import check_study_names, read_evaluation_files
 from diagchd_batch.scoring.driver.held_out_folds import HeldOutFolds
@@ -212,7 +213,13 @@ def score_evaluate_report(
         from diagchd_batch.runs.evaluate import evaluate_tables
 
         progress.message("scored; evaluating")
-        notes.extend(evaluate_tables(Workspace.of_job(config, environ), run_id, config.evaluation).notes)
+        workspace = Workspace.of_job(config, environ)
+        notes.extend(evaluate_tables(workspace, run_id, config.evaluation).notes)
+        if n := count_same_content(workspace, run_id):
+            notes.append(
+                f"{counted(n, 'image')} with the content of another one: all are scored and counted; `plan --details` "
+                "writes their names to the private tree"
+            )
 
     def report(run_id: str) -> None:
         from diagchd_batch.report import write_report

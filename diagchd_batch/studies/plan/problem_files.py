@@ -57,6 +57,21 @@ def plan_details(database: ScratchDatabase, source: Source, *, by_name: bool) ->
             yield _detail("left out", name, _LEFT_OUT[kind])
 
 
+def count_duplicates(database: ScratchDatabase) -> int | None:
+    """Return the number of planned images that have the content of another one, or None if the listing does not tell.
+
+    Only the entity tags of a listing tell, as those of S3. No file is read.
+
+    Args:
+        database: The database with the table `images`.
+    """
+    row = database.row("""
+        SELECT count(*), count(*) - count(DISTINCT content)
+        FROM (SELECT hash(size_bytes, etag) AS content FROM images WHERE etag IS NOT NULL AND size_bytes > 0)
+    """)
+    return row[1] if row and row[0] else None
+
+
 def _detail(what: str, file: str, note: str) -> dict[str, str]:
     return dict(zip(DETAIL_COLUMNS, (what, file, note), strict=True))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diagchd_batch.cli.plan import details_pairs, missing_pairs, not_listed_pairs, skipped_pairs
+from diagchd_batch.cli.plan import details_pairs, duplicate_pairs, missing_pairs, not_listed_pairs, skipped_pairs
 from diagchd_batch.runs.details_of_plan import PlanDetails
 from tests.unit.cli.test_dicom_object_counts import head
 
@@ -41,6 +41,11 @@ def test_the_file_with_details_is_named_with_what_it_holds() -> None:
     assert details_pairs(details) == [
         ("details", "/out/_private/plan_details.csv (missing image: 1,200, duplicate: 2); it can name patients")
     ]
+
+
+def test_images_with_the_content_of_another_one_are_counted() -> None:
+    assert duplicate_pairs(None) == duplicate_pairs(0) == []
+    assert duplicate_pairs(2) == [("double", "2 images with the content of another one; --details names them")]
 
 
 def test_skipped_files_are_named_by_their_kinds() -> None:

@@ -1,12 +1,26 @@
 """`plan --details` names missing, skipped and duplicate files in the private tree, and nowhere else."""
 
 import csv
+import io
 import json
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from diagchd_batch.config.job_file import InputConfig, ShardsConfig
+from diagchd_batch.output_layout import sources_file
+from diagchd_batch.results.columns import SOURCES
+from diagchd_batch.results.output import Output
+from diagchd_batch.runs.details_of_plan import count_same_content
+from diagchd_batch.sources import ObjectInfo, open_source
+from diagchd_batch.storage import open_store
+from diagchd_batch.studies.identifiers import Pseudonymizer
+from diagchd_batch.studies.plan.make_plan import preview_plan
+from diagchd_batch.studies.plan.problem_files import count_duplicates
 from tests.support.command_line import Ended, diagchd_batch
 
 FILES = {
@@ -74,3 +88,39 @@ def test_without_the_option_nothing_is_written(tmp_path: Path, options: tuple[st
     done = _plan(tmp_path, PRESENT, *options)
     assert done.exit_code == 0 and "details" not in done.printed
     assert not (tmp_path / "out").exists()
+
+
+class _Bucket:
+    """A source whose listing tells entity tags, as that of S3. No file of it can be read."""
+
+    uri = "s3://bucket"
+
+    def list(self, prefix: str = "", progress: Callable[[int], None] | None = None) -> Iterator[ObjectInfo]:
+        for name, size, etag in (("a", 5, "1"), ("b", 5, "1"), ("c", 6, "1"), ("d", 5, "2"), ("e", 5, "1")):
+            yield ObjectInfo(f"study/{name}.png", size_bytes=size, etag=etag)
+
+
+def test_a_plan_counts_images_with_the_same_content_where_the_listing_tells(tmp_path: Path) -> None:
+    found: list[int | None] = []
+    tokens = Pseudonymizer(b"k" * 32)
+    config = InputConfig(uri="s3://bucket", layout="tree")
+    preview_plan(config, ShardsConfig(), _Bucket(), tokens, inspect=lambda data: found.append(count_duplicates(data)))  # type: ignore[arg-type]
+    (tmp_path / "study").mkdir()
+    for name in "ab":
+        (tmp_path / "study" / f"{name}.png").write_bytes(b"equal")
+    local = InputConfig(uri=str(tmp_path), layout="tree")
+    source = open_source(local.uri)
+    preview_plan(local, ShardsConfig(), source, tokens, inspect=lambda data: found.append(count_duplicates(data)))
+    assert found == [2, None]  # b and e have the content of a; on a disk only reading would tell
+
+
+def test_a_run_counts_images_with_the_same_content_by_what_was_read(tmp_path: Path) -> None:
+    output = Output(open_store(str(tmp_path / "output")), open_store(str(tmp_path / "private"), owner_only=True))
+    assert count_same_content(output, "run") == 0
+    digests = {"i-1": "a", "i-2": "b", "i-3": "a", "i-4": None, "i-5": "a", "i-6": None}
+    rows = [{"image_id": name, "uri": name, "sha256": digest} for name, digest in digests.items()]
+    for shard, attempt, read in ((0, "first", rows[:4]), (0, "again", rows[:4]), (1, "first", rows[4:])):
+        data = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(read, SOURCES), data)
+        output.private.replace(sources_file("run", shard, attempt), data.getvalue())
+    assert count_same_content(output, "run") == 2
