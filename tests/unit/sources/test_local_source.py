@@ -224,6 +224,10 @@ def test_a_directory_that_may_not_be_listed_is_not_left_out(open_directory: Path
     with pytest.raises(StorageFault, match="cannot be listed") as caught:
         as_ordinary_user(lambda: keys(source))
     assert "patient-x" not in str(caught.value)
+    command = re.search(r"find it with: (.*)\)$", str(caught.value))
+    assert command is not None
+    found = as_ordinary_user(lambda: subprocess.run(["bash", "-c", command[1]], capture_output=True).stdout)
+    assert found == os.fsencode(open_directory / "patient-x") + b"\n"
 
 
 def test_links_into_a_place_that_is_closed(open_directory: Path) -> None:
