@@ -10,7 +10,7 @@ import ipaddress
 import os
 import threading
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import boto3
 import pyarrow.fs
@@ -135,6 +135,8 @@ def _check_endpoint(url: str) -> None:
         surplus = "a query"
     elif parts.path.strip("/"):
         surplus = "a path"
+    elif not _has_possible_port(parts):
+        surplus = "a port that is no number"
     else:
         return
     raise ConfigError(
@@ -142,6 +144,13 @@ def _check_endpoint(url: str) -> None:
         "profile) to a scheme, a host and a port, such as https://s3.example.org:9000, and give credentials in "
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     )
+
+
+def _has_possible_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:  # a user and a password without a host look like a host and such a port
+        return False
 
 
 def _is_loopback(endpoint_url: str) -> bool:

@@ -113,7 +113,7 @@ def test_an_endpoint_that_is_no_url_is_not_shown(endpoint: str, monkeypatch: pyt
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     with pytest.raises((StorageFault, ConfigError)) as caught:
         open_store("s3://bucket/out", object_timeout_s=0.1).stat("key")
-    assert f"http://host:{CANARY}" == endpoint or CANARY not in str(caught.value)
+    assert CANARY not in str(caught.value)
 
 
 def test_messages_name_the_host_and_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
