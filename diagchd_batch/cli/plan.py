@@ -179,11 +179,21 @@ def duplicate_pairs(n_duplicates: int | None) -> list[tuple[str, Any]]:
 
 def _not_listed() -> dict[str, tuple[str, str]]:
     """Return what the listing left out -> the noun, and what follows the number and the noun."""
-    from diagchd_batch.sources.source import KEYS_NOT_ADDRESSABLE, LINKS_NOT_FOLLOWED, PATHS_TOO_LONG
+    from diagchd_batch.sources.source import (
+        KEYS_NOT_ADDRESSABLE,
+        LINKS_NOT_FOLLOWED,
+        NAMES_NOT_UTF8,
+        PATHS_TOO_LONG,
+    )
 
     return {
         LINKS_NOT_FOLLOWED: ("link", "not followed: the directory is listed under another name"),
         PATHS_TOO_LONG: ("path", "too long to be opened; shorten the names of its directories"),
+        NAMES_NOT_UTF8: (
+            "name",
+            "not valid UTF-8, and what lies below it; rename what shall be scored "
+            "(convmv -r -f latin1 -t utf8 --notest DIRECTORY)",
+        ),
         KEYS_NOT_ADDRESSABLE: (
             "object key",
             "with a leading slash, or a '.' or '..' part; rename what shall be scored",

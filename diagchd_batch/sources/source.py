@@ -15,6 +15,9 @@ LINKS_NOT_FOLLOWED = "links_not_followed"
 PATHS_TOO_LONG = "paths_too_long"
 """Files and directories whose paths the system does not open."""
 
+NAMES_NOT_UTF8 = "names_not_utf8"
+"""Files and directories whose names no table can hold, because they are not valid UTF-8."""
+
 KEYS_NOT_ADDRESSABLE = "keys_not_addressable"
 """Objects whose keys begin with a slash below the prefix, or have a ``.`` or ``..`` part."""
 

@@ -320,7 +320,7 @@ def _assert_tells_no_secret(head: Head, *texts: str) -> None:
 
 
 def test_no_place_of_the_archive_reaches_ray(head: Head, tmp_path: Path) -> None:
-    """An archive that is gone, and one with a file name that is not UTF-8, give messages without the archive's path."""
+    """An archive that is gone, and one with an image outside of a study, give messages without the archive's path."""
     place = tmp_path / CANARY
     run = ScoringRun(place / "run", write_cohort(place / "archive", 4))
     archive = place / "archive"
@@ -330,13 +330,13 @@ def test_no_place_of_the_archive_reaches_ray(head: Head, tmp_path: Path) -> None
     gone = _command(head, *submit)
     assert gone.returncode == 1 and "error: input.uri cannot be used" in gone.stderr
     hidden.rename(archive)
-    (archive / "study-0000" / os.fsdecode(b"not UTF-8 \xff.png")).write_bytes(b"")
-    unnameable = _command(head, *submit)
-    assert unnameable.returncode == 2 and "error: below input.uri are file" in unnameable.stderr, unnameable.stderr
+    (archive / "image-of-no-study.png").write_bytes(b"")
+    without_study = _command(head, *submit)
+    assert without_study.returncode == 2 and "image-of-no-study" not in without_study.stderr, without_study.stderr
 
     assert str(archive) in _command(head, "logs", run.output, "--run-id", run.run_id).stdout
     logs = [path for path in head.session.rglob("*") if path.is_file() and path.stat().st_size < 10_000_000]
-    for text in (gone.stderr, unnameable.stderr, head.get("/api/jobs/"), *(_readable(path) for path in logs)):
+    for text in (gone.stderr, without_study.stderr, head.get("/api/jobs/"), *(_readable(path) for path in logs)):
         assert str(archive) not in text
 
 

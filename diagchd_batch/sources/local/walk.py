@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from diagchd_batch.errors import InputError, StorageFault
-from diagchd_batch.sources.source import LINKS_NOT_FOLLOWED, PATHS_TOO_LONG, Gaps, ObjectInfo
+from diagchd_batch.errors import StorageFault
+from diagchd_batch.sources.source import LINKS_NOT_FOLLOWED, NAMES_NOT_UTF8, PATHS_TOO_LONG, Gaps, ObjectInfo
 
 TEMPORARY_NAME = re.compile(r"\.tmp-((?P<machine>[0-9a-f]{8})-(?P<pid>[0-9]{1,10})-)?[0-9a-f]{16}")
 """Name of a file that a store has not finished writing. The pattern is exact, so that no file of a user matches it.
@@ -35,15 +35,14 @@ def walk(root: Path, prefix: str, gaps: Gaps) -> Iterator[ObjectInfo]:
         root: The directory that keys are relative to.
         prefix: Directory below `root` to walk, with a slash at its end; '' for `root`. Nothing is yielded if it does
             not exist.
-        gaps: Receives the links that were not followed (`LINKS_NOT_FOLLOWED`), and the paths that are too long
-            (`PATHS_TOO_LONG`).
+        gaps: Receives the links that were not followed (`LINKS_NOT_FOLLOWED`), the paths that are too long
+            (`PATHS_TOO_LONG`), and the files and directories whose names are not valid UTF-8 (`NAMES_NOT_UTF8`).
 
     Yields:
         The files with their sizes and times.
 
     Raises:
         StorageFault: A directory cannot be listed. It is not skipped, because its studies would be lost silently.
-        InputError: A name is not valid UTF-8, so no table could hold it.
     """
     base = os.path.realpath(root / prefix)
     links: list[tuple[int, str]] = []
@@ -93,6 +92,8 @@ def _walk_without_links(
                 raise _cannot_list(root, error) from None
             if entry is None:
                 stack.pop().entries.close()
+            elif not _is_utf8(entry.name):
+                gaps.add(NAMES_NOT_UTF8, level.prefix + entry.name)
             elif _is_directory(root, entry):
                 key = f"{level.prefix}{entry.name}/"
                 if entry.is_symlink():
@@ -171,12 +172,6 @@ def _enter(root: Path, path: Path, prefix: str, gaps: Gaps) -> _Level | None:
 
 def _describe(root: Path, entry: os.DirEntry[str], prefix: str, gaps: Gaps) -> ObjectInfo | None:
     key = prefix + entry.name
-    if not _is_utf8(key):
-        raise InputError(
-            f"below {root} are file or directory names that are not valid UTF-8; rename them first (list them with: "
-            f"find {shlex.quote(str(root))} | LC_ALL=C.UTF-8 grep -axv '.*'; "
-            "for example: convmv -r -f latin1 -t utf8 --notest DIRECTORY)"
-        )
     try:
         status = entry.stat()
     except OSError as error:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from diagchd_batch.errors import ItemError
 from diagchd_batch.sources import ListingGaps, Source
-from diagchd_batch.sources.source import KEYS_NOT_ADDRESSABLE, LINKS_NOT_FOLLOWED, PATHS_TOO_LONG
+from diagchd_batch.sources.source import KEYS_NOT_ADDRESSABLE, LINKS_NOT_FOLLOWED, NAMES_NOT_UTF8, PATHS_TOO_LONG
 from diagchd_batch.studies.inventory import skipped_files_sql, unlisted_files_sql
 from diagchd_batch.studies.scratch_database import ScratchDatabase
 
@@ -18,6 +18,7 @@ DUPLICATE = "duplicate"
 _LEFT_OUT = {
     LINKS_NOT_FOLLOWED: "a link that was not followed: the directory is listed under another name",
     PATHS_TOO_LONG: "a path that is too long to be opened",
+    NAMES_NOT_UTF8: "a name that is not valid UTF-8; here a mark stands for each byte that is no text",
     KEYS_NOT_ADDRESSABLE: "an object key with a leading slash, or a '.' or '..' part",
 }
 

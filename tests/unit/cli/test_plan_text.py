@@ -27,10 +27,15 @@ def test_missing_images_and_masks_are_said_each_by_itself(
 
 def test_what_the_listing_left_out_is_counted_and_not_named() -> None:
     assert not_listed_pairs(head()) == []
-    left_out = {"links_not_followed": 110, "paths_too_long": 1, "keys_not_addressable": 2}
+    left_out = {"links_not_followed": 110, "paths_too_long": 1, "names_not_utf8": 3, "keys_not_addressable": 2}
     assert not_listed_pairs(head(not_listed=left_out)) == [
         ("left out", "110 links not followed: the directory is listed under another name"),
         ("left out", "1 path too long to be opened; shorten the names of its directories"),
+        (
+            "left out",
+            "3 names not valid UTF-8, and what lies below it; rename what shall be scored "
+            "(convmv -r -f latin1 -t utf8 --notest DIRECTORY)",
+        ),
         ("left out", "2 object keys with a leading slash, or a '.' or '..' part; rename what shall be scored"),
     ]
 

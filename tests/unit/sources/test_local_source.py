@@ -14,7 +14,7 @@ from typing import Any, Never
 
 import pytest
 
-from diagchd_batch.errors import InputError, ItemError, StorageFault
+from diagchd_batch.errors import ItemError, StorageFault
 from diagchd_batch.failure_codes import FailureCode
 from diagchd_batch.sources import ListingGaps, Source, open_source
 from diagchd_batch.sources.checks import check_readable
@@ -182,16 +182,19 @@ def test_file_times_of_any_year_fit_into_a_table(source: Source, tmp_path: Path,
     assert listed.modified_ns is not None and -(2**63) <= listed.modified_ns < 2**63
 
 
-def test_names_that_are_not_utf8_are_refused_by_the_listing(tmp_path: Path) -> None:
-    root = tmp_path / "an archive"
-    root.mkdir()
-    Path(os.fsdecode(os.fsencode(root) + b"/M\xfcller.png")).touch()
-    with pytest.raises(InputError, match="UTF-8") as caught:
-        keys(open_source(str(root)))
-    assert "ller" not in str(caught.value)
-    command = re.search(r"list them with: (.*?);", str(caught.value))
-    listed = subprocess.run(["bash", "-c", command[1]], capture_output=True, check=True).stdout
-    assert listed == os.fsencode(root) + b"/M\xfcller.png\n"
+def test_names_that_are_not_utf8_cost_only_themselves(source: Source, tmp_path: Path) -> None:
+    """A file, a directory with two files below it, and a link to a directory have such names."""
+    root = os.fsencode(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "image.png").touch()
+    Path(os.fsdecode(root + b"/a/M\xfcller.png")).touch()
+    below = Path(os.fsdecode(root + b"/study-\xff"))
+    below.mkdir()
+    for name in ("one.png", "two.png"):
+        (below / name).touch()
+    Path(os.fsdecode(root + b"/link-\xfe")).symlink_to("a")
+    assert keys(source) == ["a/image.png"]
+    assert gaps(source)["names_not_utf8"] == 3
 
 
 def test_one_file_without_permission(open_directory: Path) -> None:
