@@ -16,9 +16,13 @@ def refuse_overlapping_places(config: JobConfig) -> None:
     with it.
 
     Raises:
-        ConfigError: The output lies in `input.uri`, `output.private_uri` overlaps with `output.uri` or `input.uri`, or
-            `training.package_uri` overlaps with one of the three.
+        ConfigError: An address is malformed or holds a password, the output lies in `input.uri`, `output.private_uri`
+            overlaps with `output.uri` or `input.uri`, or `training.package_uri` overlaps with one of the three.
     """
+    tables = config.evaluation
+    for uri in (config.input.uri, config.input.manifest, tables.reference, tables.readers, tables.covariates):
+        if uri is not None:
+            normalize_uri(uri)  # An address with a password is refused before the output is contacted.
     refuse_private_in_output(config.output.uri, config.output.private_uri)
     if config.input.layout != "manifest":
         for name in ("uri", "private_uri"):

@@ -272,8 +272,10 @@ def _resolve_weights(package: ModelPackage, card: ModelCard, weights: str, membe
             f"model.weights is {shown_value(weights)}; a seed is a number of up to six digits, such as seed:0"
         )
     if not path.is_file():
+        is_address = "://" in weights  # It may hold a password.
+        shown = "at this address" if is_address else f"{weights}{start_of(weights)}"
         raise WeightsError(
-            f"model.weights: there is no file {weights}{start_of(weights)}; give a checkpoint's path (on a disk, not "
+            f"model.weights: there is no file {shown}; give a checkpoint's path (on a disk, not "
             "on S3), 'bundled' or 'seed:N'"
         )
     digest = file_digest(path)

@@ -32,6 +32,16 @@ def test_an_output_in_the_input_is_refused(inner: str, outer: str, layout: str) 
         refuse_overlapping_places(_job("/elsewhere" if outer != "/" else "s3://b", outer, layout, private=inner))
 
 
+@pytest.mark.parametrize("setting", ["input.uri", "input.manifest", "evaluation.reference", "evaluation.readers"])
+def test_an_address_with_a_password_is_refused_before_the_output_is_contacted(setting: str) -> None:
+    block, name = setting.split(".")
+    config = _job("s3://bucket/out", "s3://bucket/in", "manifest").model_dump()
+    config[block][name] = "s3://user:canary@bucket/x"
+    with pytest.raises(ConfigError, match="holds a user, a password") as caught:
+        refuse_overlapping_places(JobConfig.model_validate(config))
+    assert "canary" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("inner", "outer", "layout"),
     [("/a/b", "/a", "manifest"), ("/ab", "/a", "tree"), ("/a", "/a/b", "tree"), ("s3://b/ab", "s3://b/a", "tree")],

@@ -147,6 +147,7 @@ def test_a_seed_needs_no_file() -> None:
         ("diagchd", "seed:1234567", "float32", ConfigError, "such as seed:0"),
         ("diagchd", "no/such/file.h5", "float32", WeightsError, "there is no file no/such/file.h5"),
         ("diagchd", ".", "float32", WeightsError, "there is no file"),
+        ("diagchd", "s3://user:password@bucket/x", "float32", WeightsError, "there is no file at this address; give"),
         ("diagchd", "s3://models/mine.h5", "float32", WeightsError, "on a disk, not on S3"),
     ],
 )
