@@ -43,7 +43,10 @@ def validate_job(path: Path, overrides: Sequence[str], environ: Mapping[str, str
         StorageFault: The storage of the model's package cannot be reached.
     """
     from diagchd_batch.scoring.driver.prepare_job import model_of
-    from diagchd_batch.scoring.driver.storage_and_limit_checks import check_writable  # `config schema` needs no Arrow
+    from diagchd_batch.scoring.driver.storage_and_limit_checks import (  # `config schema` needs no Arrow
+        check_place_is_writable,
+        check_writable,
+    )
     from diagchd_batch.training.recipe.initial_weights import network_to_train
     from diagchd_batch.workspace import Workspace
 
@@ -53,4 +56,5 @@ def validate_job(path: Path, overrides: Sequence[str], environ: Mapping[str, str
     if job.training is None:
         model_of(job)
     else:
+        check_place_is_writable("training.package_uri", job.training.package_uri)
         network_to_train(job.training, job.model.name)

@@ -16,7 +16,11 @@ from diagchd_batch.runs.details_of_plan import PlanDetails, write_plan_details
 from diagchd_batch.runs.train import training_of, training_target
 from diagchd_batch.scoring.driver.run_identity.claims import RunRegistry
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
-from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits
+from diagchd_batch.scoring.driver.storage_and_limit_checks import (
+    check_limits,
+    check_place_is_writable,
+    check_writable,
+)
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.studies.header_index.planned_headers import headers_for
 from diagchd_batch.studies.identifiers import Pseudonymizer
@@ -178,6 +182,8 @@ def preview_training(
     card = network_to_train(settings, config.model.name)
     workspace = Workspace.of_job(config, environ)
     check_readable(workspace.archive)
+    check_writable(workspace)
+    check_place_is_writable("training.package_uri", settings.package_uri)
     key = workspace.find_key()
     run_id, folds_done = _begun_training(config, card, workspace, key, request)
     details: PlanDetails | None = None

@@ -44,7 +44,7 @@ from diagchd_batch.scoring.driver.run_identity.claims import Claim, RunRegistry,
 from diagchd_batch.scoring.driver.run_identity.identity import input_fields, keyed_digest
 from diagchd_batch.scoring.driver.run_identity.run_request import RunRequest
 from diagchd_batch.scoring.driver.run_job import RunOutcome
-from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits, check_places
+from diagchd_batch.scoring.driver.storage_and_limit_checks import check_limits, check_place_is_writable, check_places
 from diagchd_batch.scoring.liveness.driver_log import DriverLog
 from diagchd_batch.scoring.liveness.heartbeats import DriverBeat, Heartbeat, driver_name
 from diagchd_batch.scoring.liveness.stop_conditions import Ending, RunEnding, StopConditions
@@ -290,6 +290,7 @@ def _train(options: TrainOptions, cluster: Cluster, progress: TrainProgress, log
         registry = RunRegistry(tree.storage, tree.private, key)
         target = training_target(config, network, registry, key, options.request)
         if not target.exists:
+            check_place_is_writable("training.package_uri", settings.package_uri)
             refuse_another_package(open_store(settings.package_uri))
         claim = registry.claim(target, batch_size=1, intra_op_threads=1, chd_threshold=network.chd_threshold)
         training = _Training(options, settings, network, workspace, tree, claim, secrets.token_hex(4))

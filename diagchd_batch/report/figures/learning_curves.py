@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from diagchd_batch.report.figures.svg import drawing, element, polyline
 
 _WIDTH, _HEIGHT = 420.0, 270.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, _WIDTH - 12, 40.0, _HEIGHT - 62
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, _WIDTH - 12, 40.0, _HEIGHT - 62
 _TICKS = 5
 _Scale = Callable[[float], float]
 

@@ -13,7 +13,7 @@ from diagchd_batch.sources import Source
 from diagchd_batch.sources.checks import check_readable
 from diagchd_batch.storage import Store
 from diagchd_batch.storage.checks import check_create_if_absent
-from diagchd_batch.uris import is_local_path
+from diagchd_batch.uris import is_local_path, normalize_uri
 
 BYTES_PER_IMAGE = 16_000
 """Scores, masks, predictions and sources on disk. Measured: 4 to 12 kB an image with a reference mask."""
@@ -38,33 +38,46 @@ def check_places(input_storage: Source, output: Store, private: Store) -> None:
 def check_writable(output: OutputTrees) -> None:
     """Refuse local places that cannot be written. Nothing stays behind. Other stores are tried when a run begins.
 
-    A directory is made and removed again, because rights alone do not tell: a disk may be full, and root may write in
-    ``/proc`` by its rights.
-
     Args:
         output: The output with its private tree.
 
     Raises:
-        ConfigError: A place or the directory that it would be made in is no directory, or nothing can be made in it.
+        ConfigError: The error of `check_place_is_writable`.
     """
-    for name, uri in (("output.uri", output.storage.uri), ("output.private_uri", output.private.uri)):
-        if not is_local_path(uri):
-            continue
-        place = Path(uri)
-        while not os.path.lexists(place):
-            place = place.parent
-        if not place.is_dir():
-            raise ConfigError(f"{name}: {place} is no directory, so {uri} cannot be written; name another place")
-        try:
-            Path(tempfile.mkdtemp(prefix=".diagchd-batch-", dir=place)).rmdir()
-        except PermissionError:
-            raise ConfigError(
-                f"{name}: this user may not write in {place}; change its rights, or name another place for {name}"
-            ) from None
-        except OSError as error:
-            raise ConfigError(
-                f"{name}: nothing can be written in {place} ({error.strerror}); name another place for {name}"
-            ) from None
+    check_place_is_writable("output.uri", output.storage.uri)
+    check_place_is_writable("output.private_uri", output.private.uri)
+
+
+def check_place_is_writable(name: str, uri: str) -> None:
+    """Refuse a local place that cannot be written. A URI of another storage is not tried.
+
+    A directory is made and removed again, because rights alone do not tell: a disk may be full, and root may write in
+    ``/proc`` by its rights.
+
+    Args:
+        name: The key of the job file.
+        uri: The place.
+
+    Raises:
+        ConfigError: The place or the directory that it would be made in is no directory, or nothing can be made in it.
+    """
+    if not is_local_path(uri):
+        return
+    place = Path(normalize_uri(uri))
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise ConfigError(f"{name}: {place} is no directory, so {uri} cannot be written; name another place")
+    try:
+        Path(tempfile.mkdtemp(prefix=".diagchd-batch-", dir=place)).rmdir()
+    except PermissionError:
+        raise ConfigError(
+            f"{name}: this user may not write in {place}; change its rights, or name another place for {name}"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{name}: nothing can be written in {place} ({error.strerror}); name another place for {name}"
+        ) from None
 
 
 def check_limits(limits: LimitsConfig) -> None:

@@ -109,6 +109,19 @@ def test_plan_shows_folds_steps_and_the_cache_and_writes_nothing(tmp_path: Path)
     assert preview.expected_s is None
 
 
+def test_places_that_cannot_be_written_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    job = _archive(tmp_path)
+    nowhere = str(tmp_path / "studies.csv" / "below a file")
+    package = job.model_copy(update={"training": job.training.model_copy(update={"package_uri": nowhere})})
+    output = job.model_copy(update={"output": job.output.model_copy(update={"uri": nowhere})})
+    for refused, name in ((package, r"training\.package_uri"), (output, r"output\.uri")):
+        with pytest.raises(ConfigError, match=rf"{name}: .*/studies\.csv is no directory"):
+            preview_training(refused, {})
+    with pytest.raises(ConfigError, match=r"training\.package_uri: .*/studies\.csv is no directory"):
+        train_here(TrainOptions(package, {}, ["train"], RunRequest()), LineTrainProgress())
+    assert not (tmp_path / "package").exists()
+
+
 def test_the_expected_time_is_that_of_the_folds_one_after_the_other(tmp_path: Path) -> None:
     preview = preview_training(_archive(tmp_path), {})
     speeds = {"segmentation": StepSpeed(10.0, 1.0, 0.5), "classifier": StepSpeed(1.0, 0.1, 0.1)}
