@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from diagchd_batch import output_layout
 from diagchd_batch.errors import DiagchdBatchError
 from diagchd_batch.report import write_report
 from diagchd_batch.report.gallery import GalleryContents, write_gallery
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.runs.run_lookup import OnNote, ignore_note, latest_finished_run, submitted_evaluation
+from diagchd_batch.scoring.driver.run_identity.archive_binding import InputRoot
 from diagchd_batch.studies.tables.evaluation_inputs import read_reference
 from diagchd_batch.workspace import Workspace
 
@@ -51,9 +53,15 @@ def report(
     key = write_report(workspace.storage, run_id)
     if not gallery:
         return Report(run_id, key, None)
-    return Report(
-        run_id, key, write_gallery(workspace, run_id, gallery, reference=_reference(workspace, run_id, on_note))
+    root = InputRoot.read(workspace.private, output_layout.INPUT_ROOT)
+    gallery_key = write_gallery(
+        workspace,
+        run_id,
+        gallery,
+        reference=_reference(workspace, run_id, on_note),
+        input_uri=root.current if root else None,
     )
+    return Report(run_id, key, gallery_key)
 
 
 def _reference(workspace: Workspace, run_id: str, on_note: OnNote) -> pd.DataFrame | None:

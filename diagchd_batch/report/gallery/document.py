@@ -53,7 +53,12 @@ class Group:
 
 
 def write_gallery(
-    output: Output, run_id: str, contents: GalleryContents, *, reference: pd.DataFrame | None = None
+    output: Output,
+    run_id: str,
+    contents: GalleryContents,
+    *,
+    reference: pd.DataFrame | None = None,
+    input_uri: str | None = None,
 ) -> str:
     """Write a gallery of a run in the place of an earlier one. A picture that cannot be read is replaced by the reason.
 
@@ -62,6 +67,7 @@ def write_gallery(
         run_id: The run.
         contents: What the gallery shows.
         reference: The reference table as `read_reference` returns it, for the diagnoses.
+        input_uri: Where the archive is now; None for the place that each run's job file names.
 
     Returns:
         The key of the HTML file in the private tree.
@@ -85,7 +91,7 @@ def write_gallery(
         others = _other_images(frames, groups)
     shown = {case for group in groups for case in group.cases}
     small = {case for cases in others.values() for case in cases[:N_OTHER_IMAGES]} - shown
-    pictures = _pictures(output, shown, small)
+    pictures = _pictures(output, shown, small, input_uri)
     text = filled_page(
         "gallery.html.j2",
         "gallery.css",
@@ -143,14 +149,14 @@ def _other_images(frames: LineageFrames, groups: Sequence[Group]) -> dict[tuple[
     }
 
 
-def _pictures(output: Output, shown: set[Case], small: set[Case]) -> dict[Case, Picture]:
+def _pictures(output: Output, shown: set[Case], small: set[Case], input_uri: str | None) -> dict[Case, Picture]:
     """Read each picture once, even if several groups show it. Those of `small` are reduced to thumbnails."""
     by_shard: dict[str, dict[int, list[Case]]] = defaultdict(lambda: defaultdict(list))
     for case in sorted(shown | small, key=lambda case: (case.run_id, case.shard, case.image_id, case.frame)):
         by_shard[case.run_id][case.shard].append(case)
     pictures: dict[Case, Picture] = {}
     for run_id, shards in by_shard.items():
-        reader = RunPictures(output, run_id)
+        reader = RunPictures(output, run_id, input_uri)
         for shard, cases in shards.items():
             found = reader.read(shard, cases)
             for case in cases:

@@ -72,9 +72,15 @@ def thumbnail(picture: Picture) -> Picture:
 
 
 class RunPictures:
-    """Reads the pictures of one run's cases from its input and its score files."""
+    """Reads the pictures of one run's cases from its input and its score files.
 
-    def __init__(self, output: Output, run_id: str) -> None:
+    Args:
+        output: The output, with its private tree.
+        run_id: The run.
+        input_uri: Where the archive is now; None for the place that the run's job file names.
+    """
+
+    def __init__(self, output: Output, run_id: str, input_uri: str | None = None) -> None:
         record = read_private_run_record(output.private, run_id)
         if record is None:
             raise UsageError(
@@ -82,7 +88,7 @@ class RunPictures:
                 "--private-uri"
             )
         job = parse_job(record.full_config, f"the job file in the private record of run {run_id}")
-        self._output, self._run_id = output, run_id
+        self._output, self._run_id, self._input_uri = output, run_id, input_uri
         self._plan: Plan = open_plan(output.private, run_id)
         self._limits = DecodeLimits(max_pixels=job.limits.max_pixels, max_file_bytes=job.limits.max_file_bytes)
         self._input_config = job.input
@@ -90,7 +96,7 @@ class RunPictures:
     @cached_property
     def _input(self) -> Source:
         """The run's input. Raises StorageFault if it cannot be reached."""
-        storage = open_source(self._input_config.uri, dicomweb=self._input_config.dicomweb)
+        storage = open_source(self._input_uri or self._input_config.uri, dicomweb=self._input_config.dicomweb)
         storage.probe()
         return storage
 

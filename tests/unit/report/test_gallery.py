@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from diagchd_batch import output_layout
 from diagchd_batch.config.job_file import EvaluationConfig
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
@@ -22,7 +23,10 @@ from diagchd_batch.report.gallery.pictures import Picture
 from diagchd_batch.results import open_output
 from diagchd_batch.results.datasets import read_predictions
 from diagchd_batch.results.output import Output
+from diagchd_batch.runs.report import report
+from diagchd_batch.scoring.driver.run_identity.archive_binding import InputRoot
 from diagchd_batch.studies.tables.evaluation_inputs import read_reference
+from diagchd_batch.workspace import Workspace
 from tests.support.evaluated_runs import RUN_ID, MadeOutput, MadeStudy
 from tests.support.reference_frames import overlap
 
@@ -113,8 +117,11 @@ def test_a_run_with_nothing_to_show_says_so(made: MadeOutput) -> None:
 class _NoPictures:
     """Stands in for the reader of pictures, because a made run has no input."""
 
-    def __init__(self, output: Output, run_id: str) -> None:
+    input_uri: str | None = None
+
+    def __init__(self, output: Output, run_id: str, input_uri: str | None = None) -> None:
         """Take the arguments of `RunPictures`."""
+        type(self).input_uri = input_uri
 
     def read(self, shard: int, cases: Sequence[Case]) -> dict[tuple[str, int], Picture]:
         mask = np.zeros((2, 2), np.uint8)
@@ -187,6 +194,16 @@ def test_a_study_that_no_plan_has_is_refused(made: MadeOutput, monkeypatch: pyte
     made.write_run([MadeStudy("a", [[0.2]])])
     with pytest.raises(UsageError, match=r"--study 'b': no plan of this run"):
         _page(made, monkeypatch, GalleryContents(studies=("b",)))
+
+
+def test_pictures_are_read_where_the_archive_is_now(made: MadeOutput, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.write_run([MadeStudy("a", [[0.2]])])
+    evaluate_run(made.output, made.private, RUN_ID, EvaluationConfig(resamples=100), made.tokens)
+    monkeypatch.setattr(document, "RunPictures", _NoPictures)
+    root = InputRoot(first="/before", current="/now")
+    root.write(made.private, output_layout.INPUT_ROOT)
+    report(Workspace.open(made.output.uri), RUN_ID, gallery=GalleryContents(n_highest=1))
+    assert _NoPictures.input_uri == "/now"
 
 
 def test_a_large_study_says_how_many_images_are_left_out(made: MadeOutput, monkeypatch: pytest.MonkeyPatch) -> None:
