@@ -231,6 +231,11 @@ def _score(
             shared=any(name != job.submission for name in live_submissions(job.short_timeout, job.run_id)),
         )
     )
+    if plan.head.n_left_out:
+        progress.message(
+            f"left out: {counted(plan.head.n_left_out, 'name')} below input.uri that no plan can hold; "
+            "`plan --details` with this job file says which"
+        )
     gate = job.gate()
     if not pending:
         return None

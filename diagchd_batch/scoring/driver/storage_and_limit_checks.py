@@ -1,8 +1,8 @@
 """Checks before a run begins, so that it is refused at once instead of failing in the night."""
 
 import os
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 
 from diagchd_batch import output_layout
@@ -69,7 +69,9 @@ def check_place_is_writable(name: str, uri: str) -> None:
     if not place.is_dir():
         raise ConfigError(f"{name}: {place} is no directory, so {uri} cannot be written; name another place")
     try:
-        Path(tempfile.mkdtemp(prefix=".diagchd-batch-", dir=place)).rmdir()
+        probe = place / f".diagchd-batch-{secrets.token_hex(8)}"
+        probe.mkdir(mode=0o700)
+        probe.rmdir()
     except PermissionError:
         raise ConfigError(
             f"{name}: this user may not write in {place}; change its rights, or name another place for {name}"

@@ -13,6 +13,7 @@ from diagchd_batch import output_layout
 from diagchd_batch.errors import ItemError, RunFault
 from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.sources.seekable_file import SeekableFile
+from diagchd_batch.sources.source import LINKS_NOT_FOLLOWED
 from diagchd_batch.storage import Store
 from diagchd_batch.studies.layouts.object_counts import ObjectCounts
 from diagchd_batch.studies.plan.digest import TableDigest
@@ -74,6 +75,11 @@ class PlanHead(JsonRecord):
     def n_frames(self) -> int | None:
         """The number of frames that will be scored, as the index of headers has it; None without an index."""
         return self.objects.n_frames if self.objects else None
+
+    @property
+    def n_left_out(self) -> int:
+        """How many files, directories or objects the listing left out, besides links to what is listed elsewhere."""
+        return sum(n for kind, n in self.not_listed.items() if kind != LINKS_NOT_FOLLOWED)
 
     @property
     def requests_per_image(self) -> float:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -114,6 +115,24 @@ def test_what_a_run_leaves_passes_verification(config: JobConfig, monkeypatch: p
     output = open_output(config.output.uri)
     report = verify_run(output.storage, output.private, open_plan(output.private, outcome.run_id), outcome.run_id)
     assert (report.problems, report.n_shards_checked, report.counts.n_ok) == ([], 3, 6)
+
+
+class Told(Silent):
+    """Keeps the messages of a run."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+
+def test_a_run_tells_how_many_names_its_plan_left_out(config: JobConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_run, "run_shards", score_here)
+    (Path(config.input.uri) / os.fsdecode(b"M\xfcller.png")).touch()
+    told = Told()
+    assert run_job(config, OneMachine(), told, environ={}, command=["submit"]).exit_code == 0
+    assert [text for text in told.messages if text.startswith("left out: 1 name below input.uri")]
 
 
 def test_the_record_of_a_run_holds_the_decisions_of_its_package_and_the_scores_do_not_depend_on_them(
