@@ -1,11 +1,13 @@
 """Model cards: the `card.json` of a model package says what the model is, takes, returns and was trained on."""
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from diagchd_batch.config.job_file import RegionRule
 from diagchd_batch.errors import ConfigError
+from diagchd_batch.model.weights.variable_shapes import STRIDE, variable_shapes
 from diagchd_batch.uris import is_key
 from diagchd_batch.wording import shortened
 
@@ -128,6 +130,31 @@ class ModelCard(_Section):
         if self.weights is None:
             return []
         return [self.weights] if isinstance(self.weights, WeightsFile) else self.weights
+
+
+def refuse_impossible_network(card: ModelCard, location: str) -> None:
+    """Refuse a card whose architecture contradicts itself, before a worker starts.
+
+    Args:
+        card: The card, of an architecture that this version knows.
+        location: What error messages call the package.
+
+    Raises:
+        ConfigError: Height or width is no multiple of `STRIDE`, or the network has another number of parameters.
+    """
+    architecture = card.architecture
+    if architecture.height % STRIDE or architecture.width % STRIDE:
+        raise ConfigError(
+            f"model {location}: height and width of the card must be multiples of {STRIDE}, not {architecture.height} "
+            f"x {architecture.width}; ask whoever made the package for the right card.json"
+        )
+    n_parameters = sum(math.prod(shape) for shape in variable_shapes(architecture.width_factor).values())
+    if architecture.parameters != n_parameters:
+        raise ConfigError(
+            f"the card of model {location} states {architecture.parameters:,} parameters, but the network that it "
+            f"describes (width_factor {architecture.width_factor:g}) has {n_parameters:,}; one of the two is wrong, so "
+            "ask whoever made the package for the right card.json"
+        )
 
 
 def parse_card(data: bytes, location: str) -> ModelCard:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from diagchd_batch.errors import ConfigError, RunFault, WeightsError
 from diagchd_batch.model import view_check
-from diagchd_batch.model.card import ModelCard, parse_card
+from diagchd_batch.model.card import ModelCard, parse_card, refuse_impossible_network
 from diagchd_batch.model.packages.bundled import bundled_models
 from diagchd_batch.model.packages.decision_files import PackageDecisions, read_decisions
 from diagchd_batch.model.packages.package import ModelPackage, checked_weights_path, file_digest
@@ -120,6 +120,7 @@ def resolve_model(name: str, weights: str, precision: str, members: int | Litera
     package = find_package(name)
     card = parse_card(package.read_card(), package.location)
     _refuse_unknown("architecture", card.architecture.identifier, ARCHITECTURES, package)
+    refuse_impossible_network(card, package.location)
     _refuse_unknown("preprocessing", card.preprocessing, PREPROCESSINGS, package)
     if precision not in PRECISIONS:
         raise ConfigError(f"model.precision is {shown_value(precision)}; choose one of {', '.join(PRECISIONS)}")

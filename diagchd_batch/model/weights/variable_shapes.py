@@ -10,6 +10,9 @@ from diagchd_batch.model.weights.layer_names import CLASSIFIER_DENSE, RESIDUAL_B
 Shapes = dict[str, tuple[int, ...]]
 """Variable path, such as `conv4_up/kernel` -> shape."""
 
+STRIDE = 32
+"""Grid pixels per bottleneck pixel, along each axis."""
+
 CLASSES = 3
 """Classes of a pixel: background, septum, rest of the heart."""
 

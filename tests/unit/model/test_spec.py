@@ -102,7 +102,7 @@ def test_weights_of_an_unknown_network_are_refused_with_the_first_difference(tmp
 def test_weights_of_a_package_must_fit_its_card(tmp_path: Path) -> None:
     package = make_package(tmp_path / "mine")
     card = json.loads((package / "card.json").read_text())
-    card["architecture"]["width_factor"] = 0.5
+    card["architecture"] |= {"width_factor": 0.5, "parameters": 10_651_748}
     (package / "card.json").write_text(json.dumps(card))
     with pytest.raises(WeightsError, match=r"weights/fold-0\.h5 of model .*mine: checkpoint .* does not fit"):
         resolve_model(str(package), "bundled", "float32")

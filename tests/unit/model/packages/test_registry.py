@@ -150,6 +150,26 @@ def test_an_unknown_architecture_is_refused(tmp_path: Path) -> None:
         resolve_model(str(directory), "seed:0", "float32")
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("parameters", 1, r"states 1 parameters, .* has 3,204,699; .*card\.json"),
+        ("parameters", 3_204_700, r"states 3,204,700 parameters, .* has 3,204,699; .*card\.json"),
+        ("width_factor", 0.3, r"states 3,204,699 parameters, .* has [\d,]+; .*card\.json"),
+        ("height", 127, r"multiples of 32, not 127 x 160"),
+        ("width", 16, r"multiples of 32, not 128 x 16"),
+    ],
+)
+def test_an_architecture_that_contradicts_itself_is_refused(
+    tmp_path: Path, field: str, value: float, message: str
+) -> None:
+    """`test_network` compares the number of parameters with that of the network in Keras."""
+    architecture = load_card("diagchd-compact").architecture.model_dump() | {field: value}
+    directory = make_package(tmp_path / "mine", architecture=architecture)
+    with pytest.raises(ConfigError, match=message):
+        resolve_model(str(directory), "bundled", "float32")
+
+
 def test_weights_that_are_no_checkpoint_are_refused_although_the_card_describes_them(tmp_path: Path) -> None:
     data = b"PK\x03\x04 and so on"
     weights = {"file": CHECKPOINT, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
