@@ -1,6 +1,7 @@
 """`export`: what may be given to others, what the clinic works through, and what goes back to where images are read."""
 
 from dataclasses import asdict
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from diagchd_batch.exports.dicom.export_studies import DicomExport
 
 app = typer.Typer(no_args_is_help=True, help="Export aggregates that may be shared, the clinic's worklist, or masks.")
+
+
+class WorklistFormat(StrEnum):
+    """The formats of a worklist."""
+
+    CSV = "csv"
+    XLSX = "xlsx"
+
 
 StudyOption = Annotated[
     list[str],
@@ -88,6 +97,9 @@ def worklist(
         ),
     ] = None,
     run_id: RunIdOption = None,
+    file_format: Annotated[
+        WorklistFormat, typer.Option("--format", help="csv, or xlsx, in which Excel keeps leading zeros of ids.")
+    ] = WorklistFormat.CSV,
     private_uri: PrivateUriOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -99,7 +111,7 @@ def worklist(
     from diagchd_batch.runs.export import write_worklist
 
     workspace, run_id = open_run(output, private_uri, run_id)
-    done = write_worklist(workspace, destination, run_id, on_note=say)
+    done = write_worklist(workspace, destination, run_id, file_format=file_format.value, on_note=say)
     summary = done.summary
     if as_json:
         print_json({**asdict(summary), "destination": done.destination})
@@ -107,8 +119,8 @@ def worklist(
     print_pairs(
         [
             ("run", summary.run_id),
-            (SCORED, f"{counted(summary.n_scored, 'study')}, {summary.n_called_chd:,} called CHD"),
-            (FAILED, f"{counted(summary.n_failed, 'study')}"),
+            (f"{SCORED}.{file_format}", f"{counted(summary.n_scored, 'study')}, {summary.n_called_chd:,} called CHD"),
+            (f"{FAILED}.{file_format}", f"{counted(summary.n_failed, 'study')}"),
             ("in", done.destination),
         ]
     )

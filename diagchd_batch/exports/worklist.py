@@ -1,8 +1,8 @@
 """Writes `export worklist`: a run's studies under their own ids, sorted by score, for the clinic. Identified."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.study_score import ScoreDefinition
@@ -12,7 +12,7 @@ from diagchd_batch.exports.destinations import (
     check_private,
     write_export,
 )
-from diagchd_batch.exports.spreadsheets import to_csv
+from diagchd_batch.exports.spreadsheets import to_csv, to_xlsx
 from diagchd_batch.results.output import Output
 from diagchd_batch.results.query.database import QueryDatabase, open_query
 from diagchd_batch.results.run_record import RunRecord
@@ -20,8 +20,11 @@ from diagchd_batch.storage import Store
 
 Row = dict[str, Any]
 
-SCORED = "worklist.csv"
-FAILED = "failed.csv"
+Format = Literal["csv", "xlsx"]
+"""The formats of a worklist: CSV files, or workbooks of Excel."""
+
+SCORED = "worklist"
+FAILED = "failed"
 
 _SCORED_COLUMNS = (
     "rank",
@@ -72,26 +75,30 @@ class WorklistSummary:
     n_failed: int
 
 
-def export_worklist(output: Output, record: RunRecord, destination: Store) -> WorklistSummary:
-    """Write the studies of a run and of the runs that it continues to two CSV files.
+def export_worklist(
+    output: Output, record: RunRecord, destination: Store, file_format: Format = "csv"
+) -> WorklistSummary:
+    """Write the studies of a run and of the runs that it continues to two files.
 
-    `worklist.csv` holds the scored studies, the highest score first. Studies without an evaluable frame come after all
-    others; they have no rank, and their call is "not evaluable". `failed.csv` holds the studies without a single
+    `worklist` holds the scored studies, the highest score first. Studies without an evaluable frame come after all
+    others; they have no rank, and their call is "not evaluable". `failed` holds the studies without a single
     scored frame. Studies that the latest plan excludes are in neither. A study's score and call are those of the
     evaluation, with the job's `evaluation.image_score` and `study_score` and the model card's threshold.
 
     Args:
         output: The output that holds the run, with its private tree.
         record: The run's record.
-        destination: Where the files go. Earlier files of the same names are replaced.
+        destination: Where the files go. Earlier files of a worklist are replaced.
+        file_format: The format and the ending of the files.
 
     Returns:
         How many studies were written.
 
     Raises:
         RunFault: A file of the run cannot be read.
-        UsageError: The run has no predictions yet, the private tree cannot be read, or the destination is among an
-            output's pseudonymised tables, lies in a shareable export, or holds anything but an earlier worklist.
+        UsageError: The run has no predictions yet, a sheet of Excel cannot hold all studies, the private tree cannot
+            be read, or the destination is among an output's pseudonymised tables, lies in a shareable export, or holds
+            anything but an earlier worklist.
     """
     check_private(destination, output.storage, output.private)
     check_outside_shareable_trees(destination)
@@ -108,8 +115,8 @@ def export_worklist(output: Output, record: RunRecord, destination: Store) -> Wo
     )
     called = _CountedRows(_ranked(scored, record.model.chd_threshold), lambda row: row["chd_call"] == "positive")
     files = {
-        SCORED: to_csv(called, _SCORED_COLUMNS, for_excel=True),
-        FAILED: to_csv(failed, _FAILED_COLUMNS, for_excel=True),
+        f"{SCORED}.{file_format}": _file(called, _SCORED_COLUMNS, file_format),
+        f"{FAILED}.{file_format}": _file(failed, _FAILED_COLUMNS, file_format),
     }
     if not scored.n and not failed.n:
         raise UsageError(
@@ -118,6 +125,10 @@ def export_worklist(output: Output, record: RunRecord, destination: Store) -> Wo
         )
     write_export(destination, ExportKind.WORKLIST, files)
     return WorklistSummary(record.run_id, scored.n, called.n, failed.n)
+
+
+def _file(rows: Iterable[Row], columns: Sequence[str], file_format: Format) -> bytes:
+    return to_xlsx(rows, columns) if file_format == "xlsx" else to_csv(rows, columns, for_excel=True)
 
 
 def _studies(database: QueryDatabase, sql: str) -> Iterator[Row]:

@@ -13,7 +13,7 @@ from diagchd_batch.evaluation.study_score import ScoreDefinition
 from diagchd_batch.exports.chosen_images import ChosenImage, StudyChoice, chosen_images
 from diagchd_batch.exports.label_pngs import LabelPngExport, export_label_pngs
 from diagchd_batch.exports.shareable import ShareableSummary, export_shareable
-from diagchd_batch.exports.worklist import WorklistSummary, export_worklist
+from diagchd_batch.exports.worklist import Format, WorklistSummary, export_worklist
 from diagchd_batch.images.limits import DecodeLimits
 from diagchd_batch.results.deletion.records import refuse_unfinished_deletion
 from diagchd_batch.results.run_record import read_private_run_record
@@ -75,6 +75,7 @@ def write_worklist(
     destination: str | None = None,
     run_id: str | None = None,
     *,
+    file_format: Format = "csv",
     on_note: OnNote = ignore_note,
 ) -> Worklist:
     """Write a run's studies, by score and under their own ids, and those that failed. The files are identified.
@@ -83,6 +84,7 @@ def write_worklist(
         workspace: The output that holds the run. Its private tree must be readable.
         destination: A directory or ``s3://…``; a directory of the private tree by default.
         run_id: The run; the latest finished one by default.
+        file_format: CSV files, or workbooks of Excel.
         on_note: Receives a sentence for each run that is left out because its record is damaged.
 
     Returns:
@@ -94,7 +96,8 @@ def write_worklist(
     refuse_unfinished_deletion(workspace.private)
     record = chosen_run(workspace, run_id, on_note)
     place = destination or join_uri(workspace.private.uri, output_layout.worklist_prefix(record.run_id))
-    return Worklist(export_worklist(workspace, record, open_store(place, owner_only=True)), place)
+    store = open_store(place, owner_only=True)
+    return Worklist(export_worklist(workspace, record, store, file_format), place)
 
 
 def write_dicom(

@@ -4,10 +4,14 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pytest
 
 from diagchd_batch.config.job_file import EvaluationConfig
+from diagchd_batch.errors import UsageError
 from diagchd_batch.evaluation.cohort.evaluate import evaluate_run
+from diagchd_batch.exports import spreadsheets
+from diagchd_batch.exports.spreadsheets import to_xlsx
 from diagchd_batch.exports.worklist import SCORED, export_worklist
 from diagchd_batch.results.output import open_output
 from diagchd_batch.results.run_record import read_run_record
@@ -28,7 +32,7 @@ def worklist(
     )
     destination = made.root / f"worklist of {run_id} by {study_score} and {image_score}"
     export_worklist(open_output(made.output.uri), record, open_store(str(destination), owner_only=True))
-    with (Path(destination) / SCORED).open(encoding="utf-8-sig", newline="") as file:
+    with (Path(destination) / f"{SCORED}.csv").open(encoding="utf-8-sig", newline="") as file:
         return {row["token"]: row for row in csv.DictReader(file)}
 
 
@@ -78,6 +82,35 @@ def test_identifiers_are_those_of_the_latest_plan_that_has_the_study(tmp_path: P
     expected = {name: (f"subject of {name}", "2") for name in names[:10]}
     expected |= dict.fromkeys(names[10:20], ("", "")) | dict.fromkeys(names[20:], ("wrong", "1"))
     assert {row["study_id"]: (row["subject_id"], row["fetus"]) for row in rows.values()} == expected
+
+
+def test_a_workbook_has_the_rows_of_the_csv_file_and_ids_as_they_are(tmp_path: Path) -> None:
+    """Ids have leading zeros, or look like a date, a formula, an address or a number in scientific form."""
+    made = MadeOutput(tmp_path)
+    names = ["00123", "2-1", "=1+1", "https://example.org/x", "1E5", "Müller", "two\nlines", "control \x01"]
+    made.write_run([MadeStudy(name, [[0.1 + place / 20]]) for place, name in enumerate(names)])
+    record = read_run_record(made.output, RUN_ID)
+    place = made.root / "worklist"
+    for _ in range(2):  # a second one replaces the first
+        export_worklist(open_output(made.output.uri), record, open_store(str(place), owner_only=True), "xlsx")
+        files = {path.name: path.read_bytes() for path in place.iterdir() if path.suffix == ".xlsx"}
+    assert files.keys() == {"worklist.xlsx", "failed.xlsx"}
+    header, *rows = openpyxl.load_workbook(place / "worklist.xlsx").active.iter_rows(values_only=True)
+    in_book = {row[header.index("token")]: dict(zip(header, row, strict=True)) for row in rows}
+    in_csv = worklist(made)
+    assert {row["study_id"] for row in in_book.values()} == {name.replace("\x01", "_x0001_") for name in names}
+    assert in_book.keys() == in_csv.keys()
+    for token, row in in_book.items():
+        assert row["chd_probability"] == float(in_csv[token]["chd_probability"])
+        assert (row["rank"], row["chd_call"]) == (int(in_csv[token]["rank"]), in_csv[token]["chd_call"])
+
+
+def test_more_rows_than_a_sheet_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spreadsheets, "_MAX_SHEET_ROWS", 4)
+    rows = [{"a": str(number)} for number in range(4)]
+    assert to_xlsx(rows[:3], ["a"]) == to_xlsx(rows[:3], ["a"])
+    with pytest.raises(UsageError, match="holds 3 rows, and there are more; use --format csv"):
+        to_xlsx(rows, ["a"])
 
 
 def test_a_study_that_a_later_plan_excludes_is_not_listed(tmp_path: Path) -> None:
