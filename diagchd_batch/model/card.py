@@ -90,6 +90,7 @@ class TrainingSummary(_Section):
     grid: tuple[int, int] = Field(description="height and width of the training images")
     colours: Literal["RGB"] = Field(default="RGB", description="what the three channels of an image are")
     versions: dict[str, str] = Field(description="package -> version of what trained the weights")
+    devices: list[str] = Field(default=[], description="GPUs, or features of the processors, that trained the weights")
     simulated: bool = Field(description="whether the training images are simulated")
 
 

@@ -440,8 +440,9 @@ def _train_folds(
         results = run_training(places, cohort, folds, cluster.nodes(), on_tick)
         progress.message("predicting the studies that each fold held out")
         weights = [private.read(result.weights_key) for result in results]
+        devices = sorted({device for result in results for device in result.devices})
         written = predict_and_write(
-            training.package(), training.network, config, cohort, folds, cache, weights, Path(scratch)
+            training.package(), training.network, config, cohort, folds, cache, weights, devices, Path(scratch)
         )
     for note in written.notes:
         progress.message(f"the package has {note}")

@@ -16,6 +16,7 @@ from diagchd_batch.json_records import JsonRecord
 from diagchd_batch.model.card import ModelCard
 from diagchd_batch.model.packages.registry import find_package
 from diagchd_batch.model.pinned_settings import check_keras
+from diagchd_batch.model.runtimes.tensorflow.compiled import device_names
 from diagchd_batch.model.weights.checkpoints import load_checkpoint, save_checkpoint
 from diagchd_batch.process.scratch_files import scratch_directory
 from diagchd_batch.storage import Store
@@ -43,6 +44,7 @@ class FoldResult(JsonRecord):
         weights_key: Key of the final weights in the private tree, in this program's own format.
         weights_sha256: SHA-256 of that file, in hexadecimal.
         threads: Threads of one operation that the fold was trained with.
+        devices: GPUs, or the processor's features, of the process that finished the fold. Last digits depend on them.
         history: One row for each epoch: ``stage``, ``epoch`` (from 0), ``learning_rate`` and the figures by their
             names. Those of the validation part begin with ``validation_``.
     """
@@ -54,6 +56,7 @@ class FoldResult(JsonRecord):
     weights_key: str
     weights_sha256: str
     threads: int
+    devices: tuple[str, ...] = ()
     history: list[dict[str, Any]]
 
 
@@ -152,6 +155,7 @@ def train_fold(
         weights_key=weights_key,
         weights_sha256=hashlib.sha256(contents).hexdigest(),
         threads=threads,
+        devices=tuple(device_names()),
         history=history,
     )
     result.write(store, key)

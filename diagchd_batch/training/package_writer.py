@@ -70,6 +70,7 @@ def write_package(
     weights: Sequence[Path],
     predictions: Sequence[HeldOutPredictions],
     picture_digests: np.ndarray,
+    devices: Sequence[str],
 ) -> WrittenPackage:
     """Write the package of a training. A package is there once its card is; the same training may write it again.
 
@@ -85,6 +86,7 @@ def write_package(
         weights: The weights file of each fold.
         predictions: The held-out predictions of each fold; none for a fold without held-out rows.
         picture_digests: str ``[n]``, the digest of each row's picture.
+        devices: What trained the folds (`FoldResult.devices`), without repeats.
 
     Returns:
         What was written.
@@ -107,7 +109,7 @@ def write_package(
         WeightsFile(file=f"weights/fold-{fold.number}.h5", sha256=file_digest(path), size_bytes=path.stat().st_size)
         for fold, path in zip(folds, weights, strict=True)
     ]
-    card = _card(base_card, config, cohort, folds, files, scores, picture_digests)
+    card = _card(base_card, config, cohort, folds, files, scores, picture_digests, devices)
     refuse_another_package(package, card)
     for file, path in zip(files, weights, strict=True):
         package.create(file.file, path)
@@ -127,6 +129,7 @@ def predict_and_write(
     folds: Sequence[Fold],
     cache: ImageCache,
     weights: Sequence[bytes],
+    devices: Sequence[str],
     directory: Path,
 ) -> WrittenPackage:
     """Predict the held-out rows of each fold with the fold's weights, and write the package.
@@ -139,6 +142,7 @@ def predict_and_write(
         folds: The folds.
         cache: The decoded images; rows are those of the cohort.
         weights: The bytes of each fold's weights file.
+        devices: What trained the folds.
         directory: Where the weights lie while they are used.
 
     Returns:
@@ -156,7 +160,8 @@ def predict_and_write(
         if len(fold.held_out_rows):
             spec = resolve_model(config.model.name, str(path), config.model.precision)
             predictions.append(predict_held_out(spec, fold.number, fold.held_out_rows, cache.images))
-    return write_package(package, base_card, config, cohort, folds, paths, predictions, cache.picture_digests)
+    digests = cache.picture_digests
+    return write_package(package, base_card, config, cohort, folds, paths, predictions, digests, devices)
 
 
 def _replace_or_delete(package: Store, key: str, data: bytes | None) -> None:
@@ -219,6 +224,7 @@ def _card(
     files: list[WeightsFile],
     scores: OutOfFoldScores,
     picture_digests: np.ndarray,
+    devices: Sequence[str],
 ) -> ModelCard:
     training = config.training
     assert training is not None
@@ -243,6 +249,7 @@ def _card(
         region=config.input.region,
         grid=(base.architecture.height, base.architecture.width),
         versions={name: version(name) for name in _VERSIONS},
+        devices=list(devices),
         simulated=simulated,
     )
     changes: dict[str, Any] = {

@@ -344,7 +344,10 @@ def _recipe(training: FinishedTraining) -> Section:
     ]
     if card.training:
         rows += [("grid", " × ".join(map(str, card.training.grid))), ("region", str(card.training.region))]
-        rows += sorted(card.training.versions.items())
+        rows += [
+            *sorted(card.training.versions.items()),
+            ("trained on", "; ".join(card.training.devices) or "not known"),
+        ]
     rows.append(("intended use", card.intended_use))
     return Section("recipe", "Recipe", tables=[stages, Table("Settings and versions", ("", ""), rows)])
 

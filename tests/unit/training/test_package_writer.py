@@ -96,6 +96,7 @@ def _write(place: Path, n_studies: int = 240, job: JobConfig | None = None) -> W
         weights,
         _predictions(cohort, folds),
         np.array([f"{number:064x}" for number in range(len(cohort))]),
+        ["CPU (AVX2)"],
     )
 
 
@@ -121,6 +122,7 @@ def test_a_package_resolves_with_all_its_members_and_decisions(tmp_path: Path) -
     card = written.card
     assert card.training and card.training.region == "found" and card.training.grid == (128, 160)
     assert card.training.cross_validated_auc and card.training.cross_validated_auc[0] > 0.6
+    assert card.training.devices == ["CPU (AVX2)"]
     assert "TO BE FILLED IN" in card.intended_use
     assert written.notes == ()
 
@@ -286,6 +288,7 @@ def test_each_fold_predicts_what_it_holds_out_with_its_own_weights(
         folds,
         _Cache(len(cohort)),  # type: ignore[arg-type]
         [data, data],
+        ["CPU (AVX2)"],
         tmp_path,
     )
     fold_of_row = np.zeros(len(cohort), int)

@@ -116,6 +116,7 @@ class _Summary:
     grid = (128, 160)
     region = "whole"
     versions: ClassVar[dict[str, str]] = {}
+    devices = ("CPU (AVX2)",)
 
     def __init__(self, simulated: bool) -> None:
         self.simulated = simulated

@@ -129,7 +129,7 @@ class XlaNetwork:
         self._plain = tf.function(score, jit_compile=True).get_concrete_function(images)
         self._fields = output_fields(len(members), view_features=spec.gives_view_features)
         self._with_reference = tf.function(score, jit_compile=True).get_concrete_function(images, reference)
-        self.devices: Sequence[str] = _device_names("GPU") or _device_names("CPU")
+        self.devices: Sequence[str] = device_names()
 
     def __call__(self, images_bhwc_u8: np.ndarray, reference_bhw_u8: np.ndarray | None = None) -> Prediction:
         """See `Run.__call__`."""
@@ -164,6 +164,11 @@ def _signature(spec: ModelSpec, batch_size: int) -> tuple[tf.TensorSpec, tf.Tens
     """Return the types of the images and of the reference label maps."""
     grid = (batch_size, spec.height, spec.width)
     return tf.TensorSpec((*grid, 3), tf.uint8), tf.TensorSpec(grid, tf.uint8)
+
+
+def device_names() -> list[str]:
+    """Return the names of the GPUs of this process, or the processor with its features if there is none."""
+    return _device_names("GPU") or _device_names("CPU")
 
 
 def _device_names(device_type: str) -> list[str]:
