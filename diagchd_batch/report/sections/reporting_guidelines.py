@@ -26,7 +26,10 @@ Item = tuple[str, str, str, str | None]
 
 
 def reporting(data: ReportData) -> Section:
-    """Return the section that shows where each item of the reporting guidelines stands."""
+    """Return the section that shows where each item of the reporting guidelines stands; empty without labels."""
+    if not _has_headline(data):
+        reason = "no study has a reference label, and the guidelines ask for results against labels"
+        return Section("reporting", "Reporting items", left_out=[reason])
     items = [*_diagnostic_accuracy(data), *_prediction_model(data)]
     return Section(
         "reporting",
