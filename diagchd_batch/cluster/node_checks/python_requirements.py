@@ -10,7 +10,7 @@ PYTHON_FROM = (3, 11)
 PACKAGES = (
     *("boto3", "dicomweb_client", "duckdb", "h5py", "highdicom", "imagecodecs", "jinja2", "jpeg_ls", "keras", "numpy"),
     *("openjpeg", "pandas", "PIL", "pyarrow", "pydantic", "pydicom", "pylibjpeg", "ray", "requests", "rich", "rle"),
-    *("scipy", "sklearn", "statsmodels", "tenacity", "tensorflow", "typer", "yaml"),
+    *("scipy", "sklearn", "statsmodels", "tenacity", "tensorflow", "typer", "xlsxwriter", "yaml"),
 )
 """The import names of this package's dependencies. The package itself is sent with each job."""
 

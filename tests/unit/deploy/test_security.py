@@ -133,7 +133,7 @@ def test_no_credential_stands_in_any_file() -> None:
     assert not [line for line in settings if re.match("[^#]*(KEY|TOKEN|SECRET|PASSWORD).*=", line)]
     for path in (KUBERAY.parent).rglob("*"):
         if path.is_file():
-            assert not re.search("AKIA[0-9A-Z]{16}", path.read_text()), path
+            assert not re.search(b"AKIA[0-9A-Z]{16}", path.read_bytes()), path
 
 
 def test_nightly_role_may_do_no_more_than_its_job() -> None:
