@@ -145,10 +145,10 @@ def _tokens(output: Output, run_id: str, studies: Collection[str]) -> list[str]:
     if own_ids:
         unknown = set(own_ids)
         for record in resolve_lineage(output.storage, run_id):
-            planned = open_plan(output.private, record.run_id).studies().read_all()
-            named = planned.filter(pc.is_in(planned["source_study_id"], pa.array(sorted(own_ids), pa.string())))
-            tokens |= set(named["study_id"].to_pylist())
-            unknown -= set(named["source_study_id"].to_pylist())
+            for planned in open_plan(output.private, record.run_id).studies():
+                named = planned.filter(pc.is_in(planned["source_study_id"], pa.array(sorted(own_ids), pa.string())))
+                tokens |= set(named["study_id"].to_pylist())
+                unknown -= set(named["source_study_id"].to_pylist())
         if unknown:
             raise UsageError(
                 f"--study {shown_value(min(unknown))}: no plan of this run or of the runs that it continues has such a "

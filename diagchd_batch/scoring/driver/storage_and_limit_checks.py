@@ -1,7 +1,6 @@
 """Checks before a run begins, so that it is refused at once instead of failing in the night."""
 
 import os
-import secrets
 import shutil
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def check_places(input_storage: Source, output: Store, private: Store) -> None:
 
 
 def check_writable(output: OutputTrees) -> None:
-    """Refuse local places that cannot be written. Nothing stays behind. Other stores are tried when a run begins.
+    """Refuse local places that cannot be written, without writing. Other stores are tried when a run begins.
 
     Args:
         output: The output with its private tree.
@@ -49,17 +48,17 @@ def check_writable(output: OutputTrees) -> None:
 
 
 def check_place_is_writable(name: str, uri: str) -> None:
-    """Refuse a local place that cannot be written. A URI of another storage is not tried.
+    """Refuse a local place that cannot be written, without writing. A URI of another storage is not checked.
 
-    A directory is made and removed again, because rights alone do not tell: a disk may be full, and root may write in
-    ``/proc`` by its rights.
+    Rights alone do not tell: a disk may be full, and ``/proc``, where root may write by its rights, has no room.
 
     Args:
         name: The key of the job file.
         uri: The place.
 
     Raises:
-        ConfigError: The place or the directory that it would be made in is no directory, or nothing can be made in it.
+        ConfigError: The place or the directory that it would be made in is no directory, has no room, or may not be
+            written by this user.
     """
     if not is_local_path(uri):
         return
@@ -68,18 +67,12 @@ def check_place_is_writable(name: str, uri: str) -> None:
         place = place.parent
     if not place.is_dir():
         raise ConfigError(f"{name}: {place} is no directory, so {uri} cannot be written; name another place")
-    try:
-        probe = place / f".diagchd-batch-{secrets.token_hex(8)}"
-        probe.mkdir(mode=0o700)
-        probe.rmdir()
-    except PermissionError:
+    if not os.access(place, os.W_OK | os.X_OK):
         raise ConfigError(
             f"{name}: this user may not write in {place}; change its rights, or name another place for {name}"
-        ) from None
-    except OSError as error:
-        raise ConfigError(
-            f"{name}: nothing can be written in {place} ({error.strerror}); name another place for {name}"
-        ) from None
+        )
+    if not shutil.disk_usage(place).free:
+        raise ConfigError(f"{name}: there is no room in {place}; free some, or name another place for {name}")
 
 
 def check_limits(limits: LimitsConfig) -> None:
